@@ -1,0 +1,166 @@
+"""How far semihmm's phone and word onsets are from known ones, beside PocketSphinx's own aligner in the same run.
+
+    python benchmarks/alignment.py [--smoke]
+
+Sets, read from ``SEMIHMM_DATA`` or ``../shared/data``, and skipped by name where they are not there: ``ae-english``
+(hand labels), ``synth/en-hts`` and ``synth/en-kal`` (synthetic speech, exact labels). Nothing is tuned on them. Both
+aligners use the same acoustic model and dictionary; PocketSphinx also uses its phones in context. What it cannot
+align is counted and left out of its figures.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pocketsphinx
+import torch
+from rich.console import Console
+
+from semihmm.audio import read_audio, resample
+from semihmm.cli.show import error_table
+from semihmm.speech import TOLERANCES, Aligner, BoundaryErrors, Interval, Tiers, compare, words_of
+from semihmm.speech.phones import is_silence
+
+HERE = Path(__file__).parent
+SETS = ("ae-english", "synth/en-hts", "synth/en-kal")
+
+Align = Callable[[torch.Tensor, int, str], Tiers | None]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One aligner on one set."""
+
+    words: BoundaryErrors
+    phones: BoundaryErrors
+    recordings: int
+    failed: int
+    audio_seconds: float
+    seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="two recordings per set; results are not written")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "alignment.json")
+    arguments = parser.parse_args()
+    console = Console()
+    data = Path(os.environ.get("SEMIHMM_DATA", HERE.parent.parent / "shared" / "data"))
+    aligner = Aligner()
+    results = {}
+    for name in SETS:
+        manifest = data / name / "manifest.jsonl"
+        if not manifest.is_file():
+            console.print(f"skipped {name}: no such set in SEMIHMM_DATA or ../shared/data")
+            continue
+        items = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+        items = items[:2] if arguments.smoke else items
+        ours = measure(items, manifest.parent, lambda wave, rate, text: _tiers(aligner, wave, rate, text))
+        theirs = measure(items, manifest.parent, align_with_pocketsphinx)
+        results[name] = {"semihmm": summary(ours), "pocketsphinx": summary(theirs)}
+        for kind in ("phones", "words"):
+            columns = {"semihmm": getattr(ours, kind), "pocketsphinx": getattr(theirs, kind)}
+            console.print(error_table(f"{name}: onsets of {kind}", columns))
+        for aligner_name, figures in (("semihmm", ours), ("pocketsphinx", theirs)):
+            speed = figures.audio_seconds / figures.seconds
+            console.print(f"{aligner_name}: {figures.failed} of {figures.recordings} failed, {speed:.0f} × real time")
+    report = {"machine": machine(), "sets": results}
+    console.print(report["machine"])
+    if results and not arguments.smoke:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        console.print(f"written: {arguments.out}")
+
+
+def measure(items: list[dict], folder: Path, align: Align) -> Figures:
+    """Align every recording of a set, and add up the errors."""
+    words, phones, failed, spent, audio = BoundaryErrors(), BoundaryErrors(), 0, 0.0, 0.0
+    for item in items:
+        wave, rate = read_audio(folder / item["audio"])
+        begin = time.perf_counter()
+        found = align(wave, rate, item["text"])
+        spent += time.perf_counter() - begin
+        audio += len(wave) / rate
+        if found is None:
+            failed += 1
+            continue
+        result = compare(Tiers(words=spoken(item["words"]), phones=spoken(item["phones"])), found)
+        words, phones = words + result.words, phones + result.phones
+    return Figures(words, phones, len(items), failed, audio, spent)
+
+
+def spoken(labels: list[list]) -> tuple[Interval, ...]:
+    return tuple(Interval(*label) for label in labels if not is_silence(label[2]))
+
+
+def _tiers(aligner: Aligner, wave: torch.Tensor, rate: int, text: str) -> Tiers:
+    alignment = aligner(wave, rate, text)
+    return Tiers(words=alignment.words, phones=alignment.phones)
+
+
+def align_with_pocketsphinx(wave: torch.Tensor, rate: int, text: str) -> Tiers | None:
+    """PocketSphinx's two passes, words and then phones, with a decoder of its own for each recording."""
+    samples = (resample(wave, source=rate, target=16000) * 32768).clamp(-32768, 32767).to(torch.int16).numpy().tobytes()
+    decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
+    try:
+        decoder.set_align_text(" ".join(words_of(text)))
+        _decode(decoder, samples)
+        decoder.set_alignment()
+        _decode(decoder, samples)
+        found = decoder.get_alignment()
+    except RuntimeError:  # what it raises where no path survives its beams
+        return None
+    if found is None:
+        return None
+    words, phones = [], []
+    for word in found:  # an entry lives only as long as the iteration stands at it
+        if not word.name.startswith(("<", "[", "(")):  # pauses and noises
+            words.append(_interval(word, word.name.split("(")[0]))
+            phones += [_interval(phone, phone.name) for phone in word]
+    return Tiers(words=tuple(words), phones=tuple(phones))
+
+
+def _decode(decoder: pocketsphinx.Decoder, samples: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(samples, full_utt=True)
+    decoder.end_utt()
+
+
+def _interval(item: pocketsphinx.AlignmentEntry, label: str) -> Interval:
+    return Interval(item.start / 100, (item.start + item.duration) / 100, label)
+
+
+def summary(figures: Figures) -> dict:
+    """The figures as they go into the JSON file."""
+    kept = {key: value for key, value in asdict(figures).items() if key not in ("words", "phones")}
+    for kind, errors in (("words", figures.words), ("phones", figures.phones)):
+        kept[kind] = {
+            "n": errors.n,
+            "missing": errors.missing,
+            "extra": errors.extra,
+            "mean_ms": round(1000 * errors.mean, 2),
+            "median_ms": round(1000 * errors.median, 2),
+            "bias_ms": round(1000 * errors.bias, 2),
+            **{f"within_{1000 * limit:.0f}_ms": round(errors.within(limit), 4) for limit in TOLERANCES},
+        }
+    return kept
+
+
+def machine() -> dict:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dtype": "float64",
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Structured prediction over time: semirings, one scan engine, and every question asked of a total.
+
+Example:
+    >>> import torch, semihmm
+    >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+    >>> float(semihmm.log_partition(hmm).exp())
+    8.0
+"""
+
+from importlib.metadata import version
+
+from semihmm import semirings
+from semihmm.engine import backends
+from semihmm.inference import (
+    Paths,
+    argmax,
+    condition,
+    covariance,
+    cross_entropy,
+    entropy,
+    expectation,
+    explain,
+    filtering,
+    kl_divergence,
+    log_count,
+    log_partition,
+    log_prob,
+    marginals,
+    max_marginals,
+    renyi_entropy,
+    risk,
+    sample,
+    score,
+    smoothing,
+    topk,
+    total,
+    variance,
+    viterbi,
+)
+from semihmm.structures import HMM, Structure
+
+__version__ = version("semihmm")
+
+__all__ = [
+    "HMM",
+    "Paths",
+    "Structure",
+    "argmax",
+    "backends",
+    "condition",
+    "covariance",
+    "cross_entropy",
+    "entropy",
+    "expectation",
+    "explain",
+    "filtering",
+    "kl_divergence",
+    "log_count",
+    "log_partition",
+    "log_prob",
+    "marginals",
+    "max_marginals",
+    "renyi_entropy",
+    "risk",
+    "sample",
+    "score",
+    "semirings",
+    "smoothing",
+    "topk",
+    "total",
+    "variance",
+    "viterbi",
+]

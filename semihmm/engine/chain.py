@@ -1,0 +1,78 @@
+"""A chain of semiring-linear maps: what a structure hands to the engine."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.maps import Map
+from semihmm.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Chain:
+    """``start * steps[0] * ... * steps[T-1] * end``, for a batch of sequences of their own lengths.
+
+    Everything is in log-weights. Each tensor has all batch axes or none, and 1 among them or over time means shared.
+
+    Args:
+        start: the state vector at time 0, ``(..., slots)``, as one or several factors.
+        steps: T maps.
+        end: what a path gains by ending in each slot, ``(..., slots)``; factors as in ``start``, none for nothing.
+        lengths: how many of the T steps each sequence takes, int64 ``(...)``; None for all. Later steps do not count.
+        length: T; needed only where all of ``steps`` is shared over time.
+    """
+
+    start: tuple[Tensor, ...]
+    steps: Map
+    end: tuple[Tensor, ...] = ()
+    lengths: Tensor | None = None
+    length: int = -1
+
+    def __post_init__(self) -> None:
+        length = self.steps.steps if self.steps.steps is not None else self.length if self.length >= 0 else 1
+        object.__setattr__(self, "length", length)
+        axes = max(
+            *(x.ndim - 1 for x in self.start + self.end),
+            *(x.ndim - 1 - r for x, r in zip(self.steps.leaves, self.steps.ranks, strict=True)),
+            0 if self.lengths is None else self.lengths.ndim,
+        )
+        leaves = zip(self.steps.leaves, self.steps.ranks, strict=True)
+        object.__setattr__(self, "start", tuple(_aligned(x, axes + 1) for x in self.start))
+        object.__setattr__(self, "end", tuple(_aligned(x, axes + 1) for x in self.end))
+        object.__setattr__(self, "steps", self.steps.rebuild(tuple(_aligned(x, axes + 1 + r) for x, r in leaves)))
+        if any(x.shape[-1] != self.steps.slots for x in self.start + self.end):
+            raise ShapeError(
+                f"Chain: start and end must be (..., {self.steps.slots}), one log-weight for each slot of its maps, "
+                f"got {[tuple(x.shape) for x in self.start + self.end]}."
+            )
+
+    @property
+    def batch(self) -> torch.Size:
+        """The batch shape."""
+        shapes = [x.shape[:-1] for x in self.start + self.end]
+        shapes += [x.shape[: -1 - r] for x, r in zip(self.steps.leaves, self.steps.ranks, strict=True)]
+        shapes += [] if self.lengths is None else [self.lengths.shape]
+        return torch.broadcast_shapes(*shapes)
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """All its log-weights (and indices): start, end, steps."""
+        return self.start + self.end + self.steps.leaves
+
+    def rebuild(self, leaves: Iterable[Tensor]) -> "Chain":
+        """The same chain with other log-weights."""
+        given = tuple(leaves)
+        m, n = len(self.start), len(self.start) + len(self.end)
+        return replace(self, start=given[:m], end=given[m:n], steps=self.steps.rebuild(given[n:]))
+
+    def active(self, batch: torch.Size) -> Tensor | None:
+        """Which steps each sequence takes, ``(..., T)``; None for all."""
+        if self.lengths is None:
+            return None
+        return torch.arange(self.length, device=self.lengths.device) < self.lengths.expand(batch).unsqueeze(-1)
+
+
+def _aligned(x: Tensor, ndim: int) -> Tensor:
+    return x.reshape((1,) * (ndim - x.ndim) + x.shape)

@@ -1,0 +1,89 @@
+"""Paths: the choices of a selective semiring, traced back. One tracer for Max, TopK and Sample."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.chain import Chain
+from semihmm.engine.maps.base import select
+from semihmm.engine.planner import Plan
+from semihmm.engine.scan import advance, carries, cleaned, finish, forward, part, pieces, unscaled
+from semihmm.engine.strategies.base import by_step, lifted
+from semihmm.semirings import Semiring
+
+
+@dataclass(frozen=True)
+class Path:
+    """Paths through a chain, ``rows`` of them for each sequence (Max 1, TopK k, Sample n).
+
+    Attributes:
+        slots: the slot at each time, int64 ``(rows, ..., T + 1)``; -1 at times that a path passes over or that come
+            after its end, and everywhere on a path that is not there.
+        choices: by which predecessor it came to the slot at time ``t + 1``, int64 ``(rows, ..., T)``; -1 likewise.
+        value: the lowered total of the semiring, ``(rows or 1, ...)``.
+        valid: whether there is such a path, bool ``(rows, ...)``.
+    """
+
+    slots: Tensor
+    choices: Tensor
+    value: Tensor
+    valid: Tensor
+
+
+@torch.no_grad()
+def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None) -> Path:
+    """Trace the choices of a selective semiring back from the end.
+
+    Pointers are made a block of steps at a time, from the state vectors of the forward pass, and are gone once they
+    have been followed: memory is that of the state vectors.
+
+    Raises:
+        SemiringError: the semiring is not selective.
+    """
+    chain = cleaned(chain)
+    last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)
+    ends, offset = finish(semiring, [chain], last)
+    value, code = semiring.choose(ends, -1, generator)
+    rows = semiring.rows
+    value = semiring.lower(unscaled(semiring, value, offset)).to(chain.start[0].dtype)
+    value = value.reshape(-1, *chain.batch)
+    slot, row = code // rows, code % rows
+    reached = torch.tensor(chain.length, device=code.device) if chain.lengths is None else chain.lengths
+    time = reached.expand(code.shape)
+    active = chain.active(chain.batch)
+    slots, choices = [], []
+    for (start, stop), front in zip(reversed(plan.bounds(chain.length)), reversed(fronts), strict=True):
+        steps = chain.steps.window(start, stop)
+        if trail is None:
+            going = None if active is None else active[..., start:stop]
+            block = advance(plan, semiring, (steps,), front, going, True, stop - start)[1]
+            assert block is not None
+        else:
+            block = part(trail, start, stop)
+        carry, _ = carries(semiring, steps.memory, front, block)
+        work = steps.work * rows * math.prod(chain.batch)
+        for at, end in reversed(list(pieces(stop - start, work))):
+            few = steps.window(at, end)
+            tables = lifted(semiring, (few,))
+            pointers = few.choose(semiring, carry[..., at:end, :, :], tables, generator).unbind(-2)
+            each = by_step(tables, few.table_ranks, end - at)
+            for step in reversed(range(end - at)):
+                here = time == start + at + step + 1
+                followed, pointer = row, pointers[step]
+
+                def look(column: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
+                    return select(pointer, column, followed if row is None else row, rows)  # noqa: B023 (called below)
+
+                origin = few.trace(look, slot.clamp(min=0), each[step])
+                slots.append(torch.where(here, slot, -1))
+                choices.append(torch.where(here, origin.choice, -1))
+                slot = torch.where(here, origin.slot, slot)
+                row = row if origin.row is None else torch.where(here, origin.row, row)
+                time = torch.where(here, time - origin.delay, time)
+    slots.append(torch.where(time == 0, slot, -1))
+    valid = value.isfinite().expand(code.shape)
+    along = torch.stack(slots[::-1], -1)
+    chosen = torch.stack(choices[::-1], -1) if choices else along[..., :0]
+    return Path(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)

@@ -1,0 +1,8 @@
+"""The kinds of semiring-linear map that carry every structure."""
+
+from semihmm.engine.maps.base import Compose, Map
+from semihmm.engine.maps.dense import Dense, Diagonal
+from semihmm.engine.maps.segmental import Segmental
+from semihmm.engine.maps.sparse import Arcs, Banded, Grid, Sparse
+
+__all__ = ["Arcs", "Banded", "Compose", "Dense", "Diagonal", "Grid", "Map", "Segmental", "Sparse"]

@@ -1,0 +1,294 @@
+"""What the engine asks of a map: one step of a chain, in any semiring, forwards, backwards and traced."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import ShapeError
+from semihmm.semirings import Semiring
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Look = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+
+
+class Origin(NamedTuple):
+    """Where a slot's value came from; each ``(rows, ...)`` int64."""
+
+    slot: Tensor
+    row: Tensor | None  # None: the row being followed goes on
+    delay: int | Tensor  # how many steps earlier
+    choice: Tensor  # which of its predecessors it was
+
+
+
+class Measure(Protocol):
+    """How the weights of all paths through an entry become one number: summed posteriors, or the best of them."""
+
+    semiring: Semiring
+
+    def weigh(self, log_term: Tensor) -> Tensor:
+        """From log space into the space that is reduced."""
+        ...
+
+    def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
+        """Over entries that share a weight; the axes stay, with size 1."""
+        ...
+
+    def plus(self, a: Tensor, b: Tensor) -> Tensor:
+        """Two numbers for one weight."""
+        ...
+
+    def tail(self, x: Tensor, dim: int) -> Tensor:
+        """Each entry with all the later ones along ``dim``."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """What nothing passes through."""
+        ...
+
+
+class Map(ABC):
+    """A sequence of semiring-linear maps ``x[t] = step(x[t-1], ..., x[t-memory])``, one for each time step.
+
+    Its leaves are log-weights in factored form, ``(..., T, *event)``: batch axes, then time, then as many event
+    axes as `ranks` says. A size of 1 among batch and time means shared. Its tables are what one step works with.
+    A carry is the ``memory`` latest state vectors, newest first: ``(..., memory, slots)``.
+    """
+
+    memory: int
+    slots: int
+    reads_output: bool = False  # `contract` wants the step's output, not its carry
+
+    @property
+    @abstractmethod
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The log-weights; integer leaves are indices and have no weight."""
+
+    @property
+    @abstractmethod
+    def ranks(self) -> tuple[int, ...]:
+        """How many event axes each leaf has."""
+
+    @property
+    @abstractmethod
+    def work(self) -> int:
+        """Products in one step."""
+
+    @abstractmethod
+    def rebuild(self, leaves: tuple[Tensor, ...]) -> Self:
+        """The same map with other log-weights."""
+
+    @abstractmethod
+    def tables(self) -> tuple[Tensor, ...]:
+        """What a step works with: log-weights (linear in the leaves) and indices, ``(..., T, *event)``."""
+
+    @property
+    @abstractmethod
+    def table_ranks(self) -> tuple[int, ...]:
+        """How many event axes each table has."""
+
+    @abstractmethod
+    def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
+        """The next state vector ``(..., slots)``, from lifted tables without their time axis."""
+
+    @abstractmethod
+    def choose(
+        self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
+    ) -> Tensor:
+        """Where each slot of the next state vector came from: ``(rows, ..., pointers)``, as `Semiring.choose` has it."""
+
+    @property
+    @abstractmethod
+    def pointers(self) -> int:
+        """How many pointers `choose` gives; 0 where a slot has one predecessor, itself."""
+
+    @abstractmethod
+    def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
+        """Follow the pointers of one step back from ``slot``.
+
+        ``look(column, row)`` reads a pointer and gives ``(argument, row)``; ``row`` None is the row being followed.
+        """
+
+    @abstractmethod
+    def transpose(self) -> "Map":
+        """The chain backwards in time, from ends to beginnings."""
+
+    def dual(self, vector: Tensor) -> Tensor:
+        """Between a weighting of this map's state vectors and the state vectors of its `transpose`."""
+        return vector
+
+    @abstractmethod
+    def contract(
+        self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """For each leaf, the measure of all paths through it, over a block of steps.
+
+        ``carry (..., T, memory, slots)`` weighs what comes before a step, ``cost (..., T, slots)`` what comes after (a
+        state vector of the transpose), both in nats.
+        """
+
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """How many more time steps than the map has each leaf holds (Segmental pads its frames)."""
+        return (0,) * len(self.leaves)
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps there are; None where every leaf is shared over time."""
+        held = {x.shape[-1 - r] - e for x, r, e in zip(self.leaves, self.ranks, self.reaches, strict=True)} - {1}
+        if len(held) > 1:
+            raise ShapeError(
+                f"{type(self).__name__}: its log-weights must agree on the number of time steps (1 means shared by all), "
+                f"got {sorted(held)}."
+            )
+        return held.pop() if held else None
+
+    def spans(self, start: int, stop: int) -> tuple[slice, ...]:
+        """Which part of each leaf's time axis the steps ``start`` to ``stop`` read."""
+        return tuple(
+            slice(start, stop + reach) if reach or leaf.shape[-1 - rank] != 1 else slice(0, 1)
+            for leaf, rank, reach in zip(self.leaves, self.ranks, self.reaches, strict=True)
+        )
+
+    def window(self, start: int, stop: int) -> Self:
+        """The steps ``start`` to ``stop`` alone."""
+        cut = zip(self.leaves, self.ranks, self.spans(start, stop), strict=True)
+        return self.rebuild(tuple(x.narrow(-1 - r, s.start, s.stop - s.start) for x, r, s in cut))
+
+    def flip(self) -> Self:
+        """The same steps, last one first (each still forwards: `transpose` is what turns them round)."""
+        return self.rebuild(tuple(x.flip(-1 - r) for x, r in zip(self.leaves, self.ranks, strict=True)))
+
+    def __matmul__(self, other: "Map") -> "Map":
+        """One after the other, within each step."""
+        return Compose(self, other)
+
+
+@dataclass(frozen=True)
+class Compose(Map):
+    """``first @ then``, within one time step. Only maps that look one step back compose."""
+
+    first: Map
+    then: Map
+
+    def __post_init__(self) -> None:
+        if self.first.memory != 1 or self.then.memory != 1:
+            raise ShapeError(
+                f"Compose: both maps must look one step back, got memories {self.first.memory} and {self.then.memory}. "
+                "Give Segmental its emission instead of composing it with Diagonal."
+            )
+
+    @property
+    def memory(self) -> int:  # type: ignore[override]
+        """One step."""
+        return 1
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """Those of the second map."""
+        return self.then.slots
+
+    @property
+    def reads_output(self) -> bool:  # type: ignore[override]
+        """As the second map does; the first one's output is computed where it is needed."""
+        return self.then.reads_output
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """First the first map's."""
+        return self.first.leaves + self.then.leaves
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """First the first map's."""
+        return self.first.ranks + self.then.ranks
+
+    @property
+    def table_ranks(self) -> tuple[int, ...]:
+        """First the first map's."""
+        return self.first.table_ranks + self.then.table_ranks
+
+    @property
+    def work(self) -> int:
+        """The sum of both."""
+        return self.first.work + self.then.work
+
+    def rebuild(self, leaves: tuple[Tensor, ...]) -> "Compose":
+        """Both maps with other log-weights."""
+        n = len(self.first.leaves)
+        return Compose(self.first.rebuild(leaves[:n]), self.then.rebuild(leaves[n:]))
+
+    def tables(self) -> tuple[Tensor, ...]:
+        """First the first map's."""
+        return self.first.tables() + self.then.tables()
+
+    def _split(self, tables: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        n = len(self.first.table_ranks)
+        return tables[:n], tables[n:]
+
+    def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
+        """The second map's step of the first one's."""
+        one, two = self._split(tables)
+        return self.then.step(semiring, self.first.step(semiring, carry, one).unsqueeze(-2), two)
+
+    @property
+    def pointers(self) -> int:
+        """The pointers of both, side by side."""
+        return self.first.pointers + self.then.pointers
+
+    def choose(
+        self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
+    ) -> Tensor:
+        """The pointers of both, side by side."""
+        one, two = self._split(tables)
+        head = self.first.choose(semiring, carry, one, generator)
+        if not self.then.pointers:
+            return head
+        middle = self.first.step(semiring, carry, one).unsqueeze(-2)
+        tail = self.then.choose(semiring, middle, two, generator)
+        return torch.cat([head, tail.expand(*head.shape[:-1], -1)] if self.first.pointers else [tail], -1)
+
+    def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
+        """Through the second map, then through the first; the choice told is the first map's."""
+        one, two = self._split(tables)
+        middle = self.then.trace(lambda column, row: look(column + self.first.pointers, row), slot, two)
+        return self.first.trace(lambda column, row: look(column, middle.row if row is None else row), middle.slot, one)
+
+    def transpose(self) -> Map:
+        """Transposed, the second map comes first."""
+        return Compose(self.then.transpose(), self.first.transpose())
+
+    def contract(
+        self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Each map between what the other makes of the carry and of the cost."""
+        one, two = self._split(tables)
+        back = self.then.transpose().flip()  # turned round, but in the order of time
+        before = back.step(measure.semiring, cost.unsqueeze(-2), back.tables())
+        needs_middle = self.first.reads_output or not self.then.reads_output
+        middle = self.first.step(measure.semiring, carry, one) if needs_middle else output
+        return self.first.contract(measure, carry, middle, before, one) + self.then.contract(
+            measure, middle.unsqueeze(-2), output, cost, two
+        )
+
+
+def fit(measure: Measure, x: Tensor, leaf: Tensor) -> Tensor:
+    """Reduce ``x`` over the axes that ``leaf`` shares."""
+    shared = tuple(d for d in range(-leaf.ndim, 0) if leaf.shape[d] == 1 and x.shape[d] != 1)
+    return measure.reduce(x, shared) if shared else x
+
+
+def select(pointer: Tensor, column: Tensor, row: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Read ``pointer (rows, ..., pointers)`` at a column and row for each answer ``(rows, ...)``: argument and row."""
+    width = pointer.shape[-1]
+    flat = pointer.movedim(0, -2).flatten(-2)  # (..., rows * pointers)
+    code = flat.expand(*column.shape, -1).gather(-1, (row * width + column).unsqueeze(-1)).squeeze(-1)
+    return code // rows, code % rows

@@ -1,0 +1,208 @@
+"""Few arcs into each state: Banded, Arcs and Grid are one map, `Sparse`, with different tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.errors import ShapeError
+from semihmm.semirings import Semiring
+
+FORBIDDEN = float("-inf")
+
+
+@dataclass(frozen=True)
+class Sparse(Map):
+    """Each of N slots sums up at most K predecessors, each any number of steps back.
+
+    Args:
+        weight: log-weight of each slot's k-th arc, ``(..., T or 1, N, K)``; ``-inf`` where there is none.
+        source: where that arc comes from, int64 ``(T or 1, N, K)``: ``(delay - 1) * N + slot``, -1 where there is none.
+        memory: the longest delay. With a memory over 1, ``source`` must be shared over time.
+    """
+
+    weight: Tensor
+    source: Tensor
+    memory: int = 1
+    ranks = (2, 2)
+    table_ranks = (2, 2)
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """N."""
+        return self.weight.shape[-2]
+
+    @property
+    def pointers(self) -> int:
+        """N."""
+        return self.weight.shape[-2]
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The weights and where they come from."""
+        return (self.weight, self.source)
+
+    @property
+    def work(self) -> int:
+        """N times K."""
+        return self.weight.shape[-1] * self.weight.shape[-2]
+
+    def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
+        """With other weights."""
+        return Sparse(*leaves, memory=self.memory)
+
+    def tables(self) -> tuple[Tensor, ...]:
+        """The leaves."""
+        return self.leaves
+
+    def _pull(self, carry: Tensor, source: Tensor) -> Tensor:
+        flat = carry.flatten(-2)
+        index = source.reshape(-1, *source.shape[-2:])
+        if len(index) == 1:  # one topology for all: index once
+            return flat[..., index[0]]
+        source = source.reshape(*(1,) * (flat.ndim + 1 - source.ndim), *source.shape).clamp(min=0)
+        shape = torch.broadcast_shapes(flat.shape[:-1], source.shape[:-2])
+        return flat.unsqueeze(-2).expand(*shape, source.shape[-2], -1).gather(-1, source.expand(*shape, -1, -1))
+
+    def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
+        """Pull the predecessors, weigh them, add them up."""
+        weight, source = tables
+        return semiring.sum(semiring.times(self._pull(carry, source), weight), -1)
+
+    def choose(
+        self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
+    ) -> Tensor:
+        """Which of its K arcs each slot came by."""
+        weight, source = tables
+        return semiring.choose(semiring.times(self._pull(carry, source), weight), -1, generator)[1]
+
+    def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
+        """Along the arc."""
+        arc, row = look(slot, None)
+        source = tables[1].reshape(self.slots, -1)[slot, arc].clamp(min=0)  # -1: the path is impossible anyway
+        return Origin(source % self.slots, row, source // self.slots + 1, arc)
+
+    def transpose(self) -> Map:
+        """The same arcs by where they leave. An arc that spans several steps belongs to the step it now ends in."""
+        source = self.source.reshape(-1, self.work)
+        entry = incoming(torch.where(source < 0, -1, source % self.slots), self.slots)
+        arcs = self.work
+        at = entry.clamp(min=0).expand(*self.weight.shape[:-3], -1, -1, -1)
+        if at.shape[-3] == 1 != self.weight.shape[-3]:
+            at = at.expand(*at.shape[:-3], self.weight.shape[-3], -1, -1)
+        weight = self.weight.flatten(-2)
+        weight = weight.expand(*weight.shape[:-2], at.shape[-3], arcs).gather(-1, at.flatten(-2)).unflatten(-1, at.shape[-2:])
+        weight = torch.where(entry < 0, FORBIDDEN, weight).flip(-3)
+        delay = (source // self.slots).gather(-1, entry.clamp(min=0).flatten(-2)).unflatten(-1, entry.shape[-2:])
+        landing = entry // self.weight.shape[-1]
+        source = torch.where(entry < 0, -1, delay * self.slots + landing).flip(0)
+        if self.memory > 1:
+            weight = later(weight, delay[0].clamp(min=0), FORBIDDEN)
+        return Sparse(weight, source, memory=self.memory)
+
+    def contract(
+        self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Before, arc and after."""
+        term = self._pull(carry, tables[1]) + tables[0] + cost.unsqueeze(-1)
+        return (fit(measure, measure.weigh(term), self.weight),)
+
+
+def later(x: Tensor, delay: Tensor, fill: float) -> Tensor:
+    """Move entry ``[..., t, *event]`` to time ``t + delay[*event]``; ``fill`` comes in at the front."""
+    time = x.shape[-1 - delay.ndim]
+    at = torch.arange(time, device=x.device).reshape(-1, *(1,) * delay.ndim) - delay
+    moved = x.gather(-1 - delay.ndim, at.clamp(min=0).expand(x.shape))
+    return torch.where(at < 0, fill, moved)
+
+
+def Banded(offsets: Sequence[int], weight: Tensor) -> Sparse:
+    """Arcs from each state to those a few places further: left-to-right models, CTC, Sakoe-Chiba bands.
+
+    Args:
+        offsets: the K distances from state to state, such as ``(0, 1)``.
+        weight: ``(..., T or 1, S, K)``; ``[j, k]`` is the log-weight of arriving at ``j`` from ``j - offsets[k]``.
+    """
+    states = weight.shape[-2]
+    if weight.shape[-1] != len(offsets):
+        raise ShapeError(
+            f"Banded: {len(offsets)} offsets need weights (..., T or 1, S, {len(offsets)}), got {tuple(weight.shape)}."
+        )
+    shift = torch.tensor(list(offsets), device=weight.device)
+    source = torch.arange(states, device=weight.device).unsqueeze(-1) - shift
+    outside = (source < 0) | (source >= states)
+    return Sparse(torch.where(outside, FORBIDDEN, weight), torch.where(outside, -1, source).unsqueeze(0))
+
+
+def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
+    """Any sparse topology.
+
+    Args:
+        source, target: int64 states ``(A,)`` that arc ``a`` leaves and enters; ``(T, A)`` where arcs differ over time,
+            with -1 in both for no arc.
+        weight: log-weights ``(..., T or 1, A)``.
+        slots: how many states there are.
+    """
+    if source.shape != target.shape or source.shape[-1] != weight.shape[-1] or source.ndim not in (1, 2):
+        raise ShapeError(
+            f"Arcs: source and target must be (A,) or (T, A) and weight (..., T or 1, A), got {tuple(source.shape)}, "
+            f"{tuple(target.shape)} and {tuple(weight.shape)}."
+        )
+    if source.numel() and max(int(source.max()), int(target.max())) >= slots:
+        raise ShapeError(f"Arcs: states must be below slots = {slots}, got {int(max(source.max(), target.max()))}.")
+    entry = incoming(target.reshape(-1, target.shape[-1]), slots)
+    safe = entry.clamp(min=0)
+    sources = source.reshape(-1, source.shape[-1]).gather(-1, safe.flatten(-2)).unflatten(-1, entry.shape[-2:])
+    shape = torch.broadcast_shapes(weight.shape[-2:-1], entry.shape[:1])
+    index = safe.flatten(-2).expand(*weight.shape[:-2], *shape, -1)
+    table = weight.expand(*weight.shape[:-2], *shape, -1).gather(-1, index).unflatten(-1, entry.shape[-2:])
+    return Sparse(torch.where(entry < 0, FORBIDDEN, table), torch.where(entry < 0, -1, sources))
+
+
+def incoming(target: Tensor, slots: int) -> Tensor:
+    """Arcs by the slot they enter, in order: from ``(T, A)``, -1 for no arc, to ``(T, slots, K)``, -1 where there is none."""
+    tables = []
+    for step in target.cpu().numpy():
+        arcs = np.flatnonzero(step >= 0)
+        order = arcs[np.argsort(step[arcs], kind="stable")]
+        count = np.bincount(step[arcs], minlength=slots)
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+        table = np.full((slots, max(int(count.max(initial=0)), 1)), -1)
+        table[step[order], rank] = order
+        tables.append(table)
+    width = max((t.shape[-1] for t in tables), default=1)
+    entries = np.full((len(tables), slots, width), -1)
+    for entry, table in zip(entries, tables, strict=True):
+        entry[:, : table.shape[-1]] = table
+    return torch.from_numpy(entries).to(target.device)
+
+
+def Grid(moves: Sequence[tuple[int, int]], weight: Tensor) -> Sparse:
+    """A two-dimensional lattice, one anti-diagonal at a time: DTW, edit distance, RNN-T.
+
+    The state vector at time ``i + j`` holds cell ``(i, j)`` in slot ``i``; time 0 is cell (0, 0) alone.
+
+    Args:
+        moves: K steps ``(down, right)``, none of them (0, 0) and none negative.
+        weight: ``(..., I, J, K)``; ``[i, j, k]`` is the log-weight of arriving at ``(i, j)`` by move ``k``.
+    """
+    if weight.shape[-1] != len(moves) or any(down < 0 or right < 0 or down + right < 1 for down, right in moves):
+        raise ShapeError(
+            f"Grid: moves must go down or right, and weights be (..., I, J, {len(moves)}), one for each move; "
+            f"got moves {list(moves)} and weights {tuple(weight.shape)}."
+        )
+    height, width = weight.shape[-3], weight.shape[-2]
+    rows = torch.arange(height, device=weight.device)
+    columns = torch.arange(1, height + width - 1, device=weight.device).unsqueeze(-1) - rows  # (T, I)
+    down = torch.tensor([m[0] for m in moves], device=weight.device)
+    right = torch.tensor([m[1] for m in moves], device=weight.device)
+    above, left = rows.unsqueeze(-1) - down, columns.unsqueeze(-1) - right
+    outside = (columns.unsqueeze(-1) >= width) | (columns.unsqueeze(-1) < 0) | (above < 0) | (left < 0)  # (T, I, K)
+    skewed = weight[..., rows, columns.clamp(0, width - 1), :]
+    source = torch.where(above < 0, -1, (down + right - 1) * height + above)
+    return Sparse(
+        torch.where(outside, FORBIDDEN, skewed), source.unsqueeze(0), memory=max(d + r for d, r in moves)
+    )

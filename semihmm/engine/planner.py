@@ -1,0 +1,98 @@
+"""Which strategy a call gets: measured, and overruled by the caller."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from semihmm.engine.backends import Backend, backend_for
+from semihmm.engine.chain import Chain
+from semihmm.engine.strategies import Strategy, associative, chunked, sequential
+from semihmm.errors import SemihmmError, SemiringError
+from semihmm.semirings import Semiring
+
+StrategyName = Literal["sequential", "associative", "chunked"]
+STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
+
+# Measured by `python -m benchmarks.strategies` with the torch backend, float32, two threads: the tree wins while one
+# round of matrix products costs less than the Python between the steps that it saves.
+TREE_WORK_PER_STEP = 2_000  # batch * carry^3: multiplications of one step's matrix product
+TREE_SHORTEST = 32  # steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call will do."""
+
+    strategy: StrategyName
+    blocks: int  # how many blocks of steps; 1 keeps every state vector for the gradient
+    backend: Backend
+    reason: str
+
+    def bounds(self, length: int) -> list[tuple[int, int]]:
+        """First and last step of each block; no block where there is no step."""
+        size = max(-(-length // self.blocks), 1)
+        return [(at, min(at + size, length)) for at in range(0, length, size)]
+
+
+def plan(
+    chain: Chain,
+    semiring: Semiring,
+    strategy: StrategyName | None = None,
+    checkpoint: bool | int | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """Decide how to multiply out a chain.
+
+    Args:
+        strategy: one of `STRATEGIES`; None for the planner's choice.
+        checkpoint: True keeps sqrt(T) carries instead of T state vectors and computes the rest twice; a number is the
+            bytes that carries and one block of state vectors may take; None or False keeps everything.
+        backend: ``"torch"``; None for the best there is.
+    Raises:
+        SemiringError: a parallel strategy for a semiring whose sums depend on their order.
+        SemihmmError: an unknown name, or a byte budget that cannot be met.
+    """
+    if strategy is not None and strategy not in STRATEGIES:
+        raise SemihmmError(f"strategy must be one of {', '.join(STRATEGIES)} (None: the planner chooses), got {strategy!r}.")
+    chosen, reason = _choose(chain, semiring)
+    if strategy is not None and strategy != chosen:
+        if strategy != "sequential" and not semiring.associative:
+            raise SemiringError(
+                f"{semiring}: its sums depend on their order (associative is False), so only strategy='sequential' "
+                f"means anything, got {strategy!r}."
+            )
+        chosen, reason = strategy, "named by the caller"
+    return Plan(chosen, _blocks(chain, semiring, checkpoint), backend_for(chain.start[0].device, backend), reason)
+
+
+def _choose(chain: Chain, semiring: Semiring) -> tuple[StrategyName, str]:
+    size = chain.steps.memory * chain.steps.slots
+    work = math.prod(chain.batch) * size**3
+    if not semiring.associative:
+        return "sequential", "sums of this semiring depend on their order"
+    if chain.length >= TREE_SHORTEST and work <= TREE_WORK_PER_STEP:
+        return "associative", f"batch x carry^3 = {work:,} per step: matrix products cost less than {chain.length} rounds"
+    return "sequential", f"batch x carry^3 = {work:,} per step: a tree of matrix products would cost more than it saves"
+
+
+def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None) -> int:
+    if checkpoint is None or checkpoint is False or chain.length < 2:
+        return 1
+    if checkpoint is True:
+        return math.isqrt(chain.length - 1) + 1
+    values = len(semiring.zero) if isinstance(semiring.zero, tuple) else 1
+    vector = math.prod(chain.batch) * chain.steps.slots * values * _bytes(chain.start[0])
+    kept = {n: n * vector * chain.steps.memory + -(-chain.length // n) * vector for n in range(1, chain.length + 1)}
+    for blocks, size in kept.items():
+        if size <= checkpoint:
+            return blocks
+    raise SemihmmError(
+        f"checkpoint: a budget of {checkpoint:,} bytes cannot hold a scan of {chain.length} steps; the least is "
+        f"{min(kept.values()):,} bytes. Pass that, or cut the batch."
+    )
+
+
+def _bytes(x: Tensor) -> int:
+    return x.element_size()

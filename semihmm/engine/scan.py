@@ -1,0 +1,130 @@
+"""The scan: a chain multiplied out, block by block, by the strategy and backend that a plan names."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine.chain import Chain
+from semihmm.engine.maps import Map
+from semihmm.engine.planner import STRATEGIES, Plan
+from semihmm.engine.strategies import State, Trail
+from semihmm.engine.strategies.base import rescaled
+from semihmm.semirings import Semiring
+
+BLOCK = 1 << 22  # entries that a computation over many steps at once may hold
+
+
+def cleaned(chain: Chain) -> Chain:
+    """The chain with log-weights of 0 in steps that no sequence takes, so that no NaN from padding gets anywhere."""
+    active = chain.active(chain.batch)
+    if active is None:
+        return chain
+    leaves = []
+    for leaf, rank, reach in zip(chain.steps.leaves, chain.steps.ranks, chain.steps.reaches, strict=True):
+        taken = pad(active, (reach, 0), value=True)
+        if leaf.is_floating_point() and leaf.shape[-1 - rank] == taken.shape[-1]:
+            leaf = torch.where(taken.reshape(*taken.shape, *(1,) * rank), leaf, 0.0)
+        leaves.append(leaf)
+    return chain.rebuild((*chain.start, *chain.end, *leaves))
+
+
+def product(semiring: Semiring, factors: Sequence[tuple[Tensor, ...]]) -> Tensor | None:
+    """The lifted product of vectors given as factors: the log-weights', then each feature's. None if there are none."""
+    value = None
+    for factor in zip(*factors, strict=True):
+        lifted = semiring.lift(*factor)
+        value = lifted if value is None else semiring.times(value, lifted)
+    return value
+
+
+def begin(semiring: Semiring, chains: Sequence[Chain]) -> State:
+    """The carry at time 0: the start, and nothing before it."""
+    chain = chains[0]
+    start = product(semiring, [c.start for c in chains])
+    assert start is not None
+    c = semiring.components
+    if c:  # a lifted list may be short: a sum of one has every component
+        start = semiring.sum(start.unsqueeze(-1), -1)
+    start = start.expand(*start.shape[:c], *chain.batch, -1).unsqueeze(-2)
+    before = semiring.full(semiring.zero, (*chain.batch, chain.steps.memory - 1, chain.steps.slots), start)
+    offset = torch.zeros(chain.batch, dtype=torch.float64, device=start.device)
+    return rescaled(semiring, State(torch.cat([start, before], -2) if chain.steps.memory > 1 else start, offset))
+
+
+def advance(
+    plan: Plan, semiring: Semiring, maps: tuple[Map, ...], state: State, active: Tensor | None, keep: bool, length: int
+) -> tuple[State, Trail | None]:
+    """Move a state over all steps of ``maps``."""
+    return STRATEGIES[plan.strategy](semiring, maps, length, state, active, keep)
+
+
+def finish(semiring: Semiring, chains: Sequence[Chain], state: State) -> tuple[Tensor, Tensor]:
+    """The value of every way to end, ``(..., slots)``, and its offset."""
+    last = state.carry.select(-2, 0)
+    end = product(semiring, [c.end for c in chains])
+    return (last if end is None else semiring.times(last, end)), state.offset
+
+
+def unscaled(semiring: Semiring, value: Tensor, offset: Tensor) -> Tensor:
+    """A total without its offset; in float64 where it was scaled."""
+    if not semiring.scalable:
+        return value
+    return semiring.scale(value.to(torch.float64), offset)
+
+
+def forward(
+    plan: Plan, semiring: Semiring, chains: Sequence[Chain], keep: bool
+) -> tuple[State, list[State], Trail | None]:
+    """Multiply a chain out: the last state, the state in front of each block, and with ``keep`` every state vector."""
+    chain = chains[0]
+    active = chain.active(chain.batch)
+    state = begin(semiring, chains)
+    fronts, trails = [], []
+    for start, stop in plan.bounds(chain.length):
+        fronts.append(state)
+        maps = tuple(c.steps.window(start, stop) for c in chains)
+        going = None if active is None else active[..., start:stop]
+        state, trail = advance(plan, semiring, maps, state, going, keep, stop - start)
+        trails.append(trail)
+    return state, fronts, joined([t for t in trails if t is not None])
+
+
+def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
+    """The state vector at each time, ``(..., T + 1, slots)``, without offsets: each is right up to a factor of its own."""
+    _, _, trail = forward(plan, semiring, [chain], True)
+    start = begin(semiring, [chain]).carry[..., :1, :]
+    return start if trail is None else torch.cat([start, trail.vectors], -2)
+
+
+def joined(trails: list[Trail]) -> Trail | None:
+    """Blocks of a trail, one after the other."""
+    if not trails:
+        return None
+    return Trail(torch.cat([t.vectors for t in trails], -2), torch.cat([t.offsets for t in trails], -1))
+
+
+def carries(semiring: Semiring, memory: int, front: State, block: Trail) -> tuple[Tensor, Tensor]:
+    """The carry that each step of a block takes, ``(..., T, memory, slots)``, and its offset ``(..., T)``."""
+    vectors = torch.cat([front.carry.flip(-2), block.vectors], -2)[..., :-1, :]
+    carry = vectors.unfold(-2, memory, 1).flip(-1).mT
+    first = front.offset.unsqueeze(-1)
+    offsets = torch.cat([first.expand(*first.shape[:-1], memory), block.offsets], -1)[..., :-1]
+    base = offsets[..., memory - 1 :]
+    if memory > 1 and semiring.scalable:
+        older = offsets.unfold(-1, memory, 1).flip(-1) - base.unsqueeze(-1)
+        carry = semiring.scale(carry, older.to(carry.dtype).unsqueeze(-1))
+    return carry, base
+
+
+def pieces(length: int, entries: int) -> Iterator[tuple[int, int]]:
+    """First and last of so many steps at a time that they hold about `BLOCK` entries."""
+    size = max(BLOCK // max(entries, 1), 1)
+    return ((at, min(at + size, length)) for at in range(0, length, size))
+
+
+def part(trail: Trail, start: int, stop: int) -> Trail:
+    """Some steps of a trail."""
+    return Trail(trail.vectors[..., start:stop, :], trail.offsets[..., start:stop])
+

@@ -1,0 +1,8 @@
+"""How a chain is multiplied out: three orders, the same numbers."""
+
+from semihmm.engine.strategies.associative import associative
+from semihmm.engine.strategies.base import State, Strategy, Trail
+from semihmm.engine.strategies.chunked import chunked
+from semihmm.engine.strategies.sequential import sequential
+
+__all__ = ["State", "Strategy", "Trail", "associative", "chunked", "sequential"]

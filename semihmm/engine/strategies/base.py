@@ -1,0 +1,81 @@
+"""What a strategy does: move a carry over a block of steps. All of them give the same numbers."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.maps import Map
+from semihmm.semirings import Semiring
+
+Tables = tuple[Tensor, ...]
+
+
+class State(NamedTuple):
+    """A carry ``(..., memory, slots)``, scaled by ``exp(-offset)`` so that a long scan stays in range.
+
+    ``offset (...)`` is float64: a normaliser is the sum of many steps. It stays 0 in semirings that cannot be scaled.
+    """
+
+    carry: Tensor
+    offset: Tensor
+
+
+class Trail(NamedTuple):
+    """The state vectors after each of T steps ``(..., T, slots)``, and their offsets ``(..., T)``."""
+
+    vectors: Tensor
+    offsets: Tensor
+
+
+class Strategy(Protocol):
+    """Moves a carry over all steps of a map."""
+
+    def __call__(
+        self, semiring: Semiring, maps: tuple[Map, ...], length: int, state: State, active: Tensor | None, keep: bool
+    ) -> tuple[State, Trail | None]:
+        """Advance ``state`` by ``length`` steps.
+
+        Args:
+            maps: the log-weights, then maps of the same form with the features that the semiring wants.
+            active: which steps each sequence takes ``(..., T)``; it stands still in the others. None for all.
+            keep: whether to give the trail.
+        """
+        ...
+
+
+def lifted(semiring: Semiring, maps: tuple[Map, ...]) -> Tables:
+    """The tables of all steps as values; indices stay as they are."""
+    rows = zip(*(m.tables() for m in maps), strict=True)
+    return tuple(semiring.lift(*row) if row[0].is_floating_point() else row[0] for row in rows)
+
+
+def by_step(tables: Tables, ranks: tuple[int, ...], length: int) -> list[Tables]:
+    """One tuple of tables for each step. Unbinds time once, so that the gradient is stacked once."""
+    columns = []
+    for table, rank in zip(tables, ranks, strict=True):
+        steps = table.unbind(-1 - rank)
+        columns.append(steps * length if len(steps) == 1 else steps)
+    return list(zip(*columns, strict=True))
+
+
+def push(semiring: Semiring, carry: Tensor, vector: Tensor) -> Tensor:
+    """The carry with a new state vector in front, the oldest one gone."""
+    new = vector.unsqueeze(-2)
+    return new if carry.shape[-2] == 1 else torch.cat([new, carry[..., :-1, :]], -2)
+
+
+def rescaled(semiring: Semiring, state: State) -> State:
+    """The same state with its largest value at 1 (0 nats)."""
+    if not semiring.scalable:
+        return state
+    peak = semiring.magnitude(state.carry.detach()).amax((-2, -1))
+    peak = torch.where(peak.isfinite(), peak, 0.0)
+    return State(semiring.scale(state.carry, -peak[..., None, None]), state.offset + peak)
+
+
+def held(state: State, new: State, active: Tensor | None) -> State:
+    """The new state where a sequence takes this step, the old one where it is over."""
+    if active is None:
+        return new
+    return State(torch.where(active[..., None, None], new.carry, state.carry), torch.where(active, new.offset, state.offset))

@@ -1,0 +1,189 @@
+"""The total of a chain, and its derivatives: each is a scan again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.chain import Chain
+from semihmm.engine.contract import Posterior, contract
+from semihmm.engine.planner import Plan
+from semihmm.engine.scan import advance, begin, cleaned, finish, forward, unscaled
+from semihmm.engine.strategies import State, Trail
+from semihmm.semirings import Semiring
+from semihmm.semirings.expectation import Expectation
+
+Outputs = tuple[Tensor, ...]
+
+
+def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain] = ()) -> Tensor:
+    """Add up the values of all paths.
+
+    Args:
+        features: chains of the same form that hold features where ``chain`` holds log-weights; as many as
+            ``semiring.inputs - 1``.
+    Returns:
+        The lowered total, ``(components, ..., )`` in the dtype of the log-weights (Count, Boolean: their own).
+        Differentiable any number of times. Where the semiring has a temperature, the first derivative is one scan
+        back over the transposed chain and the second an expectation-semiring scan; elsewhere each block of steps is
+        computed again and differentiated by autograd.
+    """
+    floating = chain.start[0].dtype
+    chains = [cleaned(c) for c in (chain, *features)]
+    analytic = bool(semiring.temperature) and not features and not torch.compiler.is_compiling()
+    if analytic and torch.is_grad_enabled():
+        value: Tensor = _Total.apply(_Call(plan, semiring, chains[0]), *chains[0].leaves)[0]
+    else:
+        value = _by_blocks(plan, semiring, chains)
+    answer = semiring.lower(value)
+    return answer.to(floating) if answer.dtype == torch.float64 else answer
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a call to the engine is about, less its log-weights."""
+
+    plan: Plan
+    semiring: Semiring
+    skeleton: Chain
+
+
+class _Total(torch.autograd.Function):
+    """A total, with what its gradient needs: the states in front of each block, and maybe every state vector."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: _Call, *leaves: Tensor) -> Outputs:
+        chain = call.skeleton.rebuild(leaves)
+        keep = call.plan.blocks == 1
+        last, fronts, trail = forward(call.plan, call.semiring, [chain], keep)
+        ends, offset = finish(call.semiring, [chain], last)
+        value = unscaled(call.semiring, call.semiring.sum(ends, -1), offset)
+        states = [*fronts, last]
+        kept = (torch.stack([s.carry for s in states], -3), torch.stack([s.offset for s in states], -1))
+        return (value, *kept, *(trail if trail is not None else ()))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        ctx.call = inputs[0]
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output, *inputs[1:])
+        ctx.outputs = len(output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        found = _Gradient.apply(ctx.call, ctx.outputs, grads[0], *saved)
+        return (None, *_skip_indices(found, saved[ctx.outputs :]))
+
+
+class _Gradient(torch.autograd.Function):
+    """The gradient of totals, weighted: posteriors by one scan back. Its own gradient is a covariance."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: _Call, outputs: int, weight: Tensor, *saved: Tensor) -> Outputs:
+        value, carries, offsets, *trail = saved[:outputs]
+        chain = call.skeleton.rebuild(saved[outputs:])
+        states = [State(c, o) for c, o in zip(carries.unbind(-3), offsets.unbind(-1), strict=True)]
+        assert call.semiring.temperature is not None
+        measure = Posterior(call.semiring, weight.to(carries.dtype), call.semiring.temperature)
+        kept = Trail(*trail) if trail else None
+        found = contract(call.plan, chain, measure, states[:-1], kept, states[-1], value)
+        return tuple(x for x in found if x is not None)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        ctx.call, ctx.outputs = inputs[:2]
+        ctx.save_for_backward(*inputs[2:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *saved = ctx.saved_tensors
+        leaves = saved[ctx.outputs :]
+        call: _Call = ctx.call
+        direction = call.skeleton.rebuild(_skip_indices(grads, leaves, keep=True))
+        temperature = call.semiring.temperature
+        assert temperature is not None
+
+        def expected(*leaves: Tensor) -> Outputs:
+            """How far the total moves along ``direction``: the expectation of a feature."""
+            warm = tuple(x / temperature if x.is_floating_point() else x for x in leaves)
+            return (_by_blocks(call.plan, Expectation(1), [call.skeleton.rebuild(warm), direction])[1],)
+
+        (moved,), pulled = _pullback(expected, tuple(leaves), (weight,))
+        return (None, None, moved, *(None,) * ctx.outputs, *pulled)
+
+def _skip_indices(found: Sequence[Tensor], leaves: Sequence[Tensor], keep: bool = False) -> list[Any]:
+    """One entry for each leaf: what was found for it, and for indices None (or, with ``keep``, the indices)."""
+    rest = iter(found)
+    return [next(rest) if x.is_floating_point() else (x if keep else None) for x in leaves]
+
+
+def _by_blocks(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tensor:
+    """A total that autograd can follow. With more than one block, only the states between them are remembered."""
+    chain = chains[0]
+    active = chain.active(chain.batch)
+    state = begin(semiring, chains)
+    for start, stop in plan.bounds(chain.length):
+        maps = [c.steps.window(start, stop) for c in chains]
+        going = None if active is None else active[..., start:stop]
+        counts = [len(m.leaves) for m in maps]
+
+        def block(
+            *tensors: Tensor, maps: list[Any] = maps, counts: list[int] = counts, going: Tensor | None = going, size: int = stop - start
+        ) -> Outputs:
+            rest = iter(tensors[2:])
+            rebuilt = tuple(m.rebuild(tuple(next(rest) for _ in range(n))) for m, n in zip(maps, counts, strict=True))
+            return tuple(advance(plan, semiring, rebuilt, State(*tensors[:2]), going, False, size)[0])
+
+        inputs = (*state, *(x for m in maps for x in m.leaves))
+        again = plan.blocks > 1 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        state = State(*(_Again.apply(block, *inputs) if again else block(*inputs)))
+    ends, offset = finish(semiring, chains, state)
+    return unscaled(semiring, semiring.sum(ends, -1), offset)
+
+
+class _Again(torch.autograd.Function):
+    """A function whose inner values are not remembered but computed again, for derivatives of any order."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(function: Callable[..., Outputs], *inputs: Tensor) -> Outputs:
+        return function(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        ctx.function = inputs[0]
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *_pullback(ctx.function, ctx.saved_tensors, grads)[1])
+
+
+def _pullback(
+    function: Callable[..., Outputs], inputs: tuple[Tensor, ...], cotangents: Outputs
+) -> tuple[Outputs, list[Tensor | None]]:
+    """The function's outputs and the gradient of its floating inputs; itself differentiable where grad mode is on."""
+    floating = [x for x in inputs if x.is_floating_point()]
+
+    def of_floating(*given: Tensor) -> Outputs:
+        return function(*_skip_indices(given, inputs, keep=True))
+
+    if torch.is_grad_enabled():
+        outputs, pull = torch.func.vjp(of_floating, *floating)
+        found = pull(cotangents)
+    else:
+        with torch.enable_grad():
+            fresh = [x.detach().requires_grad_() for x in floating]
+            outputs = of_floating(*fresh)
+            found = torch.autograd.grad(outputs, fresh, cotangents, allow_unused=True)
+        outputs = tuple(x.detach() for x in outputs)
+    for_all = iter(found)
+    return outputs, [next(for_all) if x.is_floating_point() else None for x in inputs]

@@ -1,0 +1,43 @@
+"""The questions: each is a total, the gradient of one, or its choices traced back."""
+
+from semihmm.inference.expectation import (
+    covariance,
+    cross_entropy,
+    entropy,
+    expectation,
+    kl_divergence,
+    renyi_entropy,
+    risk,
+    variance,
+)
+from semihmm.inference.explain import explain
+from semihmm.inference.marginals import condition, filtering, marginals, max_marginals, smoothing
+from semihmm.inference.total import log_count, log_partition, log_prob, score, total
+from semihmm.inference.viterbi import Paths, argmax, sample, topk, viterbi
+
+__all__ = [
+    "Paths",
+    "argmax",
+    "condition",
+    "covariance",
+    "cross_entropy",
+    "entropy",
+    "expectation",
+    "explain",
+    "filtering",
+    "kl_divergence",
+    "log_count",
+    "log_partition",
+    "log_prob",
+    "marginals",
+    "max_marginals",
+    "renyi_entropy",
+    "risk",
+    "sample",
+    "score",
+    "smoothing",
+    "topk",
+    "total",
+    "variance",
+    "viterbi",
+]

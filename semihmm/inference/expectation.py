@@ -1,0 +1,114 @@
+"""Expectations and variances of additive features; entropy and what else is an expectation with a lift."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import SemihmmError
+from semihmm.inference.total import Options, _like, log_partition, total
+from semihmm.semirings import Expectation, SecondOrderExpectation
+from semihmm.structures import Structure
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def expectation(structure: Structure, features: Structure, **options: Unpack[Options]) -> Tensor:
+    """The posterior mean of an additive feature, ``(...)``; 0 where there is no path.
+
+    Args:
+        features: a structure of the same class that holds the feature's value where the other holds log-weights; it is
+            summed along the path.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> in_state_1 = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([0., 1.]).expand(3, 2))
+        >>> float(expectation(hmm, in_state_1))
+        1.5
+    """
+    return total(structure, Expectation(1), [features], **options)[1]
+
+
+def covariance(structure: Structure, first: Structure, second: Structure, **options: Unpack[Options]) -> Tensor:
+    """The posterior covariance of two additive features, ``(...)`` (Li & Eisner 2009)."""
+    return total(structure, SecondOrderExpectation(), [first, second], **options)[3]
+
+
+def variance(structure: Structure, features: Structure, **options: Unpack[Options]) -> Tensor:
+    """The posterior variance of an additive feature, ``(...)``.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> in_state_1 = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([0., 1.]).expand(3, 2))
+        >>> float(variance(hmm, in_state_1))
+        0.75
+    """
+    return covariance(structure, features, features, **options)
+
+
+def entropy(structure: Structure, **options: Unpack[Options]) -> Tensor:
+    """The entropy of the posterior over paths, in nats ``(...)``: log-partition less mean score. NaN where there is no path.
+
+    Computed in float64: both terms may be large.
+
+    Example:
+        >>> import torch, semihmm
+        >>> round(float(entropy(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))).exp()), 6)
+        8.0
+    """
+    return cross_entropy(structure, structure, **options)
+
+
+def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Tensor:
+    """The mean of ``-log_prob`` under ``q`` of paths drawn from ``p``, in nats ``(...)``; inf where ``q`` forbids one of them."""
+    wide_p, wide_q = p.to(torch.float64), q.to(torch.float64)
+    mean, escapes = total(wide_p, Expectation(2), [_weights(wide_q), _forbidden(wide_q)], **options)[1:]
+    value = torch.where(escapes > 0, torch.inf, log_partition(wide_q, **options) - mean)
+    value = torch.where(log_partition(wide_p, **options) == -torch.inf, torch.nan, value)
+    return value.to(p.potentials[p.observed].dtype)
+
+
+def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Tensor:
+    """The Kullback-Leibler divergence of ``q`` from ``p``, in nats ``(...)``; inf where ``q`` forbids a path of ``p``.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> float(kl_divergence(hmm, hmm))
+        0.0
+    """
+    wide = p.to(torch.float64)
+    value = cross_entropy(wide, q.to(torch.float64), **options) - entropy(wide, **options)
+    return value.to(p.potentials[p.observed].dtype)
+
+
+def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]) -> Tensor:
+    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions, one of them at another temperature."""
+    if order <= 0 or order == 1:
+        raise SemihmmError(f"renyi_entropy: order must be positive and not 1 (1 is the limit: ask entropy), got {order}.")
+    wide = structure.to(torch.float64)
+    warm = wide.replace(**{n: order * x for n, x in wide.potentials.items()})
+    value = (log_partition(warm, **options) - order * log_partition(wide, **options)) / (1 - order)
+    return value.to(structure.potentials[structure.observed].dtype)
+
+
+def risk(structure: Structure, loss: Structure, **options: Unpack[Options]) -> Tensor:
+    """The posterior mean of an additive loss, ``(...)``: minimum-risk training descends it (Smith & Eisner 2006)."""
+    return expectation(structure, loss, **options)
+
+
+def _weights(structure: Structure) -> Structure:
+    """Log-weights as a feature: 0 where forbidden, which `_forbidden` counts."""
+    flat = {n: torch.where(x.isinf(), 0.0, x) for n, x in structure.potentials.items()}
+    if structure.sign < 0:  # features count as they are, costs against
+        flat = {n: -x for n, x in flat.items()}
+    return structure.replace(**flat)
+
+
+def _forbidden(structure: Structure) -> Structure:
+    return structure.replace(**{n: x.isinf().to(x.dtype) for n, x in structure.potentials.items()})

@@ -1,0 +1,145 @@
+"""Marginals: the gradient of the log-partition, in the structure's own shape; and what follows from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from semihmm import engine
+from semihmm.engine.contract import Best, contract
+from semihmm.engine.scan import cleaned, forward
+from semihmm.errors import StructureError
+from semihmm.inference.total import Options, log_partition, prepare
+from semihmm.semirings import Log, Max
+from semihmm.structures import Structure
+from semihmm.structures.base import until
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+S = TypeVar("S", bound=Structure)
+
+
+def marginals(structure: S, **options: Unpack[Options]) -> S:
+    """How often, in expectation, each potential is used: the posterior of every arc, state and segment.
+
+    Returns:
+        A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
+        that log-weight, for each sequence of the batch: ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and
+        ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
+    Cost: two scans, O(T) memory (see ``checkpoint``).
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> marginals(hmm).emission.tolist()
+        [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
+    """
+    whole = structure.expanded()
+    given = whole.potentials
+    create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in given.values())
+    with torch.enable_grad():
+        inputs = [x if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given.values()]
+        value = log_partition(whole.replace(**dict(zip(given, inputs, strict=True))), **options)
+        found = torch.autograd.grad(value.sum(), inputs, create_graph=create_graph, materialize_grads=True)
+    return structure.replace(**{n: structure.sign * g for n, g in zip(given, found, strict=True)})
+
+
+def max_marginals(structure: S, **options: Unpack[Options]) -> S:
+    """The score of the best path through each potential, in the structure's own shape; ``-inf`` where there is none.
+
+    Raises:
+        StructureError: a log-weight of the chain mixes several potentials (HSMM with ``censored``), so that no
+            path through it is a path through one of them.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))
+        >>> max_marginals(hmm).emission.tolist()
+        [[3.0, 4.0], [4.0, 1.0]]
+    """
+    whole = structure.expanded()
+    with torch.no_grad():
+        chain, plan = prepare(whole, Max(), options)
+        chain = cleaned(chain)
+        last, fronts, trail = forward(plan, Max(), [chain], plan.blocks == 1)
+        nothing = torch.zeros(chain.batch, dtype=torch.float64, device=last.carry.device)
+        found = contract(plan, chain, Best(), fronts, trail, last, nothing)
+    return structure.replace(**_by_owner(whole, [x for x in found if x is not None]))
+
+
+def _by_owner(structure: Structure, best: list[Tensor]) -> dict[str, Tensor]:
+    """From the log-weights of a chain to the potentials that they are made of.
+
+    A chain's log-weights are potentials times constants, so a chain of numbered potentials tells which is whose.
+    """
+    given = structure.potentials
+    sizes = [x.numel() for x in given.values()]
+    starts = [sum(sizes[:i]) + 1 for i in range(len(sizes))]
+    numbered, ones, squares = {}, {}, {}
+    for (name, x), start in zip(given.items(), starts, strict=True):
+        number = torch.arange(start, start + x.numel(), dtype=torch.float64, device=x.device).reshape(x.shape)
+        numbered[name], ones[name], squares[name] = number, torch.ones_like(number), number.square()
+    chains = [cleaned(structure.replace(**p).chain()) for p in (numbered, ones, squares)]
+    score = torch.full((sum(sizes) + 1,), -torch.inf, dtype=best[0].dtype, device=best[0].device)
+    for weight, number, one, square in zip(best, *([x for x in c.leaves if x.is_floating_point()] for c in chains), strict=True):
+        real = one.isfinite() & (one != 0)
+        if not torch.allclose(torch.where(real, square * one, 0.0), torch.where(real, number.square(), 0.0), rtol=1e-9):
+            raise StructureError(
+                f"{type(structure).__name__}: a weight of its chain mixes several potentials, so max_marginals cannot tell them apart."
+            )
+        owner = torch.where(real, number / torch.where(real, one, 1.0), 0.0).round().long()
+        score.scatter_reduce_(0, owner.expand(weight.shape).flatten(), weight.flatten(), "amax")
+    return {n: score[s : s + x.numel()].reshape(x.shape) for (n, x), s in zip(given.items(), starts, strict=True)}
+
+
+def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
+    """Log-posterior of the state at each step given the steps up to it, ``(..., T, S)``; ``-inf`` after the end.
+
+    Raises:
+        StructureError: the structure has no state at each moment.
+    """
+    chain, plan = prepare(structure, Log(), options)
+    chain = cleaned(chain)
+    weights = structure.filtered(engine.vectors(plan, Log(), chain))
+    mass = Log().sum(weights, -1).unsqueeze(-1)
+    posterior = torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))
+    used = until(structure.lengths, weights.shape[-2], 2)
+    return posterior if used is None else torch.where(used, posterior, -torch.inf)
+
+
+def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
+    """Log-posterior of the state at each step given all steps: the log of the observed potential's marginals.
+
+    Computed in float64, so that posteriors down to exp(-700) have a logarithm; in the structure's dtype.
+    """
+    seen = structure.potentials[structure.observed]
+    posterior: Tensor = getattr(marginals(structure.to(torch.float64), **options), structure.observed)
+    used = posterior > 0
+    return torch.where(used, torch.where(used, posterior, 1.0).log(), -torch.inf).to(seen.dtype)
+
+
+def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
+    """The same structure with only the allowed entries of its potentials: partial labels.
+
+    Args:
+        mask: bool, True for what is allowed, in the shape of the observed potential (HMM: ``(..., T, S)``).
+        masks: the same for other potentials, by name.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> float(semihmm.log_partition(condition(hmm, torch.tensor([True, False]))))
+        0.0
+    """
+    if mask is not None:
+        masks[structure.observed] = mask
+    unknown = masks.keys() - structure.ranks.keys()
+    if unknown:
+        raise StructureError(
+            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; there is no {', '.join(sorted(unknown))} to mask."
+        )
+    forbidden = -structure.sign * torch.inf
+    return structure.replace(**{n: torch.where(m, structure.potentials[n], forbidden) for n, m in masks.items()})

@@ -1,0 +1,124 @@
+"""Totals: what every other question is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
+
+import torch
+from torch import Tensor
+
+from semihmm import engine
+from semihmm.engine import Chain, Plan
+from semihmm.engine.planner import StrategyName
+from semihmm.errors import SemiringError, StructureError
+from semihmm.semirings import Count, Log, Semiring
+from semihmm.structures import Structure
+from semihmm.structures.base import traced
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Options(TypedDict, total=False):
+    """What every question takes besides its structure.
+
+    strategy: ``"sequential"``, ``"associative"``, ``"chunked"``; None for the planner's choice.
+    checkpoint: True for sqrt(T) memory at one more forward pass, or a number of bytes.
+    backend: ``"torch"``; None for the fastest.
+    validate: whether to look for NaN and infinite weights first, at the cost of one pass (True).
+    """
+
+    strategy: StrategyName | None
+    checkpoint: bool | int | None
+    backend: str | None
+    validate: bool
+
+
+def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple[Chain, Plan]:
+    """Check a structure and plan its chain."""
+    if options.get("validate", True) and not traced():
+        structure.check()
+    chain = structure.chain()
+    return chain, engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
+
+
+def total(
+    structure: Structure, semiring: Semiring, features: Sequence[Structure] = (), **options: Unpack[Options]
+) -> Tensor:
+    """The sum over all paths of the product of their weights, in any semiring.
+
+    Args:
+        features: structures of the same class, with features in place of log-weights: as many as the semiring lifts
+            besides the log-weight.
+    Returns:
+        ``(...)``, or ``(components, ...)`` in semirings that have them. Differentiable any number of times.
+    Raises:
+        SemiringError: another number of features than the semiring takes; more paths than int64 counts.
+        DataError: NaN or infinite log-weights (``validate``).
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> int(total(hmm, semihmm.semirings.Count()))
+        8
+    """
+    if len(features) != semiring.inputs - 1:
+        raise SemiringError(
+            f"{semiring}: lifts a log-weight and {semiring.inputs - 1} features, so total needs as many structures in "
+            f"features, got {len(features)}."
+        )
+    chain, plan = prepare(structure, semiring, options)
+    along = [_like(structure, f).chain() for f in features]
+    if isinstance(semiring, Count) and not traced():
+        most = float(log_count(structure, **options).max())
+        if most >= 63 * math.log(2):
+            raise SemiringError(f"Count: there are about exp({most:.1f}) paths, more than int64 counts. Ask log_count.")
+    return engine.total(plan, semiring, chain, along)
+
+
+def log_partition(structure: Structure, **options: Unpack[Options]) -> Tensor:
+    """The log of the sum over all paths of exp(score), in nats, ``(...)``; ``-inf`` where there is no path.
+
+    Cost: one scan; its gradient (the marginals) one more. O(T) memory, or O(sqrt T) with ``checkpoint``.
+
+    Example:
+        >>> import torch, semihmm
+        >>> float(log_partition(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))).exp())
+        8.0
+    """
+    return total(structure, Log(), **options)
+
+
+def log_prob(structure: Structure, event: Tensor, **options: Unpack[Options]) -> Tensor:
+    """The log-probability of an event: its score less the log-partition; more events in axes before the batch's."""
+    return score(structure, event) - log_partition(structure, **options)
+
+
+def score(structure: Structure, event: Tensor) -> Tensor:
+    """The log-weight of an event ``(..., *event)``, in nats; ``-inf`` where the structure has no such path."""
+    return structure.score(event)
+
+
+def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
+    """The log of how many paths there are, float64 ``(...)``: those with a log-weight above ``-inf``.
+
+    Example:
+        >>> import torch, semihmm
+        >>> round(float(log_count(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))).exp()))
+        8
+    """
+    with torch.no_grad():
+        chain, plan = prepare(structure, Log(), options)
+        ones = (torch.where(x > -torch.inf, 0.0, x).double() if x.is_floating_point() else x for x in chain.leaves)
+        return engine.total(plan, Log(), chain.rebuild(ones))
+
+
+def _like(structure: Structure, feature: Structure) -> Structure:
+    if type(feature) is not type(structure) or feature.ranks.keys() != structure.ranks.keys():
+        raise StructureError(
+            f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
+            f"go along with, got {type(feature).__name__} with {', '.join(feature.ranks)}."
+        )
+    return feature.replace(**{n: feature.sign * x for n, x in feature.potentials.items()}) if feature.sign != 1 else feature

@@ -1,0 +1,97 @@
+"""Paths: the best, the k best, and draws from the posterior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from semihmm import engine
+from semihmm.errors import SemihmmError
+from semihmm.inference.total import Options, prepare
+from semihmm.semirings import Max, Sample, Semiring, TopK
+from semihmm.structures import Structure
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Events, each with its score.
+
+    Attributes:
+        event: in the structure's own terms, ``(..., *event)``; -1 where an event is over and where it is not valid.
+        score: log-weight in nats ``(...)``; ``-inf`` where not valid. Differentiable.
+        valid: whether there is such a path, bool ``(...)``.
+        structure: where they come from.
+    """
+
+    event: Tensor
+    score: Tensor
+    valid: Tensor
+    structure: Structure
+
+
+def decode(
+    structure: Structure, semiring: Semiring, generator: torch.Generator | None = None, **options: Unpack[Options]
+) -> Paths:
+    """The paths that a selective semiring chooses, ``(rows, ...)``."""
+    chain, plan = prepare(structure, semiring, options)
+    path = engine.decode(plan, semiring, chain, generator)
+    event = structure.event(path)
+    score = structure.score(event)
+    return Paths(event, torch.where(path.valid, score, -torch.inf), path.valid, structure)
+
+
+def viterbi(structure: Structure, **options: Unpack[Options]) -> Paths:
+    """The best path (Viterbi 1967). Ties go to the lowest index, at the end first.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))
+        >>> best = viterbi(hmm)
+        >>> best.event.tolist(), float(best.score)
+        ([1, 0], 4.0)
+    """
+    best = decode(structure, Max(), **options)
+    return Paths(best.event[0], best.score[0], best.valid[0], structure)
+
+
+def argmax(structure: Structure, **options: Unpack[Options]) -> Tensor:
+    """The event of the best path."""
+    return viterbi(structure, **options).event
+
+
+def topk(structure: Structure, k: int, **options: Unpack[Options]) -> Paths:
+    """The k best paths, best first, ``(k, ...)``. Where there are fewer, the rest have a score of -inf and are not valid.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))
+        >>> topk(hmm, 3).score.tolist()
+        [4.0, 3.0, 1.0]
+    """
+    if k < 1:
+        raise SemihmmError(f"topk: k is how many paths, at least 1, got {k}.")
+    return decode(structure, TopK(k), **options)
+
+
+def sample(
+    structure: Structure, shape: tuple[int, ...] = (), generator: torch.Generator | None = None, **options: Unpack[Options]
+) -> Paths:
+    """Exact, independent draws from the posterior over paths, ``(*shape, ...)``: forward filtering, backward sampling.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> sample(hmm, (100,), generator=torch.Generator().manual_seed(0)).event.shape
+        torch.Size([100, 3])
+    """
+    count = torch.Size(shape).numel()
+    if count < 1:
+        raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
+    drawn = decode(structure, Sample(count), generator, **options)
+    return Paths(*(x.reshape(*shape, *x.shape[1:]) for x in (drawn.event, drawn.score, drawn.valid)), structure)

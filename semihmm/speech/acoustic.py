@@ -1,0 +1,144 @@
+"""Acoustic models of phones: what each state of each phone expects to hear."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from semihmm._optional import require
+from semihmm.errors import DataError, ShapeError
+from semihmm.speech.mfcc import FrontEnd
+from semihmm.speech.sphinx import (
+    read_dictionary,
+    read_feature_parameters,
+    read_gaussians,
+    read_mixture_weights,
+    read_model_definition,
+    read_sendump,
+    read_transitions,
+)
+
+_VARIANCE_FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class TiedMixture:
+    """Gaussian mixtures whose components are shared: each codebook's by the states of one phone.
+
+    Args:
+        means: ``(codebooks, components, features)``.
+        variances: the same shape, positive.
+        log_weights: ``(codebooks, states, components)``: what differs between the states of a codebook.
+    """
+
+    means: Tensor
+    variances: Tensor
+    log_weights: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-densities ``(T, codebooks * states)`` of ``x (T, features)``; float64 inside, as squares cancel."""
+        codebooks, components, features = self.means.shape
+        x = x.double()
+        precision = self.variances.double().reciprocal()
+        mean = self.means.double()
+        constant = (precision.log() - mean.square() * precision).sum(-1) - features * torch.log(
+            torch.tensor(2 * torch.pi, dtype=torch.float64)
+        )
+        linear = (mean * precision).flatten(0, 1).T
+        square = precision.flatten(0, 1).T
+        density = constant.flatten() / 2 + x @ linear - x.square() @ square / 2
+        density = density.unflatten(1, (codebooks, components))
+        peak = density.amax(-1, keepdim=True)
+        # The three states of a phone share their Gaussians' exponentials; a matrix product adds them up.
+        mass = torch.einsum("tcm,csm->tcs", (density - peak).exp(), self.log_weights.double().exp())
+        log_density: Tensor = (mass.log() + peak).flatten(1)
+        return log_density
+
+
+@dataclass(frozen=True)
+class AcousticModel:
+    """A model of context-independent phones: names, states, Gaussians, and the front end that feeds them.
+
+    Args:
+        phones: names of the phones, silence and fillers included.
+        streams: one mixture per block of the feature vector; the blocks are taken to be independent.
+        transitions: ``(phones, states, states + 1)`` log-probabilities inside a phone; the last column leaves it.
+        front_end: computes the features.
+        name: what reports call the model.
+        silence: the phone that stands for silence.
+    """
+
+    phones: tuple[str, ...]
+    streams: tuple[TiedMixture, ...]
+    transitions: Tensor
+    front_end: FrontEnd
+    name: str = "acoustic model"
+    silence: str = "SIL"
+
+    @property
+    def states(self) -> int:
+        """Number of states in each phone."""
+        return self.transitions.shape[1]
+
+    def log_likelihood(self, features: Tensor) -> Tensor:
+        """``(T, phones * states)`` log-densities of ``features (T, F)``, in nats; state s of phone p is column
+        ``p * states + s``.
+
+        Raises:
+            ShapeError: ``features`` has another width than the model's streams together.
+        """
+        widths = [stream.means.shape[-1] for stream in self.streams]
+        if features.ndim != 2 or features.shape[1] != sum(widths):
+            raise ShapeError(
+                f"AcousticModel: features must be (T, {sum(widths)}), the width that {self.name} was trained on, got "
+                f"{tuple(features.shape)}. Compute them with the model's own front_end."
+            )
+        parts = zip(self.streams, features.split(widths, dim=1), strict=True)
+        return torch.stack([stream.log_prob(part) for stream, part in parts]).sum(0)
+
+
+def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
+    """Read a phonetically-tied Sphinx-3 model.
+
+    Args:
+        folder: holds ``mdef``, ``means``, ``variances``, ``transition_matrices``, ``feat.params`` and
+            ``mixture_weights`` or ``sendump``. Default: the US English model inside the ``pocketsphinx`` package.
+
+    Raises:
+        DataError: a file is missing or damaged, or the model is not phonetically tied.
+        DependencyError: no folder was given and ``pocketsphinx`` is not installed.
+    """
+    folder = folder or _package_folder() / "en-us"
+    definition = read_model_definition(folder / "mdef")
+    means, variances = read_gaussians(folder / "means"), read_gaussians(folder / "variances")
+    if len(means[0]) != len(definition.phones):
+        raise DataError(
+            f"load_acoustic_model: {folder} has {len(means[0])} sets of Gaussians for {len(definition.phones)} phones; "
+            f"only models with one set per phone (type ptm) can be read. Train or download a model of that type."
+        )
+    if (folder / "mixture_weights").exists():
+        weights = read_mixture_weights(folder / "mixture_weights")
+    else:
+        weights = read_sendump(folder / "sendump", senones=definition.total_senones)
+    streams = tuple(
+        TiedMixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[definition.senones])
+        for mean, variance, weight in zip(means, variances, weights, strict=True)
+    )
+    front_end = FrontEnd.from_parameters(read_feature_parameters(folder / "feat.params"))
+    transitions = read_transitions(folder / "transition_matrices")[definition.transitions]
+    if transitions[:, :-1, -1].isfinite().any() or transitions[:, -1, -1].isneginf().any():
+        raise DataError(
+            f"load_acoustic_model: in {folder}, a phone should be left from its last state, and only from it."
+        )
+    return AcousticModel(definition.phones, streams, transitions, front_end, name=f"Sphinx {folder.name}")
+
+
+def load_dictionary(path: Path | None = None) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Pronunciations by word. Default: the CMU dictionary inside the ``pocketsphinx`` package."""
+    return read_dictionary(path or _package_folder() / "cmudict-en-us.dict")
+
+
+def _package_folder() -> Path:
+    pocketsphinx = require("pocketsphinx", extra="speech", purpose="The default acoustic model and dictionary")
+    return Path(pocketsphinx.get_model_path()) / "en-us"

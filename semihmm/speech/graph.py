@@ -1,0 +1,188 @@
+"""The paths that a transcript allows: words, their pronunciations, the phones' states, and optional pauses."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import DataError
+from semihmm.speech.acoustic import AcousticModel
+from semihmm.speech.pronunciation import Pronunciation
+from semihmm.structures import HMM
+
+PAUSE = -1
+"""The word index of a pause."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One phone at one place of the graph.
+
+    Args:
+        word: index of the word that it belongs to, or `PAUSE`.
+        phone: its name.
+    """
+
+    word: int
+    phone: str
+
+
+@dataclass(frozen=True)
+class AlignmentGraph:
+    """A transcript as the topology of an `HMM`: S states, three in a row to a phone, joined by A arcs.
+
+    Args:
+        nodes: the phones, in an order in which every arc runs forward or stays.
+        node: ``(S,)`` which of the nodes a state belongs to.
+        column: ``(S,)`` which column of the acoustic model's log-likelihoods a state takes.
+        initial: ``(S,)`` log-weights of starting.
+        final: ``(S,)`` log-weights of ending.
+        source: ``(A,)`` where the arcs come from.
+        target: ``(A,)`` where they lead.
+        weight: ``(A,)`` their log-weights.
+        shortest: states on the shortest path: with fewer frames there is none.
+    """
+
+    nodes: tuple[Node, ...]
+    node: Tensor
+    column: Tensor
+    initial: Tensor
+    final: Tensor
+    source: Tensor
+    target: Tensor
+    weight: Tensor
+    shortest: int
+
+    def hmm(self, log_likelihood: Tensor) -> HMM:
+        """The structure for one recording.
+
+        Args:
+            log_likelihood: ``(T, phones * states)``, as `AcousticModel.log_likelihood` gives it.
+
+        Raises:
+            DataError: fewer frames than the shortest way through the transcript.
+        """
+        if len(log_likelihood) < self.shortest:
+            raise DataError(
+                f"the transcript is longer than the audio can hold: said as fast as the model allows, it needs "
+                f"{self.shortest} frames, and the recording has {len(log_likelihood)}. Is it the right transcript?"
+            )
+        return HMM(
+            self.initial.to(log_likelihood),
+            self.weight.to(log_likelihood),
+            log_likelihood[:, self.column],
+            final=self.final.to(log_likelihood),
+            arcs=(self.source, self.target),
+        )
+
+
+def build_graph(
+    pronunciations: Sequence[Pronunciation], model: AcousticModel, *, pause_probability: float = 0.5
+) -> AlignmentGraph:
+    """The graph of a transcript: words in order, each in any of its pronunciations, pauses between where they help.
+
+    Args:
+        pronunciations: of the words, in order.
+        model: whose phones, silence and transition probabilities are used.
+        pause_probability: of a pause before, after and between words. The default says that nothing is known.
+
+    Raises:
+        DataError: no words, or a pronunciation with a phone that the model lacks.
+    """
+    if not pronunciations:
+        raise DataError("the transcript holds no words.")
+    if not 0 < pause_probability < 1:
+        raise DataError(f"build_graph: pause_probability must lie strictly between 0 and 1, got {pause_probability}.")
+    builder = _Builder(model)
+
+    def maybe_pause(ways: list[_Exit]) -> list[_Exit]:
+        paused = builder.add(PAUSE, [[model.silence]], ways, math.log(pause_probability))
+        return [way.weighted(math.log1p(-pause_probability)) for way in ways] + paused
+
+    exits = maybe_pause([_Exit(None)])
+    for index, item in enumerate(pronunciations):
+        exits = maybe_pause(builder.add(index, item.variants, exits, -math.log(len(item.variants))))
+    return builder.finish(exits)
+
+
+@dataclass(frozen=True)
+class _Exit:
+    """A way out of what was built so far.
+
+    Args:
+        state: the one to leave; None at the very beginning.
+        weight: log-weight of leaving it.
+        depth: how many states a path needs to get there.
+    """
+
+    state: int | None
+    weight: float = 0.0
+    depth: int = 0
+
+    def weighted(self, weight: float) -> "_Exit":
+        return _Exit(self.state, self.weight + weight, self.depth)
+
+
+class _Builder:
+    """Grows a graph from left to right."""
+
+    def __init__(self, model: AcousticModel) -> None:
+        self.model = model
+        self.index = {phone: number for number, phone in enumerate(model.phones)}
+        self.nodes: list[Node] = []
+        self.initial: list[tuple[int, float]] = []
+        self.arcs: list[tuple[int, int, float]] = []
+
+    def add(self, word: int, variants: Sequence[Sequence[str]], entries: list[_Exit], weight: float) -> list[_Exit]:
+        """Variants of one word side by side, reached from every entry; returns their exits."""
+        exits = []
+        for phones in variants:
+            ways = [entry.weighted(weight) for entry in entries]
+            for phone in phones:
+                ways = [self._phone(Node(word, phone), ways)]
+            exits += ways
+        return exits
+
+    def _phone(self, node: Node, entries: list[_Exit]) -> _Exit:
+        if node.phone not in self.index:
+            raise DataError(f"{self.model.name} has no phone {node.phone!r}; it has {' '.join(self.model.phones)}.")
+        states = self.model.states
+        first = len(self.nodes) * states
+        self.nodes.append(node)
+        for entry in entries:
+            if entry.state is None:
+                self.initial.append((first, entry.weight))
+            else:
+                self.arcs.append((entry.state, first, entry.weight))
+        inside = self.model.transitions[self.index[node.phone]].tolist()
+        for row in range(states):
+            for column in range(states):
+                if inside[row][column] > -math.inf:
+                    self.arcs.append((first + row, first + column, inside[row][column]))
+        return _Exit(first + states - 1, inside[-1][-1], min(entry.depth for entry in entries) + states)
+
+    def finish(self, exits: list[_Exit]) -> AlignmentGraph:
+        states = self.model.states
+        size = len(self.nodes) * states
+        initial = torch.full((size,), -math.inf, dtype=torch.float64)
+        final = initial.clone()
+        for state, weight in self.initial:
+            initial[state] = weight
+        for end in exits:
+            assert end.state is not None, "a transcript has words, so a path has states"
+            final[end.state] = end.weight
+        source, target, weights = zip(*self.arcs, strict=True)
+        phone = torch.tensor([self.index[node.phone] for node in self.nodes])
+        return AlignmentGraph(
+            nodes=tuple(self.nodes),
+            node=torch.arange(size) // states,
+            column=(phone[:, None] * states + torch.arange(states)).flatten(),
+            initial=initial,
+            final=final,
+            source=torch.tensor(source),
+            target=torch.tensor(target),
+            weight=torch.tensor(weights, dtype=torch.float64),
+            shortest=min(end.depth for end in exits),
+        )

@@ -1,0 +1,221 @@
+"""Mel-frequency cepstra, as a Sphinx model's ``feat.params`` describes them.
+
+An acoustic model only makes sense of features computed the way its training data was. So every number here
+comes from the model's own file, and what the file asks for and this front end cannot do is refused.
+
+References:
+    Davis and Mermelstein (1980), "Comparison of parametric representations for monosyllabic word
+    recognition", IEEE TASSP 28(4).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import DataError, ShapeError
+from semihmm.speech.noise import remove_noise
+from semihmm.types import Hertz, Seconds
+
+_LOG_FLOOR = 1e-4
+_FULL_SCALE = 32768.0  # the models were trained on 16-bit integers
+_REACH = 3  # frames that a second difference looks ahead and back
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Waveform in, one 39-dimensional feature vector per 10 ms out.
+
+    Pre-emphasis, Hamming window, power spectrum, triangular mel filters, noise removal, log, cosine transform,
+    lifter, cepstral mean subtraction, first and second differences.
+
+    The defaults are those that Sphinx assumes for what ``feat.params`` leaves out.
+
+    Args:
+        sample_rate: of the waveforms given.
+        window: length of one analysis window.
+        frame_rate: windows per second.
+        pre_emphasis: weight of the previous sample that is subtracted from each.
+        lower_edge: where the first mel filter starts.
+        upper_edge: where the last mel filter ends.
+        filters: number of mel filters.
+        cepstra: number of cepstral coefficients kept, c0 included.
+        transform: cosine transform: ``"dct"`` (orthonormal), ``"htk"`` or ``"legacy"``.
+        lifter: length of the sine lifter; 0 for none.
+        noise_removal: subtract a running noise estimate from the filters' outputs.
+        mean_normalisation: subtract each coefficient's mean over the utterance.
+
+    Example:
+        >>> import torch
+        >>> from semihmm.speech import FrontEnd
+        >>> FrontEnd(filters=25, lifter=22, transform="dct")(torch.randn(16000)).shape
+        torch.Size([99, 39])
+    """
+
+    sample_rate: Hertz = 16000
+    window: Seconds = 0.025625
+    frame_rate: Hertz = 100
+    pre_emphasis: float = 0.97
+    lower_edge: Hertz = 133.33334
+    upper_edge: Hertz = 6855.4976
+    filters: int = 40
+    cepstra: int = 13
+    transform: str = "legacy"
+    lifter: int = 0
+    noise_removal: bool = False
+    mean_normalisation: bool = True
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> "FrontEnd":
+        """The front end that a ``feat.params`` file asks for.
+
+        Args:
+            parameters: option names without their dash, and values, as `read_feature_parameters` returns them.
+
+        Raises:
+            DataError: an option asks for something that this front end does not compute.
+        """
+        only = {"feat": {"1s_c_d_dd"}, "agc": {"none"}, "varnorm": {"no"}, "cmn": {"batch", "current", "live", "none"}}
+        only["transform"] = {"dct", "htk", "legacy"}
+        for name, known in only.items():
+            if name in parameters and parameters[name] not in known:
+                raise DataError(
+                    f"FrontEnd: feat.params asks for -{name} {parameters[name]}, but only {sorted(known)} can be "
+                    f"computed here, and other features would not fit the model. Use a model with one of these."
+                )
+        asked: dict[str, object] = {}
+        readers = {"lowerf": ("lower_edge", float), "upperf": ("upper_edge", float), "nfilt": ("filters", int)}
+        readers |= {"ncep": ("cepstra", int), "lifter": ("lifter", int), "transform": ("transform", str)}
+        readers |= {"samprate": ("sample_rate", float), "wlen": ("window", float), "frate": ("frame_rate", float)}
+        readers |= {"alpha": ("pre_emphasis", float)}
+        for option, (name, kind) in readers.items():
+            if option in parameters:
+                asked[name] = kind(parameters[option])
+        asked["noise_removal"] = parameters.get("remove_noise", "no") == "yes"
+        asked["mean_normalisation"] = parameters.get("cmn", "live") != "none"
+        return cls(**asked)  # type: ignore[arg-type]
+
+    def __call__(self, wave: Tensor) -> Tensor:
+        """The features of one recording.
+
+        Args:
+            wave: ``(N,)`` samples in [-1, 1] at `sample_rate`.
+
+        Returns:
+            ``(T, 3 * cepstra)``: cepstra, their first and second differences; T as in `frames`.
+
+        Raises:
+            ShapeError: ``wave`` is not one-dimensional.
+            DataError: ``wave`` is shorter than one window.
+        """
+        cepstra = self.cepstrum(wave)
+        if self.mean_normalisation:
+            cepstra = cepstra - _speech_mean(cepstra)
+        return with_differences(cepstra)
+
+    def cepstrum(self, wave: Tensor) -> Tensor:
+        """The cepstra ``(T, cepstra)`` of one recording, before mean subtraction and differences."""
+        if wave.ndim != 1:
+            raise ShapeError(
+                f"FrontEnd: wave must be (N,), one channel, got {tuple(wave.shape)}. Average the channels."
+            )
+        size, shift = self._window_samples, self._shift_samples
+        if len(wave) < size:
+            raise DataError(
+                f"FrontEnd: the recording has {len(wave)} samples, but one window needs {size} "
+                f"({self.window * 1000:.1f} ms). Nothing can be said about a shorter one."
+            )
+        wave = wave * _FULL_SCALE
+        wave = torch.cat([wave[:1], wave[1:] - self.pre_emphasis * wave[:-1]])
+        padding = (self.frames(len(wave)) - 1) * shift + size - len(wave)
+        windows = torch.nn.functional.pad(wave, (0, max(padding, 0))).unfold(0, size, shift)
+        shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
+        power = torch.fft.rfft(windows * shape, self._fft_size).abs().square()
+        energies = power @ self._mel_filters().to(power)
+        if self.noise_removal:
+            energies = remove_noise(energies)
+        cepstrum: Tensor = (energies + _LOG_FLOOR).log() @ self._cosines().to(power)
+        return cepstrum
+
+    def frames(self, samples: int) -> int:
+        """How many feature vectors ``samples`` samples give: the full windows, and one more for the rest."""
+        shift = self._shift_samples
+        full = 1 + (samples - self._window_samples) // shift
+        return full + (samples > full * shift)
+
+    def boundary(self, frame: int) -> Seconds:
+        """The time in seconds at which frame ``frame`` takes over from the one before it.
+
+        A frame sees a whole window, and speaks for its centre. Two neighbours' claims meet half way between
+        their centres, so frame t begins at ``t * shift + (window - shift) / 2``: with a window of 25.6 ms and a
+        shift of 10 ms, 7.8 ms after the window's first sample, where Sphinx itself would put it. This follows
+        from the window alone; nothing here was fitted to labels.
+        """
+        return frame / self.frame_rate + (self.window - 1 / self.frame_rate) / 2
+
+    @property
+    def _window_samples(self) -> int:
+        return round(self.window * self.sample_rate)
+
+    @property
+    def _shift_samples(self) -> int:
+        return round(self.sample_rate / self.frame_rate)
+
+    @property
+    def _fft_size(self) -> int:
+        return 1 << (self._window_samples - 1).bit_length()
+
+    def _mel_filters(self) -> Tensor:
+        """``(bins, filters)``: triangles of equal area, whose corners lie on bins of the spectrum."""
+        bins = self._fft_size // 2 + 1
+        spacing = self.sample_rate / self._fft_size
+        lowest, highest = _mel(self.lower_edge), _mel(self.upper_edge)
+        mel = torch.linspace(lowest, highest, self.filters + 2, dtype=torch.float64)
+        corners = (700 * (10 ** (mel / 2595) - 1) / spacing + 0.5).floor() * spacing
+        left, peak, right = corners[:-2], corners[1:-1], corners[2:]
+        frequency = torch.arange(bins, dtype=torch.float64)[:, None] * spacing
+        slopes = torch.minimum((frequency - left) / (peak - left), (right - frequency) / (right - peak))
+        return slopes.clamp(min=0) * 2 / (right - left)
+
+    def _cosines(self) -> Tensor:
+        """``(filters, cepstra)``: the cosine transform and the lifter in one matrix."""
+        order = torch.arange(self.cepstra, dtype=torch.float64)
+        band = torch.arange(self.filters, dtype=torch.float64)[:, None]
+        cosines = torch.cos(math.pi / self.filters * (band + 0.5) * order)
+        if self.transform == "legacy":
+            cosines = cosines / self.filters
+            cosines[0] /= 2
+        else:
+            cosines = cosines * math.sqrt(2 / self.filters)
+            if self.transform == "dct":
+                cosines[:, 0] /= math.sqrt(2)
+        if self.lifter:
+            cosines = cosines * (1 + self.lifter / 2 * torch.sin(math.pi * order / self.lifter))
+        return cosines
+
+
+def with_differences(cepstra: Tensor) -> Tensor:
+    """Append first and second differences: ``(T, C)`` to ``(T, 3C)``.
+
+    ``d[t] = c[t+2] - c[t-2]`` and ``dd[t] = (c[t+3] - c[t-1]) - (c[t+1] - c[t-3])``; the first and the last frame
+    are repeated beyond the ends. This is the stream layout that Sphinx calls ``1s_c_d_dd``.
+    """
+    frames = len(cepstra)
+    padded = torch.cat([cepstra[:1].expand(_REACH, -1), cepstra, cepstra[-1:].expand(_REACH, -1)])
+
+    def at(offset: int) -> Tensor:
+        return padded[_REACH + offset : _REACH + offset + frames]
+
+    return torch.cat([cepstra, at(2) - at(-2), (at(3) - at(-1)) - (at(1) - at(-3))], dim=1)
+
+
+def _speech_mean(cepstra: Tensor) -> Tensor:
+    """Mean over the frames that hold any energy: c0 is negative only where the recording is digitally silent."""
+    loud = cepstra[cepstra[:, 0] >= 0]
+    return (loud if len(loud) else cepstra).mean(0)
+
+
+def _mel(frequency: Hertz) -> float:
+    return 2595 * math.log10(1 + frequency / 700)

@@ -1,0 +1,6 @@
+"""Which paths exist, and what they weigh: one file for each structure."""
+
+from semihmm.structures.base import Structure
+from semihmm.structures.hmm import HMM
+
+__all__ = ["HMM", "Structure"]

@@ -1,0 +1,139 @@
+"""What a structure says: which paths there are and what they weigh. Never how they are added up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from semihmm.engine import Chain, Path
+from semihmm.errors import DataError, ShapeError, StructureError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Structure(ABC):
+    """A set of weighted paths. Subclasses are frozen dataclasses of tensors.
+
+    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none (shared by all
+    sequences); the observed one always has them all.
+    """
+
+    observed: ClassVar[str]  # the potential that scores what was seen: it has every batch axis, and `condition` masks it
+    sign: ClassVar[float] = 1.0  # -1 where potentials are costs: a log-weight is sign * potential
+    lengths: Tensor | None
+
+    @property
+    @abstractmethod
+    def ranks(self) -> dict[str, int]:
+        """For each potential that was given: how many axes it has behind the batch axes."""
+
+    @abstractmethod
+    def chain(self) -> Chain:
+        """The paths as a chain. Each log-weight in it is one potential times a constant, so that one can tell whose it is."""
+
+    @abstractmethod
+    def event(self, path: Path) -> Tensor:
+        """A path in the structure's own terms, ``(rows, ..., *event)``."""
+
+    @abstractmethod
+    def score(self, event: Tensor) -> Tensor:
+        """The log-weight of one event ``(..., *event)``, or of more, in axes before the batch's; ``-inf`` if there is no such path."""
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        """The weight of all paths so far by the state that they are in, ``(..., T, S)``, from all state vectors."""
+        raise StructureError(
+            f"{type(self).__name__} has no state at each moment, so it cannot be filtered. "
+            "HMM, HSMM, CTC and MonotonicAlignment can; marginals work for every structure."
+        )
+
+    @property
+    def potentials(self) -> dict[str, Tensor]:
+        """The log-weights (or costs), by name."""
+        return {name: getattr(self, name) for name in self.ranks}
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The batch axes."""
+        seen: Tensor = getattr(self, self.observed)
+        return seen.shape[: seen.ndim - self.ranks[self.observed]]
+
+    def replace(self, **changes: Tensor) -> Self:
+        """The same structure with other potentials."""
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The same structure with potentials of another dtype."""
+        return self.replace(**{name: x.to(dtype) for name, x in self.potentials.items()})
+
+    def expanded(self) -> Self:
+        """The same structure with every potential of its own for each sequence."""
+        given = self.potentials.items()
+        return self.replace(**{n: x.expand(*self.batch_shape, *x.shape[x.ndim - self.ranks[n] :]) for n, x in given})
+
+    def unbatch(self) -> list[Self]:
+        """Each sequence as a structure without batch axes."""
+        whole = self.expanded()
+        axes = len(self.batch_shape)
+        parts = {}
+        for field in fields(whole):  # type: ignore[arg-type]
+            value = getattr(whole, field.name)
+            batched = field.name in whole.ranks or field.name.endswith("lengths")
+            if isinstance(value, Tensor) and batched:
+                parts[field.name] = value.flatten(0, axes - 1).unbind(0) if axes else (value,)
+        count = self.batch_shape.numel()
+        return [replace(whole, **{n: p[i] for n, p in parts.items()}) for i in range(count)]  # type: ignore[type-var]
+
+    def check(self) -> None:
+        """Refuse potentials that are no log-weights, and lengths that reach outside.
+
+        Raises:
+            DataError: NaN or an infinite weight, by name and position.
+        """
+        for name, x in self.potentials.items():
+            used = self.in_use(name)
+            bad = x.isnan() | (self.sign * x == torch.inf)
+            bad = bad if used is None else bad & used
+            if bad.any():
+                at = tuple(int(i) for i in bad.nonzero()[0])
+                raise DataError(
+                    f"{type(self).__name__}: {name}{list(at)} is {float(x[at])}; {int(bad.sum())} of {x.numel()} entries "
+                    f"are like it. Potentials are finite, or {-self.sign * torch.inf} for what is forbidden. "
+                    "Mask missing observations to 0, or pass validate=False."
+                )
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Which entries of a potential count, given the lengths; None for all."""
+        return None
+
+
+def check_lengths(owner: str, lengths: Tensor | None, batch: torch.Size, longest: int, least: int = 1, name: str = "lengths") -> None:
+    """Refuse lengths of another shape, of no integer type, or outside ``[least, longest]``."""
+    if lengths is None:
+        return
+    if lengths.shape != batch or lengths.is_floating_point():
+        raise ShapeError(
+            f"{owner}: {name} must be integers, one for each sequence, so {tuple(batch)}, got {tuple(lengths.shape)} of {lengths.dtype}."
+        )
+    if lengths.numel() and not traced() and not bool(((lengths >= least) & (lengths <= longest)).all()):
+        raise ShapeError(
+            f"{owner}: {name} must lie between {least} and {longest}, the steps that there are, got "
+            f"{int(lengths.min())} to {int(lengths.max())}."
+        )
+
+
+def traced() -> bool:
+    """Whether values cannot be looked at now: inside torch.compile, torch.export, vmap or a torch.func transform."""
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:
+    """Which of ``steps`` each sequence takes, ``(..., steps, 1, ...)`` with ``rank`` axes; None for all."""
+    if lengths is None:
+        return None
+    used = torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
+    return used.reshape(*used.shape, *(1,) * (rank - 1))

@@ -1,0 +1,181 @@
+"""Hidden Markov model, or linear-chain conditional random field: one state per step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from semihmm.engine import Arcs, Banded, Chain, Dense, Diagonal, Map, Path
+from semihmm.errors import ShapeError
+from semihmm.structures.base import Structure, check_lengths, until
+
+
+@dataclass(frozen=True)
+class HMM(Structure):
+    """Every path through S states, one state per step. Also a linear-chain CRF (Rabiner 1989; Lafferty et al. 2001).
+
+    Args:
+        initial: log-weight of each first state ``(..., S)``, in nats; need not be normalised.
+        transition: log-weight of ``[from, to]``: ``(..., S, S)``, or ``(..., T-1, S, S)`` where it differs over time.
+            With ``arcs`` ``(..., A)`` or ``(..., T-1, A)``; with ``offsets`` ``(..., S, K)`` or ``(..., T-1, S, K)``, where
+            ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``.
+        emission: log-weight of each step's observation under each state, ``(..., T, S)``.
+        final: log-weight of each last state ``(..., S)``; None for 0.
+        lengths: steps in use, ``1 <= lengths <= T``; later steps do not count.
+        arcs: ``(source, target)``, int64 ``(A,)`` each: the only transitions there are, none of them twice.
+        offsets: the only distances there are between a state and the next.
+
+    An event is the states, int64 ``(..., T)``, -1 after the end. Work per step is S^2, or A, or S K.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> float(semihmm.log_partition(hmm).exp())  # 2 ** 3 paths
+        8.0
+    """
+
+    initial: Tensor
+    transition: Tensor
+    emission: Tensor
+    final: Tensor | None = None
+    lengths: Tensor | None = None
+    arcs: tuple[Tensor, Tensor] | None = None
+    offsets: tuple[int, ...] | None = None
+    observed: ClassVar[str] = "emission"
+
+    def __post_init__(self) -> None:
+        if self.emission.ndim < 2 or not self.emission.shape[-2] or not self.states:
+            raise ShapeError(
+                f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
+            )
+        for name, x in (("initial", self.initial), ("final", self.final)):
+            if x is not None and x.shape not in {(self.states,), (*self.batch_shape, self.states)}:
+                raise ShapeError(
+                    f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so {name} must be ({self.states},) or "
+                    f"{(*self.batch_shape, self.states)}, got {tuple(x.shape)}."
+                )
+        if self.arcs is not None and self.offsets is not None:
+            raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
+        self._check_transition()
+        check_lengths("HMM", self.lengths, self.batch_shape, self.steps)
+
+    def _check_transition(self) -> None:
+        event: tuple[int, ...] = (self.states, self.states)
+        if self.offsets is not None:
+            event = (self.states, len(self.offsets))
+            if len(set(self.offsets)) != len(self.offsets):
+                raise ShapeError(f"HMM: offsets must differ from one another, got {self.offsets}.")
+        if self.arcs is not None:
+            source, target = self.arcs
+            event = (len(source),)
+            pairs = source * self.states + target
+            if source.shape != target.shape or source.ndim != 1 or len(pairs.unique()) != len(pairs):
+                raise ShapeError(
+                    "HMM: arcs must be (source, target), int64 (A,) each, and no arc may come twice: states would not say "
+                    f"which was taken (semihmm.Lattice allows it). Got {tuple(source.shape)} and {tuple(target.shape)}."
+                )
+        shape, batch, varying = tuple(self.transition.shape), tuple(self.batch_shape), (self.steps - 1, *event)
+        if shape not in {event, (*batch, *event), (*batch, *varying)}:
+            raise ShapeError(
+                f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so transition must be {event}, "
+                f"{(*batch, *event)} or, where it differs over time, {(*batch, *varying)}; got {shape}."
+            )
+
+    @property
+    def states(self) -> int:
+        """S."""
+        return self.emission.shape[-1]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.emission.shape[-2]
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Behind the batch axes."""
+        event = 1 if self.arcs is not None else 2
+        varying = self.transition.ndim == self.emission.ndim - 2 + event + 1
+        given = {"initial": 1, "transition": event + varying, "emission": 2}
+        return given if self.final is None else {**given, "final": 1}
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Steps before the end."""
+        if name == "emission":
+            return until(self.lengths, self.steps, 2)
+        rank = self.ranks[name]
+        varying = name == "transition" and rank == (2 if self.arcs is not None else 3)
+        return until(self.lengths - 1, self.steps - 1, rank) if varying and self.lengths is not None else None
+
+    def chain(self) -> Chain:
+        """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
+        arcs = self._arcs() @ Diagonal(self.emission[..., 1:, :])
+        return Chain(
+            start=(self.initial, self.emission[..., 0, :]),
+            steps=arcs,
+            end=() if self.final is None else (self.final,),
+            lengths=None if self.lengths is None else self.lengths - 1,
+            length=self.steps - 1,
+        )
+
+    def _arcs(self) -> Map:
+        event = 1 if self.arcs is not None else 2
+        weight = self.transition
+        if self.ranks["transition"] == event:
+            weight = weight.unsqueeze(-1 - event)
+        if self.arcs is not None:
+            return Arcs(*self.arcs, weight, self.states)
+        return Dense(weight) if self.offsets is None else Banded(self.offsets, weight)
+
+    def event(self, path: Path) -> Tensor:
+        """States are slots."""
+        return path.slots
+
+    def score(self, event: Tensor) -> Tensor:
+        """The sum of the log-weights along the states."""
+        event = torch.as_tensor(event, device=self.emission.device)
+        used = torch.ones_like(event, dtype=torch.bool)
+        inside = until(self.lengths, self.steps)
+        if inside is not None:
+            used = used & inside
+        known = ((event >= 0) & (event < self.states)) | ~used
+        states = event.clamp(0, self.states - 1)
+        along = self.emission.expand(*event.shape, -1).gather(-1, states.unsqueeze(-1)).squeeze(-1)
+        total = torch.where(used, along, 0.0).sum(-1)
+        total = total + _pick(self.initial, states[..., 0])
+        moved = self._along(states[..., :-1], states[..., 1:])
+        total = total + torch.where(used[..., 1:], moved, 0.0).sum(-1)
+        if self.final is not None:
+            last = states[..., -1:] if self.lengths is None else states.gather(-1, (self.lengths - 1).expand(event.shape[:-1]).unsqueeze(-1))
+            total = total + _pick(self.final, last.squeeze(-1))
+        return torch.where(known.all(-1), total, -torch.inf)
+
+    def _along(self, source: Tensor, target: Tensor) -> Tensor:
+        """The log-weight of each transition; ``-inf`` where there is none."""
+        weight = self.transition
+        event = 1 if self.arcs is not None else 2
+        if self.arcs is not None:
+            number = torch.full((self.states, self.states), -1, device=source.device)
+            number[self.arcs] = torch.arange(len(self.arcs[0]), device=source.device)
+            at = number[source, target]
+        elif self.offsets is not None:
+            here = (target - source).unsqueeze(-1) == torch.tensor(self.offsets, device=source.device)
+            at = torch.where(here.any(-1), target * len(self.offsets) + here.int().argmax(-1), -1)
+        else:
+            at = source * self.states + target
+        flat = weight if event == 1 else weight.flatten(-2)
+        if self.ranks["transition"] == event:
+            flat = flat.unsqueeze(-2)
+        picked = flat.expand(*at.shape, -1).gather(-1, at.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        return torch.where(at < 0, -torch.inf, picked)
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        """State vectors are over states."""
+        return vectors
+
+
+def _pick(weight: Tensor, state: Tensor) -> Tensor:
+    return weight.expand(*state.shape, -1).gather(-1, state.unsqueeze(-1)).squeeze(-1)
