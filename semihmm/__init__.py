@@ -37,12 +37,13 @@ from semihmm.inference import (
     variance,
     viterbi,
 )
-from semihmm.structures import HMM, Structure
+from semihmm.structures import HMM, HSMM, Structure
 
 __version__ = version("semihmm")
 
 __all__ = [
     "HMM",
+    "HSMM",
     "Paths",
     "Structure",
     "argmax",

@@ -92,10 +92,13 @@ def forward(
 
 
 def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
-    """The state vector at each time, ``(..., T + 1, slots)``, without offsets: each is right up to a factor of its own."""
+    """The state vector at each time, ``(..., T + 1, slots)``; in float64 where the semiring is scaled."""
     _, _, trail = forward(plan, semiring, [chain], True)
-    start = begin(semiring, [chain]).carry[..., :1, :]
-    return start if trail is None else torch.cat([start, trail.vectors], -2)
+    first = begin(semiring, [chain])
+    trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]
+    whole = joined(trails + ([] if trail is None else [trail]))
+    assert whole is not None
+    return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
 
 
 def joined(trails: list[Trail]) -> Trail | None:

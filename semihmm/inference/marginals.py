@@ -106,6 +106,7 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
     weights = structure.filtered(engine.vectors(plan, Log(), chain))
     mass = Log().sum(weights, -1).unsqueeze(-1)
     posterior = torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))
+    posterior = posterior.to(structure.potentials[structure.observed].dtype)
     used = until(structure.lengths, weights.shape[-2], 2)
     return posterior if used is None else torch.where(used, posterior, -torch.inf)
 

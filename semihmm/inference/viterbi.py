@@ -34,6 +34,11 @@ class Paths:
     valid: Tensor
     structure: Structure
 
+    @property
+    def states(self) -> Tensor:
+        """The state at each step, int64 ``(..., T)``, where the structure has one (HMM, HSMM, CTC)."""
+        return self.structure.state_sequence(self.event)
+
 
 def decode(
     structure: Structure, semiring: Semiring, generator: torch.Generator | None = None, **options: Unpack[Options]

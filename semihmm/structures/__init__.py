@@ -2,5 +2,6 @@
 
 from semihmm.structures.base import Structure
 from semihmm.structures.hmm import HMM
+from semihmm.structures.hsmm import HSMM
 
-__all__ = ["HMM", "Structure"]
+__all__ = ["HMM", "HSMM", "Structure"]

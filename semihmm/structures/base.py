@@ -44,6 +44,10 @@ class Structure(ABC):
     def score(self, event: Tensor) -> Tensor:
         """The log-weight of one event ``(..., *event)``, or of more, in axes before the batch's; ``-inf`` if there is no such path."""
 
+    def state_sequence(self, event: Tensor) -> Tensor:
+        """The state at each step of an event, int64 ``(..., T)``; -1 after the end."""
+        raise StructureError(f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself.")
+
     def filtered(self, vectors: Tensor) -> Tensor:
         """The weight of all paths so far by the state that they are in, ``(..., T, S)``, from all state vectors."""
         raise StructureError(
@@ -137,3 +141,8 @@ def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:
         return None
     used = torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
     return used.reshape(*used.shape, *(1,) * (rank - 1))
+
+
+def pick(weight: Tensor, index: Tensor) -> Tensor:
+    """``weight[..., index]``, from ``(..., N)`` with the axes of ``index`` in front, or fewer."""
+    return weight.expand(*index.shape, -1).gather(-1, index.unsqueeze(-1)).squeeze(-1)

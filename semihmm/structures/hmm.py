@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Dense, Diagonal, Map, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, until
+from semihmm.structures.base import Structure, check_lengths, pick, until
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ class HMM(Structure):
             used = used & inside
         known = ((event >= 0) & (event < self.states)) | ~used
         states = event.clamp(0, self.states - 1)
-        along = self.emission.expand(*event.shape, -1).gather(-1, states.unsqueeze(-1)).squeeze(-1)
+        along = pick(self.emission, states)
         total = torch.where(used, along, 0.0).sum(-1)
-        total = total + _pick(self.initial, states[..., 0])
+        total = total + pick(self.initial, states[..., 0])
         moved = self._along(states[..., :-1], states[..., 1:])
         total = total + torch.where(used[..., 1:], moved, 0.0).sum(-1)
         if self.final is not None:
             last = states[..., -1:] if self.lengths is None else states.gather(-1, (self.lengths - 1).expand(event.shape[:-1]).unsqueeze(-1))
-            total = total + _pick(self.final, last.squeeze(-1))
+            total = total + pick(self.final, last.squeeze(-1))
         return torch.where(known.all(-1), total, -torch.inf)
 
     def _along(self, source: Tensor, target: Tensor) -> Tensor:
@@ -169,13 +169,12 @@ class HMM(Structure):
         flat = weight if event == 1 else weight.flatten(-2)
         if self.ranks["transition"] == event:
             flat = flat.unsqueeze(-2)
-        picked = flat.expand(*at.shape, -1).gather(-1, at.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-        return torch.where(at < 0, -torch.inf, picked)
+        return torch.where(at < 0, -torch.inf, pick(flat, at.clamp(min=0)))
+
+    def state_sequence(self, event: Tensor) -> Tensor:
+        """The event itself."""
+        return event
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
         return vectors
-
-
-def _pick(weight: Tensor, state: Tensor) -> Tensor:
-    return weight.expand(*state.shape, -1).gather(-1, state.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,255 @@
+"""Hidden semi-Markov model, or semi-Markov conditional random field: each state lasts a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine import Chain, Path, Segmental
+from semihmm.errors import ShapeError, StructureError
+from semihmm.structures.base import Structure, check_lengths, pick, until
+
+Censored = Literal["none", "left", "right", "both"]
+
+
+@dataclass(frozen=True)
+class HSMM(Structure):
+    """Every way to tile the steps with segments, each in one of S states for 1 to D steps (Yu 2010; Sarawagi & Cohen 2004).
+
+    Args:
+        initial: log-weight of the first segment's state ``(..., S)``, in nats; need not be normalised.
+        transition: log-weight from one segment's state to the next one's ``[from, to]``: ``(..., S, S)``, or
+            ``(..., T-1, S, S)`` where it depends on the last step of the first of them. A state may follow itself.
+        duration: log-weight of lasting ``d + 1`` steps: ``(..., S, D)``, or ``(..., T, S, D)`` where it depends on the
+            segment's last step.
+        emission: log-weight of each step's observation under each state, ``(..., T, S)``; None for 0, with ``segment``.
+        segment: log-weight of a whole segment ``[t, d, s]`` of ``d + 1`` steps whose last one is ``t``, ``(..., T, D, S)``.
+        final: log-weight of the last segment's state ``(..., S)``; None for 0.
+        lengths: steps in use, ``1 <= lengths <= T``. Segments tile ``[0, length)`` exactly.
+        censored: which ends of the sequence cut a segment short: the first one may have begun before (``"left"``), the
+            last one may go on (``"right"``). Such a segment's duration weight is that of lasting at least as long;
+            one cut at both ends counts every way to lie across. This takes a (T, D, S) tensor, which else never exists.
+
+    An event is the segments ``(state, start, length)`` in order, int64 ``(..., T, 3)``, filled up with -1;
+    `state_sequence` turns it into the state of each step. Work per step is S^2 + S D, memory beyond the ring buffer is
+    that of an HMM.
+
+    Example:
+        >>> import torch, semihmm
+        >>> hsmm = semihmm.HSMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> round(float(semihmm.log_partition(hsmm).exp()))  # tilings 1+1+1, 1+2, 2+1: 8 + 4 + 4
+        16
+        >>> semihmm.viterbi(hsmm).event.tolist()
+        [[0, 0, 2], [0, 2, 1], [-1, -1, -1]]
+    """
+
+    initial: Tensor
+    transition: Tensor
+    duration: Tensor
+    emission: Tensor = None  # type: ignore[assignment]  # a Tensor once built
+    segment: Tensor | None = None
+    final: Tensor | None = None
+    lengths: Tensor | None = None
+    censored: Censored = "none"
+    observed: ClassVar[str] = "emission"
+
+    def __post_init__(self) -> None:
+        if self.emission is None:
+            if self.segment is None or self.segment.ndim < 3:
+                raise ShapeError("HSMM: give emission (..., T, S), segment (..., T, D, S), or both: one of them says what T is.")
+            object.__setattr__(self, "emission", torch.zeros_like(self.segment[..., 0, :]))
+        shape = tuple(self.emission.shape)
+        if len(shape) < 2 or not shape[-1] or not shape[-2] or not self.longest:
+            raise ShapeError(
+                f"HSMM: emission must be (..., T, S) and duration (..., S, D), none of them empty, got {shape} and "
+                f"{tuple(self.duration.shape)}."
+            )
+        batch, steps, states, longest = shape[:-2], self.steps, self.states, self.longest
+        events = {
+            "initial": [(states,)],
+            "transition": [(states, states), (steps - 1, states, states)],
+            "duration": [(states, longest), (steps, states, longest)],
+            "segment": [(steps, longest, states)],
+            "final": [(states,)],
+        }
+        for name, forms in events.items():
+            x: Tensor | None = getattr(self, name)
+            fits = [forms[0]] + [(*batch, *form) for form in forms]
+            if x is not None and tuple(x.shape) not in fits:
+                raise ShapeError(
+                    f"HSMM: emission is (..., T, S) = {shape} and D = {longest}, so {name} must be one of {fits}, got {tuple(x.shape)}."
+                )
+        if self.censored not in ("none", "left", "right", "both"):
+            raise ShapeError(f"HSMM: censored must be 'none', 'left', 'right' or 'both', got {self.censored!r}.")
+        check_lengths("HSMM", self.lengths, self.batch_shape, steps)
+
+    @property
+    def states(self) -> int:
+        """S."""
+        return self.emission.shape[-1]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.emission.shape[-2]
+
+    @property
+    def longest(self) -> int:
+        """D."""
+        return self.duration.shape[-1]
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """The batch axes."""
+        return self.emission.shape[:-2]
+
+    @property
+    def ranks(self) -> dict[str, int]:
+        """Behind the batch axes."""
+        axes = self.emission.ndim - 2
+        given = {"initial": 1, "transition": 2, "duration": 2, "emission": 2}
+        for name in ("transition", "duration"):
+            given[name] += getattr(self, name).ndim == axes + 3
+        given |= {} if self.segment is None else {"segment": 3}
+        return given | ({} if self.final is None else {"final": 1})
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Steps before the end."""
+        rank = self.ranks[name]
+        if self.lengths is None or name in ("initial", "final") or (rank == 2 and name != "emission"):
+            return None
+        if name == "transition":
+            return until(self.lengths - 1, self.steps - 1, rank)
+        return until(self.lengths, self.steps, rank)
+
+    def chain(self) -> Chain:
+        """One map: what ended, by how long it lasted, and what begins."""
+        transition = self.transition.unsqueeze(-3)
+        if self.ranks["transition"] == 3:
+            transition = pad(self.transition, (0, 0, 0, 0, 0, 1))
+        nothing = torch.full_like(self.initial, -torch.inf)
+        final = torch.zeros_like(self.initial) if self.final is None else self.final
+        return Chain(
+            start=(torch.cat([nothing, self.initial], -1),),
+            steps=Segmental.of(transition, self._lasting(), self.emission, self.segment),
+            end=(torch.cat([final, torch.full_like(final, -torch.inf)], -1),),
+            lengths=self.lengths,
+            length=self.steps,
+        )
+
+    def _lasting(self) -> Tensor:
+        """Log-weights of durations ``(..., T or 1, D, S)``."""
+        duration = self.duration.mT
+        if self.ranks["duration"] == 2:
+            duration = duration.unsqueeze(-3)
+        if self.censored == "none":
+            return duration
+        longer = at_least(duration)
+        steps = torch.arange(1, self.steps + 1, device=duration.device)
+        first = steps.unsqueeze(-1) == torch.arange(1, self.longest + 1, device=duration.device)  # (T, D)
+        first = first.unsqueeze(-1) if self.censored in ("left", "both") else torch.zeros_like(first).unsqueeze(-1)
+        end = torch.tensor(self.steps, device=duration.device) if self.lengths is None else self.lengths.unsqueeze(-1)
+        last = (steps == end).unsqueeze(-1).unsqueeze(-1)  # (..., T, 1, 1)
+        last = last if self.censored in ("right", "both") else torch.zeros_like(last)
+        across = at_least(longer)
+        return torch.where(first & last, across, torch.where(first | last, longer, duration))
+
+    def event(self, path: Path) -> Tensor:
+        """The slots where a segment begins, and how far it is to the next."""
+        slots = path.slots
+        begins = slots[..., :-1] >= self.states  # what begins at time t begins with step t
+        state = torch.where(begins, slots[..., :-1] - self.states, -1)
+        start = torch.arange(self.steps, device=slots.device).expand(state.shape)
+        order = torch.where(begins, start, self.steps).argsort(dim=-1, stable=True)  # segments first, in the order of time
+        state, start, begins = (x.gather(-1, order) for x in (state, start, begins))
+        end = torch.tensor(self.steps, device=slots.device) if self.lengths is None else self.lengths
+        bound = torch.where(begins, start, end.unsqueeze(-1).expand(state.shape[:-1] + (1,)))
+        length = torch.cat([bound[..., 1:], end.unsqueeze(-1).expand(state.shape[:-1] + (1,))], -1) - start
+        return torch.where(begins.unsqueeze(-1), torch.stack([state, start, length], -1), -1)
+
+    def state_sequence(self, event: Tensor) -> Tensor:
+        """The state of each step, int64 ``(..., T)``; -1 after the end."""
+        event = torch.as_tensor(event, device=self.emission.device)
+        state, start, length = event.unbind(-1)
+        real = state >= 0
+        marks = torch.zeros(*state.shape[:-1], self.steps + 1, dtype=torch.int64, device=state.device)
+        marks = marks.scatter_add(-1, torch.where(real, start, self.steps).clamp(0, self.steps), real.long())
+        number = marks[..., :-1].cumsum(-1) - 1
+        inside = torch.arange(self.steps, device=state.device) < torch.where(real, start + length, 0).amax(-1, keepdim=True)
+        return torch.where(inside & (number >= 0), state.gather(-1, number.clamp(0, state.shape[-1] - 1)), -1)
+
+    def score(self, event: Tensor) -> Tensor:
+        """The sum of the log-weights of all segments, steps and transitions."""
+        event = torch.as_tensor(event, device=self.emission.device)
+        state, start, length = event.unbind(-1)
+        real = state >= 0
+        end = torch.tensor(self.steps, device=state.device) if self.lengths is None else self.lengths
+        follows = start[..., 1:] == start[..., :-1] + length[..., :-1]
+        tiles = (start[..., 0] == 0) & (follows | ~real[..., 1:]).all(-1) & (real[..., :-1] | ~real[..., 1:]).all(-1)
+        tiles = tiles & real[..., 0] & (torch.where(real, length, 0).sum(-1) == end)
+        tiles = tiles & ((~real) | ((length >= 1) & (length <= self.longest) & (state < self.states))).all(-1)
+        state, length = state.clamp(0, self.states - 1), length.clamp(1, self.longest)
+        last = (start + length - 1).clamp(0, self.steps - 1)
+        frames = self.state_sequence(event)
+        seen = pick(self.emission, frames.clamp(0, self.states - 1))
+        total = torch.where(frames >= 0, seen, 0.0).sum(-1) + pick(self.initial, state[..., 0])
+
+        def at(weight: Tensor, row: Tensor, column: Tensor, when: Tensor) -> Tensor:
+            """``weight (..., T or 1, R, C)`` where the segments say."""
+            index = row * weight.shape[-1] + column
+            if weight.shape[-3] == 1:
+                return pick(weight.flatten(-2), index)
+            index = index + when * weight.shape[-1] * weight.shape[-2]
+            return pick(weight.flatten(-3).unsqueeze(-2), index)
+
+        lasting = at(self._lasting(), length - 1, state, last)
+        if self.segment is not None:
+            lasting = lasting + at(self.segment, length - 1, state, last)
+        total = total + torch.where(real, lasting, 0.0).sum(-1)
+        transition = self.transition if self.ranks["transition"] == 3 else self.transition.unsqueeze(-3)
+        if state.shape[-1] > 1:
+            moved = at(transition, state[..., :-1], state[..., 1:], last[..., :-1].clamp(max=max(transition.shape[-3] - 1, 0)))
+            total = total + torch.where(real[..., 1:], moved, 0.0).sum(-1)
+        if self.final is not None:
+            count = (real.sum(-1, keepdim=True) - 1).clamp(min=0)
+            total = total + pick(self.final, state.gather(-1, count).squeeze(-1))
+        return torch.where(tiles, total, -torch.inf)
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        """Segments begun at each time before that have lasted until now, or longer."""
+        if self.segment is not None or self.ranks["duration"] == 3:
+            raise StructureError(
+                "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is given, so it "
+                "cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
+            )
+        begun = vectors[..., :-1, self.states :]  # at time t, before step t
+        longer = at_least(self.duration.mT.to(vectors.dtype)).unsqueeze(-3)  # (..., 1, D, S)
+        across = at_least(longer)
+        seen = torch.zeros_like(begun)
+        total = torch.full_like(begun, -torch.inf)
+        for age in range(min(self.longest, self.steps)):  # segments of age + 1 steps so far
+            seen = seen[..., : self.steps - age, :] + self.emission[..., age:, :]  # by where they began
+            lasted = longer[..., age, :].expand_as(seen)
+            if self.censored in ("left", "both"):
+                lasted = torch.cat([across[..., age, :].expand_as(seen[..., :1, :]), lasted[..., 1:, :]], -2)
+            now = begun[..., : self.steps - age, :] + seen + lasted
+            total = torch.cat([total[..., :age, :], either(total[..., age:, :], now)], -2)
+        return total
+
+
+def either(a: Tensor, b: Tensor) -> Tensor:
+    """``log(exp(a) + exp(b))``, whose gradient at ``-inf`` is 0."""
+    nothing = (a == -torch.inf) & (b == -torch.inf)
+    return torch.where(nothing, -torch.inf, torch.logaddexp(torch.where(nothing, 0.0, a), torch.where(nothing, 0.0, b)))
+
+
+def at_least(log_weight: Tensor) -> Tensor:
+    """The log-weight of lasting at least as long, from ``(..., D, S)``."""
+    tail = [log_weight[..., -1, :]]
+    for duration in reversed(log_weight.unbind(-2)[:-1]):
+        tail.append(either(tail[-1], duration))
+    return torch.stack(tail[::-1], -2)
