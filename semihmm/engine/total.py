@@ -71,7 +71,14 @@ class _Total(torch.autograd.Function):
         ctx.call = inputs[0]
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*output, *inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
         ctx.outputs = len(output)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        leaves = ctx.saved_tensors
+        moved = _along(ctx.call, leaves, [_or_zeros(v, x) for v, x in zip(tangents, leaves, strict=True)])
+        return (moved, *(None,) * (ctx.outputs - 1))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -100,23 +107,37 @@ class _Gradient(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
         ctx.call, ctx.outputs = inputs[:2]
         ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, *saved = ctx.saved_tensors
-        leaves = saved[ctx.outputs :]
-        call: _Call = ctx.call
-        direction = call.skeleton.rebuild(_skip_indices(grads, leaves, keep=True))
-        temperature = call.semiring.temperature
-        assert temperature is not None
-
-        def expected(*leaves: Tensor) -> Outputs:
-            """How far the total moves along ``direction``: the expectation of a feature."""
-            warm = tuple(x / temperature if x.is_floating_point() else x for x in leaves)
-            return (_by_blocks(call.plan, Expectation(1), [call.skeleton.rebuild(warm), direction])[1],)
-
-        (moved,), pulled = _pullback(expected, tuple(leaves), (weight,))
+        leaves = tuple(saved[ctx.outputs :])
+        direction = _skip_indices(grads, leaves, keep=True)
+        (moved,), pulled = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))
         return (None, None, moved, *(None,) * ctx.outputs, *pulled)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, __: None, moved: Tensor | None, *tangents: Tensor | None) -> Outputs:
+        weight, *saved = ctx.saved_tensors
+        leaves = tuple(saved[ctx.outputs :])
+        direction = [_or_zeros(v, x) for v, x in zip(tangents[ctx.outputs :], leaves, strict=True)]
+        curved = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))[1]
+        by_weight = _Gradient.forward(ctx.call, ctx.outputs, _or_zeros(moved, weight), *saved)
+        return tuple(a + b for a, b in zip((x for x in curved if x is not None), by_weight, strict=True))
+
+
+def _along(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
+    """How far a total moves when its log-weights move along ``direction``: the expectation of a feature."""
+    temperature = call.semiring.temperature
+    assert temperature is not None
+    warm = (x / temperature if x.is_floating_point() else x for x in leaves)
+    return _by_blocks(call.plan, Expectation(1), [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)])[1]
+
+
+def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
+    """A tangent; zeros where there is none; an index as it is."""
+    return tangent if tangent is not None else torch.zeros_like(like) if like.is_floating_point() else like
 
 def _skip_indices(found: Sequence[Tensor], leaves: Sequence[Tensor], keep: bool = False) -> list[Any]:
     """One entry for each leaf: what was found for it, and for indices None (or, with ``keep``, the indices)."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Banded, Chain, Dense, Diagonal, Map, Path
+from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, pick, until
 
@@ -112,7 +112,7 @@ class HMM(Structure):
 
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
-        arcs = self._arcs() @ Diagonal(self.emission[..., 1:, :])
+        arcs = Compose(self._arcs(), Diagonal(self.emission[..., 1:, :]))  # `@` is the same, but Dynamo cannot trace it
         return Chain(
             start=(self.initial, self.emission[..., 0, :]),
             steps=arcs,
