@@ -54,7 +54,7 @@ class Chain:
         shapes = [x.shape[:-1] for x in self.start + self.end]
         shapes += [x.shape[: -1 - r] for x, r in zip(self.steps.leaves, self.steps.ranks, strict=True)]
         shapes += [] if self.lengths is None else [self.lengths.shape]
-        return torch.broadcast_shapes(*shapes)
+        return torch.Size(torch.broadcast_shapes(*shapes))
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:

@@ -50,7 +50,10 @@ class Posterior:
 class Best:
     """The score of the best path: max-marginals."""
 
-    semiring: Semiring = Max()
+    @property
+    def semiring(self) -> Semiring:
+        """Max."""
+        return Max()
 
     def weigh(self, log_term: Tensor) -> Tensor:
         """As it is."""

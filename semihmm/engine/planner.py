@@ -55,7 +55,9 @@ def plan(
         SemihmmError: an unknown name, or a byte budget that cannot be met.
     """
     if strategy is not None and strategy not in STRATEGIES:
-        raise SemihmmError(f"strategy must be one of {', '.join(STRATEGIES)} (None: the planner chooses), got {strategy!r}.")
+        raise SemihmmError(
+            f"strategy must be one of {', '.join(STRATEGIES)} (None: the planner chooses), got {strategy!r}."
+        )
     chosen, reason = _choose(chain, semiring)
     if strategy is not None and strategy != chosen:
         if strategy != "sequential" and not semiring.associative:
@@ -73,7 +75,10 @@ def _choose(chain: Chain, semiring: Semiring) -> tuple[StrategyName, str]:
     if not semiring.associative:
         return "sequential", "sums of this semiring depend on their order"
     if chain.length >= TREE_SHORTEST and work <= TREE_WORK_PER_STEP:
-        return "associative", f"batch x carry^3 = {work:,} per step: matrix products cost less than {chain.length} rounds"
+        return (
+            "associative",
+            f"batch x carry^3 = {work:,} per step: matrix products cost less than {chain.length} rounds",
+        )
     return "sequential", f"batch x carry^3 = {work:,} per step: a tree of matrix products would cost more than it saves"
 
 

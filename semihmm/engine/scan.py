@@ -13,7 +13,7 @@ from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import rescaled
 from semihmm.semirings import Semiring
 
-BLOCK = 1 << 22  # entries that a computation over many steps at once may hold
+BLOCK = 1 << 20  # entries that a computation over many steps at once may hold
 
 
 def cleaned(chain: Chain) -> Chain:
@@ -130,4 +130,3 @@ def pieces(length: int, entries: int) -> Iterator[tuple[int, int]]:
 def part(trail: Trail, start: int, stop: int) -> Trail:
     """Some steps of a trail."""
     return Trail(trail.vectors[..., start:stop, :], trail.offsets[..., start:stop])
-

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from semihmm.engine.chain import Chain
 from semihmm.engine.contract import Posterior, contract
+from semihmm.engine.maps import Map
 from semihmm.engine.planner import Plan
 from semihmm.engine.scan import advance, begin, cleaned, finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
@@ -32,9 +34,9 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     """
     floating = chain.start[0].dtype
     chains = [cleaned(c) for c in (chain, *features)]
-    analytic = bool(semiring.temperature) and not features and not torch.compiler.is_compiling()
-    if analytic and torch.is_grad_enabled():
-        value: Tensor = _Total.apply(_Call(plan, semiring, chains[0]), *chains[0].leaves)[0]
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in chains[0].leaves)
+    if wanted and semiring.temperature and not features and not torch.compiler.is_compiling():
+        value: Tensor = _Total.apply(_Call(plan, semiring, chains[0]), *chains[0].leaves)[0]  # type: ignore[no-untyped-call]
     else:
         value = _by_blocks(plan, semiring, chains)
     answer = semiring.lower(value)
@@ -83,7 +85,7 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        found = _Gradient.apply(ctx.call, ctx.outputs, grads[0], *saved)
+        found = _Gradient.apply(ctx.call, ctx.outputs, grads[0], *saved)  # type: ignore[no-untyped-call]
         return (None, *_skip_indices(found, saved[ctx.outputs :]))
 
 
@@ -139,6 +141,7 @@ def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
     """A tangent; zeros where there is none; an index as it is."""
     return tangent if tangent is not None else torch.zeros_like(like) if like.is_floating_point() else like
 
+
 def _skip_indices(found: Sequence[Tensor], leaves: Sequence[Tensor], keep: bool = False) -> list[Any]:
     """One entry for each leaf: what was found for it, and for indices None (or, with ``keep``, the indices)."""
     rest = iter(found)
@@ -149,24 +152,25 @@ def _by_blocks(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tenso
     """A total that autograd can follow. With more than one block, only the states between them are remembered."""
     chain = chains[0]
     active = chain.active(chain.batch)
+    again = plan.blocks > 1 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
     state = begin(semiring, chains)
     for start, stop in plan.bounds(chain.length):
         maps = [c.steps.window(start, stop) for c in chains]
         going = None if active is None else active[..., start:stop]
-        counts = [len(m.leaves) for m in maps]
-
-        def block(
-            *tensors: Tensor, maps: list[Any] = maps, counts: list[int] = counts, going: Tensor | None = going, size: int = stop - start
-        ) -> Outputs:
-            rest = iter(tensors[2:])
-            rebuilt = tuple(m.rebuild(tuple(next(rest) for _ in range(n))) for m, n in zip(maps, counts, strict=True))
-            return tuple(advance(plan, semiring, rebuilt, State(*tensors[:2]), going, False, size)[0])
-
+        block = partial(_advance, plan, semiring, maps, going, stop - start)
         inputs = (*state, *(x for m in maps for x in m.leaves))
-        again = plan.blocks > 1 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        state = State(*(_Again.apply(block, *inputs) if again else block(*inputs)))
+        state = State(*(_Again.apply(block, *inputs) if again else block(*inputs)))  # type: ignore[no-untyped-call]
     ends, offset = finish(semiring, chains, state)
     return unscaled(semiring, semiring.sum(ends, -1), offset)
+
+
+def _advance(
+    plan: Plan, semiring: Semiring, maps: list[Map], active: Tensor | None, length: int, *inputs: Tensor
+) -> Outputs:
+    """Advance a state over a block, as a function of tensors: the state's, then the leaves of each map."""
+    rest = iter(inputs[2:])
+    given = tuple(m.rebuild(tuple(next(rest) for _ in m.leaves)) for m in maps)
+    return tuple(advance(plan, semiring, given, State(*inputs[:2]), active, False, length)[0])
 
 
 class _Again(torch.autograd.Function):
@@ -176,7 +180,7 @@ class _Again(torch.autograd.Function):
 
     @staticmethod
     def forward(function: Callable[..., Outputs], *inputs: Tensor) -> Outputs:
-        return function(*inputs)
+        return tuple(x.view_as(x) for x in function(*inputs))  # autograd refuses an input that comes out as it is
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
@@ -198,7 +202,7 @@ def _pullback(
         return function(*_skip_indices(given, inputs, keep=True))
 
     if torch.is_grad_enabled():
-        outputs, pull = torch.func.vjp(of_floating, *floating)
+        outputs, pull, *_ = torch.func.vjp(of_floating, *floating)
         found = pull(cotangents)
     else:
         with torch.enable_grad():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import SemihmmError
-from semihmm.inference.total import Options, _like, log_partition, total
+from semihmm.inference.total import Options, log_partition, total
 from semihmm.semirings import Expectation, SecondOrderExpectation
 from semihmm.structures import Structure
 
@@ -52,9 +52,9 @@ def variance(structure: Structure, features: Structure, **options: Unpack[Option
 
 
 def entropy(structure: Structure, **options: Unpack[Options]) -> Tensor:
-    """The entropy of the posterior over paths, in nats ``(...)``: log-partition less mean score. NaN where there is no path.
+    """The entropy of the posterior over paths, in nats ``(...)``; NaN where there is no path.
 
-    Computed in float64: both terms may be large.
+    The log-partition less the mean score, computed in float64: both may be large.
 
     Example:
         >>> import torch, semihmm
@@ -65,7 +65,7 @@ def entropy(structure: Structure, **options: Unpack[Options]) -> Tensor:
 
 
 def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Tensor:
-    """The mean of ``-log_prob`` under ``q`` of paths drawn from ``p``, in nats ``(...)``; inf where ``q`` forbids one of them."""
+    """The mean of ``-log_prob`` under ``q`` of paths drawn from ``p``, in nats; inf where ``q`` forbids one."""
     wide_p, wide_q = p.to(torch.float64), q.to(torch.float64)
     mean, escapes = total(wide_p, Expectation(2), [_weights(wide_q), _forbidden(wide_q)], **options)[1:]
     value = torch.where(escapes > 0, torch.inf, log_partition(wide_q, **options) - mean)
@@ -88,9 +88,11 @@ def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
 
 
 def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]) -> Tensor:
-    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions, one of them at another temperature."""
+    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions at two temperatures."""
     if order <= 0 or order == 1:
-        raise SemihmmError(f"renyi_entropy: order must be positive and not 1 (1 is the limit: ask entropy), got {order}.")
+        raise SemihmmError(
+            f"renyi_entropy: order must be positive and not 1 (1 is the limit: ask entropy), got {order}."
+        )
     wide = structure.to(torch.float64)
     warm = wide.replace(**{n: order * x for n, x in wide.potentials.items()})
     value = (log_partition(warm, **options) - order * log_partition(wide, **options)) / (1 - order)

@@ -34,5 +34,6 @@ def explain(structure: Structure, semiring: Semiring | None = None, **options: U
     return (
         f"{type(structure).__name__}: {sequences}, {chain.length} steps, carry {steps.memory} x {steps.slots}\n"
         f"strategy {plan.strategy}: {plan.reason}\n"
-        f"backend {plan.backend}, {blocks}; {batch * chain.length * steps.work:,} products; {kept:,} bytes kept for the gradient"
+        f"backend {plan.backend}, {blocks}; {batch * chain.length * steps.work:,} products; "
+        f"{kept:,} bytes kept for the gradient"
     )

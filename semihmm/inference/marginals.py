@@ -84,11 +84,14 @@ def _by_owner(structure: Structure, best: list[Tensor]) -> dict[str, Tensor]:
         numbered[name], ones[name], squares[name] = number, torch.ones_like(number), number.square()
     chains = [cleaned(structure.replace(**p).chain()) for p in (numbered, ones, squares)]
     score = torch.full((sum(sizes) + 1,), -torch.inf, dtype=best[0].dtype, device=best[0].device)
-    for weight, number, one, square in zip(best, *([x for x in c.leaves if x.is_floating_point()] for c in chains), strict=True):
+    for weight, number, one, square in zip(
+        best, *([x for x in c.leaves if x.is_floating_point()] for c in chains), strict=True
+    ):
         real = one.isfinite() & (one != 0)
         if not torch.allclose(torch.where(real, square * one, 0.0), torch.where(real, number.square(), 0.0), rtol=1e-9):
             raise StructureError(
-                f"{type(structure).__name__}: a weight of its chain mixes several potentials, so max_marginals cannot tell them apart."
+                f"{type(structure).__name__}: a weight of its chain mixes several potentials, so "
+                "max_marginals cannot tell them apart."
             )
         owner = torch.where(real, number / torch.where(real, one, 1.0), 0.0).round().long()
         score.scatter_reduce_(0, owner.expand(weight.shape).flatten(), weight.flatten(), "amax")
@@ -140,7 +143,8 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     unknown = masks.keys() - structure.ranks.keys()
     if unknown:
         raise StructureError(
-            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; there is no {', '.join(sorted(unknown))} to mask."
+            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; "
+            f"there is no {', '.join(sorted(unknown))} to mask."
         )
     forbidden = -structure.sign * torch.inf
     return structure.replace(**{n: torch.where(m, structure.potentials[n], forbidden) for n, m in masks.items()})

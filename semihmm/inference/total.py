@@ -13,7 +13,7 @@ from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.planner import StrategyName
 from semihmm.errors import SemiringError, StructureError
-from semihmm.semirings import Count, Log, Semiring
+from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
 from semihmm.structures.base import traced
 
@@ -41,7 +41,9 @@ def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple
     if options.get("validate", True) and not traced():
         structure.check()
     chain = structure.chain()
-    return chain, engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
+    return chain, engine.plan(
+        chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend")
+    )
 
 
 def total(
@@ -70,6 +72,8 @@ def total(
             f"features, got {len(features)}."
         )
     chain, plan = prepare(structure, semiring, options)
+    if isinstance(semiring, Bottleneck):
+        chain = _without_width(structure, chain)
     along = [_like(structure, f).chain() for f in features]
     if isinstance(semiring, Count) and not traced():
         most = float(log_count(structure, **options).max())
@@ -115,10 +119,28 @@ def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
         return engine.total(plan, Log(), chain.rebuild(ones))
 
 
+def _without_width(structure: Structure, chain: Chain) -> Chain:
+    """The chain with ``inf``, Bottleneck's one, where it holds a constant 0: an arc that no potential weighs."""
+    empty, full = (
+        structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()}).chain().leaves
+        for fill in (0.0, 1.0)
+    )
+    reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
+    leaves = zip(chain.leaves, empty, full, reaches, strict=True)
+    return chain.rebuild(
+        x if reach or not x.is_floating_point() else torch.where((a == 0) & (b == 0), torch.inf, x)
+        for x, a, b, reach in leaves
+    )
+
+
 def _like(structure: Structure, feature: Structure) -> Structure:
     if type(feature) is not type(structure) or feature.ranks.keys() != structure.ranks.keys():
         raise StructureError(
             f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
             f"go along with, got {type(feature).__name__} with {', '.join(feature.ranks)}."
         )
-    return feature.replace(**{n: feature.sign * x for n, x in feature.potentials.items()}) if feature.sign != 1 else feature
+    return (
+        feature.replace(**{n: feature.sign * x for n, x in feature.potentials.items()})
+        if feature.sign != 1
+        else feature
+    )

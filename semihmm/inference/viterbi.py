@@ -71,7 +71,7 @@ def argmax(structure: Structure, **options: Unpack[Options]) -> Tensor:
 
 
 def topk(structure: Structure, k: int, **options: Unpack[Options]) -> Paths:
-    """The k best paths, best first, ``(k, ...)``. Where there are fewer, the rest have a score of -inf and are not valid.
+    """The k best paths, best first, ``(k, ...)``. Where there are fewer, the rest score -inf and are not valid.
 
     Example:
         >>> import torch, semihmm
@@ -85,7 +85,10 @@ def topk(structure: Structure, k: int, **options: Unpack[Options]) -> Paths:
 
 
 def sample(
-    structure: Structure, shape: tuple[int, ...] = (), generator: torch.Generator | None = None, **options: Unpack[Options]
+    structure: Structure,
+    shape: tuple[int, ...] = (),
+    generator: torch.Generator | None = None,
+    **options: Unpack[Options],
 ) -> Paths:
     """Exact, independent draws from the posterior over paths, ``(*shape, ...)``: forward filtering, backward sampling.
 
@@ -99,4 +102,5 @@ def sample(
     if count < 1:
         raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
     drawn = decode(structure, Sample(count), generator, **options)
-    return Paths(*(x.reshape(*shape, *x.shape[1:]) for x in (drawn.event, drawn.score, drawn.valid)), structure)
+    event, score, valid = (x.reshape(*shape, *x.shape[1:]) for x in (drawn.event, drawn.score, drawn.valid))
+    return Paths(event, score, valid, structure)

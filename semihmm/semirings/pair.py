@@ -60,7 +60,6 @@ class Pair(Semiring):
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
         """Each by its own."""
-        a, b = self.align(a, b)
         (first_a, second_a), (first_b, second_b) = self.split(a), self.split(b)
         return self.join(self.first.times(first_a, first_b), self.second.times(second_a, second_b))
 

@@ -115,7 +115,6 @@ class SparseMax(Semiring):
         x = x.movedim(dim, -1) / self.gamma
         peak = x.detach().amax(-1, keepdim=True)
         empty = peak == -math.inf  # not a test on the support: a NaN must stay a NaN
-        peak = torch.where(empty, 0.0, peak)
         x = x - peak
         inside = _support(x.detach())
         size = inside.sum(-1, keepdim=True)
@@ -143,7 +142,7 @@ def _support(x: Tensor) -> Tensor:
     inside = 1.0 + rank * ordered > total
     size = inside.sum(-1, keepdim=True)
     threshold = (torch.where(inside, ordered, 0.0).sum(-1, keepdim=True) - 1.0) / size
-    return (x > threshold) & (size > 0)
+    return x > threshold
 
 
 def _check_gamma(semiring: Semiring, gamma: float) -> None:

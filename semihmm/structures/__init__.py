@@ -1,7 +1,24 @@
 """Which paths exist, and what they weigh: one file for each structure."""
 
 from semihmm.structures.base import Structure
+from semihmm.structures.ctc import CTC
+from semihmm.structures.dtw import DTW, StepPattern
+from semihmm.structures.edit import EditDistance
 from semihmm.structures.hmm import HMM
 from semihmm.structures.hsmm import HSMM
+from semihmm.structures.lattice import Lattice
+from semihmm.structures.monotonic import MonotonicAlignment
+from semihmm.structures.rnnt import RNNT
 
-__all__ = ["HMM", "HSMM", "Structure"]
+__all__ = [
+    "CTC",
+    "DTW",
+    "HMM",
+    "HSMM",
+    "RNNT",
+    "EditDistance",
+    "Lattice",
+    "MonotonicAlignment",
+    "StepPattern",
+    "Structure",
+]

@@ -23,7 +23,12 @@ class Structure(ABC):
     sequences); the observed one always has them all.
     """
 
-    observed: ClassVar[str]  # the potential that scores what was seen: it has every batch axis, and `condition` masks it
+    observed: ClassVar[
+        str
+    ]  # the potential that scores what was seen: it has every batch axis, and `condition` masks it
+    indices: ClassVar[
+        dict[str, int]
+    ] = {}  # the axes, behind the batch's, of other fields that have an entry for each sequence
     sign: ClassVar[float] = 1.0  # -1 where potentials are costs: a log-weight is sign * potential
     lengths: Tensor | None
 
@@ -34,7 +39,7 @@ class Structure(ABC):
 
     @abstractmethod
     def chain(self) -> Chain:
-        """The paths as a chain. Each log-weight in it is one potential times a constant, so that one can tell whose it is."""
+        """The paths as a chain, whose every log-weight is one potential times a constant (or a constant)."""
 
     @abstractmethod
     def event(self, path: Path) -> Tensor:
@@ -42,11 +47,13 @@ class Structure(ABC):
 
     @abstractmethod
     def score(self, event: Tensor) -> Tensor:
-        """The log-weight of one event ``(..., *event)``, or of more, in axes before the batch's; ``-inf`` if there is no such path."""
+        """The log-weight of an event ``(..., *event)``, or more in axes in front; ``-inf`` if there is no such path."""
 
     def state_sequence(self, event: Tensor) -> Tensor:
         """The state at each step of an event, int64 ``(..., T)``; -1 after the end."""
-        raise StructureError(f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself.")
+        raise StructureError(
+            f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself."
+        )
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """The weight of all paths so far by the state that they are in, ``(..., T, S)``, from all state vectors."""
@@ -86,8 +93,9 @@ class Structure(ABC):
         parts = {}
         for field in fields(whole):  # type: ignore[arg-type]
             value = getattr(whole, field.name)
-            batched = field.name in whole.ranks or field.name.endswith("lengths")
-            if isinstance(value, Tensor) and batched:
+            rank = {**whole.ranks, **whole.indices}.get(field.name, 0 if field.name.endswith("lengths") else None)
+            batched = rank is not None and isinstance(value, Tensor) and value.ndim == axes + rank
+            if batched:
                 parts[field.name] = value.flatten(0, axes - 1).unbind(0) if axes else (value,)
         count = self.batch_shape.numel()
         return [replace(whole, **{n: p[i] for n, p in parts.items()}) for i in range(count)]  # type: ignore[type-var]
@@ -105,8 +113,8 @@ class Structure(ABC):
             if bad.any():
                 at = tuple(int(i) for i in bad.nonzero()[0])
                 raise DataError(
-                    f"{type(self).__name__}: {name}{list(at)} is {float(x[at])}; {int(bad.sum())} of {x.numel()} entries "
-                    f"are like it. Potentials are finite, or {-self.sign * torch.inf} for what is forbidden. "
+                    f"{type(self).__name__}: {name}{list(at)} is {x[at].item()}; {int(bad.sum())} of {x.numel()} "
+                    f"entries are like it. Potentials are finite, or {-self.sign * torch.inf} for what is forbidden. "
                     "Mask missing observations to 0, or pass validate=False."
                 )
 
@@ -115,13 +123,16 @@ class Structure(ABC):
         return None
 
 
-def check_lengths(owner: str, lengths: Tensor | None, batch: torch.Size, longest: int, least: int = 1, name: str = "lengths") -> None:
+def check_lengths(
+    owner: str, lengths: Tensor | None, batch: torch.Size, longest: int, least: int = 1, name: str = "lengths"
+) -> None:
     """Refuse lengths of another shape, of no integer type, or outside ``[least, longest]``."""
     if lengths is None:
         return
     if lengths.shape != batch or lengths.is_floating_point():
         raise ShapeError(
-            f"{owner}: {name} must be integers, one for each sequence, so {tuple(batch)}, got {tuple(lengths.shape)} of {lengths.dtype}."
+            f"{owner}: {name} must be integers, one for each sequence, so {tuple(batch)}, "
+            f"got {tuple(lengths.shape)} of {lengths.dtype}."
         )
     if lengths.numel() and not traced() and not bool(((lengths >= least) & (lengths <= longest)).all()):
         raise ShapeError(
@@ -146,3 +157,38 @@ def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:
 def pick(weight: Tensor, index: Tensor) -> Tensor:
     """``weight[..., index]``, from ``(..., N)`` with the axes of ``index`` in front, or fewer."""
     return weight.expand(*index.shape, -1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
+def rectangle(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor | None:
+    """Which entries of ``x (..., N, M)`` lie within the first ``rows`` and ``columns``; None for all."""
+    if rows is None and columns is None:
+        return None
+    high, wide = until(rows, x.shape[-2], 2), until(columns, x.shape[-1])
+    wide = None if wide is None else wide.unsqueeze(-2)
+    inside = high if wide is None else wide if high is None else high & wide
+    assert inside is not None
+    return inside.expand(*inside.shape[:-2], *x.shape[-2:])
+
+
+def given(lengths: Tensor | None, longest: int, like: Tensor) -> Tensor:
+    """The lengths, as a tensor also where there are none."""
+    return torch.tensor(longest, device=like.device) if lengths is None else lengths
+
+
+def only(allowed: Tensor, like: Tensor) -> Tensor:
+    """Log-weights of what is allowed and what is not: 0 and ``-inf``, in the dtype of ``like``."""
+    return torch.zeros(allowed.shape, dtype=like.dtype, device=like.device).masked_fill(~allowed, -torch.inf)
+
+
+def one_hot(index: Tensor, size: int) -> Tensor:
+    """Bool ``(..., size)``, True at ``index (...)``; nowhere if that lies outside."""
+    return torch.arange(size, device=index.device) == index.unsqueeze(-1)
+
+
+def packed(x: Tensor, used: Tensor, size: int) -> Tensor:
+    """The ``used (..., L)`` ones among the items ``x (..., L, *item)`` in order, then -1: ``(..., size, *item)``."""
+    order = (~used).long().argsort(dim=-1, stable=True)[..., :size]
+    item = x.ndim - used.ndim
+    where = order.reshape(*order.shape, *(1,) * item).expand(*order.shape, *x.shape[used.ndim :])
+    kept = used.gather(-1, order).reshape(*order.shape, *(1,) * item)
+    return torch.where(kept, x.gather(used.ndim - 1, where), -1)

@@ -20,7 +20,7 @@ class HMM(Structure):
     Args:
         initial: log-weight of each first state ``(..., S)``, in nats; need not be normalised.
         transition: log-weight of ``[from, to]``: ``(..., S, S)``, or ``(..., T-1, S, S)`` where it differs over time.
-            With ``arcs`` ``(..., A)`` or ``(..., T-1, A)``; with ``offsets`` ``(..., S, K)`` or ``(..., T-1, S, K)``, where
+            With ``arcs``: ``(..., A)`` or ``(..., T-1, A)``. With ``offsets``: ``(..., S, K)`` or ``(..., T-1, S, K)``;
             ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``.
         emission: log-weight of each step's observation under each state, ``(..., T, S)``.
         final: log-weight of each last state ``(..., S)``; None for 0.
@@ -54,8 +54,8 @@ class HMM(Structure):
         for name, x in (("initial", self.initial), ("final", self.final)):
             if x is not None and x.shape not in {(self.states,), (*self.batch_shape, self.states)}:
                 raise ShapeError(
-                    f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so {name} must be ({self.states},) or "
-                    f"{(*self.batch_shape, self.states)}, got {tuple(x.shape)}."
+                    f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so {name} must be "
+                    f"({self.states},) or {(*self.batch_shape, self.states)}, got {tuple(x.shape)}."
                 )
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
@@ -74,7 +74,7 @@ class HMM(Structure):
             pairs = source * self.states + target
             if source.shape != target.shape or source.ndim != 1 or len(pairs.unique()) != len(pairs):
                 raise ShapeError(
-                    "HMM: arcs must be (source, target), int64 (A,) each, and no arc may come twice: states would not say "
+                    "HMM: arcs must be (source, target), int64 (A,) each, and none may come twice: states would not say "
                     f"which was taken (semihmm.Lattice allows it). Got {tuple(source.shape)} and {tuple(target.shape)}."
                 )
         shape, batch, varying = tuple(self.transition.shape), tuple(self.batch_shape), (self.steps - 1, *event)
@@ -149,7 +149,11 @@ class HMM(Structure):
         moved = self._along(states[..., :-1], states[..., 1:])
         total = total + torch.where(used[..., 1:], moved, 0.0).sum(-1)
         if self.final is not None:
-            last = states[..., -1:] if self.lengths is None else states.gather(-1, (self.lengths - 1).expand(event.shape[:-1]).unsqueeze(-1))
+            last = (
+                states[..., -1:]
+                if self.lengths is None
+                else states.gather(-1, (self.lengths - 1).expand(event.shape[:-1]).unsqueeze(-1))
+            )
             total = total + pick(self.final, last.squeeze(-1))
         return torch.where(known.all(-1), total, -torch.inf)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ Censored = Literal["none", "left", "right", "both"]
 
 @dataclass(frozen=True)
 class HSMM(Structure):
-    """Every way to tile the steps with segments, each in one of S states for 1 to D steps (Yu 2010; Sarawagi & Cohen 2004).
+    """Every way to tile the steps with segments, each in one of S states for 1 to D steps (Yu 2010).
+
+    Also the semi-Markov CRF (Sarawagi & Cohen 2004).
 
     Args:
         initial: log-weight of the first segment's state ``(..., S)``, in nats; need not be normalised.
@@ -27,7 +29,7 @@ class HSMM(Structure):
         duration: log-weight of lasting ``d + 1`` steps: ``(..., S, D)``, or ``(..., T, S, D)`` where it depends on the
             segment's last step.
         emission: log-weight of each step's observation under each state, ``(..., T, S)``; None for 0, with ``segment``.
-        segment: log-weight of a whole segment ``[t, d, s]`` of ``d + 1`` steps whose last one is ``t``, ``(..., T, D, S)``.
+        segment: log-weight of a whole segment ``(..., T, D, S)``: ``[t, d, s]`` has ``d + 1`` steps, the last ``t``.
         final: log-weight of the last segment's state ``(..., S)``; None for 0.
         lengths: steps in use, ``1 <= lengths <= T``. Segments tile ``[0, length)`` exactly.
         censored: which ends of the sequence cut a segment short: the first one may have begun before (``"left"``), the
@@ -50,7 +52,7 @@ class HSMM(Structure):
     initial: Tensor
     transition: Tensor
     duration: Tensor
-    emission: Tensor = None  # type: ignore[assignment]  # a Tensor once built
+    emission: Tensor = None  # type: ignore[assignment]  # always a tensor once built
     segment: Tensor | None = None
     final: Tensor | None = None
     lengths: Tensor | None = None
@@ -58,9 +60,11 @@ class HSMM(Structure):
     observed: ClassVar[str] = "emission"
 
     def __post_init__(self) -> None:
-        if self.emission is None:
+        if cast("Tensor | None", self.emission) is None:
             if self.segment is None or self.segment.ndim < 3:
-                raise ShapeError("HSMM: give emission (..., T, S), segment (..., T, D, S), or both: one of them says what T is.")
+                raise ShapeError(
+                    "HSMM: give emission (..., T, S), segment (..., T, D, S), or both: one of them says what T is."
+                )
             object.__setattr__(self, "emission", torch.zeros_like(self.segment[..., 0, :]))
         shape = tuple(self.emission.shape)
         if len(shape) < 2 or not shape[-1] or not shape[-2] or not self.longest:
@@ -69,7 +73,7 @@ class HSMM(Structure):
                 f"{tuple(self.duration.shape)}."
             )
         batch, steps, states, longest = shape[:-2], self.steps, self.states, self.longest
-        events = {
+        events: dict[str, list[tuple[int, ...]]] = {
             "initial": [(states,)],
             "transition": [(states, states), (steps - 1, states, states)],
             "duration": [(states, longest), (steps, states, longest)],
@@ -81,7 +85,8 @@ class HSMM(Structure):
             fits = [forms[0]] + [(*batch, *form) for form in forms]
             if x is not None and tuple(x.shape) not in fits:
                 raise ShapeError(
-                    f"HSMM: emission is (..., T, S) = {shape} and D = {longest}, so {name} must be one of {fits}, got {tuple(x.shape)}."
+                    f"HSMM: emission is (..., T, S) = {shape} and D = {longest}, so {name} must be one of "
+                    f"{fits}, got {tuple(x.shape)}."
                 )
         if self.censored not in ("none", "left", "right", "both"):
             raise ShapeError(f"HSMM: censored must be 'none', 'left', 'right' or 'both', got {self.censored!r}.")
@@ -130,7 +135,9 @@ class HSMM(Structure):
         """One map: what ended, by how long it lasted, and what begins."""
         transition = self.transition.unsqueeze(-3)
         if self.ranks["transition"] == 3:
-            transition = pad(self.transition, (0, 0, 0, 0, 0, 1))
+            used = self.in_use("transition")  # the last step leads nowhere, so there may be NaN in it
+            transition = self.transition if used is None else torch.where(used, self.transition, 0.0)
+            transition = pad(transition, (0, 0, 0, 0, 0, 1))
         nothing = torch.full_like(self.initial, -torch.inf)
         final = torch.zeros_like(self.initial) if self.final is None else self.final
         return Chain(
@@ -164,11 +171,14 @@ class HSMM(Structure):
         begins = slots[..., :-1] >= self.states  # what begins at time t begins with step t
         state = torch.where(begins, slots[..., :-1] - self.states, -1)
         start = torch.arange(self.steps, device=slots.device).expand(state.shape)
-        order = torch.where(begins, start, self.steps).argsort(dim=-1, stable=True)  # segments first, in the order of time
+        order = torch.where(begins, start, self.steps).argsort(
+            dim=-1, stable=True
+        )  # segments first, in the order of time
         state, start, begins = (x.gather(-1, order) for x in (state, start, begins))
         end = torch.tensor(self.steps, device=slots.device) if self.lengths is None else self.lengths
-        bound = torch.where(begins, start, end.unsqueeze(-1).expand(state.shape[:-1] + (1,)))
-        length = torch.cat([bound[..., 1:], end.unsqueeze(-1).expand(state.shape[:-1] + (1,))], -1) - start
+        over = end.unsqueeze(-1).expand(*state.shape[:-1], 1)
+        bound = torch.where(begins, start, over)
+        length = torch.cat([bound[..., 1:], over], -1) - start
         return torch.where(begins.unsqueeze(-1), torch.stack([state, start, length], -1), -1)
 
     def state_sequence(self, event: Tensor) -> Tensor:
@@ -179,7 +189,9 @@ class HSMM(Structure):
         marks = torch.zeros(*state.shape[:-1], self.steps + 1, dtype=torch.int64, device=state.device)
         marks = marks.scatter_add(-1, torch.where(real, start, self.steps).clamp(0, self.steps), real.long())
         number = marks[..., :-1].cumsum(-1) - 1
-        inside = torch.arange(self.steps, device=state.device) < torch.where(real, start + length, 0).amax(-1, keepdim=True)
+        inside = torch.arange(self.steps, device=state.device) < torch.where(real, start + length, 0).amax(
+            -1, keepdim=True
+        )
         return torch.where(inside & (number >= 0), state.gather(-1, number.clamp(0, state.shape[-1] - 1)), -1)
 
     def score(self, event: Tensor) -> Tensor:
@@ -212,7 +224,9 @@ class HSMM(Structure):
         total = total + torch.where(real, lasting, 0.0).sum(-1)
         transition = self.transition if self.ranks["transition"] == 3 else self.transition.unsqueeze(-3)
         if state.shape[-1] > 1:
-            moved = at(transition, state[..., :-1], state[..., 1:], last[..., :-1].clamp(max=max(transition.shape[-3] - 1, 0)))
+            moved = at(
+                transition, state[..., :-1], state[..., 1:], last[..., :-1].clamp(max=max(transition.shape[-3] - 1, 0))
+            )
             total = total + torch.where(real[..., 1:], moved, 0.0).sum(-1)
         if self.final is not None:
             count = (real.sum(-1, keepdim=True) - 1).clamp(min=0)
@@ -223,8 +237,8 @@ class HSMM(Structure):
         """Segments begun at each time before that have lasted until now, or longer."""
         if self.segment is not None or self.ranks["duration"] == 3:
             raise StructureError(
-                "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is given, so it "
-                "cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
+                "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is "
+                "given, so it cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
             )
         begun = vectors[..., :-1, self.states :]  # at time t, before step t
         longer = at_least(self.duration.mT.to(vectors.dtype)).unsqueeze(-3)  # (..., 1, D, S)

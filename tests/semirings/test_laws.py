@@ -130,6 +130,19 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(semiring):
     assert torch.autograd.gradgradcheck(free, drawn)
 
 
+@differentiable
+def test_no_nan_is_made_on_the_way_back_not_even_one_that_is_masked(semiring):
+    weight, *features = arguments(semiring, 2, 2, 3)
+    weight.requires_grad_()
+    with torch.autograd.set_detect_anomaly(True):
+        answer = total(semiring, weight, *features)
+        (gradient,) = torch.autograd.grad(answer, weight, torch.ones_like(answer), create_graph=True)
+        assert gradient.isfinite().all()
+        if gradient.requires_grad:
+            (second,) = torch.autograd.grad(gradient.square().sum(), weight, allow_unused=True, materialize_grads=True)
+            assert second.isfinite().all()
+
+
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_dtype_is_kept(semiring, dtype):

@@ -60,6 +60,14 @@ def test_an_argument_of_probability_zero_is_never_drawn():
     assert torch.equal(index // 1000, (torch.arange(64) % 40).expand(1000, 64))
 
 
+def test_many_rare_arguments_are_drawn_as_often_as_one_that_is_as_likely():
+    # 5e-8 added to 1 is lost in float32, 40,000 times; here they make one draw in 501.
+    x = torch.cat([torch.zeros(1), torch.full((40_000,), 5e-8).log()])
+    _, index = Sample(50_000).choose(x, -1, generator())
+    rare = (index // 50_000 > 0).sum().item()
+    assert abs(rare - 50_000 / 501) < 5 * math.sqrt(50_000 / 501)  # five standard deviations
+
+
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53, 1.0])
 def test_the_ends_of_the_unit_interval_draw_what_is_possible(monkeypatch, uniform):
     monkeypatch.setattr(torch, "rand", lambda shape, **how: torch.full(shape, uniform, dtype=how["dtype"]))

@@ -28,11 +28,13 @@ class Origin(NamedTuple):
     choice: Tensor  # which of its predecessors it was
 
 
-
 class Measure(Protocol):
     """How the weights of all paths through an entry become one number: summed posteriors, or the best of them."""
 
-    semiring: Semiring
+    @property
+    def semiring(self) -> Semiring:
+        """Where log terms are worked out: its `times` is a sum of nats."""
+        ...
 
     def weigh(self, log_term: Tensor) -> Tensor:
         """From log space into the space that is reduced."""
@@ -103,7 +105,7 @@ class Map(ABC):
     def choose(
         self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
     ) -> Tensor:
-        """Where each slot of the next state vector came from: ``(rows, ..., pointers)``, as `Semiring.choose` has it."""
+        """Where each slot of the next state vector came from: ``(rows, ..., pointers)``, as in `Semiring.choose`."""
 
     @property
     @abstractmethod
@@ -118,7 +120,7 @@ class Map(ABC):
         """
 
     @abstractmethod
-    def transpose(self) -> "Map":
+    def transpose(self) -> Map:
         """The chain backwards in time, from ends to beginnings."""
 
     def dual(self, vector: Tensor) -> Tensor:
@@ -146,7 +148,7 @@ class Map(ABC):
         held = {x.shape[-1 - r] - e for x, r, e in zip(self.leaves, self.ranks, self.reaches, strict=True)} - {1}
         if len(held) > 1:
             raise ShapeError(
-                f"{type(self).__name__}: its log-weights must agree on the number of time steps (1 means shared by all), "
+                f"{type(self).__name__}: its log-weights must agree on the number of time steps (1: shared by all), "
                 f"got {sorted(held)}."
             )
         return held.pop() if held else None
@@ -167,7 +169,7 @@ class Map(ABC):
         """The same steps, last one first (each still forwards: `transpose` is what turns them round)."""
         return self.rebuild(tuple(x.flip(-1 - r) for x, r in zip(self.leaves, self.ranks, strict=True)))
 
-    def __matmul__(self, other: "Map") -> "Map":
+    def __matmul__(self, other: Map) -> Map:
         """One after the other, within each step."""
         return Compose(self, other)
 
@@ -221,7 +223,7 @@ class Compose(Map):
         """The sum of both."""
         return self.first.work + self.then.work
 
-    def rebuild(self, leaves: tuple[Tensor, ...]) -> "Compose":
+    def rebuild(self, leaves: tuple[Tensor, ...]) -> Compose:
         """Both maps with other log-weights."""
         n = len(self.first.leaves)
         return Compose(self.first.rebuild(leaves[:n]), self.then.rebuild(leaves[n:]))

@@ -18,6 +18,7 @@ class Segmental(Map):
     A state vector is ``[ended | begun]``, each S long: the weight of all paths whose last segment ends after frame
     ``t``, and of those that go on from there into each next state. Neither the state space nor what is kept for the
     gradient grows with D: only the carry does, which holds the D latest vectors (Yu 2010, eq. 16 to 21).
+    At the start nothing has ended: those slots of a chain's start are ``-inf``.
 
     Args:
         transition: log-weights ``[from, to]``, ``(..., T or 1, S, S)``; that of step ``t`` leads out of frame ``t``.
@@ -126,7 +127,9 @@ class Segmental(Map):
             duration = later(duration, delay, 0.0)
         transition = self.transition.mT
         if transition.shape[-3] != 1:  # what led out of frame t now leads into it
-            transition = torch.cat([transition.flip(-3)[..., 1:, :, :], torch.zeros_like(transition[..., :1, :, :])], -3)
+            transition = torch.cat(
+                [transition.flip(-3)[..., 1:, :, :], torch.zeros_like(transition[..., :1, :, :])], -3
+            )
         frames = self.emission[..., self.memory - 1 :, :].flip(-2)
         return Segmental.of(transition, duration, frames, segment)
 
@@ -143,6 +146,6 @@ class Segmental(Map):
         for age in range(self.memory):
             at = (..., slice(self.memory - 1 - age, frames.shape[-2] - age), slice(None))
             frames[at] = measure.plus(frames[at], covers[..., age, :])
-        found = (fit(measure, measure.weigh(arc), self.transition), fit(measure, through, self.duration))
-        found += (fit(measure, frames, self.emission),)
+        arcs = fit(measure, measure.weigh(arc), self.transition)
+        found = (arcs, fit(measure, through, self.duration), fit(measure, frames, self.emission))
         return found if self.segment is None else (*found, fit(measure, through, self.segment))

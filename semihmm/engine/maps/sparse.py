@@ -52,7 +52,8 @@ class Sparse(Map):
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
         """With other weights."""
-        return Sparse(*leaves, memory=self.memory)
+        weight, source = leaves
+        return Sparse(weight, source, self.memory)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The leaves."""
@@ -94,7 +95,11 @@ class Sparse(Map):
         if at.shape[-3] == 1 != self.weight.shape[-3]:
             at = at.expand(*at.shape[:-3], self.weight.shape[-3], -1, -1)
         weight = self.weight.flatten(-2)
-        weight = weight.expand(*weight.shape[:-2], at.shape[-3], arcs).gather(-1, at.flatten(-2)).unflatten(-1, at.shape[-2:])
+        weight = (
+            weight.expand(*weight.shape[:-2], at.shape[-3], arcs)
+            .gather(-1, at.flatten(-2))
+            .unflatten(-1, at.shape[-2:])
+        )
         weight = torch.where(entry < 0, FORBIDDEN, weight).flip(-3)
         delay = (source // self.slots).gather(-1, entry.clamp(min=0).flatten(-2)).unflatten(-1, entry.shape[-2:])
         landing = entry // self.weight.shape[-1]
@@ -163,7 +168,7 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
 
 
 def incoming(target: Tensor, slots: int) -> Tensor:
-    """Arcs by the slot they enter, in order: from ``(T, A)``, -1 for no arc, to ``(T, slots, K)``, -1 where there is none."""
+    """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
     tables = []
     for step in target.cpu().numpy():
         arcs = np.flatnonzero(step >= 0)
@@ -203,6 +208,4 @@ def Grid(moves: Sequence[tuple[int, int]], weight: Tensor) -> Sparse:
     outside = (columns.unsqueeze(-1) >= width) | (columns.unsqueeze(-1) < 0) | (above < 0) | (left < 0)  # (T, I, K)
     skewed = weight[..., rows, columns.clamp(0, width - 1), :]
     source = torch.where(above < 0, -1, (down + right - 1) * height + above)
-    return Sparse(
-        torch.where(outside, FORBIDDEN, skewed), source.unsqueeze(0), memory=max(d + r for d, r in moves)
-    )
+    return Sparse(torch.where(outside, FORBIDDEN, skewed), source.unsqueeze(0), memory=max(d + r for d, r in moves))

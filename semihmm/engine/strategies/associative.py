@@ -38,7 +38,8 @@ def identity(semiring: Semiring, state: State) -> Tensor:
     eye = torch.eye(size, dtype=torch.bool, device=state.carry.device)
     one = semiring.full(semiring.one, (size, size), state.carry)
     zero = semiring.full(semiring.zero, (size, size), state.carry)
-    return torch.where(eye, one, zero).unflatten(-1, (memory, slots))
+    unit: Tensor = torch.where(eye, one, zero).unflatten(-1, (memory, slots))
+    return unit
 
 
 def with_rows(tables: Tables, ranks: tuple[int, ...]) -> Tables:

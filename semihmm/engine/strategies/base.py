@@ -78,4 +78,6 @@ def held(state: State, new: State, active: Tensor | None) -> State:
     """The new state where a sequence takes this step, the old one where it is over."""
     if active is None:
         return new
-    return State(torch.where(active[..., None, None], new.carry, state.carry), torch.where(active, new.offset, state.offset))
+    return State(
+        torch.where(active[..., None, None], new.carry, state.carry), torch.where(active, new.offset, state.offset)
+    )

@@ -1,0 +1,180 @@
+"""Connectionist temporal classification: a token or a blank per frame, repeats merged, blanks dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine import Banded, Chain, Diagonal, Path
+from semihmm.errors import ShapeError, StructureError
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, traced, until
+
+
+@dataclass(frozen=True)
+class CTC(Structure):
+    """Every way to spread U tokens over T frames, with blanks between them (Graves et al. 2006).
+
+    A token takes one frame or more. Before, between and after tokens there may be blanks; between two equal tokens there
+    must be. ``-log_partition`` is `torch.nn.functional.ctc_loss` with ``reduction="none"``, batch first.
+
+    Args:
+        emission: log-weight of each token at each frame, ``(..., T, V)``: ``log_probs``, or scores not normalised.
+        targets: the tokens, int64 ``(..., U)``; what comes after ``target_lengths`` does not count.
+        input_lengths: frames in use ``(...)``, from 0 to T; None for T.
+        target_lengths: tokens in use ``(...)``, from 0 to U; None for U.
+        blank: which of the V tokens is the blank.
+        optional: tokens that may be left out, bool ``(..., U)``, no two of them side by side: silence between words.
+
+    A wildcard, which matches whatever is said (star-CTC, Cai et al. 2022), is a token like any other: append a column to
+    ``emission``, of zeros or of ``emission.logsumexp(-1)``, and name it in ``targets``.
+
+    An event is ``(token, index in targets)`` per frame, int64 ``(..., T, 2)``: ``(blank, -1)`` at a blank, ``(-1, -1)``
+    after the end. `filtering` is over the 2 U + 1 places ``blank, token 0, blank, token 1, ..., blank``, `smoothing`
+    over the V tokens. Work per frame is 3 (2 U + 1).
+
+    Raises:
+        StructureError: a target that is no token, or the blank; two optional targets side by side.
+
+    Example:
+        >>> import torch, semihmm
+        >>> ctc = semihmm.CTC(torch.zeros(3, 4), torch.tensor([1, 2]))
+        >>> float(semihmm.log_partition(ctc).exp())  # 12-, 1-2, -12, 112, 122
+        5.0
+    """
+
+    emission: Tensor
+    targets: Tensor
+    input_lengths: Tensor | None = None
+    target_lengths: Tensor | None = None
+    blank: int = 0
+    optional: Tensor | None = None
+    observed: ClassVar[str] = "emission"
+    indices: ClassVar[dict[str, int]] = {"targets": 1, "optional": 1}
+    ranks: ClassVar[dict[str, int]] = {"emission": 2}
+
+    def __post_init__(self) -> None:
+        if self.emission.ndim < 2 or not self.emission.shape[-1]:
+            raise ShapeError(f"CTC: emission must be (..., T, V) with at least one token, got {tuple(self.emission.shape)}.")
+        batch = self.batch_shape
+        if self.targets.ndim < 1 or self.targets.shape[:-1] != batch or self.targets.is_floating_point():
+            raise ShapeError(
+                f"CTC: emission is (..., T, V) = {tuple(self.emission.shape)}, so targets must be integers {(*batch, 'U')}, "
+                f"got {tuple(self.targets.shape)} of {self.targets.dtype}. Pad shorter ones and pass target_lengths."
+            )
+        if self.optional is not None and (self.optional.shape != self.targets.shape or self.optional.dtype != torch.bool):
+            raise ShapeError(
+                f"CTC: optional must be bool {tuple(self.targets.shape)}, like targets, got {tuple(self.optional.shape)} of "
+                f"{self.optional.dtype}."
+            )
+        check_lengths("CTC", self.input_lengths, batch, self.emission.shape[-2], 0, "input_lengths")
+        check_lengths("CTC", self.target_lengths, batch, self.targets.shape[-1], 0, "target_lengths")
+        if not traced():
+            self._check_targets()
+
+    def _check_targets(self) -> None:
+        tokens = self.emission.shape[-1]
+        used = until(self.target_lengths, self.targets.shape[-1])
+        wrong = (self.targets < 0) | (self.targets >= tokens) | (self.targets == self.blank)
+        wrong = wrong if used is None else wrong & used
+        if wrong.any() or not 0 <= self.blank < tokens:
+            found = int(self.targets[wrong][0]) if wrong.any() else "none"
+            raise StructureError(
+                f"CTC: blank and targets must be among the {tokens} columns of emission, and no target the blank, got "
+                f"blank={self.blank} and a target of {found}. Pass target_lengths where targets are padded."
+            )
+        if self.optional is not None:
+            doubled = self.optional[..., 1:] & self.optional[..., :-1]
+            if (doubled if used is None else doubled & used[..., 1:]).any():
+                raise StructureError("CTC: two optional targets side by side. Leave a target between them that must come.")
+
+    @property
+    def lengths(self) -> Tensor | None:  # type: ignore[override]
+        """Frames in use."""
+        return self.input_lengths
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Frames before the end."""
+        return until(self.input_lengths, self.emission.shape[-2], 2)
+
+    def _labels(self) -> Tensor:
+        """The token at each place, ``(..., 2 U + 1)``."""
+        count, tokens = self.targets.shape[-1], self.emission.shape[-1]
+        labels = self.targets.new_full((*self.targets.shape[:-1], 2 * count + 1), self.blank)
+        labels[..., 1::2] = self.targets.clamp(0, tokens - 1)
+        return labels
+
+    def _moves(self) -> Tensor:
+        """Whether each place may be reached from 0, 1, 2, ... places before, ``(..., 2 U + 1, 3 or 5)``."""
+        tokens = self.targets
+        token = torch.ones_like(tokens, dtype=torch.bool)
+        moves = [token, token, pad(tokens[..., 1:] != tokens[..., :-1], (1, 0))]  # from the token before: not if equal
+        if self.optional is not None:  # past the one that is left out: from the blank before it, from the token before that
+            left_out = pad(self.optional[..., :-1], (1, 0))[..., : tokens.shape[-1]]
+            moves += [left_out, left_out & pad(tokens[..., 2:] != tokens[..., :-2], (2, 0))[..., : tokens.shape[-1]]]
+        of_tokens = torch.stack([m[..., : tokens.shape[-1]] for m in moves], -1)
+        blank = torch.arange(len(moves), device=tokens.device) < 2
+        both = torch.stack([blank.expand(of_tokens.shape), of_tokens], -2).flatten(-3, -2)
+        return torch.cat([both, blank.expand(*both.shape[:-2], 1, -1)], -2)
+
+    def _ends(self) -> Tensor:
+        """Whether a path may end in each place, ``(..., 2 U + 1)``."""
+        count = self.targets.shape[-1]
+        tokens = given(self.target_lengths, count, self.targets).expand(self.batch_shape)
+        ends = one_hot(2 * tokens, 2 * count + 1) | one_hot(2 * tokens - 1, 2 * count + 1)
+        if self.optional is not None and count:
+            last = self.optional.gather(-1, (tokens - 1).clamp(min=0).unsqueeze(-1)) & (tokens > 0).unsqueeze(-1)
+            ends = ends | (last & (one_hot(2 * tokens - 2, 2 * count + 1) | one_hot(2 * tokens - 3, 2 * count + 1)))
+        return ends
+
+    def chain(self) -> Chain:
+        """Places from left to right; before the first frame, all stand in the first blank."""
+        moves = only(self._moves(), self.emission).unsqueeze(-3)
+        labels = self._labels()
+        emission = self.emission.gather(-1, labels.unsqueeze(-2).expand(*self.emission.shape[:-1], -1))
+        first = one_hot(labels.new_tensor(0), labels.shape[-1])
+        return Chain(
+            start=(only(first, emission),),
+            steps=Banded(range(moves.shape[-1]), moves) @ Diagonal(emission),
+            end=(only(self._ends(), emission),),
+            lengths=self.input_lengths,
+            length=self.emission.shape[-2],
+        )
+
+    def event(self, path: Path) -> Tensor:
+        """Tokens and where they stand in the targets."""
+        places = path.slots[..., 1:]
+        labels = self._labels().expand(*places.shape[:-1], -1)
+        token = torch.where(places < 0, -1, labels.gather(-1, places.clamp(min=0)))
+        return torch.stack([token, torch.where(places % 2 == 1, places // 2, -1)], -1)
+
+    def score(self, event: Tensor) -> Tensor:
+        """The sum of the emissions, if the places follow each other as they may."""
+        event = torch.as_tensor(event, device=self.emission.device)
+        token, index = event.unbind(-1)
+        used = until(self.input_lengths, self.emission.shape[-2])
+        used = torch.ones_like(token, dtype=torch.bool) if used is None else used.expand(token.shape)
+        reached = 2 * index.cummax(-1).values + 2 if index.shape[-1] else index  # the blank after the latest token
+        places = pad(torch.where(index < 0, reached, 2 * index + 1), (1, 0))
+        count = 2 * self.targets.shape[-1] + 1
+        inside = (places >= 0) & (places < count)
+        places = places.clamp(0, count - 1)
+        labels = self._labels().expand(*places.shape[:-1], -1).gather(-1, places[..., 1:])
+        moves = self._moves()
+        jump = places[..., 1:] - places[..., :-1]
+        arrival = (places[..., 1:] * moves.shape[-1] + jump.clamp(0, moves.shape[-1] - 1))
+        allowed = moves.flatten(-2).expand(*arrival.shape[:-1], -1).gather(-1, arrival)
+        fine = allowed & (jump >= 0) & (jump < moves.shape[-1]) & (labels == token) & inside[..., 1:]
+        end = given(self.input_lengths, token.shape[-1], token).expand(places.shape[:-1])
+        last = places.gather(-1, end.unsqueeze(-1))
+        ended = self._ends().expand(*places.shape[:-1], -1).gather(-1, last).squeeze(-1)
+        weights = self.emission.expand(*labels.shape, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+        total = torch.where(used, weights, 0.0).sum(-1)
+        return torch.where((fine | ~used).all(-1) & ended, total, -torch.inf)
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        """State vectors are over places."""
+        return vectors[..., 1:, :]

@@ -1,0 +1,313 @@
+"""Dynamic time warping: two sequences aligned, each kept in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from semihmm.engine import Chain, Path, Sparse
+from semihmm.errors import ShapeError, StructureError
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle
+
+Cell = tuple[int, int, float]
+_FORBIDDEN, _FREE = -1, -2  # in place of a cell
+
+
+@dataclass(frozen=True)
+class StepPattern:
+    """The moves that a warping path is made of, and what they cost.
+
+    Args:
+        moves: each a sequence of cells, the last of them where it arrives. A cell is ``(down, right, multiplier)``: how
+            many query and reference items after the cell before it, and how many times its cost counts. No two moves
+            may go equally far in both directions.
+
+    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), `rabiner_juang` makes those of
+    Rabiner & Juang (1993, table 4.5); they are named as in the packages dtw and dtw-python (Giorgino 2009).
+
+    Example:
+        >>> StepPattern((((1, 1, 2.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))) == PATTERNS["symmetric2"]
+        True
+    """
+
+    moves: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        cells = [cell for move in self.moves for cell in move]
+        backward = any(down < 0 or right < 0 or down + right < 1 or weight < 0 for down, right, weight in cells)
+        if not cells or not all(self.moves) or backward or len(set(self.spans)) < len(self.moves):
+            raise StructureError(
+                "StepPattern: moves must be sequences of cells (down, right, multiplier), none of them negative or standing "
+                f"still, and no two moves may go equally far in both directions, got {self.moves}."
+            )
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """How far each move goes: ``(down, right)``."""
+        return [(sum(c[0] for c in move), sum(c[1] for c in move)) for move in self.moves]
+
+    @staticmethod
+    def rabiner_juang(kind: int, weighting: str = "d", smoothed: bool = False) -> StepPattern:
+        """Types I to VII (``kind`` 1 to 7) with slope weighting a, b, c or d.
+
+        A step ``(down, right)`` counts min, max, ``down`` or ``down + right`` times; smoothed, each as much as the mean of its move.
+        """
+        if kind not in RABINER_JUANG or weighting not in {"a", "b", "c", "d"}:
+            raise StructureError(f"StepPattern: kind must be 1 to 7 and weighting a, b, c or d, got {kind} and {weighting!r}.")
+        moves = []
+        for steps in RABINER_JUANG[kind]:
+            counts = {
+                "a": [min(step) for step in steps],
+                "b": [max(step) for step in steps],
+                "c": [down for down, _ in steps],
+                "d": [sum(step) for step in steps],
+            }
+            weights = [float(w) for w in counts[weighting]]
+            if smoothed:
+                weights = [sum(weights) / len(weights)] * len(weights)
+            moves.append(tuple((down, right, w) for (down, right), w in zip(steps, weights, strict=True)))
+        return StepPattern(tuple(moves))
+
+
+Steps = tuple[tuple[int, int], ...]
+RABINER_JUANG: dict[int, tuple[Steps, ...]] = {
+    1: (((1, 0),), ((1, 1),), ((0, 1),)),
+    2: (((1, 1), (1, 0)), ((1, 1),), ((1, 1), (0, 1))),
+    3: (((2, 1),), ((1, 1),), ((1, 2),)),
+    4: (((1, 1), (1, 0)), ((1, 2), (1, 0)), ((1, 1),), ((1, 2),)),
+    5: (((1, 1), (1, 0), (1, 0)), ((1, 1), (1, 0)), ((1, 1),), ((1, 1), (0, 1)), ((1, 1), (0, 1), (0, 1))),
+    6: (((1, 1), (1, 1), (1, 0)), ((1, 1),), ((1, 1), (1, 1), (0, 1))),
+    7: tuple(((1, right), *((1, 0),) * more) for more in (2, 1, 0) for right in (1, 2, 3)),
+}
+_ASIDE = ((1, 1), (0, 1), (0, 1)), ((1, 1), (0, 1)), ((1, 1),), ((1, 1), (1, 0)), ((1, 1), (1, 0), (1, 0))
+_ALONG = ((1, 1), (1, 1), (0, 1)), ((1, 1),), ((1, 1), (1, 1), (1, 0))
+
+
+def _symmetric(moves: tuple[Steps, ...]) -> StepPattern:
+    """A step counts as far as it goes."""
+    return StepPattern(tuple(tuple((i, j, float(i + j)) for i, j in move) for move in moves))
+
+
+def _asymmetric(moves: tuple[Steps, ...]) -> StepPattern:
+    """A move counts as far as it goes down, shared by its cells."""
+    return StepPattern(tuple(tuple((i, j, sum(c[0] for c in move) / len(move)) for i, j in move) for move in moves))
+
+
+PATTERNS: dict[str, StepPattern] = {
+    "symmetric1": StepPattern((((1, 1, 1.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))),
+    "symmetric2": _symmetric((((1, 1),), ((0, 1),), ((1, 0),))),
+    "asymmetric": _asymmetric((((1, 0),), ((1, 1),), ((1, 2),))),
+    "symmetricP05": _symmetric(_ASIDE),
+    "symmetricP1": _symmetric((_ASIDE[1], _ASIDE[2], _ASIDE[3])),
+    "symmetricP2": _symmetric(_ALONG),
+    "asymmetricP0": _asymmetric((((0, 1),), ((1, 1),), ((1, 0),))),
+    "asymmetricP05": _asymmetric(_ASIDE),
+    "asymmetricP1": _asymmetric((_ASIDE[1], _ASIDE[2], _ASIDE[3])),
+    "asymmetricP2": _asymmetric(_ALONG),
+}
+
+
+@dataclass(frozen=True)
+class DTW(Structure):
+    """Every way to warp a query of N items onto a reference of M (Sakoe & Chiba 1978).
+
+    The potential is a cost, so a score is minus a distance: ``-viterbi(...).score`` is the DTW distance, and
+    ``-total(dtw, SmoothMax(gamma))`` is soft-DTW (Cuturi & Blondel 2017), whose gradient is the soft alignment.
+
+    Args:
+        cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, such as ``torch.cdist(query, reference)``.
+        step_pattern: a `StepPattern`, or the name of one in `PATTERNS`: ``"symmetric2"``, where a diagonal step costs
+            twice; ``"symmetric1"``, where it costs once, as in most packages; ``"asymmetric"``, ...
+        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the parallelogram
+            of slopes 1/2 to 2, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
+        open_begin, open_end: the path may begin at any, end at any reference item; both: subsequence DTW.
+        query_lengths, reference_lengths: items in use ``(...)``, at least 1; None for N and M.
+
+    The first cell counts once. Every cell of a move must lie in the window. `marginals` hold how often each cell is
+    expected to count, multipliers included.
+
+    An event is the pairs where moves arrive, int64 ``(..., N + M - 1, 2)``, ``(-1, -1)`` after the end. N + M - 1 steps
+    of ``(N + 1) K`` products, K moves into a cell; N cells more for each inner cell of the moves, and for an open end.
+
+    Raises:
+        StructureError: a step pattern or window that is not known.
+
+    Example:
+        >>> import torch, semihmm
+        >>> x, y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [2.0], [2.0]])
+        >>> best = semihmm.viterbi(semihmm.DTW(torch.cdist(x, y), "symmetric1"))
+        >>> float(best.score), best.event[:4].tolist()
+        (-1.0, [[0, 0], [1, 0], [2, 1], [2, 2]])
+    """
+
+    cost: Tensor
+    step_pattern: StepPattern | str = "symmetric2"
+    window: int | str | Tensor | None = None
+    open_begin: bool = False
+    open_end: bool = False
+    query_lengths: Tensor | None = None
+    reference_lengths: Tensor | None = None
+    observed: ClassVar[str] = "cost"
+    indices: ClassVar[dict[str, int]] = {"window": 2}
+    ranks: ClassVar[dict[str, int]] = {"cost": 2}
+    sign: ClassVar[float] = -1.0
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.cost.shape)
+        if len(shape) < 2 or 0 in shape[-2:]:
+            raise ShapeError(f"DTW: cost must be (..., N, M) with at least one item on each side, got {shape}.")
+        if isinstance(self.step_pattern, str) and self.step_pattern not in PATTERNS:
+            raise StructureError(
+                f"DTW: step_pattern must be a StepPattern or one of {', '.join(PATTERNS)}, got {self.step_pattern!r}."
+            )
+        if isinstance(self.window, Tensor):
+            if self.window.dtype != torch.bool or self.window.shape not in {shape[-2:], shape}:
+                raise ShapeError(
+                    f"DTW: cost is (..., N, M) = {shape}, so a window must be bool {shape[-2:]} or {shape}, True where paths "
+                    f"may go, got {tuple(self.window.shape)} of {self.window.dtype}."
+                )
+        elif self.window is not None and self.window != "itakura" and (isinstance(self.window, str) or self.window < 0):
+            raise StructureError(
+                f"DTW: window must be an int of at least 0, 'itakura', a bool mask or None, got {self.window!r}."
+            )
+        check_lengths("DTW", self.query_lengths, self.batch_shape, shape[-2], name="query_lengths")
+        check_lengths("DTW", self.reference_lengths, self.batch_shape, shape[-1], name="reference_lengths")
+
+    @property
+    def _moves(self) -> tuple[tuple[Cell, ...], ...]:
+        pattern = self.step_pattern
+        return (PATTERNS[pattern] if isinstance(pattern, str) else pattern).moves
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Items before the ends."""
+        return rectangle(self.cost, self.query_lengths, self.reference_lengths)
+
+    def _sizes(self) -> tuple[Tensor, Tensor]:
+        height, width = self.cost.shape[-2:]
+        n, m = given(self.query_lengths, height, self.cost), given(self.reference_lengths, width, self.cost)
+        return n.expand(self.batch_shape), m.expand(self.batch_shape)
+
+    def _log_weights(self) -> Tensor:
+        """Minus the cost, ``-inf`` outside the window and in padding; ``(..., N * M)``."""
+        inside = self.in_use("cost")
+        allowed = self._window()
+        if inside is not None:
+            allowed = inside if allowed is None else allowed & inside
+        cost = self.cost if allowed is None else torch.where(allowed, self.cost, torch.inf)
+        return -cost.flatten(-2)
+
+    def _window(self) -> Tensor | None:
+        if self.window is None or isinstance(self.window, Tensor):
+            return self.window
+        i = torch.arange(self.cost.shape[-2], device=self.cost.device).unsqueeze(-1)
+        j = torch.arange(self.cost.shape[-1], device=self.cost.device)
+        if isinstance(self.window, int):
+            return (i - j).abs() <= self.window
+        n, m = (x[..., None, None] for x in self._sizes())
+        # Between slopes 1/2 and 2 from both corners. As in the package dtw, whose bounds lie one item off the corner.
+        return (j <= 2 * i) & (i <= 2 * j + 1) & (i >= n - 2 * m + 2 * j) & (j > m - 2 * n + 2 * i)
+
+    def chain(self) -> Chain:
+        """One anti-diagonal after the other: cell ``(i, j)`` is slot ``i`` at time ``i + j + 1``.
+
+        Behind those N slots come N for each inner cell of a move; N for paths that have ended in each row, if the end
+        is open; and one, the first of all in time, for the path that has not begun.
+        """
+        height, width = self.cost.shape[-2:]
+        source, cell, multiplier, memory = self._arcs()
+        slots = len(cell[0])
+        weights = self._log_weights()[..., cell.clamp(min=0)]
+        weights = torch.where((cell == _FORBIDDEN) | (weights == -torch.inf), -torch.inf, weights * multiplier.to(weights))
+        n, m = self._sizes()
+        ends = one_hot(n - 1, slots)
+        if self.open_end:
+            ends = ends | one_hot(slots - 1 - height + n - 1, slots)
+        return Chain(
+            start=(only(one_hot(torch.full_like(n, slots - 1), slots), self.cost),),
+            steps=Sparse(weights.masked_fill(cell == _FREE, 0.0), source.unsqueeze(0), memory=memory),
+            end=(only(ends, self.cost),),
+            lengths=n + m - 1,
+            length=height + width - 1,
+        )
+
+    def _arcs(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Where each slot's arcs come from and how often a cell counts there ``(slots, K)``, the cell ``(T, slots, K)``, the memory."""
+        height, width = self.cost.shape[-2:]
+        into: list[list[tuple[int, Cell]]] = [[]]  # for each layer of N slots: from which layer, by which step
+        for *inner, last in self._moves:
+            layer = 0
+            for step in inner:
+                into.append([(layer, step)])
+                layer = len(into) - 1
+            into[0].append((layer, last))
+        if not any(down for _, (down, _, _) in into[0]):
+            into[0].append((0, (height, 0, 1.0)))  # from above the grid: see below
+        layers, exits = len(into), height if self.open_end else 0
+        slots = layers * height + exits + 1
+        widest = max(len(steps) for steps in into)
+        shape = (slots, max(widest, 2))
+        row, time = torch.arange(height), torch.arange(height + width - 1).unsqueeze(-1)
+        source, multiplier = torch.full(shape, -1), torch.ones(shape, dtype=torch.float64)
+        cell = torch.full((height + width - 1, *shape), _FORBIDDEN)
+        memory = 1
+        for layer, steps in enumerate(into):
+            here = slice(layer * height, (layer + 1) * height)
+            for k, (origin, (down, right, count)) in enumerate(steps):
+                delay, column = down + right, time - row
+                memory = max(memory, delay if down < height else 1)
+                inside = (column >= right) & (column < width) & (row >= down)
+                cell[:, here, k] = torch.where(inside, row * width + column, _FORBIDDEN)
+                source[here, k] = torch.where(row < down, -1, (delay - 1) * slots + origin * height + row - down)
+                multiplier[here, k] = count
+        # A path begins in the first row, by the column of an arc that would have come from above it.
+        first = next(k for k, (_, (down, _, _)) in enumerate(into[0]) if down)
+        source[0, first], multiplier[0, first] = slots - 1, 1.0
+        cell[:, 0, first] = torch.where(time[:, 0] < (width if self.open_begin else 1), time[:, 0], _FORBIDDEN)
+        if self.open_begin:
+            source[-1, 0], cell[:, -1, 0] = slots - 1, _FREE
+        if self.open_end:
+            out = slice(layers * height, slots - 1)
+            source[out, 0], source[out, 1] = row, layers * height + row
+            cell[:, out, :2] = _FREE
+        device = self.cost.device
+        return source.to(device), cell.to(device), multiplier.to(device), memory
+
+    def event(self, path: Path) -> Tensor:
+        """The cells of the first N slots."""
+        row = path.slots[..., 1:]
+        column = torch.arange(row.shape[-1], device=row.device) - row
+        return packed(torch.stack([row, column], -1), (row >= 0) & (row < self.cost.shape[-2]), row.shape[-1])
+
+    def score(self, event: Tensor) -> Tensor:
+        """Minus the cost of the first cell and of all moves."""
+        event = torch.as_tensor(event, device=self.cost.device)
+        height, width = self.cost.shape[-2:]
+        limits = torch.tensor([height, width], device=event.device)
+        n, m = self._sizes()
+        weights = self._log_weights().expand(*event.shape[:-2], -1)
+
+        def along(pair: Tensor) -> Tensor:
+            outside = (pair < 0).any(-1) | (pair >= limits).any(-1)
+            at = (pair.clamp(min=0).minimum(limits - 1) * torch.tensor([width, 1], device=event.device)).sum(-1)
+            return torch.where(outside, -torch.inf, weights.gather(-1, at))
+
+        used = (event >= 0).all(-1)
+        arrival = event[..., 1:, :]
+        moved = torch.full_like(arrival[..., 0], -torch.inf, dtype=weights.dtype)
+        for move in self._moves:
+            here, weight = arrival, torch.zeros_like(moved)
+            for down, right, count in reversed(move):
+                value = along(here)
+                weight = weight + torch.where(value == -torch.inf, -torch.inf, count * value)
+                here = here - torch.tensor([down, right], device=event.device)
+            moved = torch.where((here == event[..., :-1, :]).all(-1), weight, moved)
+        total = along(event[..., :1, :]).squeeze(-1) + torch.where(used[..., 1:], moved, 0.0).sum(-1)
+        last = event.gather(-2, (used.sum(-1) - 1).clamp(min=0)[..., None, None].expand(*used.shape[:-1], 1, 2)).squeeze(-2)
+        begun = (event[..., 0, 0] == 0) & (self.open_begin | (event[..., 0, 1] == 0))
+        ended = (last[..., 0] == n - 1) & (self.open_end | (last[..., 1] == m - 1))
+        over = (event == -1).all(-1)
+        together = (used | over).all(-1) & (used[..., 1:] <= used[..., :-1]).all(-1)
+        return torch.where(begun & ended & together, total, -torch.inf)

@@ -1,0 +1,134 @@
+"""Edit distance: one sequence turned into another by deletions, insertions and substitutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine import Chain, Grid, Path
+from semihmm.errors import ShapeError
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle
+
+
+@dataclass(frozen=True)
+class EditDistance(Structure):
+    """Every way to turn N items into M others (Levenshtein 1966; Wagner & Fischer 1974).
+
+    Potentials are costs, so a score is minus a distance: ``-viterbi(...).score`` is the edit distance, ``log_partition``
+    the log of the sum over all alignments of ``exp(-cost)`` (stochastic edit distance, Ristad & Yianilos 1998).
+
+    Args:
+        substitution: cost of item ``i`` becoming item ``j``, ``(..., N, M)``; 0 where they match.
+        deletion: cost of leaving out each of the N items, ``(..., N)``.
+        insertion: cost of putting in each of the M items, ``(..., M)``.
+        source_lengths, target_lengths: items in use ``(...)``, from 0 to N and M; None for all.
+
+    An event is the operations in order, int64 ``(..., N + M, 2)``: ``(i, j)`` substitutes, ``(i, -1)`` deletes,
+    ``(-1, j)`` inserts, ``(-1, -1)`` comes after the end. N + M steps of at most 3 (N + 1) products.
+
+    Example:
+        >>> import torch, semihmm
+        >>> edit = semihmm.EditDistance.between(torch.tensor([*b"kitten"]), torch.tensor([*b"sitting"]))
+        >>> float(semihmm.viterbi(edit).score)
+        -3.0
+    """
+
+    substitution: Tensor
+    deletion: Tensor
+    insertion: Tensor
+    source_lengths: Tensor | None = None
+    target_lengths: Tensor | None = None
+    observed: ClassVar[str] = "substitution"
+    ranks: ClassVar[dict[str, int]] = {"substitution": 2, "deletion": 1, "insertion": 1}
+    sign: ClassVar[float] = -1.0
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.substitution.shape)
+        if len(shape) < 2:
+            raise ShapeError(f"EditDistance: substitution must be (..., N, M), got {shape}.")
+        for name, x, size in (("deletion", self.deletion, shape[-2]), ("insertion", self.insertion, shape[-1])):
+            if x.shape not in {(size,), (*shape[:-2], size)}:
+                raise ShapeError(
+                    f"EditDistance: substitution is (..., N, M) = {shape}, so {name} must be {(*shape[:-2], size)} or {(size,)}, "
+                    f"got {tuple(x.shape)}. One cost for all? Pass torch.full(({size},), cost)."
+                )
+        check_lengths("EditDistance", self.source_lengths, self.batch_shape, shape[-2], 0, "source_lengths")
+        check_lengths("EditDistance", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
+
+    @staticmethod
+    def between(
+        source: Tensor, target: Tensor, source_lengths: Tensor | None = None, target_lengths: Tensor | None = None
+    ) -> EditDistance:
+        """Levenshtein's costs between items ``(..., N)`` and ``(..., M)``: 1 for whatever changes something."""
+        changed = (source.unsqueeze(-1) != target.unsqueeze(-2)).to(torch.get_default_dtype())
+        deletion, insertion = changed.new_ones(source.shape[-1]), changed.new_ones(target.shape[-1])
+        return EditDistance(changed, deletion, insertion, source_lengths, target_lengths)
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Items before the ends."""
+        if name == "substitution":
+            return rectangle(self.substitution, self.source_lengths, self.target_lengths)
+        lengths = self.source_lengths if name == "deletion" else self.target_lengths
+        x = self.potentials[name]
+        if lengths is None or x.ndim == 1 < self.substitution.ndim - 1:
+            return None
+        return torch.arange(x.shape[-1], device=x.device) < lengths.unsqueeze(-1)
+
+    def _used(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The costs with inf in place of padding, all with all batch axes."""
+        whole = self.expanded()
+        masks = (whole.in_use(name) for name in self.ranks)
+        substitution, deletion, insertion = (
+            x if used is None else torch.where(used, x, torch.inf)
+            for x, used in zip(whole.potentials.values(), masks, strict=True)
+        )
+        return substitution, deletion, insertion
+
+    def chain(self) -> Chain:
+        """A grid of items done: down by a deletion, right by an insertion, both by a substitution."""
+        substitution, deletion, insertion = self._used()
+        height, width = substitution.shape[-2:]
+        down = deletion.unsqueeze(-1).expand(*deletion.shape, width + 1)
+        right = insertion.unsqueeze(-2).expand(*insertion.shape[:-1], height + 1, width)
+        costs = ((down, (0, 0, 1, 0)), (right, (1, 0)), (substitution, (1, 0, 1, 0)))
+        rows = given(self.source_lengths, height, deletion).expand(self.batch_shape)
+        return Chain(
+            start=(only(one_hot(torch.zeros_like(rows), height + 1), deletion),),
+            steps=Grid([(1, 0), (0, 1), (1, 1)], -torch.stack([pad(x, size, value=torch.inf) for x, size in costs], -1)),
+            end=(only(one_hot(rows, height + 1), deletion),),
+            lengths=rows + given(self.target_lengths, width, deletion),
+            length=height + width,
+        )
+
+    def event(self, path: Path) -> Tensor:
+        """The moves, by the items that they take."""
+        row = path.slots[..., 1:]
+        column = torch.arange(1, row.shape[-1] + 1, device=row.device) - row
+        taken = (torch.where(path.choices == 1, -1, row - 1), torch.where(path.choices == 0, -1, column - 1))
+        return packed(torch.stack(taken, -1), path.choices >= 0, row.shape[-1])
+
+    def score(self, event: Tensor) -> Tensor:
+        """Minus the sum of the costs, if each item comes once and in order."""
+        event = torch.as_tensor(event, device=self.substitution.device)
+        substitution, deletion, insertion = self._used()
+        height, width = substitution.shape[-2:]
+        taken = event >= 0
+        lengths = [given(self.source_lengths, height, event), given(self.target_lengths, width, event)]
+        total = torch.stack([x.expand(event.shape[:-2]) for x in lengths], -1)
+        in_order = (event == taken.cumsum(-2) - 1) | (event == -1)
+        used = taken.any(-1)
+        together = (used[..., 1:] <= used[..., :-1]).all(-1)
+        fine = in_order.all((-2, -1)) & together & (taken.sum(-2) == total).all(-1)
+        i, j = event.unbind(-1)
+
+        def along(cost: Tensor, at: Tensor, here: Tensor) -> Tensor:
+            size = cost.shape[-1]  # one 0 more, for what is no such operation
+            return pad(cost, (0, 1)).expand(*at.shape[:-1], -1).gather(-1, torch.where(here, at, size).clamp(max=size))
+
+        cost = along(substitution.flatten(-2), i * width + j, taken.all(-1))
+        cost = cost + along(deletion, i, taken[..., 0] & ~taken[..., 1]) + along(insertion, j, taken[..., 1] & ~taken[..., 0])
+        return torch.where(fine, -cost.sum(-1), -torch.inf)

@@ -1,0 +1,212 @@
+"""Lattice: every path through an acyclic graph."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import networkx as nx
+import torch
+from torch import Tensor
+
+from semihmm.engine import Chain, Path, Sparse
+from semihmm.errors import ShapeError, StructureError
+from semihmm.structures.base import Structure, one_hot, only, packed
+
+_FORBIDDEN, _FREE = -1, -2  # in place of an arc
+
+
+@dataclass(frozen=True)
+class Lattice(Structure):
+    """Every path through an acyclic graph, from a start to an end: word lattices, task graphs, any dynamic programme.
+
+    Args:
+        source, target: the nodes that each arc leaves and enters, int64 ``(A,)``, numbered from 0. Two arcs may join
+            the same nodes; they are different arcs.
+        log_weight: of each arc, ``(..., A)``. A batch shares the graph; ``-inf`` takes an arc away from one sequence.
+        start, end: nodes where paths may begin and end; None for all that no arc enters, or leaves.
+
+    An event is the numbers of the arcs in order, int64 ``(..., longest path)``, -1 after the end.
+
+    Cost: a node stands in the state vector from its level (its longest path from a start) to the last level before an
+    arc of its arrives. So steps are levels, slots the most nodes that stand there at once, and work per step is slots times the
+    most arcs into one node.
+
+    Raises:
+        StructureError: the graph has a cycle; it is named.
+
+    Example:
+        >>> import torch, semihmm
+        >>> lattice = semihmm.Lattice(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]), torch.tensor([1., 2., 3.]))
+        >>> best = semihmm.viterbi(lattice)
+        >>> best.event.tolist(), float(best.score)
+        ([0, 2], 4.0)
+    """
+
+    source: Tensor
+    target: Tensor
+    log_weight: Tensor
+    start: Sequence[int] | None = None
+    end: Sequence[int] | None = None
+    observed: ClassVar[str] = "log_weight"
+    ranks: ClassVar[dict[str, int]] = {"log_weight": 1}
+
+    def __post_init__(self) -> None:
+        arcs = self.log_weight.shape[-1:]
+        whole = not (self.source.is_floating_point() or self.target.is_floating_point())
+        if not arcs or not arcs[0] or self.source.shape != arcs or self.target.shape != arcs or not whole:
+            raise ShapeError(
+                f"Lattice: log_weight is (..., A) = {tuple(self.log_weight.shape)} with at least one arc, so source and target "
+                f"must be integers {tuple(arcs)}, got {tuple(self.source.shape)} and {tuple(self.target.shape)}."
+            )
+        self._levels()
+
+    @staticmethod
+    def from_networkx(
+        graph: Any,
+        weight: str = "log_weight",
+        start: Sequence[Hashable] | None = None,
+        end: Sequence[Hashable] | None = None,
+    ) -> Lattice:
+        """From a networkx DiGraph or MultiDiGraph. Arcs are numbered as in ``list(graph.edges)``, nodes as in ``list(graph)``.
+
+        Args:
+            weight: the edge attribute that holds log-weights (floats, or tensors of one shape for a batch); 0 where it is missing.
+            start, end: nodes of the graph; None for all that no edge enters, or leaves.
+
+        Example:
+            >>> import networkx, semihmm
+            >>> graph = networkx.DiGraph([("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")])
+            >>> float(semihmm.log_partition(semihmm.Lattice.from_networkx(graph)).exp())
+            2.0
+        """
+        if not graph.is_directed() or not graph.number_of_edges():
+            raise StructureError(f"Lattice: a graph must be directed and have an edge, got {graph}. Undirected? Say which way with a DiGraph.")
+        number = {node: i for i, node in enumerate(graph)}
+        edges = [(number[u], number[v], data.get(weight, 0.0)) for u, v, data in graph.edges(data=True)]
+        source, target = torch.tensor([[e[0] for e in edges], [e[1] for e in edges]])
+        values = [x if isinstance(x, Tensor) else torch.tensor(float(x)) for *_, x in edges]
+        chosen = (None if nodes is None else tuple(number[v] for v in nodes) for nodes in (start, end))
+        return Lattice(source, target, torch.stack(torch.broadcast_tensors(*values), -1), *chosen)
+
+    def _levels(self) -> _Levels:
+        start, end = (None if x is None else tuple(int(i) for i in x) for x in (self.start, self.end))
+        return _levels(tuple(self.source.tolist()), tuple(self.target.tolist()), start, end)
+
+    def chain(self) -> Chain:
+        """Level by level."""
+        levels = self._levels()
+        arc = levels.arc.to(self.log_weight.device)
+        weight = torch.where(arc == _FORBIDDEN, -torch.inf, self.log_weight[..., arc.clamp(min=0)])
+        slot = torch.tensor([0, levels.end], device=arc.device)
+        first, last = only(one_hot(slot, arc.shape[-2]), self.log_weight)
+        return Chain(
+            start=(first,),
+            steps=Sparse(weight.masked_fill(arc == _FREE, 0.0), levels.slot.to(arc.device)),
+            end=(last,),
+            length=len(arc),
+        )
+
+    def event(self, path: Path) -> Tensor:
+        """The arcs by which nodes are entered."""
+        arc = self._levels().arc.to(path.slots.device)
+        steps = torch.arange(len(arc), device=arc.device)
+        taken = arc[steps, path.slots[..., 1:].clamp(min=0), path.choices.clamp(min=0)]
+        return packed(taken, (taken >= 0) & (path.choices >= 0), max(len(arc) - 2, 0))
+
+    def score(self, event: Tensor) -> Tensor:
+        """The sum of the log-weights, if each arc leaves where the one before it enters."""
+        event = torch.as_tensor(event, device=self.log_weight.device)
+        levels, arcs = self._levels(), self.log_weight.shape[-1]
+        used = event >= 0
+        at = event.clamp(0, arcs - 1)
+        source, target = self.source.to(event.device)[at], self.target.to(event.device)[at]
+        # Where it stands before and after each arc: in front of the first, and behind the last, are the start and end.
+        count = used.sum(-1, keepdim=True)
+        joined = (source[..., 1:] == target[..., :-1]) | ~used[..., 1:]
+        known = ((event < arcs) & (event >= -1)).all(-1) & (used[..., 1:] <= used[..., :-1]).all(-1)
+        starts, ends = (torch.tensor(x, device=event.device, dtype=torch.int64) for x in (levels.starts, levels.ends))
+        if event.shape[-1]:
+            last = target.gather(-1, (count - 1).clamp(min=0)).squeeze(-1)
+            begun, ended = torch.isin(source[..., 0], starts), torch.isin(last, ends)
+        else:
+            begun = ended = torch.zeros(event.shape[:-1], dtype=torch.bool, device=event.device)
+        nowhere = bool(set(levels.starts) & set(levels.ends))
+        fine = torch.where(count.squeeze(-1) > 0, joined.all(-1) & begun & ended, nowhere)
+        total = torch.where(used, self.log_weight.expand(*at.shape[:-1], -1).gather(-1, at), 0.0).sum(-1)
+        return torch.where(known & fine, total, -torch.inf)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A graph as a sequence of levels."""
+
+    slot: Tensor  # where each arc into each slot comes from, (T, N, K); -1 for none
+    arc: Tensor  # which arc that is, (T, N, K)
+    end: int  # the slot in which all paths end
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+@lru_cache(maxsize=32)  # a structure is made anew at every `replace`, its graph is not
+def _levels(
+    source: tuple[int, ...], target: tuple[int, ...], start: tuple[int, ...] | None, end: tuple[int, ...] | None
+) -> _Levels:
+    graph = nx.MultiDiGraph()
+    graph.add_edges_from((u, v, a) for a, (u, v) in enumerate(zip(source, target, strict=True)))
+    if min(graph) < 0:
+        raise StructureError(f"Lattice: nodes are numbered from 0, got {min(graph)}.")
+    if not nx.is_directed_acyclic_graph(graph):
+        cycle = [u for u, *_ in nx.find_cycle(graph)]
+        raise StructureError(
+            f"Lattice: a path could go round for ever: {' -> '.join(map(str, [*cycle, cycle[0]]))}. "
+            "Unroll the cycle, or use HMM with arcs=, which moves in time."
+        )
+    starts = tuple(v for v in graph if not graph.in_degree(v)) if start is None else tuple(dict.fromkeys(start))
+    ends = tuple(v for v in graph if not graph.out_degree(v)) if end is None else tuple(dict.fromkeys(end))
+    unknown = [v for v in (*starts, *ends) if v not in graph]
+    if unknown or not starts or not ends or len(set(starts) & set(ends)) > 1:
+        raise StructureError(
+            "Lattice: start and end must be nodes of the graph, at least one each, and no more than one node may be both, "
+            f"got start={list(starts)} and end={list(ends)}."
+        )
+    before, after = -1, -2  # one node in front of all starts, one behind all ends
+    graph.add_edges_from([(before, v, _FREE) for v in starts] + [(v, after, _FREE) for v in ends])
+    useful = (nx.descendants(graph, before) | {before}) & (nx.ancestors(graph, after) | {after})
+    graph = graph.subgraph(useful)
+    if after not in graph:  # no path at all
+        nothing = torch.full((1, 1, 1), _FORBIDDEN)
+        return _Levels(nothing, nothing, 0, starts, ends)
+    level: dict[int, int] = {}
+    for node in nx.topological_sort(graph):
+        level[node] = max((level[u] + 1 for u in graph.predecessors(node)), default=0)
+    return _table(graph, level, before, after, starts, ends)
+
+
+def _table(
+    graph: Any, level: dict[int, int], before: int, after: int, starts: tuple[int, ...], ends: tuple[int, ...]
+) -> _Levels:
+    """The slots: a node stays while arcs of its are to come, paths that have ended stay in ``after``."""
+    slot: list[dict[int, int]] = [{} for _ in range(level[after] + 1)]
+    for node, first in sorted(level.items(), key=lambda item: item[1]):
+        if node == after:
+            first, stay = 1 + min(level[v] for v in graph.predecessors(node)), level[after]
+        else:
+            stay = max([first] + [level[v] - 1 for v in graph.successors(node) if v != after])
+        for at in range(first, stay + 1):
+            slot[at][node] = len(slot[at])
+    arcs: list[tuple[int, int, int, int, int]] = []  # step, slot, which of its arcs, slot before, number
+    for at, (earlier, here) in enumerate(pairwise(slot)):
+        for node, number in here.items():
+            came = [(key, u) for u, _, key in graph.in_edges(node, keys=True) if node == after or level[node] == at + 1]
+            came = sorted((key, u) for key, u in came if node != after or level[u] == at)
+            came += [(_FREE, node)] if node in earlier else []
+            arcs += [(at, number, k, earlier[u], key) for k, (key, u) in enumerate(came)]
+    place = torch.tensor(arcs).unbind(-1)
+    shape = (level[after], max(map(len, slot)), int(place[2].max()) + 1)
+    source, arc = torch.full(shape, -1), torch.full(shape, _FORBIDDEN)
+    source[place[:3]], arc[place[:3]] = place[3], place[4]
+    return _Levels(source, arc, slot[-1][after], starts, ends)

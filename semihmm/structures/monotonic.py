@@ -1,0 +1,98 @@
+"""Monotonic alignment: each frame belongs to a token, and tokens come in order, none left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine import Banded, Chain, Diagonal, Path
+from semihmm.errors import ShapeError
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, rectangle, until
+
+
+@dataclass(frozen=True)
+class MonotonicAlignment(Structure):
+    """Every way to cut T frames into U runs, one for each token: monotonic alignment search (Kim et al. 2020, Glow-TTS).
+
+    The first frame is token 0's, the last one the last token's; from frame to frame the token stays or is the next.
+
+    Args:
+        emission: log-weight of each frame under each token, ``(..., T, U)``.
+        input_lengths: frames in use ``(...)``, at least 1; None for T.
+        target_lengths: tokens in use ``(...)``, at least 1; None for U.
+
+    An event is the token of each frame, int64 ``(..., T)``, -1 after the end. Work per frame is 2 U.
+
+    Example:
+        >>> import torch, semihmm
+        >>> alignment = semihmm.MonotonicAlignment(torch.tensor([[1., 0.], [2., 0.], [0., 3.]]))
+        >>> semihmm.viterbi(alignment).event
+        tensor([0, 0, 1])
+    """
+
+    emission: Tensor
+    input_lengths: Tensor | None = None
+    target_lengths: Tensor | None = None
+    observed: ClassVar[str] = "emission"
+    ranks: ClassVar[dict[str, int]] = {"emission": 2}
+
+    def __post_init__(self) -> None:
+        if self.emission.ndim < 2 or 0 in self.emission.shape[-2:]:
+            raise ShapeError(
+                "MonotonicAlignment: emission must be (..., T, U) with at least one frame and token, got "
+                f"{tuple(self.emission.shape)}."
+            )
+        frames, tokens = self.emission.shape[-2:]
+        check_lengths("MonotonicAlignment", self.input_lengths, self.batch_shape, frames, name="input_lengths")
+        check_lengths("MonotonicAlignment", self.target_lengths, self.batch_shape, tokens, name="target_lengths")
+
+    @property
+    def lengths(self) -> Tensor | None:  # type: ignore[override]
+        """Frames in use."""
+        return self.input_lengths
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Frames and tokens before the end."""
+        return rectangle(self.emission, self.input_lengths, self.target_lengths)
+
+    def chain(self) -> Chain:
+        """Stay or go on, then the emission."""
+        used = self.in_use("emission")
+        emission = self.emission if used is None else torch.where(used, self.emission, -torch.inf)
+        tokens = emission.shape[-1]
+        first = torch.zeros((), dtype=torch.int64, device=emission.device)
+        final = given(self.target_lengths, tokens, emission) - 1
+        return Chain(
+            start=(only(one_hot(first, tokens), emission), emission[..., 0, :]),
+            steps=Banded((0, 1), emission.new_zeros(1, tokens, 2)) @ Diagonal(emission[..., 1:, :]),
+            end=(only(one_hot(final, tokens), emission),),
+            lengths=None if self.input_lengths is None else self.input_lengths - 1,
+            length=emission.shape[-2] - 1,
+        )
+
+    def event(self, path: Path) -> Tensor:
+        """States are tokens."""
+        return path.slots
+
+    def score(self, event: Tensor) -> Tensor:
+        """The sum of the emissions, if tokens come in order."""
+        event = torch.as_tensor(event, device=self.emission.device)
+        frames, tokens = self.emission.shape[-2:]
+        used = until(self.input_lengths, frames)
+        used = torch.ones_like(event, dtype=torch.bool) if used is None else used.expand(event.shape)
+        step = pad(event.diff(dim=-1), (1, 0))
+        fine = (event >= 0) & (event < tokens) & (step >= 0) & (step <= 1)
+        end = (given(self.input_lengths, frames, event) - 1).expand(event.shape[:-1])
+        final = event.gather(-1, end.unsqueeze(-1)).squeeze(-1)
+        arrived = (event[..., 0] == 0) & (final == given(self.target_lengths, tokens, event) - 1)
+        picked = self.emission.expand(*event.shape, -1).gather(-1, event.clamp(0, tokens - 1).unsqueeze(-1)).squeeze(-1)
+        return torch.where((fine | ~used).all(-1) & arrived, torch.where(used, picked, 0.0).sum(-1), -torch.inf)
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        """State vectors are over tokens."""
+        return vectors
+

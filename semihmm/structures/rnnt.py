@@ -1,0 +1,112 @@
+"""Recurrent neural network transducer: at each frame any number of labels, then a blank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine import Chain, Grid, Path
+from semihmm.errors import ShapeError
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle
+
+
+@dataclass(frozen=True)
+class RNNT(Structure):
+    """Every way to emit U labels over T frames, with a blank to go on to the next frame (Graves 2012, transducer).
+
+    Args:
+        blank: log-weight of leaving frame ``t`` after ``u`` labels, ``(..., T, U + 1)``; the last one ends the path.
+        label: log-weight of emitting label ``u`` at frame ``t`` after ``u`` labels, ``(..., T, U)``.
+        input_lengths: frames in use ``(...)``, at least 1; None for T.
+        target_lengths: labels in use ``(...)``, from 0 to U; None for U.
+
+    With ``log_probs (..., T, U + 1, V)`` of a joiner, ``blank = log_probs[..., 0]`` and ``label`` is
+    ``log_probs[..., :-1, :]`` gathered at the targets; ``-log_partition`` is then the transducer loss.
+
+    An event is the frame of each label, int64 ``(..., U)``, -1 for labels not in use. T + U - 1 steps of at most 2 T products.
+
+    Example:
+        >>> import torch, semihmm
+        >>> rnnt = semihmm.RNNT(torch.zeros(3, 3), torch.zeros(3, 2))
+        >>> float(semihmm.log_partition(rnnt).exp())  # frames 00 01 02 11 12 22
+        6.0
+    """
+
+    blank: Tensor
+    label: Tensor
+    input_lengths: Tensor | None = None
+    target_lengths: Tensor | None = None
+    observed: ClassVar[str] = "label"
+    ranks: ClassVar[dict[str, int]] = {"blank": 2, "label": 2}
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.label.shape)
+        if len(shape) < 2 or not shape[-2]:
+            raise ShapeError(f"RNNT: label must be (..., T, U) with at least one frame, got {shape}.")
+        wide = (shape[-2], shape[-1] + 1)
+        if self.blank.shape not in {wide, (*shape[:-2], *wide)}:
+            raise ShapeError(
+                f"RNNT: label is (..., T, U) = {shape}, so blank must be (..., T, U + 1) = {(*shape[:-2], *wide)}, got "
+                f"{tuple(self.blank.shape)}. It needs a column for each number of labels emitted so far, 0 to U."
+            )
+        check_lengths("RNNT", self.input_lengths, self.batch_shape, shape[-2], name="input_lengths")
+        check_lengths("RNNT", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
+
+    def in_use(self, name: str) -> Tensor | None:
+        """Frames and labels before the end."""
+        if name == "label":
+            return rectangle(self.label, self.input_lengths, self.target_lengths)
+        counts = None if self.target_lengths is None else self.target_lengths + 1
+        used = rectangle(self.blank, self.input_lengths, counts)
+        return None if used is None or self.blank.ndim == 2 < self.label.ndim else used
+
+    def _used(self) -> tuple[Tensor, Tensor]:
+        """Blanks and labels with ``-inf`` in place of padding, both with all batch axes."""
+        whole = self.expanded()
+        masks = (whole.in_use(name) for name in self.ranks)
+        blank, label = (
+            x if used is None else torch.where(used, x, -torch.inf)
+            for x, used in zip(whole.potentials.values(), masks, strict=True)
+        )
+        return blank, label
+
+    def chain(self) -> Chain:
+        """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""
+        blank, label = self._used()
+        frames, labels = label.shape[-2:]
+        down = pad(blank[..., :-1, :], (0, 0, 1, 0), value=-torch.inf)
+        right = pad(label, (1, 0), value=-torch.inf)
+        frame = given(self.input_lengths, frames, label).expand(self.batch_shape) - 1
+        count = given(self.target_lengths, labels, label).expand(self.batch_shape)
+        out = blank.gather(-1, count[..., None, None].expand(*blank.shape[:-1], 1)).squeeze(-1)
+        return Chain(
+            start=(only(one_hot(torch.zeros_like(frame), frames), label),),
+            steps=Grid([(1, 0), (0, 1)], torch.stack([down, right], -1)),
+            end=(out, only(one_hot(frame, frames), label)),
+            lengths=frame + count,
+            length=frames + labels - 1,
+        )
+
+    def event(self, path: Path) -> Tensor:
+        """The frames at which the path moves right."""
+        return packed(path.slots[..., 1:], path.choices == 1, self.label.shape[-1])
+
+    def score(self, event: Tensor) -> Tensor:
+        """The labels at their frames, and at each frame the blank after the labels so far."""
+        event = torch.as_tensor(event, device=self.label.device)
+        blank, label = self._used()
+        frames, labels = label.shape[-2:]
+        at = torch.arange(frames, device=event.device)
+        used = torch.arange(labels, device=event.device) < given(self.target_lengths, labels, event).unsqueeze(-1)
+        fine = (event >= 0) & (event < given(self.input_lengths, frames, event).unsqueeze(-1))
+        fine = torch.where(used, fine & (pad(event.diff(dim=-1), (1, 0)) >= 0 if labels else fine), event == -1)
+        emitted = label.mT.expand(*event.shape, -1).gather(-1, event.clamp(0, frames - 1).unsqueeze(-1)).squeeze(-1)
+        so_far = ((event.unsqueeze(-2) <= at.unsqueeze(-1)) & used.unsqueeze(-2)).sum(-1)  # (..., T)
+        left = blank.expand(*so_far.shape, -1).gather(-1, so_far.unsqueeze(-1)).squeeze(-1)
+        taken = at < given(self.input_lengths, frames, event).unsqueeze(-1)
+        total = torch.where(used, emitted, 0.0).sum(-1) + torch.where(taken, left, 0.0).sum(-1)
+        return torch.where(fine.all(-1), total, -torch.inf)
