@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="two recordings per set; results are not written")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "alignment.json")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # as the command line does, and as PocketSphinx has it
     console = Console()
     data = Path(os.environ.get("SEMIHMM_DATA", HERE.parent.parent / "shared" / "data"))
     aligner = Aligner()

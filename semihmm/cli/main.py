@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from semihmm.cli import show
@@ -126,6 +127,7 @@ def _aligner(model: Path | None = None, dictionary: Path | None = None, pause_pr
 
 def _run(aligner: Aligner, recordings: list[Recording], out: Path, *, nbest: int = 0, resume: bool = False) -> Summary:
     """Align with a progress bar."""
+    torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
     outcomes: list[Outcome] = []
     with show.progress(len(recordings)) as advance:
         for outcome in align_recordings(aligner, recordings, out, nbest=nbest, resume=resume):

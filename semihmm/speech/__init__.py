@@ -3,7 +3,7 @@
 Needs ``pip install 'semihmm[speech]'``.
 """
 
-from semihmm.speech.acoustic import AcousticModel, TiedMixture, load_acoustic_model, load_dictionary
+from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.align import Aligner, Evidence
 from semihmm.speech.corpus import Recording, find_recordings
 from semihmm.speech.evaluate import TOLERANCES, BoundaryErrors, Evaluation, compare, evaluate
@@ -31,7 +31,6 @@ __all__ = [
     "Lexicon",
     "Pronunciation",
     "Recording",
-    "TiedMixture",
     "Tiers",
     "build_graph",
     "compare",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
+from semihmm.models import GaussianMixture
 from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.sphinx import (
     read_dictionary,
@@ -20,40 +21,7 @@ from semihmm.speech.sphinx import (
 )
 
 _VARIANCE_FLOOR = 1e-4
-
-
-@dataclass(frozen=True)
-class TiedMixture:
-    """Gaussian mixtures whose components are shared: each codebook's by the states of one phone.
-
-    Args:
-        means: ``(codebooks, components, features)``.
-        variances: the same shape, positive.
-        log_weights: ``(codebooks, states, components)``: what differs between the states of a codebook.
-    """
-
-    means: Tensor
-    variances: Tensor
-    log_weights: Tensor
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-densities ``(T, codebooks * states)`` of ``x (T, features)``; float64 inside, as squares cancel."""
-        codebooks, components, features = self.means.shape
-        x = x.double()
-        precision = self.variances.double().reciprocal()
-        mean = self.means.double()
-        constant = (precision.log() - mean.square() * precision).sum(-1) - features * torch.log(
-            torch.tensor(2 * torch.pi, dtype=torch.float64)
-        )
-        linear = (mean * precision).flatten(0, 1).T
-        square = precision.flatten(0, 1).T
-        density = constant.flatten() / 2 + x @ linear - x.square() @ square / 2
-        density = density.unflatten(1, (codebooks, components))
-        peak = density.amax(-1, keepdim=True)
-        # The three states of a phone share their Gaussians' exponentials; a matrix product adds them up.
-        mass = torch.einsum("tcm,csm->tcs", (density - peak).exp(), self.log_weights.double().exp())
-        log_density: Tensor = (mass.log() + peak).flatten(1)
-        return log_density
+_FRAMES = 500  # taken at a time: the densities of 5,000 Gaussians at each frame of a long recording need not exist
 
 
 @dataclass(frozen=True)
@@ -62,7 +30,8 @@ class AcousticModel:
 
     Args:
         phones: names of the phones, silence and fillers included.
-        streams: one mixture per block of the feature vector; the blocks are taken to be independent.
+        streams: one emission per block of the feature vector; the blocks are taken to be independent. State s of phone
+            p is state ``p * states + s`` of each.
         transitions: ``(phones, states, states + 1)`` log-probabilities inside a phone; the last column leaves it.
         front_end: computes the features.
         name: what reports call the model.
@@ -70,7 +39,7 @@ class AcousticModel:
     """
 
     phones: tuple[str, ...]
-    streams: tuple[TiedMixture, ...]
+    streams: tuple[GaussianMixture, ...]
     transitions: Tensor
     front_end: FrontEnd
     name: str = "acoustic model"
@@ -82,20 +51,49 @@ class AcousticModel:
         return self.transitions.shape[1]
 
     def log_likelihood(self, features: Tensor) -> Tensor:
-        """``(T, phones * states)`` log-densities of ``features (T, F)``, in nats; state s of phone p is column
-        ``p * states + s``.
+        """Log-densities of every state of every phone, in nats.
+
+        Args:
+            features: ``(T, F)``, as `front_end` computes them.
+
+        Returns:
+            ``(T, phones * states)`` float64, without gradient; the columns are the states of `streams`.
 
         Raises:
-            ShapeError: ``features`` has another width than the model's streams together.
+            ShapeError: ``features`` has another width than the streams together.
         """
-        widths = [stream.means.shape[-1] for stream in self.streams]
+        widths = [stream.mean.shape[-1] for stream in self.streams]
         if features.ndim != 2 or features.shape[1] != sum(widths):
             raise ShapeError(
                 f"AcousticModel: features must be (T, {sum(widths)}), the width that {self.name} was trained on, got "
                 f"{tuple(features.shape)}. Compute them with the model's own front_end."
             )
+        with torch.no_grad():
+            return torch.cat([self._of_block(block, widths) for block in features.double().split(_FRAMES)])
+
+    def _of_block(self, features: Tensor, widths: list[int]) -> Tensor:
         parts = zip(self.streams, features.split(widths, dim=1), strict=True)
-        return torch.stack([stream.log_prob(part) for stream, part in parts]).sum(0)
+        return torch.stack([stream(part) for stream, part in parts]).sum(0)
+
+
+def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor) -> GaussianMixture:
+    """An emission in which all states of a phone share that phone's Gaussians, and weigh them differently.
+
+    Args:
+        means: ``(phones, components, features)``.
+        variances: the same shape, positive.
+        log_weights: ``(phones, states, components)``; normalised here, so that roundings in a file do no harm.
+
+    Returns:
+        Float64, frozen, with ``phones * states`` states.
+    """
+    phones, states, components = log_weights.shape
+    codebook = torch.arange(phones).repeat_interleave(states)
+    emission = GaussianMixture(phones * states, means.shape[-1], components, codebook).double().requires_grad_(False)
+    emission.mean.copy_(means)
+    emission.log_variance.copy_(variances.double().log())
+    emission.weights.logits.copy_(log_weights.flatten(0, 1))
+    return emission
 
 
 def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
@@ -109,6 +107,7 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
         DataError: a file is missing or damaged, or the model is not phonetically tied.
         DependencyError: no folder was given and ``pocketsphinx`` is not installed.
     """
+    name = f"Sphinx {folder or 'en-us'}"
     folder = folder or _package_folder() / "en-us"
     definition = read_model_definition(folder / "mdef")
     means, variances = read_gaussians(folder / "means"), read_gaussians(folder / "variances")
@@ -122,7 +121,7 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
     else:
         weights = read_sendump(folder / "sendump", senones=definition.total_senones)
     streams = tuple(
-        TiedMixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[definition.senones])
+        tied_mixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[definition.senones])
         for mean, variance, weight in zip(means, variances, weights, strict=True)
     )
     front_end = FrontEnd.from_parameters(read_feature_parameters(folder / "feat.params"))
@@ -131,7 +130,7 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
         raise DataError(
             f"load_acoustic_model: in {folder}, a phone should be left from its last state, and only from it."
         )
-    return AcousticModel(definition.phones, streams, transitions, front_end, name=f"Sphinx {folder.name}")
+    return AcousticModel(definition.phones, streams, transitions, front_end, name=name)
 
 
 def load_dictionary(path: Path | None = None) -> dict[str, tuple[tuple[str, ...], ...]]:

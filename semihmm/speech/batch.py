@@ -1,6 +1,7 @@
 """Aligning a whole corpus: one result per recording, whatever is wrong with some of them."""
 
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from semihmm.errors import DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
 from semihmm.speech.results import Alignment, is_finished
+from semihmm.speech.transcript import words_of
 from semihmm.types import Seconds
 
 
@@ -74,7 +76,7 @@ class Summary:
             spent=sum(item.seconds for item in items),
             frames=sum(item.frames for item in done),
             log_likelihood=sum(item.log_likelihood for item in done),
-            unknown=Counter(word for item in done for word in item.unknown),
+            unknown=Counter(word.label for item in done for word in item.words if word.label in item.unknown),
         )
 
 
@@ -115,17 +117,18 @@ def align_recordings(
 def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, resume: bool) -> Alignment | None:
     """The alignment, written to its files; None if it was finished already."""
     paths = result_paths(out, recording)
-    wave, sample_rate = read_audio(recording.audio)
     text = recording.transcript()
     options: dict[str, Any] = {
         "model": aligner.model.name,
         "pause_probability": aligner.pause_probability,
         "nbest": nbest,
         "text": text,
-        "samples": len(wave),
+        "pronunciations": zlib.crc32(repr([aligner.lexicon.pronounce(word) for word in words_of(text)]).encode()),
+        "audio_bytes": recording.audio.stat().st_size,
     }
     if resume and is_finished(*paths, options=options):
         return None
+    wave, sample_rate = read_audio(recording.audio)
     alignment = aligner(wave, sample_rate, text, nbest=nbest)
     alignment.save(*paths, options=options)
     return alignment

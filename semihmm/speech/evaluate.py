@@ -192,16 +192,17 @@ def match(
 def _match_phones(reference: Tiers, other: Tiers) -> list[tuple[Interval | None, Interval | None]]:
     assert reference.phones is not None and other.phones is not None
     cost = _phone_cost(reference.phones, other.phones)
-    pairs: list[tuple[Interval | None, Interval | None]] = []
     if not reference.words or not other.words:
-        pairs += match(reference.phones, other.phones, cost)
-        return pairs
+        everything = match(reference.phones, other.phones, cost)
+        return everything
+    pairs: list[tuple[Interval | None, Interval | None]] = []
     for left, right in match(_spoken(reference), _spoken(other), _same_word):
         ours, theirs = left.phones if left else [], right.phones if right else []
         if len(ours) == len(theirs):
             pairs += zip(ours, theirs, strict=True)
         else:
-            pairs += match(ours, theirs, cost)
+            of_this_word = match(ours, theirs, cost)
+            pairs += of_this_word
     return pairs
 
 

@@ -15,6 +15,9 @@ from semihmm.structures import HMM
 PAUSE = -1
 """The word index of a pause."""
 
+MOST_CELLS = 100_000_000
+"""How many frames times states are aligned in one piece: some 14 GB."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -62,12 +65,19 @@ class AlignmentGraph:
             log_likelihood: ``(T, phones * states)``, as `AcousticModel.log_likelihood` gives it.
 
         Raises:
-            DataError: fewer frames than the shortest way through the transcript.
+            DataError: fewer frames than the shortest way through the transcript; or so many that memory would not do.
         """
         if len(log_likelihood) < self.shortest:
             raise DataError(
                 f"the transcript is longer than the audio can hold: said as fast as the model allows, it needs "
                 f"{self.shortest} frames, and the recording has {len(log_likelihood)}. Is it the right transcript?"
+            )
+        cells = len(log_likelihood) * len(self.node)
+        if cells > MOST_CELLS:
+            raise DataError(
+                f"the recording is too long to be aligned in one piece: {len(log_likelihood)} frames of "
+                f"{len(self.node)} states need about {140 * cells / 1e9:.0f} GB of memory. Cut it at pauses, into "
+                f"pieces of a minute or two."
             )
         return HMM(
             self.initial.to(log_likelihood),
@@ -93,8 +103,7 @@ def build_graph(
     """
     if not pronunciations:
         raise DataError("the transcript holds no words.")
-    if not 0 < pause_probability < 1:
-        raise DataError(f"build_graph: pause_probability must lie strictly between 0 and 1, got {pause_probability}.")
+    check_pause_probability(pause_probability)
     builder = _Builder(model)
 
     def maybe_pause(ways: list[_Exit]) -> list[_Exit]:
@@ -105,6 +114,16 @@ def build_graph(
     for index, item in enumerate(pronunciations):
         exits = maybe_pause(builder.add(index, item.variants, exits, -math.log(len(item.variants))))
     return builder.finish(exits)
+
+
+def check_pause_probability(value: float) -> None:
+    """Refuse a probability that would leave no path, with or without pauses.
+
+    Raises:
+        DataError: ``value`` does not lie strictly between 0 and 1.
+    """
+    if not 0 < value < 1:
+        raise DataError(f"the probability of a pause must lie strictly between 0 and 1, got {value}.")
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ class FrontEnd:
         wave = wave * _FULL_SCALE
         wave = torch.cat([wave[:1], wave[1:] - self.pre_emphasis * wave[:-1]])
         padding = (self.frames(len(wave)) - 1) * shift + size - len(wave)
-        windows = torch.nn.functional.pad(wave, (0, max(padding, 0))).unfold(0, size, shift)
+        windows = torch.nn.functional.pad(wave, (0, padding)).unfold(0, size, shift)
         shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
         power = torch.fft.rfft(windows * shape, self._fft_size).abs().square()
         energies = power @ self._mel_filters().to(power)
@@ -140,10 +140,8 @@ class FrontEnd:
         return cepstrum
 
     def frames(self, samples: int) -> int:
-        """How many feature vectors ``samples`` samples give: the full windows, and one more for the rest."""
-        shift = self._shift_samples
-        full = 1 + (samples - self._window_samples) // shift
-        return full + (samples > full * shift)
+        """How many feature vectors ``samples`` samples give: the full windows, and one for the rest, zeros added."""
+        return 2 + (samples - self._window_samples) // self._shift_samples
 
     def boundary(self, frame: int) -> Seconds:
         """The time in seconds at which frame ``frame`` takes over from the one before it.

@@ -7,6 +7,8 @@ reference labels come in many alphabets, and have to be matched with ours before
 from collections.abc import Sequence
 from typing import Literal
 
+from semihmm.errors import DataError
+
 Alphabet = Literal["arpabet", "ipa", "sampa"]
 
 _VOWELS = "AA AE AH AO AW AX AXR AY EH ER EY IH IX IY OW OY UH UW UX"
@@ -65,10 +67,15 @@ def arpabet_from_ipa(symbols: Sequence[str]) -> tuple[str, ...]:
         symbols: one IPA symbol per phone; stress, length and tie marks are ignored.
 
     Raises:
-        KeyError: a symbol is not one that English uses.
+        DataError: a symbol is not one that English uses.
     """
-    plain = ("".join(c for c in symbol if c not in "ˈˌː͡ˑ") for symbol in symbols)
-    return tuple(_IPA[symbol] for symbol in plain if symbol)
+    plain = [symbol for symbol in ("".join(c for c in s if c not in "ˈˌː͡ˑ") for s in symbols) if symbol]
+    strange = [symbol for symbol in plain if symbol not in _IPA]
+    if strange:
+        raise DataError(
+            f"arpabet_from_ipa: {' '.join(strange)} is no sound of English, so no phone here stands for it."
+        )
+    return tuple(_IPA[symbol] for symbol in plain)
 
 
 def alphabet_of(labels: Sequence[str]) -> Alphabet:

@@ -10,6 +10,7 @@ from semihmm.speech.phones import arpabet_from_ipa
 Phones = tuple[str, ...]
 
 _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
+_MOST_VARIANTS = 16  # of a word with hyphens, whose parts' variants multiply
 _VOICELESS = {"P", "T", "K", "F", "TH"}
 
 
@@ -37,12 +38,7 @@ def guess_with_gruut(word: str) -> Phones:
     """
     gruut = require("gruut", extra="speech", purpose="Guessing the pronunciation of words that the dictionary lacks")
     spoken = [item for sentence in gruut.sentences(word, lang="en-us") for item in sentence if item.is_spoken]
-    try:
-        phones = tuple(phone for item in spoken for phone in arpabet_from_ipa(item.phonemes or ()))
-    except KeyError as error:
-        raise DataError(
-            f"guess_with_gruut: {word!r} has a sound that English lacks ({error}); add it to the dictionary."
-        ) from error
+    phones = tuple(phone for item in spoken for phone in arpabet_from_ipa(item.phonemes or ()))
     if not phones:
         raise DataError(f"guess_with_gruut: no pronunciation found for {word!r}. Add the word to the dictionary.")
     return phones
@@ -52,8 +48,8 @@ def guess_with_gruut(word: str) -> Phones:
 class Lexicon:
     """Pronunciations of words, whatever the word.
 
-    In this order: the dictionary; the parts of a hyphenated word; a possessive ``'s`` on a word of the dictionary;
-    the converter, whose words count as unknown.
+    In this order: the dictionary; the parts of a hyphenated word; a word of the dictionary with a possessive ``'s`` or
+    ``'``; the converter, whose words count as unknown.
 
     Args:
         entries: pronunciations by lower-case word.
@@ -88,12 +84,12 @@ class Lexicon:
         if "-" in word:
             joined: list[Phones] = [()]
             for part in filter(None, word.split("-")):
-                joined = [before + after for before in joined for after in self._variants(part)]
+                joined = [before + after for before in joined for after in self._variants(part)][:_MOST_VARIANTS]
             return tuple(joined)
         stem, apostrophe, ending = word.rpartition("'")
         if apostrophe and ending == "s":
             return tuple(phones + _possessive(phones[-1]) for phones in self._variants(stem))
-        if apostrophe and not ending and stem.endswith("s"):
+        if apostrophe and not ending:
             return self._variants(stem)
         return ()
 

@@ -164,9 +164,10 @@ def read_dictionary(path: Path) -> dict[str, tuple[tuple[str, ...], ...]]:
     """
     entries: dict[str, list[tuple[str, ...]]] = {}
     for line in _read_bytes(path).decode("utf-8").splitlines():
-        word, *phones = line.split()[:1] + line.split("#")[0].split()[1:] or [""]
-        if phones and not word.startswith((";;;", "##")):
-            entries.setdefault(_VARIANT.sub("", word).lower(), []).append(tuple(phones))
+        word, *phones = line.partition("#")[0].split() or [""]
+        if phones and not word.startswith(";;;"):
+            word = _VARIANT.sub("", word) if word.endswith(")") else word
+            entries.setdefault(word.lower(), []).append(tuple(phones))
     return {word: tuple(variants) for word, variants in entries.items()}
 
 

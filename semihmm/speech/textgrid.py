@@ -65,8 +65,11 @@ def save_textgrid(path: Path, tiers: Mapping[str, Sequence[Interval]], *, durati
         duration: of the recording; every tier spans ``[0, duration]``.
     """
     textgrid = require("praatio.textgrid", extra="speech", purpose="Writing TextGrid files")
+    duration = round(duration, 9)  # to a nanosecond: neighbours must not overlap by the last bit of a float
     grid = textgrid.Textgrid(0, duration)
     for name, intervals in tiers.items():
-        entries = [(item.start, item.end, item.label) for item in intervals if item.end > item.start]
+        entries = [
+            (round(item.start, 9), round(item.end, 9), item.label) for item in intervals if item.end > item.start
+        ]
         grid.addTier(textgrid.IntervalTier(name, entries, 0, duration))
     grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)

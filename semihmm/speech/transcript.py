@@ -7,7 +7,8 @@ from semihmm._optional import require
 
 _ANNOTATION = re.compile(r"\[[^\]]*\]|<[^>]*>")  # [noise], <unk>: not spoken
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "–": " ", "—": " "})
-_WORD = re.compile(r"[^\W_]+(?:['.\-][^\W_]+)*'?|'[^\W_]+")
+_QUOTED = re.compile(r"(?<!\w)'((?:[^']|(?<=\w)'(?=\w))*)'(?!\w)")
+_WORD = re.compile(r"'?[^\W_]+(?:['\-][^\W_]+)*'?")
 _SYMBOLS = re.compile(r"[\d&$£€%@+=°]")
 
 
@@ -15,7 +16,7 @@ def words_of(text: str) -> list[str]:
     """The words of a transcript, in lower case, without punctuation.
 
     Numbers, amounts and times are read out, as ``gruut`` reads them; annotations in square or angle brackets are left
-    out. Hyphens and apostrophes inside a word stay: the dictionary is asked for the whole word first.
+    out. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words.
 
     Example:
         >>> words_of("He turned sharply, and faced Gregson across the table.")
@@ -23,11 +24,10 @@ def words_of(text: str) -> list[str]:
         >>> words_of("Don't [cough] wait -- it's well-known!")
         ["don't", 'wait', "it's", 'well-known']
     """
-    text = _ANNOTATION.sub(" ", text.translate(_QUOTES))
+    text = _QUOTED.sub(r" \1 ", _ANNOTATION.sub(" ", text.translate(_QUOTES)))
     if _SYMBOLS.search(text):
         text = " ".join(_read_out(text))
-    found = (word.lower().strip("'") if word.count("'") > 1 else word.lower() for word in _WORD.findall(text))
-    return [word.rstrip("'") if word.startswith("'") else word for word in found if word.strip("'")]
+    return [word.lower() for word in _WORD.findall(text)]
 
 
 def _read_out(text: str) -> Iterator[str]:

@@ -28,7 +28,7 @@ def slow_cepstra(wave, filters, lowest, highest, lifter, transform):
     corner = [math.floor(hertz(mel(lowest) + i * step) / 31.25 + 0.5) * 31.25 for i in range(filters + 2)]
     rows = []
     start = 0
-    while start == 0 or start + 410 - 160 < len(emphasised):
+    while start == 0 or start + 410 - 160 <= len(emphasised):
         frame = (emphasised[start : start + 410] + [0.0] * 410)[:410]
         frame = [x * (0.54 - 0.46 * math.cos(2 * math.pi * n / 409)) for n, x in enumerate(frame)]
         power = np.abs(np.fft.fft(frame, 512)) ** 2

@@ -1,0 +1,33 @@
+"""Models: a structure, an emission and, for segments, a duration law; they learn by EM and by gradient.
+
+`emissions` and `durations` hold all parts, some of which share a name; the others can be had from here.
+"""
+
+from semihmm.models import durations, emissions
+from semihmm.models.base import Draw, Model
+from semihmm.models.durations import Duration
+from semihmm.models.emissions import Emission, FullGaussian, Gaussian, GaussianMixture, Neural
+from semihmm.models.hmm import HMM
+from semihmm.models.hsmm import HSMM
+from semihmm.models.part import Law, Part
+from semihmm.models.table import Table
+from semihmm.models.training import Fit
+
+__all__ = [
+    "HMM",
+    "HSMM",
+    "Draw",
+    "Duration",
+    "Emission",
+    "Fit",
+    "FullGaussian",
+    "Gaussian",
+    "GaussianMixture",
+    "Law",
+    "Model",
+    "Neural",
+    "Part",
+    "Table",
+    "durations",
+    "emissions",
+]

@@ -1,0 +1,38 @@
+"""Log-likelihoods from a network."""
+
+import torch
+from torch import Tensor, nn
+
+from semihmm.models.emissions.base import Emission
+
+
+class Neural(Emission):
+    """A network says how likely each observation is in each state.
+
+    Args:
+        net: any module from observations ``(..., T, *event_shape)`` to log-weights ``(..., T, S)``. What it returns is
+            used as it is: log-densities, the logits of a conditional random field, or log-posteriors less log-priors
+            (a hybrid model: Bourlard & Morgan 1994).
+        event_shape: the axes of an observation behind time; None for any size.
+
+    It trains by gradient. `fit` climbs the log-partition, which is a likelihood only if the network's outputs are
+    log-densities. For the others, descend ``-semihmm.log_prob(model(x), states)``, which is one for every network.
+
+    Example:
+        >>> emission = Neural(torch.nn.Linear(13, 4))
+        >>> emission(torch.zeros(7, 13)).shape
+        torch.Size([7, 4])
+    """
+
+    trains_by_em = False
+
+    def __init__(self, net: nn.Module, event_shape: tuple[int | None, ...] = (None,)) -> None:
+        super().__init__()
+        self.net, self.states, self.event_shape = net, None, event_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        log_weights: Tensor = self.net(x)
+        return log_weights
+
+    def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
+        """The network starts from the weights that it has."""

@@ -1,0 +1,52 @@
+"""What the parts of a model have in common: parameters that can be told from counts, drawn at random, and saved."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Part(nn.Module, ABC):
+    """A piece of a model with parameters of its own.
+
+    Example:
+        >>> part = Gaussian(states=2, features=3)
+        >>> part.config
+        {'states': 2, 'features': 3, 'variance_floor': 0.001}
+    """
+
+    @property
+    def config(self) -> Mapping[str, object] | None:
+        """The arguments that make another part like this one, in JSON's types; None if they cannot be written down.
+
+        A file holds them beside the parameters. Without them, `load` must be given the part.
+        """
+        return None
+
+    def log_prior(self) -> Tensor:
+        """The log-density of the parameters under their prior, up to a constant; EM climbs it with the likelihood."""
+        return torch.zeros(())
+
+    def project(self) -> None:
+        """Move parameters that a gradient step took out of their bounds back to them, in place."""
+
+
+class Law(Part):
+    """A part whose log-probabilities are a potential of the structure, whatever is observed."""
+
+    @abstractmethod
+    def forward(self) -> Tensor:
+        """The potential, in nats."""
+
+    @abstractmethod
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """Draw parameters to start from."""
+
+    @abstractmethod
+    def update(self, counts: Tensor) -> None:
+        """EM's second step: parameters that make ``sum(counts * forward()) + log_prior()`` greatest, or greater.
+
+        Args:
+            counts: how often each entry of the potential was used, in expectation.
+        """

@@ -1,0 +1,90 @@
+"""Models in files: safetensors, with the arguments that build the model as JSON in its metadata. Never pickle."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from semihmm._optional import require
+from semihmm.errors import DataError
+from semihmm.models.part import Part
+
+M = TypeVar("M", bound=nn.Module)
+_KEY = "semihmm.model"
+
+
+def save(
+    path: str | os.PathLike[str],
+    model: str,
+    config: Mapping[str, object],
+    parts: Mapping[str, Part],
+    parameters: Mapping[str, Tensor],
+) -> None:
+    """Write a model; the file appears when it is whole."""
+    safetensors = require("safetensors.torch", extra="models", purpose="Saving a model")
+    described = {name: {"class": _name(type(part)), "config": part.config} for name, part in parts.items()}
+    note = json.dumps({"model": model, "config": config, "parts": described})
+    content: bytes = safetensors.save({n: x.contiguous().clone() for n, x in parameters.items()}, {_KEY: note})
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str], model: str, build: Callable[..., M], given: Mapping[str, Part]) -> M:
+    """Read a model that `save` wrote.
+
+    Args:
+        model: the kind of model that it must be.
+        build: makes one from its configuration and parts.
+        given: parts that the caller has built.
+    """
+    safetensors = require("safetensors", extra="models", purpose="Loading a model")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            note = (file.metadata() or {}).get(_KEY)
+            parameters = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise DataError(f"load: {path} cannot be read as a safetensors file: {error}") from error
+    if note is None:
+        raise DataError(f"load: {path} is a safetensors file, but not a semihmm model: only {model}.save writes those.")
+    try:
+        content = json.loads(note)
+        kind, config, described = content["model"], content["config"], content["parts"]
+        parts = {name: given.get(name) or _built(name, **part) for name, part in described.items()}
+        unknown = given.keys() - described.keys()
+        if kind != model or unknown:
+            wrong = f"with {', '.join(described)}, not {', '.join(sorted(unknown))}" if unknown else f"not a {model}"
+            raise DataError(f"load: {path} holds a {kind}, {wrong}.")
+        found = build(**config, **parts)
+        found.load_state_dict(parameters, assign=True)  # in the file's dtype
+    except DataError:
+        raise
+    except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"load: {path} holds a model that cannot be built again: {error}") from error
+    return found
+
+
+def _built(argument: str, config: Mapping[str, object] | None, **kind: str) -> Part:
+    """A part of a class that has been imported; none is looked for, so that a file cannot choose what runs."""
+    found = [c for c in _classes(Part) if _name(c) == kind["class"]]
+    if config is None or not found:
+        why = "needs more than its parameters" if found else "is not imported"
+        raise DataError(f"load: the {argument} is a {kind['class']}, which {why}. Pass one: {argument}=...")
+    return found[-1](**config)
+
+
+def _classes(top: type[Part]) -> Iterator[type[Part]]:
+    for below in top.__subclasses__():
+        yield below
+        yield from _classes(below)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,168 @@
+"""How a model learns: expectation-maximisation, and gradient ascent on the same objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from semihmm.errors import DataError, SemihmmError
+from semihmm.inference import log_partition
+from semihmm.structures import Structure
+from semihmm.structures.base import until
+
+if TYPE_CHECKING:
+    from semihmm.models.base import Model
+
+Callback = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a fit went.
+
+    Attributes:
+        history: the objective before the first iteration and after each, in nats: the log-likelihood of all data, plus
+            the log-density of the parameters under their prior.
+        converged: whether it ended because an iteration gained less than the tolerance.
+
+    Example:
+        >>> Fit(history=(-12.0, -10.5), converged=False).objective
+        -10.5
+    """
+
+    history: tuple[float, ...]
+    converged: bool
+
+    @property
+    def objective(self) -> float:
+        """Where it ended, in nats."""
+        return self.history[-1]
+
+    @property
+    def iterations(self) -> int:
+        """How many there were."""
+        return len(self.history) - 1
+
+
+class _Progress:
+    """The history so far, and whether to go on."""
+
+    def __init__(self, iterations: int, least_gain: float, callback: Callback | None) -> None:
+        self.iterations, self.least_gain, self.callback = iterations, least_gain, callback
+        self.history: list[float] = []
+
+    def goes_on(self, objective: float) -> bool:
+        if not math.isfinite(objective):
+            raise SemihmmError(
+                f"fit: the objective is {objective} after {len(self.history)} iterations. Take a smaller learning "
+                "rate, or look at the emission's outputs and at how long the sequences are."
+            )
+        self.history.append(objective)
+        if self.callback is not None:
+            self.callback(len(self.history) - 1, objective)
+        return len(self.history) <= self.iterations and not self.converged
+
+    @property
+    def converged(self) -> bool:
+        return len(self.history) > 1 and abs(self.history[-1] - self.history[-2]) < self.least_gain
+
+    def fit(self) -> Fit:
+        return Fit(tuple(self.history), self.converged)
+
+
+def em(
+    model: Model[Any], x: Tensor, lengths: Tensor | None, iterations: int, tolerance: float, callback: Callback | None
+) -> Fit:
+    """Expectation-maximisation (Dempster, Laird & Rubin 1977; Baum et al. 1970): two scans and one update an iteration.
+
+    Raises:
+        SemihmmError: the objective fell by more than rounding explains.
+    """
+    seen = before_the_end(model, x, lengths)
+    progress = _Progress(iterations, tolerance * int(seen.sum()), callback)
+    rounding = 1e-9 if next(model.parameters()).dtype == torch.float64 else 1e-5
+    while True:
+        with torch.no_grad():
+            structure: Structure = model(x, lengths)
+            prior = float(model.log_prior())
+        log_likelihood, counts = expected_counts(structure)
+        objective = log_likelihood + prior
+        before = progress.history[-1] if progress.history else objective
+        if objective < before - rounding * max(1.0, abs(before)):
+            raise SemihmmError(
+                f"fit: EM lowered the objective from {before} to {objective} in iteration {len(progress.history)}. A "
+                "part's update must not make sum(counts * forward()) + log_prior() smaller: look at those of your own."
+            )
+        if not progress.goes_on(objective):
+            return progress.fit()
+        with torch.no_grad():
+            for name, law in model.laws.items():
+                law.update(counts[name])
+            model.emission.update(x[seen], counts["emission"][seen])
+
+
+def expected_counts(structure: Structure) -> tuple[float, dict[str, Tensor]]:
+    """The log-partition of all sequences together, and its gradient: how often each potential is used.
+
+    A potential that all sequences share gets the count over all of them, so no ``(B, S, S)`` exists.
+    """
+    with torch.enable_grad():
+        inputs = {name: value.detach().requires_grad_() for name, value in structure.potentials.items()}
+        value = log_partition(structure.replace(**inputs))
+        if bool((value == -torch.inf).any()):
+            where = (value == -torch.inf).nonzero().tolist()
+            raise DataError(
+                f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
+                "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
+                "hold what was never seen? A pseudo-count helps."
+            )
+        found = torch.autograd.grad(value.sum(), list(inputs.values()), materialize_grads=True)
+    return float(value.detach().double().sum()), dict(zip(inputs, found, strict=True))
+
+
+def gradient(
+    model: Model[Any],
+    x: Tensor,
+    lengths: Tensor | None,
+    iterations: int,
+    tolerance: float,
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None,
+    callback: Callback | None,
+) -> Fit:
+    """Climb the objective per step with an optimiser, all data at once; bounds are kept by projection."""
+    steps = int(before_the_end(model, x, lengths).sum())
+    make = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=0.05))
+    climber = make([p for p in model.parameters() if p.requires_grad])
+    progress = _Progress(iterations, tolerance * steps, callback)
+
+    def objective() -> Tensor:
+        return model.log_prob(x, lengths).double().sum() + model.log_prior()
+
+    def loss() -> float:  # an optimiser such as LBFGS asks several times a step
+        climber.zero_grad()
+        value = -objective() / steps
+        value.backward()
+        return float(value.detach())
+
+    with torch.no_grad():
+        going = progress.goes_on(float(objective()))
+    while going:
+        with torch.enable_grad():
+            climber.step(loss)
+        model.project()
+        with torch.no_grad():
+            going = progress.goes_on(float(objective()))
+    climber.zero_grad()
+    return progress.fit()
+
+
+def before_the_end(model: Model[Any], x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Which steps lie before the end, bool ``(..., T)``."""
+    shape = x.shape[: x.ndim - len(model.emission.event_shape)]
+    inside = until(lengths, shape[-1])
+    return torch.ones(shape, dtype=torch.bool, device=x.device) if inside is None else inside

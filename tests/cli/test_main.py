@@ -1,0 +1,210 @@
+"""The command line, as a user runs it."""
+
+import re
+import shutil
+import sys
+from importlib import metadata
+
+import pytest
+import soundfile
+
+pytest.importorskip("typer", reason="the speech extra is not installed")
+pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
+
+from typer.testing import CliRunner
+
+from semihmm import cli
+from semihmm.cli.main import app
+from semihmm.speech import Alignment, read_labels
+
+
+@pytest.fixture(scope="session")
+def run():
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def data(repository):
+    return repository / "examples" / "data"
+
+
+@pytest.fixture
+def corpus(tmp_path, data):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for suffix in (".wav", ".txt"):
+        shutil.copy(data / f"austen-0880{suffix}", folder)
+    return folder
+
+
+def row(output, name):
+    """The cells of a table's row."""
+    (line,) = [line for line in output.splitlines() if re.match(rf"\W*{re.escape(name)}\s", line)]
+    return [cell.strip() for cell in line.strip("│┃ ").split("│")][1:]
+
+
+def test_align_writes_words_phones_and_confidences(run, corpus, tmp_path):
+    result = run("align", corpus, "--out", tmp_path / "out", "--nbest", 3)
+    assert result.exit_code == 0, result.output
+    alignment = Alignment.load(tmp_path / "out" / "austen-0880.json")
+    assert [word.label for word in alignment.words] == "he was not an ill disposed young man".split()
+    assert all(0 <= item.confidence <= 1 for item in (*alignment.words, *alignment.phones))
+    assert len(alignment.alternatives) == 3
+    labels = read_labels(tmp_path / "out" / "austen-0880.TextGrid")
+    assert [phone.label for phone in labels.phones] == [phone.label for phone in alignment.phones]
+    assert row(result.output, "recordings aligned") == ["1"]
+    assert row(result.output, "seconds of audio") == ["3.0"]
+    assert float(row(result.output, "× real time")[0]) > 0
+    assert float(row(result.output, "log-likelihood per frame (nats)")[0]) < 0
+    assert row(result.output, "words without entry") == ["0"]
+    assert row(result.output, "failures") == ["0"]
+
+
+def test_one_bad_file_is_named_and_the_exit_code_says_so(run, corpus, tmp_path):
+    (corpus / "broken.wav").write_bytes(b"")
+    (corpus / "broken.txt").write_text("hello")
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert row(result.output, "recordings aligned") == ["1"]
+    assert row(result.output, "failures") == ["1"]
+    assert re.search(r"failed broken: .*empty file", result.output)
+    assert not list((tmp_path / "out").glob("broken*"))
+
+
+def test_unknown_words_are_reported(run, corpus, tmp_path):
+    (corpus / "austen-0880.txt").write_text("he was not a flibbertigibbet")
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert row(result.output, "words without entry") == ["1"]
+    assert "Not in the dictionary, pronounced by rule: flibbertigibbet" in result.output
+
+
+def test_a_dictionary_of_one_s_own_adds_words(run, corpus, tmp_path):
+    (corpus / "austen-0880.txt").write_text("xyzzy disposed young man")
+    (tmp_path / "own.dict").write_text("xyzzy HH IY W AH Z N AA T AH N IH L\n")
+    result = run("align", corpus, "--out", tmp_path / "out", "--dictionary", tmp_path / "own.dict")
+    assert result.exit_code == 0
+    assert row(result.output, "words without entry") == ["0"]
+    assert Alignment.load(tmp_path / "out" / "austen-0880.json").phones[0].label == "HH"
+
+
+def test_resume_leaves_finished_results_alone(run, corpus, tmp_path):
+    assert run("align", corpus, "--out", tmp_path / "out").exit_code == 0
+    before = (tmp_path / "out" / "austen-0880.json").stat().st_mtime_ns
+    result = run("align", corpus, "--out", tmp_path / "out", "--resume")
+    assert result.exit_code == 0
+    assert row(result.output, "finished before") == ["1"]
+    assert (tmp_path / "out" / "austen-0880.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["align", "nowhere", "--out", "out"], "there is no folder"),
+        (["align", ".", "--out", "out", "--nbest", "-1"], "nbest"),
+        (["align", "."], "--out"),
+        (["evaluate", "nowhere", "nowhere"], "no file or folder"),
+        (["demo", "--data", "nowhere"], "there is no folder"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_code_2_and_the_reason(run, tmp_path, monkeypatch, arguments, reason):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert reason in re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]|\x1b\[[0-9;]*m", "", result.output))
+    assert "Traceback" not in result.output
+
+
+def test_results_do_not_go_into_the_corpus(run, corpus):
+    result = run("align", corpus, "--out", corpus)
+    assert result.exit_code == 2
+    assert "must not be the corpus itself" in result.output
+
+
+def test_a_pause_probability_out_of_range_is_refused(run, corpus, tmp_path):
+    result = run("align", corpus, "--out", tmp_path / "out", "--pause-probability", 1.5)
+    assert result.exit_code == 2
+    assert "strictly between 0 and 1" in result.output
+
+
+def test_evaluate_prints_errors_of_words_and_phones(run, tmp_path):
+    for name, late in (("a", 0), ("b", 200_000)):
+        (tmp_path / f"{name}.lab").write_text(f"{late} {late + 10**6} hh\n{late + 10**6} {late + 2 * 10**6} iy\n")
+    result = run("evaluate", tmp_path / "a.lab", tmp_path / "b.lab")
+    assert result.exit_code == 0, result.output
+    assert row(result.output, "n") == ["2"]
+    assert row(result.output, "mean error (ms)") == ["20.0"]
+    assert row(result.output, "bias (ms)") == ["+20.0"]
+    assert row(result.output, "within 10 ms (%)") == ["0.0"]
+    assert row(result.output, "within 20 ms (%)") == ["100.0"]
+
+
+def test_evaluate_names_what_only_one_side_has(run, data, corpus, tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.lab").write_text("0 10 aa\n")
+    (tmp_path / "x" / "b.lab").write_text("0 10 aa\n")
+    result = run("evaluate", tmp_path / "x", tmp_path / "y")
+    assert "On one side only: b" in result.output
+
+
+def test_the_demo_prints_a_table_and_words_and_draws_a_picture(run, data, tmp_path):
+    result = run("demo", "--out", tmp_path, "--data", data, "--smoke")
+    assert result.exit_code == 0, result.output
+    assert row(result.output, "recordings aligned") == ["1"]
+    start, end, confidence, phones = row(result.output, "disposed")
+    assert 1.3 < float(start) < float(end) < 2.3
+    assert 0.5 < float(confidence) <= 1
+    assert phones == "D IH S P OW Z D"
+    assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_demo_of_bad_recordings_says_so(run, tmp_path):
+    soundfile.write(tmp_path / "a.wav", [0.0], 8000)
+    assert run("demo", "--out", tmp_path / "out", "--data", tmp_path).exit_code == 1
+
+
+def test_info_says_what_would_be_used(run):
+    result = run("info")
+    assert result.exit_code == 0
+    assert "Sphinx en-us: 42 phones of 3 states" in result.output
+
+
+def test_the_examples_say_what_they_should(data):
+    """Whatever is in the examples has a transcript, and its source is named."""
+    readme = (data / "README.md").read_text(encoding="utf-8")
+    for audio in data.glob("*.wav"):
+        assert audio.with_suffix(".txt").read_text().strip()
+        assert audio.name in readme
+
+
+@pytest.mark.parametrize("package", ["typer", "rich"])
+def test_without_the_extra_the_command_says_what_to_install(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit) as end:
+        cli.app()
+    assert end.value.code == 2
+    assert "pip install 'semihmm[speech]'" in capsys.readouterr().err
+
+
+def test_the_command_is_what_pyproject_installs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["semihmm", "--help"])
+    with pytest.raises(SystemExit) as end:
+        cli.app()
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("align", "evaluate", "demo", "info"))
+
+
+def test_info_survives_a_package_that_is_not_installed(run, monkeypatch):
+    def version(package):
+        raise metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    result = run("info")
+    assert result.exit_code == 0
+    assert row(result.output, "gruut") == ["not installed"]

@@ -1,0 +1,161 @@
+"""A model in a file is the same model; any other file is refused; no half of a file is ever seen."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.testing import assert_close
+
+from semihmm.errors import DataError
+from semihmm.models import (
+    HMM,
+    HSMM,
+    Emission,
+    FullGaussian,
+    Gaussian,
+    GaussianMixture,
+    Model,
+    Neural,
+    durations,
+    emissions,
+)
+
+
+class Bump(Emission):
+    """An emission of a user's own, which says how to make another."""
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.states, self.event_shape = states, (1,)
+        self.mean = torch.nn.Parameter(torch.randn(states))
+
+    @property
+    def config(self) -> dict[str, object]:
+        return {"states": self.states}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -((x - self.mean) ** 2)
+
+    def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
+        self.mean.data.normal_(generator=generator)
+
+
+MODELS: dict[str, Callable[[], Model[Any]]] = {
+    "dense": lambda: HMM(2, Gaussian(2, 1), transition_pseudo_count=0.5).double(),
+    "allowed": lambda: HMM(2, FullGaussian(2, 1), allowed=[[True, True], [False, True]], start=[0]),
+    "offsets": lambda: HMM(2, GaussianMixture(2, 1, 3, codebook=[0, 0], pseudo_count=0.1), offsets=(0, 1)),
+    "arcs": lambda: HMM(2, Gaussian(2, 1, variance_floor=0.5), arcs=([0, 0, 1], [0, 1, 1])),
+    "poisson": lambda: HSMM(2, Bump(2), durations.Poisson(2, 9), censored="right"),
+    "durations": lambda: HSMM(2, Gaussian(2, 1), durations.Categorical(2, 9, pseudo_count=1.0)),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_was_saved_comes_back(kind: str, tmp_path: Path) -> None:
+    model = MODELS[kind]()
+    x = torch.randn(3, 8, 1)
+    model.initialise(x)
+    model.save(tmp_path / "model.safetensors")
+    again = type(model).load(tmp_path / "model.safetensors")
+    assert torch.equal(again.log_prob(x), model.log_prob(x))
+    assert again.log_prob(x).dtype == model.log_prob(x).dtype
+    assert again.config == model.config
+    assert {n: p.config for n, p in again.parts.items()} == {n: p.config for n, p in model.parts.items()}
+    assert all(p.requires_grad for p in again.parameters())
+    if again.emission.trains_by_em and kind != "poisson":
+        assert model.fit(x, initialise=False, iterations=2) == again.fit(x, initialise=False, iterations=2)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_symbols_come_back(tmp_path: Path) -> None:
+    model = HMM(2, emissions.Categorical(2, 5, pseudo_count=0.5))
+    model.save(str(tmp_path / "m"))
+    assert_close(HMM.load(str(tmp_path / "m")).log_prob(torch.arange(5)), model.log_prob(torch.arange(5)))
+
+
+def test_a_network_is_given_and_gets_its_weights_back(tmp_path: Path) -> None:
+    model = HMM(2, Neural(torch.nn.Linear(3, 2)))
+    model.save(tmp_path / "m")
+    x = torch.randn(4, 3)
+    again = HMM.load(tmp_path / "m", emission=Neural(torch.nn.Linear(3, 2)))
+    assert torch.equal(again.log_prob(x), model.log_prob(x))
+    with pytest.raises(DataError, match=r"Neural, which needs more than its parameters\. Pass one: emission="):
+        HMM.load(tmp_path / "m")
+    with pytest.raises(DataError, match="cannot be built again"):
+        HMM.load(tmp_path / "m", emission=Neural(torch.nn.Linear(4, 2)))
+    with pytest.raises(DataError, match="with emission, not duration"):
+        HMM.load(tmp_path / "m", emission=Neural(torch.nn.Linear(3, 2)), duration=durations.Poisson(2, 3))
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a model")
+    (tmp_path / "empty").touch()
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
+    for name in ("text", "empty", "missing", ""):
+        with pytest.raises(DataError, match="cannot be read as a safetensors file"):
+            HMM.load(tmp_path / name)
+    with pytest.raises(DataError, match="not a semihmm model"):
+        HMM.load(tmp_path / "foreign")
+
+
+def test_half_a_file_is_refused(tmp_path: Path) -> None:
+    HMM(2, Gaussian(2, 1)).save(tmp_path / "m")
+    whole = (tmp_path / "m").read_bytes()
+    for size in (4, 40, len(whole) - 1):
+        (tmp_path / "half").write_bytes(whole[:size])
+        with pytest.raises(DataError, match="cannot be read"):
+            HMM.load(tmp_path / "half")
+
+
+def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    HMM(2, Gaussian(2, 1)).save(tmp_path / "m")
+    with pytest.raises(DataError, match="holds a HMM, not a HSMM"):
+        HSMM.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda note: note["config"].update(states=3), "cannot be built again"),
+        (lambda note: note["config"].update(colour="red"), "cannot be built again"),
+        (lambda note: note.pop("config"), "cannot be built again"),
+        (lambda note: note["parts"]["emission"].update({"class": "os.system"}), "os.system, which is not imported"),
+        (lambda note: note["parts"]["emission"].update({"class": "torch.nn.Linear"}), "which is not imported"),
+        (lambda note: note["parts"]["emission"]["config"].update(features="many"), "cannot be built again"),
+    ],
+)
+def test_a_file_that_was_tampered_with_is_refused(
+    change: Callable[[dict[str, Any]], object], says: str, tmp_path: Path
+) -> None:
+    HMM(2, Gaussian(2, 1)).save(tmp_path / "m")
+    with safe_open(tmp_path / "m", framework="pt") as file:
+        note = json.loads(file.metadata()["semihmm.model"])
+    change(note)
+    save_file(load_file(tmp_path / "m"), tmp_path / "n", {"semihmm.model": json.dumps(note)})
+    with pytest.raises(DataError, match=says):
+        HMM.load(tmp_path / "n")
+    save_file(load_file(tmp_path / "m"), tmp_path / "n", {"semihmm.model": "{"})
+    with pytest.raises(DataError, match="cannot be built again"):
+        HMM.load(tmp_path / "n")
+
+
+def test_a_file_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = HMM(2, Gaussian(2, 1))
+    model.save(tmp_path / "m")
+    before = (tmp_path / "m").read_bytes()
+
+    def fails(path: Path, target: Path) -> None:
+        assert path.stat().st_size > 0
+        raise OSError("the disk went away")
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OSError, match="went away"):
+        model.save(tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["m"]

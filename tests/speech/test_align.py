@@ -1,0 +1,175 @@
+"""Alignment, on tones whose times are known and on real speech."""
+
+import copy
+import itertools
+import math
+import statistics
+
+import pytest
+import torch
+
+from semihmm.audio import read_audio, resample
+from semihmm.errors import DataError
+from semihmm.speech import Aligner, BoundaryErrors, Tiers, compare, evaluate, read_labels
+
+from .conftest import RATE, spoken
+
+
+@pytest.fixture(scope="session")
+def aligner(tone_model, tone_lexicon):
+    return Aligner(tone_model, tone_lexicon)
+
+
+SAID = [("SIL", 0.15), ("IY", 0.12), ("S", 0.2), ("AA", 0.15), ("SIL", 0.1), ("S", 0.1), ("IY", 0.2), ("SIL", 0.1)]
+
+
+def test_tones_are_found_where_they_were_played(aligner):
+    wave, starts = spoken(*SAID)
+    found = aligner(wave, RATE, "Eesah, see!")
+    assert [phone.label for phone in found.phones] == ["IY", "S", "AA", "S", "IY"]
+    assert [word.label for word in found.words] == ["eesah", "see"]
+    expected = [starts[i] for i in (1, 2, 3, 5, 6)]
+    assert [phone.start for phone in found.phones] == pytest.approx(expected, abs=0.021)
+    assert found.words[0].end == pytest.approx(starts[4], abs=0.021)
+    assert found.words[1].end == pytest.approx(starts[7], abs=0.021)
+
+
+def test_the_pronunciation_that_was_said_is_chosen(aligner):
+    wave, _ = spoken(("SIL", 0.1), ("IY", 0.2), ("AA", 0.2), ("SIL", 0.1))
+    assert [phone.label for phone in aligner(wave, RATE, "eesah").phones] == ["IY", "AA"]
+
+
+def test_boundaries_have_no_bias(aligner):
+    """The claim of `FrontEnd.boundary`: played backwards, every border is off by as much in the other direction.
+
+    (A loud tone is heard a little beyond its end, on both sides.) So over both directions and all positions within a
+    frame, errors cancel; with Sphinx's own convention, the window's first sample, the mean would be 7.8 ms early.
+    """
+    errors = []
+    for first, second, word in (("AA", "IY", "ahee"), ("IY", "AA", "eesah")):
+        for step in range(10):
+            wave, starts = spoken((first, 0.2 + step / 1000), (second, 0.2))
+            errors.append(aligner(wave, RATE, word).phones[1].start - starts[1])
+    assert abs(statistics.fmean(errors)) < 0.002
+    assert max(map(abs, errors)) < 0.021
+
+
+def test_confidence_is_high_for_what_was_said_and_low_where_it_could_be_elsewhere(aligner):
+    wave, _ = spoken(*SAID)
+    sure = aligner(wave, RATE, "eesah see")
+    assert all(item.confidence > 0.9 for item in (*sure.words, *sure.phones))
+    wave, _ = spoken(("AA", 0.6))
+    unsure = aligner(wave, RATE, "ah ah")  # the border may be anywhere
+    assert min(item.confidence for item in unsure.words) < 0.6
+
+
+def test_intervals_tile_their_words_and_stay_inside_the_recording(aligner):
+    wave, _ = spoken(*SAID)
+    found = aligner(wave, RATE, "eesah see")
+    for word in found.words:
+        inside = [phone for phone in found.phones if word.start <= phone.start < word.end]
+        assert inside[0].start == word.start
+        assert inside[-1].end == word.end
+        assert all(a.end == b.start for a, b in itertools.pairwise(inside))
+    assert found.words[-1].end <= found.duration == len(wave) / RATE
+
+
+def test_posteriors_are_probabilities_of_the_phones(aligner):
+    wave, _ = spoken(*SAID)
+    evidence = aligner.explain(wave, RATE, "eesah see")
+    assert evidence.posterior.shape == (evidence.alignment.frames, len(evidence.graph.nodes))
+    torch.testing.assert_close(evidence.posterior.sum(1), torch.ones(evidence.alignment.frames, dtype=torch.float64))
+    assert len(evidence.boundaries) == evidence.alignment.frames + 1
+    assert (evidence.boundaries.diff() >= 0).all()
+
+
+def test_the_best_alternative_is_the_alignment_and_the_rest_follow_in_order(aligner):
+    wave, _ = spoken(*SAID)
+    found = aligner(wave, RATE, "eesah see", nbest=4)
+    assert len(found.alternatives) == 4
+    best = found.alternatives[0]
+    times = [(item.start, item.end, item.label) for item in found.phones]
+    assert [(item.start, item.end, item.label) for item in best.phones] == times
+    scores = [item.log_prob for item in found.alternatives]
+    assert scores == sorted(scores, reverse=True)
+    assert all(score < 0 for score in scores)
+    assert aligner(wave, RATE, "eesah see").alternatives == ()
+
+
+def test_fewer_paths_than_asked_for_give_fewer_alternatives(aligner):
+    """Three frames for three states: there is one way."""
+    wave, _ = spoken(("AA", 0.04))
+    found = aligner(wave, RATE, "ah", nbest=5)
+    assert found.frames == 3
+    assert len(found.alternatives) == 1
+
+
+def test_another_sample_rate_gives_the_same_times(aligner):
+    wave, _ = spoken(*SAID)
+    here = aligner(wave, RATE, "eesah see")
+    there = aligner(resample(wave, source=RATE, target=22050), 22050, "eesah see")
+    assert [p.start for p in there.phones] == pytest.approx([p.start for p in here.phones], abs=0.0101)
+
+
+def test_guessed_words_are_reported(aligner):
+    wave, _ = spoken(("AA", 0.5))
+    assert aligner(wave, RATE, "ah hm").unknown == {"hm": "AA AA"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "reason"),
+    [
+        (0.5, "", "holds no words"),
+        (0.5, "[noise]", "holds no words"),
+        (0.1, "ah " * 20, "longer than the audio can hold"),
+        (0.02, "ah", "one window needs 410"),
+    ],
+)
+def test_what_cannot_be_aligned_is_refused(aligner, seconds, text, reason):
+    wave, _ = spoken(("AA", seconds))
+    with pytest.raises(DataError, match=reason):
+        aligner(wave, RATE, text)
+
+
+def test_a_recording_that_no_path_fits_is_refused(tone_model, tone_lexicon):
+    """A model that holds a phone to be impossible."""
+    deaf = copy.deepcopy(tone_model)
+    deaf.streams[0].log_variance[deaf.phones.index("AA")] = math.inf
+    with pytest.raises(DataError, match="no path through the transcript"):
+        Aligner(deaf, tone_lexicon)(spoken(("AA", 0.5))[0], RATE, "ah")
+
+
+def test_a_negative_number_of_alternatives_is_refused(aligner):
+    with pytest.raises(DataError, match="nbest"):
+        aligner(torch.zeros(8000), RATE, "ah", nbest=-1)
+
+
+@pytest.fixture(scope="session")
+def english():
+    pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
+    return Aligner()
+
+
+def test_real_speech_is_aligned_as_its_voice_builder_did(english, repository, tmp_path):
+    """CMU ARCTIC's own labels are an aligner's too, on 5 ms frames: they must agree, not be equal."""
+    wave, rate = read_audio(repository / "examples" / "data" / "arctic_a0009.wav")
+    found = english(wave, rate, "He turned sharply, and faced Gregson across the table.")
+    found.save(tmp_path / "a.TextGrid", tmp_path / "a.json")
+    result = evaluate(repository / "examples" / "data" / "arctic_a0009.lab", tmp_path / "a.TextGrid")
+    assert result.phones.n == 38
+    assert result.phones.missing == result.phones.extra == 0
+    assert result.phones.median < 0.020
+    assert result.phones.within(0.050) == 1.0
+
+
+def test_hand_labels_are_met(english, shared_data):
+    """The figure that this aligner promises, on five sentences labelled by hand."""
+    total = BoundaryErrors()
+    folder = shared_data / "ae-english"
+    for path in sorted(folder.glob("*.TextGrid")):
+        wave, rate = read_audio(path.with_suffix(".wav"))
+        found = english(wave, rate, path.with_suffix(".txt").read_text())
+        total += compare(read_labels(path), Tiers(found.words, found.phones)).phones
+    assert total.n > 155
+    assert total.median <= 0.015
+    assert total.within(0.050) >= 0.96

@@ -1,0 +1,150 @@
+"""Boundary errors, on cases worked out by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semihmm.errors import DataError
+from semihmm.speech import Alignment, BoundaryErrors, Interval, Tiers, compare, evaluate, save_textgrid
+from semihmm.speech.evaluate import match
+
+
+def tier(text, starts, length=0.1):
+    return tuple(Interval(start, start + length, label) for label, start in zip(text.split(), starts, strict=True))
+
+
+def test_figures_are_their_definitions():
+    errors = BoundaryErrors((0.010, -0.020, 0.0, 0.070), missing=2, extra=1)
+    assert errors.n == 4
+    assert errors.mean == pytest.approx(0.025)
+    assert errors.median == pytest.approx(0.015)
+    assert errors.bias == pytest.approx(0.015)
+    assert [errors.within(limit) for limit in (0.005, 0.010, 0.020, 0.1)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_boundary_exactly_at_the_tolerance_is_within():
+    assert BoundaryErrors((0.3 - 0.28,)).within(0.02) == 1.0  # 0.020000000000000018 in binary
+
+
+def test_no_items_have_no_figures():
+    nothing = BoundaryErrors(missing=3)
+    assert all(math.isnan(x) for x in (nothing.mean, nothing.median, nothing.bias, nothing.within(0.1)))
+
+
+def test_errors_add_up():
+    total = BoundaryErrors((0.1,), 1, 2) + BoundaryErrors((0.2, 0.3), 3, 4)
+    assert total == BoundaryErrors((0.1, 0.2, 0.3), 4, 6)
+
+
+def test_equal_labels_have_no_errors_and_a_shift_is_a_bias():
+    tiers = Tiers(tier("a b", [0.1, 0.3]), tier("AA B", [0.1, 0.3]))
+    same = compare(tiers, tiers)
+    assert same.words.differences == same.phones.differences == (0.0, 0.0)
+    later = Tiers(tier("a b", [0.12, 0.32]), tier("AA B", [0.12, 0.32]))
+    assert compare(tiers, later).phones.bias == pytest.approx(0.02)
+    assert compare(later, tiers).phones.bias == pytest.approx(-0.02)
+
+
+def test_a_word_far_away_is_an_error_and_not_missing():
+    errors = compare(Tiers(words=tier("one two", [0, 1])), Tiers(words=tier("one two", [0, 9]))).words
+    assert errors.differences == (0.0, 8.0)
+    assert errors.missing == errors.extra == 0
+
+
+def test_missing_and_extra_words_are_counted_apart():
+    long, short = (
+        Tiers(words=tier("The big dog barks", [0, 1, 2, 3])),
+        Tiers(words=tier("the dog barks!", [0.1, 2.1, 3])),
+    )
+    errors = compare(long, short).words
+    assert errors.differences == pytest.approx((0.1, 0.1, 0.0))
+    assert (errors.missing, errors.extra) == (1, 0)
+    errors = compare(short, long).words
+    assert (errors.n, errors.missing, errors.extra) == (3, 0, 1)
+
+
+def test_as_many_phones_in_a_word_are_matched_in_order_whatever_their_labels():
+    words = tier("hit", [0.0], 1.0)
+    left, right = Tiers(words, tier("h I t_H", [0, 0.2, 0.4])), Tiers(words, tier("HH IH DX", [0.01, 0.21, 0.41]))
+    assert compare(left, right).phones.differences == pytest.approx((0.01, 0.01, 0.01))
+
+
+def test_a_phone_that_was_not_said_is_left_out_by_its_kind():
+    """Considered without its R: SAMPA by hand against ARPAbet from a dictionary."""
+    words = tier("sidered", [0.0], 2.0)
+    left = Tiers(words, tier("s I d @ d", [0, 0.2, 0.4, 0.6, 0.8]))
+    right = Tiers(words, tier("S IH D ER R D", [0.01, 0.21, 0.41, 0.61, 0.7, 0.81]))
+    errors = compare(left, right).phones
+    assert errors.differences == pytest.approx((0.01,) * 5)
+    assert (errors.missing, errors.extra) == (0, 1)
+
+
+def test_without_words_all_phones_are_matched_at_once():
+    errors = compare(Tiers(phones=tier("hh ah t", [0, 0.1, 0.2])), Tiers(phones=tier("HH T", [0, 0.25]))).phones
+    assert errors.differences == pytest.approx((0.0, 0.05))
+    assert errors.missing == 1
+
+
+def test_phones_between_words_are_not_lost():
+    left = Tiers(tier("a b", [0.1, 1.0]), tier("AA R B", [0.1, 0.5, 1.0]))  # R lies after the end of its word
+    assert compare(left, left).phones.n == 3
+
+
+def test_the_phones_of_a_missing_word_are_missing():
+    left = Tiers(tier("a b", [0, 1]), tier("AA B", [0, 1]))
+    right = Tiers(tier("b", [1]), tier("B", [1.1]))
+    errors = compare(left, right).phones
+    assert errors.differences == pytest.approx((0.1,))
+    assert errors.missing == 1
+
+
+@given(st.text("abc", max_size=5), st.text("abc", max_size=5))
+def test_matching_is_in_order_complete_and_of_least_cost(left, right):
+    pairs = match(left, right, lambda a, b: float(a != b))
+    assert "".join(a for a, _ in pairs if a) == left
+    assert "".join(b for _, b in pairs if b) == right
+
+    def levenshtein(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        return min(levenshtein(a[1:], b) + 1, levenshtein(a, b[1:]) + 1, levenshtein(a[1:], b[1:]) + (a[0] != b[0]))
+
+    assert sum(a != b for a, b in pairs) == levenshtein(left, right)
+
+
+def test_files_of_different_formats_are_compared(tmp_path):
+    phones = tier("HH IY", [0.1, 0.2])
+    save_textgrid(tmp_path / "a.TextGrid", {"phones": phones}, duration=1)
+    (tmp_path / "b.lab").write_text("0 1100000 pau\n1100000 2200000 hh\n2200000 3000000 iy\n")
+    result = evaluate(tmp_path / "a.TextGrid", tmp_path / "b.lab")
+    assert result.phones.differences == pytest.approx((0.01, 0.02))
+    assert result.words is None
+    assert result.unmatched == ()
+
+
+def test_folders_are_compared_by_name(tmp_path):
+    words, phones = tier("he", [0.1], 0.2), tier("HH IY", [0.1, 0.2])
+    for name in ("x/one", "x/two", "only left"):
+        path = tmp_path / "left" / f"{name}.TextGrid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_textgrid(path, {"my words": words, "phones": phones}, duration=1)
+    for name in ("x/one", "x/two", "only right"):
+        path = tmp_path / "right" / f"{name}.json"
+        moved = Alignment("he", 1.0, tier("he", [0.2]), tier("HH IY", [0.2, 0.3]), frames=9, log_likelihood=0.0)
+        moved.save(path.with_suffix(".TextGrid"), path)
+    result = evaluate(tmp_path / "left", tmp_path / "right", word_tier="my words", phone_tier="phones")
+    assert result.recordings == 2
+    assert result.words.differences == pytest.approx((0.1, 0.1))
+    assert result.phones.differences == pytest.approx((0.1,) * 4)
+    assert result.unmatched == ("only left", "only right")
+
+
+def test_nothing_in_common_is_refused(tmp_path):
+    save_textgrid(tmp_path / "a.TextGrid", {"words": tier("x", [0])}, duration=1)
+    (tmp_path / "b.lab").write_text("0 100 x\n")
+    with pytest.raises(DataError, match="on both sides"):
+        evaluate(tmp_path / "a.TextGrid", tmp_path / "b.lab")
+    with pytest.raises(DataError, match="no file or folder"):
+        evaluate(tmp_path / "missing", tmp_path / "b.lab")

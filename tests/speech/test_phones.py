@@ -1,0 +1,61 @@
+"""Phone alphabets."""
+
+import pytest
+
+from semihmm.errors import DataError
+from semihmm.speech.phones import alphabet_of, arpabet_from_ipa, distance, is_silence, to_arpabet
+
+
+def test_ipa_becomes_the_dictionary_s_phones():
+    assert arpabet_from_ipa(["d͡ʒ", "ˈaʊ", "ə", "ˌoʊ", "ŋ", ""]) == ("JH", "AW", "AH", "OW", "NG")
+    with pytest.raises(DataError, match="ʘ is no sound of English"):
+        arpabet_from_ipa(["ʘ"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "alphabet"),
+    [
+        (["HH", "AH0", "L", "OW1"], "arpabet"),
+        (["hh", "ax", "l", "ow"], "arpabet"),
+        (["h", "@", "l", "@u"], "sampa"),
+        (["h", "ə", "l", "oʊ"], "ipa"),
+    ],
+)
+def test_the_alphabet_is_seen_from_all_labels_together(labels, alphabet):
+    assert alphabet_of(labels) == alphabet
+
+
+@pytest.mark.parametrize(
+    ("label", "alphabet", "phone"),
+    [
+        ("ah0", "arpabet", "AH"),
+        ("zz", "arpabet", None),
+        ("S", "sampa", "SH"),
+        ("S", "arpabet", "S"),
+        ("z_s", "sampa", "Z"),
+        ("ei", "sampa", "EY"),
+        ("i:", "sampa", "IY"),
+        ("*", "sampa", None),
+        ("ˈaɪ", "ipa", "AY"),
+    ],
+)
+def test_a_label_means_what_its_alphabet_says(label, alphabet, phone):
+    assert to_arpabet(label, alphabet) == phone
+
+
+def test_distance_grows_with_unlikeness_and_has_no_order():
+    phones = ["AA", "AE", "R", "M", "N", "T", "D", "S", None]
+    for a in phones:
+        for b in phones:
+            assert distance(a, b) == distance(b, a)
+    assert distance("AA", "AA") < distance("AA", "AE") < distance("AA", "R") < distance("AA", "T")
+    assert distance("S", "T") == 1
+
+
+@pytest.mark.parametrize("label", ["", " ", "sil", "SIL", "pau", "H#", "<eps>", "sp"])
+def test_pauses_are_recognised(label):
+    assert is_silence(label)
+
+
+def test_phones_are_not_pauses():
+    assert not any(map(is_silence, ["S", "SH", "s", "AA"]))

@@ -1,0 +1,89 @@
+"""Results on disk: complete or not there."""
+
+import json
+
+import pytest
+
+from semihmm.errors import DataError
+from semihmm.speech import Alignment, Alternative, Interval
+from semihmm.speech.files import atomically
+from semihmm.speech.results import is_finished
+
+ALIGNMENT = Alignment(
+    text="ähm, one",
+    duration=1.0,
+    words=(Interval(0.1, 0.3, "ähm", 0.5), Interval(0.3, 1.0, "one", 1.0)),
+    phones=(Interval(0.1, 0.3, "AH", 0.25), Interval(0.3, 1.0, "W", 0.75)),
+    frames=99,
+    log_likelihood=-1234.5,
+    unknown={"ähm": "AH M"},
+    alternatives=(Alternative(-0.5, (Interval(0.1, 0.4, "ähm"),), (Interval(0.1, 0.4, "AH"),)),),
+)
+
+
+def paths(folder):
+    return folder / "deep" / "a.TextGrid", folder / "deep" / "a.json"
+
+
+def test_an_alignment_comes_back(tmp_path):
+    ALIGNMENT.save(*paths(tmp_path))
+    assert Alignment.load(paths(tmp_path)[1]) == ALIGNMENT
+
+
+def test_a_result_is_finished_if_both_files_are_whole_and_the_options_the_same(tmp_path):
+    textgrid, record = paths(tmp_path)
+    assert not is_finished(textgrid, record, options={"nbest": 1})
+    ALIGNMENT.save(textgrid, record, options={"nbest": 1})
+    assert is_finished(textgrid, record, options={"nbest": 1})
+    assert not is_finished(textgrid, record, options={"nbest": 2})
+    textgrid.unlink()
+    assert not is_finished(textgrid, record, options={"nbest": 1})
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"format": "another"}'])
+def test_a_broken_record_is_refused_and_does_not_count_as_finished(tmp_path, broken):
+    ALIGNMENT.save(*paths(tmp_path), options={})
+    paths(tmp_path)[1].write_text(broken)
+    with pytest.raises(DataError, match=r"Alignment\.load"):
+        Alignment.load(paths(tmp_path)[1])
+    assert not is_finished(*paths(tmp_path), options={})
+
+
+def test_a_record_that_lacks_a_part_does_not_count_as_finished(tmp_path):
+    textgrid, record = paths(tmp_path)
+    ALIGNMENT.save(textgrid, record, options={})
+    content = json.loads(record.read_text(encoding="utf-8"))
+    del content["words"]
+    record.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="lacks a part"):
+        Alignment.load(record)
+    assert not is_finished(textgrid, record, options={})
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomically(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError("the disk is full")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_appears_only_when_the_writing_is_over(tmp_path):
+    path = tmp_path / "new folder" / "a.txt"
+    with atomically(path) as temporary:
+        temporary.write_text("all")
+        assert not path.exists()
+        assert temporary.parent == path.parent  # the same disk, so that renaming is one step
+    assert path.read_text() == "all"
+
+
+def test_saving_writes_the_record_last(tmp_path, monkeypatch):
+    """A record is the mark of completeness: it must not be there if the TextGrid could not be written."""
+    textgrid, record = paths(tmp_path)
+    textgrid.mkdir(parents=True)  # a folder in its place cannot be replaced by a file
+    with pytest.raises(OSError, match=r"a\.TextGrid"):
+        ALIGNMENT.save(textgrid, record)
+    assert not record.exists()
+    assert list(record.parent.iterdir()) == [textgrid]

@@ -1,0 +1,197 @@
+"""Readers of Sphinx-3 files, on files that the tests write byte by byte."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from semihmm.errors import DataError
+from semihmm.speech import load_acoustic_model, load_dictionary
+from semihmm.speech.sphinx import (
+    read_dictionary,
+    read_feature_parameters,
+    read_gaussians,
+    read_mixture_weights,
+    read_model_definition,
+    read_parameters,
+    read_sendump,
+    read_transitions,
+)
+
+from .conftest import binary_definition, parameter_file, sendump, text_definition
+
+PHONES = ("SIL", "AA", "+NSN+")
+SENONES = [[6, 7, 8], [0, 1, 2], [3, 4, 5]]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="file"):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("checksum", [True, False])
+def test_parameters_are_read_in_either_byte_order(write, order, checksum):
+    fields, words = read_parameters(write(parameter_file(1, 2.5, 3, order=order, checksum=checksum)))
+    assert fields["version"] == "1.0"
+    assert words[[0, 2]].tolist() == [1, 3]
+    assert words[1:2].view(np.float32).tolist() == [2.5]
+
+
+def test_a_flipped_bit_is_noticed(write):
+    content = bytearray(parameter_file(1, 2.5, 3))
+    content[-9] ^= 1
+    with pytest.raises(DataError, match="checksum"):
+        read_parameters(write(bytes(content)))
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF....", b"s3\nversion 1.0\n", b"s3\nendhdr\n", b"s3\nendhdr\nabcdefgh"])
+def test_other_files_are_refused_by_name(write, content):
+    path = write(content)
+    with pytest.raises(DataError, match="read_parameters") as caught:
+        read_parameters(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"cannot read .*means"):
+        read_gaussians(tmp_path / "means")
+
+
+def test_gaussians_of_streams_of_different_widths(write):
+    values = [float(i) for i in range(2 * 3 * (2 + 1))]  # codebook, stream, component, feature
+    wide, narrow = read_gaussians(write(parameter_file(2, 2, 3, 2, 1, len(values), *values)))
+    assert wide.tolist() == [[[0, 1], [2, 3], [4, 5]], [[9, 10], [11, 12], [13, 14]]]
+    assert narrow.tolist() == [[[6], [7], [8]], [[15], [16], [17]]]
+
+
+def test_a_file_cut_short_is_refused(write):
+    with pytest.raises(DataError, match=r"announces \[1, 1, 2, 2\], so 4 numbers, but 3 follow"):
+        read_gaussians(write(parameter_file(1, 1, 2, 2, 4, 0.0, 1.0, 2.0)))
+
+
+def test_mixture_weights_are_normalised_and_floored(write):
+    weights = read_mixture_weights(write(parameter_file(2, 1, 2, 4, 1.0, 3.0, 5.0, 0.0)))
+    assert weights.shape == (1, 2, 2)
+    torch.testing.assert_close(weights.exp().sum(-1), torch.ones(1, 2))
+    torch.testing.assert_close(weights[0, 0].exp(), torch.tensor([0.25, 0.75]))
+    assert weights[0, 1, 1] == pytest.approx(math.log(1e-7), rel=1e-5)
+
+
+def test_a_sendump_is_minus_the_log_weight_in_steps_of_a_tenth(write):
+    steps = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5)
+    weights = read_sendump(write(sendump(steps, padding=2)), senones=5)
+    assert weights.shape == (2, 5, 3)
+    assert weights[1, 4, 2] == pytest.approx(-29 * 1024 * math.log(1.0001), rel=1e-5)
+
+
+def test_bad_sendumps_are_refused(write):
+    steps = np.zeros((1, 2, 3), dtype=np.uint8)
+    with pytest.raises(DataError, match="clustered"):
+        read_sendump(write(sendump(steps, 0, clusters=16)), senones=3)
+    with pytest.raises(DataError, match="should hold 1 x 2 x at least 4"):
+        read_sendump(write(sendump(steps, 0)), senones=4)
+    with pytest.raises(DataError, match="should hold"):
+        read_sendump(write(sendump(steps, 0)[:-1]), senones=3)
+    with pytest.raises(DataError, match="ends inside its header"):
+        read_sendump(write(sendump(steps, 0)[:12]), senones=3)
+    with pytest.raises(DataError, match="not a little-endian"):
+        read_sendump(write(b"\xff\xff\xff\xff" + b"abcd"), senones=3)
+
+
+def test_transitions_are_counts_made_probabilities(write):
+    counts = [3.0, 1.0, 0.0, 0.0, 4.0, 12.0]
+    transitions = read_transitions(write(parameter_file(1, 2, 3, 6, *counts)))
+    assert transitions.exp().tolist() == [[[0.75, 0.25, 0.0], [0.0, 0.25, 0.75]]]
+
+
+@pytest.mark.parametrize("form", [binary_definition, text_definition])
+def test_a_model_definition_is_read_in_either_form(write, form):
+    definition = read_model_definition(write(form(PHONES, SENONES, 11)))
+    assert definition.phones == PHONES
+    assert definition.senones.tolist() == SENONES
+    assert definition.transitions.tolist() == [2, 1, 0]
+    assert definition.total_senones == 11
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"BMDF", b"BMDF\0\0\0\1....", b"\xff\xfe", b"0.3\n2 n_base\nSIL - - - n/a 0 1 N"]
+)
+def test_other_definitions_are_refused(write, content):
+    with pytest.raises(DataError, match="read_model_definition"):
+        read_model_definition(write(content))
+
+
+def test_feature_parameters_are_names_and_values(write):
+    assert read_feature_parameters(write(b"-nfilt 25\n-feat 1s_c_d_dd\n")) == {"nfilt": "25", "feat": "1s_c_d_dd"}
+
+
+def test_a_dictionary_gathers_the_variants_of_a_word(write):
+    content = b";;; a comment\n## another\n\nThe DH AH\nthe(2) DH IY # stressed\n'bout B AW T\n"
+    assert read_dictionary(write(content)) == {"the": (("DH", "AH"), ("DH", "IY")), "'bout": (("B", "AW", "T"),)}
+
+
+def model_files(folder, transitions=None):
+    """A whole model of three phones, two components, three streams of 13."""
+    phones, sizes = len(PHONES), [13, 13, 13]
+    count = phones * 2 * 39
+    generator = np.random.default_rng(0)
+    means = [float(x) for x in generator.normal(size=count)]
+    variances = [0.0, *[1.0] * (count - 1)]
+    row = [0.5, 0.5, 0, 0, 0, 0.5, 0.5, 0, 0, 0, 0.5, 0.5]
+    rows = [float(x) for x in (transitions or row) * phones]
+    (folder / "mdef").write_bytes(text_definition(PHONES, SENONES, 11))
+    (folder / "means").write_bytes(parameter_file(phones, 3, 2, *sizes, count, *means))
+    (folder / "variances").write_bytes(parameter_file(phones, 3, 2, *sizes, count, *variances))
+    (folder / "transition_matrices").write_bytes(parameter_file(phones, 3, 4, len(rows), *rows))
+    (folder / "feat.params").write_bytes(b"-feat 1s_c_d_dd\n-nfilt 25\n")
+    (folder / "sendump").write_bytes(sendump(np.full((3, 2, 11), 7, dtype=np.uint8), padding=1))
+    return folder
+
+
+def test_a_model_is_its_files_put_together(tmp_path):
+    model = load_acoustic_model(model_files(tmp_path))
+    assert model.phones == PHONES
+    assert model.states == 3
+    assert model.front_end.filters == 25
+    assert [tuple(stream.mean.shape) for stream in model.streams] == [(3, 2, 13)] * 3
+    assert [stream.states for stream in model.streams] == [9] * 3
+    assert model.streams[0].log_variance.exp().min().item() == pytest.approx(1e-4)  # floored
+    x = torch.randn(5, 39, generator=torch.Generator().manual_seed(0))
+    before = model.log_likelihood(x)
+    (tmp_path / "mixture_weights").write_bytes(parameter_file(11, 3, 2, 66, *[0.5] * 66))
+    after = load_acoustic_model(tmp_path).log_likelihood(x)
+    torch.testing.assert_close(after, before)  # equal weights are equal weights in either file
+
+
+def test_a_phone_left_half_way_is_refused(tmp_path):
+    with pytest.raises(DataError, match="left from its last state"):
+        load_acoustic_model(model_files(tmp_path, [0.5, 0.4, 0, 0.1, 0, 0.5, 0.5, 0, 0, 0, 0.5, 0.5]))
+
+
+def test_a_model_that_is_not_phonetically_tied_is_refused(tmp_path):
+    folder = model_files(tmp_path)
+    values = [1.0] * (2 * 39)
+    (folder / "means").write_bytes(parameter_file(1, 3, 2, 13, 13, 13, len(values), *values))
+    with pytest.raises(DataError, match="1 sets of Gaussians for 3 phones"):
+        load_acoustic_model(folder)
+
+
+def test_the_us_english_model_and_dictionary_are_what_their_authors_say():
+    pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
+    model = load_acoustic_model()
+    assert len(model.phones) == 42
+    assert model.states == 3
+    assert model.silence in model.phones
+    assert [tuple(stream.mean.shape) for stream in model.streams] == [(42, 128, 13)] * 3
+    torch.testing.assert_close(model.transitions.exp().sum(-1), torch.ones(42, 3))
+    assert (model.front_end.filters, model.front_end.lifter, model.front_end.noise_removal) == (25, 22, True)
+    dictionary = load_dictionary()
+    assert len(dictionary) > 120_000
+    assert dictionary["tomato"] == (("T", "AH", "M", "EY", "T", "OW"), ("T", "AH", "M", "AA", "T", "OW"))
+    assert {phone for variants in dictionary.values() for phones in variants for phone in phones} < set(model.phones)
