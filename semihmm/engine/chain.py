@@ -58,14 +58,16 @@ class Chain:
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """All its log-weights (and indices): start, end, steps."""
-        return self.start + self.end + self.steps.leaves
+        """All its log-weights (and indices): start, end, steps, lengths."""
+        return self.start + self.end + self.steps.leaves + (() if self.lengths is None else (self.lengths,))
 
     def rebuild(self, leaves: Iterable[Tensor]) -> "Chain":
         """The same chain with other log-weights."""
         given = tuple(leaves)
         m, n = len(self.start), len(self.start) + len(self.end)
-        return replace(self, start=given[:m], end=given[m:n], steps=self.steps.rebuild(given[n:]))
+        stop = n + len(self.steps.leaves)
+        lengths = None if self.lengths is None else given[stop]
+        return replace(self, start=given[:m], end=given[m:n], steps=self.steps.rebuild(given[n:stop]), lengths=lengths)
 
     def active(self, batch: torch.Size) -> Tensor | None:
         """Which steps each sequence takes, ``(..., T)``; None for all."""

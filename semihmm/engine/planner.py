@@ -47,7 +47,8 @@ def plan(
 
     Args:
         strategy: one of `STRATEGIES`; None for the planner's choice.
-        checkpoint: True keeps sqrt(T) carries instead of T state vectors and computes the rest twice; a number is the
+        checkpoint: True keeps about sqrt(T) carries instead of T state vectors and computes the rest twice (fewer where a
+            carry is long: sqrt(T / D) for segments); a number is the
             bytes that carries and one block of state vectors may take; None or False keeps everything.
         backend: ``"torch"``; None for the best there is.
     Raises:
@@ -86,7 +87,7 @@ def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None) -> 
     if checkpoint is None or checkpoint is False or chain.length < 2:
         return 1
     if checkpoint is True:
-        return math.isqrt(chain.length - 1) + 1
+        return math.isqrt((chain.length - 1) // chain.steps.memory) + 1
     values = len(semiring.zero) if isinstance(semiring.zero, tuple) else 1
     vector = math.prod(chain.batch) * chain.steps.slots * values * _bytes(chain.start[0])
     kept = {n: n * vector * chain.steps.memory + -(-chain.length // n) * vector for n in range(1, chain.length + 1)}

@@ -27,7 +27,8 @@ def cleaned(chain: Chain) -> Chain:
         if leaf.is_floating_point() and leaf.shape[-1 - rank] == taken.shape[-1]:
             leaf = torch.where(taken.reshape(*taken.shape, *(1,) * rank), leaf, 0.0)
         leaves.append(leaf)
-    return chain.rebuild((*chain.start, *chain.end, *leaves))
+    lengths = () if chain.lengths is None else (chain.lengths,)
+    return chain.rebuild((*chain.start, *chain.end, *leaves, *lengths))
 
 
 def product(semiring: Semiring, factors: Sequence[tuple[Tensor, ...]]) -> Tensor | None:

@@ -157,20 +157,19 @@ def _by_blocks(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tenso
     for start, stop in plan.bounds(chain.length):
         maps = [c.steps.window(start, stop) for c in chains]
         going = None if active is None else active[..., start:stop]
-        block = partial(_advance, plan, semiring, maps, going, stop - start)
-        inputs = (*state, *(x for m in maps for x in m.leaves))
+        block = partial(_advance, plan, semiring, maps, stop - start)
+        leaves = (x for m in maps for x in m.leaves)
+        inputs = (*state, *leaves) if going is None else (*state, *leaves, going)
         state = State(*(_Again.apply(block, *inputs) if again else block(*inputs)))  # type: ignore[no-untyped-call]
     ends, offset = finish(semiring, chains, state)
     return unscaled(semiring, semiring.sum(ends, -1), offset)
 
 
-def _advance(
-    plan: Plan, semiring: Semiring, maps: list[Map], active: Tensor | None, length: int, *inputs: Tensor
-) -> Outputs:
-    """Advance a state over a block, as a function of tensors: the state's, then the leaves of each map."""
+def _advance(plan: Plan, semiring: Semiring, maps: list[Map], length: int, *inputs: Tensor) -> Outputs:
+    """Advance a state over a block, as a function of tensors: the state's, the leaves of each map, which steps are taken."""
     rest = iter(inputs[2:])
     given = tuple(m.rebuild(tuple(next(rest) for _ in m.leaves)) for m in maps)
-    return tuple(advance(plan, semiring, given, State(*inputs[:2]), active, False, length)[0])
+    return tuple(advance(plan, semiring, given, State(*inputs[:2]), next(rest, None), False, length)[0])
 
 
 class _Again(torch.autograd.Function):

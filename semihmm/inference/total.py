@@ -126,6 +126,7 @@ def _without_width(structure: Structure, chain: Chain) -> Chain:
         for fill in (0.0, 1.0)
     )
     reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
+    reaches += (0,) * (len(chain.leaves) - len(reaches))  # lengths
     leaves = zip(chain.leaves, empty, full, reaches, strict=True)
     return chain.rebuild(
         x if reach or not x.is_floating_point() else torch.where((a == 0) & (b == 0), torch.inf, x)

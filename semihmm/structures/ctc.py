@@ -18,8 +18,8 @@ from semihmm.structures.base import Structure, check_lengths, given, one_hot, on
 class CTC(Structure):
     """Every way to spread U tokens over T frames, with blanks between them (Graves et al. 2006).
 
-    A token takes one frame or more. Before, between and after tokens there may be blanks; between two equal tokens there
-    must be. ``-log_partition`` is `torch.nn.functional.ctc_loss` with ``reduction="none"``, batch first.
+    A token takes one frame or more. Before, between and after tokens there may be blanks; between two equal tokens
+    there must be. ``-log_partition`` is `torch.nn.functional.ctc_loss` with ``reduction="none"``, batch first.
 
     Args:
         emission: log-weight of each token at each frame, ``(..., T, V)``: ``log_probs``, or scores not normalised.
@@ -29,8 +29,8 @@ class CTC(Structure):
         blank: which of the V tokens is the blank.
         optional: tokens that may be left out, bool ``(..., U)``, no two of them side by side: silence between words.
 
-    A wildcard, which matches whatever is said (star-CTC, Cai et al. 2022), is a token like any other: append a column to
-    ``emission``, of zeros or of ``emission.logsumexp(-1)``, and name it in ``targets``.
+    A wildcard, which matches whatever is said (W-CTC, Cai et al. 2022; star-CTC, Pratap et al. 2022), is a token like
+    any other: append a column to ``emission``, of zeros or of ``emission.logsumexp(-1)``, and name it in ``targets``.
 
     An event is ``(token, index in targets)`` per frame, int64 ``(..., T, 2)``: ``(blank, -1)`` at a blank, ``(-1, -1)``
     after the end. `filtering` is over the 2 U + 1 places ``blank, token 0, blank, token 1, ..., blank``, `smoothing`
@@ -58,17 +58,22 @@ class CTC(Structure):
 
     def __post_init__(self) -> None:
         if self.emission.ndim < 2 or not self.emission.shape[-1]:
-            raise ShapeError(f"CTC: emission must be (..., T, V) with at least one token, got {tuple(self.emission.shape)}.")
+            raise ShapeError(
+                f"CTC: emission must be (..., T, V) with at least one token, got {tuple(self.emission.shape)}."
+            )
         batch = self.batch_shape
         if self.targets.ndim < 1 or self.targets.shape[:-1] != batch or self.targets.is_floating_point():
             raise ShapeError(
-                f"CTC: emission is (..., T, V) = {tuple(self.emission.shape)}, so targets must be integers {(*batch, 'U')}, "
-                f"got {tuple(self.targets.shape)} of {self.targets.dtype}. Pad shorter ones and pass target_lengths."
+                f"CTC: emission is (..., T, V) = {tuple(self.emission.shape)}, so targets must be integers "
+                f"{(*batch, 'U')}, got {tuple(self.targets.shape)} of {self.targets.dtype}. Pad shorter ones and pass "
+                "target_lengths."
             )
-        if self.optional is not None and (self.optional.shape != self.targets.shape or self.optional.dtype != torch.bool):
+        if self.optional is not None and (
+            self.optional.shape != self.targets.shape or self.optional.dtype != torch.bool
+        ):
             raise ShapeError(
-                f"CTC: optional must be bool {tuple(self.targets.shape)}, like targets, got {tuple(self.optional.shape)} of "
-                f"{self.optional.dtype}."
+                f"CTC: optional must be bool {tuple(self.targets.shape)}, like targets, got "
+                f"{tuple(self.optional.shape)} of {self.optional.dtype}."
             )
         check_lengths("CTC", self.input_lengths, batch, self.emission.shape[-2], 0, "input_lengths")
         check_lengths("CTC", self.target_lengths, batch, self.targets.shape[-1], 0, "target_lengths")
@@ -89,7 +94,9 @@ class CTC(Structure):
         if self.optional is not None:
             doubled = self.optional[..., 1:] & self.optional[..., :-1]
             if (doubled if used is None else doubled & used[..., 1:]).any():
-                raise StructureError("CTC: two optional targets side by side. Leave a target between them that must come.")
+                raise StructureError(
+                    "CTC: two optional targets side by side. Leave a target between them that must come."
+                )
 
     @property
     def lengths(self) -> Tensor | None:  # type: ignore[override]
@@ -112,7 +119,9 @@ class CTC(Structure):
         tokens = self.targets
         token = torch.ones_like(tokens, dtype=torch.bool)
         moves = [token, token, pad(tokens[..., 1:] != tokens[..., :-1], (1, 0))]  # from the token before: not if equal
-        if self.optional is not None:  # past the one that is left out: from the blank before it, from the token before that
+        if (
+            self.optional is not None
+        ):  # past the one that is left out: from the blank before it, from the token before that
             left_out = pad(self.optional[..., :-1], (1, 0))[..., : tokens.shape[-1]]
             moves += [left_out, left_out & pad(tokens[..., 2:] != tokens[..., :-2], (2, 0))[..., : tokens.shape[-1]]]
         of_tokens = torch.stack([m[..., : tokens.shape[-1]] for m in moves], -1)
@@ -165,7 +174,7 @@ class CTC(Structure):
         labels = self._labels().expand(*places.shape[:-1], -1).gather(-1, places[..., 1:])
         moves = self._moves()
         jump = places[..., 1:] - places[..., :-1]
-        arrival = (places[..., 1:] * moves.shape[-1] + jump.clamp(0, moves.shape[-1] - 1))
+        arrival = places[..., 1:] * moves.shape[-1] + jump.clamp(0, moves.shape[-1] - 1)
         allowed = moves.flatten(-2).expand(*arrival.shape[:-1], -1).gather(-1, arrival)
         fine = allowed & (jump >= 0) & (jump < moves.shape[-1]) & (labels == token) & inside[..., 1:]
         end = given(self.input_lengths, token.shape[-1], token).expand(places.shape[:-1])

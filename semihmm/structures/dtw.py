@@ -40,8 +40,8 @@ class StepPattern:
         backward = any(down < 0 or right < 0 or down + right < 1 or weight < 0 for down, right, weight in cells)
         if not cells or not all(self.moves) or backward or len(set(self.spans)) < len(self.moves):
             raise StructureError(
-                "StepPattern: moves must be sequences of cells (down, right, multiplier), none of them negative or standing "
-                f"still, and no two moves may go equally far in both directions, got {self.moves}."
+                "StepPattern: moves must be sequences of cells (down, right, multiplier), none of them negative or "
+                f"standing still, and no two moves may go equally far in both directions, got {self.moves}."
             )
 
     @property
@@ -53,10 +53,13 @@ class StepPattern:
     def rabiner_juang(kind: int, weighting: str = "d", smoothed: bool = False) -> StepPattern:
         """Types I to VII (``kind`` 1 to 7) with slope weighting a, b, c or d.
 
-        A step ``(down, right)`` counts min, max, ``down`` or ``down + right`` times; smoothed, each as much as the mean of its move.
+        A step ``(down, right)`` counts min, max, ``down`` or ``down + right`` times; smoothed, as often as the steps of
+        its move do on average.
         """
         if kind not in RABINER_JUANG or weighting not in {"a", "b", "c", "d"}:
-            raise StructureError(f"StepPattern: kind must be 1 to 7 and weighting a, b, c or d, got {kind} and {weighting!r}.")
+            raise StructureError(
+                f"StepPattern: kind must be 1 to 7 and weighting a, b, c or d, got {kind} and {weighting!r}."
+            )
         moves = []
         for steps in RABINER_JUANG[kind]:
             counts = {
@@ -118,11 +121,11 @@ class DTW(Structure):
     ``-total(dtw, SmoothMax(gamma))`` is soft-DTW (Cuturi & Blondel 2017), whose gradient is the soft alignment.
 
     Args:
-        cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, such as ``torch.cdist(query, reference)``.
+        cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, as from `torch.cdist`.
         step_pattern: a `StepPattern`, or the name of one in `PATTERNS`: ``"symmetric2"``, where a diagonal step costs
             twice; ``"symmetric1"``, where it costs once, as in most packages; ``"asymmetric"``, ...
-        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the parallelogram
-            of slopes 1/2 to 2, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
+        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the
+            parallelogram of slopes 1/2 to 2, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
         open_begin, open_end: the path may begin at any, end at any reference item; both: subsequence DTW.
         query_lengths, reference_lengths: items in use ``(...)``, at least 1; None for N and M.
 
@@ -166,8 +169,8 @@ class DTW(Structure):
         if isinstance(self.window, Tensor):
             if self.window.dtype != torch.bool or self.window.shape not in {shape[-2:], shape}:
                 raise ShapeError(
-                    f"DTW: cost is (..., N, M) = {shape}, so a window must be bool {shape[-2:]} or {shape}, True where paths "
-                    f"may go, got {tuple(self.window.shape)} of {self.window.dtype}."
+                    f"DTW: cost is (..., N, M) = {shape}, so a window must be bool {shape[-2:]} or {shape}, True where "
+                    f"paths may go, got {tuple(self.window.shape)} of {self.window.dtype}."
                 )
         elif self.window is not None and self.window != "itakura" and (isinstance(self.window, str) or self.window < 0):
             raise StructureError(
@@ -220,7 +223,9 @@ class DTW(Structure):
         source, cell, multiplier, memory = self._arcs()
         slots = len(cell[0])
         weights = self._log_weights()[..., cell.clamp(min=0)]
-        weights = torch.where((cell == _FORBIDDEN) | (weights == -torch.inf), -torch.inf, weights * multiplier.to(weights))
+        weights = torch.where(
+            (cell == _FORBIDDEN) | (weights == -torch.inf), -torch.inf, weights * multiplier.to(weights)
+        )
         n, m = self._sizes()
         ends = one_hot(n - 1, slots)
         if self.open_end:
@@ -234,7 +239,7 @@ class DTW(Structure):
         )
 
     def _arcs(self) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Where each slot's arcs come from and how often a cell counts there ``(slots, K)``, the cell ``(T, slots, K)``, the memory."""
+        """Each slot's arcs: sources ``(slots, K)``, cells ``(T, slots, K)``, how often these count; and the memory."""
         height, width = self.cost.shape[-2:]
         into: list[list[tuple[int, Cell]]] = [[]]  # for each layer of N slots: from which layer, by which step
         for *inner, last in self._moves:
@@ -305,7 +310,8 @@ class DTW(Structure):
                 here = here - torch.tensor([down, right], device=event.device)
             moved = torch.where((here == event[..., :-1, :]).all(-1), weight, moved)
         total = along(event[..., :1, :]).squeeze(-1) + torch.where(used[..., 1:], moved, 0.0).sum(-1)
-        last = event.gather(-2, (used.sum(-1) - 1).clamp(min=0)[..., None, None].expand(*used.shape[:-1], 1, 2)).squeeze(-2)
+        final = (used.sum(-1) - 1).clamp(min=0)[..., None, None].expand(*used.shape[:-1], 1, 2)
+        last = event.gather(-2, final).squeeze(-2)
         begun = (event[..., 0, 0] == 0) & (self.open_begin | (event[..., 0, 1] == 0))
         ended = (last[..., 0] == n - 1) & (self.open_end | (last[..., 1] == m - 1))
         over = (event == -1).all(-1)

@@ -18,8 +18,8 @@ from semihmm.structures.base import Structure, check_lengths, given, one_hot, on
 class EditDistance(Structure):
     """Every way to turn N items into M others (Levenshtein 1966; Wagner & Fischer 1974).
 
-    Potentials are costs, so a score is minus a distance: ``-viterbi(...).score`` is the edit distance, ``log_partition``
-    the log of the sum over all alignments of ``exp(-cost)`` (stochastic edit distance, Ristad & Yianilos 1998).
+    Potentials are costs, so a score is minus a distance: ``-viterbi(...).score`` is the edit distance,
+    ``log_partition`` the log of the sum over all alignments of ``exp(-cost)`` (Ristad & Yianilos 1998).
 
     Args:
         substitution: cost of item ``i`` becoming item ``j``, ``(..., N, M)``; 0 where they match.
@@ -53,8 +53,8 @@ class EditDistance(Structure):
         for name, x, size in (("deletion", self.deletion, shape[-2]), ("insertion", self.insertion, shape[-1])):
             if x.shape not in {(size,), (*shape[:-2], size)}:
                 raise ShapeError(
-                    f"EditDistance: substitution is (..., N, M) = {shape}, so {name} must be {(*shape[:-2], size)} or {(size,)}, "
-                    f"got {tuple(x.shape)}. One cost for all? Pass torch.full(({size},), cost)."
+                    f"EditDistance: substitution is (..., N, M) = {shape}, so {name} must be {(*shape[:-2], size)} "
+                    f"or {(size,)}, got {tuple(x.shape)}. One cost for all? Pass torch.full(({size},), cost)."
                 )
         check_lengths("EditDistance", self.source_lengths, self.batch_shape, shape[-2], 0, "source_lengths")
         check_lengths("EditDistance", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
@@ -98,7 +98,9 @@ class EditDistance(Structure):
         rows = given(self.source_lengths, height, deletion).expand(self.batch_shape)
         return Chain(
             start=(only(one_hot(torch.zeros_like(rows), height + 1), deletion),),
-            steps=Grid([(1, 0), (0, 1), (1, 1)], -torch.stack([pad(x, size, value=torch.inf) for x, size in costs], -1)),
+            steps=Grid(
+                [(1, 0), (0, 1), (1, 1)], -torch.stack([pad(x, size, value=torch.inf) for x, size in costs], -1)
+            ),
             end=(only(one_hot(rows, height + 1), deletion),),
             lengths=rows + given(self.target_lengths, width, deletion),
             length=height + width,
@@ -130,5 +132,9 @@ class EditDistance(Structure):
             return pad(cost, (0, 1)).expand(*at.shape[:-1], -1).gather(-1, torch.where(here, at, size).clamp(max=size))
 
         cost = along(substitution.flatten(-2), i * width + j, taken.all(-1))
-        cost = cost + along(deletion, i, taken[..., 0] & ~taken[..., 1]) + along(insertion, j, taken[..., 1] & ~taken[..., 0])
+        cost = (
+            cost
+            + along(deletion, i, taken[..., 0] & ~taken[..., 1])
+            + along(insertion, j, taken[..., 1] & ~taken[..., 0])
+        )
         return torch.where(fine, -cost.sum(-1), -torch.inf)

@@ -31,9 +31,9 @@ class Lattice(Structure):
 
     An event is the numbers of the arcs in order, int64 ``(..., longest path)``, -1 after the end.
 
-    Cost: a node stands in the state vector from its level (its longest path from a start) to the last level before an
-    arc of its arrives. So steps are levels, slots the most nodes that stand there at once, and work per step is slots times the
-    most arcs into one node.
+    Cost: a node stands in the state vector from its level (the length of the longest path to it) until its last arc has
+    arrived. Steps are levels; slots are the most nodes that stand there at once; work per step is slots times
+    the most arcs into one node.
 
     Raises:
         StructureError: the graph has a cycle; it is named.
@@ -59,8 +59,9 @@ class Lattice(Structure):
         whole = not (self.source.is_floating_point() or self.target.is_floating_point())
         if not arcs or not arcs[0] or self.source.shape != arcs or self.target.shape != arcs or not whole:
             raise ShapeError(
-                f"Lattice: log_weight is (..., A) = {tuple(self.log_weight.shape)} with at least one arc, so source and target "
-                f"must be integers {tuple(arcs)}, got {tuple(self.source.shape)} and {tuple(self.target.shape)}."
+                f"Lattice: log_weight is (..., A) = {tuple(self.log_weight.shape)} with at least one arc, so "
+                f"source and target must be integers {tuple(arcs)}, got {tuple(self.source.shape)} "
+                f"and {tuple(self.target.shape)}."
             )
         self._levels()
 
@@ -71,10 +72,11 @@ class Lattice(Structure):
         start: Sequence[Hashable] | None = None,
         end: Sequence[Hashable] | None = None,
     ) -> Lattice:
-        """From a networkx DiGraph or MultiDiGraph. Arcs are numbered as in ``list(graph.edges)``, nodes as in ``list(graph)``.
+        """From a networkx DiGraph or MultiDiGraph; arcs are numbered as in ``list(graph.edges)``.
 
         Args:
-            weight: the edge attribute that holds log-weights (floats, or tensors of one shape for a batch); 0 where it is missing.
+            weight: the edge attribute that holds log-weights: floats, or tensors of one shape for a batch; 0 where it
+                is missing.
             start, end: nodes of the graph; None for all that no edge enters, or leaves.
 
         Example:
@@ -84,7 +86,7 @@ class Lattice(Structure):
             2.0
         """
         if not graph.is_directed() or not graph.number_of_edges():
-            raise StructureError(f"Lattice: a graph must be directed and have an edge, got {graph}. Undirected? Say which way with a DiGraph.")
+            raise StructureError(f"Lattice: a graph must be directed and have an edge, got {graph}. Make it a DiGraph.")
         number = {node: i for i, node in enumerate(graph)}
         edges = [(number[u], number[v], data.get(weight, 0.0)) for u, v, data in graph.edges(data=True)]
         source, target = torch.tensor([[e[0] for e in edges], [e[1] for e in edges]])
@@ -170,8 +172,8 @@ def _levels(
     unknown = [v for v in (*starts, *ends) if v not in graph]
     if unknown or not starts or not ends or len(set(starts) & set(ends)) > 1:
         raise StructureError(
-            "Lattice: start and end must be nodes of the graph, at least one each, and no more than one node may be both, "
-            f"got start={list(starts)} and end={list(ends)}."
+            "Lattice: start and end must be nodes of the graph, at least one each, and no more than one node may be "
+            f"both, got start={list(starts)} and end={list(ends)}."
         )
     before, after = -1, -2  # one node in front of all starts, one behind all ends
     graph.add_edges_from([(before, v, _FREE) for v in starts] + [(v, after, _FREE) for v in ends])
@@ -181,8 +183,12 @@ def _levels(
         nothing = torch.full((1, 1, 1), _FORBIDDEN)
         return _Levels(nothing, nothing, 0, starts, ends)
     level: dict[int, int] = {}
-    for node in nx.topological_sort(graph):
+    order = list(nx.topological_sort(graph))
+    for node in order:
         level[node] = max((level[u] + 1 for u in graph.predecessors(node)), default=0)
+    for node in reversed(order):  # what has one predecessor waits there, for company, rather than in a slot of its own
+        if graph.in_degree(node) == 1 and node != after:
+            level[node] = min((level[v] - 1 for v in graph.successors(node) if v != after), default=level[node])
     return _table(graph, level, before, after, starts, ends)
 
 

@@ -16,7 +16,7 @@ from semihmm.structures.base import Structure, check_lengths, given, one_hot, on
 
 @dataclass(frozen=True)
 class MonotonicAlignment(Structure):
-    """Every way to cut T frames into U runs, one for each token: monotonic alignment search (Kim et al. 2020, Glow-TTS).
+    """Every way to cut T frames into U runs, one for each token: monotonic alignment search (Kim et al. 2020).
 
     The first frame is token 0's, the last one the last token's; from frame to frame the token stays or is the next.
 
@@ -95,4 +95,3 @@ class MonotonicAlignment(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over tokens."""
         return vectors
-

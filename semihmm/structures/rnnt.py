@@ -27,7 +27,7 @@ class RNNT(Structure):
     With ``log_probs (..., T, U + 1, V)`` of a joiner, ``blank = log_probs[..., 0]`` and ``label`` is
     ``log_probs[..., :-1, :]`` gathered at the targets; ``-log_partition`` is then the transducer loss.
 
-    An event is the frame of each label, int64 ``(..., U)``, -1 for labels not in use. T + U - 1 steps of at most 2 T products.
+    An event is the frame of each label, int64 ``(..., U)``, -1 for labels not in use. T + U - 1 steps of 2 T products.
 
     Example:
         >>> import torch, semihmm

@@ -85,8 +85,10 @@ class Segmental(Map):
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transitions."""
-        frames = self.emission.unfold(-2, self.memory, 1)  # (..., T, S, D), the last frame last
-        lasting = frames.flip(-1).cumsum(-1).mT + self.duration
+        last = self.memory - 1  # not `unfold`, whose gradient vmap cannot batch
+        steps = self.emission.shape[-2] - last
+        frames = torch.stack([self.emission.narrow(-2, last - age, steps) for age in range(self.memory)], -2)
+        lasting = frames.cumsum(-2) + self.duration  # (..., T, D, S)
         return (lasting if self.segment is None else lasting + self.segment), self.transition
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:

@@ -170,7 +170,7 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
 def incoming(target: Tensor, slots: int) -> Tensor:
     """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
     tables = []
-    for step in target.cpu().numpy():
+    for step in np.array(target.tolist(), np.int64).reshape(target.shape):  # inside torch.func.grad there is no .numpy()
         arcs = np.flatnonzero(step >= 0)
         order = arcs[np.argsort(step[arcs], kind="stable")]
         count = np.bincount(step[arcs], minlength=slots)

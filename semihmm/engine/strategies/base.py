@@ -69,8 +69,7 @@ def rescaled(semiring: Semiring, state: State) -> State:
     """The same state with its largest value at 1 (0 nats)."""
     if not semiring.scalable:
         return state
-    peak = semiring.magnitude(state.carry.detach()).amax((-2, -1))
-    peak = torch.where(peak.isfinite(), peak, 0.0)
+    peak = semiring.magnitude(state.carry.detach()).amax((-2, -1)).nan_to_num(0.0, 0.0, 0.0)
     return State(semiring.scale(state.carry, -peak[..., None, None]), state.offset + peak)
 
 
