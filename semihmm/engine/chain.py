@@ -22,6 +22,12 @@ class Chain:
         end: what a path gains by ending in each slot, ``(..., slots)``; factors as in ``start``, none for nothing.
         lengths: how many of the T steps each sequence takes, int64 ``(...)``; None for all. Later steps do not count.
         length: T; needed only where all of ``steps`` is shared over time.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> log = semihmm.semirings.Log()
+        >>> round(float(total(plan(chain, log), log, chain).exp()))
+        16
     """
 
     start: tuple[Tensor, ...]

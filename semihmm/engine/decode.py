@@ -24,6 +24,11 @@ class Path:
         choices: by which predecessor it came to the slot at time ``t + 1``, int64 ``(rows, ..., T)``; -1 likewise.
         value: the lowered total of the semiring, ``(rows or 1, ...)``.
         valid: whether there is such a path, bool ``(rows, ...)``.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> decode(plan(chain, semihmm.semirings.Max()), semihmm.semirings.Max(), chain).slots.tolist()
+        [[0, 0, 0, 0]]
     """
 
     slots: Tensor
@@ -41,6 +46,11 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
 
     Raises:
         SemiringError: the semiring is not selective.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> decode(plan(chain, semihmm.semirings.TopK(2)), semihmm.semirings.TopK(2), chain).slots.shape
+        torch.Size([2, 4])
     """
     chain = cleaned(chain)
     last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)
@@ -48,7 +58,7 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
     value, code = semiring.choose(ends, -1, generator)
     rows = semiring.rows
     value = semiring.lower(unscaled(semiring, value, offset)).to(chain.start[0].dtype)
-    value = value.reshape(-1, *chain.batch)
+    value = value if semiring.components else value.unsqueeze(0)
     slot, row = code // rows, code % rows
     reached = torch.tensor(chain.length, device=code.device) if chain.lengths is None else chain.lengths
     time = reached.expand(code.shape)

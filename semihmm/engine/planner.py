@@ -15,15 +15,22 @@ from semihmm.semirings import Semiring
 StrategyName = Literal["sequential", "associative", "chunked"]
 STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
 
-# Measured by `python -m benchmarks.strategies` with the torch backend, float32, two threads: the tree wins while one
-# round of matrix products costs less than the Python between the steps that it saves.
-TREE_WORK_PER_STEP = 2_000  # batch * carry^3: multiplications of one step's matrix product
-TREE_SHORTEST = 32  # steps
+# Measured by `python benchmarks/strategies.py` (torch backend, CPU, float32): a step costs about as much as ROUND
+# products in larger tensors; chunks take about 3 sqrt(T) rounds, a tree few of them but with twice the products.
+SHORTEST = 32  # steps below which nothing is gained
+TREE = 64  # products of a step's matrix with another, over the batch, up to which a tree is fastest
+ROUND = 10_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a call will do."""
+    """What a call will do.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> plan(chain, semihmm.semirings.Log()).bounds(3)
+        [(0, 3)]
+    """
 
     strategy: StrategyName
     blocks: int  # how many blocks of steps; 1 keeps every state vector for the gradient
@@ -47,13 +54,17 @@ def plan(
 
     Args:
         strategy: one of `STRATEGIES`; None for the planner's choice.
-        checkpoint: True keeps about sqrt(T) carries instead of T state vectors and computes the rest twice (fewer where a
-            carry is long: sqrt(T / D) for segments); a number is the
-            bytes that carries and one block of state vectors may take; None or False keeps everything.
+        checkpoint: True keeps sqrt(T) carries (sqrt(T / D) ring buffers) and as many state vectors instead of T, and
+            computes the rest twice; a number is the bytes that both may take; None or False keeps everything.
         backend: ``"torch"``; None for the best there is.
     Raises:
         SemiringError: a parallel strategy for a semiring whose sums depend on their order.
         SemihmmError: an unknown name, or a byte budget that cannot be met.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> plan(chain, semihmm.semirings.Log(), checkpoint=True).blocks
+        2
     """
     if strategy is not None and strategy not in STRATEGIES:
         raise SemihmmError(
@@ -71,16 +82,17 @@ def plan(
 
 
 def _choose(chain: Chain, semiring: Semiring) -> tuple[StrategyName, str]:
-    size = chain.steps.memory * chain.steps.slots
-    work = math.prod(chain.batch) * size**3
     if not semiring.associative:
         return "sequential", "sums of this semiring depend on their order"
-    if chain.length >= TREE_SHORTEST and work <= TREE_WORK_PER_STEP:
-        return (
-            "associative",
-            f"batch x carry^3 = {work:,} per step: matrix products cost less than {chain.length} rounds",
-        )
-    return "sequential", f"batch x carry^3 = {work:,} per step: a tree of matrix products would cost more than it saves"
+    size, batch, length = chain.steps.memory * chain.steps.slots, math.prod(chain.batch), chain.length
+    if length < SHORTEST:
+        return "sequential", f"{length} steps are too few to gain from another order"
+    if batch * size**3 <= TREE:
+        return "associative", f"{batch * size**3} products a round cost less than {length} rounds one by one"
+    extra, saved = batch * size * chain.steps.work, int(ROUND * (1 - 3 / math.sqrt(length)))
+    if extra <= saved:
+        return "chunked", f"{extra:,} products a step cost less than the rounds they save, worth {saved:,}"
+    return "sequential", f"{extra:,} products a step would cost more than the rounds they save, worth {saved:,}"
 
 
 def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None) -> int:

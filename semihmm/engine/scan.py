@@ -93,7 +93,13 @@ def forward(
 
 
 def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
-    """The state vector at each time, ``(..., T + 1, slots)``; in float64 where the semiring is scaled."""
+    """The state vector at each time, ``(..., T + 1, slots)``; in float64 where the semiring is scaled.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
+        [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
+    """
     _, _, trail = forward(plan, semiring, [chain], True)
     first = begin(semiring, [chain])
     trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]

@@ -31,6 +31,11 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
         Differentiable any number of times. Where the semiring has a temperature, the first derivative is one scan
         back over the transposed chain and the second an expectation-semiring scan; elsewhere each block of steps is
         computed again and differentiated by autograd.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> float(total(plan(chain, semihmm.semirings.Max()), semihmm.semirings.Max(), chain))
+        0.0
     """
     floating = chain.start[0].dtype
     chains = [cleaned(c) for c in (chain, *features)]
@@ -166,7 +171,7 @@ def _by_blocks(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tenso
 
 
 def _advance(plan: Plan, semiring: Semiring, maps: list[Map], length: int, *inputs: Tensor) -> Outputs:
-    """Advance a state over a block, as a function of tensors: the state's, the leaves of each map, which steps are taken."""
+    """Advance a state over a block, as a function of tensors: the state's, all leaves, which steps are taken."""
     rest = iter(inputs[2:])
     given = tuple(m.rebuild(tuple(next(rest) for _ in m.leaves)) for m in maps)
     return tuple(advance(plan, semiring, given, State(*inputs[:2]), next(rest, None), False, length)[0])

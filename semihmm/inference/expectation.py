@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from semihmm import engine
 from semihmm.errors import SemihmmError
-from semihmm.inference.total import Options, log_partition, total
+from semihmm.inference.total import Options, _like, log_partition, prepare, total
 from semihmm.semirings import Expectation, SecondOrderExpectation
 from semihmm.structures import Structure
 
@@ -34,7 +35,15 @@ def expectation(structure: Structure, features: Structure, **options: Unpack[Opt
 
 
 def covariance(structure: Structure, first: Structure, second: Structure, **options: Unpack[Options]) -> Tensor:
-    """The posterior covariance of two additive features, ``(...)`` (Li & Eisner 2009)."""
+    """The posterior covariance of two additive features, ``(...)`` (Li & Eisner 2009).
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> first = hmm.replace(emission=torch.tensor([[1., 0.], [0., 0.], [0., 0.]]))  # starts in state 0
+        >>> stay = hmm.replace(emission=torch.tensor([[1., 0.], [1., 0.], [0., 0.]]))  # how often in state 0 by step 2
+        >>> float(covariance(hmm, first, stay))
+        0.25
+    """
     return total(structure, SecondOrderExpectation(), [first, second], **options)[3]
 
 
@@ -65,9 +74,22 @@ def entropy(structure: Structure, **options: Unpack[Options]) -> Tensor:
 
 
 def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Tensor:
-    """The mean of ``-log_prob`` under ``q`` of paths drawn from ``p``, in nats; inf where ``q`` forbids one."""
+    """The mean of ``-log_prob`` under ``q`` of paths drawn from ``p``, in nats; inf where ``q`` forbids one.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> only = semihmm.condition(hmm, torch.tensor([True, False]))
+        >>> float(cross_entropy(only, hmm).exp().round(decimals=4)), float(cross_entropy(hmm, only))
+        (8.0, inf)
+    """
     wide_p, wide_q = p.to(torch.float64), q.to(torch.float64)
-    mean, escapes = total(wide_p, Expectation(2), [_weights(wide_q), _forbidden(wide_q)], **options)[1:]
+    _like(wide_p, wide_q)  # of the same form
+    chain, plan = prepare(wide_p, Expectation(2), options)
+    # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
+    weights = wide_q.chain()
+    finite = weights.rebuild(torch.where(x.isinf(), 0.0, x) if x.is_floating_point() else x for x in weights.leaves)
+    forbidden = weights.rebuild(x.isinf().to(x.dtype) if x.is_floating_point() else x for x in weights.leaves)
+    mean, escapes = engine.total(plan, Expectation(2), chain, [finite, forbidden])[1:]
     value = torch.where(escapes > 0, torch.inf, log_partition(wide_q, **options) - mean)
     value = torch.where(log_partition(wide_p, **options) == -torch.inf, torch.nan, value)
     return value.to(p.potentials[p.observed].dtype)
@@ -88,7 +110,13 @@ def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
 
 
 def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]) -> Tensor:
-    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions at two temperatures."""
+    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions at two temperatures.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> round(float(renyi_entropy(hmm, 2.0).exp()), 4)
+        8.0
+    """
     if order <= 0 or order == 1:
         raise SemihmmError(
             f"renyi_entropy: order must be positive and not 1 (1 is the limit: ask entropy), got {order}."
@@ -100,17 +128,12 @@ def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]
 
 
 def risk(structure: Structure, loss: Structure, **options: Unpack[Options]) -> Tensor:
-    """The posterior mean of an additive loss, ``(...)``: minimum-risk training descends it (Smith & Eisner 2006)."""
+    """The posterior mean of an additive loss, ``(...)``: minimum-risk training descends it (Smith & Eisner 2006).
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> wrong = hmm.replace(emission=torch.tensor([0., 1.]).expand(3, 2))  # a point lost for each step in state 1
+        >>> float(risk(hmm, wrong))
+        1.5
+    """
     return expectation(structure, loss, **options)
-
-
-def _weights(structure: Structure) -> Structure:
-    """Log-weights as a feature: 0 where forbidden, which `_forbidden` counts."""
-    flat = {n: torch.where(x.isinf(), 0.0, x) for n, x in structure.potentials.items()}
-    if structure.sign < 0:  # features count as they are, costs against
-        flat = {n: -x for n, x in flat.items()}
-    return structure.replace(**flat)
-
-
-def _forbidden(structure: Structure) -> Structure:
-    return structure.replace(**{n: x.isinf().to(x.dtype) for n, x in structure.potentials.items()})

@@ -103,6 +103,11 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
 
     Raises:
         StructureError: the structure has no state at each moment.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 0.], [1., -1.]]))
+        >>> [round(p, 2) for p in filtering(hmm).exp().flatten().tolist()]
+        [0.5, 0.5, 0.88, 0.12]
     """
     chain, plan = prepare(structure, Log(), options)
     chain = cleaned(chain)
@@ -118,6 +123,12 @@ def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """Log-posterior of the state at each step given all steps: the log of the observed potential's marginals.
 
     Computed in float64, so that posteriors down to exp(-700) have a logarithm; in the structure's dtype.
+
+    Example:
+        >>> sticky = torch.tensor([[0., -9.], [-9., 0.]])
+        >>> hmm = semihmm.HMM(torch.zeros(2), sticky, torch.tensor([[0., 0.], [1., -1.]]))
+        >>> [round(p, 2) for p in smoothing(hmm).exp().flatten().tolist()]
+        [0.88, 0.12, 0.88, 0.12]
     """
     seen = structure.potentials[structure.observed]
     posterior: Tensor = getattr(marginals(structure.to(torch.float64), **options), structure.observed)

@@ -96,12 +96,24 @@ def log_partition(structure: Structure, **options: Unpack[Options]) -> Tensor:
 
 
 def log_prob(structure: Structure, event: Tensor, **options: Unpack[Options]) -> Tensor:
-    """The log-probability of an event: its score less the log-partition; more events in axes before the batch's."""
+    """The log-probability of an event: its score less the log-partition; more events in axes before the batch's.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> round(float(log_prob(hmm, torch.tensor([0, 1, 1])).exp()), 6)  # one path of 8
+        0.125
+    """
     return score(structure, event) - log_partition(structure, **options)
 
 
 def score(structure: Structure, event: Tensor) -> Tensor:
-    """The log-weight of an event ``(..., *event)``, in nats; ``-inf`` where the structure has no such path."""
+    """The log-weight of an event ``(..., *event)``, in nats; ``-inf`` where the structure has no such path.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))
+        >>> score(hmm, torch.tensor([[1, 0], [1, 1]])).tolist()
+        [4.0, 1.0]
+    """
     return structure.score(event)
 
 

@@ -27,6 +27,11 @@ class Paths:
         score: log-weight in nats ``(...)``; ``-inf`` where not valid. Differentiable.
         valid: whether there is such a path, bool ``(...)``.
         structure: where they come from.
+
+    Example:
+        >>> best = viterbi(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2)))
+        >>> best.event.tolist(), float(best.score), bool(best.valid)
+        ([0, 0, 0], 0.0, True)
     """
 
     event: Tensor
@@ -66,7 +71,12 @@ def viterbi(structure: Structure, **options: Unpack[Options]) -> Paths:
 
 
 def argmax(structure: Structure, **options: Unpack[Options]) -> Tensor:
-    """The event of the best path."""
+    """The event of the best path.
+
+    Example:
+        >>> argmax(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))).tolist()
+        [1, 0]
+    """
     return viterbi(structure, **options).event
 
 
@@ -102,5 +112,5 @@ def sample(
     if count < 1:
         raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
     drawn = decode(structure, Sample(count), generator, **options)
-    event, score, valid = (x.reshape(*shape, *x.shape[1:]) for x in (drawn.event, drawn.score, drawn.valid))
+    event, score, valid = (x.reshape((*shape, *x.shape[1:])) for x in (drawn.event, drawn.score, drawn.valid))
     return Paths(event, score, valid, structure)

@@ -1,4 +1,10 @@
-"""What a total means: one semiring per question."""
+"""What a total means: one semiring per question.
+
+Example:
+    >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+    >>> int(semihmm.total(hmm, semihmm.semirings.Count())), float(semihmm.total(hmm, semihmm.semirings.Max()))
+    (8, 0.0)
+"""
 
 from semihmm.semirings.base import Semiring
 from semihmm.semirings.count import Boolean, Count

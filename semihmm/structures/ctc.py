@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine import Banded, Chain, Diagonal, Path
+from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, traced, until
 
@@ -119,9 +119,8 @@ class CTC(Structure):
         tokens = self.targets
         token = torch.ones_like(tokens, dtype=torch.bool)
         moves = [token, token, pad(tokens[..., 1:] != tokens[..., :-1], (1, 0))]  # from the token before: not if equal
-        if (
-            self.optional is not None
-        ):  # past the one that is left out: from the blank before it, from the token before that
+        if self.optional is not None:
+            # Past the token that is left out: from the blank before it, from the token before that.
             left_out = pad(self.optional[..., :-1], (1, 0))[..., : tokens.shape[-1]]
             moves += [left_out, left_out & pad(tokens[..., 2:] != tokens[..., :-2], (2, 0))[..., : tokens.shape[-1]]]
         of_tokens = torch.stack([m[..., : tokens.shape[-1]] for m in moves], -1)
@@ -147,7 +146,7 @@ class CTC(Structure):
         first = one_hot(labels.new_tensor(0), labels.shape[-1])
         return Chain(
             start=(only(first, emission),),
-            steps=Banded(range(moves.shape[-1]), moves) @ Diagonal(emission),
+            steps=Compose(Banded(range(moves.shape[-1]), moves), Diagonal(emission)),  # `@`, which Dynamo cannot trace
             end=(only(self._ends(), emission),),
             lengths=self.input_lengths,
             length=self.emission.shape[-2],

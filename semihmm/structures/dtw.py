@@ -142,8 +142,8 @@ class DTW(Structure):
         >>> import torch, semihmm
         >>> x, y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [2.0], [2.0]])
         >>> best = semihmm.viterbi(semihmm.DTW(torch.cdist(x, y), "symmetric1"))
-        >>> float(best.score), best.event[:4].tolist()
-        (-1.0, [[0, 0], [1, 0], [2, 1], [2, 2]])
+        >>> float(best.score), best.event.tolist()
+        (-1.0, [[0, 0], [1, 1], [2, 2], [-1, -1], [-1, -1]])
     """
 
     cost: Tensor

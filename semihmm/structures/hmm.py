@@ -75,7 +75,8 @@ class HMM(Structure):
             if source.shape != target.shape or source.ndim != 1 or len(pairs.unique()) != len(pairs):
                 raise ShapeError(
                     "HMM: arcs must be (source, target), int64 (A,) each, and none may come twice: states would not "
-                    f"say which was taken (semihmm.Lattice allows it). Got {tuple(source.shape)} and {tuple(target.shape)}."
+                    "say which was taken (semihmm.Lattice allows it). "
+                    f"Got {tuple(source.shape)} and {tuple(target.shape)}."
                 )
         shape, batch, varying = tuple(self.transition.shape), tuple(self.batch_shape), (self.steps - 1, *event)
         if shape not in {event, (*batch, *event), (*batch, *varying)}:

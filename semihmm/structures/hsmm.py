@@ -46,7 +46,7 @@ class HSMM(Structure):
         >>> round(float(semihmm.log_partition(hsmm).exp()))  # tilings 1+1+1, 1+2, 2+1: 8 + 4 + 4
         16
         >>> semihmm.viterbi(hsmm).event.tolist()
-        [[0, 0, 2], [0, 2, 1], [-1, -1, -1]]
+        [[0, 0, 1], [0, 1, 1], [0, 2, 1]]
     """
 
     initial: Tensor

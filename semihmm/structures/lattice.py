@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import networkx as nx
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, one_hot, only, packed
 
 _FORBIDDEN, _FREE = -1, -2  # in place of an arc
+_BEFORE, _AFTER = -1, -2  # in place of a node: in front of all starts, behind all ends
 
 
 @dataclass(frozen=True)
@@ -157,62 +159,71 @@ class _Levels:
 def _levels(
     source: tuple[int, ...], target: tuple[int, ...], start: tuple[int, ...] | None, end: tuple[int, ...] | None
 ) -> _Levels:
-    graph = nx.MultiDiGraph()
-    graph.add_edges_from((u, v, a) for a, (u, v) in enumerate(zip(source, target, strict=True)))
-    if min(graph) < 0:
-        raise StructureError(f"Lattice: nodes are numbered from 0, got {min(graph)}.")
-    if not nx.is_directed_acyclic_graph(graph):
-        cycle = [u for u, *_ in nx.find_cycle(graph)]
-        raise StructureError(
-            f"Lattice: a path could go round for ever: {' -> '.join(map(str, [*cycle, cycle[0]]))}. "
-            "Unroll the cycle, or use HMM with arcs=, which moves in time."
-        )
-    starts = tuple(v for v in graph if not graph.in_degree(v)) if start is None else tuple(dict.fromkeys(start))
-    ends = tuple(v for v in graph if not graph.out_degree(v)) if end is None else tuple(dict.fromkeys(end))
-    unknown = [v for v in (*starts, *ends) if v not in graph]
-    if unknown or not starts or not ends or len(set(starts) & set(ends)) > 1:
+    nodes = {*source, *target}
+    if min(nodes) < 0:
+        raise StructureError(f"Lattice: nodes are numbered from 0, got {min(nodes)}.")
+    into: dict[int, list[tuple[int, int]]] = {v: [] for v in nodes}  # for each node: what comes in, and where from
+    for number, (u, v) in enumerate(zip(source, target, strict=True)):
+        into[v].append((number, u))
+    order = _in_order(into)
+    starts = tuple(sorted(nodes - {*target})) if start is None else tuple(dict.fromkeys(start))
+    ends = tuple(sorted(nodes - {*source})) if end is None else tuple(dict.fromkeys(end))
+    if not starts or not ends or not nodes.issuperset(starts + ends) or len({*starts} & {*ends}) > 1:
         raise StructureError(
             "Lattice: start and end must be nodes of the graph, at least one each, and no more than one node may be "
             f"both, got start={list(starts)} and end={list(ends)}."
         )
-    before, after = -1, -2  # one node in front of all starts, one behind all ends
-    graph.add_edges_from([(before, v, _FREE) for v in starts] + [(v, after, _FREE) for v in ends])
-    useful = (nx.descendants(graph, before) | {before}) & (nx.ancestors(graph, after) | {after})
-    graph = graph.subgraph(useful)
-    if after not in graph:  # no path at all
+    for v in starts:
+        into[v].append((_FREE, _BEFORE))
+    order = [_BEFORE, *order, _AFTER]
+    into = {_BEFORE: [], **into, _AFTER: [(_FREE, v) for v in ends]}
+    reached, useful = {_BEFORE}, {_AFTER}
+    for v in order:
+        reached |= {v} if any(u in reached for _, u in into[v]) else set()
+    for v in reversed(order):
+        useful |= {u for _, u in into[v] if u in reached} if v in useful else set()
+    if _BEFORE not in useful:  # no path at all
         nothing = torch.full((1, 1, 1), _FORBIDDEN)
         return _Levels(nothing, nothing, 0, starts, ends)
+    return _table({v: [(a, u) for a, u in into[v] if u in useful] for v in order if v in useful}, starts, ends)
+
+
+def _in_order(into: dict[int, list[tuple[int, int]]]) -> list[int]:
+    """Every node after its predecessors."""
+    try:
+        return list(TopologicalSorter({v: [u for _, u in came] for v, came in into.items()}).static_order())
+    except CycleError as error:
+        raise StructureError(
+            f"Lattice: a path could go round for ever: {' -> '.join(map(str, error.args[1]))}. "
+            "Unroll the cycle, or use HMM with arcs=, which moves in time."
+        ) from None
+
+
+def _table(into: dict[int, list[tuple[int, int]]], starts: tuple[int, ...], ends: tuple[int, ...]) -> _Levels:
+    """The slots: a node stays while arcs of its are to come, paths that have ended stay in ``_AFTER``."""
+    onward: dict[int, list[int]] = {v: [] for v in into}
     level: dict[int, int] = {}
-    order = list(nx.topological_sort(graph))
-    for node in order:
-        level[node] = max((level[u] + 1 for u in graph.predecessors(node)), default=0)
-    for node in reversed(order):  # what has one predecessor waits there, for company, rather than in a slot of its own
-        if graph.in_degree(node) == 1 and node != after:
-            level[node] = min((level[v] - 1 for v in graph.successors(node) if v != after), default=level[node])
-    return _table(graph, level, before, after, starts, ends)
-
-
-def _table(
-    graph: Any, level: dict[int, int], before: int, after: int, starts: tuple[int, ...], ends: tuple[int, ...]
-) -> _Levels:
-    """The slots: a node stays while arcs of its are to come, paths that have ended stay in ``after``."""
-    slot: list[dict[int, int]] = [{} for _ in range(level[after] + 1)]
-    for node, first in sorted(level.items(), key=lambda item: item[1]):
-        if node == after:
-            first, stay = 1 + min(level[v] for v in graph.predecessors(node)), level[after]
-        else:
-            stay = max([first] + [level[v] - 1 for v in graph.successors(node) if v != after])
-        for at in range(first, stay + 1):
+    for node, came in into.items():
+        level[node] = max((level[u] + 1 for _, u in came), default=0)
+        for _, u in came if node != _AFTER else ():
+            onward[u].append(node)
+    for node in reversed(into):  # what has one predecessor waits there, for company, rather than in a slot of its own
+        if len(into[node]) == 1 and node != _AFTER:
+            level[node] = min((level[v] - 1 for v in onward[node]), default=level[node])
+    slot: list[dict[int, int]] = [{} for _ in range(level[_AFTER] + 1)]
+    for node, first in level.items():
+        begin = first if node != _AFTER else 1 + min(level[u] for _, u in into[node])
+        for at in range(begin, 1 + max([first, *(level[v] - 1 for v in onward[node])])):
             slot[at][node] = len(slot[at])
     arcs: list[tuple[int, int, int, int, int]] = []  # step, slot, which of its arcs, slot before, number
     for at, (earlier, here) in enumerate(pairwise(slot)):
         for node, number in here.items():
-            came = [(key, u) for u, _, key in graph.in_edges(node, keys=True) if node == after or level[node] == at + 1]
-            came = sorted((key, u) for key, u in came if node != after or level[u] == at)
+            came = into[node] if level[node] == at + 1 or node == _AFTER else []
+            came = [(a, u) for a, u in came if node != _AFTER or level[u] == at]
             came += [(_FREE, node)] if node in earlier else []
-            arcs += [(at, number, k, earlier[u], key) for k, (key, u) in enumerate(came)]
-    place = torch.tensor(arcs).unbind(-1)
-    shape = (level[after], max(map(len, slot)), int(place[2].max()) + 1)
+            arcs += [(at, number, k, earlier[u], a) for k, (a, u) in enumerate(came)]
+    place = torch.from_numpy(np.array(arcs)).unbind(-1)
+    shape = (level[_AFTER], max(map(len, slot)), int(place[2].max()) + 1)
     source, arc = torch.full(shape, -1), torch.full(shape, _FORBIDDEN)
     source[place[:3]], arc[place[:3]] = place[3], place[4]
-    return _Levels(source, arc, slot[-1][after], starts, ends)
+    return _Levels(source, arc, slot[-1][_AFTER], starts, ends)

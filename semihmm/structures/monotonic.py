@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine import Banded, Chain, Diagonal, Path
+from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, rectangle, until
 
@@ -66,9 +66,10 @@ class MonotonicAlignment(Structure):
         tokens = emission.shape[-1]
         first = torch.zeros((), dtype=torch.int64, device=emission.device)
         final = given(self.target_lengths, tokens, emission) - 1
+        move = emission.new_zeros(1, tokens, 2)
         return Chain(
             start=(only(one_hot(first, tokens), emission), emission[..., 0, :]),
-            steps=Banded((0, 1), emission.new_zeros(1, tokens, 2)) @ Diagonal(emission[..., 1:, :]),
+            steps=Compose(Banded((0, 1), move), Diagonal(emission[..., 1:, :])),  # `@`, which Dynamo cannot trace
             end=(only(one_hot(final, tokens), emission),),
             lengths=None if self.input_lengths is None else self.input_lengths - 1,
             length=emission.shape[-2] - 1,

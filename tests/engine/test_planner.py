@@ -14,6 +14,15 @@ def chain(steps=100, states=3):
     return Chain((torch.zeros(states),), Dense(torch.zeros(steps, states, states)))
 
 
+def test_the_planner_goes_by_how_much_a_step_costs_and_how_many_there_are():
+    assert engine.plan(chain(20, 2), Log()).strategy == "sequential"
+    assert engine.plan(chain(100, 3), Log()).strategy == "associative"
+    assert engine.plan(chain(100, 10), Log()).strategy == "chunked"
+    assert engine.plan(chain(100, 30), Log()).strategy == "sequential"
+    named = engine.plan(chain(100, 30), Log(), "associative")
+    assert (named.strategy, named.reason) == ("associative", "named by the caller")
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(SemihmmError, match=r"sequential, associative, chunked.*got 'fast'"):
         engine.plan(chain(), Log(), "fast")

@@ -6,6 +6,8 @@ import torch
 
 from semihmm.errors import SemihmmError
 
+__all__ = ["Backend", "backend_for", "backends"]
+
 Backend = Literal["torch"]
 
 
@@ -20,7 +22,12 @@ def backends() -> dict[str, str]:
 
 
 def backend_for(device: torch.device, name: str | None) -> Backend:
-    """The backend a call runs on: the one named, or the fastest one for the device."""
+    """The backend a call runs on: the one named, or the fastest one for the device.
+
+    Example:
+        >>> backend_for(torch.device("cpu"), None)
+        'torch'
+    """
     if name is not None and name not in backends():
         raise SemihmmError(f"backend must be one of {', '.join(backends())}, got {name!r}.")
     return "torch"

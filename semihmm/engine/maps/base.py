@@ -176,7 +176,15 @@ class Map(ABC):
 
 @dataclass(frozen=True)
 class Compose(Map):
-    """``first @ then``, within one time step. Only maps that look one step back compose."""
+    """``first @ then``, within one time step. Only maps that look one step back compose.
+
+    Example:
+        >>> steps = Dense(torch.zeros(1, 2, 2)) @ Diagonal(torch.zeros(3, 2))
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), steps, length=3)
+        >>> count = semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
+        16
+    """
 
     first: Map
     then: Map

@@ -15,6 +15,12 @@ class Dense(Map):
 
     Args:
         weight: log-weight of ``[from, to]``, ``(..., T or 1, S, R)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> count = semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
+        16
     """
 
     weight: Tensor
@@ -84,6 +90,12 @@ class Diagonal(Map):
 
     Args:
         weight: log-weights, ``(..., T or 1, S)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), Diagonal(torch.zeros(3, 2)), length=3)
+        >>> count = semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
+        2
     """
 
     weight: Tensor

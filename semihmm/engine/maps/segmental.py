@@ -25,6 +25,13 @@ class Segmental(Map):
         duration: ``(..., T or 1, D, S)``, of a segment of ``d + 1`` frames whose last one is ``t``.
         emission: ``(..., T, S)``, of each frame in a segment.
         segment: ``(..., T, D, S)``, of a whole segment of ``d + 1`` frames whose last one is ``t``; None for 0.
+
+    Example:
+        >>> begun, ended = torch.tensor([-torch.inf, 0.0]), torch.tensor([0.0, -torch.inf])
+        >>> steps = Segmental.of(torch.zeros(1, 1, 1), torch.zeros(1, 2, 1), torch.zeros(4, 1))
+        >>> chain, count = semihmm.engine.Chain((begun,), steps, (ended,)), semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))  # 4 as a sum of 1s and 2s
+        5
     """
 
     transition: Tensor

@@ -22,6 +22,13 @@ class Sparse(Map):
         weight: log-weight of each slot's k-th arc, ``(..., T or 1, N, K)``; ``-inf`` where there is none.
         source: where that arc comes from, int64 ``(T or 1, N, K)``: ``(delay - 1) * N + slot``, -1 where there is none.
         memory: the longest delay. With a memory over 1, ``source`` must be shared over time.
+
+    Example:
+        >>> swap = Sparse(torch.zeros(1, 2, 1), torch.tensor([[[1], [0]]]))
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), swap, length=3)
+        >>> count = semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
+        2
     """
 
     weight: Tensor
@@ -130,6 +137,12 @@ def Banded(offsets: Sequence[int], weight: Tensor) -> Sparse:
     Args:
         offsets: the K distances from state to state, such as ``(0, 1)``.
         weight: ``(..., T or 1, S, K)``; ``[j, k]`` is the log-weight of arriving at ``j`` from ``j - offsets[k]``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(3),), Banded((0, 1), torch.zeros(1, 3, 2)), length=2)
+        >>> count = semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
+        8
     """
     states = weight.shape[-2]
     if weight.shape[-1] != len(offsets):
@@ -150,6 +163,13 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
             with -1 in both for no arc.
         weight: log-weights ``(..., T or 1, A)``.
         slots: how many states there are.
+
+    Example:
+        >>> steps = Arcs(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.zeros(1, 2), slots=2)
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), steps, length=2)
+        >>> count = semihmm.semirings.Count()
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
+        2
     """
     if source.shape != target.shape or source.shape[-1] != weight.shape[-1] or source.ndim not in (1, 2):
         raise ShapeError(
@@ -170,7 +190,9 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
 def incoming(target: Tensor, slots: int) -> Tensor:
     """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
     tables = []
-    for step in np.array(target.tolist(), np.int64).reshape(target.shape):  # inside torch.func.grad there is no .numpy()
+    for step in np.array(target.tolist(), np.int64).reshape(
+        target.shape
+    ):  # inside torch.func.grad there is no .numpy()
         arcs = np.flatnonzero(step >= 0)
         order = arcs[np.argsort(step[arcs], kind="stable")]
         count = np.bincount(step[arcs], minlength=slots)
@@ -193,6 +215,13 @@ def Grid(moves: Sequence[tuple[int, int]], weight: Tensor) -> Sparse:
     Args:
         moves: K steps ``(down, right)``, none of them (0, 0) and none negative.
         weight: ``(..., I, J, K)``; ``[i, j, k]`` is the log-weight of arriving at ``(i, j)`` by move ``k``.
+
+    Example:
+        >>> corner, count = torch.tensor([0.0, -torch.inf, -torch.inf]), semihmm.semirings.Count()
+        >>> end = torch.tensor([-torch.inf, -torch.inf, 0.0])
+        >>> chain = semihmm.engine.Chain((corner,), Grid(((1, 0), (0, 1)), torch.zeros(3, 3, 2)), (end,))
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))  # ways from corner to corner
+        6
     """
     if weight.shape[-1] != len(moves) or any(down < 0 or right < 0 or down + right < 1 for down, right in moves):
         raise ShapeError(

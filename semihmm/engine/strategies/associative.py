@@ -15,7 +15,14 @@ Combine = Callable[[State, State], State]
 def associative(
     semiring: Semiring, maps: tuple[Map, ...], length: int, state: State, active: Tensor | None, keep: bool
 ) -> tuple[State, Trail | None]:
-    """Associative semirings, every map. O(T * carry^3) work and O(T * carry^2) memory, in O(log T) rounds."""
+    """Associative semirings, every map. O(T * carry^3) work and O(T * carry^2) memory, in O(log T) rounds.
+
+    Example:
+        >>> steps, start = semihmm.engine.Dense(torch.zeros(5, 2, 2)), torch.zeros((), dtype=torch.float64)
+        >>> last, _ = associative(semihmm.semirings.Log(), (steps,), 5, State(torch.zeros(1, 2), start), None, False)
+        >>> (last.carry.squeeze(0) + last.offset).exp().round().tolist()
+        [32.0, 32.0]
+    """
     if length == 0:
         return state, Trail(state.carry[..., 0, :].unsqueeze(-2)[..., :0, :], state.offset.unsqueeze(-1)[..., :0])
     steps = matrices(semiring, maps, length, state, active)

@@ -15,6 +15,10 @@ class State(NamedTuple):
     """A carry ``(..., memory, slots)``, scaled by ``exp(-offset)`` so that a long scan stays in range.
 
     ``offset (...)`` is float64: a normaliser is the sum of many steps. It stays 0 in semirings that cannot be scaled.
+
+    Example:
+        >>> State(torch.zeros(1, 2), torch.tensor(3.0)).offset.item()  # two values of exp(3)
+        3.0
     """
 
     carry: Tensor
@@ -22,14 +26,23 @@ class State(NamedTuple):
 
 
 class Trail(NamedTuple):
-    """The state vectors after each of T steps ``(..., T, slots)``, and their offsets ``(..., T)``."""
+    """The state vectors after each of T steps ``(..., T, slots)``, and their offsets ``(..., T)``.
+
+    Example:
+        >>> Trail(torch.zeros(5, 2), torch.zeros(5)).vectors.shape
+        torch.Size([5, 2])
+    """
 
     vectors: Tensor
     offsets: Tensor
 
 
 class Strategy(Protocol):
-    """Moves a carry over all steps of a map."""
+    """Moves a carry over all steps of a map.
+
+    Example:
+        >>> strategy: Strategy = sequential
+    """
 
     def __call__(
         self, semiring: Semiring, maps: tuple[Map, ...], length: int, state: State, active: Tensor | None, keep: bool

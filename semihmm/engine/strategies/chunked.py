@@ -15,7 +15,14 @@ from semihmm.semirings import Semiring
 def chunked(
     semiring: Semiring, maps: tuple[Map, ...], length: int, state: State, active: Tensor | None, keep: bool
 ) -> tuple[State, Trail | None]:
-    """Associative semirings, every map. O(T * work * carry) work in about 3 sqrt(T) rounds."""
+    """Associative semirings, every map. O(T * work * carry) work in about 3 sqrt(T) rounds.
+
+    Example:
+        >>> steps, start = semihmm.engine.Dense(torch.zeros(5, 2, 2)), torch.zeros((), dtype=torch.float64)
+        >>> last, _ = chunked(semihmm.semirings.Log(), (steps,), 5, State(torch.zeros(1, 2), start), None, False)
+        >>> (last.carry.squeeze(0) + last.offset).exp().round().tolist()
+        [32.0, 32.0]
+    """
     size = math.isqrt(length)
     if size < 2:
         return sequential(semiring, maps, length, state, active, keep)

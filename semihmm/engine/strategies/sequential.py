@@ -11,7 +11,14 @@ from semihmm.semirings import Semiring
 def sequential(
     semiring: Semiring, maps: tuple[Map, ...], length: int, state: State, active: Tensor | None, keep: bool
 ) -> tuple[State, Trail | None]:
-    """Every semiring, every map. O(T * work) time; O(1) memory beyond the trail."""
+    """Every semiring, every map. O(T * work) time; O(1) memory beyond the trail.
+
+    Example:
+        >>> steps, start = semihmm.engine.Dense(torch.zeros(5, 2, 2)), torch.zeros((), dtype=torch.float64)
+        >>> last, _ = sequential(semihmm.semirings.Log(), (steps,), 5, State(torch.zeros(1, 2), start), None, False)
+        >>> (last.carry.squeeze(0) + last.offset).exp().round().tolist()
+        [32.0, 32.0]
+    """
     steps = by_step(lifted(semiring, maps), maps[0].table_ranks, length)
     return loop(semiring, maps[0], state, steps, active, keep)
 

@@ -1,0 +1,87 @@
+"""The documentation: `make docs`. Pictures are drawn by the library itself, and nothing is fetched from elsewhere."""
+
+import sys
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst.directives.images import Figure
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+
+import semihmm
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import pictures  # noqa: E402  # it lies beside this file
+
+project = "semihmm"
+author = "The semihmm authors"
+project_copyright = "The semihmm authors"
+release = version = semihmm.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_pictures"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+default_role = "py:obj"  # a name in `single backticks` of a docstring links to what it names
+
+autodoc_member_order = "groupwise"
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ["Cost"]
+
+html_theme = "furo"
+html_title = f"semihmm {version}"
+html_static_path = ["_static"]
+html_css_files = ["semihmm.css"]
+html_math_renderer = "mathml"
+pygments_style = "friendly"
+pygments_dark_style = "nord"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": pictures.LIGHT.blue, "color-brand-content": pictures.LIGHT.blue},
+    "dark_css_variables": {"color-brand-primary": pictures.DARK.blue, "color-brand-content": pictures.DARK.blue},
+}
+
+
+class Picture(Figure):
+    """``{picture} NAME``: a figure of `pictures.py`, in the colours of the reader's theme."""
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        found = []
+        for theme in ("light", "dark"):
+            self.arguments[0] = f"/_pictures/{name}-{theme}.svg"
+            self.options["figclass"] = [f"only-{theme}"]
+            found += super().run()
+        return found
+
+
+def inline_math(translator, node: nodes.math) -> None:  # type: ignore[no-untyped-def]
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def display_math(translator, node: nodes.math_block) -> None:  # type: ignore[no-untyped-def]
+    name = escape(node.get("label") or "", quote=True)
+    target = f' id="equation-{name}"' if name else ""
+    translator.body.append(f'<div class="math"{target}>{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    raise nodes.SkipNode
+
+
+def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Keep napoleon from reading ``type: description`` into the sentence of a property that has a colon."""
+    if what in {"attribute", "property"}:
+        lines.insert(0, "")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("picture", Picture)
+    # MathML, so that formulas need no script from elsewhere.
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.connect("autodoc-process-docstring", in_prose, priority=400)  # before napoleon
+    app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))

@@ -1,0 +1,356 @@
+"""The pictures of the documentation, for light and for dark pages: ``python docs/pictures.py FOLDER``.
+
+What they show is computed by the library when they are drawn.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from torch import Tensor
+
+import semihmm
+from semihmm.engine import Arcs, Banded, Dense, Diagonal, Grid, Map
+from semihmm.engine.maps import Segmental
+from semihmm.semirings import Boolean, SmoothMax
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "mathtext.fontset": "dejavusans",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "semihmm",  # the same picture is the same file
+    "axes.linewidth": 0.6,
+}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours on one kind of page; heat maps run from `paper` to `blue`."""
+
+    name: str
+    ink: str
+    faint: str
+    paper: str
+    blue: str
+    orange: str
+    green: str
+
+    @property
+    def heat(self) -> LinearSegmentedColormap:
+        return LinearSegmentedColormap.from_list("heat", [self.paper, self.blue])
+
+
+LIGHT = Theme(
+    "light", ink="#33383f", faint="#a9b0ba", paper="#f1f4f8", blue="#2f6db3", orange="#d9772b", green="#2f8f7a"
+)
+DARK = Theme("dark", ink="#d3d8df", faint="#68707b", paper="#20252c", blue="#6aa9e9", orange="#f0a05a", green="#58bfa6")
+
+
+def sticky(states: int, stay: float = 1.5) -> Tensor:
+    """Transitions that would rather stay."""
+    return (stay * torch.eye(states)).log_softmax(-1)
+
+
+def evidence(states: int, steps: int, seed: int, sharpness: float = 1.5) -> Tensor:
+    """Emissions that wander through the states, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = (states - 1) * (0.5 - 0.5 * torch.cos(torch.linspace(0, 1.6 * math.pi, steps)))
+    distance = (torch.arange(states) - centre.unsqueeze(-1)).square()
+    return -sharpness * distance + 1.2 * torch.randn(steps, states, generator=generator)
+
+
+def bare(axes: Axes, theme: Theme, title: str = "") -> None:
+    """No ticks, a thin frame, a title on the left."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_color(theme.faint)
+    if title:
+        axes.set_title(title, loc="left", color=theme.ink, fontsize=9, pad=5)
+
+
+def heat(axes: Axes, theme: Theme, values: Tensor, title: str = "", largest: float | None = None) -> None:
+    """A table ``(rows, columns)`` as shades."""
+    axes.imshow(values, cmap=theme.heat, aspect="auto", vmin=0.0, vmax=largest, interpolation="nearest")
+    bare(axes, theme, title)
+
+
+def node(axes: Axes, theme: Theme, x: float, y: float, text: str, colour: str, width: float = 0.62) -> None:
+    """A rounded box with a label."""
+    corner, style = (x - width / 2, y - 0.21), "round,pad=0,rounding_size=0.12"
+    axes.add_patch(FancyBboxPatch(corner, width, 0.42, boxstyle=style, fc=theme.paper, ec=colour, lw=1.1))
+    axes.text(x, y - 0.015, text, ha="center", va="center", color=theme.ink, fontsize=8)
+
+
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
+    """From one box to another."""
+    look = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0}
+    axes.add_patch(FancyArrowPatch(start, end, lw=0.9, color=colour, **look))
+
+
+def trellis(figure: Figure, theme: Theme) -> None:
+    """All paths of an HMM; the wider an arc, the more probable; the best path on top."""
+    states, steps = 3, 7
+    transition = sticky(states).expand(steps - 1, states, states)
+    hmm = semihmm.HMM(torch.zeros(states), transition, evidence(states, steps, seed=3, sharpness=1.0))
+    counts, best = semihmm.marginals(hmm), semihmm.viterbi(hmm).event.tolist()
+    axes = figure.add_subplot()
+    axes.axis("off")
+    for step, arcs in enumerate(counts.transition):
+        for source in range(states):
+            for target in range(states):
+                share = float(arcs[source, target])
+                look = {"color": theme.blue, "lw": 0.5 + 6 * share, "alpha": 0.25 + 0.6 * share}
+                axes.plot([step, step + 1], [-source, -target], **look)
+    axes.plot(range(steps), [-s for s in best], color=theme.orange, lw=1.8, zorder=3)
+    for step, posterior in enumerate(counts.emission):
+        for state, share in enumerate(posterior.tolist()):
+            on_path = state == best[step]
+            edge = theme.orange if on_path else theme.blue
+            axes.scatter(step, -state, s=330, color=theme.paper, edgecolors=edge, lw=1.2, zorder=4)
+            look = {"ha": "center", "va": "center", "fontsize": 6.5, "color": theme.ink, "zorder": 5}
+            axes.text(step, -state - 0.01, f"{share:.2f}", **look)
+    labels = [r"$\alpha \otimes e_1$", *(rf"$A \otimes \mathrm{{diag}}(e_{t})$" for t in range(2, steps + 1))]
+    for step, label in enumerate(labels):
+        place = (step - 0.5 if step else -0.25, -states + 0.28)
+        axes.text(*place, label, ha="center", va="center", fontsize=7.5, color=theme.ink)
+    for state in range(states):
+        axes.text(-0.45, -state, f"state {state}", ha="right", va="center", fontsize=8, color=theme.ink)
+    axes.set(xlim=(-1.2, steps - 0.6), ylim=(-states + 0.05, 0.4))
+
+
+def questions(figure: Figure, theme: Theme) -> None:
+    """One structure, four answers."""
+    states, steps = 6, 48
+    emission = evidence(states, steps, seed=1, sharpness=0.6)
+    hmm = semihmm.HMM(torch.zeros(states), sticky(states, 2.5), emission)
+    drawn = semihmm.sample(hmm, (40,), generator=torch.Generator().manual_seed(0)).event
+    panels = figure.subplots(2, 2, sharex=True, sharey=True).flat
+    heat(panels[0], theme, emission.softmax(-1).T, "what each step says alone: softmax(emission)", 1.0)
+    heat(panels[1], theme, semihmm.filtering(hmm).exp().T, "with all that came before: filtering", 1.0)
+    heat(panels[2], theme, semihmm.smoothing(hmm).exp().T, "with all steps: marginals", 1.0)
+    heat(panels[3], theme, torch.zeros(states, steps), "paths: 40 samples, and the best one: viterbi", 1.0)
+    jitter = torch.linspace(-0.25, 0.25, len(drawn)).unsqueeze(-1)
+    panels[3].plot((drawn + jitter).T, color=theme.blue, lw=0.5, alpha=0.45)
+    panels[3].plot(semihmm.viterbi(hmm).event, color=theme.orange, lw=1.8)
+    for panel in (panels[0], panels[2]):
+        panel.set_ylabel("state", color=theme.ink)
+    for panel in (panels[2], panels[3]):
+        panel.set_xlabel("time", color=theme.ink)
+
+
+def pattern(steps: Map, time: int = 0) -> Tensor:
+    """Which entries of one step's matrix on its carry space are not zero."""
+    size = steps.memory * steps.slots
+    carry = torch.eye(size, dtype=torch.bool).unflatten(-1, (steps.memory, steps.slots))
+    tables = zip(steps.tables(), steps.table_ranks, strict=True)
+    now = (x.select(-1 - rank, min(time, x.shape[-1 - rank] - 1)) for x, rank in tables)
+    vector = steps.step(Boolean(), carry, tuple(Boolean().lift(x) if x.is_floating_point() else x for x in now))
+    return torch.cat([vector.unsqueeze(-2), carry[:, :-1]], -2).flatten(-2)
+
+
+def maps(figure: Figure, theme: Theme) -> None:
+    """One step of each kind of map, as a matrix on its carry."""
+    arcs = torch.tensor([0, 0, 1, 2, 2, 3, 4, 5, 6, 6, 7, 7]), torch.tensor([0, 4, 2, 2, 3, 6, 1, 5, 0, 7, 3, 7])
+    kinds = {
+        "Dense\nall arcs: S²": Dense(torch.zeros(1, 8, 8)),
+        "Diagonal\nemissions: S": Diagonal(torch.zeros(1, 8)),
+        "Banded (0, 1, 2)\nleft to right: S K": Banded((0, 1, 2), torch.zeros(1, 8, 3)),
+        "Arcs\nany graph: A": Arcs(*arcs, torch.zeros(1, 12), 8),
+        "Segmental\ndurations: S² + S D": Segmental.of(torch.zeros(1, 2, 2), torch.zeros(1, 3, 2), torch.zeros(6, 2)),
+        "Grid\nanti-diagonals: I K": Grid(((1, 0), (0, 1), (1, 1)), torch.zeros(5, 5, 3)),
+    }
+    for place, (title, steps) in enumerate(kinds.items(), 1):
+        axes = figure.add_subplot(1, len(kinds), place)
+        filled = pattern(steps, time=2).float()
+        axes.imshow(filled, cmap=theme.heat, vmin=0.0, vmax=1.25, interpolation="nearest")
+        edges = torch.arange(-0.5, len(filled))
+        axes.hlines(edges, -0.5, len(filled) - 0.5, color=theme.faint, lw=0.25)
+        axes.vlines(edges, -0.5, len(filled) - 0.5, color=theme.faint, lw=0.25)
+        for border in range(1, steps.memory):  # where one vector of the carry ends
+            axes.axhline(border * steps.slots - 0.5, color=theme.orange, lw=1.0)
+            axes.axvline(border * steps.slots - 0.5, color=theme.orange, lw=1.0)
+        bare(axes, theme)
+        axes.set_title(title, color=theme.ink, fontsize=8, pad=6)
+
+
+def strategies(figure: Figure, theme: Theme) -> None:
+    """The same product of eight maps, bracketed in three ways."""
+    left, middle, right = figure.subplots(1, 3)
+    for axes, title in (
+        (left, "sequential: 8 rounds of vector × map"),
+        (middle, "associative: log₂ 8 = 3 rounds of map × map"),
+        (right, "chunked: chunks side by side, then across"),
+    ):
+        axes.axis("off")
+        axes.set_title(title, color=theme.ink, fontsize=8.5)
+        axes.set(xlim=(-0.1, 8.6), ylim=(-4.4, 0.5))
+    for t in range(1, 9):
+        node(left, theme, t, 0, f"$M_{t}$", theme.blue)
+        level = -0.48 * t - 0.1
+        left.scatter(t, level, s=16, color=theme.orange, zorder=3)
+        left.plot([t, t], [-0.21, level], color=theme.faint, lw=0.8)
+        left.plot([t - 1, t], [level + 0.48, level], color=theme.orange, lw=1.2)
+        node(middle, theme, t, 0, f"$M_{t}$", theme.blue)
+        node(right, theme, t, 0, f"$M_{t}$", theme.blue)
+    left.scatter(0, -0.1, s=16, color=theme.orange)
+    products = [(float(t), t, t) for t in range(1, 9)]
+    for level in range(1, 4):
+        pairs = list(zip(products[::2], products[1::2], strict=True))
+        products = [((a[0] + b[0]) / 2, a[1], b[2]) for a, b in pairs]
+        for pair, (x, first, last) in zip(pairs, products, strict=True):
+            for above, *_ in pair:
+                arrow(middle, (above, -1.25 * (level - 1) - 0.21), (x, -1.25 * level + 0.21), theme.faint)
+            node(middle, theme, x, -1.25 * level, rf"$M_{{{first}:{last}}}$", theme.green, width=1.0)
+    for first in (1, 5):
+        for step in range(3):
+            arrow(right, (first + step + 0.31, 0), (first + step + 0.69, 0), theme.green)
+        middle_of = first + 1.5
+        node(right, theme, middle_of, -1.6, rf"$M_{{{first}:{first + 3}}}$", theme.green, width=1.1)
+        for step in range(4):
+            right.plot([first + step, middle_of], [-0.21, -1.39], color=theme.faint, lw=0.8)
+        right.plot([middle_of] * 2, [-1.81, -3.0], color=theme.faint, lw=0.8)
+        right.scatter(middle_of, -3.0, s=16, color=theme.orange, zorder=3)
+    right.scatter(0.4, -3.0, s=16, color=theme.orange)
+    right.plot([0.4, 6.5], [-3.0, -3.0], color=theme.orange, lw=1.2)
+
+
+def temperature(figure: Figure, theme: Theme) -> None:
+    """The gradient of SmoothMax totals: from the one best path to all paths alike."""
+    states, steps = 12, 40
+    emission = evidence(states, steps, seed=5, sharpness=0.12)
+    moves = torch.zeros(states, 3)
+    for axes, gamma in zip(figure.subplots(1, 4), (0.05, 1.0, 5.0, 1000.0), strict=True):
+        seen = emission.clone().requires_grad_()
+        hmm = semihmm.HMM(torch.zeros(states), moves, seen, offsets=(-1, 0, 1))
+        semihmm.total(hmm, SmoothMax(gamma)).backward()
+        heat(axes, theme, seen.grad.T, rf"$\gamma$ = {gamma:g}")
+
+
+def bump(rows: int, columns: int, slope: float = 1.0) -> Tensor:
+    """Log-weights that are large along a bent diagonal."""
+    along = torch.linspace(0, 1, columns)
+    centre = (rows - 1) * (along + 0.12 * torch.sin(6.3 * along))
+    return -slope * (torch.arange(rows).unsqueeze(-1) - centre).square()
+
+
+def hmm_panel(axes: Axes, theme: Theme) -> None:
+    hmm = semihmm.HMM(torch.zeros(5), sticky(5, 2.0), evidence(5, 24, seed=1, sharpness=0.7))
+    heat(axes, theme, semihmm.marginals(hmm).emission.T, "HMM: state × time", 1.0)
+    axes.step(range(24), semihmm.viterbi(hmm).event, where="mid", color=theme.orange, lw=1.4)
+
+
+def hsmm_panel(axes: Axes, theme: Theme) -> None:
+    duration = -0.15 * (torch.arange(1.0, 13.0) - 6.0).square().expand(5, 12)
+    apart = torch.where(torch.eye(5, dtype=torch.bool), -torch.inf, 0.0)
+    hsmm = semihmm.HSMM(torch.zeros(5), apart, duration, evidence(5, 24, seed=1, sharpness=0.7))
+    heat(axes, theme, semihmm.marginals(hsmm).emission.T, "HSMM: segments of about 6 steps", 1.0)
+    for state, start, length in semihmm.viterbi(hsmm).event.tolist():
+        if state >= 0:
+            axes.add_patch(Rectangle((start - 0.5, state - 0.5), length, 1, fill=False, ec=theme.orange, lw=1.4))
+
+
+def ctc_panel(axes: Axes, theme: Theme) -> None:
+    targets = torch.tensor([2, 4, 1, 3])
+    spoken = torch.tensor([0, 0, 2, 2, 2, 0, 0, 4, 4, 0, 1, 1, 1, 0, 0, 0, 3, 3, 0, 0])
+    noise = torch.randn(20, 5, generator=torch.Generator().manual_seed(4))
+    ctc = semihmm.CTC(2.0 * torch.eye(5)[spoken] + 0.8 * noise, targets)
+    heat(axes, theme, semihmm.marginals(ctc).emission.T, "CTC: token × time, blank on top", 1.0)
+    axes.step(range(20), semihmm.viterbi(ctc).event[:, 0], where="mid", color=theme.orange, lw=1.4)
+
+
+def monotonic_panel(axes: Axes, theme: Theme) -> None:
+    alignment = semihmm.MonotonicAlignment(bump(7, 24, 0.6).T)
+    heat(axes, theme, semihmm.marginals(alignment).emission.T, "MonotonicAlignment: token × frame", 1.0)
+    axes.step(range(24), semihmm.viterbi(alignment).event, where="mid", color=theme.orange, lw=1.4)
+
+
+def dtw_panel(axes: Axes, theme: Theme) -> None:
+    time = torch.linspace(0, 6.0, 18)
+    dtw = semihmm.DTW(4.0 * (time.sin().unsqueeze(-1) - (time - 0.9).sin()).square(), "symmetric1")
+    heat(axes, theme, semihmm.marginals(dtw).cost, "DTW: query × reference", 1.0)
+    pairs = semihmm.viterbi(dtw).event
+    axes.plot(*pairs[pairs[:, 0] >= 0].T.flip(0), color=theme.orange, lw=1.4)
+
+
+def rnnt_panel(axes: Axes, theme: Theme) -> None:
+    label = bump(6, 18, 1.2).T
+    rnnt = semihmm.RNNT(label=label, blank=torch.zeros(18, 7))
+    heat(axes, theme, semihmm.marginals(rnnt).label.T, "RNNT: label × frame", 1.0)
+    axes.plot(semihmm.viterbi(rnnt).event, range(6), "o-", ms=3, color=theme.orange, lw=1.2)
+
+
+def edit_panel(axes: Axes, theme: Theme) -> None:
+    source, target = "intention", "execution"
+    edit = semihmm.EditDistance.between(torch.tensor([*source.encode()]), torch.tensor([*target.encode()]))
+    sharp = edit.replace(**{name: 2.0 * x for name, x in edit.potentials.items()})
+    heat(axes, theme, semihmm.marginals(sharp).substitution, "EditDistance: substitutions", 1.0)
+    axes.set_xticks(range(len(target)), target, color=theme.ink, fontsize=7)
+    axes.set_yticks(range(len(source)), source, color=theme.ink, fontsize=7)
+    axes.tick_params(length=0, pad=2)
+    kept = [(i, j) for i, j in semihmm.viterbi(edit).event.tolist() if i >= 0 and j >= 0]
+    axes.scatter([j for _, j in kept], [i for i, _ in kept], s=16, color=theme.orange)
+
+
+def lattice_panel(axes: Axes, theme: Theme) -> None:
+    places = [(0, 0), (1, 0.8), (1.2, -0.7), (2.2, 0.9), (2.1, 0.05), (2.4, -0.9), (3.4, 0.5), (3.3, -0.5), (4.4, 0)]
+    arcs = [(0, 1), (0, 2), (1, 3), (1, 4), (2, 4), (2, 5), (3, 6), (4, 6), (4, 7), (5, 7), (6, 8), (7, 8), (1, 6)]
+    weights = torch.randn(len(arcs), generator=torch.Generator().manual_seed(3))
+    lattice = semihmm.Lattice(*torch.tensor(arcs).T, weights)
+    best = semihmm.viterbi(lattice).event.tolist()
+    for number, ((a, b), share) in enumerate(zip(arcs, semihmm.marginals(lattice).log_weight.tolist(), strict=True)):
+        colour = theme.orange if number in best else theme.blue
+        look = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 5, "shrinkB": 5}
+        axes.add_patch(FancyArrowPatch(places[a], places[b], color=colour, lw=0.5 + 3 * share, **look))
+    axes.scatter(*zip(*places, strict=True), s=45, color=theme.paper, edgecolors=theme.ink, lw=0.9, zorder=3)
+    bare(axes, theme, "Lattice: any acyclic graph")
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, color=theme.paper, zorder=-1))
+    axes.set(xlim=(-0.3, 4.7), ylim=(-1.3, 1.3))
+
+
+PANELS = (hmm_panel, hsmm_panel, ctc_panel, monotonic_panel, dtw_panel, rnnt_panel, edit_panel, lattice_panel)
+
+
+def structures(figure: Figure, theme: Theme) -> None:
+    """For each structure the marginals, and over them the best path."""
+    for axes, fill in zip(figure.subplots(4, 2).flat, PANELS, strict=True):
+        fill(axes, theme)
+
+
+Draw = Callable[[Figure, Theme], None]
+PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
+    "trellis": (trellis, (7.2, 2.4)),
+    "questions": (questions, (7.2, 3.2)),
+    "maps": (maps, (8.6, 1.85)),
+    "strategies": (strategies, (9.2, 2.6)),
+    "structures": (structures, (7.2, 6.6)),
+    "temperature": (temperature, (7.2, 1.6)),
+}
+
+
+def draw(folder: Path, kind: str = "svg") -> None:
+    """Every picture in both themes, as ``NAME-THEME.KIND``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        for name, (fill, size) in PICTURES.items():
+            for theme in (LIGHT, DARK):
+                figure = Figure(figsize=size, layout="constrained")
+                fill(figure, theme)
+                date = {"Date": None} if kind == "svg" else {}
+                figure.savefig(folder / f"{name}-{theme.name}.{kind}", transparent=True, metadata=date, dpi=150)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kind", default="svg", choices=("svg", "png", "pdf"))
+    arguments = parser.parse_args()
+    draw(arguments.folder, arguments.kind)
