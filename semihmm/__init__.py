@@ -37,14 +37,32 @@ from semihmm.inference import (
     variance,
     viterbi,
 )
-from semihmm.structures import HMM, HSMM, Structure
+from semihmm.structures import (
+    CTC,
+    DTW,
+    HMM,
+    HSMM,
+    RNNT,
+    EditDistance,
+    Lattice,
+    MonotonicAlignment,
+    StepPattern,
+    Structure,
+)
 
 __version__ = version("semihmm")
 
 __all__ = [
+    "CTC",
+    "DTW",
     "HMM",
     "HSMM",
+    "RNNT",
+    "EditDistance",
+    "Lattice",
+    "MonotonicAlignment",
     "Paths",
+    "StepPattern",
     "Structure",
     "argmax",
     "backends",

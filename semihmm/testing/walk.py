@@ -1,0 +1,180 @@
+"""Every path of a chain, found by following its arcs one at a time: for a structure never seen before."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from semihmm.engine import Arcs, Chain, Compose, Dense, Diagonal, Map, Path, Segmental, Sparse
+from semihmm.errors import StructureError
+from semihmm.structures import Structure
+from semihmm.testing.state_paths import Enumerated, Weight
+
+Entry = tuple[int, tuple[int, ...]]  # which leaf, and where in it
+
+
+class Arc(NamedTuple):
+    """One way to arrive in a slot."""
+
+    slot: int  # where from
+    delay: int  # how many steps earlier
+    choice: int
+    entries: tuple[tuple[Entry, ...], ...]  # each group is added up before a semiring sees it
+
+
+class Walk(NamedTuple):
+    """A path through a chain: the slot at each time (-1: passed over), by which arc it came there, and its entries."""
+
+    slots: tuple[int, ...]
+    choices: tuple[int, ...]
+    entries: tuple[tuple[Entry, ...], ...]
+
+
+def chain_paths(structure: Structure) -> Iterator[Enumerated]:
+    """All paths through ``structure.chain()``, in an order that does not depend on the potentials' values.
+
+    The chain's maps are read entry by entry; none of their own operations is used. What the structure itself says, its
+    chain and how a path becomes an event, is taken at its word.
+
+    Raises:
+        StructureError: a map of the chain is of a kind that is not among the engine's.
+    """
+    chain = structure.chain()
+    walks = list(_walks(structure))
+    if not walks:
+        return
+    slots, choices = torch.tensor([w.slots for w in walks]), torch.tensor([w.choices for w in walks])
+    events = structure.event(Path(slots, choices, torch.zeros(len(walks)), torch.ones(len(walks), dtype=torch.bool)))
+    values, empty, full = _Values(chain), _Values(_filled(structure, 0).chain()), _Values(_filled(structure, 1).chain())
+    for walk, event in zip(walks, events.tolist(), strict=True):
+        # An arc that no potential weighs is no log-weight of 0: to a width that would be a limit.
+        yield event, [values.sum(g) for g in walk.entries if empty.score(g) != 0 or full.score(g) != 0]
+
+
+def prefix_vectors(structure: Structure) -> list[list[list[float]]]:
+    """For each time ``0 .. T`` and slot, the log-weights of all walks that have got there."""
+    chain = structure.chain()
+    possible, values = _Values(_filled(structure, 0).chain()), _Values(chain)
+    found = []
+    for time in range(chain.length + 1):
+        slots = range(chain.steps.slots)
+        found.append(
+            [[sum(values.score(g) for g in w.entries) for w in _back(chain, possible, time, s)] for s in slots]
+        )
+    return found
+
+
+def _walks(structure: Structure) -> Iterator[Walk]:
+    """Walks to the end. What is ``-inf`` for any potentials is no path."""
+    chain = _filled(structure, 0).chain()
+    possible = _Values(chain)
+    length = chain.length if chain.lengths is None else int(chain.lengths)
+    beyond = chain.length - length
+    for slot in range(chain.steps.slots):
+        ends = tuple(((len(chain.start) + i, (slot,)),) for i in range(len(chain.end)))
+        if all(possible.exist(group) for group in ends):
+            for walk in _back(chain, possible, length, slot):
+                yield Walk(walk.slots + (-1,) * beyond, walk.choices + (-1,) * beyond, walk.entries + ends)
+
+
+def _back(chain: Chain, possible: "_Values", time: int, slot: int) -> Iterator[Walk]:
+    """All walks from the start to a slot at a time."""
+    if time == 0:
+        entries = tuple(((i, (slot,)),) for i in range(len(chain.start)))
+        if all(possible.exist(group) for group in entries):
+            yield Walk((slot,), (), entries)
+        return
+    first = len(chain.start) + len(chain.end)
+    for arc in _arcs(chain.steps, time - 1, slot, first):
+        if arc.delay <= time and all(possible.exist(group) for group in arc.entries):
+            passed = (-1,) * (arc.delay - 1)
+            for walk in _back(chain, possible, time - arc.delay, arc.slot):
+                yield Walk(
+                    walk.slots + passed + (slot,), walk.choices + passed + (arc.choice,), walk.entries + arc.entries
+                )
+
+
+def _arcs(steps: Map, t: int, slot: int, leaf: int) -> Iterator[Arc]:
+    """All arcs into a slot at step ``t``; ``leaf`` is the number of the map's first leaf."""
+    if isinstance(steps, Dense):
+        for source in range(steps.weight.shape[-2]):
+            yield Arc(source, 1, source, (((leaf, _at(steps.weight, 2, t, source, slot)),),))
+    elif isinstance(steps, Diagonal):
+        yield Arc(slot, 1, slot, (((leaf, _at(steps.weight, 1, t, slot)),),))
+    elif isinstance(steps, Sparse):
+        source_at = _at(steps.source, 2, t, slot, 0)[:-1]
+        for k, code in enumerate(steps.source[source_at].tolist()):
+            if code >= 0:
+                entry = (leaf, _at(steps.weight, 2, t, slot, k))
+                yield Arc(code % steps.slots, code // steps.slots + 1, k, ((entry,),))
+    elif isinstance(steps, Compose):
+        for late in _arcs(steps.then, t, slot, leaf + len(steps.first.leaves)):
+            for early in _arcs(steps.first, t, late.slot, leaf):
+                yield Arc(early.slot, 1, early.choice, early.entries + late.entries)
+    elif isinstance(steps, Segmental):
+        yield from _segments(steps, t, slot, leaf)
+    else:
+        raise StructureError(
+            f"check_structure: it cannot walk through a {type(steps).__name__}; it knows Dense, Diagonal, Banded, "
+            f"{Arcs.__name__}, Grid, Segmental and their products. Pass paths=, a function that lists the paths."
+        )
+
+
+def _segments(steps: Segmental, t: int, slot: int, leaf: int) -> Iterator[Arc]:
+    """Segments that end with step ``t`` in the slot's state; or in any, with a transition to the slot's state."""
+    states = steps.states
+    if slot < states:
+        ended: list[tuple[int, tuple[tuple[Entry, ...], ...]]] = [(slot, ())]
+    else:
+        arcs = [(s, (leaf, _at(steps.transition, 2, t, s, slot - states))) for s in range(states)]
+        ended = [(state, ((entry,),)) for state, entry in arcs]
+    for state, onward in ended:
+        for d in range(min(steps.memory, t + 1)):
+            parts: list[Entry] = [(leaf + 1, _at(steps.duration, 2, t, d, state))]
+            for frame in range(t - d, t + 1):
+                parts.append((leaf + 2, _at(steps.emission, 1, frame + steps.memory - 1, state)))
+            if steps.segment is not None:
+                parts.append((leaf + 3, _at(steps.segment, 2, t, d, state)))
+            yield Arc(states + state, d + 1, d, (tuple(parts), *onward))
+
+
+def _at(leaf: Tensor, rank: int, t: int, *event: int) -> tuple[int, ...]:
+    """Where an entry is in a leaf that may be shared over time; batch axes of size 1 come first."""
+    shared = leaf.ndim > rank and leaf.shape[-1 - rank] == 1
+    return (0,) * (leaf.ndim - rank - 1) + (0 if shared else t, *event)
+
+
+@dataclass
+class _Values:
+    """The numbers in a chain's leaves."""
+
+    chain: Chain
+
+    def __post_init__(self) -> None:
+        self.leaves = [x.tolist() for x in self.chain.leaves]
+
+    def read(self, entry: Entry) -> float:
+        """One of them."""
+        value: Any = self.leaves[entry[0]]
+        for i in entry[1]:
+            value = value[i]
+        return float(value)
+
+    def sum(self, group: tuple[Entry, ...]) -> Weight:
+        """A group, as a log-weight: a number, or a tuple that is added up."""
+        return self.read(group[0]) if len(group) == 1 else tuple(self.read(e) for e in group)
+
+    def exist(self, group: tuple[Entry, ...]) -> bool:
+        """None of them is ``-inf``."""
+        return all(self.read(e) > float("-inf") for e in group)
+
+    def score(self, group: tuple[Entry, ...]) -> float:
+        """The sum of a group."""
+        return sum(self.read(e) for e in group)
+
+
+def _filled(structure: Structure, fill: float) -> Structure:
+    """The structure with one number for all potentials. What is ``-inf`` in a chain of zeros always is."""
+    return structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()})

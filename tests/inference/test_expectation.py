@@ -1,0 +1,144 @@
+"""Expectations, variances and entropies: against enumeration and their definitions."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+import semihmm
+from semihmm.errors import SemihmmError
+from semihmm.testing import oracle
+from semihmm.testing.examples import KINDS, small
+from semihmm.testing.strategies_structures import options, structures
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def noise(structure, seed, scale=1.0):
+    """A structure of the same form, of small numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    given = structure.potentials.items()
+    return structure.replace(**{n: scale * torch.randn(x.shape, generator=generator, dtype=x.dtype) for n, x in given})
+
+
+def shifted(structure, seed):
+    """The same paths, with other weights."""
+    other = noise(structure, seed).potentials
+    return structure.replace(**{n: x + other[n] for n, x in structure.potentials.items()})
+
+
+@settings(max_examples=60)
+@given(structure=structures(), way=options(), seed=st.integers(0, 99))
+def test_moments_are_those_of_the_paths(structure, way, seed):
+    f, g = noise(structure, seed), noise(structure, seed + 1)
+    assert_close(semihmm.expectation(structure, f, **way), oracle.expectation(structure, f))
+    assert_close(semihmm.risk(structure, f, **way), oracle.expectation(structure, f))
+    assert_close(semihmm.variance(structure, f, **way), oracle.variance(structure, f))
+    assert_close(semihmm.covariance(structure, f, g, **way), oracle.covariance(structure, f, g))
+
+
+@settings(max_examples=60)
+@given(structure=structures(), way=options())
+def test_entropy_is_its_definition(structure, way):
+    assert_close(semihmm.entropy(structure, **way), oracle.entropy(structure), equal_nan=True, atol=1e-9, rtol=1e-9)
+    for order in (0.5, 2.0):
+        found, expected = semihmm.renyi_entropy(structure, order, **way), oracle.renyi_entropy(structure, order)
+        assert_close(found, expected, equal_nan=True, atol=1e-9, rtol=1e-9)
+
+
+@each_kind
+def test_entropy_lies_between_nothing_and_the_log_of_how_many(kind):
+    structure = small(kind, (3,), 4, ragged=True, seed=5)
+    found = semihmm.entropy(structure)
+    possible = semihmm.viterbi(structure).valid
+    assert (found[possible] >= -1e-12).all()
+    assert (found[possible] <= semihmm.log_count(structure)[possible] + 1e-12).all()
+    flat = structure.replace(**{n: torch.zeros_like(x) for n, x in structure.potentials.items()})
+    assert_close(semihmm.entropy(flat)[possible], semihmm.log_count(flat)[possible])
+
+
+@settings(max_examples=60)
+@given(structure=structures(), way=options(), seed=st.integers(0, 99))
+def test_divergence_is_its_definition_and_not_negative(structure, way, seed):
+    other = shifted(structure, seed)
+    found = semihmm.kl_divergence(structure, other, **way)
+    assert_close(found, oracle.kl_divergence(structure, other), equal_nan=True, atol=1e-9, rtol=1e-9)
+    assert ((found >= -1e-9) | found.isnan()).all()
+    found = semihmm.cross_entropy(structure, other, **way)
+    assert_close(found, oracle.cross_entropy(structure, other), equal_nan=True, atol=1e-9, rtol=1e-9)
+
+
+@settings(max_examples=60)
+@given(structure=structures(forbidden=False), way=options(), seed=st.integers(0, 99))
+def test_divergence_is_infinite_exactly_where_support_escapes(structure, way, seed):
+    seen = structure.potentials[structure.observed]
+    gone = torch.rand(seen.shape, generator=torch.Generator().manual_seed(seed)) < 0.2
+    narrow = structure.replace(**{structure.observed: torch.where(gone, -structure.sign * math.inf, seen)})
+    found = semihmm.kl_divergence(structure, narrow, **way)
+    assert_close(found, oracle.kl_divergence(structure, narrow), equal_nan=True, atol=1e-9, rtol=1e-9)
+    within = semihmm.kl_divergence(narrow, structure, **way)
+    assert_close(within, oracle.kl_divergence(narrow, structure), equal_nan=True, atol=1e-9, rtol=1e-9)
+    assert not within.isinf().any()
+
+
+@each_kind
+def test_a_distribution_does_not_diverge_from_itself(kind):
+    structure = small(kind, (2,), 4, forbidden=0.1, seed=7)
+    found = semihmm.kl_divergence(structure, structure)
+    assert_close(found, torch.where(semihmm.viterbi(structure).valid, 0.0, math.nan).double(), equal_nan=True)
+
+
+@each_kind
+def test_the_gradient_of_a_mean_is_a_covariance(kind):
+    structure = small(kind, (), 3, seed=2).expanded()
+    f = noise(structure, 0)
+    name = structure.observed
+    x = structure.potentials[name].clone().requires_grad_()
+    for way in ({}, {"checkpoint": True}, {"strategy": "associative"}):
+        (found,) = torch.autograd.grad(semihmm.expectation(structure.replace(**{name: x}), f, **way), x)
+        for i in range(x.numel()):
+            unit = {n: torch.zeros_like(v) for n, v in structure.potentials.items()}
+            unit[name].view(-1)[i] = 1.0
+            expected = structure.sign * oracle.covariance(structure, f, structure.replace(**unit))
+            assert_close(found.flatten()[i], expected, atol=1e-9, rtol=1e-9)
+
+
+@each_kind
+def test_the_gradient_by_the_feature_is_the_marginal(kind):
+    structure = small(kind, (), 3, seed=2).expanded()
+    f = noise(structure, 0)
+    leaves = {n: x.clone().requires_grad_() for n, x in f.potentials.items()}
+    semihmm.expectation(structure, structure.replace(**leaves)).backward()
+    assert_close({n: x.grad for n, x in leaves.items()}, oracle.marginals(structure))
+
+
+@each_kind
+def test_entropy_and_divergence_have_gradients(kind):
+    structure = small(kind, (), 3, seed=3)
+    other, name = shifted(structure, 1), structure.observed
+
+    def entropy(x):
+        return semihmm.entropy(structure.replace(**{name: x}))
+
+    def divergence(x):
+        return semihmm.kl_divergence(structure.replace(**{name: x}), other)
+
+    x = structure.potentials[name].clone().requires_grad_()
+    assert torch.autograd.gradcheck(entropy, x)
+    assert torch.autograd.gradcheck(divergence, x)
+
+
+def test_an_order_of_one_is_the_entropy_itself():
+    with pytest.raises(SemihmmError, match="ask entropy"):
+        semihmm.renyi_entropy(small("HMM"), 1.0)
+
+
+def test_explain_says_what_would_run():
+    hmm = small("HMM", (2,), 50)
+    shown = semihmm.explain(hmm, strategy="chunked", checkpoint=True)
+    assert "HMM: 2 sequences, 50 steps" in semihmm.explain(small("HMM", (2,), 51)) or "49 steps" in shown
+    assert "named by the caller" in shown
+    assert "backend torch, 7 blocks" in shown

@@ -1,0 +1,171 @@
+"""HSMM: special cases are other models, censored ends count what they cut off, and mistakes are named."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import semihmm
+from semihmm import HMM, HSMM
+from semihmm.errors import ShapeError, StructureError
+from semihmm.testing import check_structure, oracle
+from semihmm.testing.examples import small
+
+WAYS = [{"strategy": s, "checkpoint": c} for s in ("sequential", "associative", "chunked") for c in (False, True)]
+
+
+@pytest.mark.parametrize("kind", ["HSMM", "HSMM varying"])
+def test_every_answer_is_that_of_its_paths(kind):
+    check_structure(small(kind, (2,), 3, ragged=True, forbidden=0.1, seed=1))
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_segments_of_one_step_are_an_hmm():
+    initial, arcs, emission = drawn(2), drawn(2, 2, seed=1), drawn(3, 5, 2, seed=2)
+    lengths = torch.tensor([5, 1, 3])
+    hsmm = HSMM(initial, arcs, torch.zeros(2, 1, dtype=torch.float64), emission, lengths=lengths)
+    hmm = HMM(initial, arcs, emission, lengths=lengths)
+    assert_close(semihmm.log_partition(hsmm), semihmm.log_partition(hmm))
+    assert torch.equal(semihmm.viterbi(hsmm).states, semihmm.viterbi(hmm).event)
+    assert_close(semihmm.marginals(hsmm).emission, semihmm.marginals(hmm).emission)
+    assert_close(semihmm.marginals(hsmm).transition, semihmm.marginals(hmm).transition)
+
+
+def test_geometric_durations_are_an_hmm_that_stays():
+    steps, stay = 6, torch.tensor([0.7, 0.4], dtype=torch.float64)
+    initial, emission = drawn(2), drawn(2, steps, 2, seed=3)
+    lasting = torch.arange(steps, dtype=torch.float64)
+    duration = lasting * stay.log().unsqueeze(-1) + (1 - stay).log().unsqueeze(-1)
+    swap = torch.tensor([[-math.inf, 0.0], [0.0, -math.inf]], dtype=torch.float64)
+    # The HMM's last stay has no end to pay for: the last segment's leaving is taken back.
+    hsmm = HSMM(initial, swap, duration, emission, final=-(1 - stay).log())
+    go = (1 - stay).log()
+    hmm = HMM(
+        initial, torch.stack([torch.stack([stay[0].log(), go[0]]), torch.stack([go[1], stay[1].log()])]), emission
+    )
+    assert_close(semihmm.log_partition(hsmm), semihmm.log_partition(hmm))
+    assert_close(semihmm.marginals(hsmm).emission, semihmm.marginals(hmm).emission)
+    assert torch.equal(semihmm.viterbi(hsmm).states, semihmm.viterbi(hmm).event)
+    assert_close(semihmm.entropy(hsmm), semihmm.entropy(hmm))
+
+
+def test_a_segment_weight_is_what_its_parts_weigh():
+    hsmm = small("HSMM", (2,), 5, ragged=True, seed=4)
+    weight = torch.zeros(2, 5, 3, 2, dtype=torch.float64)
+    for t in range(5):
+        for d in range(min(3, t + 1)):
+            weight[:, t, d] = hsmm.emission[:, t - d : t + 1].sum(1)
+    whole = HSMM(hsmm.initial, hsmm.transition, hsmm.duration, segment=weight, lengths=hsmm.lengths)
+    assert_close(semihmm.log_partition(whole), semihmm.log_partition(hsmm))
+    assert_close(semihmm.marginals(whole).emission, semihmm.marginals(hsmm).emission)
+    assert torch.equal(semihmm.viterbi(whole).event, semihmm.viterbi(hsmm).event)
+
+
+@pytest.mark.parametrize("censored", ["left", "right", "both"])
+@pytest.mark.parametrize("kind", ["HSMM", "HSMM varying"])
+def test_a_cut_segment_counts_all_that_it_may_have_been(kind, censored):
+    structure = replace(small(kind, (3,), 4, ragged=True, forbidden=0.1, seed=5), censored=censored)
+    for way in WAYS:
+        assert_close(semihmm.log_partition(structure, **way), oracle.log_partition(structure))
+        assert_close(semihmm.viterbi(structure, **way).score, oracle.viterbi(structure))
+        assert_close(semihmm.topk(structure, 5, **way).score, oracle.topk(structure, 5))
+        assert_close(semihmm.entropy(structure, **way), oracle.entropy(structure), equal_nan=True, atol=1e-9, rtol=1e-9)
+        if kind == "HSMM":
+            assert_close(semihmm.filtering(structure, **way), oracle.filtering(structure), equal_nan=True)
+    with pytest.raises(StructureError, match="mixes several potentials"):
+        semihmm.max_marginals(structure)
+    for item in structure.unbatch():
+        for path in oracle.paths(item):
+            event = torch.full((4, 3), -1)
+            event[: len(path.event)] = torch.tensor(path.event)
+            assert_close(semihmm.score(item, event), torch.tensor(path.score, dtype=torch.float64))
+
+
+def test_a_cut_segment_has_the_marginals_of_finite_differences():
+    structure = replace(small("HSMM", (2,), 4, seed=6), censored="both")
+
+    def total(duration):
+        return semihmm.log_partition(structure.replace(duration=duration))
+
+    assert torch.autograd.gradcheck(total, structure.duration.clone().requires_grad_())
+    assert torch.autograd.gradgradcheck(total, structure.duration.clone().requires_grad_())
+
+
+def test_segments_tile_the_sequence():
+    structure = small("HSMM", (4,), 6, ragged=True, seed=7)
+    for event, length in zip(semihmm.viterbi(structure).event.tolist(), structure.lengths.tolist(), strict=True):
+        segments = [s for s in event if s[0] >= 0]
+        assert segments[0][1] == 0
+        assert all(a[1] + a[2] == b[1] for a, b in pairwise(segments))
+        assert segments[-1][1] + segments[-1][2] == length
+
+
+def test_what_does_not_tile_has_no_weight():
+    hsmm = small("HSMM", (), 4)
+
+    def score(*segments):
+        return float(semihmm.score(hsmm, torch.tensor([*segments, *[[-1, -1, -1]] * (4 - len(segments))])))
+
+    assert math.isfinite(score([0, 0, 2], [1, 2, 2]))
+    assert score([0, 0, 2], [1, 2, 1]) == -math.inf  # ends too soon
+    assert score([0, 0, 1], [1, 2, 2]) == -math.inf  # a gap
+    assert score([0, 0, 3], [1, 2, 2]) == -math.inf  # an overlap
+    assert score([0, 1, 3]) == -math.inf  # begins too late
+    assert score([1, 0, 4]) == -math.inf  # longer than D
+    assert score([2, 0, 2], [1, 2, 2]) == -math.inf  # no such state
+    assert score() == -math.inf
+
+
+def test_states_are_what_the_segments_say():
+    hsmm = small("HSMM", (), 4)
+    event = torch.tensor([[1, 0, 1], [0, 1, 3], [-1, -1, -1], [-1, -1, -1]])
+    assert hsmm.state_sequence(event).tolist() == [1, 0, 0, 0]
+
+
+def test_longer_durations_than_the_sequence_are_of_no_use():
+    hsmm = small("HSMM", (2,), 2, seed=8)
+    wide = torch.cat([hsmm.duration, torch.zeros(2, 2, 4, dtype=torch.float64)], -1)
+    for way in WAYS:
+        assert_close(semihmm.log_partition(hsmm.replace(duration=wide), **way), oracle.log_partition(hsmm))
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (2, 1, 3)])
+def test_any_batch_shape_will_do(batch):
+    hsmm = small("HSMM", batch, 3)
+    assert semihmm.log_partition(hsmm).shape == batch
+    assert semihmm.viterbi(hsmm).event.shape == (*batch, 3, 3)
+    assert semihmm.viterbi(hsmm).states.shape == (*batch, 3)
+    assert semihmm.marginals(hsmm).duration.shape == (*batch, 2, 3)
+
+
+MISTAKES = {
+    "give emission": {"emission": None},
+    "emission must be": {"emission": torch.zeros(3)},
+    "none of them empty": {"duration": torch.zeros(2, 0)},
+    "initial must be": {"initial": torch.zeros(3)},
+    "transition must be": {"transition": torch.zeros(2, 3)},
+    "duration must be": {"duration": torch.zeros(3, 2)},
+    "segment must be": {"segment": torch.zeros(2, 3, 2)},
+    "final must be": {"final": torch.zeros(1, 2, 2)},
+    "censored must be": {"censored": "top"},
+    "must lie between 1 and 3": {"lengths": torch.tensor([0, 3])},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_a_mistake_is_named(message):
+    right = {
+        "initial": torch.zeros(2),
+        "transition": torch.zeros(2, 2),
+        "duration": torch.zeros(2, 2),
+        "emission": torch.zeros(2, 3, 2),
+    }
+    HSMM(**right)
+    with pytest.raises(ShapeError, match=message):
+        HSMM(**{**right, **MISTAKES[message]})
