@@ -9,7 +9,7 @@ from torch import Tensor
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps.base import select
 from semihmm.engine.planner import Plan
-from semihmm.engine.scan import advance, carries, cleaned, finish, forward, part, pieces, unscaled
+from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, pieces, unscaled
 from semihmm.engine.strategies.base import by_step, lifted
 from semihmm.semirings import Semiring
 
@@ -52,12 +52,15 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
         >>> decode(plan(chain, semihmm.semirings.TopK(2)), semihmm.semirings.TopK(2), chain).slots.shape
         torch.Size([2, 4])
     """
-    chain = cleaned(chain)
+    chain, lost = cleaned(chain), None
+    if semiring.scalable:
+        chain, lost = centred(chain)
     last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)
     ends, offset = finish(semiring, [chain], last)
     value, code = semiring.choose(ends, -1, generator)
     rows = semiring.rows
-    value = semiring.lower(unscaled(semiring, value, offset)).to(chain.start[0].dtype)
+    value = semiring.lower(unscaled(semiring, value, offset if lost is None else offset + lost))
+    value = value.to(chain.start[0].dtype)
     value = value if semiring.components else value.unsqueeze(0)
     slot, row = code // rows, code % rows
     reached = torch.tensor(chain.length, device=code.device) if chain.lengths is None else chain.lengths

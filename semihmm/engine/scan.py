@@ -31,6 +31,35 @@ def cleaned(chain: Chain) -> Chain:
     return chain.rebuild((*chain.start, *chain.end, *leaves, *lengths))
 
 
+def centred(chain: Chain) -> tuple[Chain, Tensor]:
+    """The chain with its steps brought near 0 nats, and what every path lost by it, float64 ``(...)``.
+
+    Where each path takes exactly one entry, the largest may be taken out: its difference to the others is exact, while
+    a state vector near 0 plus entries near a million would be rounded, and differently so forwards and backwards.
+    """
+    lost = torch.zeros(chain.batch, dtype=torch.float64, device=chain.start[0].device)
+    count = torch.tensor(chain.length, device=lost.device) if chain.lengths is None else chain.lengths
+    vectors, leaves = [], []
+    for x in chain.start + chain.end:
+        peak = x.detach().amax(-1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+        vectors.append(x - peak)
+        lost = lost + peak.squeeze(-1)
+    steps = chain.steps
+    for leaf, rank, steady, reach in zip(steps.leaves, steps.ranks, steps.steady, steps.reaches, strict=True):
+        if not steady or not leaf.numel():
+            leaves.append(leaf)
+            continue
+        events = tuple(range(-rank, 0))
+        peak = leaf.detach().amax(events, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+        if reach:  # no path takes what is in front of its first step
+            peak = pad(peak.narrow(-1 - rank, reach, chain.length), (0, 0) * rank + (reach, 0))
+        leaves.append(leaf - peak)
+        each = peak.squeeze(events).to(lost.dtype)  # (..., T or 1)
+        lost = lost + (each.squeeze(-1) * count if each.shape[-1] == 1 else each.sum(-1))
+    lengths = () if chain.lengths is None else (chain.lengths,)
+    return chain.rebuild((*vectors, *leaves, *lengths)), lost
+
+
 def product(semiring: Semiring, factors: Sequence[tuple[Tensor, ...]]) -> Tensor | None:
     """The lifted product of vectors given as factors: the log-weights', then each feature's. None if there are none."""
     value = None

@@ -12,7 +12,7 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.contract import Posterior, contract
 from semihmm.engine.maps import Map
 from semihmm.engine.planner import Plan
-from semihmm.engine.scan import advance, begin, cleaned, finish, forward, unscaled
+from semihmm.engine.scan import advance, begin, centred, cleaned, finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
 from semihmm.semirings import Semiring
 from semihmm.semirings.expectation import Expectation
@@ -39,12 +39,15 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     """
     floating = chain.start[0].dtype
     chains = [cleaned(c) for c in (chain, *features)]
+    lost = None
+    if semiring.scalable:
+        chains[0], lost = centred(chains[0])
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in chains[0].leaves)
     if wanted and semiring.temperature and not features and not torch.compiler.is_compiling():
         value: Tensor = _Total.apply(_Call(plan, semiring, chains[0]), *chains[0].leaves)[0]  # type: ignore[no-untyped-call]
     else:
         value = _by_blocks(plan, semiring, chains)
-    answer = semiring.lower(value)
+    answer = semiring.lower(value if lost is None else semiring.scale(value, lost))
     return answer.to(floating) if answer.dtype == torch.float64 else answer
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine.contract import Best, contract
-from semihmm.engine.scan import cleaned, forward
+from semihmm.engine.scan import centred, cleaned, forward
 from semihmm.errors import StructureError
 from semihmm.inference.total import Options, log_partition, prepare
 from semihmm.semirings import Log, Max
@@ -63,10 +63,9 @@ def max_marginals(structure: S, **options: Unpack[Options]) -> S:
     whole = structure.expanded()
     with torch.no_grad():
         chain, plan = prepare(whole, Max(), options)
-        chain = cleaned(chain)
+        chain, lost = centred(cleaned(chain))
         last, fronts, trail = forward(plan, Max(), [chain], plan.blocks == 1)
-        nothing = torch.zeros(chain.batch, dtype=torch.float64, device=last.carry.device)
-        found = contract(plan, chain, Best(), fronts, trail, last, nothing)
+        found = contract(plan, chain, Best(), fronts, trail, last, -lost)
     return structure.replace(**_by_owner(whole, [x for x in found if x is not None]))
 
 

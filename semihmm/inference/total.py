@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, TypedDict
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.planner import StrategyName
-from semihmm.errors import SemiringError, StructureError
+from semihmm.errors import SemiringError, ShapeError, StructureError
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
 from semihmm.structures.base import traced
@@ -74,6 +75,16 @@ def total(
     chain, plan = prepare(structure, semiring, options)
     if isinstance(semiring, Bottleneck):
         chain = _without_width(structure, chain)
+    elif not semiring.additive:
+        raise SemiringError(
+            f"{semiring}: a log-weight of 0 is not its one, which is what constants in a structure stand for. "
+            "Of such semirings only Bottleneck itself is understood: ask it alone."
+        )
+    if features and not structure.linear:
+        raise StructureError(
+            f"{type(structure).__name__}: its weights are not sums of its potentials (a censored duration is that of "
+            "lasting at least as long), so there is no feature to sum along a path. Use it without censoring."
+        )
     along = [_like(structure, f).chain() for f in features]
     if isinstance(semiring, Count) and not traced():
         most = float(log_count(structure, **options).max())
@@ -103,7 +114,8 @@ def log_prob(structure: Structure, event: Tensor, **options: Unpack[Options]) ->
         >>> round(float(log_prob(hmm, torch.tensor([0, 1, 1])).exp()), 6)  # one path of 8
         0.125
     """
-    return score(structure, event) - log_partition(structure, **options)
+    found, whole = torch.broadcast_tensors(score(structure, event), log_partition(structure, **options))
+    return torch.where(found == -torch.inf, -torch.inf, found - whole)  # also where there is no path at all
 
 
 def score(structure: Structure, event: Tensor) -> Tensor:
@@ -113,7 +125,20 @@ def score(structure: Structure, event: Tensor) -> Tensor:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))
         >>> score(hmm, torch.tensor([[1, 0], [1, 1]])).tolist()
         [4.0, 1.0]
+
+    Raises:
+        ShapeError: events of another shape or type.
     """
+    event = torch.as_tensor(event)
+    form, batch = structure.event_shape, structure.batch_shape
+    if form is not None:
+        axes = event.ndim - len(form)
+        fits = axes >= len(batch) and event.shape[axes - len(batch) : axes] == batch and not event.is_floating_point()
+        if not fits or any(want not in (-1, got) for want, got in zip(form, event.shape[axes:], strict=True)):
+            raise ShapeError(
+                f"score: an event of this {type(structure).__name__} is int64 {(*batch, *form)} (-1: any number), with "
+                f"more of them in axes in front; got {tuple(event.shape)} of {event.dtype}."
+            )
     return structure.score(event)
 
 
@@ -147,13 +172,28 @@ def _without_width(structure: Structure, chain: Chain) -> Chain:
 
 
 def _like(structure: Structure, feature: Structure) -> Structure:
+    """The feature as what adds up along a path, if it is of the structure's form."""
     if type(feature) is not type(structure) or feature.ranks.keys() != structure.ranks.keys():
         raise StructureError(
             f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
             f"go along with, got {type(feature).__name__} with {', '.join(feature.ranks)}."
         )
-    return (
-        feature.replace(**{n: feature.sign * x for n, x in feature.potentials.items()})
-        if feature.sign != 1
-        else feature
-    )
+    for field in fields(structure):  # type: ignore[arg-type]
+        mine, its = getattr(structure, field.name), getattr(feature, field.name)
+        if field.name not in structure.ranks and not _same(mine, its):
+            raise StructureError(
+                f"{type(structure).__name__}: two structures with the same paths are needed, but {field.name} differs. "
+                f"Pass the same {field.name} to both."
+            )
+    if feature.sign == 1:
+        return feature
+    return feature.replace(**{n: feature.sign * x for n, x in feature.potentials.items()})
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether two fields that are no potentials agree; tensors that cannot be looked at now are trusted."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a is b or traced() or torch.equal(a, b)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and bool(a == b)

@@ -63,6 +63,16 @@ class Structure(ABC):
         )
 
     @property
+    def event_shape(self) -> tuple[int, ...] | None:
+        """The axes of an event behind the batch's, -1 for any number; None where `score` sees for itself."""
+        return None
+
+    @property
+    def linear(self) -> bool:
+        """Whether every weight is a sum of potentials times constants, so that features may stand in their place."""
+        return True
+
+    @property
     def potentials(self) -> dict[str, Tensor]:
         """The log-weights (or costs), by name."""
         return {name: getattr(self, name) for name in self.ranks}

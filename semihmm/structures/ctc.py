@@ -138,6 +138,11 @@ class CTC(Structure):
             ends = ends | (last & (one_hot(2 * tokens - 2, 2 * count + 1) | one_hot(2 * tokens - 3, 2 * count + 1)))
         return ends
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (self.emission.shape[-2], 2)
+
     def chain(self) -> Chain:
         """Places from left to right; before the first frame, all stand in the first blank."""
         moves = only(self._moves(), self.emission).unsqueeze(-3)

@@ -213,6 +213,11 @@ class DTW(Structure):
         # Between slopes 1/2 and 2 from both corners. As in the package dtw, whose bounds lie one item off the corner.
         return (j <= 2 * i) & (i <= 2 * j + 1) & (i >= n - 2 * m + 2 * j) & (j > m - 2 * n + 2 * i)
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (-1, 2)
+
     def chain(self) -> Chain:
         """One anti-diagonal after the other: cell ``(i, j)`` is slot ``i`` at time ``i + j + 1``.
 

@@ -88,6 +88,11 @@ class EditDistance(Structure):
         )
         return substitution, deletion, insertion
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (-1, 2)
+
     def chain(self) -> Chain:
         """A grid of items done: down by a deletion, right by an insertion, both by a substitution."""
         substitution, deletion, insertion = self._used()

@@ -96,6 +96,11 @@ class HMM(Structure):
         return self.emission.shape[-2]
 
     @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (self.steps,)
+
+    @property
     def ranks(self) -> dict[str, int]:
         """Behind the batch axes."""
         event = 1 if self.arcs is not None else 2

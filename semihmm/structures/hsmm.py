@@ -113,6 +113,11 @@ class HSMM(Structure):
         return self.emission.shape[:-2]
 
     @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (-1, 3)
+
+    @property
     def ranks(self) -> dict[str, int]:
         """Behind the batch axes."""
         axes = self.emission.ndim - 2
@@ -121,6 +126,11 @@ class HSMM(Structure):
             given[name] += getattr(self, name).ndim == axes + 3
         given |= {} if self.segment is None else {"segment": 3}
         return given | ({} if self.final is None else {"final": 1})
+
+    @property
+    def linear(self) -> bool:
+        """Unless a censored duration sums up longer ones."""
+        return self.censored == "none"
 
     def in_use(self, name: str) -> Tensor | None:
         """Steps before the end."""

@@ -100,6 +100,11 @@ class Lattice(Structure):
         start, end = (None if x is None else tuple(int(i) for i in x) for x in (self.start, self.end))
         return _levels(tuple(self.source.tolist()), tuple(self.target.tolist()), start, end)
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (-1,)
+
     def chain(self) -> Chain:
         """Level by level."""
         levels = self._levels()

@@ -59,6 +59,11 @@ class MonotonicAlignment(Structure):
         """Frames and tokens before the end."""
         return rectangle(self.emission, self.input_lengths, self.target_lengths)
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (self.emission.shape[-2],)
+
     def chain(self) -> Chain:
         """Stay or go on, then the emission."""
         used = self.in_use("emission")

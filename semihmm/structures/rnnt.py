@@ -74,6 +74,11 @@ class RNNT(Structure):
         )
         return blank, label
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The axes of an event behind the batch's."""
+        return (self.label.shape[-1],)
+
     def chain(self) -> Chain:
         """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""
         blank, label = self._used()

@@ -64,7 +64,7 @@ def test_events_that_there_is_no_path_for_are_refused_if_asked() -> None:
         StructureDistribution(structure, validate_args=True).log_prob(torch.tensor([1, 0, 0]))
     assert StructureDistribution(structure, validate_args=False).log_prob(torch.tensor([1, 0, 0])) == -torch.inf
     with pytest.raises(ValueError, match=r"an event is \(\*sample, 3\), got \(2,\)"):
-        StructureDistribution(structure).log_prob(torch.tensor([0, 0]))
+        StructureDistribution(structure, validate_args=True).log_prob(torch.tensor([0, 0]))
 
 
 def test_log_probabilities_are_differentiable() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import semihmm
-from semihmm.errors import SemihmmError
+from semihmm.errors import SemihmmError, SemiringError, ShapeError, StructureError
 from semihmm.testing import oracle
 from semihmm.testing.examples import KINDS, small
 from semihmm.testing.strategies_structures import options, structures
@@ -142,3 +142,39 @@ def test_explain_says_what_would_run():
     assert "HMM: 2 sequences, 50 steps" in semihmm.explain(small("HMM", (2,), 51)) or "49 steps" in shown
     assert "named by the caller" in shown
     assert "backend torch, 7 blocks" in shown
+
+
+def test_structures_with_other_paths_are_not_compared():
+    hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(1, 3, 2), lengths=torch.tensor([3]))
+    shorter = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(1, 3, 2), lengths=torch.tensor([2]))
+    with pytest.raises(StructureError, match="the same paths are needed, but lengths differs"):
+        semihmm.kl_divergence(hmm, shorter)
+    assert semihmm.kl_divergence(hmm, hmm) == 0
+
+
+def test_features_of_censored_segments_are_refused():
+    parts = (torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(3, 2))
+    hsmm = semihmm.HSMM(*parts, censored="right")
+    with pytest.raises(StructureError, match="not sums of its potentials"):
+        semihmm.expectation(hsmm, hsmm)
+    assert semihmm.expectation(semihmm.HSMM(*parts), semihmm.HSMM(*parts)) == 0
+
+
+def test_no_event_of_an_impossible_structure_has_a_probability():
+    hmm = semihmm.HMM(torch.full((2,), -torch.inf), torch.zeros(2, 2), torch.zeros(3, 2))
+    assert semihmm.log_prob(hmm, torch.tensor([0, 0, 0])) == -torch.inf
+
+
+def test_an_event_of_another_shape_is_refused():
+    hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(4, 3, 2))
+    for event in (torch.zeros(4, 2).long(), torch.zeros(3).long(), torch.zeros(4, 3)):
+        with pytest.raises(ShapeError, match=r"is int64 \(4, 3\)"):
+            semihmm.score(hmm, event)
+    assert semihmm.score(hmm, torch.zeros(5, 4, 3).long()).shape == (5, 4)
+
+
+def test_a_pair_with_bottleneck_is_refused_where_constants_would_be_widths():
+    hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+    pair = semihmm.semirings.Product(semihmm.semirings.Bottleneck(), semihmm.semirings.Max())
+    with pytest.raises(SemiringError, match="ask it alone"):
+        semihmm.total(hmm, pair)

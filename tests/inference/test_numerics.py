@@ -153,3 +153,20 @@ def test_threads_change_no_bit():
         torch.set_num_threads(threads)
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM"])
+def test_posteriors_do_not_feel_a_million_nats_that_every_path_shares(kind):
+    draw = torch.Generator().manual_seed(0)
+    parts = [torch.randn(*s, generator=draw) for s in ((3,), (3, 3), (8, 3), (3, 4))]
+    initial, transition, emission, duration = parts
+
+    def structure(shift):
+        if kind == "HMM":
+            return semihmm.HMM(initial + shift, transition + shift, emission + shift)
+        return semihmm.HSMM(initial, transition, duration, emission + shift)
+
+    shifted = structure(-1e6)  # in float32, where entries keep steps of 1/16
+    found = semihmm.marginals(shifted).emission
+    assert_close(found, semihmm.marginals(shifted.to(torch.float64)).emission.float(), rtol=0, atol=1e-5)
+    assert_close(found.sum(-1), torch.ones(8), rtol=0, atol=1e-5)

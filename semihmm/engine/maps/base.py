@@ -143,6 +143,11 @@ class Map(ABC):
         return (0,) * len(self.leaves)
 
     @property
+    def steady(self) -> tuple[bool, ...]:
+        """For each leaf, whether every path takes exactly one of its entries at each step."""
+        return (False,) * len(self.leaves)
+
+    @property
     def steps(self) -> int | None:
         """How many steps there are; None where every leaf is shared over time."""
         held = {x.shape[-1 - r] - e for x, r, e in zip(self.leaves, self.ranks, self.reaches, strict=True)} - {1}
@@ -220,6 +225,11 @@ class Compose(Map):
     def ranks(self) -> tuple[int, ...]:
         """First the first map's."""
         return self.first.ranks + self.then.ranks
+
+    @property
+    def steady(self) -> tuple[bool, ...]:
+        """First the first map's."""
+        return self.first.steady + self.then.steady
 
     @property
     def table_ranks(self) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ class Dense(Map):
     weight: Tensor
     memory = 1
     ranks = (2,)
+    steady = (True,)
     table_ranks = (2,)
 
     @property
@@ -101,6 +102,7 @@ class Diagonal(Map):
     weight: Tensor
     memory = 1
     ranks = (1,)
+    steady = (True,)
     table_ranks = (1,)
     pointers = 0
     reads_output = True

@@ -77,6 +77,11 @@ class Segmental(Map):
         return (2, 2, 1, 2)[: len(self.leaves)]
 
     @property
+    def steady(self) -> tuple[bool, ...]:
+        """The frames: each lies in one segment."""
+        return (False, False, True, False)[: len(self.leaves)]
+
+    @property
     def reaches(self) -> tuple[int, ...]:
         """The frames of padding."""
         return (0, 0, self.memory - 1, 0)[: len(self.leaves)]

@@ -43,6 +43,11 @@ class Sparse(Map):
         return self.weight.shape[-2]
 
     @property
+    def steady(self) -> tuple[bool, ...]:
+        """The weights, unless an arc may pass over steps."""
+        return (self.memory == 1, False)
+
+    @property
     def pointers(self) -> int:
         """N."""
         return self.weight.shape[-2]
