@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.models.part import Part
@@ -28,13 +29,8 @@ def save(
     described = {name: {"class": _name(type(part)), "config": part.config} for name, part in parts.items()}
     note = json.dumps({"model": model, "config": config, "parts": described})
     content: bytes = safetensors.save({n: x.contiguous().clone() for n, x in parameters.items()}, {_KEY: note})
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with atomically(Path(path)) as partial:
         partial.write_bytes(content)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], model: str, build: Callable[..., M], given: Mapping[str, Part]) -> M:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.audio import read_audio
 from semihmm.speech.align import Aligner, Evidence
 from semihmm.speech.corpus import Recording
-from semihmm.speech.files import atomically
 from semihmm.speech.graph import PAUSE
 from semihmm.speech.intervals import Interval
 from semihmm.speech.results import Alignment

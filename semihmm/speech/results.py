@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semihmm._files import atomically
 from semihmm.errors import DataError
-from semihmm.speech.files import atomically
 from semihmm.speech.intervals import Interval
 from semihmm.speech.textgrid import save_textgrid
 from semihmm.types import Seconds

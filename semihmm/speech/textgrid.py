@@ -60,7 +60,7 @@ def save_textgrid(path: Path, tiers: Mapping[str, Sequence[Interval]], *, durati
     """Write interval tiers in Praat's long text form; the time between intervals becomes empty ones.
 
     Args:
-        path: written in place; see `semihmm.speech.files.atomically` for doing so without half-written files.
+        path: written in place; see `semihmm._files.atomically` for doing so without half-written files.
         tiers: intervals by tier name, in order and without overlap.
         duration: of the recording; every tier spans ``[0, duration]``.
     """

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from semihmm._files import atomically
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, Alternative, Interval
-from semihmm.speech.files import atomically
 from semihmm.speech.results import is_finished
 
 ALIGNMENT = Alignment(
