@@ -5,15 +5,8 @@ to be linear: twice the steps in at most 2.3 times the time. What an HSMM's grad
 steps and with the longest duration, not with their product.
 """
 
-import argparse
-import json
-import platform
-import time
-from pathlib import Path
-
 import torch
-from rich.console import Console
-from rich.table import Table
+from _measure import WHERE, arguments, milliseconds, show, write
 
 import semihmm
 
@@ -32,17 +25,6 @@ def structures(steps):
     yield "HSMM, D 20", semihmm.HSMM(draw(8), draw(8, 8), draw(8, 20), draw(4, steps, 8))
     yield "CTC", semihmm.CTC(draw(4, steps, 32), targets.expand(4, -1))
     yield "DTW, 64 rows", semihmm.DTW(torch.rand(4, 64, steps, requires_grad=True))
-
-
-def seconds(call, repeats):
-    """The median CPU time of a call, after one to warm up."""
-    call()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        taken.append(time.process_time() - start)
-    return sorted(taken)[len(taken) // 2]
 
 
 def kept(structure, checkpoint=None):
@@ -73,8 +55,8 @@ def times(steps, repeats):
     """Rows of milliseconds at ``steps`` and twice as many."""
     for (name, once), (_, twice) in zip(structures(steps), structures(2 * steps), strict=True):
         for question, call in questions(once).items():
-            a, b = seconds(call, repeats), seconds(questions(twice)[question], repeats)
-            row = {"structure": name, "question": question, "steps": steps, "ms": 1e3 * a, "ms at twice": 1e3 * b}
+            a, b = milliseconds(call, repeats), milliseconds(questions(twice)[question], repeats)
+            row = {"structure": name, "question": question, "steps": steps, "ms": a, "ms at twice": b}
             yield {**row, "ratio": b / a}
 
 
@@ -86,31 +68,14 @@ def memory(steps):
             yield {"D": longest, "steps": steps, "checkpoint": str(checkpoint), "kB kept": kept(hsmm, checkpoint) / 1e3}
 
 
-def show(title, rows):
-    """Print rows as a table."""
-    table = Table(title=title)
-    for name in rows[0]:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*(f"{x:.2f}" if isinstance(x, float) else str(x) for x in row.values()))
-    Console(width=120).print(table)
-
-
 def main():
-    """Print the tables; write them as JSON too."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="short sequences, once")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    rows = list(times(*((32, 1) if args.smoke else (500, 5))))
+    """Print the tables; keep them as JSON too."""
+    args = arguments(__doc__)
+    rows = list(times(*((32, 1) if args.smoke else (500, 7))))
     bytes_kept = list(memory(64 if args.smoke else 2000))
-    show(f"CPU ms, float32, 1 thread, torch {torch.__version__}, {platform.machine()}", rows)
+    show(WHERE, rows)
     show("kept for the gradient of an HSMM, B 4, S 8, float32", bytes_kept)
-    if not args.smoke:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "scaling.json").write_text(json.dumps({"time": rows, "memory": bytes_kept}, indent=1) + "\n")
+    write(args, "scaling.json", {"time": rows, "memory": bytes_kept})
 
 
 if __name__ == "__main__":

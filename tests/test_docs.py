@@ -27,7 +27,7 @@ MODULES = sorted(
     for file in ROOT.glob("semihmm/**/*.py")
     if file.name != "__main__.py"  # importing that one runs the program
 )
-EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+EXAMPLES = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/[a-z]*.py")])
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

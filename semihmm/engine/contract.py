@@ -11,8 +11,9 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import Measure, fit
 from semihmm.engine.planner import Plan
-from semihmm.engine.scan import advance, begin, carries, part, pieces
+from semihmm.engine.scan import advance, begin, carries, part, preceded
 from semihmm.engine.strategies import State, Trail
+from semihmm.engine.strategies.base import pieces
 from semihmm.semirings import Max, Semiring
 
 
@@ -90,7 +91,12 @@ def contract(
     end = chain.end or (torch.zeros_like(chain.start[0]),)
     turned = replace(chain, start=tuple(chain.steps.dual(x) for x in end), end=(), steps=chain.steps.transpose())
     back = begin(semiring, [turned])
-    blocks: list[tuple[Tensor, ...]] = []
+    steps = chain.steps
+    wholes = [
+        _Whole(measure, leaf, rank, reach)
+        for leaf, rank, reach in zip(steps.leaves, steps.ranks, steps.reaches, strict=True)
+        if leaf.is_floating_point()
+    ]
     ends = _relative(last.carry.select(-2, 0), last.offset - total) + sum(chain.end)
     for (start, stop), front in zip(reversed(plan.bounds(chain.length)), reversed(fronts), strict=True):
         size = stop - start
@@ -107,21 +113,18 @@ def contract(
         # What comes after step t is the reverse state before it takes that step.
         vectors = torch.cat([entry.carry[..., :1, :], behind.vectors], -2)[..., :size, :].flip(-2)
         offsets = torch.cat([entry.offset.unsqueeze(-1), behind.offsets], -1)[..., :size].flip(-1) - total.unsqueeze(-1)
-        blocks += reversed(list(_block(inside, measure, front, block, Trail(vectors, offsets), going)))
+        for found in _block(inside, measure, front, block, Trail(vectors, offsets), going):
+            for whole, piece in zip(wholes, found, strict=True):
+                whole.add(piece)
     first = begin(semiring, [chain])
     starts = _relative(first.carry.select(-2, 0), first.offset + back.offset - total)
     starts = starts + chain.steps.dual(back.carry.select(-2, 0))
-    found: list[Tensor | None] = [fit(measure, measure.weigh(starts), x) for x in chain.start]
-    found += [fit(measure, measure.weigh(ends), x) for x in chain.end]
-    weights = zip(*reversed(blocks), strict=True)
-    for leaf, rank, reach in zip(chain.steps.leaves, chain.steps.ranks, chain.steps.reaches, strict=True):
-        if not leaf.is_floating_point():
-            found.append(None)
-        elif blocks:
-            found.append(_assemble(measure, leaf, rank, reach, next(weights)))
-        else:
-            found.append(measure.empty(leaf.shape, leaf))
-    return found
+    gathered = iter(wholes)
+    return [
+        *(fit(measure, measure.weigh(starts), x) for x in chain.start),
+        *(fit(measure, measure.weigh(ends), x) for x in chain.end),
+        *(next(gathered).result() if x.is_floating_point() else None for x in steps.leaves),
+    ]
 
 
 def _relative(vectors: Tensor, offsets: Tensor) -> Tensor:
@@ -134,39 +137,46 @@ def _relative(vectors: Tensor, offsets: Tensor) -> Tensor:
 def _block(
     steps: Map, measure: Measure, front: State, block: Trail, after: Trail, active: Tensor | None
 ) -> Iterator[tuple[Tensor, ...]]:
-    """Contract a block of steps, a few at a time."""
-    carry, base = carries(measure.semiring, steps.memory, front, block)
-    cost = _relative(after.vectors, after.offsets + base)
-    if active is not None:
-        cost = torch.where(active.unsqueeze(-1), cost, -math.inf)
-    output = block.vectors + (block.offsets - base).to(block.vectors.dtype).unsqueeze(-1)
-    for at, stop in pieces(block.offsets.shape[-1], steps.work * math.prod(front.offset.shape)):
-        few = steps.window(at, stop)
-        here = (..., slice(at, stop), slice(None))
-        yield few.contract(measure, carry[..., at:stop, :, :], output[here], cost[here], few.tables())
+    """Contract a block of steps, a few at a time, the last ones first."""
+    vectors = preceded(front, block)
+    for at, stop in reversed(list(pieces(block.offsets.shape[-1], steps.work * math.prod(front.offset.shape)))):
+        few, here, behind = steps.window(at, stop), part(block, at, stop), part(after, at, stop)
+        carry, base = carries(measure.semiring, steps.memory, vectors, at, stop)
+        cost = _relative(behind.vectors, behind.offsets + base)
+        if active is not None:
+            cost = torch.where(active[..., at:stop].unsqueeze(-1), cost, -math.inf)
+        output = here.vectors + (here.offsets - base).to(here.vectors.dtype).unsqueeze(-1)
+        yield few.contract(measure, carry, output, cost, few.tables())
 
 
-def _assemble(measure: Measure, leaf: Tensor, rank: int, reach: int, pieces: tuple[Tensor, ...]) -> Tensor:
-    """Put the blocks of a leaf's measure back along time, or together where the leaf is shared over time."""
-    time = -1 - rank
-    if reach:
-        return _overlap(measure, time, reach, pieces)
-    if leaf.shape[time] != 1:
-        return torch.cat(pieces, time)
-    whole = pieces[0]
-    for piece in pieces[1:]:
-        whole = measure.plus(whole, piece)
-    return whole
+class _Whole:
+    """A leaf's measure, put together from pieces that come from the end of time to its beginning."""
 
+    def __init__(self, measure: Measure, leaf: Tensor, rank: int, reach: int) -> None:
+        self.measure, self.leaf, self.time, self.reach = measure, leaf, -1 - rank, reach
+        self.shared = not reach and leaf.shape[self.time] == 1
+        self.done: list[Tensor] = []  # what no earlier piece adds to, the last first
+        self.front: Tensor | None = None  # what earlier ones do: all of it if shared, else the first `reach` steps
 
-def _overlap(measure: Measure, time: int, reach: int, pieces: tuple[Tensor, ...]) -> Tensor:
-    """Blocks that each hold ``reach`` steps of the one before: each ends with what only it and the next ones see."""
-    done, carried = [], None
-    for piece in pieces:
-        if carried is not None:
-            head = measure.plus(piece.narrow(time, 0, reach), carried)
-            piece = torch.cat([head, piece.narrow(time, reach, piece.shape[time] - reach)], time)
-        done.append(piece.narrow(time, 0, piece.shape[time] - reach))
-        carried = piece.narrow(time, piece.shape[time] - reach, reach)
-    assert carried is not None
-    return torch.cat([*done, carried], time)
+    def add(self, piece: Tensor) -> None:
+        """Take in the piece just before those that came."""
+        if self.front is None:
+            self.front = (
+                piece if self.shared else piece.narrow(self.time, piece.shape[self.time] - self.reach, self.reach)
+            )
+        elif self.shared:
+            self.front = self.measure.plus(self.front, piece)
+        if self.shared:
+            return
+        steps = piece.shape[self.time] - self.reach
+        if self.done:
+            joint = self.measure.plus(piece.narrow(self.time, steps, self.reach), self.front)
+            piece = torch.cat([piece.narrow(self.time, 0, steps), joint], self.time)
+        self.front = piece.narrow(self.time, 0, self.reach)
+        self.done.append(piece.narrow(self.time, self.reach, steps).clone())  # not a view, which keeps all of the piece
+
+    def result(self) -> Tensor:
+        """The measure, in the leaf's shape."""
+        if self.front is None:
+            return self.measure.empty(self.leaf.shape, self.leaf)
+        return self.front if self.shared else torch.cat([self.front, *reversed(self.done)], self.time)

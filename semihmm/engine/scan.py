@@ -1,6 +1,6 @@
 """The scan: a chain multiplied out, block by block, by the strategy and backend that a plan names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,10 +10,8 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.planner import STRATEGIES, Plan
 from semihmm.engine.strategies import State, Trail
-from semihmm.engine.strategies.base import rescaled
+from semihmm.engine.strategies.base import joined, rescaled
 from semihmm.semirings import Semiring
-
-BLOCK = 1 << 20  # entries that a computation over many steps at once may hold
 
 
 def cleaned(chain: Chain) -> Chain:
@@ -137,30 +135,22 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
     return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
 
 
-def joined(trails: list[Trail]) -> Trail | None:
-    """Blocks of a trail, one after the other."""
-    if not trails:
-        return None
-    return Trail(torch.cat([t.vectors for t in trails], -2), torch.cat([t.offsets for t in trails], -1))
+def preceded(front: State, block: Trail) -> Trail:
+    """The state vectors of a block behind those of the carry in front of it, in the order of time."""
+    first = front.offset.unsqueeze(-1).expand(*front.offset.shape, front.carry.shape[-2])
+    vectors = torch.cat([front.carry.flip(-2), block.vectors], -2)
+    return Trail(vectors, torch.cat([first, block.offsets], -1))
 
 
-def carries(semiring: Semiring, memory: int, front: State, block: Trail) -> tuple[Tensor, Tensor]:
-    """The carry that each step of a block takes, ``(..., T, memory, slots)``, and its offset ``(..., T)``."""
-    vectors = torch.cat([front.carry.flip(-2), block.vectors], -2)[..., :-1, :]
-    carry = vectors.unfold(-2, memory, 1).flip(-1).mT
-    first = front.offset.unsqueeze(-1)
-    offsets = torch.cat([first.expand(*first.shape[:-1], memory), block.offsets], -1)[..., :-1]
-    base = offsets[..., memory - 1 :]
+def carries(semiring: Semiring, memory: int, vectors: Trail, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    """The carry that each of some steps of a block takes, ``(..., T, memory, slots)``, and its offset ``(..., T)``."""
+    needed = part(vectors, start, stop + memory - 1)
+    carry = needed.vectors.unfold(-2, memory, 1).flip(-1).mT
+    base = needed.offsets[..., memory - 1 :]
     if memory > 1 and semiring.scalable:
-        older = offsets.unfold(-1, memory, 1).flip(-1) - base.unsqueeze(-1)
+        older = needed.offsets.unfold(-1, memory, 1).flip(-1) - base.unsqueeze(-1)
         carry = semiring.scale(carry, older.to(carry.dtype).unsqueeze(-1))
     return carry, base
-
-
-def pieces(length: int, entries: int) -> Iterator[tuple[int, int]]:
-    """First and last of so many steps at a time that they hold about `BLOCK` entries."""
-    size = max(BLOCK // max(entries, 1), 1)
-    return ((at, min(at + size, length)) for at in range(0, length, size))
 
 
 def part(trail: Trail, start: int, stop: int) -> Trail:

@@ -73,13 +73,8 @@ def total(
             f"features, got {len(features)}."
         )
     chain, plan = prepare(structure, semiring, options)
-    if isinstance(semiring, Bottleneck):
-        chain = _without_width(structure, chain)
-    elif not semiring.additive:
-        raise SemiringError(
-            f"{semiring}: a log-weight of 0 is not its one, which is what constants in a structure stand for. "
-            "Of such semirings only Bottleneck itself is understood: ask it alone."
-        )
+    if not semiring.additive:
+        chain = _without_width(structure, chain, semiring)
     if features and not structure.linear:
         raise StructureError(
             f"{type(structure).__name__}: its weights are not sums of its potentials (a censored duration is that of "
@@ -156,7 +151,7 @@ def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
         return engine.total(plan, Log(), chain.rebuild(ones))
 
 
-def _without_width(structure: Structure, chain: Chain) -> Chain:
+def _without_width(structure: Structure, chain: Chain, semiring: Semiring) -> Chain:
     """The chain with ``inf``, Bottleneck's one, where it holds a constant 0: an arc that no potential weighs."""
     empty, full = (
         structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()}).chain().leaves
@@ -164,11 +159,19 @@ def _without_width(structure: Structure, chain: Chain) -> Chain:
     )
     reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
     reaches += (0,) * (len(chain.leaves) - len(reaches))  # lengths
-    leaves = zip(chain.leaves, empty, full, reaches, strict=True)
-    return chain.rebuild(
-        x if reach or not x.is_floating_point() else torch.where((a == 0) & (b == 0), torch.inf, x)
-        for x, a, b, reach in leaves
-    )
+    leaves = []
+    for x, a, b, reach in zip(chain.leaves, empty, full, reaches, strict=True):
+        if x.is_floating_point() and not reach:
+            free = (a == 0) & (b == 0)
+            if not isinstance(semiring, Bottleneck) and bool(free.any()):
+                raise SemiringError(
+                    f"{semiring}: a log-weight of 0 is not its one, which is what constants in a "
+                    f"{type(structure).__name__} stand for. Of such semirings only Bottleneck itself is understood: "
+                    "ask it alone."
+                )
+            x = torch.where(free, torch.inf, x)
+        leaves.append(x)
+    return chain.rebuild(leaves)
 
 
 def _like(structure: Structure, feature: Structure) -> Structure:

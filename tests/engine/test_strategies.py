@@ -241,7 +241,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_a_stationary_model_never_holds_every_arc_of_every_step(monkeypatch):
-    monkeypatch.setattr("semihmm.engine.scan.BLOCK", 1 << 10)
+    monkeypatch.setattr("semihmm.engine.strategies.base.BLOCK", 1 << 10)
     steps, states = 200, 8
     leaves = [torch.randn(s, requires_grad=True) for s in ((states,), (1, states, states), (steps, states))]
     with Largest() as largest:
@@ -263,3 +263,15 @@ def test_what_a_gradient_keeps_of_segments_does_not_grow_with_duration_times_len
 
     ring_buffers = kept(100, 40) - kept(100, 10)
     assert ring_buffers == kept(200, 40) - kept(200, 10) > 0
+
+
+def test_segments_never_hold_every_duration_of_every_step(monkeypatch):
+    monkeypatch.setattr("semihmm.engine.strategies.base.BLOCK", 1 << 10)
+    steps, longest = 300, 30
+    frames, duration = torch.randn(steps, 2, requires_grad=True), torch.zeros(1, longest, 2, requires_grad=True)
+    start = torch.tensor([-torch.inf, -torch.inf, 0.0, 0.0])
+    chain = Chain((start,), Segmental.of(torch.zeros(1, 2, 2), duration, frames))
+    with Largest() as largest:
+        torch.autograd.grad(run(chain, Log(), "sequential", None), [frames, duration])
+        engine.decode(engine.plan(chain, Max(), "sequential"), Max(), chain)
+    assert steps * 4 <= largest.entries < steps * longest * 2 / 4

@@ -84,6 +84,11 @@ class Map(ABC):
     def work(self) -> int:
         """Products in one step."""
 
+    @property
+    def unfolded(self) -> int:
+        """How many entries `tables` makes for each step that the leaves do not hold."""
+        return 0
+
     @abstractmethod
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Self:
         """The same map with other log-weights."""

@@ -91,6 +91,11 @@ class Segmental(Map):
         """S^2 + S D."""
         return self.states * (self.states + self.memory)
 
+    @property
+    def unfolded(self) -> int:
+        """The weight of a segment of each length in each state."""
+        return self.states * self.memory
+
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Segmental":
         """With other log-weights."""
         return Segmental(*leaves)

@@ -1,5 +1,6 @@
 """What a strategy does: move a carry over a block of steps. All of them give the same numbers."""
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import torch
@@ -9,6 +10,7 @@ from semihmm.engine.maps import Map
 from semihmm.semirings import Semiring
 
 Tables = tuple[Tensor, ...]
+BLOCK = 1 << 20  # entries that a computation over many steps at once may hold
 
 
 class State(NamedTuple):
@@ -93,3 +95,16 @@ def held(state: State, new: State, active: Tensor | None) -> State:
     return State(
         torch.where(active[..., None, None], new.carry, state.carry), torch.where(active, new.offset, state.offset)
     )
+
+
+def pieces(length: int, entries: int) -> Iterator[tuple[int, int]]:
+    """First and last of so many steps at a time, with ``entries`` each, that they hold about `BLOCK` entries."""
+    size = max(BLOCK // entries, 1) if entries else max(length, 1)
+    return ((at, min(at + size, length)) for at in range(0, length, size))
+
+
+def joined(trails: list[Trail]) -> Trail | None:
+    """Blocks of a trail, one after the other."""
+    if len(trails) < 2:
+        return trails[0] if trails else None
+    return Trail(torch.cat([t.vectors for t in trails], -2), torch.cat([t.offsets for t in trails], -1))

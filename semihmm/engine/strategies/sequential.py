@@ -1,10 +1,12 @@
 """One step after the other: as much work as the maps ask for, and T rounds."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from semihmm.engine.maps import Map
-from semihmm.engine.strategies.base import State, Tables, Trail, by_step, held, lifted, push, rescaled
+from semihmm.engine.strategies.base import State, Tables, Trail, by_step, held, joined, lifted, pieces, push, rescaled
 from semihmm.semirings import Semiring
 
 
@@ -19,8 +21,14 @@ def sequential(
         >>> (last.carry.squeeze(0) + last.offset).exp().round().tolist()
         [32.0, 32.0]
     """
-    steps = by_step(lifted(semiring, maps), maps[0].table_ranks, length)
-    return loop(semiring, maps[0], state, steps, active, keep)
+    trails = []
+    for start, stop in pieces(length, maps[0].unfolded * math.prod(state.offset.shape)):
+        few = tuple(m.window(start, stop) for m in maps)
+        tables = by_step(lifted(semiring, few), few[0].table_ranks, stop - start)
+        going = None if active is None else active[..., start:stop]
+        state, trail = loop(semiring, few[0], state, tables, going, keep)
+        trails.append(trail)
+    return state, joined([t for t in trails if t is not None]) if keep else None
 
 
 def loop(
@@ -37,7 +45,4 @@ def loop(
             offsets.append(state.offset)
     if not keep:
         return state, None
-    if not vectors:
-        nothing = state.carry.select(-2, 0).unsqueeze(-2)[..., :0, :]
-        return state, Trail(nothing, state.offset.unsqueeze(-1)[..., :0])
     return state, Trail(torch.stack(vectors, -2), torch.stack(offsets, -1))
