@@ -23,15 +23,16 @@ def arguments(description):
     return parser.parse_args()
 
 
-def milliseconds(call, repeats):
-    """The median CPU time of a call, after one to warm up. CPU time is steadier than the clock on a shared machine."""
-    call()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        taken.append(time.process_time() - start)
-    return 1e3 * sorted(taken)[len(taken) // 2]
+def milliseconds(calls, repeats):
+    """The least CPU time of each call, taken in turns after one to warm up: a busy machine only adds to it."""
+    least = [float("inf")] * len(calls)
+    for turn in range(repeats + 1):
+        for i, call in enumerate(calls):
+            start = time.process_time()
+            call()
+            if turn:
+                least[i] = min(least[i], 1e3 * (time.process_time() - start))
+    return least
 
 
 def show(title, rows):
