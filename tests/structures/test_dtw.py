@@ -82,7 +82,7 @@ def test_distance_and_path_are_those_of_dtaidistance(shape: tuple[int, int]) -> 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
 @pytest.mark.parametrize("shape", [(11, 11), (12, 16), (15, 10)])
 def test_step_patterns_are_those_of_dtw_python(name: str, shape: tuple[int, int]) -> None:
-    agree(of(*shape)[2], PATTERNS[name], getattr(patterns, name))
+    assert_agree(of(*shape)[2], PATTERNS[name], getattr(patterns, name))
 
 
 @pytest.mark.parametrize("kind", range(1, 8))
@@ -90,10 +90,10 @@ def test_step_patterns_are_those_of_dtw_python(name: str, shape: tuple[int, int]
 @pytest.mark.parametrize("smoothed", [False, True])
 def test_rabiner_and_juangs_patterns_are_those_of_dtw_python(kind: int, weighting: str, smoothed: bool) -> None:
     theirs = rabinerJuangStepPattern(kind, weighting, smoothed)
-    agree(of(11, 13)[2], StepPattern.rabiner_juang(kind, weighting, smoothed), theirs)
+    assert_agree(of(11, 13)[2], StepPattern.rabiner_juang(kind, weighting, smoothed), theirs)
 
 
-def agree(cost: Tensor, ours: StepPattern, theirs: patterns.StepPattern) -> None:
+def assert_agree(cost: Tensor, ours: StepPattern, theirs: patterns.StepPattern) -> None:
     """Distances, and the pairs where moves arrive."""
     best = semihmm.viterbi(DTW(cost, ours))
     try:

@@ -20,7 +20,7 @@ def test_every_answer_is_that_of_its_paths(kind):
     check_structure(small(kind, (3,), 3, ragged=True, forbidden=0.15, seed=1))
 
 
-def same(a, b):
+def assert_same(a, b):
     assert_close(semihmm.log_partition(a), semihmm.log_partition(b))
     assert torch.equal(semihmm.viterbi(a).event, semihmm.viterbi(b).event)
     assert_close(semihmm.marginals(a).emission, semihmm.marginals(b).emission)
@@ -31,7 +31,7 @@ def test_arcs_are_a_dense_model_without_the_others():
     sparse = small("HMM arcs", (2,), 5, ragged=True)
     dense = torch.full((2, 3, 3), -math.inf, dtype=torch.float64)
     dense[:, sparse.arcs[0], sparse.arcs[1]] = sparse.transition
-    same(sparse, HMM(sparse.initial, dense, sparse.emission, lengths=sparse.lengths))
+    assert_same(sparse, HMM(sparse.initial, dense, sparse.emission, lengths=sparse.lengths))
 
 
 def test_a_band_is_a_dense_model_without_the_others():
@@ -41,20 +41,20 @@ def test_a_band_is_a_dense_model_without_the_others():
         for k, offset in enumerate(banded.offsets):
             if j - offset >= 0:
                 dense[..., j - offset, j] = banded.transition[..., j, k]
-    same(banded, HMM(banded.initial, dense, banded.emission, banded.final, banded.lengths))
+    assert_same(banded, HMM(banded.initial, dense, banded.emission, banded.final, banded.lengths))
 
 
 def test_a_stationary_model_is_one_that_does_not_vary():
     hmm = small("HMM", (2,), 5, ragged=True)
-    same(hmm, hmm.replace(transition=hmm.transition.expand(2, 4, 2, 2)))
-    same(hmm, hmm.replace(initial=hmm.initial.expand(2, 2), transition=hmm.transition.expand(2, 2, 2)))
+    assert_same(hmm, hmm.replace(transition=hmm.transition.expand(2, 4, 2, 2)))
+    assert_same(hmm, hmm.replace(initial=hmm.initial.expand(2, 2), transition=hmm.transition.expand(2, 2, 2)))
     counts = semihmm.marginals(hmm.replace(transition=hmm.transition.expand(2, 4, 2, 2))).transition.sum(1)
     assert_close(semihmm.marginals(hmm).transition, counts)
 
 
 def test_a_final_weight_of_zero_is_none():
     hmm = small("HMM", (2,), 4, ragged=True)
-    same(hmm, HMM(hmm.initial, hmm.transition, hmm.emission, torch.zeros(2, dtype=torch.float64), hmm.lengths))
+    assert_same(hmm, HMM(hmm.initial, hmm.transition, hmm.emission, torch.zeros(2, dtype=torch.float64), hmm.lengths))
 
 
 @pytest.mark.parametrize("kind", KINDS)
