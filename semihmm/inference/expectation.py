@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from semihmm import engine
 from semihmm.errors import SemihmmError
-from semihmm.inference.total import Options, _like, log_partition, prepare, total
+from semihmm.inference.total import Options, like, log_partition, prepare, total
 from semihmm.semirings import Expectation, SecondOrderExpectation
 from semihmm.structures import Structure
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+S = TypeVar("S", bound=Structure)
 
 
 def expectation(structure: Structure, features: Structure, **options: Unpack[Options]) -> Tensor:
@@ -31,6 +34,8 @@ def expectation(structure: Structure, features: Structure, **options: Unpack[Opt
         >>> float(expectation(hmm, in_state_1))
         1.5
     """
+    if not structure.linear:
+        return _slope(structure, features, lambda s: log_partition(s, **options))
     return total(structure, Expectation(1), [features], **options)[1]
 
 
@@ -44,6 +49,8 @@ def covariance(structure: Structure, first: Structure, second: Structure, **opti
         >>> float(covariance(hmm, first, stay))
         0.25
     """
+    if not structure.linear:
+        return _slope(structure, first, lambda s: expectation(s, second, **options))
     return total(structure, SecondOrderExpectation(), [first, second], **options)[3]
 
 
@@ -83,7 +90,7 @@ def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
         (8.0, inf)
     """
     wide_p, wide_q = p.to(torch.float64), q.to(torch.float64)
-    _like(wide_p, wide_q)  # of the same form
+    like(wide_p, wide_q)  # of the same form
     chain, plan = prepare(wide_p, Expectation(2), options)
     # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
     weights = wide_q.chain()
@@ -125,6 +132,22 @@ def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]
     warm = wide.replace(**{n: order * x for n, x in wide.potentials.items()})
     value = (log_partition(warm, **options) - order * log_partition(wide, **options)) / (1 - order)
     return value.to(structure.potentials[structure.observed].dtype)
+
+
+def _slope(structure: S, feature: S, value: Callable[[S], Tensor]) -> Tensor:
+    """How fast a value moves as the feature is added to the log-weights.
+
+    Where a weight sums up ways that the path does not tell apart (a censored duration), the log-partition still
+    generates the cumulants of a feature of those ways: its slope is the mean, and the slope of that the covariance.
+    """
+    along = like(structure, feature).potentials
+
+    def moved(step: Tensor) -> Tensor:
+        return value(structure.replace(**{n: x + step * along[n] for n, x in structure.potentials.items()}))
+
+    zero = structure.potentials[structure.observed].new_zeros(())
+    slope: Tensor = torch.func.jvp(moved, (zero,), (torch.ones_like(zero),))[1]
+    return slope
 
 
 def risk(structure: Structure, loss: Structure, **options: Unpack[Options]) -> Tensor:

@@ -77,10 +77,10 @@ def total(
         chain = _without_width(structure, chain, semiring)
     if features and not structure.linear:
         raise StructureError(
-            f"{type(structure).__name__}: its weights are not sums of its potentials (a censored duration is that of "
-            "lasting at least as long), so there is no feature to sum along a path. Use it without censoring."
+            f"{type(structure).__name__}: some of its weights sum up several ways (a censored duration: all longer "
+            "ones), so a path has no one weight for a feature to go with. Ask expectation and variance, which know how."
         )
-    along = [_like(structure, f).chain() for f in features]
+    along = [like(structure, f).chain() for f in features]
     if isinstance(semiring, Count) and not traced():
         most = float(log_count(structure, **options).max())
         if most >= 63 * math.log(2):
@@ -174,7 +174,7 @@ def _without_width(structure: Structure, chain: Chain, semiring: Semiring) -> Ch
     return chain.rebuild(leaves)
 
 
-def _like(structure: Structure, feature: Structure) -> Structure:
+def like(structure: Structure, feature: Structure) -> Structure:
     """The feature as what adds up along a path, if it is of the structure's form."""
     if type(feature) is not type(structure) or feature.ranks.keys() != structure.ranks.keys():
         raise StructureError(

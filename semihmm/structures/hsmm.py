@@ -35,7 +35,7 @@ class HSMM(Structure):
         censored: which ends of the sequence cut a segment short: the first one may have begun before (``"left"``), the
             last one may go on (``"right"``). Such a segment's duration weight is that of lasting at least as long;
             one cut at both ends counts every way to lie across. This takes a (T, D, S) tensor, which else never exists,
-            and leaves out `max_marginals` and the `expectation` of features: such a weight is not one potential's.
+            and leaves out `max_marginals`: such a weight is not one potential's.
 
     An event is the segments ``(state, start, length)`` in order, int64 ``(..., T, 3)``, filled up with -1;
     `state_sequence` turns it into the state of each step. Work per step is S^2 + S D, memory beyond the ring buffer is

@@ -1,5 +1,6 @@
 """Expectations, variances and entropies: against enumeration and their definitions."""
 
+import itertools
 import math
 
 import pytest
@@ -152,12 +153,48 @@ def test_structures_with_other_paths_are_not_compared():
     assert semihmm.kl_divergence(hmm, hmm) == 0
 
 
-def test_features_of_censored_segments_are_refused():
-    parts = (torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(3, 2))
-    hsmm = semihmm.HSMM(*parts, censored="right")
-    with pytest.raises(StructureError, match="not sums of its potentials"):
-        semihmm.expectation(hsmm, hsmm)
-    assert semihmm.expectation(semihmm.HSMM(*parts), semihmm.HSMM(*parts)) == 0
+def ways(steps, states, longest, censored):
+    """Every segmentation, with how long each segment lasts inside and in truth: ``(state, last, seen, real)``."""
+
+    def from_(start):
+        if start == steps:
+            yield ()
+        for seen, state in itertools.product(range(1, min(longest, steps - start) + 1), range(states)):
+            first = start == 0 and censored in ("left", "both")
+            last = start + seen == steps and censored in ("right", "both")
+            for rest in from_(start + seen):
+                for real in range(seen, longest + 1) if first or last else [seen]:
+                    for _ in range(real - seen + 1 if first and last else 1):  # where it began before the sequence
+                        yield (state, start + seen - 1, seen, real), *rest
+
+    return list(from_(0))
+
+
+def along(hsmm, way):
+    """What the potentials of an HSMM add up to on a segmentation."""
+    value = hsmm.initial[way[0][0]]
+    for i, (state, last, seen, real) in enumerate(way):
+        value = value + hsmm.duration[state, real - 1] + hsmm.emission[last - seen + 1 : last + 1, state].sum()
+        value = value + (hsmm.transition[way[i - 1][0], state] if i else 0)
+    return value
+
+
+@pytest.mark.parametrize("censored", ["right", "left", "both"])
+def test_features_of_censored_segments_count_all_ways_to_go_on(censored):
+    def draw():
+        parts = [torch.randn(*s, dtype=torch.float64) for s in ((2,), (2, 2), (2, 3), (4, 2))]
+        return semihmm.HSMM(*parts, censored=censored)
+
+    hsmm, feature, other = draw(), draw(), draw()
+    every = ways(4, 2, 3, censored)
+    posterior = torch.stack([along(hsmm, way) for way in every]).softmax(0)
+    f, g = (torch.stack([along(x, way) for way in every]) for x in (feature, other))
+    mean, second = (posterior * f).sum(), (posterior * g).sum()
+    assert_close(semihmm.expectation(hsmm, feature), mean)
+    assert_close(semihmm.covariance(hsmm, feature, other), (posterior * (f - mean) * (g - second)).sum())
+    assert_close(semihmm.variance(hsmm, feature), (posterior * (f - mean).square()).sum())
+    with pytest.raises(StructureError, match="no one weight"):
+        semihmm.total(hsmm, semihmm.semirings.Expectation(1), [feature])
 
 
 def test_no_event_of_an_impossible_structure_has_a_probability():
