@@ -159,7 +159,7 @@ def machine() -> dict:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "dtype": "float64",
+        "dtype": "densities float64, graph float32",
     }
 
 

@@ -76,7 +76,7 @@ class AlignmentGraph:
         if cells > MOST_CELLS:
             raise DataError(
                 f"the recording is too long to be aligned in one piece: {len(log_likelihood)} frames of "
-                f"{len(self.node)} states need about {140 * cells / 1e9:.0f} GB of memory. Cut it at pauses, into "
+                f"{len(self.node)} states need about {35 * cells / 1e9:.0f} GB of memory. Cut it at pauses, into "
                 f"pieces of a minute or two."
             )
         return HMM(

@@ -78,7 +78,7 @@ def test_posteriors_are_probabilities_of_the_phones(aligner):
     wave, _ = spoken(*SAID)
     evidence = aligner.explain(wave, RATE, "eesah see")
     assert evidence.posterior.shape == (evidence.alignment.frames, len(evidence.graph.nodes))
-    torch.testing.assert_close(evidence.posterior.sum(1), torch.ones(evidence.alignment.frames, dtype=torch.float64))
+    torch.testing.assert_close(evidence.posterior.sum(1), torch.ones(evidence.alignment.frames))
     assert len(evidence.boundaries) == evidence.alignment.frames + 1
     assert (evidence.boundaries.diff() >= 0).all()
 
