@@ -275,3 +275,20 @@ def test_segments_never_hold_every_duration_of_every_step(monkeypatch):
         torch.autograd.grad(run(chain, Log(), "sequential", None), [frames, duration])
         engine.decode(engine.plan(chain, Max(), "sequential"), Max(), chain)
     assert steps * 4 <= largest.entries < steps * longest * 2 / 4
+
+
+def test_two_matrices_in_one_step_are_their_product():
+    first, then, start = draw(2, 7, 3, 4), draw(2, 7, 4, 3), draw(2, 3, forbid=0)
+    scores = first.unsqueeze(-1) + then.unsqueeze(-3)  # (2, 7, from, between, to)
+    for semiring, product in ((Log(), scores.logsumexp(-2)), (Max(), scores.amax(-2))):
+        one, two = (x.clone().requires_grad_() for x in (first, then))
+        value = run(Chain((start,), Dense(one) @ Dense(two)), semiring, "sequential", None)
+        assert_close(value, run(Chain((start,), Dense(product)), semiring, "sequential", None))
+        found = torch.autograd.grad(value.sum(), [one, two])
+        assert_close([g.sum((-1, -2)) for g in found], [torch.ones(2, 7).double()] * 2)  # one arc of each at each step
+    chain, whole = Chain((start,), Dense(first) @ Dense(then)), Chain((start,), Dense(scores.amax(-2)))
+    for semiring in (Max(), TopK(4)):
+        path = engine.decode(engine.plan(chain, semiring), semiring, chain)
+        assert_close(path.value, run(chain, semiring, None, None).reshape(path.value.shape))
+    best = engine.decode(engine.plan(chain, Max()), Max(), chain)
+    assert torch.equal(best.slots, engine.decode(engine.plan(whole, Max()), Max(), whole).slots)
