@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from semihmm.engine.backends import Backend, backend_for
 from semihmm.engine.chain import Chain
 from semihmm.engine.strategies import Strategy, associative, chunked, sequential
@@ -101,7 +99,7 @@ def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None) -> 
     if checkpoint is True:
         return math.isqrt((chain.length - 1) // chain.steps.memory) + 1
     values = len(semiring.zero) if isinstance(semiring.zero, tuple) else 1
-    vector = math.prod(chain.batch) * chain.steps.slots * values * _bytes(chain.start[0])
+    vector = math.prod(chain.batch) * chain.steps.slots * values * chain.start[0].element_size()
     kept = {n: n * vector * chain.steps.memory + -(-chain.length // n) * vector for n in range(1, chain.length + 1)}
     for blocks, size in kept.items():
         if size <= checkpoint:
@@ -110,7 +108,3 @@ def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None) -> 
         f"checkpoint: a budget of {checkpoint:,} bytes cannot hold a scan of {chain.length} steps; the least is "
         f"{min(kept.values()):,} bytes. Pass that, or cut the batch."
     )
-
-
-def _bytes(x: Tensor) -> int:
-    return x.element_size()

@@ -22,10 +22,14 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TypeVar
 
+import torch
+
 from semihmm.errors import DataError
+from semihmm.inference import viterbi
 from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.labels import LABEL_SUFFIXES, read_labels
 from semihmm.speech.phones import INSERTION, alphabet_of, distance, to_arpabet
+from semihmm.structures import EditDistance
 from semihmm.types import Seconds
 
 TOLERANCES: tuple[Seconds, ...] = (0.010, 0.020, 0.025, 0.050, 0.100)
@@ -164,29 +168,14 @@ def match(
         >>> match("abc", "ac", lambda a, b: float(a != b))
         [('a', 'a'), ('b', None), ('c', 'c')]
     """
-    rows, columns = len(reference) + 1, len(other) + 1
-    best = [[(row + column) * INSERTION for column in range(columns)] for row in range(rows)]
-    for row in range(1, rows):
-        for column in range(1, columns):
-            best[row][column] = min(
-                best[row - 1][column - 1] + cost(reference[row - 1], other[column - 1]),
-                best[row - 1][column] + INSERTION,
-                best[row][column - 1] + INSERTION,
-            )
-    pairs: list[tuple[_T | None, _T | None]] = []
-    row, column = rows - 1, columns - 1
-    while row or column:
-        here = best[row][column]
-        if row and column and here == best[row - 1][column - 1] + cost(reference[row - 1], other[column - 1]):
-            row, column = row - 1, column - 1
-            pairs.append((reference[row], other[column]))
-        elif row and here == best[row - 1][column] + INSERTION:
-            row -= 1
-            pairs.append((reference[row], None))
-        else:
-            column -= 1
-            pairs.append((None, other[column]))
-    return pairs[::-1]
+    costs = torch.tensor([[cost(a, b) for b in other] for a in reference], dtype=torch.float64)
+    left_out = costs.new_full((len(reference),), INSERTION), costs.new_full((len(other),), INSERTION)
+    best = viterbi(EditDistance(costs.reshape(len(reference), len(other)), *left_out))
+    return [
+        (reference[i] if i >= 0 else None, other[j] if j >= 0 else None)
+        for i, j in best.event.tolist()
+        if (i, j) != (-1, -1)
+    ]
 
 
 def _match_phones(reference: Tiers, other: Tiers) -> list[tuple[Interval | None, Interval | None]]:
@@ -194,15 +183,14 @@ def _match_phones(reference: Tiers, other: Tiers) -> list[tuple[Interval | None,
     cost = _phone_cost(reference.phones, other.phones)
     if not reference.words or not other.words:
         everything = match(reference.phones, other.phones, cost)
-        return everything
+        return everything  # named, or mypy takes its items for optional ones
     pairs: list[tuple[Interval | None, Interval | None]] = []
     for left, right in match(_spoken(reference), _spoken(other), _same_word):
         ours, theirs = left.phones if left else [], right.phones if right else []
         if len(ours) == len(theirs):
             pairs += zip(ours, theirs, strict=True)
         else:
-            of_this_word = match(ours, theirs, cost)
-            pairs += of_this_word
+            pairs += match(ours, theirs, cost)
     return pairs
 
 
