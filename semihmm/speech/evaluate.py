@@ -183,14 +183,15 @@ def _match_phones(reference: Tiers, other: Tiers) -> list[tuple[Interval | None,
     cost = _phone_cost(reference.phones, other.phones)
     if not reference.words or not other.words:
         everything = match(reference.phones, other.phones, cost)
-        return everything  # named, or mypy takes its items for optional ones
+        return everything  # by a name of its own: the type expected here would make mypy take items for optional
     pairs: list[tuple[Interval | None, Interval | None]] = []
     for left, right in match(_spoken(reference), _spoken(other), _same_word):
         ours, theirs = left.phones if left else [], right.phones if right else []
         if len(ours) == len(theirs):
             pairs += zip(ours, theirs, strict=True)
         else:
-            pairs += match(ours, theirs, cost)
+            of_this_word = match(ours, theirs, cost)
+            pairs += of_this_word
     return pairs
 
 
