@@ -3,25 +3,51 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+ifeq ($(origin CXX),default)
+CXX := c++
+endif
+# Whether C++ can be compiled here: there is a compiler, and Python has its headers. PyTorch does the arithmetic elsewhere.
+HEADER := import os, sysconfig; print(os.path.exists(sysconfig.get_path("include") + "/Python.h"))
+CAN_COMPILE := $(if $(shell command -v $(CXX)),$(filter True,$(shell $(PYTHON) -c '$(HEADER)')))
+NATIVE := $(if $(CAN_COMPILE),native,no-native)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
-.PHONY: help demo test lint format types docs bench clean
+.PHONY: help demo native no-native test test-torch lint format types docs bench clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
 	@echo "make test    the whole test suite, and its coverage"
+	@echo "make native  compile csrc/                make test-torch  the tests without the native backend"
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
 
-demo: $(VENV)/speech.stamp
+demo: $(VENV)/speech.stamp $(NATIVE)
 	$(BIN)/semihmm demo --out build/demo
 
-test: $(VENV)/dev.stamp
+# Always asked, seldom work to do: ninja knows what csrc/ holds. `mv` puts a whole new file in the place of the old one, which
+# a running Python may have open. ISA=avx512 (avx2, baseline) compiles that one alone.
+native: $(VENV)/native.stamp
+	@CXX="$(CXX)" $(BIN)/cmake -S . -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
+	@$(BIN)/cmake --build build/native $(if $(ISA),--target _native_$(ISA))
+	@for built in build/native/_native_*.so; do kept=semihmm/engine/backends/$${built##*/}; \
+		cmp -s $$built $$kept || { cp $$built $$built.new && mv -f $$built.new $$kept; }; done
+
+no-native:
+	@echo "$(CXX) or Python.h is missing: the native backend is not compiled, PyTorch does the arithmetic."
+
+# Where C++ can be compiled, a missing module is a failure.
+test: export SEMIHMM_EXPECT_NATIVE := $(if $(CAN_COMPILE),1)
+test: $(VENV)/dev.stamp $(NATIVE)
 	$(BIN)/pytest -n 2 --dist worksteal --cov $(PYTEST_ARGS)
+
+test-torch: export SEMIHMM_BACKEND := torch
+test-torch: $(VENV)/dev.stamp
+	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
@@ -35,25 +61,31 @@ format: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy --strict
 
-docs: $(VENV)/docs.stamp
+docs: $(VENV)/docs.stamp $(NATIVE)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
-bench: $(VENV)/benchmarks.stamp
+bench: $(VENV)/benchmarks.stamp $(NATIVE)
 	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" $(BENCH_ARGS); done
 
 clean:
+	rm -f semihmm/engine/backends/*.so
 	rm -rf build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find semihmm tests examples benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A stamp says that the virtual environment holds what these two files ask for. The install is editable, so that a
-# change of the sources needs none.
+# change of the sources needs none; `make native` compiles beside them.
 $(VENV)/torch.stamp: constraints.txt
 	@echo "Installing PyTorch into $(VENV) (once) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	@touch $@
 
+$(VENV)/native.stamp: $(VENV)/torch.stamp constraints.txt
+	@echo "Installing what compiles csrc/ into $(VENV) (once) ..."
+	$(INSTALL) cmake nanobind ninja
+	@touch $@
+
 $(VENV)/%.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
 	@echo "Installing semihmm[$*] into $(VENV) (once) ..."
-	$(INSTALL) --editable '.[$*]'
+	$(INSTALL) --config-settings wheel.cmake=false --editable '.[$*]'
 	@touch $@

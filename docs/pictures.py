@@ -166,7 +166,7 @@ def maps(figure: Figure, theme: Theme) -> None:
         "Banded (0, 1, 2)\nleft to right: S K": Banded((0, 1, 2), torch.zeros(1, 8, 3)),
         "Arcs\nany graph: A": Arcs(*arcs, torch.zeros(1, 12), 8),
         "Segmental\ndurations: S² + S D": Segmental.of(torch.zeros(1, 2, 2), torch.zeros(1, 3, 2), torch.zeros(6, 2)),
-        "Grid\nanti-diagonals: I K": Grid(((1, 0), (0, 1), (1, 1)), torch.zeros(5, 5, 3)),
+        "Grid\nanti-diagonals: I K": Grid.of(((1, 0), (0, 1), (1, 1)), torch.zeros(3, 5, 5)),
     }
     for place, (title, steps) in enumerate(kinds.items(), 1):
         axes = figure.add_subplot(1, len(kinds), place)

@@ -75,6 +75,11 @@ class Chain:
         lengths = None if self.lengths is None else given[stop]
         return replace(self, start=given[:m], end=given[m:n], steps=self.steps.rebuild(given[n:stop]), lengths=lengths)
 
+    def unrolled(self) -> "Chain":
+        """The chain with maps that can be taken step by step: what every scan of the torch backend begins with."""
+        steps = self.steps.unrolled()
+        return self if steps is self.steps else replace(self, steps=steps)
+
     def active(self, batch: torch.Size) -> Tensor | None:
         """Which steps each sequence takes, ``(..., T)``; None for all."""
         if self.lengths is None:

@@ -8,13 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
 from semihmm.engine.planner import Plan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
-from semihmm.semirings import Semiring
+from semihmm.semirings import Min, Sample, Semiring
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
         >>> decode(plan(chain, semihmm.semirings.TopK(2)), semihmm.semirings.TopK(2), chain).slots.shape
         torch.Size([2, 4])
     """
-    chain, lost = cleaned(chain), None
+    if plan.backend == "native" and semiring.selective:
+        return _natively(plan, semiring, chain, generator)
+    chain, lost = cleaned(chain.unrolled()), None
     if semiring.scalable:
         chain, lost = centred(chain)
     last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)
@@ -82,6 +85,18 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
     along = torch.stack(slots[::-1], -1)
     chosen = torch.stack(choices[::-1], -1) if choices else along[..., :0]
     return Path(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
+
+
+def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
+    """Paths by the compiled backend, which follows each one's own choices only."""
+    call, uniforms = compiled.call_for(semiring, chain), None
+    if isinstance(semiring, Sample):
+        shape = (semiring.rows, *chain.batch, 2 * chain.length + 2)
+        uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
+    segment = plan.segment(chain.length)
+    slots, choices, value = compiled.paths(call, compiled.leaves(chain), chain.lengths, segment, semiring.rows, uniforms)
+    value = (-value if isinstance(semiring, Min) else value).to(chain.start[0].dtype)
+    return Path(slots, choices, value, value.isfinite().expand(slots.shape[:-1]))
 
 
 def _backwards(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semihmm.engine.backends import Backend, backend_for
+from semihmm.engine.backends.compiled import refusal
 from semihmm.engine.chain import Chain
 from semihmm.engine.strategies import Strategy, associative, chunked, sequential
 from semihmm.errors import SemihmmError, SemiringError
@@ -35,9 +36,13 @@ class Plan:
     backend: Backend
     reason: str
 
+    def segment(self, length: int) -> int:
+        """How many steps there are in a block, at least 1."""
+        return max(-(-length // self.blocks), 1)
+
     def bounds(self, length: int) -> list[tuple[int, int]]:
         """First and last step of each block; no block where there is no step."""
-        size = max(-(-length // self.blocks), 1)
+        size = self.segment(length)
         return [(at, min(at + size, length)) for at in range(0, length, size)]
 
 
@@ -54,7 +59,7 @@ def plan(
         strategy: one of `STRATEGIES`; None for the planner's choice.
         checkpoint: True keeps sqrt(T) carries (sqrt(T / D) ring buffers) and as many state vectors instead of T, and
             computes the rest twice; a number is the bytes that both may take; None or False keeps everything.
-        backend: ``"torch"``; None for the best there is.
+        backend: ``"torch"`` or ``"native"``; None for the best there is.
     Raises:
         SemiringError: a parallel strategy for a semiring whose sums depend on their order.
         SemihmmError: an unknown name, or a byte budget that cannot be met.
@@ -68,6 +73,16 @@ def plan(
         raise SemihmmError(
             f"strategy must be one of {', '.join(STRATEGIES)} (None: the planner chooses), got {strategy!r}."
         )
+    blocks = _blocks(chain, semiring, checkpoint)
+    worker = backend_for(chain.start[0].device, backend)
+    if worker == "native":
+        why = refusal(semiring, chain)
+        if why is None and strategy not in (None, "sequential"):
+            why = f"strategy={strategy!r} is the torch backend's"
+        if why is None:
+            return Plan("sequential", blocks, worker, "compiled: one pass over all steps")
+        if backend is not None:
+            raise SemihmmError(f"backend='native' cannot do this: {why}. Pass backend=None for the best that can.")
     chosen, reason = _choose(chain, semiring)
     if strategy is not None and strategy != chosen:
         if strategy != "sequential" and not semiring.associative:
@@ -76,7 +91,7 @@ def plan(
                 f"means anything, got {strategy!r}."
             )
         chosen, reason = strategy, "named by the caller"
-    return Plan(chosen, _blocks(chain, semiring, checkpoint), backend_for(chain.start[0].device, backend), reason)
+    return Plan(chosen, blocks, "torch", reason)
 
 
 def _choose(chain: Chain, semiring: Semiring) -> tuple[StrategyName, str]:

@@ -127,6 +127,7 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
         >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
         [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
     """
+    chain = chain.unrolled()
     _, _, trail = forward(plan, semiring, [chain], True)
     first = begin(semiring, [chain])
     trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]

@@ -1,20 +1,22 @@
 """The total of a chain, and its derivatives: each is a scan again."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
 from semihmm.engine.contract import Posterior, contract
 from semihmm.engine.maps import Map
 from semihmm.engine.planner import Plan
 from semihmm.engine.scan import advance, begin, centred, cleaned, finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
-from semihmm.semirings import Semiring
+from semihmm.semirings import Min, Semiring
 from semihmm.semirings.expectation import Expectation
 
 Outputs = tuple[Tensor, ...]
@@ -38,17 +40,53 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
         0.0
     """
     floating = chain.start[0].dtype
-    chains = [cleaned(c) for c in (chain, *features)]
+    given = (chain, *features)
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for c in given for x in c.leaves)
+    derived = wanted or transformed()
+    if plan.backend == "native" and (not derived or _differentiable(semiring)):
+        return _natively(plan, semiring, given, derived).to(floating)
+    chains = [cleaned(c.unrolled()) for c in given]
     lost = None
     if semiring.scalable:
         chains[0], lost = centred(chains[0])
-    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in chains[0].leaves)
     if wanted and semiring.temperature and not features and not torch.compiler.is_compiling():
         value: Tensor = _Total.apply(_Call(plan, semiring, chains[0]), *chains[0].leaves)[0]  # type: ignore[no-untyped-call]
     else:
         value = _by_blocks(plan, semiring, chains)
     answer = semiring.lower(value if lost is None else semiring.scale(value, lost))
     return answer.to(floating) if answer.dtype == torch.float64 else answer
+
+
+def _differentiable(semiring: Semiring) -> bool:
+    """Whether totals have derivatives by the compiled backend here. Of moments, those of autograd alone."""
+    return bool(semiring.temperature) or (isinstance(semiring, Expectation) and not transformed())
+
+
+def transformed() -> bool:
+    """Whether values are part of a transform of torch.func, or duals of forward mode."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: bool) -> Tensor:
+    """A total by the compiled backend, in float64."""
+    if any(type(c.steps) is not type(chains[0].steps) for c in chains):
+        chains = [c.unrolled() for c in chains]
+    chains = [compiled.settled(c) for c in chains]
+    chain = chains[0]
+    if not wanted or torch.compiler.is_compiling():
+        call = compiled.call_for(semiring, chain)
+        along = [x for c in chains[1:] for x in compiled.leaves(c)]
+        keep = plan.segment(chain.length) if wanted else 0
+        value = compiled.total(call, compiled.leaves(chain), along, chain.lengths, keep)[0]
+        value = value if semiring.components else value[0]
+    elif len(chains) == 1:
+        value = _Total.apply(_Call(plan, semiring, chain), *chain.leaves)[0]  # type: ignore[no-untyped-call]
+    else:
+        leaves = [x for c in chains for x in c.leaves]
+        value = _Moments.apply(_Call(plan, semiring, chain), *leaves)[0]  # type: ignore[no-untyped-call]
+    return -value if isinstance(semiring, Min) else value
 
 
 @dataclass(frozen=True)
@@ -68,6 +106,10 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(call: _Call, *leaves: Tensor) -> Outputs:
         chain = call.skeleton.rebuild(leaves)
+        if call.plan.backend == "native":
+            told = compiled.call_for(call.semiring, chain)
+            value, *saved = compiled.total(told, compiled.leaves(chain), (), chain.lengths, call.plan.segment(chain.length))
+            return (value[0], *saved)
         keep = call.plan.blocks == 1
         last, fronts, trail = forward(call.plan, call.semiring, [chain], keep)
         ends, offset = finish(call.semiring, [chain], last)
@@ -106,6 +148,8 @@ class _Gradient(torch.autograd.Function):
     def forward(call: _Call, outputs: int, weight: Tensor, *saved: Tensor) -> Outputs:
         value, carries, offsets, *trail = saved[:outputs]
         chain = call.skeleton.rebuild(saved[outputs:])
+        if call.plan.backend == "native":
+            return _shares(call, [chain], (carries, offsets), (weight, None))
         states = [State(c, o) for c, o in zip(carries.unbind(-3), offsets.unbind(-1), strict=True)]
         assert call.semiring.temperature is not None
         measure = Posterior(call.semiring, weight.to(carries.dtype), call.semiring.temperature)
@@ -137,12 +181,69 @@ class _Gradient(torch.autograd.Function):
         return tuple(a + b for a, b in zip((x for x in curved if x is not None), by_weight, strict=True))
 
 
+def _shares(
+    call: _Call, chains: Sequence[Chain], kept: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor | None]
+) -> Outputs:
+    """The gradient of totals by each log-weight of ``chains``, from the compiled backend."""
+    chain = chains[0]
+    told = compiled.call_for(call.semiring, chain)
+    along = [x for c in chains[1:] for x in compiled.leaves(c)]
+    segment = call.plan.segment(chain.length)
+    found = compiled.gradient(told, compiled.leaves(chain), along, chain.lengths, kept, segment, weights)
+    return tuple(x for x in found if x is not None)
+
+
+class _Moments(torch.autograd.Function):
+    """The log-mass and mean of a feature, by the compiled backend. Its leaves are the log-weights, then the features."""
+
+    @staticmethod
+    def forward(call: _Call, *leaves: Tensor) -> Outputs:
+        chain, feature = _split(call, leaves)
+        told = compiled.call_for(call.semiring, chain)
+        segment = call.plan.segment(chain.length)
+        return compiled.total(told, compiled.leaves(chain), compiled.leaves(feature), chain.lengths, segment)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        ctx.call = inputs[0]
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:], *inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        call, (vectors, offsets, *leaves) = ctx.call, ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody may ask for a derivative of this
+            moved = _pullback(partial(_both, call), tuple(leaves), (grads[0],))[1]
+            return (None, *moved)
+        found = _shares(call, _split(call, leaves), (vectors, offsets), (grads[0][0], grads[0][1]))
+        return (None, *_skip_indices(found, leaves))
+
+
+def _split(call: _Call, leaves: Sequence[Tensor]) -> list[Chain]:
+    count = len(call.skeleton.leaves)
+    return [call.skeleton.rebuild(leaves[:count]), call.skeleton.rebuild(leaves[count:])]
+
+
+def _both(call: _Call, *leaves: Tensor) -> Outputs:
+    """Log-mass and mean as autograd can follow them."""
+    torch_plan = replace(call.plan, backend="torch")
+    return (total(torch_plan, call.semiring, *_first_and_rest(_split(call, leaves))).double(),)
+
+
+def _first_and_rest(chains: list[Chain]) -> tuple[Chain, list[Chain]]:
+    return chains[0], chains[1:]
+
+
 def _along(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
     """How far a total moves when its log-weights move along ``direction``: the expectation of a feature."""
     temperature = call.semiring.temperature
     assert temperature is not None
-    warm = (x / temperature if x.is_floating_point() else x for x in leaves)
-    return _by_blocks(call.plan, Expectation(1), [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)])[1]
+    warm = [x / temperature if temperature != 1.0 and x.is_floating_point() else x for x in leaves]
+    chains = [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)]
+    if call.plan.backend == "native" and not transformed():
+        return _natively(call.plan, Expectation(1), chains, torch.is_grad_enabled())[1]
+    chains = [c.unrolled() for c in chains]
+    return _by_blocks(replace(call.plan, backend="torch"), Expectation(1), chains)[1]
 
 
 def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
     like(wide_p, wide_q)  # of the same form
     chain, plan = prepare(wide_p, Expectation(2), options)
     # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
-    weights = wide_q.chain()
+    weights = wide_q.chain().unrolled()
     finite = weights.rebuild(torch.where(x.isinf(), 0.0, x) if x.is_floating_point() else x for x in weights.leaves)
     forbidden = weights.rebuild(x.isinf().to(x.dtype) if x.is_floating_point() else x for x in weights.leaves)
     mean, escapes = engine.total(plan, Expectation(2), chain, [finite, forbidden])[1:]

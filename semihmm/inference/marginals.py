@@ -63,7 +63,7 @@ def max_marginals(structure: S, **options: Unpack[Options]) -> S:
     whole = structure.expanded()
     with torch.no_grad():
         chain, plan = prepare(whole, Max(), options)
-        chain, lost = centred(cleaned(chain))
+        chain, lost = centred(cleaned(chain.unrolled()))
         last, fronts, trail = forward(plan, Max(), [chain], plan.blocks == 1)
         found = contract(plan, chain, Best(), fronts, trail, last, -lost)
     return structure.replace(**_by_owner(whole, [x for x in found if x is not None]))
@@ -81,7 +81,7 @@ def _by_owner(structure: Structure, best: list[Tensor]) -> dict[str, Tensor]:
     for (name, x), start in zip(given.items(), starts, strict=True):
         number = torch.arange(start, start + x.numel(), dtype=torch.float64, device=x.device).reshape(x.shape)
         numbered[name], ones[name], squares[name] = number, torch.ones_like(number), number.square()
-    chains = [cleaned(structure.replace(**p).chain()) for p in (numbered, ones, squares)]
+    chains = [cleaned(structure.replace(**p).chain().unrolled()) for p in (numbered, ones, squares)]
     score = torch.full((sum(sizes) + 1,), -torch.inf, dtype=best[0].dtype, device=best[0].device)
     for weight, number, one, square in zip(
         best, *([x for x in c.leaves if x.is_floating_point()] for c in chains), strict=True
@@ -109,7 +109,7 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
         [0.5, 0.5, 0.88, 0.12]
     """
     chain, plan = prepare(structure, Log(), options)
-    chain = cleaned(chain)
+    chain = cleaned(chain.unrolled())
     weights = structure.filtered(engine.vectors(plan, Log(), chain))
     mass = Log().sum(weights, -1).unsqueeze(-1)
     posterior = torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))

@@ -147,16 +147,18 @@ def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """
     with torch.no_grad():
         chain, plan = prepare(structure, Log(), options)
+        chain = chain.unrolled()
         ones = (torch.where(x > -torch.inf, 0.0, x).double() if x.is_floating_point() else x for x in chain.leaves)
         return engine.total(plan, Log(), chain.rebuild(ones))
 
 
 def _without_width(structure: Structure, chain: Chain, semiring: Semiring) -> Chain:
     """The chain with ``inf``, Bottleneck's one, where it holds a constant 0: an arc that no potential weighs."""
-    empty, full = (
-        structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()}).chain().leaves
+    uniform = (
+        structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()})
         for fill in (0.0, 1.0)
     )
+    chain, empty, full = chain.unrolled(), *(s.chain().unrolled().leaves for s in uniform)
     reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
     reaches += (0,) * (len(chain.leaves) - len(reaches))  # lengths
     leaves = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
 from semihmm.errors import DataError, ShapeError, StructureError
@@ -187,7 +188,12 @@ def given(lengths: Tensor | None, longest: int, like: Tensor) -> Tensor:
 
 def only(allowed: Tensor, like: Tensor) -> Tensor:
     """Log-weights of what is allowed and what is not: 0 and ``-inf``, in the dtype of ``like``."""
-    return torch.zeros(allowed.shape, dtype=like.dtype, device=like.device).masked_fill(~allowed, -torch.inf)
+    return torch.where(allowed, like.new_zeros(()), -torch.inf)
+
+
+def single(index: int, size: int, like: Tensor) -> Tensor:
+    """Log-weights of which one alone is allowed, ``(size,)``, in the dtype of ``like``."""
+    return pad(like.new_zeros(1), (index, size - 1 - index), value=-torch.inf)
 
 
 def one_hot(index: Tensor, size: int) -> Tensor:

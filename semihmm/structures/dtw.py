@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from semihmm.engine import Chain, Path, Sparse
+from semihmm.engine import Chain, Path
+from semihmm.engine.maps.base import remembered
+from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle, single
 
 Cell = tuple[int, int, float]
-_FORBIDDEN, _FREE = -1, -2  # in place of a cell
 
 
 @dataclass(frozen=True)
@@ -193,14 +195,13 @@ class DTW(Structure):
         n, m = given(self.query_lengths, height, self.cost), given(self.reference_lengths, width, self.cost)
         return n.expand(self.batch_shape), m.expand(self.batch_shape)
 
-    def _log_weights(self) -> Tensor:
-        """Minus the cost, ``-inf`` outside the window and in padding; ``(..., N * M)``."""
+    def _allowed(self) -> Tensor:
+        """The cost, inf outside the window and in padding; where there is neither, the cost itself, not a copy."""
         inside = self.in_use("cost")
         allowed = self._window()
         if inside is not None:
             allowed = inside if allowed is None else allowed & inside
-        cost = self.cost if allowed is None else torch.where(allowed, self.cost, torch.inf)
-        return -cost.flatten(-2)
+        return self.cost if allowed is None else torch.where(allowed, self.cost, torch.inf)
 
     def _window(self) -> Tensor | None:
         if self.window is None or isinstance(self.window, Tensor):
@@ -225,65 +226,22 @@ class DTW(Structure):
         is open; and one, the first of all in time, for the path that has not begun.
         """
         height, width = self.cost.shape[-2:]
-        source, cell, multiplier, memory = self._arcs()
-        slots = len(cell[0])
-        weights = self._log_weights()[..., cell.clamp(min=0)]
-        weights = torch.where(
-            (cell == _FORBIDDEN) | (weights == -torch.inf), -torch.inf, weights * multiplier.to(weights)
-        )
-        n, m = self._sizes()
-        ends = one_hot(n - 1, slots)
+        steps = _arcs(self._moves, height, width, self.open_begin, self.open_end).over(self._allowed().unsqueeze(-3))
+        slots = steps.slots
+        last, lengths = torch.tensor(height - 1, device=self.cost.device), None
+        if self.query_lengths is not None or self.reference_lengths is not None:
+            n, m = self._sizes()
+            last, lengths = n - 1, n + m - 1
+        ends = one_hot(last, slots)
         if self.open_end:
-            ends = ends | one_hot(slots - 1 - height + n - 1, slots)
+            ends = ends | one_hot(slots - 1 - height + last, slots)
         return Chain(
-            start=(only(one_hot(torch.full_like(n, slots - 1), slots), self.cost),),
-            steps=Sparse(weights.masked_fill(cell == _FREE, 0.0), source.unsqueeze(0), memory=memory),
+            start=(single(slots - 1, slots, self.cost),),
+            steps=steps,
             end=(only(ends, self.cost),),
-            lengths=n + m - 1,
+            lengths=lengths,
             length=height + width - 1,
         )
-
-    def _arcs(self) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Each slot's arcs: sources ``(slots, K)``, cells ``(T, slots, K)``, how often these count; and the memory."""
-        height, width = self.cost.shape[-2:]
-        into: list[list[tuple[int, Cell]]] = [[]]  # for each layer of N slots: from which layer, by which step
-        for *inner, last in self._moves:
-            layer = 0
-            for step in inner:
-                into.append([(layer, step)])
-                layer = len(into) - 1
-            into[0].append((layer, last))
-        if not any(down for _, (down, _, _) in into[0]):
-            into[0].append((0, (height, 0, 1.0)))  # from above the grid: see below
-        layers, exits = len(into), height if self.open_end else 0
-        slots = layers * height + exits + 1
-        widest = max(len(steps) for steps in into)
-        shape = (slots, max(widest, 2))
-        row, time = torch.arange(height), torch.arange(height + width - 1).unsqueeze(-1)
-        source, multiplier = torch.full(shape, -1), torch.ones(shape, dtype=torch.float64)
-        cell = torch.full((height + width - 1, *shape), _FORBIDDEN)
-        memory = 1
-        for layer, steps in enumerate(into):
-            here = slice(layer * height, (layer + 1) * height)
-            for k, (origin, (down, right, count)) in enumerate(steps):
-                delay, column = down + right, time - row
-                memory = max(memory, delay if down < height else 1)
-                inside = (column >= right) & (column < width) & (row >= down)
-                cell[:, here, k] = torch.where(inside, row * width + column, _FORBIDDEN)
-                source[here, k] = torch.where(row < down, -1, (delay - 1) * slots + origin * height + row - down)
-                multiplier[here, k] = count
-        # A path begins in the first row, by the column of an arc that would have come from above it.
-        first = next(k for k, (_, (down, _, _)) in enumerate(into[0]) if down)
-        source[0, first], multiplier[0, first] = slots - 1, 1.0
-        cell[:, 0, first] = torch.where(time[:, 0] < (width if self.open_begin else 1), time[:, 0], _FORBIDDEN)
-        if self.open_begin:
-            source[-1, 0], cell[:, -1, 0] = slots - 1, _FREE
-        if self.open_end:
-            out = slice(layers * height, slots - 1)
-            source[out, 0], source[out, 1] = row, layers * height + row
-            cell[:, out, :2] = _FREE
-        device = self.cost.device
-        return source.to(device), cell.to(device), multiplier.to(device), memory
 
     def event(self, path: Path) -> Tensor:
         """The cells of the first N slots."""
@@ -297,16 +255,16 @@ class DTW(Structure):
         height, width = self.cost.shape[-2:]
         limits = torch.tensor([height, width], device=event.device)
         n, m = self._sizes()
-        weights = self._log_weights().expand(*event.shape[:-2], -1)
+        costs = self._allowed().flatten(-2).expand(*event.shape[:-2], -1)
 
         def along(pair: Tensor) -> Tensor:
             outside = (pair < 0).any(-1) | (pair >= limits).any(-1)
             at = (pair.clamp(min=0).minimum(limits - 1) * torch.tensor([width, 1], device=event.device)).sum(-1)
-            return torch.where(outside, -torch.inf, weights.gather(-1, at))
+            return torch.where(outside, -torch.inf, -costs.gather(-1, at))
 
         used = (event >= 0).all(-1)
         arrival = event[..., 1:, :]
-        moved = torch.full_like(arrival[..., 0], -torch.inf, dtype=weights.dtype)
+        moved = torch.full_like(arrival[..., 0], -torch.inf, dtype=costs.dtype)
         for move in self._moves:
             here, weight = arrival, torch.zeros_like(moved)
             for down, right, count in reversed(move):
@@ -322,3 +280,41 @@ class DTW(Structure):
         over = (event == -1).all(-1)
         together = (used | over).all(-1) & (used[..., 1:] <= used[..., :-1]).all(-1)
         return torch.where(begun & ended & together, total, -torch.inf)
+
+
+@remembered
+def _arcs(moves: tuple[tuple[Cell, ...], ...], height: int, width: int, open_begin: bool, open_end: bool) -> GridTables:
+    """Each slot's arcs."""
+    into: list[list[tuple[int, Cell]]] = [[]]  # for each layer of N slots: from which layer, by which step
+    for *inner, last in moves:
+        layer = 0
+        for step in inner:
+            into.append([(layer, step)])
+            layer = len(into) - 1
+        into[0].append((layer, last))
+    if not any(down for _, (down, _, _) in into[0]):
+        into[0].append((0, (height, 0, 1.0)))  # from above the grid: see below
+    layers, exits = len(into), height if open_end else 0
+    slots = layers * height + exits + 1
+    shape = (slots, max(2, *map(len, into)))
+    row = np.arange(height, dtype=np.int64)
+    source, plane, factor = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64), np.full(shape, -1.0)
+    low, high = np.full(shape, -height, np.int64), np.full(shape, height + width, np.int64)  # a free arc: everywhere
+    memory = 1
+    for layer, steps in enumerate(into):
+        here = slice(layer * height, (layer + 1) * height)
+        for k, (origin, (down, right, count)) in enumerate(steps):
+            delay = down + right
+            memory = max(memory, delay if down < height else 1)
+            source[here, k] = np.where(row < down, -1, (delay - 1) * slots + origin * height + row - down)
+            plane[here, k], factor[here, k], low[here, k], high[here, k] = 0, -count, right, width
+    # A path begins in the first row, by an arc that would have come from above it.
+    first = next(k for k, (_, (down, _, _)) in enumerate(into[0]) if down)
+    source[0, first], factor[0, first], low[0, first], high[0, first] = slots - 1, -1.0, 0, width if open_begin else 1
+    if open_begin:
+        source[-1, 0] = slots - 1
+    if open_end:
+        out = slice(layers * height, slots - 1)
+        source[out, 0], source[out, 1] = row, layers * height + row
+    rows = np.concatenate([*[row] * layers, row[:exits], row[:1]])
+    return GridTables(rows, source, plane, factor, low, high, memory, first=0)

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle, single
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,13 @@ class EditDistance(Structure):
         down = deletion.unsqueeze(-1).expand(*deletion.shape, width + 1)
         right = insertion.unsqueeze(-2).expand(*insertion.shape[:-1], height + 1, width)
         costs = ((down, (0, 0, 1, 0)), (right, (1, 0)), (substitution, (1, 0, 1, 0)))
-        rows = given(self.source_lengths, height, deletion).expand(self.batch_shape)
+        rows = given(self.source_lengths, height, deletion)
+        ragged = self.source_lengths is not None or self.target_lengths is not None
         return Chain(
-            start=(only(one_hot(torch.zeros_like(rows), height + 1), deletion),),
-            steps=Grid(
-                [(1, 0), (0, 1), (1, 1)], -torch.stack([pad(x, size, value=torch.inf) for x, size in costs], -1)
-            ),
+            start=(single(0, height + 1, deletion),),
+            steps=Grid.of([(1, 0), (0, 1), (1, 1)], torch.stack([pad(x, size) for x, size in costs], -3), factor=-1.0),
             end=(only(one_hot(rows, height + 1), deletion),),
-            lengths=rows + given(self.target_lengths, width, deletion),
+            lengths=rows + given(self.target_lengths, width, deletion) if ragged else None,
             length=height + width,
         )
 

@@ -118,9 +118,10 @@ class HMM(Structure):
 
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
-        arcs = Compose(self._arcs(), Diagonal(self.emission[..., 1:, :]))  # `@` is the same, but Dynamo cannot trace it
+        first, rest = self.emission.split([1, self.steps - 1], -2)  # whose backward is one `cat`; two slices' is a sum
+        arcs = Compose(self._arcs(), Diagonal(rest))  # `@` is the same, but Dynamo cannot trace it
         return Chain(
-            start=(self.initial, self.emission[..., 0, :]),
+            start=(self.initial, first.squeeze(-2)),
             steps=arcs,
             end=() if self.final is None else (self.final,),
             lengths=None if self.lengths is None else self.lengths - 1,

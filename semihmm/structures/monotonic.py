@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, rectangle, until
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, rectangle, single, until
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,16 @@ class MonotonicAlignment(Structure):
         """Stay or go on, then the emission."""
         used = self.in_use("emission")
         emission = self.emission if used is None else torch.where(used, self.emission, -torch.inf)
-        tokens = emission.shape[-1]
-        first = torch.zeros((), dtype=torch.int64, device=emission.device)
+        frames, tokens = emission.shape[-2:]
+        begin, rest = emission.split([1, frames - 1], -2)  # whose backward is one `cat`; two slices' is a sum
         final = given(self.target_lengths, tokens, emission) - 1
         move = emission.new_zeros(1, tokens, 2)
         return Chain(
-            start=(only(one_hot(first, tokens), emission), emission[..., 0, :]),
-            steps=Compose(Banded((0, 1), move), Diagonal(emission[..., 1:, :])),  # `@`, which Dynamo cannot trace
+            start=(single(0, tokens, emission), begin.squeeze(-2)),
+            steps=Compose(Banded((0, 1), move), Diagonal(rest)),  # `@`, which Dynamo cannot trace
             end=(only(one_hot(final, tokens), emission),),
             lengths=None if self.input_lengths is None else self.input_lengths - 1,
-            length=emission.shape[-2] - 1,
+            length=frames - 1,
         )
 
     def event(self, path: Path) -> Tensor:

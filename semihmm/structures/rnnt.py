@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle
+from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle, single
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,16 @@ class RNNT(Structure):
         """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""
         blank, label = self._used()
         frames, labels = label.shape[-2:]
-        down = pad(blank[..., :-1, :], (0, 0, 1, 0), value=-torch.inf)
-        right = pad(label, (1, 0), value=-torch.inf)
+        down, right = pad(blank[..., :-1, :], (0, 0, 1, 0)), pad(label, (1, 0))
         frame = given(self.input_lengths, frames, label).expand(self.batch_shape) - 1
         count = given(self.target_lengths, labels, label).expand(self.batch_shape)
+        ragged = self.input_lengths is not None or self.target_lengths is not None
         out = blank.gather(-1, count[..., None, None].expand(*blank.shape[:-1], 1)).squeeze(-1)
         return Chain(
-            start=(only(one_hot(torch.zeros_like(frame), frames), label),),
-            steps=Grid([(1, 0), (0, 1)], torch.stack([down, right], -1)),
+            start=(single(0, frames, label),),
+            steps=Grid.of([(1, 0), (0, 1)], torch.stack([down, right], -3)),
             end=(out, only(one_hot(frame, frames), label)),
-            lengths=frame + count,
+            lengths=frame + count if ragged else None,
             length=frames + labels - 1,
         )
 

@@ -1,5 +1,6 @@
 """Every path of a chain, found by following its arcs one at a time: for a structure never seen before."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -7,12 +8,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Chain, Compose, Dense, Diagonal, Map, Path, Segmental, Sparse
+from semihmm.engine import Arcs, Chain, Compose, Dense, Diagonal, Grid, Map, Path, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.structures import Structure
 from semihmm.testing.state_paths import Enumerated, Weight
 
-Entry = tuple[int, tuple[int, ...]]  # which leaf, and where in it
+
+class Entry(NamedTuple):
+    """A log-weight: which leaf, where in it, and how many times it counts."""
+
+    leaf: int
+    at: tuple[int, ...]
+    factor: float = 1.0
 
 
 class Arc(NamedTuple):
@@ -73,7 +80,7 @@ def _walks(structure: Structure) -> Iterator[Walk]:
     length = chain.length if chain.lengths is None else int(chain.lengths)
     beyond = chain.length - length
     for slot in range(chain.steps.slots):
-        ends = tuple(((len(chain.start) + i, (slot,)),) for i in range(len(chain.end)))
+        ends = tuple((Entry(len(chain.start) + i, (slot,)),) for i in range(len(chain.end)))
         if all(possible.exist(group) for group in ends):
             for walk in _back(chain, possible, length, slot):
                 yield Walk(walk.slots + (-1,) * beyond, walk.choices + (-1,) * beyond, walk.entries + ends)
@@ -82,7 +89,7 @@ def _walks(structure: Structure) -> Iterator[Walk]:
 def _back(chain: Chain, possible: "_Values", time: int, slot: int) -> Iterator[Walk]:
     """All walks from the start to a slot at a time."""
     if time == 0:
-        entries = tuple(((i, (slot,)),) for i in range(len(chain.start)))
+        entries = tuple((Entry(i, (slot,)),) for i in range(len(chain.start)))
         if all(possible.exist(group) for group in entries):
             yield Walk((slot,), (), entries)
         return
@@ -100,15 +107,24 @@ def _arcs(steps: Map, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     """All arcs into a slot at step ``t``; ``leaf`` is the number of the map's first leaf."""
     if isinstance(steps, Dense):
         for source in range(steps.weight.shape[-2]):
-            yield Arc(source, 1, source, (((leaf, _at(steps.weight, 2, t, source, slot)),),))
+            yield Arc(source, 1, source, ((Entry(leaf, _at(steps.weight, 2, t, source, slot)),),))
     elif isinstance(steps, Diagonal):
-        yield Arc(slot, 1, slot, (((leaf, _at(steps.weight, 1, t, slot)),),))
+        yield Arc(slot, 1, slot, ((Entry(leaf, _at(steps.weight, 1, t, slot)),),))
     elif isinstance(steps, Sparse):
         source_at = _at(steps.source, 2, t, slot, 0)[:-1]
         for k, code in enumerate(steps.source[source_at].tolist()):
             if code >= 0:
-                entry = (leaf, _at(steps.weight, 2, t, slot, k))
+                entry = Entry(leaf, _at(steps.weight, 2, t, slot, k))
                 yield Arc(code % steps.slots, code // steps.slots + 1, k, ((entry,),))
+    elif isinstance(steps, Grid):
+        row = int(steps.row[slot])
+        column = t + steps.first - row
+        for k, code in enumerate(steps.source[slot].tolist()):
+            if code >= 0 and steps.low[slot, k] <= column < steps.high[slot, k]:
+                plane = int(steps.plane[slot, k])
+                at = (0,) * (steps.weight.ndim - 3) + (plane, row, column)
+                entry = Entry(leaf, at, float(steps.factor[slot, k]))
+                yield Arc(code % steps.slots, code // steps.slots + 1, k, () if plane < 0 else ((entry,),))
     elif isinstance(steps, Compose):
         for late in _arcs(steps.then, t, slot, leaf + len(steps.first.leaves)):
             for early in _arcs(steps.first, t, late.slot, leaf):
@@ -128,15 +144,15 @@ def _segments(steps: Segmental, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     if slot < states:
         ended: list[tuple[int, tuple[tuple[Entry, ...], ...]]] = [(slot, ())]
     else:
-        arcs = [(s, (leaf, _at(steps.transition, 2, t, s, slot - states))) for s in range(states)]
+        arcs = [(s, Entry(leaf, _at(steps.transition, 2, t, s, slot - states))) for s in range(states)]
         ended = [(state, ((entry,),)) for state, entry in arcs]
     for state, onward in ended:
         for d in range(min(steps.memory, t + 1)):
-            parts: list[Entry] = [(leaf + 1, _at(steps.duration, 2, t, d, state))]
+            parts = [Entry(leaf + 1, _at(steps.duration, 2, t, d, state))]
             for frame in range(t - d, t + 1):
-                parts.append((leaf + 2, _at(steps.emission, 1, frame + steps.memory - 1, state)))
+                parts.append(Entry(leaf + 2, _at(steps.emission, 1, frame + steps.memory - 1, state)))
             if steps.segment is not None:
-                parts.append((leaf + 3, _at(steps.segment, 2, t, d, state)))
+                parts.append(Entry(leaf + 3, _at(steps.segment, 2, t, d, state)))
             yield Arc(states + state, d + 1, d, (tuple(parts), *onward))
 
 
@@ -157,10 +173,12 @@ class _Values:
 
     def read(self, entry: Entry) -> float:
         """One of them."""
-        value: Any = self.leaves[entry[0]]
-        for i in entry[1]:
+        value: Any = self.leaves[entry.leaf]
+        for i in entry.at:
             value = value[i]
-        return float(value)
+        if not entry.factor:  # what is forbidden stays so, even if it counts 0 times
+            return 0.0 if math.isfinite(value) else -math.inf
+        return entry.factor * float(value)
 
     def sum(self, group: tuple[Entry, ...]) -> Weight:
         """A group, as a log-weight: a number, or a tuple that is added up."""

@@ -72,7 +72,7 @@ def test_maps_refuse_tables_that_do_not_fit():
     with pytest.raises(ShapeError, match="states must be below slots = 2, got 5"):
         Arcs(torch.tensor([0, 5]), torch.tensor([0, 1]), torch.zeros(5, 2), 2)
     with pytest.raises(ShapeError, match="moves must go down or right"):
-        Grid(((0, 0),), torch.zeros(3, 3, 1))
+        Grid.of(((0, 0),), torch.zeros(1, 3, 3))
     with pytest.raises(ShapeError, match="start and end must be"):
         Chain((torch.zeros(3),), Dense(torch.zeros(5, 2, 2)))
     with pytest.raises(ShapeError, match="agree on the number of time steps"):

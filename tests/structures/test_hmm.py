@@ -113,3 +113,9 @@ def test_a_mistake_is_named(message):
     HMM(**right)
     with pytest.raises(ShapeError, match=message):
         HMM(**{**right, **MISTAKES[message]})
+
+
+def test_the_gradient_of_one_step_is_its_posterior():
+    emission = torch.randn(2, 1, 3, dtype=torch.float64, requires_grad=True)
+    value = semihmm.log_partition(HMM(torch.zeros(3).double(), torch.zeros(3, 3).double(), emission))
+    assert_close(torch.autograd.grad(value.sum(), emission)[0], emission.softmax(-1))

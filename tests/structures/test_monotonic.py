@@ -87,3 +87,10 @@ def test_what_is_no_alignment_has_no_score() -> None:
 def test_an_error_says_what_is_wrong(emission: Tensor, lengths: dict[str, Tensor], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         MonotonicAlignment(emission, **lengths)
+
+
+def test_one_frame_is_the_one_token() -> None:
+    emission = torch.randn(2, 1, 1, dtype=torch.float64, requires_grad=True)
+    value = semihmm.log_partition(MonotonicAlignment(emission))
+    torch.testing.assert_close(value, emission.flatten())
+    assert torch.equal(torch.autograd.grad(value.sum(), emission)[0], torch.ones_like(emission))

@@ -2,7 +2,8 @@
 
 from semihmm.engine.maps.base import Compose, Map
 from semihmm.engine.maps.dense import Dense, Diagonal
+from semihmm.engine.maps.grid import Grid
 from semihmm.engine.maps.segmental import Segmental
-from semihmm.engine.maps.sparse import Arcs, Banded, Grid, Sparse
+from semihmm.engine.maps.sparse import Arcs, Banded, Sparse
 
 __all__ = ["Arcs", "Banded", "Compose", "Dense", "Diagonal", "Grid", "Map", "Segmental", "Sparse"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from semihmm.semirings import Semiring
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Look = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
@@ -92,6 +96,10 @@ class Map(ABC):
     @abstractmethod
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Self:
         """The same map with other log-weights."""
+
+    def unrolled(self) -> Map:
+        """The same map with a time axis in every leaf. Grid reads a matrix where it lies; the others are it already."""
+        return self
 
     @abstractmethod
     def tables(self) -> tuple[Tensor, ...]:
@@ -200,6 +208,10 @@ class Compose(Map):
     then: Map
 
     def __post_init__(self) -> None:
+        first, then = self.first.unrolled(), self.then.unrolled()
+        if first is not self.first or then is not self.then:
+            object.__setattr__(self, "first", first)
+            object.__setattr__(self, "then", then)
         if self.first.memory != 1 or self.then.memory != 1:
             raise ShapeError(
                 f"Compose: both maps must look one step back, got memories {self.first.memory} and {self.then.memory}. "
@@ -303,6 +315,21 @@ class Compose(Map):
         return self.first.contract(measure, carry, middle, before, one) + self.then.contract(
             measure, middle.unsqueeze(-2), output, cost, two
         )
+
+
+def remembered(tables: Callable[P, R]) -> Callable[P, R]:
+    """The function, with what it returned for its latest 64 arguments: a structure's chain is made anew for each call.
+
+    What it returns must be numpy's: a tensor made inside a transform of torch.func or in inference mode must not
+    outlive it. Dynamo, which cannot look into `functools.lru_cache`, traces the function itself.
+    """
+    known = lru_cache(maxsize=64)(tables)
+
+    @wraps(tables)
+    def recall(*args: P.args, **kwargs: P.kwargs) -> R:
+        return tables(*args, **kwargs) if torch.compiler.is_compiling() else known(*args, **kwargs)  # type: ignore[arg-type]
+
+    return recall
 
 
 def fit(measure: Measure, x: Tensor, leaf: Tensor) -> Tensor:

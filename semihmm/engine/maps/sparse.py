@@ -1,13 +1,14 @@
-"""Few arcs into each state: Banded, Arcs and Grid are one map, `Sparse`, with different tables."""
+"""Few arcs into each state: Banded and Arcs are one map, `Sparse`, with different tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit, remembered
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -154,10 +155,16 @@ def Banded(offsets: Sequence[int], weight: Tensor) -> Sparse:
         raise ShapeError(
             f"Banded: {len(offsets)} offsets need weights (..., T or 1, S, {len(offsets)}), got {tuple(weight.shape)}."
         )
-    shift = torch.tensor(list(offsets), device=weight.device)
-    source = torch.arange(states, device=weight.device).unsqueeze(-1) - shift
+    source, outside = (torch.from_numpy(x).to(weight.device) for x in _shifted(tuple(offsets), states))
+    return Sparse(weight.masked_fill(outside, FORBIDDEN), source)
+
+
+@remembered
+def _shifted(offsets: tuple[int, ...], states: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Where each arc of a band comes from, and whether that is outside."""
+    source = np.arange(states, dtype=np.int64)[:, None] - np.array(offsets, np.int64)
     outside = (source < 0) | (source >= states)
-    return Sparse(torch.where(outside, FORBIDDEN, weight), torch.where(outside, -1, source).unsqueeze(0))
+    return np.where(outside, -1, source)[None], outside
 
 
 def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
@@ -210,36 +217,3 @@ def incoming(target: Tensor, slots: int) -> Tensor:
     for entry, table in zip(entries, tables, strict=True):
         entry[:, : table.shape[-1]] = table
     return torch.from_numpy(entries).to(target.device)
-
-
-def Grid(moves: Sequence[tuple[int, int]], weight: Tensor) -> Sparse:
-    """A two-dimensional lattice, one anti-diagonal at a time: DTW, edit distance, RNN-T.
-
-    The state vector at time ``i + j`` holds cell ``(i, j)`` in slot ``i``; time 0 is cell (0, 0) alone.
-
-    Args:
-        moves: K steps ``(down, right)``, none of them (0, 0) and none negative.
-        weight: ``(..., I, J, K)``; ``[i, j, k]`` is the log-weight of arriving at ``(i, j)`` by move ``k``.
-
-    Example:
-        >>> corner, count = torch.tensor([0.0, -torch.inf, -torch.inf]), semihmm.semirings.Count()
-        >>> end = torch.tensor([-torch.inf, -torch.inf, 0.0])
-        >>> chain = semihmm.engine.Chain((corner,), Grid(((1, 0), (0, 1)), torch.zeros(3, 3, 2)), (end,))
-        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))  # ways from corner to corner
-        6
-    """
-    if weight.shape[-1] != len(moves) or any(down < 0 or right < 0 or down + right < 1 for down, right in moves):
-        raise ShapeError(
-            f"Grid: moves must go down or right, and weights be (..., I, J, {len(moves)}), one for each move; "
-            f"got moves {list(moves)} and weights {tuple(weight.shape)}."
-        )
-    height, width = weight.shape[-3], weight.shape[-2]
-    rows = torch.arange(height, device=weight.device)
-    columns = torch.arange(1, height + width - 1, device=weight.device).unsqueeze(-1) - rows  # (T, I)
-    down = torch.tensor([m[0] for m in moves], device=weight.device)
-    right = torch.tensor([m[1] for m in moves], device=weight.device)
-    above, left = rows.unsqueeze(-1) - down, columns.unsqueeze(-1) - right
-    outside = (columns.unsqueeze(-1) >= width) | (columns.unsqueeze(-1) < 0) | (above < 0) | (left < 0)  # (T, I, K)
-    skewed = weight[..., rows, columns.clamp(0, width - 1), :]
-    source = torch.where(above < 0, -1, (down + right - 1) * height + above)
-    return Sparse(torch.where(outside, FORBIDDEN, skewed), source.unsqueeze(0), memory=max(d + r for d, r in moves))

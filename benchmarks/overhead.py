@@ -1,0 +1,142 @@
+"""What semihmm costs before any arithmetic: its import, and a call on a tiny chain.
+
+    python benchmarks/overhead.py [--smoke] [--only TEXT] [--without PEER ...] [--out DIR]
+
+The import is timed in processes of its own, after that of torch, which everybody here needs first. The chain has 10
+steps and 3 states, float32, no batch: what teaching and decisions step by step call thousands of times.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import torch
+from _compare import Call, Case, Contestant, Results, main
+
+import semihmm
+
+STEPS, STATES = 10, 3
+
+
+class Import:
+    """How long a module takes to import in a process that has torch already; it measures itself."""
+
+    def __init__(self, module: str) -> None:
+        self.code = f"import time, torch; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True, capture_output=True)  # bytecode is there
+        self.seconds = 0.0
+
+    def __call__(self) -> Results:
+        self.seconds = self.time(1)
+        return {}
+
+    def time(self, number: int) -> float:
+        """Seconds, the mean of so many processes."""
+        command = [sys.executable, "-c", self.code]
+        said = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(number)]
+        return sum(map(float, said)) / number
+
+
+def imported(module: str) -> Callable[[], Call]:
+    """A contestant that is imported; `ModuleNotFoundError` where it is not installed."""
+
+    def prepare() -> Call:
+        __import__(module)
+        return Import(module)
+
+    return prepare
+
+
+def cases(smoke: bool, device: str) -> Iterator[Case]:
+    """The import, then three questions."""
+    if device == "cpu":
+        others = () if smoke else ("torch_struct", "pomegranate.hmm", "hmmlearn.hmm")
+        peers = {name: Contestant(imported(name)) for name in others}
+        yield Case(
+            work="import, beyond that of torch",
+            sizes={},
+            contestants={"semihmm": Contestant(imported("semihmm"), ours=True), **peers},
+            tolerance={},
+            limit=200,
+        )
+    g = torch.Generator().manual_seed(0)
+    initial, transition = torch.randn(STATES, generator=g), torch.randn(STATES, STATES, generator=g)
+    emission = torch.randn(STEPS, STATES, generator=g)
+    given = [x.to(device) for x in (initial.log_softmax(-1), transition.log_softmax(-1), emission)]
+    hmm = semihmm.HMM(*given)
+    questions: dict[str, tuple[Callable[..., Results], Callable[[list[torch.Tensor]], Results], float | None]] = {
+        "log_partition": (log_partition, loop_log_partition, 0.06),
+        "viterbi": (viterbi, loop_viterbi, None),
+        "marginals": (marginals, loop_marginals, None),
+    }
+    for name, (ask, loop, limit) in questions.items():
+        yield Case(
+            work=f"per-call overhead: {name}",
+            sizes={"S": STATES, "T": STEPS},
+            contestants={
+                "semihmm": Contestant(lambda ask=ask: lambda: ask(hmm), ours=True),
+                "semihmm, validate=False": Contestant(lambda ask=ask: lambda: ask(hmm, validate=False), ours=True),
+                "semihmm, with its structure": Contestant(lambda ask=ask: lambda: ask(semihmm.HMM(*given)), ours=True),
+                "torch loop": Contestant(lambda loop=loop: lambda: loop(given)),
+            },
+            tolerance={"value": 1e-5},
+            limit=limit,
+            device=device,
+        )
+
+
+@torch.no_grad()
+def log_partition(hmm: semihmm.HMM, **options: bool) -> Results:
+    """One number."""
+    return {"value": semihmm.log_partition(hmm, **options)}
+
+
+def viterbi(hmm: semihmm.HMM, **options: bool) -> Results:
+    """Integers."""
+    return {"value": semihmm.viterbi(hmm, **options).event}
+
+
+def marginals(hmm: semihmm.HMM, **options: bool) -> Results:
+    """Posteriors of the states, and the other potentials' with them."""
+    return {"value": semihmm.marginals(hmm, **options).emission}
+
+
+@torch.no_grad()
+def loop_log_partition(given: list[torch.Tensor]) -> Results:
+    """What one writes by hand."""
+    initial, transition, emission = given
+    alpha = initial + emission[0]
+    for now in emission[1:]:
+        alpha = torch.logsumexp(alpha.unsqueeze(-1) + transition, -2) + now
+    return {"value": alpha.logsumexp(-1)}
+
+
+@torch.no_grad()
+def loop_viterbi(given: list[torch.Tensor]) -> Results:
+    """The same with maxima, and back along the pointers."""
+    initial, transition, emission = given
+    score, pointers = initial + emission[0], []
+    for now in emission[1:]:
+        score, pointer = (score.unsqueeze(-1) + transition).max(-2)
+        score = score + now
+        pointers.append(pointer)
+    path = [score.argmax()]
+    for pointer in reversed(pointers):
+        path.append(pointer[path[-1]])
+    return {"value": torch.stack(path[::-1])}
+
+
+def loop_marginals(given: list[torch.Tensor]) -> Results:
+    """The gradient of the loop."""
+    initial, transition, emission = (x.detach().requires_grad_() for x in given)
+    alpha = initial + emission[0]
+    for now in emission[1:]:
+        alpha = torch.logsumexp(alpha.unsqueeze(-1) + transition, -2) + now
+    slopes = torch.autograd.grad(alpha.logsumexp(-1), [initial, transition, emission])
+    return {"value": slopes[2]}
+
+
+if __name__ == "__main__":
+    main(__doc__, "overhead", cases)

@@ -1,0 +1,141 @@
+// A chain as the caller's tensors hold it: nothing is copied until a block of steps is worked on.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "lanes.hpp"
+
+namespace semihmm {
+
+constexpr int64_t kBlock = 32;  // steps whose tables are made at a time
+
+// A tensor (batch or 1, time or 1, event...) as it lies; a size of 1, or an axis that repeats, has stride 0.
+template <class T>
+struct Leaf {
+    const T* data = nullptr;
+    int64_t batch = 1, time = 1;
+    std::vector<int64_t> event;            // sizes
+    int64_t by_batch = 0, by_time = 0;     // strides, in elements
+    std::vector<int64_t> by_event;
+
+    const T* at(int64_t b, int64_t t) const { return data + (batch == 1 ? 0 : b) * by_batch + (time == 1 ? 0 : t) * by_time; }
+    bool over_time() const { return time != 1; }
+    bool same_for_all() const { return batch == 1 || by_batch == 0; }
+    int64_t entries() const {
+        int64_t n = 1;
+        for (int64_t size : event) n *= size;
+        return n;
+    }
+};
+
+// Memory of whole vectors, aligned to a cache line.
+template <class F>
+class Buffer {
+  public:
+    Buffer() = default;
+    explicit Buffer(int64_t size, F fill = F(0)) { reset(size, fill); }
+    void reset(int64_t size, F fill = F(0)) {
+        const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(F) + 63) / 64 * 64 + 64;
+        data_.reset(static_cast<F*>(std::aligned_alloc(64, bytes)));
+        if (!data_) throw std::bad_alloc();
+        std::fill_n(data_.get(), bytes / sizeof(F), fill);
+        size_ = size;
+    }
+    F* get() const { return data_.get(); }
+    F& operator[](int64_t i) const { return data_.get()[i]; }
+    int64_t size() const { return size_; }
+    explicit operator bool() const { return static_cast<bool>(data_); }
+
+  private:
+    struct Free {
+        void operator()(F* p) const { std::free(p); }
+    };
+    std::unique_ptr<F[], Free> data_;
+    int64_t size_ = 0;
+};
+
+template <class F>
+constexpr F kNothing = -std::numeric_limits<F>::infinity();
+
+template <class F>
+int64_t padded(int64_t n) {
+    return (n + Lanes<F>::width - 1) / Lanes<F>::width * Lanes<F>::width;
+}
+
+// How a state vector lies in memory: `parts` (Segmental: ended and begun) of `size` slots, each padded to whole vectors.
+template <class F>
+struct Layout {
+    int64_t parts = 1, size = 0;
+    int64_t part() const { return padded<F>(size); }
+    int64_t width() const { return parts * part(); }
+    int64_t slots() const { return parts * size; }
+    int64_t place(int64_t slot) const { return slot / size * part() + slot % size; }
+};
+
+// The state vectors at some times, in log space, less an offset each: components by width.
+template <class F>
+struct Rows {
+    F* data = nullptr;
+    double* offset = nullptr;
+    int64_t stride = 0;  // components * width
+    int64_t first = 0;   // the time of data
+
+    F* at(int64_t time) const { return data + (time - first) * stride; }
+    double& off(int64_t time) const { return offset[time - first]; }
+};
+
+// Where the gradient of a leaf is summed up. What is shared over time or batch is summed in double.
+template <class F>
+class Sink {
+  public:
+    Sink() = default;
+    // `spread`: every entry gets few terms, so that they may be added up in F where the leaf is one sequence's own.
+    Sink(F* out, const Leaf<F>& leaf, bool spread)
+        : out_(out), batch_(leaf.batch), time_(leaf.time), entries_(leaf.entries()) {
+        direct_ = out && batch_ != 1 && spread;
+        if (out && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
+    }
+    bool wanted() const { return out_ != nullptr; }
+    // Adds x[i] to entry first + i * step of time t, for the sequence b.
+    void add(int64_t b, int64_t t, int64_t n, const F* x, int64_t first = 0, int64_t step = 1) {
+        const int64_t at = (time_ == 1 ? 0 : t) * entries_ + first;
+        if (direct_) {
+            F* to = out_ + b * time_ * entries_ + at;
+            for (int64_t i = 0; i < n; ++i) to[i * step] += x[i];
+        } else {
+            double* to = sums_.data() + at;
+            for (int64_t i = 0; i < n; ++i) to[i * step] += x[i];
+        }
+    }
+    // The sequence b is done: what is not shared with others goes out.
+    void finish(int64_t b) {
+        if (!wanted() || direct_ || batch_ == 1) return;
+        F* to = out_ + b * time_ * entries_;
+        for (std::size_t i = 0; i < sums_.size(); ++i) to[i] = static_cast<F>(sums_[i]);
+        std::fill(sums_.begin(), sums_.end(), 0.0);
+    }
+    // All sequences are done: sums of the others, in their order.
+    void join(const Sink& other) {
+        if (!wanted() || batch_ != 1) return;
+        for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
+    }
+    void write() {
+        if (!wanted() || batch_ != 1) return;
+        for (std::size_t i = 0; i < sums_.size(); ++i) out_[i] = static_cast<F>(sums_[i]);
+    }
+
+  private:
+    F* out_ = nullptr;
+    int64_t batch_ = 1, time_ = 1, entries_ = 0;
+    bool direct_ = false;
+    std::vector<double> sums_;
+};
+
+}  // namespace semihmm

@@ -1,0 +1,380 @@
+// A chain multiplied out for one sequence: the total, the gradient of its weights, and its paths.
+#pragma once
+
+#include "segmental.hpp"
+#include "sparse.hpp"
+
+namespace semihmm {
+
+// The vectors that a chain begins and ends with: the product of some factors.
+template <class S>
+struct Border {
+    using F = typename S::F;
+    std::vector<Leaf<F>> weights, features;
+    std::vector<F*> out, out_features;
+
+    // The product for sequence b, near 0 nats; returns what was taken out.
+    double read(const S& semiring, int64_t b, const Layout<F>& layout, double beta, F* to) const {
+        const int64_t width = layout.width();
+        std::fill_n(to, width * semiring.components, kNothing<F>);
+        double lost = 0;
+        for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] = 0;
+        for (const Leaf<F>& leaf : weights) {
+            const F* w = leaf.at(b, 0);
+            const int64_t by = leaf.by_event[0];
+            const F peak = static_cast<F>(peak_of<F>(layout.slots(), [&](int64_t slot) { return w[slot * by]; }, 1.0));
+            for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] += (w[slot * by] - peak) * static_cast<F>(beta);
+            lost += static_cast<double>(peak) * beta;
+        }
+        if constexpr (S::features) {
+            std::fill_n(to + width, width, F(0));
+            for (const Leaf<F>& leaf : features)
+                for (int64_t slot = 0; slot < layout.slots(); ++slot)
+                    if (to[layout.place(slot)] > kNothing<F>) to[width + layout.place(slot)] += leaf.at(b, 0)[slot * leaf.by_event[0]];
+        }
+        return lost;
+    }
+};
+
+template <class S>
+struct Chain {
+    using F = typename S::F;
+    S semiring;
+    std::unique_ptr<Map<S>> steps;
+    Border<S> start, end;
+    const int64_t* lengths = nullptr;  // one for each sequence; null: all take `length` steps
+    int64_t length = 0;
+    double beta = 1;
+
+    int64_t length_of(int64_t b) const { return lengths ? lengths[b] : length; }
+    int64_t stride() const { return semiring.components * steps->out.width(); }
+};
+
+// Brings a vector's peak to 0 and returns that.
+template <class S>
+double rescale(const S& semiring, int64_t width, typename S::F* vector) {
+    using F = typename S::F;
+    const F peak = max_of<F>(width, vector);
+    if (!(std::abs(peak) < std::numeric_limits<F>::infinity()) || peak == 0) return 0;
+    const int64_t scaled = S::features ? width : width * semiring.components;
+    for (int64_t j = 0; j < scaled; j += Lanes<F>::width) Lanes<F>::store(vector + j, Lanes<F>::load(vector + j) - peak);
+    return peak;
+}
+
+// The state vectors at times t0 + 1 to t1, from those before, in place.
+template <class S>
+double advance(Chain<S>& chain, const Rows<typename S::F>& rows, int64_t t0, int64_t t1) {
+    double lost = 0;
+    for (int64_t at = t0; at < t1; at += kBlock) {
+        const int64_t stop = std::min(at + kBlock, t1);
+        chain.steps->load(at, stop);
+        for (int64_t t = at; t < stop; ++t) {
+            chain.steps->step(t, rows, rows.at(t + 1));
+            rows.off(t + 1) = rows.off(t) + rescale(chain.semiring, chain.steps->out.width(), rows.at(t + 1));
+            lost += chain.steps->lost(t);
+        }
+    }
+    return lost;
+}
+
+// What a scan keeps: the vectors at all times (segment = length), or those in front of each segment.
+template <class F>
+struct Kept {
+    F* vectors = nullptr;      // [sequence][row][component][width]
+    double* offsets = nullptr;  // [sequence][row]
+    int64_t rows = 0, segment = 0;
+};
+
+template <class S>
+class Scan {
+  public:
+    using F = typename S::F;
+    explicit Scan(Chain<S>& chain) : chain_(chain), map_(*chain.steps), stride_(chain.stride()) {}
+
+    // The total of sequence b, components of it: in double, offsets in. `kept` may keep nothing (segment 0).
+    void total(int64_t b, const Kept<F>& kept, double* value) {
+        const int64_t length = chain_.length_of(b);
+        map_.start(b, length);
+        double lost = 0;
+        Rows<F> rows = begin(b, kept, lost);
+        if (whole(kept)) {
+            lost += advance(chain_, rows, 0, length);
+        } else {
+            const int64_t segment = kept.segment ? kept.segment : kBlock;
+            for (int64_t t0 = 0; t0 < length; t0 += segment) {
+                if (kept.segment) keep(b, kept, t0 / segment, rows, t0);
+                const int64_t t1 = std::min(t0 + segment, length);
+                lost += advance(chain_, rows, t0, t1);
+                rows = shifted(rows, t1);
+            }
+            if (kept.segment && length % segment == 0) keep(b, kept, length / segment, rows, length);
+        }
+        last_ = rows;
+        end(b, length, lost);
+        finish(length, lost, value);
+    }
+
+    // Adds the gradient of a total, weighted: g0 of its value, g1 of its mean.
+    void gradient(int64_t b, const Kept<F>& kept, double g0, double g1, std::vector<Sink<F>>& start, std::vector<Sink<F>>& end_sinks) {
+        const int64_t length = chain_.length_of(b), memory = map_.memory, width = map_.out.width();
+        map_.start(b, length);
+        const bool whole = this->whole(kept);
+        const int64_t segment = whole ? std::max<int64_t>(length, 1) : kept.segment;
+        double lost = 0;
+        Rows<F> rows;
+        if (whole) {
+            rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
+        }
+        // Costs in the order of time, in a ring that slides towards the beginning.
+        const int64_t room = memory + std::max<int64_t>(kBlock, memory);
+        costs_.reset((room + 1) * stride_, kNothing<F>);
+        cost_offsets_.assign(static_cast<std::size_t>(room + 1), 0.0);
+        int64_t first = length - room;
+        Rows<F> costs{costs_.get(), cost_offsets_.data(), stride_, first};
+        ends_.reset(stride_, kNothing<F>);
+        chain_.end.read(chain_.semiring, b, map_.out, chain_.beta, costs.at(length));
+        if (!whole) rows = recall(b, kept, (length - 1) / segment, length);
+        if (length == 0 && !whole) rows = recall(b, kept, 0, 0);
+        // The total, from the end vectors themselves.
+        double value[2] = {0, 0};
+        last_ = rows;
+        total_of(rows, length, costs.at(length), value);
+        Weighing<S> weighing;
+        weighing.g0 = static_cast<F>(g0), weighing.g1 = static_cast<F>(g1), weighing.mean = static_cast<F>(value[1]);
+        const double total = value[0];
+        const bool possible = total > -std::numeric_limits<double>::infinity();
+        if (!possible) {
+            map_.finish();
+            return;
+        }
+        border(b, rows.at(length), costs.at(length), static_cast<F>(rows.off(length) - total), weighing, end_sinks, chain_.end, width);
+        map_.close(length, costs.at(length));
+        for (int64_t stop = length; stop > 0;) {
+            const int64_t begin_of_segment = (stop - 1) / segment * segment;
+            if (!whole && stop != length) rows = recall(b, kept, begin_of_segment / segment, stop);
+            for (int64_t t1 = stop; t1 > begin_of_segment;) {
+                const int64_t t0 = std::max(begin_of_segment, (t1 - 1) / kBlock * kBlock);
+                map_.load(t0, t1);
+                for (int64_t t = t1 - 1; t >= t0; --t) {
+                    if (t < costs.first) {  // slide
+                        const int64_t moved = room - memory;
+                        std::copy_backward(costs_.get(), costs_.get() + (memory + 1) * stride_, costs_.get() + (memory + 1 + moved) * stride_);
+                        std::copy_backward(cost_offsets_.begin(), cost_offsets_.begin() + memory + 1, cost_offsets_.begin() + memory + 1 + moved);
+                        costs.first -= moved;
+                    }
+                    const double after = costs.off(t + 1) - total;
+                    weighing.shift = static_cast<F>(rows.off(t) + after);
+                    weighing.output_shift = static_cast<F>(rows.off(t + 1) + after);
+                    map_.contract(t, rows, rows.at(t + 1), costs, weighing);
+                    map_.back(t, costs, costs.at(t));
+                    costs.off(t) = costs.off(t + 1) + rescale(chain_.semiring, width, costs.at(t));
+                }
+                map_.unload(t0, t1);
+                t1 = t0;
+            }
+            stop = begin_of_segment;
+        }
+        border(b, rows.at(0), costs.at(0), static_cast<F>(rows.off(0) + costs.off(0) - total), weighing, start, chain_.start, width);
+        map_.finish();
+        (void)lost;
+    }
+
+    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
+    void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t slot_stride,
+               int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
+        const int64_t length = chain_.length_of(b), width = map_.out.width(), slots_count = map_.out.slots();
+        const int comps = chain_.semiring.components;
+        double total[64];
+        std::vector<double> many(static_cast<std::size_t>(comps));
+        double* value = comps <= 64 ? total : many.data();
+        this->total(b, kept, value);
+        for (int c = 0; c < comps; ++c) values[c] = value[c];
+        Rows<F> rows = last_;
+        const int64_t segment = whole(kept) ? std::max<int64_t>(length, 1) : kept.segment;
+        struct Walk {
+            int64_t time, slot, rank;
+            bool valid;
+        };
+        std::vector<Walk> walks(static_cast<std::size_t>(rows_wanted));
+        std::vector<Picker<S>> pickers(static_cast<std::size_t>(rows_wanted), Picker<S>(comps));
+        for (int64_t r = 0; r < rows_wanted; ++r) {
+            Picker<S>& picker = pickers[r];
+            if (uniforms) picker.draw_from(uniforms + r * uniform_stride);
+            picker.clear();
+            for (int64_t slot = 0; slot < slots_count; ++slot)
+                for (int c = 0; c < comps; ++c) picker.offer(ends_[c * width + map_.out.place(slot)]);
+            const auto [slot, rank] = picker.pick(uniforms ? 0 : r);
+            const double its = comps == 1 ? value[0] : value[r];
+            walks[r] = {length, slot, rank, std::abs(its) < std::numeric_limits<double>::infinity()};
+            std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
+            std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
+        }
+        for (int64_t stop = length; stop > 0;) {
+            const int64_t begin_of_segment = (stop - 1) / segment * segment;
+            if (!whole(kept)) rows = recall(b, kept, begin_of_segment / segment, stop);
+            for (int64_t t1 = stop; t1 > begin_of_segment;) {
+                const int64_t t0 = std::max(begin_of_segment, (t1 - 1) / kBlock * kBlock);
+                map_.load(t0, t1);
+                for (int64_t t = t1 - 1; t >= t0; --t)
+                    for (int64_t r = 0; r < rows_wanted; ++r) {
+                        Walk& walk = walks[r];
+                        if (!walk.valid || walk.time != t + 1) continue;
+                        slots[r * slot_stride + t + 1] = walk.slot;
+                        const Origin origin = map_.trace(t, walk.slot, walk.rank, rows, pickers[r]);
+                        choices[r * choice_stride + t] = origin.choice;
+                        walk.slot = origin.slot, walk.rank = origin.rank, walk.time -= origin.delay;
+                    }
+                t1 = t0;
+            }
+            stop = begin_of_segment;
+        }
+        for (int64_t r = 0; r < rows_wanted; ++r)
+            if (walks[r].valid && walks[r].time == 0) slots[r * slot_stride] = walks[r].slot;
+    }
+
+  private:
+    bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
+    Rows<F> begin(int64_t b, const Kept<F>& kept, double& lost) {
+        Rows<F> rows;
+        if (whole(kept)) {
+            rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
+        } else {
+            rows = room(kept.segment ? kept.segment : kBlock, 0);
+        }
+        lost += chain_.start.read(chain_.semiring, b, map_.in, chain_.beta, rows.at(0));
+        rows.off(0) = rescale(chain_.semiring, map_.in.width(), rows.at(0));
+        return rows;
+    }
+    // Own memory for a segment that begins at `time`, and for what it looks back to.
+    Rows<F> room(int64_t segment, int64_t time) {
+        const int64_t count = map_.memory - 1 + segment + 1;
+        if (own_.size() < count * stride_) {
+            own_.reset(count * stride_, kNothing<F>);
+            own_offsets_.assign(static_cast<std::size_t>(count), 0.0);
+        }
+        return {own_.get(), own_offsets_.data(), stride_, time - (map_.memory - 1)};
+    }
+    // The same memory, for a segment that begins at `time`: the last vectors come to its front.
+    Rows<F> shifted(const Rows<F>& rows, int64_t time) {
+        Rows<F> moved{rows.data, rows.offset, stride_, time - (map_.memory - 1)};
+        const int64_t by = moved.first - rows.first;
+        if (by > 0) {
+            std::copy_n(rows.data + by * stride_, map_.memory * stride_, moved.data);
+            std::copy_n(rows.offset + by, map_.memory, moved.offset);
+        }
+        return moved;
+    }
+    void keep(int64_t b, const Kept<F>& kept, int64_t segment, const Rows<F>& rows, int64_t time) {
+        const int64_t memory = map_.memory, row = segment * memory;
+        if (row + memory > kept.rows) return;
+        for (int64_t i = 0; i < memory; ++i) {
+            const int64_t at = time - (memory - 1) + i;
+            F* to = kept.vectors + (b * kept.rows + row + i) * stride_;
+            double* offset = kept.offsets + b * kept.rows + row + i;
+            if (at < 0) {
+                std::fill_n(to, stride_, kNothing<F>), *offset = 0;
+            } else {
+                std::copy_n(rows.at(at), stride_, to), *offset = rows.off(at);
+            }
+        }
+    }
+    // The vectors of a segment, up to time `stop`, from those kept in front of it.
+    Rows<F> recall(int64_t b, const Kept<F>& kept, int64_t segment, int64_t stop) {
+        const int64_t memory = map_.memory, t0 = segment * kept.segment;
+        Rows<F> rows = room(kept.segment, t0);
+        std::copy_n(kept.vectors + (b * kept.rows + segment * memory) * stride_, memory * stride_, rows.data);
+        std::copy_n(kept.offsets + b * kept.rows + segment * memory, memory, rows.offset);
+        advance(chain_, rows, t0, stop);
+        return rows;
+    }
+    void end(int64_t b, int64_t length, double& lost) {
+        ends_.reset(stride_, kNothing<F>);
+        lost += chain_.end.read(chain_.semiring, b, map_.out, chain_.beta, ends_.get());
+        const int64_t width = map_.out.width();
+        const F* last = last_.at(length);
+        for (int c = chain_.semiring.components; c-- > 0;)
+            for (int64_t j = 0; j < width; ++j) ends_[c * width + j] = last[c * width + j] + ends_[(S::features ? c * width : 0) + j];
+    }
+    void finish(int64_t length, double lost, double* value) {
+        const int comps = chain_.semiring.components;
+        const int64_t width = map_.out.width();
+        one_.reset(Lanes<F>::width * comps, kNothing<F>);
+        const double offset = last_.off(length) + lost;
+        if constexpr (S::features) {
+            mixture(ends_.get(), width, value);
+            value[0] += offset;
+        } else {
+            reduce(comps, width, value);
+            for (int c = 0; c < comps; ++c) value[c] += offset;
+        }
+    }
+    void reduce(int comps, int64_t width, double* value) {
+        if constexpr (std::is_same_v<S, Log<F>>) {
+            mixture(ends_.get(), width, value);
+        } else {
+            std::vector<F> all(ends_.get(), ends_.get() + comps * width);
+            std::partial_sort(all.begin(), all.begin() + comps, all.end(), [](F a, F b) { return a > b; });
+            for (int c = 0; c < comps; ++c) value[c] = all[c];
+        }
+    }
+    static void mixture(const F* x, int64_t width, double* value) {
+        F peak = kNothing<F>;
+        bool bad = false;
+        for (int64_t j = 0; j < width; ++j) peak = std::max(peak, x[j]), bad = bad || std::isnan(x[j]);
+        if (bad) peak = std::numeric_limits<F>::quiet_NaN();
+        if (peak == kNothing<F>) {
+            value[0] = -std::numeric_limits<double>::infinity();
+            if constexpr (S::features) value[1] = 0;
+            return;
+        }
+        double mass = 0, moment = 0;
+        for (int64_t j = 0; j < width; ++j) {
+            const double share = std::exp(static_cast<double>(x[j]) - peak);
+            mass += share;
+            if (S::features && share > 0) moment += share * x[width + j];
+        }
+        value[0] = std::log(mass) + peak;
+        if constexpr (S::features) value[1] = moment / mass;
+    }
+    // The total relative to offset and peaks: what log terms are compared with.
+    void total_of(const Rows<F>& rows, int64_t length, const F* end, double* value) {
+        const int64_t width = map_.out.width();
+        const F* last = rows.at(length);
+        for (int64_t j = 0; j < stride_; ++j) ends_[j] = last[j] + end[j];
+        (void)width;
+        mixture(ends_.get(), width, value);
+        value[0] += rows.off(length);
+    }
+    void border(int64_t b, const F* row, const F* cost, F shift, Weighing<S> weighing, std::vector<Sink<F>>& sinks,
+                const Border<S>& border, int64_t width) {
+        bool wanted = false;
+        for (Sink<F>& sink : sinks) wanted = wanted || sink.wanted();
+        if (!wanted) return;
+        weighing.shift = shift;
+        Buffer<F> leaf(width), feature(width);
+        for (int64_t j = 0; j < width; j += Lanes<F>::width) {
+            const auto share = weighing.share(Lanes<F>::load(row + j) + Lanes<F>::load(cost + j));
+            auto mean = share;
+            if constexpr (S::features) mean = Lanes<F>::load(row + width + j) + Lanes<F>::load(cost + width + j);
+            Lanes<F>::store(leaf.get() + j, weighing.leaf(share, mean));
+            Lanes<F>::store(feature.get() + j, weighing.feature(share));
+        }
+        const std::size_t count = border.weights.size();
+        for (std::size_t i = 0; i < sinks.size(); ++i) {
+            if (!sinks[i].wanted()) continue;
+            const F* from = i < count ? leaf.get() : feature.get();
+            for (int64_t part = 0; part < map_.out.parts; ++part)
+                sinks[i].add(b, 0, map_.out.size, from + part * map_.out.part(), part * map_.out.size);
+            sinks[i].finish(b);
+        }
+    }
+
+    Chain<S>& chain_;
+    Map<S>& map_;
+    int64_t stride_;
+    Buffer<F> own_, costs_, ends_, one_;
+    std::vector<double> own_offsets_, cost_offsets_;
+    Rows<F> last_;
+};
+
+}  // namespace semihmm

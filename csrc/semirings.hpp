@@ -1,0 +1,114 @@
+// What a sum of terms means. A term is a predecessor's value and the arc's: vectors over the slots that they lead to.
+//
+// `Terms` answers value(k, c, j): component c of term k for the lanes from slot j on. The names are those of the Python
+// semirings. A value's components lie one after the other, `stride` apart.
+#pragma once
+
+#include "chain.hpp"
+
+namespace semihmm {
+
+
+template <class Real>
+struct Log {
+    using F = Real;
+    using L = Lanes<F>;
+    using V = typename L::type;
+    static constexpr bool features = false;
+    int components = 1;
+
+    template <class Terms>
+    void sum(int64_t count, int64_t width, const Terms& terms, F* out, int64_t) const {
+        for (int64_t j = 0; j < width; j += L::width) {
+            V peak = L::broadcast(kNothing<F>);
+            for (int64_t k = 0; k < count; ++k) peak = L::max(peak, terms.value(k, 0, j));
+            const V shift = peak == kNothing<F> ? L::broadcast(F(0)) : peak;
+            V mass = L::broadcast(F(0));
+            for (int64_t k = 0; k < count; ++k) mass += exp<F>(terms.value(k, 0, j) - shift);
+            L::store(out + j, log<F>(mass) + shift);
+        }
+    }
+};
+
+template <class Real>
+struct Max {
+    using F = Real;
+    using L = Lanes<F>;
+    using V = typename L::type;
+    static constexpr bool features = false;
+    int components = 1;
+
+    template <class Terms>
+    void sum(int64_t count, int64_t width, const Terms& terms, F* out, int64_t) const {
+        int64_t j = 0;
+        for (; j + 4 * L::width <= width; j += 4 * L::width) {
+            V best[4];
+            for (V& b : best) b = L::broadcast(kNothing<F>);
+            for (int64_t k = 0; k < count; ++k)
+                for (int u = 0; u < 4; ++u) best[u] = L::max(best[u], terms.value(k, 0, j + u * L::width));
+            for (int u = 0; u < 4; ++u) L::store(out + j + u * L::width, best[u]);
+        }
+        for (; j < width; j += L::width) {
+            V best = L::broadcast(kNothing<F>);
+            for (int64_t k = 0; k < count; ++k) best = L::max(best, terms.value(k, 0, j));
+            L::store(out + j, best);
+        }
+    }
+};
+
+template <class Real>
+struct TopK {
+    using F = Real;
+    using L = Lanes<F>;
+    using V = typename L::type;
+    static constexpr bool features = false;
+    int components;  // k
+
+    template <class Terms>
+    void sum(int64_t count, int64_t width, const Terms& terms, F* out, int64_t stride) const {
+        std::vector<V> best(static_cast<std::size_t>(components));
+        for (int64_t j = 0; j < width; j += L::width) {
+            for (V& b : best) b = L::broadcast(kNothing<F>);
+            for (int64_t k = 0; k < count; ++k) {
+                for (int c = 0; c < components; ++c) {
+                    V x = terms.value(k, c, j);
+                    for (int r = c; r < components; ++r) {  // no list's c-th may be better than c others
+                        const V high = L::max(best[r], x);
+                        x = L::min(best[r], x);
+                        best[r] = high;
+                    }
+                }
+            }
+            for (int c = 0; c < components; ++c) L::store(out + c * stride + j, best[c]);
+        }
+    }
+};
+
+// (log-mass, mean of one feature).
+template <class Real>
+struct Expectation {
+    using F = Real;
+    using L = Lanes<F>;
+    using V = typename L::type;
+    static constexpr bool features = true;
+    int components = 2;
+
+    template <class Terms>
+    void sum(int64_t count, int64_t width, const Terms& terms, F* out, int64_t stride) const {
+        for (int64_t j = 0; j < width; j += L::width) {
+            V peak = L::broadcast(kNothing<F>);
+            for (int64_t k = 0; k < count; ++k) peak = L::max(peak, terms.value(k, 0, j));
+            const V shift = peak == kNothing<F> ? L::broadcast(F(0)) : peak;
+            V mass = L::broadcast(F(0)), moment = L::broadcast(F(0));
+            for (int64_t k = 0; k < count; ++k) {
+                const V share = exp<F>(terms.value(k, 0, j) - shift);
+                mass += share;
+                moment += share == F(0) ? L::broadcast(F(0)) : share * terms.value(k, 1, j);
+            }
+            L::store(out + j, log<F>(mass) + shift);
+            L::store(out + stride + j, mass == F(0) ? L::broadcast(F(0)) : moment / mass);
+        }
+    }
+};
+
+}  // namespace semihmm

@@ -1,0 +1,414 @@
+// Few arcs into each slot: Sparse (Banded, Arcs) and Grid. Arcs are handled as runs of neighbours, so that a band is a
+// handful of shifted vectors.
+#pragma once
+
+#include "maps.hpp"
+
+namespace semihmm {
+
+// Where arcs lead: arc k into slot `to + i` comes from slot `from + i`, `delay` steps earlier.
+struct Run {
+    int64_t k, to, from, length, delay;
+};
+
+// The arcs of one step, by what they lead to and by what they leave.
+struct Topology {
+    std::vector<Run> into;
+    std::vector<Run> leaving;     // k: the rank among the arcs that leave a slot; `from`, `to` as seen from there
+    std::vector<int64_t> arcs;    // for each run in `leaving`, which k its arcs have where they arrive
+    int64_t ranks = 1;
+
+    // source[n * by_slot + k * by_arc]: (delay - 1) * slots + slot, -1 for no arc.
+    static Topology of(const int64_t* source, int64_t slots, int64_t width, int64_t by_slot, int64_t by_arc) {
+        Topology found;
+        std::vector<int64_t> taken(static_cast<std::size_t>(slots), 0);
+        struct Arc {
+            int64_t k, to, delay;
+        };
+        std::vector<std::vector<Arc>> out(static_cast<std::size_t>(slots));
+        for (int64_t k = 0; k < width; ++k) {
+            Run run{k, 0, 0, 0, 0};
+            for (int64_t n = 0; n <= slots; ++n) {
+                const int64_t code = n < slots ? source[n * by_slot + k * by_arc] : -1;
+                const int64_t from = code % slots, delay = code / slots + 1;
+                if (code >= 0 && run.length && run.to + run.length == n && run.from + run.length == from && run.delay == delay) {
+                    ++run.length;
+                    continue;
+                }
+                if (run.length) found.into.push_back(run);
+                run = {k, n, from, code >= 0, delay};
+            }
+        }
+        for (int64_t n = 0; n < slots; ++n)
+            for (int64_t k = 0; k < width; ++k) {
+                const int64_t code = source[n * by_slot + k * by_arc];
+                if (code >= 0) out[code % slots].push_back({k, n, code / slots + 1});
+            }
+        for (auto& arcs : out) found.ranks = std::max(found.ranks, static_cast<int64_t>(arcs.size()));
+        for (int64_t rank = 0; rank < found.ranks; ++rank) {
+            Run run{rank, 0, 0, 0, 0};
+            int64_t arc = 0;
+            for (int64_t n = 0; n <= slots; ++n) {
+                const bool there = n < slots && rank < static_cast<int64_t>(out[n].size());
+                const Arc a = there ? out[n][rank] : Arc{-1, -1, 0};
+                if (there && run.length && run.from + run.length == n && run.to + run.length == a.to && arc == a.k && run.delay == a.delay) {
+                    ++run.length;
+                    continue;
+                }
+                if (run.length) found.leaving.push_back(run), found.arcs.push_back(arc);
+                run = {rank, a.to, n, there, a.delay};
+                arc = a.k;
+            }
+        }
+        return found;
+    }
+};
+
+// What Sparse and Grid share: how arcs act. They differ in where an arc's weight is read.
+template <class S>
+class ByArcs : public Map<S> {
+  public:
+    using typename Map<S>::F;
+    using typename Map<S>::L;
+    using typename Map<S>::V;
+    using Map<S>::Map;
+
+    void step(int64_t t, const Rows<F>& rows, F* to) override {
+        gather(t, rows);
+        const Ready<S> terms{terms_.get(), this->semiring.components, ld_};
+        this->semiring.sum(width_, ld_, terms, to, ld_);
+    }
+    void back(int64_t t, const Rows<F>& costs, F* to) override {
+        const Topology& arcs = topology(t);
+        const int64_t comps = this->semiring.components, size = arcs.ranks * comps * ld_;
+        if (leaving_.size() < size) leaving_.reset(size);
+        std::fill_n(leaving_.get(), size, kNothing<F>);
+        for (std::size_t i = 0; i < arcs.leaving.size(); ++i) {
+            const Run& run = arcs.leaving[i];
+            const int64_t arrival = t + run.delay;
+            if (arrival > this->length_) continue;
+            const F shift = static_cast<F>(costs.off(arrival) - costs.off(t + 1));
+            for (int64_t c = 0; c < comps; ++c) {
+                const F* cost = costs.at(arrival) + c * ld_ + run.to;
+                const F* w = table(S::features && c, arrival - 1, arcs.arcs[i]) + run.to;
+                F* q = leaving_.get() + (run.k * comps + c) * ld_ + run.from;
+                const F by = S::features && c ? F(0) : shift;
+                for (int64_t n = 0; n < run.length; ++n) q[n] = cost[n] + by + w[n];
+            }
+        }
+        const Ready<S> terms{leaving_.get(), this->semiring.components, ld_};
+        this->semiring.sum(arcs.ranks, ld_, terms, to, ld_);
+    }
+    void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
+        if (!wanted()) return;
+        gather(t, rows);
+        const F* cost = costs.at(t + 1);
+        const int64_t comps = this->semiring.components;
+        for (int64_t k = 0; k < width_; ++k) {
+            const F* term = terms_.get() + k * comps * ld_;
+            for (int64_t j = 0; j < ld_; j += L::width) {
+                const V share = weighing.share(L::load(term + j) + L::load(cost + j));
+                V mean = share;
+                if constexpr (S::features) mean = L::load(term + ld_ + j) + L::load(cost + ld_ + j);
+                L::store(share_.get() + j, weighing.leaf(share, mean));
+                if constexpr (S::features) L::store(share_.get() + ld_ + j, weighing.feature(share));
+            }
+            collect(t, k, share_.get(), share_.get() + ld_);
+        }
+    }
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
+        picker.clear();
+        for (int64_t k = 0; k < width_; ++k) {
+            const int64_t code = source(t, slot, k), delay = code / slots_ + 1;
+            const bool there = code >= 0 && delay <= t + 1;
+            const F* from = there ? rows.at(t + 1 - delay) + code % slots_ : nullptr;
+            const F shift = there ? static_cast<F>(rows.off(t + 1 - delay) - rows.off(t)) : F(0);
+            for (int c = 0; c < this->semiring.components; ++c)
+                picker.offer(there ? from[c * ld_] + shift + table(0, t, k)[slot] : kNothing<F>);
+        }
+        const auto [k, row] = picker.pick(rank);
+        const int64_t code = std::max<int64_t>(source(t, slot, k), 0);
+        return {code % slots_, row, code / slots_ + 1, k};
+    }
+
+  protected:
+    virtual const Topology& topology(int64_t t) = 0;
+    virtual int64_t source(int64_t t, int64_t slot, int64_t k) = 0;
+    virtual const F* table(int f, int64_t t, int64_t k) = 0;  // the weights of arc k into each slot, at step t
+    virtual bool wanted() const = 0;
+    virtual void collect(int64_t t, int64_t k, const F* leaf, const F* feature) = 0;
+
+    void sizes(int64_t slots, int64_t width) {
+        slots_ = slots, width_ = width;
+        this->in = this->out = {1, slots};
+        ld_ = this->in.width();
+        terms_.reset(width * this->semiring.components * ld_, kNothing<F>);
+        share_.reset(2 * ld_);
+    }
+
+    void forget() { gathered_ = nullptr; }  // the topology is another one, maybe at the same address
+
+    int64_t slots_ = 0, width_ = 0, ld_ = 0;
+
+  private:
+    // Each arc's value, weight and all; nothing where there is no arc.
+    void gather(int64_t t, const Rows<F>& rows) {
+        const Topology& arcs = topology(t);
+        const int64_t comps = this->semiring.components;
+        if (&arcs != gathered_ || t < this->memory || fresh_) {
+            std::fill_n(terms_.get(), terms_.size(), kNothing<F>);
+            gathered_ = &arcs;
+            fresh_ = t < this->memory;
+        }
+        for (const Run& run : arcs.into) {
+            const int64_t time = t + 1 - run.delay;
+            if (time < 0) continue;
+            const F shift = static_cast<F>(rows.off(time) - rows.off(t));
+            for (int64_t c = 0; c < comps; ++c) {
+                const F* from = rows.at(time) + c * ld_ + run.from;
+                const F* w = table(S::features && c, t, run.k) + run.to;
+                F* to = terms_.get() + (run.k * comps + c) * ld_ + run.to;
+                const F by = S::features && c ? F(0) : shift;
+                for (int64_t n = 0; n < run.length; ++n) to[n] = from[n] + by + w[n];
+            }
+        }
+    }
+
+    Buffer<F> terms_, leaving_, share_;
+    const Topology* gathered_ = nullptr;
+    bool fresh_ = true;
+};
+
+template <class S>
+class Sparse final : public ByArcs<S> {
+  public:
+    using typename Map<S>::F;
+    Sparse(S semiring, Leaf<F> weight, Leaf<int64_t> source, Leaf<F> feature, int64_t memory, F* out, F* out_feature, double beta)
+        : ByArcs<S>(semiring), weight_(weight), feature_(feature), source_(source), beta_(beta),
+          sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
+        this->memory = memory;
+        this->sizes(weight.event[0], weight.event[1]);
+        varies_ = weight.over_time() || feature.over_time();
+        steps_ = varies_ ? kBlock + memory : 1;
+        for (int f = 0; f <= S::features; ++f) table_[f].reset(steps_ * this->width_ * this->ld_, f ? F(0) : kNothing<F>);
+        lost_.assign(static_cast<std::size_t>(steps_), 0.0);
+        if (!source.over_time()) topologies_.push_back(read(0));
+    }
+    void start(int64_t b, int64_t length) override {
+        const bool first = this->b_ < 0;
+        this->b_ = b, this->length_ = length;
+        if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
+    }
+    void load(int64_t t0, int64_t t1) override {
+        t0_ = t0;
+        const int64_t stop = std::min(t1 + this->memory - 1, this->length_);
+        if (varies_)
+            for (int64_t t = t0; t < stop; ++t) fill(t, t - t0);
+        if (source_.over_time()) {
+            topologies_.clear();
+            this->forget();
+            for (int64_t t = t0; t < std::min(t1, this->length_); ++t) topologies_.push_back(read(t));
+        }
+    }
+    double lost(int64_t t) const override { return lost_[varies_ ? t - t0_ : 0]; }
+    void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
+    std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
+
+  protected:
+    const Topology& topology(int64_t t) override { return topologies_[source_.over_time() ? t - t0_ : 0]; }
+    int64_t source(int64_t t, int64_t slot, int64_t k) override {
+        return source_.at(0, t)[slot * source_.by_event[0] + k * source_.by_event[1]];
+    }
+    const F* table(int f, int64_t t, int64_t k) override {
+        return table_[f].get() + ((varies_ ? t - t0_ : 0) * this->width_ + k) * this->ld_;
+    }
+    bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
+    void collect(int64_t t, int64_t k, const F* leaf, const F* feature) override {
+        if (sink_.wanted()) sink_.add(this->b_, t, this->slots_, leaf, k, this->width_);
+        if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, this->slots_, feature, k, this->width_);
+    }
+
+  private:
+    Topology read(int64_t t) const {
+        return Topology::of(source_.at(0, t), this->slots_, this->width_, source_.by_event[0], source_.by_event[1]);
+    }
+    void fill(int64_t t, int64_t to) {
+        const F* w = weight_.at(this->b_, t);
+        const int64_t by_slot = weight_.by_event[0], by_arc = weight_.by_event[1];
+        F peak = 0;
+        if (this->memory == 1) {  // each path takes one arc a step, so what they share may be taken out
+            peak = kNothing<F>;
+            for (int64_t n = 0; n < this->slots_; ++n)
+                for (int64_t k = 0; k < this->width_; ++k) peak = std::max(peak, w[n * by_slot + k * by_arc]);
+            if (std::isinf(peak)) peak = 0;
+        }
+        lost_[to] = static_cast<double>(peak) * beta_;
+        for (int64_t k = 0; k < this->width_; ++k) {
+            F* into = table_[0].get() + (to * this->width_ + k) * this->ld_;
+            for (int64_t n = 0; n < this->slots_; ++n) into[n] = (w[n * by_slot + k * by_arc] - peak) * static_cast<F>(beta_);
+            if constexpr (S::features) {
+                const F* f = feature_.at(this->b_, t);
+                F* also = table_[1].get() + (to * this->width_ + k) * this->ld_;
+                for (int64_t n = 0; n < this->slots_; ++n)
+                    also[n] = into[n] == kNothing<F> ? F(0) : f[n * feature_.by_event[0] + k * feature_.by_event[1]];
+            }
+        }
+    }
+
+    Leaf<F> weight_, feature_;
+    Leaf<int64_t> source_;
+    double beta_;
+    Sink<F> sink_, sink_feature_;
+    bool varies_ = false;
+    int64_t steps_ = 1, t0_ = 0;
+    Buffer<F> table_[2];
+    std::vector<double> lost_;
+    std::vector<Topology> topologies_;
+};
+
+// A two-dimensional lattice by anti-diagonals, its weights read where they lie: see Grid in Python.
+template <class S>
+class Grid final : public ByArcs<S> {
+  public:
+    using typename Map<S>::F;
+    struct Form {
+        const int64_t *row, *source, *plane, *low, *high;
+        const double* factor;
+        int64_t slots, width, memory, first;
+    };
+    Grid(S semiring, Leaf<F> weight, Leaf<F> feature, Form form, F* out, F* out_feature, double beta)
+        : ByArcs<S>(semiring), weight_(weight), feature_(feature), form_(form), beta_(static_cast<F>(beta)),
+          sink_(out, weight, true), sink_feature_(out_feature, feature, true) {
+        this->memory = form.memory;
+        this->sizes(form.slots, form.width);
+        topology_ = Topology::of(form.source, form.slots, form.width, form.width, 1);
+        planes_ = weight.event[0], height_ = weight.event[1], columns_ = weight.event[2];
+        ring_ = form.memory + 1;
+        for (int f = 0; f <= S::features; ++f) {
+            skewed_[f].reset((kBlock + form.memory) * planes_ * this->ld_);
+            table_[f].reset(ring_ * form.width * this->ld_, kNothing<F>);
+        }
+        held_.assign(static_cast<std::size_t>(ring_), -1);
+        const int64_t cells = form.width * this->ld_;
+        low_.reset(cells), high_.reset(cells), factor_.reset(cells);
+        for (int64_t k = 0; k < form.width; ++k)
+            for (int64_t n = 0; n < form.slots; ++n) {  // in steps rather than columns
+                const int64_t arc = n * form.width + k, at = k * this->ld_ + n;
+                low_[at] = static_cast<F>(form.low[arc] + form.row[n] - form.first);
+                high_[at] = static_cast<F>(form.high[arc] + form.row[n] - form.first);
+                factor_[at] = form.plane[arc] < 0 ? F(0) : static_cast<F>(form.factor[arc]);
+            }
+        for (int64_t k = 0; k < form.width; ++k) {  // runs of slots that read the same plane
+            int64_t from = 0;
+            for (int64_t n = 1; n <= form.slots; ++n)
+                if (n == form.slots || form.plane[n * form.width + k] != form.plane[from * form.width + k]) {
+                    planes_of_.push_back({k, from, form.plane[from * form.width + k], n - from, 0});
+                    from = n;
+                }
+        }
+        if (sink_.wanted() || sink_feature_.wanted())
+            for (int f = 0; f <= S::features; ++f) sums_[f].reset(kBlock * planes_ * this->ld_);
+    }
+    void start(int64_t b, int64_t length) override {
+        this->b_ = b, this->length_ = length;
+        std::fill(held_.begin(), held_.end(), -1);
+    }
+    void load(int64_t t0, int64_t t1) override {
+        t0_ = t0;
+        std::fill(held_.begin(), held_.end(), -1);
+        skew(weight_, skewed_[0], t0, std::min(t1 + this->memory - 1, this->length_));
+        if constexpr (S::features) skew(feature_, skewed_[1], t0, std::min(t1 + this->memory - 1, this->length_));
+    }
+    void unload(int64_t t0, int64_t t1) override {
+        if (sink_.wanted()) unskew(sink_, sums_[0], t0, t1);
+        if (sink_feature_.wanted()) unskew(sink_feature_, sums_[1], t0, t1);
+    }
+    void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
+    std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
+
+  protected:
+    const Topology& topology(int64_t) override { return topology_; }
+    int64_t source(int64_t, int64_t slot, int64_t k) override { return form_.source[slot * form_.width + k]; }
+    bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
+    const F* table(int f, int64_t t, int64_t k) override {
+        const int64_t place = t % ring_;
+        if (held_[place] != t) make(t, place);
+        return table_[f].get() + (place * form_.width + k) * this->ld_;
+    }
+    void collect(int64_t t, int64_t k, const F* leaf, const F* feature) override {
+        for (const Run& run : planes_of_) {
+            if (run.k != k || run.from < 0) continue;
+            const F* factor = factor_.get() + k * this->ld_;
+            const F* shares[2] = {leaf, feature};
+            for (int f = 0; f <= S::features; ++f) {
+                F* sum = sums_[f].get() + ((t - t0_) * planes_ + run.from) * this->ld_;
+                for (int64_t n = run.to; n < run.to + run.length; ++n) sum[n] += shares[f][n] * factor[n];
+            }
+        }
+    }
+
+  private:
+    // The weights of all arcs at step t.
+    void make(int64_t t, int64_t place) {
+        const F now = static_cast<F>(t);
+        for (const Run& run : planes_of_) {
+            const int64_t at = run.k * this->ld_;
+            F* to = table_[0].get() + place * form_.width * this->ld_ + at;
+            const F* low = low_.get() + at;
+            const F* high = high_.get() + at;
+            const F* factor = factor_.get() + at;
+            const int64_t from = (t - t0_) * planes_ + std::max<int64_t>(run.from, 0);
+            const F* cell = skewed_[0].get() + from * this->ld_;
+            if (run.from < 0) {
+                for (int64_t n = run.to; n < run.to + run.length; ++n) to[n] = now >= low[n] && now < high[n] ? F(0) : kNothing<F>;
+            } else {
+                for (int64_t n = run.to; n < run.to + run.length; ++n) {
+                    const F x = factor[n] * beta_ * cell[n];
+                    const bool there = now >= low[n] && now < high[n] && !std::isinf(cell[n]);
+                    to[n] = there ? x : kNothing<F>;
+                }
+            }
+            if constexpr (S::features) {
+                F* also = table_[1].get() + place * form_.width * this->ld_ + at;
+                const F* feature = skewed_[1].get() + from * this->ld_;
+                for (int64_t n = run.to; n < run.to + run.length; ++n)
+                    also[n] = run.from < 0 || to[n] == kNothing<F> ? F(0) : factor[n] * feature[n];
+            }
+        }
+        held_[place] = t;
+    }
+    // Each slot's cell at steps t0 to t1.
+    void skew(const Leaf<F>& leaf, Buffer<F>& to, int64_t t0, int64_t t1) {
+        for (int64_t p = 0; p < planes_; ++p)
+            for (int64_t n = 0; n < form_.slots; ++n) {
+                const int64_t shift = form_.first - form_.row[n];
+                const F* from = leaf.at(this->b_, 0) + p * leaf.by_event[0] + form_.row[n] * leaf.by_event[1];
+                const int64_t start = std::max(t0, -shift), stop = std::min(t1, columns_ - shift);
+                for (int64_t t = start; t < stop; ++t)
+                    to[((t - t0) * planes_ + p) * this->ld_ + n] = from[(t + shift) * leaf.by_event[2]];
+            }
+    }
+    void unskew(Sink<F>& sink, Buffer<F>& sums, int64_t t0, int64_t t1) {
+        F line[kBlock];
+        for (int64_t p = 0; p < planes_; ++p)
+            for (int64_t n = 0; n < form_.slots; ++n) {
+                const int64_t shift = form_.first - form_.row[n];
+                const int64_t start = std::max(t0, -shift), stop = std::min(t1, columns_ - shift);
+                for (int64_t t = start; t < stop; ++t) line[t - start] = sums[((t - t0) * planes_ + p) * this->ld_ + n];
+                if (start < stop) sink.add(this->b_, 0, stop - start, line, (p * height_ + form_.row[n]) * columns_ + start + shift);
+            }
+        std::fill_n(sums.get(), sums.size(), F(0));
+    }
+
+    Leaf<F> weight_, feature_;
+    Form form_;
+    F beta_;
+    Sink<F> sink_, sink_feature_;
+    Topology topology_;
+    std::vector<Run> planes_of_;  // `from` is the plane
+    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, t0_ = 0;
+    Buffer<F> skewed_[2], table_[2], low_, high_, factor_, sums_[2];
+    std::vector<int64_t> held_;
+};
+
+}  // namespace semihmm

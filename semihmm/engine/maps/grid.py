@@ -1,0 +1,193 @@
+"""A two-dimensional lattice, one anti-diagonal at a time: DTW, edit distance, RNN-T."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, remembered
+from semihmm.engine.maps.sparse import FORBIDDEN, Sparse
+from semihmm.errors import ShapeError
+from semihmm.semirings import Semiring
+
+
+@dataclass(frozen=True)
+class Grid(Map):
+    """Each of N slots sums up at most K predecessors, whose weights are read from matrices where they lie.
+
+    A slot lies in a row of the grid; step ``t`` is at its column ``t + first - row``, so all slots together move along
+    anti-diagonals. `Grid.of` makes the usual tables, in which slot ``i`` is row ``i``.
+
+    Args:
+        weight: log-weights of the cells, ``(..., P, I, J)``, in P planes. None is copied: a view will do.
+        row: the row that each slot lies in, int64 ``(N,)``.
+        source: where each slot's k-th arc comes from, as in `Sparse`: int64 ``(N, K)``; -1 where there is none.
+        plane: the plane that its log-weight is read from, int64 ``(N, K)``; -1 for an arc of log-weight 0.
+        factor: how many times that counts, float64 ``(N, K)``: -1 where ``weight`` is a cost. An infinite weight that
+            counts 0 times still forbids.
+        low, high: the arc is there in columns ``low <= column < high``, int64 ``(N, K)``. Where it reads a plane, the
+            columns must be the plane's.
+        memory: the longest delay.
+        first: the anti-diagonal ``row + column`` of step 0. There are I + J - 1 - first steps.
+
+    Whatever goes step by step does so on `unrolled`, which holds N K log-weights for each step.
+
+    Example:
+        >>> corner, count = torch.tensor([0.0, -torch.inf, -torch.inf]), semihmm.semirings.Count()
+        >>> end = torch.tensor([-torch.inf, -torch.inf, 0.0])
+        >>> chain = semihmm.engine.Chain((corner,), Grid.of(((1, 0), (0, 1)), torch.zeros(2, 3, 3)), (end,))
+        >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))  # ways from corner to corner
+        6
+    """
+
+    weight: Tensor
+    row: Tensor
+    source: Tensor
+    plane: Tensor
+    factor: Tensor
+    low: Tensor
+    high: Tensor
+    memory: int
+    first: int = 1
+    ranks = (2,)  # the planes stand where other maps have time
+    table_ranks = (2, 2)
+
+    @staticmethod
+    def of(moves: Sequence[tuple[int, int]], weight: Tensor, factor: float = 1.0) -> Grid:
+        """One slot for each row; at time ``i + j`` slot ``i`` holds cell ``(i, j)``, and time 0 is cell (0, 0) alone.
+
+        Args:
+            moves: K steps ``(down, right)``, none of them (0, 0) and none negative.
+            weight: ``(..., K, I, J)``; ``[k, i, j]`` is the log-weight of arriving at ``(i, j)`` by move ``k``, less
+                the factor.
+            factor: -1 where ``weight`` is a cost.
+        """
+        backward = any(down < 0 or right < 0 or down + right < 1 for down, right in moves)
+        if weight.ndim < 3 or weight.shape[-3] != len(moves) or not moves or backward:
+            raise ShapeError(
+                f"Grid: moves must go down or right, and weights be (..., {len(moves)}, I, J), a plane for each move; "
+                f"got moves {list(moves)} and weights {tuple(weight.shape)}."
+            )
+        return _simple(tuple(moves), weight.shape[-2], weight.shape[-1], factor).over(weight)
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """N."""
+        return self.row.shape[0]
+
+    @property
+    def pointers(self) -> int:
+        """N."""
+        return self.row.shape[0]
+
+    @property
+    def work(self) -> int:
+        """N times K."""
+        return self.source.shape[0] * self.source.shape[1]
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """The planes."""
+        return (self.weight,)
+
+    @property
+    def steps(self) -> int:
+        """As many as there are anti-diagonals from `first` on."""
+        return self.weight.shape[-2] + self.weight.shape[-1] - 1 - self.first
+
+    def rebuild(self, leaves: tuple[Tensor, ...]) -> Grid:
+        """With other planes."""
+        return replace(self, weight=leaves[0])
+
+    def unrolled(self) -> Sparse:
+        """With the log-weight of every arc at every step, ``(..., T, N, K)``."""
+        height, width = self.weight.shape[-2:]
+        length = height + width - 1
+        # Each row behind the one above it, one place too far apart for rows of `length`: so row i begins at column i.
+        skewed = pad(self.weight, (0, height)).flatten(-2)[..., : height * length].unflatten(-1, (height, length))
+        diagonals = skewed[..., self.first :].movedim(-1, -3).flatten(-2)  # (..., T, P * I)
+        at = self.plane.clamp(min=0) * height + self.row.unsqueeze(-1)
+        read = diagonals.index_select(-1, at.flatten()).unflatten(-1, at.shape)
+        weight = (read * self.factor.to(read)).masked_fill(self.plane < 0, 0.0)
+        column = (torch.arange(self.first, length, device=at.device).unsqueeze(-1) - self.row).unsqueeze(-1)
+        there = (self.low <= column) & (column < self.high) & (self.source >= 0)
+        there = there & ~(read.isinf() & (self.plane >= 0) & (self.factor == 0))  # inf * 0 is forbidden, not NaN
+        return Sparse(torch.where(there, weight, FORBIDDEN), self.source.unsqueeze(0), self.memory)
+
+    def tables(self) -> tuple[Tensor, ...]:
+        """The unrolled map's."""
+        return self.unrolled().tables()
+
+    def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
+        """The unrolled map's."""
+        return self.unrolled().step(semiring, carry, tables)
+
+    def choose(
+        self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
+    ) -> Tensor:
+        """The unrolled map's."""
+        return self.unrolled().choose(semiring, carry, tables, generator)
+
+    def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
+        """The unrolled map's."""
+        return self.unrolled().trace(look, slot, tables)
+
+    def transpose(self) -> Map:
+        """The unrolled map's."""
+        return self.unrolled().transpose()
+
+    def contract(
+        self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """The unrolled map's: for each of its leaves."""
+        return self.unrolled().contract(measure, carry, output, cost, tables)
+
+    def window(self, start: int, stop: int) -> Sparse:  # type: ignore[override]
+        """The unrolled map's."""
+        return self.unrolled().window(start, stop)
+
+    def flip(self) -> Sparse:  # type: ignore[override]
+        """The unrolled map's."""
+        return self.unrolled().flip()
+
+
+class GridTables(NamedTuple):
+    """A `Grid` without its weights, in numpy: what `remembered` keeps."""
+
+    row: npt.NDArray[np.int64]
+    source: npt.NDArray[np.int64]
+    plane: npt.NDArray[np.int64]
+    factor: npt.NDArray[np.float64]
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    memory: int
+    first: int
+
+    def over(self, weight: Tensor) -> Grid:
+        """With weights."""
+        row, source, plane, factor, low, high = (torch.from_numpy(x).to(weight.device) for x in self[:6])
+        return Grid(weight, row, source, plane, factor, low, high, self.memory, self.first)
+
+
+@remembered
+def _simple(moves: tuple[tuple[int, int], ...], height: int, width: int, factor: float) -> GridTables:
+    down, right = np.array(moves, np.int64).T
+    row, shape = np.arange(height, dtype=np.int64), (height, len(moves))
+    above = row[:, None] - down
+    return GridTables(
+        row=row,
+        source=np.where(above < 0, -1, (down + right - 1) * height + above),
+        plane=np.broadcast_to(np.arange(len(moves), dtype=np.int64), shape).copy(),
+        factor=np.full(shape, factor),
+        low=np.broadcast_to(right, shape).copy(),
+        high=np.full(shape, width, np.int64),
+        memory=max(down + right for down, right in moves),
+        first=1,
+    )
