@@ -9,7 +9,7 @@
 #include <mutex>
 #include <thread>
 
-#include "scan.hpp"
+#include "linear.hpp"
 
 namespace semihmm {
 
@@ -120,12 +120,36 @@ Chain<S> build(const Request& request, const std::vector<void*>& out, const std:
     return chain;
 }
 
-inline int64_t parts_of(int64_t batch) { return std::min<int64_t>(batch, 16); }
+// How many sequences the fast path of Log takes at a time; 0 where it does not do this chain.
+template <class S>
+int64_t group_of(const Request& request) {
+    if constexpr (!std::is_same_v<S, Log<typename S::F>>) return 0;
+    const std::size_t maps = request.spec.size() - 2, first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
+    if (maps > 2 || request.spec[2] != kDense || (maps == 2 && request.spec[3] != kDiagonal)) return 0;
+    const Given &arcs = request.weights[first], *seen = maps == 2 ? &request.weights[first + 1] : nullptr;
+    if (request.length < 2 || arcs.shape[1] != 1 || arcs.shape[2] != arcs.shape[3]) return 0;
+    if (seen && seen->shape[1] != request.length) return 0;
+    if (arcs.shape[0] != 1 && arcs.strides[0] != 0) return 1;
+    return request.batch >= 2 * kGroup ? kGroup : (request.batch + 1) / 2;
+}
+
+template <class F>
+Linear<F> fast(const Request& request, Chain<Log<F>>& chain) {
+    const std::size_t first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
+    const bool seen = request.spec.size() == 4;
+    return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
+}
+
+// Into how many parts a batch is cut: groups of the fast path stay whole.
+template <class S>
+int64_t parts_of(const Request& request) {
+    const int64_t group = group_of<S>(request);
+    return group > 1 ? (request.batch + group - 1) / group : std::min<int64_t>(request.batch, 16);
+}
 
 // Calls work(part, first, last) for each part of the batch, on so many threads.
 template <class Work>
-void for_each_part(int64_t batch, int64_t threads, const Work& work) {
-    const int64_t parts = parts_of(batch);
+void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work) {
     const auto one = [&](int64_t part) {
         const FlushDenormals flush;
         work(part, part * batch / parts, (part + 1) * batch / parts);
@@ -155,8 +179,16 @@ void for_each_part(int64_t batch, int64_t threads, const Work& work) {
 
 template <class S>
 void total(const Request& request, const Kept<typename S::F>& kept, double* values) {
-    for_each_part(request.batch, request.threads, [&](int64_t, int64_t first, int64_t last) {
+    const int64_t group = group_of<S>(request);
+    for_each_part(request.batch, parts_of<S>(request), request.threads, [&](int64_t, int64_t first, int64_t last) {
         Chain<S> chain = build<S>(request, {}, {});
+        if constexpr (std::is_same_v<S, Log<typename S::F>>)
+            if (group) {
+                Linear<typename S::F> linear = fast(request, chain);
+                for (int64_t b = first; b < last; b += group)
+                    linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b);
+                return;
+            }
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
@@ -174,8 +206,9 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         Chain<S> chain;
         std::vector<Sink<F>> start, end;
     };
-    std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts_of(request.batch)));
-    for_each_part(request.batch, request.threads, [&](int64_t part, int64_t first, int64_t last) {
+    const int64_t group = group_of<S>(request), parts = parts_of<S>(request);
+    std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts));
+    for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last) {
         auto mine = std::make_unique<Part>(Part{build<S>(request, out, out_features), {}, {}});
         Border<S>* borders[2] = {&mine->chain.start, &mine->chain.end};
         std::vector<Sink<F>>* sinks[2] = {&mine->start, &mine->end};
@@ -185,8 +218,18 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             for (std::size_t i = 0; i < borders[side]->weights.size(); ++i)
                 sinks[side]->emplace_back(borders[side]->out_features[i], borders[side]->features[i], false);
         }
-        Scan<S> scan(mine->chain);
-        for (int64_t b = first; b < last; ++b) scan.gradient(b, kept, g0[b], g1 ? g1[b] : 0.0, mine->start, mine->end);
+        bool gone = false;
+        if constexpr (std::is_same_v<S, Log<F>>)
+            if (group) {
+                Linear<F> linear = fast(request, mine->chain);
+                for (int64_t b = first; b < last; b += group)
+                    linear.gradient(b, static_cast<int>(std::min(group, last - b)), kept, g0 + b, mine->chain.steps->sinks(), mine->start, mine->end);
+                gone = true;
+            }
+        if (!gone) {
+            Scan<S> scan(mine->chain);
+            for (int64_t b = first; b < last; ++b) scan.gradient(b, kept, g0[b], g1 ? g1[b] : 0.0, mine->start, mine->end);
+        }
         done[part] = std::move(mine);
     });
     const auto all = [](Part& part) {
@@ -213,7 +256,7 @@ struct PathsOut {
 
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
-    for_each_part(request.batch, request.threads, [&](int64_t, int64_t first, int64_t last) {
+    for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last) {
         Chain<S> chain = build<S>(request, {}, {});
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));

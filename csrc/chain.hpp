@@ -103,12 +103,20 @@ class Sink {
         if (out && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
     }
     bool wanted() const { return out_ != nullptr; }
+    bool shared() const { return batch_ == 1; }  // by all sequences
+    // Where the entries of step t are to be written, if they are nobody else's.
+    F* row(int64_t b, int64_t t) { return direct_ ? out_ + (b * time_ + (time_ == 1 ? 0 : t)) * entries_ : nullptr; }
+    // Moves the sums of a sequence elsewhere.
+    void drain(double* to) {
+        for (std::size_t i = 0; i < sums_.size(); ++i) to[i] += sums_[i], sums_[i] = 0;
+    }
     // Adds x[i] to entry first + i * step of time t, for the sequence b.
-    void add(int64_t b, int64_t t, int64_t n, const F* x, int64_t first = 0, int64_t step = 1) {
+    template <class X>
+    void add(int64_t b, int64_t t, int64_t n, const X* x, int64_t first = 0, int64_t step = 1) {
         const int64_t at = (time_ == 1 ? 0 : t) * entries_ + first;
         if (direct_) {
             F* to = out_ + b * time_ * entries_ + at;
-            for (int64_t i = 0; i < n; ++i) to[i * step] += x[i];
+            for (int64_t i = 0; i < n; ++i) to[i * step] += static_cast<F>(x[i]);
         } else {
             double* to = sums_.data() + at;
             for (int64_t i = 0; i < n; ++i) to[i * step] += x[i];

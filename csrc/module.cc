@@ -1,13 +1,15 @@
 // The native backend as a Python module. Compiled once per instruction set, under a name of its own.
 //
-// Tensors come in through DLPack, without a copy. Python allocates what goes out; see semihmm/engine/backends/compiled.py.
+// Tensors come in through DLPack, without a copy (exchange.hpp). Python allocates what goes out; see
+// semihmm/engine/backends/compiled.py.
 
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/vector.h>
 
 #include "call.hpp"
+#include "exchange.hpp"
 #include "kernels_module.hpp"
+#include "usable.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -15,37 +17,60 @@ using namespace nb::literals;
 namespace {
 
 using namespace semihmm;
-using Tensor = nb::ndarray<nb::device::cpu>;
 
 enum Semirings : int { kLog, kMax, kTopK, kExpectation };
 
-Given given(nb::handle x) {
+// With one batch axis; a tensor without batch axes gets one of size 1.
+Given given(nb::handle x, bool batched = true) {
     Given found;
     if (x.is_none()) return found;
-    const Tensor tensor = nb::cast<Tensor>(x);
-    found.data = tensor.data();
-    for (std::size_t i = 0; i < tensor.ndim(); ++i) {
-        found.shape.push_back(static_cast<int64_t>(tensor.shape(i)));
-        found.strides.push_back(tensor.stride(i));
-    }
+    borrow(x, [&](const void* data, nb::dlpack::dtype, int axes, const int64_t* sizes, const int64_t* strides) {
+        found.data = data;
+        if (!batched) found.shape.push_back(1), found.strides.push_back(0);
+        found.shape.insert(found.shape.end(), sizes, sizes + axes);
+        found.strides.insert(found.strides.end(), strides, strides + axes);
+    });
     return found;
 }
 
-std::vector<Given> all(const nb::list& tensors) {
+std::vector<Given> all(const nb::list& tensors, bool batched) {
     std::vector<Given> found;
-    for (nb::handle x : tensors) found.push_back(given(x));
+    found.reserve(tensors.size());
+    for (nb::handle x : tensors) found.push_back(given(x, batched));
+    return found;
+}
+
+void* address(nb::handle x) {
+    void* found = nullptr;
+    if (x.is_none()) return found;
+    borrow(x, [&](const void* data, auto&&...) { found = const_cast<void*>(data); });
     return found;
 }
 
 std::vector<void*> outs(const nb::list& tensors) {
     std::vector<void*> found;
-    for (nb::handle x : tensors) found.push_back(const_cast<void*>(given(x).data));
+    found.reserve(tensors.size());
+    for (nb::handle x : tensors) found.push_back(address(x));
     return found;
 }
 
 template <class T>
 T* data(nb::handle x) {
-    return static_cast<T*>(const_cast<void*>(given(x).data));
+    return static_cast<T*>(address(x));
+}
+
+// Whether all entries of all tensors are below infinity, times `sign`. False where that is not known: neither float nor double.
+bool all_usable(const nb::list& tensors, double sign) {
+    for (nb::handle x : tensors) {
+        bool good = false;
+        borrow(x, [&](const void* data, nb::dlpack::dtype type, int axes, const int64_t* sizes, const int64_t* strides) {
+            const Extent extent(axes, sizes, strides);
+            if (type == nb::dtype<float>()) good = usable(static_cast<const float*>(data), extent, static_cast<float>(sign));
+            if (type == nb::dtype<double>()) good = usable(static_cast<const double*>(data), extent, sign);
+        });
+        if (!good) return false;
+    }
+    return true;
 }
 
 struct Description {
@@ -54,14 +79,14 @@ struct Description {
     bool wide;  // double
 };
 
-Description describe(int semiring, int components, double beta, bool wide, const std::vector<int64_t>& spec, const nb::list& weights,
-                     const nb::list& features, nb::handle lengths, int64_t batch, int64_t length, int64_t threads) {
+Description describe(int semiring, int components, double beta, bool wide, const std::vector<int64_t>& spec, bool batched,
+                     const nb::list& weights, const nb::list& features, nb::handle lengths, int64_t batch, int64_t length, int64_t threads) {
     Description d;
     d.request.components = components;
     d.request.beta = beta;
     d.request.spec = spec;
-    d.request.weights = all(weights);
-    d.request.features = all(features);
+    d.request.weights = all(weights, batched);
+    d.request.features = all(features, batched);
     d.request.lengths = data<const int64_t>(lengths);
     d.request.batch = batch;
     d.request.length = length;
@@ -108,22 +133,24 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.doc() = "semihmm's native backend, for one instruction set.";
     m.def("isa", [] { return SEMIHMM_ISA; }, "The instruction set that this module is compiled for.");
     m.def("lanes", [] { return vector_bytes; }, "Bytes in a vector, to whole numbers of which state vectors are padded.");
+    known = find_borrowing();
     bind_kernels(m);
-    m.def("total", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, nb::list weights, nb::list features,
+    m.def("usable", &all_usable, "tensors"_a, "sign"_a, "Whether all entries of all tensors are below infinity, times `sign`.");
+    m.def("total", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, nb::object values) {
-        const Description d = describe(semiring, components, beta, wide, spec, weights, features, lengths, batch, length, threads);
+        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         double* to = data<double>(values);
         const auto narrow_rows = kept<float>(vectors, offsets, rows, segment);
         const auto wide_rows = kept<double>(vectors, offsets, rows, segment);
         const nb::gil_scoped_release release;
         d.wide ? run_total<double>(d, wide_rows, to) : run_total<float>(d, narrow_rows, to);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "values"_a);
-    m.def("gradient", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, nb::list weights,
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "values"_a);
+    m.def("gradient", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
                          nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors,
                          nb::object offsets, int64_t rows, int64_t segment, nb::object g0, nb::object g1, nb::list out,
                          nb::list out_features) {
-        const Description d = describe(semiring, components, beta, wide, spec, weights, features, lengths, batch, length, threads);
+        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         const auto to = outs(out), to_features = outs(out_features);
         const double *by_value = data<const double>(g0), *by_mean = data<const double>(g1);
         const auto narrow_rows = kept<float>(vectors, offsets, rows, segment);
@@ -131,12 +158,12 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         const nb::gil_scoped_release release;
         d.wide ? run_gradient<double>(d, wide_rows, by_value, by_mean, to, to_features)
                : run_gradient<float>(d, narrow_rows, by_value, by_mean, to, to_features);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a);
-    m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, nb::list weights, nb::list features,
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a);
+    m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, int64_t count, nb::object slots, nb::object choices, nb::object uniforms,
                       int64_t draws, nb::object values) {
-        const Description d = describe(semiring, components, beta, wide, spec, weights, features, lengths, batch, length, threads);
+        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         PathsOut out;
         out.rows = count;
         out.slots = data<int64_t>(slots), out.choices = data<int64_t>(choices);
@@ -146,5 +173,5 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         const auto wide_rows = kept<double>(vectors, offsets, rows, segment);
         const nb::gil_scoped_release release;
         d.wide ? run_paths<double>(d, wide_rows, out) : run_paths<float>(d, narrow_rows, out);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a);
 }

@@ -232,6 +232,51 @@ class Scan {
             if (walks[r].valid && walks[r].time == 0) slots[r * slot_stride] = walks[r].slot;
     }
 
+    // The gradient of the factors of one border: `row` is what comes before it, `cost` what comes after.
+    void border(int64_t b, const F* row, const F* cost, F shift, Weighing<S> weighing, std::vector<Sink<F>>& sinks,
+                const Border<S>& border, int64_t width) {
+        bool wanted = false;
+        for (Sink<F>& sink : sinks) wanted = wanted || sink.wanted();
+        if (!wanted) return;
+        weighing.shift = shift;
+        Buffer<F> leaf(width), feature(width);
+        for (int64_t j = 0; j < width; j += Lanes<F>::width) {
+            const auto share = weighing.share(Lanes<F>::load(row + j) + Lanes<F>::load(cost + j));
+            auto mean = share;
+            if constexpr (S::features) mean = Lanes<F>::load(row + width + j) + Lanes<F>::load(cost + width + j);
+            Lanes<F>::store(leaf.get() + j, weighing.leaf(share, mean));
+            Lanes<F>::store(feature.get() + j, weighing.feature(share));
+        }
+        const std::size_t count = border.weights.size();
+        for (std::size_t i = 0; i < sinks.size(); ++i) {
+            if (!sinks[i].wanted()) continue;
+            const F* from = i < count ? leaf.get() : feature.get();
+            for (int64_t part = 0; part < map_.out.parts; ++part)
+                sinks[i].add(b, 0, map_.out.size, from + part * map_.out.part(), part * map_.out.size);
+            sinks[i].finish(b);
+        }
+    }
+    // The log of the sum of a vector, and its mean.
+    static void mixture(const F* x, int64_t width, double* value) {
+        F peak = kNothing<F>;
+        bool bad = false;
+        for (int64_t j = 0; j < width; ++j) peak = std::max(peak, x[j]), bad = bad || std::isnan(x[j]);
+        if (bad) peak = std::numeric_limits<F>::quiet_NaN();
+        if (peak == kNothing<F>) {
+            value[0] = -std::numeric_limits<double>::infinity();
+            if constexpr (S::features) value[1] = 0;
+            return;
+        }
+        double mass = 0, moment = 0;
+        for (int64_t j = 0; j < width; ++j) {
+            const double share = std::exp(static_cast<double>(x[j]) - peak);
+            mass += share;
+            if (S::features && share > 0) moment += share * x[width + j];
+        }
+        value[0] = std::log(mass) + peak;
+        if constexpr (S::features) value[1] = moment / mass;
+    }
+
   private:
     bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
     Rows<F> begin(int64_t b, const Kept<F>& kept, double& lost) {
@@ -317,25 +362,6 @@ class Scan {
             for (int c = 0; c < comps; ++c) value[c] = all[c];
         }
     }
-    static void mixture(const F* x, int64_t width, double* value) {
-        F peak = kNothing<F>;
-        bool bad = false;
-        for (int64_t j = 0; j < width; ++j) peak = std::max(peak, x[j]), bad = bad || std::isnan(x[j]);
-        if (bad) peak = std::numeric_limits<F>::quiet_NaN();
-        if (peak == kNothing<F>) {
-            value[0] = -std::numeric_limits<double>::infinity();
-            if constexpr (S::features) value[1] = 0;
-            return;
-        }
-        double mass = 0, moment = 0;
-        for (int64_t j = 0; j < width; ++j) {
-            const double share = std::exp(static_cast<double>(x[j]) - peak);
-            mass += share;
-            if (S::features && share > 0) moment += share * x[width + j];
-        }
-        value[0] = std::log(mass) + peak;
-        if constexpr (S::features) value[1] = moment / mass;
-    }
     // The total relative to offset and peaks: what log terms are compared with.
     void total_of(const Rows<F>& rows, int64_t length, const F* end, double* value) {
         const int64_t width = map_.out.width();
@@ -344,29 +370,6 @@ class Scan {
         (void)width;
         mixture(ends_.get(), width, value);
         value[0] += rows.off(length);
-    }
-    void border(int64_t b, const F* row, const F* cost, F shift, Weighing<S> weighing, std::vector<Sink<F>>& sinks,
-                const Border<S>& border, int64_t width) {
-        bool wanted = false;
-        for (Sink<F>& sink : sinks) wanted = wanted || sink.wanted();
-        if (!wanted) return;
-        weighing.shift = shift;
-        Buffer<F> leaf(width), feature(width);
-        for (int64_t j = 0; j < width; j += Lanes<F>::width) {
-            const auto share = weighing.share(Lanes<F>::load(row + j) + Lanes<F>::load(cost + j));
-            auto mean = share;
-            if constexpr (S::features) mean = Lanes<F>::load(row + width + j) + Lanes<F>::load(cost + width + j);
-            Lanes<F>::store(leaf.get() + j, weighing.leaf(share, mean));
-            Lanes<F>::store(feature.get() + j, weighing.feature(share));
-        }
-        const std::size_t count = border.weights.size();
-        for (std::size_t i = 0; i < sinks.size(); ++i) {
-            if (!sinks[i].wanted()) continue;
-            const F* from = i < count ? leaf.get() : feature.get();
-            for (int64_t part = 0; part < map_.out.parts; ++part)
-                sinks[i].add(b, 0, map_.out.size, from + part * map_.out.part(), part * map_.out.size);
-            sinks[i].finish(b);
-        }
     }
 
     Chain<S>& chain_;

@@ -1,0 +1,555 @@
+// The fast path of Log for a stationary dense transition, with or without emissions (HMM, linear-chain CRF): vectors are
+// the numbers themselves, several sequences at a time, so that a step is a product of matrices.
+//
+// Vectors have their largest number near 1. A number less than the smallest normal one is raised to that: exact 0 means
+// that there is no path, and nothing else does. What this costs a sum is at most a smallest normal number for each state,
+// so that sums above `kTrusted` are right to rounding error, and with them whatever is made of them. A block of steps in
+// which some sum is less, and not because there is no path, is done again in log space. So that it can be, the vector at
+// the end of each block is kept in log space, made from trusted sums; so are vectors that have to be brought near 1, for
+// that would magnify what was raised. A vector says what it is: the largest number is above 0, the peak in log space is 0.
+#pragma once
+
+#include "product.hpp"
+#include "scan.hpp"
+
+namespace semihmm {
+
+template <class F>
+constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
+constexpr int kGroup = 8;  // sequences at a time
+
+template <class F>
+class Linear {
+  public:
+    using L = Lanes<F>;
+    using V = typename L::type;
+    using S = Log<F>;
+
+    // `emission` without data: there is none.
+    Linear(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission)
+        : chain_(chain), scan_(chain), transition_(transition), emission_(emission), states_(transition.event[0]),
+          ld_(padded<F>(states_)), beta_(static_cast<F>(chain.beta)) {
+        weight_.reset(states_ * ld_), back_.reset(states_ * ld_), mask_.reset(ld_);
+        std::fill_n(mask_.get(), states_, F(1));
+        ends_.reset(ld_), row_.reset(ld_), first_.reset(ld_), last_.reset(ld_);
+        again_.reset((kBlock + 1) * ld_, kNothing<F>), again_costs_.reset((kBlock + 1) * ld_, kNothing<F>);
+        again_offsets_.assign(kBlock + 1, 0.0), again_cost_offsets_.assign(kBlock + 1, 0.0);
+        for (int r = 0; r < kGroup; ++r) entry_[r].reset(ld_), sum_[r].reset(ld_), seen_[r].reset(ld_);
+    }
+
+    // Totals of `count` sequences from `b` on.
+    void total(int64_t b, int count, const Kept<F>& kept, double* values) {
+        Sequence all[kGroup];
+        int64_t longest = 0;
+        for (int r = 0; r < count; ++r) {
+            all[r] = begin(b + r, kept, r);
+            longest = std::max(longest, all[r].length);
+        }
+        matrix(b);
+        const bool fronts = kept.segment && !whole(kept);
+        const int64_t segment = fronts ? kept.segment : std::max<int64_t>(chain_.length, 1);
+        for (int64_t t0 = 0, t1; t0 < longest; t0 = t1) {
+            t1 = std::min(block_after(t0, (t0 / segment + 1) * segment), longest);
+            if (fronts && t0 % segment == 0)
+                for (int r = 0; r < count; ++r)
+                    if (all[r].length >= t0) keep(kept, all[r], t0);
+            forward(all, count, t0, t1);
+            if (whole(kept)) continue;
+            for (int r = 0; r < count; ++r)
+                if (all[r].length > t0) slide(all[r], std::min(t1, all[r].length));
+        }
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            if (fronts && s.length % segment == 0) keep(kept, s, s.length);
+            const double lost = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+            values[r] = common(s.rows.at(s.length), ends_.get()) + s.rows.off(s.length) + s.lost + lost;
+        }
+    }
+
+    // Adds the gradients of totals, each times its weight. `steps` are the sinks of the chain's map.
+    void gradient(int64_t b, int count, const Kept<F>& kept, const double* weights, std::vector<Sink<F>*> steps,
+                  std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
+        matrix(b);
+        Sink<F>& arcs = *steps[0];
+        Sink<F>* seen = emission_.data ? steps[2] : nullptr;
+        Sequence all[kGroup];
+        const int64_t segment = whole(kept) ? std::max<int64_t>(chain_.length, 1) : kept.segment;
+        int64_t longest = 0;
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            s.b = b + r, s.length = chain_.length_of(s.b), s.weight = static_cast<F>(weights[r]);
+            longest = std::max(longest, s.length);
+            if (whole(kept)) s.rows = {kept.vectors + s.b * kept.rows * ld_, kept.offsets + s.b * kept.rows, ld_, 0};
+            if (cost_[r]) continue;
+            cost_[r].reset(ld_), next_[r].reset(ld_), exact_[r].reset(ld_);
+            costs_[r].reset(kBlock * ld_), after_[r].reset(kBlock * ld_);
+            if (arcs.wanted()) sums_[r].reset(states_ * ld_), counts_[r].reset(states_ * states_);
+        }
+        for (int64_t t1 = longest, t0; t1 > 0; t1 = t0) {
+            const int64_t first = (t1 - 1) / segment * segment;
+            t0 = std::max(first, (t1 - 1) / kBlock * kBlock);
+            if (!whole(kept) && (t1 == longest || t1 == first + segment)) recall(all, count, kept, first, segment);
+            backward(all, count, t0, t1, end);
+            for (int r = 0; r < count; ++r) {
+                Sequence& s = all[r];
+                if (s.length <= t0 || !s.possible) continue;
+                const int64_t stop = std::min(t1, s.length);
+                if (!s.bad && contract(s, r, t0, stop, arcs, seen)) {
+                    std::swap(cost_[r], next_[r]);
+                    s.exact = false;
+                } else {
+                    in_log_space(s, r, t0, stop);
+                    if (arcs.wanted() && !arcs.shared()) arcs.drain(counts_[r].get());
+                }
+            }
+            if (arcs.wanted()) flush(count, arcs, t0 == 0 || t0 / kBlock % 8 == 0);
+        }
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            if (s.length == 0) {
+                if (!whole(kept)) recall(&s, 1, kept, 0, segment);
+                at_end(s, r, end);
+            }
+            if (s.possible) {
+                if (!s.exact) log<F>(ld_, cost_[r].get(), exact_[r].get());
+                Weighing<S> weighing;
+                weighing.g0 = s.weight;
+                const F shift = static_cast<F>(-common(s.rows.at(0), exact_[r].get()));
+                scan_.border(s.b, s.rows.at(0), exact_[r].get(), shift, weighing, start, chain_.start, ld_);
+            }
+            if (arcs.wanted() && !arcs.shared()) {
+                arcs.add(s.b, 0, states_ * states_, counts_[r].get());
+                std::fill_n(counts_[r].get(), states_ * states_, 0.0);
+            }
+            for (Sink<F>* sink : steps) sink->finish(s.b);
+        }
+    }
+
+  private:
+    struct Sequence {
+        int64_t b = 0, length = 0;
+        Rows<F> rows;
+        double lost = 0;
+        F weight = 1;
+        bool bad = false, possible = true;
+        bool exact = false;  // exact_ holds the cost in log space
+    };
+
+    static bool numbers(int64_t width, const F* vector) { return max_of<F>(width, vector) > F(0); }
+    static int64_t block_after(int64_t t, int64_t stop) { return std::min((t / kBlock + 1) * kBlock, stop); }
+    bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
+
+    // The transition as numbers, its peak taken out; the columns of the padding hold 1, so that no sum there is small.
+    void matrix(int64_t b) {
+        if (filled_ && transition_.same_for_all()) return;
+        filled_ = true;
+        const F* w = transition_.at(b, 0);
+        const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
+        F peak = kNothing<F>;
+        for (int64_t i = 0; i < states_; ++i)
+            for (int64_t j = 0; j < states_; ++j) peak = std::max(peak, w[i * by_from + j * by_to]);
+        if (std::isinf(peak)) peak = 0;
+        lost_ = static_cast<double>(peak) * chain_.beta;
+        std::fill_n(weight_.get(), states_ * ld_, F(1)), std::fill_n(back_.get(), states_ * ld_, F(1));
+        for (int64_t i = 0; i < states_; ++i) {
+            for (int64_t j = 0; j < states_; ++j) row_[j] = w[i * by_from + j * by_to];
+            raised(row_.get(), peak, weight_.get() + i * ld_, F(1));
+            for (int64_t j = 0; j < states_; ++j) back_[j * ld_ + i] = weight_[i * ld_ + j];
+        }
+        lost_ += std::log(static_cast<double>(tamed(weight_)));
+        tamed(back_);
+    }
+    // Divides a matrix so that it makes no vector larger; returns by what.
+    F tamed(Buffer<F>& matrix) const {
+        F largest = std::numeric_limits<F>::min();
+        for (int64_t j = 0; j < states_; ++j) {
+            F sum = 0;
+            for (int64_t i = 0; i < states_; ++i) sum += matrix[i * ld_ + j];
+            largest = std::max(largest, sum);
+        }
+        const F least = std::numeric_limits<F>::min();
+        for (int64_t i = 0; i < states_; ++i)
+            for (int64_t j = 0; j < states_; ++j) {
+                F& x = matrix[i * ld_ + j];
+                if (x > 0) x = std::max(x / largest, least);
+            }
+        return largest;
+    }
+    // exp(beta * (x - peak)), at least the smallest normal number, 0 for -inf; `rest` in the padding.
+    void raised(const F* x, F peak, F* to, F rest) const {
+        const V least = L::broadcast(std::numeric_limits<F>::min()), nothing = L::broadcast(kNothing<F>);
+        const auto one = [&](V v) {
+            const V y = (v - peak) * beta_;
+            return y == nothing ? V{} : L::max(least, exp<F>(y));
+        };
+        int64_t j = 0;
+        for (; j + L::width <= states_; j += L::width) L::store(to + j, one(L::load(x + j)));
+        if (j == states_) return;
+        L::store(to + j, one(L::load_part(x + j, states_ - j, kNothing<F>)));
+        std::fill(to + states_, to + ld_, rest);
+    }
+    // The emissions of step t, as numbers by their peak, which is returned.
+    F emission(int64_t b, int64_t t, F* to) const {
+        const F* e = emission_.at(b, t);
+        const int64_t by = emission_.by_event[0];
+        if (by != 1) {
+            for (int64_t j = 0; j < states_; ++j) to[j] = e[j * by];
+            e = to;
+        }
+        F peak = max_of<F>(states_, e);
+        if (std::isinf(peak)) peak = 0;
+        raised(e, peak, to, F(0));
+        return peak;
+    }
+
+    // to = sum * by, raised to the least where neither is 0. Returns the largest; whether every sum can be trusted.
+    F weigh(const F* sum, const F* by, F* to, bool& trusted) const {
+        const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
+        V largest = zero, smallest = L::broadcast(infinity<F>);
+        for (int64_t j = 0; j < ld_; j += L::width) {
+            const V q = L::load(sum + j), x = L::load(by + j);
+            smallest = L::min(q, smallest);
+            const V v = q * x;
+            const V y = v < least ? (q > zero ? (x > zero ? least : zero) : zero) : v;
+            largest = L::max(y, largest);
+            L::store(to + j, y);
+        }
+        trusted = !(-L::max(-smallest) < kTrusted<F>);
+        return L::max(largest);
+    }
+    // Whether all small sums are 0 because no path leads there: their predecessors have no weight, or they no arc.
+    bool no_path(const F* from, const F* sum, const F* matrix) const {
+        const V zero{};
+        for (int64_t j = 0; j < states_; ++j) {
+            if (!(sum[j] < kTrusted<F>)) continue;
+            if (sum[j] > 0) return false;
+            const F* arcs = matrix + j * ld_;  // those that lead to j
+            typename L::bits any{};
+            for (int64_t i = 0; i < ld_; i += L::width) any |= (L::load(from + i) != zero) & (L::load(arcs + i) != zero);
+            for (int lane = 0; lane < L::width; ++lane)
+                if (any[lane]) return false;
+        }
+        return true;
+    }
+    static bool sound(F largest) { return largest > F(0) && largest < infinity<F>; }
+
+    static bool near_one(F largest) { return largest > F(0x1p-12) && largest < F(2); }
+    // A vector in log space whose peak is 0 as numbers.
+    void exps(const F* from, F* to) const {
+        const V least = L::broadcast(std::numeric_limits<F>::min()), nothing = L::broadcast(kNothing<F>);
+        for (int64_t j = 0; j < ld_; j += L::width) {
+            const V x = L::load(from + j);
+            L::store(to + j, x == nothing ? V{} : L::max(least, exp<F>(x)));
+        }
+    }
+    // The log of the sum of the products of two vectors in log space.
+    double common(const F* a, const F* b) const {
+        for (int64_t j = 0; j < ld_; j += L::width) L::store(row_.get() + j, L::load(a + j) + L::load(b + j));
+        double value[1];
+        Scan<S>::mixture(row_.get(), ld_, value);
+        return value[0];
+    }
+
+    Sequence begin(int64_t b, const Kept<F>& kept, int r) {
+        Sequence s;
+        s.b = b, s.length = chain_.length_of(b);
+        if (whole(kept)) {
+            s.rows = {kept.vectors + b * kept.rows * ld_, kept.offsets + b * kept.rows, ld_, 0};
+        } else {
+            s.rows = room(r, kBlock, 0);
+        }
+        s.lost = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0));
+        s.rows.off(0) = rescale(chain_.semiring, ld_, s.rows.at(0));
+        return s;
+    }
+    Rows<F> room(int r, int64_t steps, int64_t time) {
+        if (scratch_[r].size() < (steps + 1) * ld_) {
+            scratch_[r].reset((steps + 1) * ld_, kNothing<F>);
+            scratch_offsets_[r].assign(static_cast<std::size_t>(steps + 1), 0.0);
+        }
+        return {scratch_[r].get(), scratch_offsets_[r].data(), ld_, time};
+    }
+    void slide(Sequence& s, int64_t time) const {
+        std::copy_n(s.rows.at(time), ld_, s.rows.data);
+        s.rows.offset[0] = s.rows.off(time);
+        s.rows.first = time;
+    }
+    void keep(const Kept<F>& kept, const Sequence& s, int64_t time) const {
+        const int64_t row = s.b * kept.rows + time / kept.segment;
+        if (time / kept.segment >= kept.rows) return;
+        std::copy_n(s.rows.at(time), ld_, kept.vectors + row * ld_);
+        kept.offsets[row] = s.rows.off(time);
+    }
+    // The vectors of a segment again, from the one kept in front of it.
+    void recall(Sequence* all, int count, const Kept<F>& kept, int64_t first, int64_t segment) {
+        int64_t longest = first;
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            if (s.length < first) continue;
+            s.rows = room(r, segment, first);
+            const int64_t row = s.b * kept.rows + first / segment;
+            std::copy_n(kept.vectors + row * ld_, ld_, s.rows.data);
+            s.rows.offset[0] = kept.offsets[row];
+            longest = std::max(longest, std::min(s.length, first + segment));
+        }
+        for (int64_t t0 = first, t1; t0 < longest; t0 = t1) {
+            t1 = std::min(block_after(t0, first + segment), longest);
+            forward(all, count, t0, t1);
+        }
+    }
+
+    // The vectors at times t0 + 1 to t1.
+    void forward(Sequence* all, int count, int64_t t0, int64_t t1) {
+        const F* now[kGroup];
+        double offset[kGroup], lost[kGroup] = {};
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            if (s.length <= t0) continue;
+            exps(s.rows.at(t0), entry_[r].get());
+            now[r] = entry_[r].get(), offset[r] = s.rows.off(t0);
+            s.bad = !numbers(ld_, now[r]);
+        }
+        for (int64_t t = t0; t < t1; ++t) {
+            const F* from[kGroup];
+            F* sum[kGroup];
+            int who[kGroup], active = 0;
+            for (int r = 0; r < count; ++r) {
+                if (t >= all[r].length || all[r].bad) continue;
+                from[active] = now[r], sum[active] = sum_[r].get(), who[active++] = r;
+            }
+            if (!active) break;
+            multiply<F>(active, from, states_, weight_.get(), ld_, sum);
+            for (int i = 0; i < active; ++i) {
+                const int r = who[i];
+                Sequence& s = all[r];
+                const F* by = mask_.get();
+                F peak = 0;
+                if (emission_.data) {
+                    peak = emission(s.b, t, seen_[r].get());
+                    by = seen_[r].get();
+                }
+                lost[r] += lost_ + static_cast<double>(peak) * chain_.beta;
+                F* to = s.rows.at(t + 1);
+                bool trusted = true;
+                const F largest = weigh(sum[i], by, to, trusted);
+                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
+                    s.bad = true;
+                    continue;
+                }
+                const bool last = t + 1 == std::min(t1, s.length);
+                if (last || !near_one(largest)) {
+                    log<F>(ld_, sum[i], to);
+                    offset[r] += weigh_logs(s.b, t, peak, to);
+                    if (!last) exps(to, to);
+                }
+                s.rows.off(t + 1) = offset[r];
+                now[r] = to;
+            }
+        }
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            if (s.length <= t0) continue;
+            if (s.bad) {
+                chain_.steps->start(s.b, s.length);
+                s.lost += advance(chain_, s.rows, t0, std::min(t1, s.length));
+            } else {
+                s.lost += lost[r];
+            }
+        }
+    }
+    // The emissions of step t times a vector in log space; returns its peak, which is taken out.
+    double weigh_logs(int64_t b, int64_t t, F peak, F* vector) const {
+        std::fill(vector + states_, vector + ld_, kNothing<F>);
+        if (emission_.data) {
+            const F* e = emission_.at(b, t);
+            const int64_t by = emission_.by_event[0];
+            for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j * by] - peak) * beta_;
+        }
+        return rescale(chain_.semiring, ld_, vector);
+    }
+
+    // The cost at the end, and the gradient of what it is made of.
+    void at_end(Sequence& s, int r, std::vector<Sink<F>>& end) {
+        chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+        const F* last = s.rows.at(s.length);
+        const double total = common(last, ends_.get());
+        s.possible = total > -std::numeric_limits<double>::infinity();
+        if (!s.possible) return;
+        Weighing<S> weighing;
+        weighing.g0 = s.weight;
+        scan_.border(s.b, last, ends_.get(), static_cast<F>(-total), weighing, end, chain_.end, ld_);
+        rescale(chain_.semiring, ld_, ends_.get());
+        settle(s, r, ends_.get());
+    }
+    // The cost of a sequence, from one in log space with its peak at 0, which is remembered.
+    void settle(Sequence& s, int r, const F* logs) {
+        std::copy_n(logs, ld_, exact_[r].get());
+        exps(logs, cost_[r].get());
+        s.exact = true;
+    }
+
+    // The costs from time t1 down to t0: those after each step, and the last one in next_.
+    void backward(Sequence* all, int count, int64_t t0, int64_t t1, std::vector<Sink<F>>& end) {
+        const F* now[kGroup];
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            if (s.length <= t0 || !s.possible) continue;
+            if (s.length <= t1) at_end(s, r, end);
+            now[r] = cost_[r].get();
+            // Of a single step, the vectors do not tell whether it was done in log space.
+            s.bad = std::min(t1, s.length) - t0 < 2 || !numbers(ld_, now[r]) || !numbers(ld_, s.rows.at(t0 + 1));
+        }
+        for (int64_t t = t1 - 1; t >= t0; --t) {
+            const F* from[kGroup];
+            F* sum[kGroup];
+            int who[kGroup], active = 0;
+            for (int r = 0; r < count; ++r) {
+                Sequence& s = all[r];
+                if (t >= s.length || !s.possible || s.bad) continue;
+                F* cost = costs_[r].get() + (t - t0) * ld_;
+                F* after = after_[r].get() + (t - t0) * ld_;
+                if (now[r] != cost) std::copy_n(now[r], ld_, cost);
+                const F* by = mask_.get();
+                F peak = 0;
+                if (emission_.data) {
+                    peak = emission(s.b, t, seen_[r].get());
+                    by = seen_[r].get();
+                }
+                bool trusted;
+                const F largest = weigh(cost, by, after, trusted);
+                taken_[r][t - t0] = 0;
+                s.bad = !sound(largest);
+                if (s.bad) continue;
+                if (!near_one(largest)) {
+                    if (s.exact && now[r] == cost_[r].get()) {
+                        std::copy_n(exact_[r].get(), ld_, after);
+                    } else {
+                        log<F>(ld_, cost, after);
+                    }
+                    taken_[r][t - t0] = weigh_logs(s.b, t, peak, after);
+                    exps(after, after);
+                }
+                from[active] = after, sum[active] = sum_[r].get(), who[active++] = r;
+            }
+            if (!active) continue;
+            multiply<F>(active, from, states_, back_.get(), ld_, sum);
+            for (int i = 0; i < active; ++i) {
+                const int r = who[i];
+                Sequence& s = all[r];
+                bool trusted = true;
+                F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * ld_ : next_[r].get();
+                const F largest = weigh(sum[i], mask_.get(), to, trusted);
+                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_.get()))) {
+                    s.bad = true;
+                    continue;
+                }
+                if (!near_one(largest)) {
+                    log<F>(ld_, to, to);
+                    rescale(chain_.semiring, ld_, to);
+                    exps(to, to);
+                }
+                now[r] = to;
+            }
+        }
+    }
+
+    // The gradient over a block; false where vectors and costs have too little in common.
+    bool contract(Sequence& s, int r, int64_t t0, int64_t t1, Sink<F>& arcs, Sink<F>* seen) {
+        double shares[kBlock];
+        const F* vectors[kBlock + 1];  // at times t0 to t1; those at the ends are in log space
+        for (int64_t t = t0; t <= t1; ++t) vectors[t - t0] = s.rows.at(t);
+        exps(vectors[0], first_.get()), vectors[0] = first_.get();
+        exps(vectors[t1 - t0], last_.get()), vectors[t1 - t0] = last_.get();
+        for (int64_t t = t0; t < t1; ++t) {
+            const F *vector = vectors[t + 1 - t0], *cost = costs_[r].get() + (t - t0) * ld_;
+            V sum{};
+            for (int64_t j = 0; j < ld_; j += L::width) sum += L::load(vector + j) * L::load(cost + j);
+            shares[t - t0] = L::sum(sum);
+            if (!(shares[t - t0] > kTrusted<F>)) return false;
+        }
+        for (int64_t t = t0; seen && seen->wanted() && t < t1; ++t) {
+            const F *vector = vectors[t + 1 - t0], *cost = costs_[r].get() + (t - t0) * ld_;
+            const F by = static_cast<F>(s.weight / shares[t - t0]);
+            F* direct = seen->row(s.b, t);
+            F* to = direct ? direct : row_.get();
+            int64_t j = 0;
+            for (; j + L::width <= states_; j += L::width) L::store(to + j, L::load(vector + j) * L::load(cost + j) * by);
+            if (j < states_) L::store_part(to + j, states_ - j, L::load(vector + j) * L::load(cost + j) * by);
+            if (!direct) seen->add(s.b, t, states_, to);
+        }
+        if (!arcs.wanted()) return true;
+        const F* after[kBlock];
+        for (int64_t t = t0; t < t1; ++t) {
+            // What was taken from the vector at t + 1 is in the share, but not in the vector at t; nor is what was taken
+            // from y.
+            const double off = s.rows.off(t) - s.rows.off(t + 1) + taken_[r][t - t0];
+            const F by = static_cast<F>(s.weight * std::exp(off) / shares[t - t0]);
+            F* y = after_[r].get() + (t - t0) * ld_;
+            for (int64_t j = 0; j < ld_; j += L::width) L::store(y + j, L::load(y + j) * by);
+            after[t - t0] = y;
+        }
+        add_outer<F>(t1 - t0, vectors, after, states_, ld_, sums_[arcs.shared() ? 0 : r].get());
+        return true;
+    }
+    // From sums over some blocks to counts in double, the arcs' weights in.
+    void flush(int count, Sink<F>& arcs, bool now) {
+        if (!arcs.shared() && !now) return;
+        for (int r = 0; r < (arcs.shared() ? 1 : count); ++r)
+            for (int64_t i = 0; i < states_; ++i) {
+                F* sum = sums_[r].get() + i * ld_;
+                const F* w = weight_.get() + i * ld_;
+                for (int64_t j = 0; j < ld_; j += L::width) L::store(sum + j, L::load(sum + j) * L::load(w + j));
+                if (arcs.shared()) {
+                    arcs.add(0, 0, states_, sum, i * states_);
+                } else {
+                    double* counts = counts_[r].get() + i * states_;
+                    for (int64_t j = 0; j < states_; ++j) counts[j] += sum[j];
+                }
+                std::fill_n(sum, ld_, F(0));
+            }
+    }
+
+    // The gradient over a block in log space; leaves the cost at t0.
+    void in_log_space(Sequence& s, int r, int64_t t0, int64_t t1) {
+        const Rows<F> rows{again_.get(), again_offsets_.data(), ld_, t0};
+        const Rows<F> costs{again_costs_.get(), again_cost_offsets_.data(), ld_, t0};
+        std::copy_n(s.rows.at(t0), ld_, rows.at(t0));
+        rows.off(t0) = s.rows.off(t0);
+        chain_.steps->start(s.b, s.length);
+        advance(chain_, rows, t0, t1);
+        if (!s.exact) log<F>(ld_, cost_[r].get(), exact_[r].get());
+        std::copy_n(exact_[r].get(), ld_, costs.at(t1));
+        costs.off(t1) = 0;
+        chain_.steps->load(t0, t1);
+        for (int64_t t = t1 - 1; t >= t0; --t) {
+            const double total = common(rows.at(t + 1), costs.at(t + 1));
+            Weighing<S> weighing;
+            weighing.g0 = s.weight;
+            weighing.output_shift = static_cast<F>(-total);
+            weighing.shift = static_cast<F>(rows.off(t) - rows.off(t + 1) - total);
+            chain_.steps->contract(t, rows, rows.at(t + 1), costs, weighing);
+            chain_.steps->back(t, costs, costs.at(t));
+            rescale(chain_.semiring, ld_, costs.at(t));  // only what costs have to do with each other matters
+        }
+        chain_.steps->unload(t0, t1);
+        settle(s, r, costs.at(t0));
+    }
+
+    Chain<S>& chain_;
+    Scan<S> scan_;
+    Leaf<F> transition_, emission_;
+    int64_t states_, ld_;
+    F beta_;
+    double lost_ = 0;  // the transition's peak
+    bool filled_ = false;
+    Buffer<F> weight_, back_, mask_;  // [from][to], [to][from]; 1 for slots, 0 for padding
+    Buffer<F> ends_, row_, first_, last_, again_, again_costs_;
+    std::vector<double> again_offsets_, again_cost_offsets_;
+    Buffer<F> scratch_[kGroup], entry_[kGroup], sum_[kGroup], seen_[kGroup];
+    std::vector<double> scratch_offsets_[kGroup];
+    double taken_[kGroup][kBlock];
+    Buffer<F> cost_[kGroup], next_[kGroup], exact_[kGroup], costs_[kGroup], after_[kGroup], sums_[kGroup];
+    Buffer<double> counts_[kGroup];
+};
+
+}  // namespace semihmm
