@@ -65,7 +65,8 @@ docs: $(VENV)/docs.stamp $(NATIVE)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
 bench: $(VENV)/benchmarks.stamp $(NATIVE)
-	set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" $(BENCH_ARGS); done
+	status=0; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)) benchmarks/report.py; do \
+		echo "== $$script"; $(BIN)/python "$$script" $(BENCH_ARGS) || status=1; done; exit $$status
 
 clean:
 	rm -f semihmm/engine/backends/*.so

@@ -5,8 +5,9 @@ prepared, called once, and its results are compared with the reference; those th
 wall clock. The rest stay in the table with the reason. Figures are JSON first; tables and plots are made from them.
 
 Rules that keep a run short, and are stated in each cell that they touch: a call that takes more than 2 s is timed 3
-times, one of more than 4 s once (the warm-up itself), and one that would take more than 10 s, judged by the same
-contestant's time on smaller cases of the same work, is not made; 2 s once a script has run for as long as it may.
+times, one of more than 4 s once (the warm-up itself). A peer's call that would take more than 4 s, judged by its time
+on smaller cases of the same work, is not made; the fastest peers are given more, and all are given a quarter once the
+script has run for as long as it may. We are always timed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ Call = Callable[[], Results]
 
 THREADS = 2
 REPEATS = 7
-SLOW, SLOWER, TOO_SLOW, LATE = 2.0, 4.0, 10.0, 2.0  # seconds a call: 3 repeats; once; not run; not run when time is up
+SLOW, SLOWER = 2.0, 4.0  # seconds a call: timed 3 times; timed once
+PATIENCE, LATE = 4.0, 0.25  # seconds that a peer is given; the share of them when time is up
 NEAR = 1 / 32  # the least share of the arithmetic that says something of a case
 
 
@@ -58,6 +60,7 @@ class Contestant:
         tolerance: where it is to be looser than the case's: result name to tolerance. Say why in `note`.
         note: goes into the table's footnotes.
         cost: its own arithmetic, where it is not the case's.
+        patience: seconds; a call that would take more is not made. Give more to those that matter most.
     """
 
     prepare: Callable[[], Call]
@@ -66,6 +69,7 @@ class Contestant:
     tolerance: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     cost: float | None = None
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ def arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for the figures")
     parser.add_argument("--only", metavar="TEXT", default="", help="cases whose 'work: sizes' hold this text")
     parser.add_argument("--threads", type=int, default=THREADS, help="threads, and cores, for everybody")
-    parser.add_argument("--minutes", type=float, default=8.0, help="after these, only what takes less than 2 s is run")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after these, peers get a quarter of their time")
     parser.add_argument("--without", metavar="PEER", nargs="*", default=[], help="contestants to leave out, by name")
     return parser.parse_args()
 
@@ -236,7 +240,8 @@ class Clock:
                 cells[name]["note"] = contestant.note
             try:
                 cost = case.cost if contestant.cost is None else contestant.cost
-                self.refuse_if_slow(case.work, name, cost)
+                if not contestant.ours:
+                    self.refuse_if_slow(case.work, name, cost, contestant.patience)
                 call = synchronised(contestant.prepare(), case.device)
                 first, results = timed_once(call)
                 self.remember(case.work, name, cost, first)
@@ -276,7 +281,7 @@ class Clock:
         if cost is not None:
             self.seen.setdefault((work, name), []).append((cost, seconds))
 
-    def refuse_if_slow(self, work: str, name: str, cost: float | None) -> None:
+    def refuse_if_slow(self, work: str, name: str, cost: float | None, patience: float) -> None:
         """By proportion to what smaller cases took, the most favourable of them."""
         if cost is None:
             return
@@ -286,9 +291,9 @@ class Clock:
         near = [(spent, at) for at, spent in self.seen.get((work, name), []) if at >= NEAR * cost]
         guess = min((spent * max(1.0, cost / at) for spent, at in near), default=0.0)
         late = time.monotonic() > self.end
-        limit = LATE if late else TOO_SLOW
+        limit = patience * (LATE if late else 1)
         if guess > limit:
-            why = f"not run: more than {limit:.0f} s a call, in proportion to smaller cases"
+            why = f"not run: more than {limit:g} s a call, in proportion to smaller cases"
             why += ", and the time for the run was up" if late else ""
             self.refused[work, name] = (cost, why)
             raise Unavailable(why)
@@ -306,7 +311,11 @@ class Clock:
                 taken[name] = [first]
             else:
                 # The first call may have been slow for reasons of its own: the second decides how many make a repeat.
-                second = timed(call, 1) if first < SLOW else first
+                try:
+                    second = timed(call, 1) if first < SLOW else first
+                except Exception as why:
+                    failed[name] = brief(why)
+                    continue
                 repeats = 3 if second > SLOW else min(25, max(REPEATS, int(0.3 / second)))
                 plan[name] = (call, repeats, max(1, int(1e-3 / second)))
         collecting = gc.isenabled()

@@ -29,7 +29,7 @@ from semihmm import engine
 from semihmm.semirings import Log
 
 HERE = Path(__file__).parent
-BUDGET = 1_000_000  # bytes, for `checkpoint`
+BUDGET = 5_000_000  # bytes, for `checkpoint`
 RATIO = 1.3
 
 Work = Callable[[], Iterator[None]]  # pauses once, between the total and its gradient
@@ -42,13 +42,12 @@ class Case:
     Args:
         work: what is done.
         build: makes the inputs, of full size or small, and returns what is to be measured.
-        peak, held: limits in bytes; None for no limit.
+        peak: limit in bytes; None for no limit.
     """
 
     work: str
     build: Callable[[bool], Work]
     peak: float | None = None
-    held: float | None = None
 
 
 def weights(*shape: int) -> Tensor:
@@ -95,15 +94,19 @@ def hsmm(longest: int) -> Callable[[bool], Work]:
     return build
 
 
-def budgeted(checkpoint: int | None) -> Callable[[bool], Work]:
-    """A chain that has no weights of its own at each step, so that what is held are its state vectors."""
+def bare(steps: int, checkpoint: int | None = None) -> Callable[[bool], Work]:
+    """A chain that has no weights of its own at each step, so that what it takes are its state vectors."""
 
     def build(small: bool) -> Work:
-        steps, states = (200, 8) if small else (20_000, 64)
-        allowed = None if checkpoint is None else checkpoint // 500 if small else checkpoint
-        chain = engine.Chain((weights(states),), engine.Dense(weights(1, states, states)), length=steps)
-        plan = engine.plan(chain, Log(), checkpoint=allowed)
-        return differentiated(lambda: engine.total(plan, Log(), chain))
+        length, states, allowed = steps, 64, checkpoint
+        if small and steps > 2:
+            length, states, allowed = 200, 8, checkpoint and 2500
+        chain = engine.Chain((weights(states),), engine.Dense(weights(1, states, states)), length=length)
+
+        def total() -> Tensor:
+            return engine.total(engine.plan(chain, Log(), checkpoint=allowed), Log(), chain)
+
+        return differentiated(total)
 
     return build
 
@@ -113,8 +116,9 @@ CASES = {
     "wide": Case("HMM, 2,000 frames, 500 states: log-partition and all gradients", wide_hmm, peak=2e9),
     "hsmm50": Case("HSMM, D = 50, 10,000 frames, 32 states, batch 4: the same", hsmm(50)),
     "hsmm200": Case("HSMM, D = 200, the rest alike", hsmm(200)),
-    "free": Case("chain of 20,000 steps, 64 states: total and gradient", budgeted(None)),
-    "budget": Case(f"the same with checkpoint={BUDGET:_}", budgeted(BUDGET), held=BUDGET),
+    "short": Case("chain of 2 steps, 64 states, total and gradient: what a first call takes", bare(2)),
+    "free": Case("chain of 100,000 steps", bare(100_000)),
+    "budget": Case(f"the same with checkpoint={BUDGET:_}", bare(100_000, BUDGET)),
 }
 
 
@@ -181,11 +185,13 @@ def row(name: str, small: bool) -> dict[str, Any]:
 def judge(rows: dict[str, dict[str, Any]]) -> None:
     """Add to each row what was wanted and whether it came."""
     for name, found in rows.items():
-        case = CASES[name]
-        for kind, limit in (("peak", case.peak), ("held", case.held)):
-            if limit is not None and kind in found:
-                found["wanted"] = f"{kind} ≤ {limit / 1e6:,.0f} MB"
-                found["met"] = found[kind] <= limit
+        limit = CASES[name].peak
+        if limit is not None and "peak" in found:
+            found["wanted"], found["met"] = f"peak ≤ {limit / 1e6:,.0f} MB", found["peak"] <= limit
+    if "peak" in rows["budget"]:
+        beyond = rows["budget"]["peak"] - rows["short"]["peak"]
+        rows["budget"]["wanted"] = f"peak ≤ {BUDGET / 1e6:,.0f} MB beyond that of 2 steps ({beyond / 1e6:,.1f} MB)"
+        rows["budget"]["met"] = beyond <= BUDGET
     least, most = rows["hsmm50"], rows["hsmm200"]
     kinds = [kind for kind in ("peak", "allocated", "held") if kind in least]
     ratios = {kind: most[kind] / least[kind] for kind in kinds}

@@ -1,4 +1,4 @@
-"""Which strategy is fastest where: what the planner's rule comes from.
+"""Which of the torch backend's strategies is fastest where, and whether the planner knows.
 
 Times the log-partition, without and with its gradient, by CPU seconds of one thread (steadier than the clock
 on a shared machine). All three answers are compared before they are timed.
@@ -24,11 +24,11 @@ def measure(batch, steps, states, repeats):
 
     def forward(strategy):
         with torch.no_grad():
-            return semihmm.log_partition(semihmm.HMM(*potentials), strategy=strategy, validate=False)
+            return semihmm.log_partition(semihmm.HMM(*potentials), strategy=strategy, backend="torch", validate=False)
 
     def backward(strategy):
         given = [x.clone().requires_grad_() for x in potentials]
-        semihmm.log_partition(semihmm.HMM(*given), strategy=strategy, validate=False).sum().backward()
+        semihmm.log_partition(semihmm.HMM(*given), strategy=strategy, backend="torch", validate=False).sum().backward()
         return given[1].grad
 
     row = {"batch": batch, "steps": steps, "states": states, "work": batch * states**3}
@@ -38,7 +38,7 @@ def measure(batch, steps, states, repeats):
             torch.testing.assert_close(call(strategy), expected, rtol=1e-3, atol=1e-3)
         taken = milliseconds([partial(call, strategy) for strategy in STRATEGIES], repeats)
         row |= {f"{name} {strategy}": least for strategy, least in zip(STRATEGIES, taken, strict=True)}
-    planned = semihmm.engine.plan(semihmm.HMM(*potentials).chain(), semihmm.semirings.Log()).strategy
+    planned = semihmm.engine.plan(semihmm.HMM(*potentials).chain(), semihmm.semirings.Log(), backend="torch").strategy
     row["planned"] = planned
     best = min(row[f"gradient {s}"] for s in STRATEGIES)
     row["planned / best"] = row[f"gradient {planned}"] / best

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "best.hpp"
 #include "linear.hpp"
 
 namespace semihmm {
@@ -120,10 +121,11 @@ Chain<S> build(const Request& request, const std::vector<void*>& out, const std:
     return chain;
 }
 
-// How many sequences the fast path of Log takes at a time; 0 where it does not do this chain.
+// How many sequences the fast paths of Log and Max take at a time; 0 where they do not do this chain.
 template <class S>
 int64_t group_of(const Request& request) {
-    if constexpr (!std::is_same_v<S, Log<typename S::F>>) return 0;
+    using F = typename S::F;
+    if constexpr (!std::is_same_v<S, Log<F>> && !std::is_same_v<S, Max<F>>) return 0;
     const std::size_t maps = request.spec.size() - 2, first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     if (maps > 2 || request.spec[2] != kDense || (maps == 2 && request.spec[3] != kDiagonal)) return 0;
     const Given &arcs = request.weights[first], *seen = maps == 2 ? &request.weights[first + 1] : nullptr;
@@ -133,8 +135,9 @@ int64_t group_of(const Request& request) {
     return request.batch >= 2 * kGroup ? kGroup : (request.batch + 1) / 2;
 }
 
-template <class F>
-Linear<F> fast(const Request& request, Chain<Log<F>>& chain) {
+template <class Path, class S>
+Path fast(const Request& request, Chain<S>& chain) {
+    using F = typename S::F;
     const std::size_t first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     const bool seen = request.spec.size() == 4;
     return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
@@ -170,10 +173,16 @@ void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& wo
             failed = std::current_exception();
         }
     };
+#ifdef _OPENMP
+    // PyTorch's own threads, where it brings the same runtime: threads of ours would wait for those, which spin.
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    run();
+#else
     std::vector<std::thread> others;
     for (int64_t i = 1; i < threads; ++i) others.emplace_back(run);
     run();
     for (std::thread& other : others) other.join();
+#endif
     if (failed) std::rethrow_exception(failed);
 }
 
@@ -184,7 +193,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
         Chain<S> chain = build<S>(request, {}, {});
         if constexpr (std::is_same_v<S, Log<typename S::F>>)
             if (group) {
-                Linear<typename S::F> linear = fast(request, chain);
+                Linear<typename S::F> linear = fast<Linear<typename S::F>>(request, chain);
                 for (int64_t b = first; b < last; b += group)
                     linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b);
                 return;
@@ -221,7 +230,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         bool gone = false;
         if constexpr (std::is_same_v<S, Log<F>>)
             if (group) {
-                Linear<F> linear = fast(request, mine->chain);
+                Linear<F> linear = fast<Linear<F>>(request, mine->chain);
                 for (int64_t b = first; b < last; b += group)
                     linear.gradient(b, static_cast<int>(std::min(group, last - b)), kept, g0 + b, mine->chain.steps->sinks(), mine->start, mine->end);
                 gone = true;
@@ -256,14 +265,24 @@ struct PathsOut {
 
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
-    for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last) {
+    using F = typename S::F;
+    const bool whole = kept.segment > 0 && kept.segment >= request.length;
+    const int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
+    const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
+    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last) {
         Chain<S> chain = build<S>(request, {}, {});
+        if constexpr (std::is_same_v<S, Max<F>>)
+            if (group) {
+                Best<F> best = fast<Best<F>>(request, chain);
+                for (int64_t b = first; b < last; b += group) best.total(b, static_cast<int>(std::min(group, last - b)), kept, out.values + b);
+            }
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
+            if (group) value[0] = out.values[b];
             scan.trace(b, kept, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
                        request.batch * (request.length + 1), request.batch * request.length,
-                       out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
+                       out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data(), group != 0);
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];
         }
     });

@@ -97,6 +97,7 @@ class Map {
 
     virtual void start(int64_t b, int64_t length) = 0;  // a sequence, of so many steps
     virtual void load(int64_t, int64_t) {}              // the tables of steps t0 to t1, and of memory - 1 more
+    virtual void look(int64_t t0, int64_t t1) { load(t0, t1); }  // what `trace` needs of them
     virtual double lost(int64_t) const { return 0; }    // the peak taken out of step t
     // The vector at t + 1, relative to the offset of time t.
     virtual void step(int64_t t, const Rows<F>& rows, F* to) = 0;
@@ -228,6 +229,10 @@ class Dense final : public Map<S> {
     }
     Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker) {
         const F* weight = back_table(0, t) + slot * back_ld_;
+        if constexpr (std::is_same_v<S, Max<F>>) {
+            const int64_t source = first_best(this->in.size, from, weight);
+            return {source, rank, 1, source};
+        }
         picker.clear();
         for (int64_t i = 0; i < this->in.size; ++i)
             for (int c = 0; c < this->semiring.components; ++c) picker.offer(from[c * from_stride + i] + weight[i]);
@@ -236,6 +241,18 @@ class Dense final : public Map<S> {
     }
 
   private:
+    // The lowest i with the largest a[i] + b[i]; 0 if all are -inf. Both are padded with what is not larger.
+    static int64_t first_best(int64_t size, const F* a, const F* b) {
+        V best = L::broadcast(kNothing<F>);
+        for (int64_t i = 0; i < size; i += L::width) best = L::max(L::load(a + i) + L::load(b + i), best);
+        const F largest = L::max(best);
+        for (int64_t i = 0; i < size; i += L::width) {
+            const auto found = L::load(a + i) + L::load(b + i) == largest;
+            for (int lane = 0; lane < L::width; ++lane)
+                if (found[lane]) return i + lane < size ? i + lane : 0;
+        }
+        return 0;
+    }
     static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, L::load(sum.get() + at) + x); }
     int64_t at(int64_t t) const { return varies_ ? t - t0_ : 0; }
     const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + at(t) * size_; }

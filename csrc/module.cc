@@ -9,6 +9,7 @@
 #include "call.hpp"
 #include "exchange.hpp"
 #include "kernels_module.hpp"
+#include "pages.hpp"
 #include "usable.hpp"
 
 namespace nb = nanobind;
@@ -73,6 +74,14 @@ bool all_usable(const nb::list& tensors, double sign) {
     return true;
 }
 
+void spread_out(nb::handle x) {
+    borrow(x, [](const void* data, nb::dlpack::dtype type, int axes, const int64_t* sizes, const int64_t*) {
+        std::size_t bytes = type.bits / 8;
+        for (int i = 0; i < axes; ++i) bytes *= static_cast<std::size_t>(sizes[i]);
+        in_huge_pages(const_cast<void*>(data), bytes);
+    });
+}
+
 struct Description {
     Request request;
     int semiring;
@@ -135,6 +144,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("lanes", [] { return vector_bytes; }, "Bytes in a vector, to whole numbers of which state vectors are padded.");
     known = find_borrowing();
     bind_kernels(m);
+    m.def("in_huge_pages", &spread_out, "tensor"_a, "Ask for huge pages under a contiguous tensor that nobody has touched.");
     m.def("usable", &all_usable, "tensors"_a, "sign"_a, "Whether all entries of all tensors are below infinity, times `sign`.");
     m.def("total", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,

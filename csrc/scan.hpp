@@ -70,7 +70,9 @@ double advance(Chain<S>& chain, const Rows<typename S::F>& rows, int64_t t0, int
         chain.steps->load(at, stop);
         for (int64_t t = at; t < stop; ++t) {
             chain.steps->step(t, rows, rows.at(t + 1));
-            rows.off(t + 1) = rows.off(t) + rescale(chain.semiring, chain.steps->out.width(), rows.at(t + 1));
+            // Scores lose nothing by growing for a while; logs of sums would.
+            const bool waits = std::is_same_v<S, Max<typename S::F>> && t + 1 < stop;
+            rows.off(t + 1) = rows.off(t) + (waits ? 0.0 : rescale(chain.semiring, chain.steps->out.width(), rows.at(t + 1)));
             lost += chain.steps->lost(t);
         }
     }
@@ -133,8 +135,7 @@ class Scan {
         Rows<F> costs{costs_.get(), cost_offsets_.data(), stride_, first};
         ends_.reset(stride_, kNothing<F>);
         chain_.end.read(chain_.semiring, b, map_.out, chain_.beta, costs.at(length));
-        if (!whole) rows = recall(b, kept, (length - 1) / segment, length);
-        if (length == 0 && !whole) rows = recall(b, kept, 0, 0);
+        if (!whole) rows = recall(b, kept, length ? (length - 1) / segment : 0, length);
         // The total, from the end vectors themselves.
         double value[2] = {0, 0};
         last_ = rows;
@@ -179,16 +180,20 @@ class Scan {
         (void)lost;
     }
 
-    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
+    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none. `known`: the
+    // vectors are there already, and the total in `values`.
     void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t slot_stride,
-               int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
+               int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values, bool known = false) {
         const int64_t length = chain_.length_of(b), width = map_.out.width(), slots_count = map_.out.slots();
         const int comps = chain_.semiring.components;
-        double total[64];
-        std::vector<double> many(static_cast<std::size_t>(comps));
-        double* value = comps <= 64 ? total : many.data();
-        this->total(b, kept, value);
-        for (int c = 0; c < comps; ++c) values[c] = value[c];
+        if (known) {
+            map_.start(b, length);
+            last_ = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
+            double lost = 0;
+            end(b, length, lost);
+        } else {
+            total(b, kept, values);
+        }
         Rows<F> rows = last_;
         const int64_t segment = whole(kept) ? std::max<int64_t>(length, 1) : kept.segment;
         struct Walk {
@@ -204,7 +209,7 @@ class Scan {
             for (int64_t slot = 0; slot < slots_count; ++slot)
                 for (int c = 0; c < comps; ++c) picker.offer(ends_[c * width + map_.out.place(slot)]);
             const auto [slot, rank] = picker.pick(uniforms ? 0 : r);
-            const double its = comps == 1 ? value[0] : value[r];
+            const double its = values[comps == 1 ? 0 : r];
             walks[r] = {length, slot, rank, std::abs(its) < std::numeric_limits<double>::infinity()};
             std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
             std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
@@ -214,7 +219,7 @@ class Scan {
             if (!whole(kept)) rows = recall(b, kept, begin_of_segment / segment, stop);
             for (int64_t t1 = stop; t1 > begin_of_segment;) {
                 const int64_t t0 = std::max(begin_of_segment, (t1 - 1) / kBlock * kBlock);
-                map_.load(t0, t1);
+                map_.look(t0, t1);
                 for (int64_t t = t1 - 1; t >= t0; --t)
                     for (int64_t r = 0; r < rows_wanted; ++r) {
                         Walk& walk = walks[r];

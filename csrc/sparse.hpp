@@ -3,6 +3,7 @@
 #pragma once
 
 #include "maps.hpp"
+#include "product.hpp"
 
 namespace semihmm {
 
@@ -74,9 +75,15 @@ class ByArcs : public Map<S> {
     using Map<S>::Map;
 
     void step(int64_t t, const Rows<F>& rows, F* to) override {
+        if constexpr (std::is_same_v<S, Max<F>>) return best(t, rows, to);
         gather(t, rows);
-        const Ready<S> terms{terms_.get(), this->semiring.components, ld_};
-        this->semiring.sum(width_, ld_, terms, to, ld_);
+        const auto [first, last] = lanes(t);
+        const Ready<S> terms{terms_.get() + first, this->semiring.components, ld_};
+        for (int c = 0; c < this->semiring.components; ++c) {
+            const F nothing = S::features && c ? F(0) : kNothing<F>;
+            std::fill_n(to + c * ld_, first, nothing), std::fill(to + c * ld_ + last, to + (c + 1) * ld_, nothing);
+        }
+        this->semiring.sum(width_, last - first, terms, to + first, ld_);
     }
     void back(int64_t t, const Rows<F>& costs, F* to) override {
         const Topology& arcs = topology(t);
@@ -104,16 +111,17 @@ class ByArcs : public Map<S> {
         gather(t, rows);
         const F* cost = costs.at(t + 1);
         const int64_t comps = this->semiring.components;
+        const auto [first, last] = lanes(t);
         for (int64_t k = 0; k < width_; ++k) {
             const F* term = terms_.get() + k * comps * ld_;
-            for (int64_t j = 0; j < ld_; j += L::width) {
+            for (int64_t j = first; j < last; j += L::width) {
                 const V share = weighing.share(L::load(term + j) + L::load(cost + j));
                 V mean = share;
                 if constexpr (S::features) mean = L::load(term + ld_ + j) + L::load(cost + ld_ + j);
                 L::store(share_.get() + j, weighing.leaf(share, mean));
                 if constexpr (S::features) L::store(share_.get() + ld_ + j, weighing.feature(share));
             }
-            collect(t, k, share_.get(), share_.get() + ld_);
+            collect(t, k, first, std::min(last, slots_), share_.get(), share_.get() + ld_);
         }
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
@@ -124,7 +132,7 @@ class ByArcs : public Map<S> {
             const F* from = there ? rows.at(t + 1 - delay) + code % slots_ : nullptr;
             const F shift = there ? static_cast<F>(rows.off(t + 1 - delay) - rows.off(t)) : F(0);
             for (int c = 0; c < this->semiring.components; ++c)
-                picker.offer(there ? from[c * ld_] + shift + table(0, t, k)[slot] : kNothing<F>);
+                picker.offer(there ? from[c * ld_] + shift + weight(t, slot, k) : kNothing<F>);
         }
         const auto [k, row] = picker.pick(rank);
         const int64_t code = std::max<int64_t>(source(t, slot, k), 0);
@@ -135,8 +143,17 @@ class ByArcs : public Map<S> {
     virtual const Topology& topology(int64_t t) = 0;
     virtual int64_t source(int64_t t, int64_t slot, int64_t k) = 0;
     virtual const F* table(int f, int64_t t, int64_t k) = 0;  // the weights of arc k into each slot, at step t
+    virtual std::pair<int64_t, int64_t> window(int64_t) const { return {0, slots_}; }  // the slots that arcs lead to
+    virtual F weight(int64_t t, int64_t slot, int64_t k) { return table(0, t, k)[slot]; }
     virtual bool wanted() const = 0;
-    virtual void collect(int64_t t, int64_t k, const F* leaf, const F* feature) = 0;
+    // Shares of arc k into the slots from `first` to `last`.
+    virtual void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) = 0;
+    // The window in whole vectors.
+    std::pair<int64_t, int64_t> lanes(int64_t t) const {
+        const auto [first, last] = window(t);
+        if (first >= last) return {0, 0};
+        return {first / L::width * L::width, std::min(padded<F>(last), ld_)};
+    }
 
     void sizes(int64_t slots, int64_t width) {
         slots_ = slots, width_ = width;
@@ -151,6 +168,24 @@ class ByArcs : public Map<S> {
     int64_t slots_ = 0, width_ = 0, ld_ = 0;
 
   private:
+    // The best of all arcs, one run after the other.
+    void best(int64_t t, const Rows<F>& rows, F* to) {
+        std::fill_n(to, ld_, kNothing<F>);
+        const auto [first, last] = window(t);
+        for (const Run& run : topology(t).into) {
+            const int64_t time = t + 1 - run.delay, skip = std::max<int64_t>(first - run.to, 0);
+            const int64_t count = std::min(run.length, last - run.to) - skip;
+            if (time < 0 || count <= 0) continue;
+            const F by = static_cast<F>(rows.off(time) - rows.off(t));
+            const F* from = rows.at(time) + run.from + skip;
+            const F* w = table(0, t, run.k) + run.to + skip;
+            F* into = to + run.to + skip;
+            for (int64_t n = 0; n < count; ++n) {
+                const F x = from[n] + by + w[n];
+                into[n] = x > into[n] ? x : into[n];
+            }
+        }
+    }
     // Each arc's value, weight and all; nothing where there is no arc.
     void gather(int64_t t, const Rows<F>& rows) {
         const Topology& arcs = topology(t);
@@ -160,16 +195,18 @@ class ByArcs : public Map<S> {
             gathered_ = &arcs;
             fresh_ = t < this->memory;
         }
+        const auto [first, last] = lanes(t);
         for (const Run& run : arcs.into) {
-            const int64_t time = t + 1 - run.delay;
-            if (time < 0) continue;
+            const int64_t time = t + 1 - run.delay, skip = std::max<int64_t>(first - run.to, 0);
+            const int64_t count = std::min(run.length, last - run.to) - skip;
+            if (time < 0 || count <= 0) continue;
             const F shift = static_cast<F>(rows.off(time) - rows.off(t));
             for (int64_t c = 0; c < comps; ++c) {
-                const F* from = rows.at(time) + c * ld_ + run.from;
-                const F* w = table(S::features && c, t, run.k) + run.to;
-                F* to = terms_.get() + (run.k * comps + c) * ld_ + run.to;
+                const F* from = rows.at(time) + c * ld_ + run.from + skip;
+                const F* w = table(S::features && c, t, run.k) + run.to + skip;
+                F* to = terms_.get() + (run.k * comps + c) * ld_ + run.to + skip;
                 const F by = S::features && c ? F(0) : shift;
-                for (int64_t n = 0; n < run.length; ++n) to[n] = from[n] + by + w[n];
+                for (int64_t n = 0; n < count; ++n) to[n] = from[n] + by + w[n];
             }
         }
     }
@@ -223,9 +260,10 @@ class Sparse final : public ByArcs<S> {
         return table_[f].get() + ((varies_ ? t - t0_ : 0) * this->width_ + k) * this->ld_;
     }
     bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
-    void collect(int64_t t, int64_t k, const F* leaf, const F* feature) override {
-        if (sink_.wanted()) sink_.add(this->b_, t, this->slots_, leaf, k, this->width_);
-        if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, this->slots_, feature, k, this->width_);
+    void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) override {
+        const int64_t from = first * this->width_ + k;
+        if (sink_.wanted()) sink_.add(this->b_, t, last - first, leaf + first, from, this->width_);
+        if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, last - first, feature + first, from, this->width_);
     }
 
   private:
@@ -285,7 +323,7 @@ class Grid final : public ByArcs<S> {
         planes_ = weight.event[0], height_ = weight.event[1], columns_ = weight.event[2];
         ring_ = form.memory + 1;
         for (int f = 0; f <= S::features; ++f) {
-            skewed_[f].reset((kBlock + form.memory) * planes_ * this->ld_);
+            skewed_[f].reset((kSkewed + form.memory) * planes_ * this->ld_);
             table_[f].reset(ring_ * form.width * this->ld_, kNothing<F>);
         }
         held_.assign(static_cast<std::size_t>(ring_), -1);
@@ -301,24 +339,32 @@ class Grid final : public ByArcs<S> {
         for (int64_t k = 0; k < form.width; ++k) {  // runs of slots that read the same plane
             int64_t from = 0;
             for (int64_t n = 1; n <= form.slots; ++n)
-                if (n == form.slots || form.plane[n * form.width + k] != form.plane[from * form.width + k]) {
+                if (n == form.slots || form.plane[n * form.width + k] != form.plane[from * form.width + k] || !follows(k, n)) {
                     planes_of_.push_back({k, from, form.plane[from * form.width + k], n - from, 0});
                     from = n;
                 }
         }
+        for (int64_t n = 0, from = 0; n < form.slots; ++n)  // runs of slots in consecutive rows
+            if (n + 1 == form.slots || form.row[n + 1] != form.row[n] + 1) rows_.push_back({0, from, form.row[from], n + 1 - from, 0}), from = n + 1;
+        line_.reset(form.slots * kBlock);
         if (sink_.wanted() || sink_feature_.wanted())
             for (int f = 0; f <= S::features; ++f) sums_[f].reset(kBlock * planes_ * this->ld_);
     }
     void start(int64_t b, int64_t length) override {
         this->b_ = b, this->length_ = length;
         std::fill(held_.begin(), held_.end(), -1);
+        skewed_from_ = -1;
     }
-    void load(int64_t t0, int64_t t1) override {
+    void load(int64_t t0, int64_t) override {
         t0_ = t0;
+        const int64_t from = t0 / kSkewed * kSkewed, stop = std::min(from + kSkewed + this->memory - 1, this->length_);
+        if (from == skewed_from_) return;
+        skewed_from_ = from;
         std::fill(held_.begin(), held_.end(), -1);
-        skew(weight_, skewed_[0], t0, std::min(t1 + this->memory - 1, this->length_));
-        if constexpr (S::features) skew(feature_, skewed_[1], t0, std::min(t1 + this->memory - 1, this->length_));
+        skew(weight_, skewed_[0], from, stop);
+        if constexpr (S::features) skew(feature_, skewed_[1], from, stop);
     }
+    void look(int64_t, int64_t) override {}
     void unload(int64_t t0, int64_t t1) override {
         if (sink_.wanted()) unskew(sink_, sums_[0], t0, t1);
         if (sink_feature_.wanted()) unskew(sink_feature_, sums_[1], t0, t1);
@@ -330,55 +376,94 @@ class Grid final : public ByArcs<S> {
     const Topology& topology(int64_t) override { return topology_; }
     int64_t source(int64_t, int64_t slot, int64_t k) override { return form_.source[slot * form_.width + k]; }
     bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
+    std::pair<int64_t, int64_t> window(int64_t t) const override {
+        int64_t first = form_.slots, last = 0;
+        for (const Run& run : planes_of_) {
+            const auto [begin, end] = there(t, run);
+            if (begin < end) first = std::min(first, begin), last = std::max(last, end);
+        }
+        return {first, last};
+    }
+    F weight(int64_t t, int64_t slot, int64_t k) override {
+        const int64_t arc = slot * form_.width + k, column = t + form_.first - form_.row[slot], plane = form_.plane[arc];
+        if (column < form_.low[arc] || column >= form_.high[arc]) return kNothing<F>;
+        if (plane < 0) return 0;
+        const F cell = weight_.at(this->b_, 0)[plane * weight_.by_event[0] + form_.row[slot] * weight_.by_event[1] + column * weight_.by_event[2]];
+        return std::isinf(cell) ? kNothing<F> : factor_[k * this->ld_ + slot] * beta_ * cell;
+    }
     const F* table(int f, int64_t t, int64_t k) override {
         const int64_t place = t % ring_;
         if (held_[place] != t) make(t, place);
         return table_[f].get() + (place * form_.width + k) * this->ld_;
     }
-    void collect(int64_t t, int64_t k, const F* leaf, const F* feature) override {
+    void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) override {
         for (const Run& run : planes_of_) {
             if (run.k != k || run.from < 0) continue;
             const F* factor = factor_.get() + k * this->ld_;
             const F* shares[2] = {leaf, feature};
             for (int f = 0; f <= S::features; ++f) {
                 F* sum = sums_[f].get() + ((t - t0_) * planes_ + run.from) * this->ld_;
-                for (int64_t n = run.to; n < run.to + run.length; ++n) sum[n] += shares[f][n] * factor[n];
+                const int64_t stop = std::min(last, run.to + run.length);
+                for (int64_t n = std::max(first, run.to); n < stop; ++n) sum[n] += shares[f][n] * factor[n];
             }
         }
     }
 
   private:
+    // Whether the arc k into slot n is there one step later than the one into the slot before, and counts as often.
+    bool follows(int64_t k, int64_t n) const {
+        const int64_t at = k * this->ld_ + n;
+        return low_[at] == low_[at - 1] + 1 && high_[at] == high_[at - 1] + 1 && factor_[at] == factor_[at - 1];
+    }
+    // The slots of a run whose arc is there at step t: low <= t < high, and both grow with the slot.
+    std::pair<int64_t, int64_t> there(int64_t t, const Run& run) const {
+        const int64_t at = run.k * this->ld_ + run.to, last = run.to + run.length;
+        const F now = static_cast<F>(t);
+        const int64_t begin = std::clamp(run.to + static_cast<int64_t>(now - high_[at]) + 1, run.to, last);
+        return {begin, std::clamp(run.to + static_cast<int64_t>(now - low_[at]) + 1, begin, last)};
+    }
     // The weights of all arcs at step t.
     void make(int64_t t, int64_t place) {
-        const F now = static_cast<F>(t);
         for (const Run& run : planes_of_) {
             const int64_t at = run.k * this->ld_;
             F* to = table_[0].get() + place * form_.width * this->ld_ + at;
-            const F* low = low_.get() + at;
-            const F* high = high_.get() + at;
-            const F* factor = factor_.get() + at;
-            const int64_t from = (t - t0_) * planes_ + std::max<int64_t>(run.from, 0);
+            const F factor = factor_[at + run.to] * beta_;
+            const int64_t last = run.to + run.length;
+            const auto [begin, end] = there(t, run);
+            std::fill(to + run.to, to + begin, kNothing<F>), std::fill(to + end, to + last, kNothing<F>);
+            const int64_t from = (t - skewed_from_) * planes_ + std::max<int64_t>(run.from, 0);
             const F* cell = skewed_[0].get() + from * this->ld_;
             if (run.from < 0) {
-                for (int64_t n = run.to; n < run.to + run.length; ++n) to[n] = now >= low[n] && now < high[n] ? F(0) : kNothing<F>;
+                std::fill(to + begin, to + end, F(0));
+            } else if (factor < 0) {  // so inf is -inf
+                for (int64_t n = begin; n < end; ++n) to[n] = factor * cell[n];
             } else {
-                for (int64_t n = run.to; n < run.to + run.length; ++n) {
-                    const F x = factor[n] * beta_ * cell[n];
-                    const bool there = now >= low[n] && now < high[n] && !std::isinf(cell[n]);
-                    to[n] = there ? x : kNothing<F>;
-                }
+                for (int64_t n = begin; n < end; ++n) to[n] = std::abs(cell[n]) < infinity<F> ? factor * cell[n] : std::isinf(cell[n]) ? kNothing<F> : cell[n];
             }
             if constexpr (S::features) {
                 F* also = table_[1].get() + place * form_.width * this->ld_ + at;
                 const F* feature = skewed_[1].get() + from * this->ld_;
-                for (int64_t n = run.to; n < run.to + run.length; ++n)
-                    also[n] = run.from < 0 || to[n] == kNothing<F> ? F(0) : factor[n] * feature[n];
+                for (int64_t n = run.to; n < last; ++n)
+                    also[n] = run.from < 0 || to[n] == kNothing<F> ? F(0) : factor_[at + n] * feature[n];
             }
         }
         held_[place] = t;
     }
     // Each slot's cell at steps t0 to t1.
     void skew(const Leaf<F>& leaf, Buffer<F>& to, int64_t t0, int64_t t1) {
+        if (leaf.by_event[2] == 1 && t0 < t1) {  // a diagonal is the column of a matrix whose rows are one shorter
+            for (int64_t p = 0; p < planes_; ++p)
+                for (const Run& run : rows_) {
+                    const int64_t ahead = t0 + form_.first - run.from;  // the column of the first slot at t0
+                    const int64_t skip = std::clamp<int64_t>(ahead - columns_ + 1, 0, run.length);
+                    const int64_t count = std::min(run.length, ahead + t1 - t0) - skip;
+                    if (count <= 0) continue;
+                    const int64_t by = leaf.by_event[1] - 1;
+                    const F* from = leaf.at(this->b_, 0) + p * leaf.by_event[0] + (run.from + skip) * by + t0 + form_.first;
+                    transpose<F>(count, t1 - t0, from, by, to.get() + p * this->ld_ + run.to + skip, planes_ * this->ld_);
+                }
+            return;
+        }
         for (int64_t p = 0; p < planes_; ++p)
             for (int64_t n = 0; n < form_.slots; ++n) {
                 const int64_t shift = form_.first - form_.row[n];
@@ -389,14 +474,15 @@ class Grid final : public ByArcs<S> {
             }
     }
     void unskew(Sink<F>& sink, Buffer<F>& sums, int64_t t0, int64_t t1) {
-        F line[kBlock];
-        for (int64_t p = 0; p < planes_; ++p)
+        for (int64_t p = 0; p < planes_; ++p) {
+            transpose<F>(t1 - t0, form_.slots, sums.get() + p * this->ld_, planes_ * this->ld_, line_.get(), kBlock);
             for (int64_t n = 0; n < form_.slots; ++n) {
                 const int64_t shift = form_.first - form_.row[n];
                 const int64_t start = std::max(t0, -shift), stop = std::min(t1, columns_ - shift);
-                for (int64_t t = start; t < stop; ++t) line[t - start] = sums[((t - t0) * planes_ + p) * this->ld_ + n];
+                const F* line = line_.get() + n * kBlock + start - t0;
                 if (start < stop) sink.add(this->b_, 0, stop - start, line, (p * height_ + form_.row[n]) * columns_ + start + shift);
             }
+        }
         std::fill_n(sums.get(), sums.size(), F(0));
     }
 
@@ -405,9 +491,11 @@ class Grid final : public ByArcs<S> {
     F beta_;
     Sink<F> sink_, sink_feature_;
     Topology topology_;
-    std::vector<Run> planes_of_;  // `from` is the plane
-    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, t0_ = 0;
-    Buffer<F> skewed_[2], table_[2], low_, high_, factor_, sums_[2];
+    std::vector<Run> planes_of_;  // slots one after the other whose arcs read the same plane; `from` is that
+    std::vector<Run> rows_;       // slots that lie in consecutive rows, from row `from` on
+    static constexpr int64_t kSkewed = 4 * kBlock;  // steps whose cells are brought side by side at a time
+    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, t0_ = 0, skewed_from_ = -1;
+    Buffer<F> skewed_[2], table_[2], low_, high_, factor_, sums_[2], line_;
     std::vector<int64_t> held_;
 };
 

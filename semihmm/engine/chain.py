@@ -37,18 +37,17 @@ class Chain:
     length: int = -1
 
     def __post_init__(self) -> None:
-        length = self.steps.steps if self.steps.steps is not None else self.length if self.length >= 0 else 1
-        object.__setattr__(self, "length", length)
-        axes = max(
-            *(x.ndim - 1 for x in self.start + self.end),
-            *(x.ndim - 1 - r for x, r in zip(self.steps.leaves, self.steps.ranks, strict=True)),
-            0 if self.lengths is None else self.lengths.ndim,
-        )
-        leaves = zip(self.steps.leaves, self.steps.ranks, strict=True)
-        object.__setattr__(self, "start", tuple(_aligned(x, axes + 1) for x in self.start))
-        object.__setattr__(self, "end", tuple(_aligned(x, axes + 1) for x in self.end))
-        object.__setattr__(self, "steps", self.steps.rebuild(tuple(_aligned(x, axes + 1 + r) for x, r in leaves)))
-        if any(x.shape[-1] != self.steps.slots for x in self.start + self.end):
+        steps, borders = self.steps, self.start + self.end
+        held, leaves, ranks, slots = steps.steps, steps.leaves, steps.ranks, steps.slots
+        object.__setattr__(self, "length", held if held is not None else self.length if self.length >= 0 else 1)
+        rows = [x.ndim for x in borders] + [x.ndim - r for x, r in zip(leaves, ranks, strict=True)]
+        axes = max(max(rows) - 1, 0 if self.lengths is None else self.lengths.ndim)
+        if min(rows) != axes + 1:
+            object.__setattr__(self, "start", tuple([_aligned(x, axes + 1) for x in self.start]))
+            object.__setattr__(self, "end", tuple([_aligned(x, axes + 1) for x in self.end]))
+            aligned = tuple([_aligned(x, axes + 1 + r) for x, r in zip(leaves, ranks, strict=True)])
+            object.__setattr__(self, "steps", steps.rebuild(aligned))
+        if any(x.shape[-1] != slots for x in borders):
             raise ShapeError(
                 f"Chain: start and end must be (..., {self.steps.slots}), one log-weight for each slot of its maps, "
                 f"got {[tuple(x.shape) for x in self.start + self.end]}."
@@ -57,9 +56,14 @@ class Chain:
     @property
     def batch(self) -> torch.Size:
         """The batch shape."""
+        if self.start[0].ndim == 1:
+            return torch.Size()
         shapes = [x.shape[:-1] for x in self.start + self.end]
         shapes += [x.shape[: -1 - r] for x, r in zip(self.steps.leaves, self.steps.ranks, strict=True)]
         shapes += [] if self.lengths is None else [self.lengths.shape]
+        own = [s for s in shapes if any(n != 1 for n in s)] or shapes  # less those that all sequences share
+        if all(s == own[0] for s in own):
+            return own[0]
         return torch.Size(torch.broadcast_shapes(*shapes))
 
     @property

@@ -94,7 +94,9 @@ def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Gen
         shape = (semiring.rows, *chain.batch, 2 * chain.length + 2)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
     segment = plan.segment(chain.length)
-    slots, choices, value = compiled.paths(call, compiled.leaves(chain), chain.lengths, segment, semiring.rows, uniforms)
+    slots, choices, value = compiled.paths(
+        call, compiled.leaves(chain), chain.lengths, segment, semiring.rows, uniforms
+    )
     value = (-value if isinstance(semiring, Min) else value).to(chain.start[0].dtype)
     return Path(slots, choices, value, value.isfinite().expand(slots.shape[:-1]))
 

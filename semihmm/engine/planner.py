@@ -1,12 +1,15 @@
 """Which strategy a call gets: measured, and overruled by the caller."""
 
 import math
+import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from semihmm.engine.backends import Backend, backend_for
 from semihmm.engine.backends.compiled import refusal
 from semihmm.engine.chain import Chain
+from semihmm.engine.costs import choose
+from semihmm.engine.memory import blocks_within
 from semihmm.engine.strategies import Strategy, associative, chunked, sequential
 from semihmm.errors import SemihmmError, SemiringError
 from semihmm.semirings import Semiring
@@ -14,11 +17,9 @@ from semihmm.semirings import Semiring
 StrategyName = Literal["sequential", "associative", "chunked"]
 STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
 
-# Measured by `python benchmarks/strategies.py` (torch backend, CPU, float32): a step costs about as much as ROUND
-# products in larger tensors; chunks take about 3 sqrt(T) rounds, a tree few of them but with twice the products.
-SHORTEST = 32  # steps below which nothing is gained
-TREE = 64  # products of a step's matrix with another, over the batch, up to which a tree is fastest
-ROUND = 10_000
+_TORCH = ("torch sequential", "torch chunked", "torch associative")
+_ALL = ("native sequential", *_TORCH)
+_NAMED = bool(os.environ.get("SEMIHMM_BACKEND"))  # the environment says who works, whatever it costs
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ def plan(
     Args:
         strategy: one of `STRATEGIES`; None for the planner's choice.
         checkpoint: True keeps sqrt(T) carries (sqrt(T / D) ring buffers) and as many state vectors instead of T, and
-            computes the rest twice; a number is the bytes that both may take; None or False keeps everything.
-        backend: ``"torch"`` or ``"native"``; None for the best there is.
+            computes the rest twice; a number is the bytes that both may take, offsets and padding included; None or
+            False keeps everything.
+        backend: ``"torch"`` or ``"native"``. Where neither it nor a strategy is named, what takes least time by the
+            table of `semihmm.engine.costs`, of all that is possible.
     Raises:
         SemiringError: a parallel strategy for a semiring whose sums depend on their order.
         SemihmmError: an unknown name, or a byte budget that cannot be met.
@@ -73,53 +76,37 @@ def plan(
         raise SemihmmError(
             f"strategy must be one of {', '.join(STRATEGIES)} (None: the planner chooses), got {strategy!r}."
         )
-    blocks = _blocks(chain, semiring, checkpoint)
     worker = backend_for(chain.start[0].device, backend)
+    ways: tuple[str, ...] = _TORCH if semiring.associative else _TORCH[:1]
     if worker == "native":
         why = refusal(semiring, chain)
         if why is None and strategy not in (None, "sequential"):
             why = f"strategy={strategy!r} is the torch backend's"
         if why is None:
-            return Plan("sequential", blocks, worker, "compiled: one pass over all steps")
-        if backend is not None:
+            if backend is not None or strategy is not None or _NAMED:
+                blocks = _blocks(chain, semiring, checkpoint, worker)
+                return Plan("sequential", blocks, worker, "compiled; named by the caller")
+            ways = _ALL if semiring.associative else _ALL[:2]
+        elif backend is not None:
             raise SemihmmError(f"backend='native' cannot do this: {why}. Pass backend=None for the best that can.")
-    chosen, reason = _choose(chain, semiring)
-    if strategy is not None and strategy != chosen:
+    if strategy is not None:
         if strategy != "sequential" and not semiring.associative:
             raise SemiringError(
                 f"{semiring}: its sums depend on their order (associative is False), so only strategy='sequential' "
                 f"means anything, got {strategy!r}."
             )
-        chosen, reason = strategy, "named by the caller"
-    return Plan(chosen, blocks, "torch", reason)
+        return Plan(strategy, _blocks(chain, semiring, checkpoint, "torch"), "torch", "named by the caller")
+    if len(ways) == 1:
+        blocks = _blocks(chain, semiring, checkpoint, "torch")
+        return Plan("sequential", blocks, "torch", "sums of this semiring depend on their order")
+    way, reason = choose(ways, chain, semiring)
+    worker, chosen = cast("tuple[Backend, StrategyName]", way.split())
+    return Plan(chosen, _blocks(chain, semiring, checkpoint, worker), worker, reason)
 
 
-def _choose(chain: Chain, semiring: Semiring) -> tuple[StrategyName, str]:
-    if not semiring.associative:
-        return "sequential", "sums of this semiring depend on their order"
-    size, batch, length = chain.steps.memory * chain.steps.slots, math.prod(chain.batch), chain.length
-    if length < SHORTEST:
-        return "sequential", f"{length} steps are too few to gain from another order"
-    if batch * size**3 <= TREE:
-        return "associative", f"{batch * size**3} products a round cost less than {length} rounds one by one"
-    extra, saved = batch * size * chain.steps.work, int(ROUND * (1 - 3 / math.sqrt(length)))
-    if extra <= saved:
-        return "chunked", f"{extra:,} products a step cost less than the rounds they save, worth {saved:,}"
-    return "sequential", f"{extra:,} products a step would cost more than the rounds they save, worth {saved:,}"
-
-
-def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None) -> int:
+def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None, worker: Backend) -> int:
     if checkpoint is None or checkpoint is False or chain.length < 2:
         return 1
     if checkpoint is True:
         return math.isqrt((chain.length - 1) // chain.steps.memory) + 1
-    values = len(semiring.zero) if isinstance(semiring.zero, tuple) else 1
-    vector = math.prod(chain.batch) * chain.steps.slots * values * chain.start[0].element_size()
-    kept = {n: n * vector * chain.steps.memory + -(-chain.length // n) * vector for n in range(1, chain.length + 1)}
-    for blocks, size in kept.items():
-        if size <= checkpoint:
-            return blocks
-    raise SemihmmError(
-        f"checkpoint: a budget of {checkpoint:,} bytes cannot hold a scan of {chain.length} steps; the least is "
-        f"{min(kept.values()):,} bytes. Pass that, or cut the batch."
-    )
+    return blocks_within(checkpoint, chain, semiring, worker)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from semihmm.engine.maps import Map
 from semihmm.engine.planner import Plan
 from semihmm.engine.scan import advance, begin, centred, cleaned, finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
-from semihmm.semirings import Min, Semiring
+from semihmm.semirings import Log, Min, Semiring
 from semihmm.semirings.expectation import Expectation
 
 Outputs = tuple[Tensor, ...]
+Asked = tuple[bool, ...]  # for each leaf of a chain, whether its gradient is asked for
 
 
 def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain] = ()) -> Tensor:
@@ -42,14 +44,14 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     floating = chain.start[0].dtype
     given = (chain, *features)
     wanted = torch.is_grad_enabled() and any(x.requires_grad for c in given for x in c.leaves)
-    derived = wanted or transformed()
-    if plan.backend == "native" and (not derived or _differentiable(semiring)):
+    derived, again = wanted or transformed(), _forward_again()
+    if plan.backend == "native" and not again and (not derived or _differentiable(semiring)):
         return _natively(plan, semiring, given, derived).to(floating)
     chains = [cleaned(c.unrolled()) for c in given]
     lost = None
     if semiring.scalable:
         chains[0], lost = centred(chains[0])
-    if wanted and semiring.temperature and not features and not torch.compiler.is_compiling():
+    if wanted and semiring.temperature and not features and not again and not torch.compiler.is_compiling():
         value: Tensor = _Total.apply(_Call(plan, semiring, chains[0]), *chains[0].leaves)[0]  # type: ignore[no-untyped-call]
     else:
         value = _by_blocks(plan, semiring, chains)
@@ -69,8 +71,19 @@ def transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
+def _forward_again() -> bool:
+    """Whether forward mode goes over forward mode: the outer one does not look into the `jvp` of a Function."""
+    if torch.compiler.is_compiling():
+        return False
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return sum(layer.key() == torch._C._functorch.TransformType.Jvp for layer in stack) > 1
+
+
 def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: bool) -> Tensor:
     """A total by the compiled backend, in float64."""
+    if len(chains) > 2:  # its kernel takes one feature at a time
+        each = [_natively(plan, Expectation(1), [chains[0], feature], wanted) for feature in chains[1:]]
+        return torch.cat([each[0], *(x[1:] for x in each[1:])])
     if any(type(c.steps) is not type(chains[0].steps) for c in chains):
         chains = [c.unrolled() for c in chains]
     chains = [compiled.settled(c) for c in chains]
@@ -89,6 +102,26 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
     return -value if isinstance(semiring, Min) else value
 
 
+def posteriors(plan: Plan, chain: Chain, asked: Sequence[bool]) -> list[Tensor | None]:
+    """The gradient of a chain's log-mass by each of its leaves that is asked for. Native plans only; no autograd.
+
+    Example:
+        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
+        >>> way = plan(chain, semihmm.semirings.Log())
+        >>> if way.backend == "native":
+        ...     assert posteriors(way, chain, (True, False))[0].tolist() == [0.5, 0.5]
+    """
+    assert plan.backend == "native"
+    call, segment = compiled.call_for(Log(), chain), plan.segment(chain.length)
+    tensors = compiled.leaves(chain)
+    _, *kept = compiled.total(call, tensors, (), chain.lengths, segment)
+    one = torch.ones((), dtype=torch.float64)
+    count = len(chain.leaves) - (chain.lengths is not None)  # the tables of a Grid are behind those, lengths are not
+    needed = (*asked[:count], *(False,) * (len(tensors) - count))
+    found = compiled.gradient(call, tensors, (), chain.lengths, (kept[0], kept[1]), segment, (one, None), needed)
+    return [*found[:count], *(None,) * (len(chain.leaves) - count)]
+
+
 @dataclass(frozen=True)
 class _Call:
     """What a call to the engine is about, less its log-weights."""
@@ -96,6 +129,7 @@ class _Call:
     plan: Plan
     semiring: Semiring
     skeleton: Chain
+    needed: Asked = ()  # of the gradient alone
 
 
 class _Total(torch.autograd.Function):
@@ -108,7 +142,9 @@ class _Total(torch.autograd.Function):
         chain = call.skeleton.rebuild(leaves)
         if call.plan.backend == "native":
             told = compiled.call_for(call.semiring, chain)
-            value, *saved = compiled.total(told, compiled.leaves(chain), (), chain.lengths, call.plan.segment(chain.length))
+            value, *saved = compiled.total(
+                told, compiled.leaves(chain), (), chain.lengths, call.plan.segment(chain.length)
+            )
             return (value[0], *saved)
         keep = call.plan.blocks == 1
         last, fronts, trail = forward(call.plan, call.semiring, [chain], keep)
@@ -121,22 +157,29 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
         ctx.call = inputs[0]
+        ctx.set_materialize_grads(False)  # no zeros for what is kept
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*output, *inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
+        ctx.save_for_forward(*output, *inputs[1:])  # the same: vmap remembers the axes of what was saved last
         ctx.outputs = len(output)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        leaves = ctx.saved_tensors
+        leaves = ctx.saved_tensors[ctx.outputs :]
         moved = _along(ctx.call, leaves, [_or_zeros(v, x) for v, x in zip(tangents, leaves, strict=True)])
         return (moved, *(None,) * (ctx.outputs - 1))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        found = _Gradient.apply(ctx.call, ctx.outputs, grads[0], *saved)  # type: ignore[no-untyped-call]
-        return (None, *_skip_indices(found, saved[ctx.outputs :]))
+        leaves = saved[ctx.outputs :]
+        if grads[0] is None:  # a derivative of what is kept: there is none
+            return (None, *(None for _ in leaves))
+        needed = tuple(n and x.is_floating_point() for n, x in zip(ctx.needs_input_grad[1:], leaves, strict=True))
+        followed = torch.is_grad_enabled() or transformed() or torch.compiler.is_compiling()
+        work = _Gradient.apply if followed else _Gradient.forward
+        found = work(replace(ctx.call, needed=needed), ctx.outputs, grads[0], *saved)
+        return (None, *_placed(found, needed))
 
 
 class _Gradient(torch.autograd.Function):
@@ -146,16 +189,17 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(call: _Call, outputs: int, weight: Tensor, *saved: Tensor) -> Outputs:
+        needed = call.needed
         value, carries, offsets, *trail = saved[:outputs]
         chain = call.skeleton.rebuild(saved[outputs:])
         if call.plan.backend == "native":
-            return _shares(call, [chain], (carries, offsets), (weight, None))
+            return _shares(call, [chain], (carries, offsets), (weight, None), needed)
         states = [State(c, o) for c, o in zip(carries.unbind(-3), offsets.unbind(-1), strict=True)]
         assert call.semiring.temperature is not None
         measure = Posterior(call.semiring, weight.to(carries.dtype), call.semiring.temperature)
         kept = Trail(*trail) if trail else None
         found = contract(call.plan, chain, measure, states[:-1], kept, states[-1], value)
-        return tuple(x for x in found if x is not None)
+        return tuple(x for x, n in zip(found, needed, strict=False) if n and x is not None)  # lengths are not in found
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
@@ -167,7 +211,7 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, *saved = ctx.saved_tensors
         leaves = tuple(saved[ctx.outputs :])
-        direction = _skip_indices(grads, leaves, keep=True)
+        direction = [_or_zeros(v, x) for v, x in zip(_placed(grads, ctx.call.needed), leaves, strict=True)]
         (moved,), pulled = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))
         return (None, None, moved, *(None,) * ctx.outputs, *pulled)
 
@@ -178,23 +222,36 @@ class _Gradient(torch.autograd.Function):
         direction = [_or_zeros(v, x) for v, x in zip(tangents[ctx.outputs :], leaves, strict=True)]
         curved = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))[1]
         by_weight = _Gradient.forward(ctx.call, ctx.outputs, _or_zeros(moved, weight), *saved)
-        return tuple(a + b for a, b in zip((x for x in curved if x is not None), by_weight, strict=True))
+        needed = (x for x, n in zip(curved, ctx.call.needed, strict=True) if n and x is not None)
+        return tuple(a + b for a, b in zip(needed, by_weight, strict=True))
+
+
+for _function in (_Total, _Gradient):  # `apply` binds its arguments to a signature: to find it anew takes 25 us a call
+    _function.forward.__signature__ = signature(_function.forward)  # type: ignore[union-attr]
 
 
 def _shares(
-    call: _Call, chains: Sequence[Chain], kept: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor | None]
+    call: _Call,
+    chains: Sequence[Chain],
+    kept: tuple[Tensor, Tensor],
+    weights: tuple[Tensor, Tensor | None],
+    needed: Asked | None = None,
 ) -> Outputs:
-    """The gradient of totals by each log-weight of ``chains``, from the compiled backend."""
+    """The gradient of totals by each log-weight of ``chains`` (that is needed), from the compiled backend."""
     chain = chains[0]
     told = compiled.call_for(call.semiring, chain)
     along = [x for c in chains[1:] for x in compiled.leaves(c)]
     segment = call.plan.segment(chain.length)
-    found = compiled.gradient(told, compiled.leaves(chain), along, chain.lengths, kept, segment, weights)
+    tensors = compiled.leaves(chain)
+    if needed is not None:  # its leaves have lengths last; the tables of a Grid are none of them
+        asked = needed[: len(chain.leaves) - (chain.lengths is not None)]
+        needed = (*asked, *(False,) * (len(tensors) - len(asked)))
+    found = compiled.gradient(told, tensors, along, chain.lengths, kept, segment, weights, needed)
     return tuple(x for x in found if x is not None)
 
 
 class _Moments(torch.autograd.Function):
-    """The log-mass and mean of a feature, by the compiled backend. Its leaves are the log-weights, then the features."""
+    """The log-mass and mean of a feature, by the compiled backend. Leaves are the log-weights, then the features."""
 
     @staticmethod
     def forward(call: _Call, *leaves: Tensor) -> Outputs:
@@ -210,8 +267,10 @@ class _Moments(torch.autograd.Function):
         ctx.save_for_backward(*output[1:], *inputs[1:])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         call, (vectors, offsets, *leaves) = ctx.call, ctx.saved_tensors
+        if grads[0] is None:
+            return (None, *(None for _ in leaves))
         if torch.is_grad_enabled():  # somebody may ask for a derivative of this
             moved = _pullback(partial(_both, call), tuple(leaves), (grads[0],))[1]
             return (None, *moved)
@@ -249,6 +308,12 @@ def _along(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -
 def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
     """A tangent; zeros where there is none; an index as it is."""
     return tangent if tangent is not None else torch.zeros_like(like) if like.is_floating_point() else like
+
+
+def _placed(found: Sequence[Tensor], needed: Asked) -> list[Tensor | None]:
+    """One entry for each leaf: what was found for it, None where nothing was asked for."""
+    rest = iter(found)
+    return [next(rest) if n else None for n in needed]
 
 
 def _skip_indices(found: Sequence[Tensor], leaves: Sequence[Tensor], keep: bool = False) -> list[Any]:

@@ -90,15 +90,17 @@ def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
         (8.0, inf)
     """
     wide_p, wide_q = p.to(torch.float64), q.to(torch.float64)
+    same = p is q  # an entropy: no path of p is forbidden, and one scan tells it all
     like(wide_p, wide_q)  # of the same form
-    chain, plan = prepare(wide_p, Expectation(2), options)
+    semiring = Expectation(1 if same else 2)
+    chain, plan = prepare(wide_p, semiring, options)
     # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
     weights = wide_q.chain().unrolled()
     finite = weights.rebuild(torch.where(x.isinf(), 0.0, x) if x.is_floating_point() else x for x in weights.leaves)
     forbidden = weights.rebuild(x.isinf().to(x.dtype) if x.is_floating_point() else x for x in weights.leaves)
-    mean, escapes = engine.total(plan, Expectation(2), chain, [finite, forbidden])[1:]
-    value = torch.where(escapes > 0, torch.inf, log_partition(wide_q, **options) - mean)
-    value = torch.where(log_partition(wide_p, **options) == -torch.inf, torch.nan, value)
+    mass, mean, *escapes = engine.total(plan, semiring, chain, [finite] if same else [finite, forbidden])
+    value = mass - mean if same else torch.where(escapes[0] > 0, torch.inf, log_partition(wide_q, **options) - mean)
+    value = torch.where(mass == -torch.inf, torch.nan, value)
     return value.to(p.potentials[p.observed].dtype)
 
 

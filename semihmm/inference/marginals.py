@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.engine.contract import Best, contract
 from semihmm.engine.scan import centred, cleaned, forward
+from semihmm.engine.total import posteriors, transformed
 from semihmm.errors import StructureError
-from semihmm.inference.total import Options, log_partition, prepare
+from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
-from semihmm.structures.base import until
+from semihmm.structures.base import traced, until
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,14 +39,30 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
-    whole = structure.expanded()
-    given = whole.potentials
+    return structure.replace(**_expected(structure, tuple(structure.ranks), options))
+
+
+def _expected(structure: Structure, names: Sequence[str], options: Options) -> dict[str, Tensor]:
+    """The marginals of some of the potentials: what is spared where not all are asked for is their work and memory."""
+    given = structure.expanded_potentials
     create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in given.values())
+    if not create_graph:
+        given = {n: x.detach() for n, x in given.items()}
     with torch.enable_grad():
-        inputs = [x if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given.values()]
-        value = log_partition(whole.replace(**dict(zip(given, inputs, strict=True))), **options)
-        found = torch.autograd.grad(value.sum(), inputs, create_graph=create_graph, materialize_grads=True)
-    return structure.replace(**{n: structure.sign * g for n, g in zip(given, found, strict=True)})
+        for name in names:
+            if not given[name].requires_grad:
+                given[name] = given[name].detach().requires_grad_()
+        inputs = [given[n] for n in names]
+        whole = structure.replace(**given)
+        chain, plan = prepare(whole, Log(), options)
+        if plan.backend == "native" and not create_graph and not traced() and not transformed():
+            asked = [x.requires_grad for x in chain.leaves]
+            ends = [x for x in chain.leaves if x.requires_grad]
+            weights = [g for g in posteriors(plan, chain, asked) if g is not None]
+        else:
+            ends, weights = [engine.total(plan, Log(), chain).sum()], None
+        found = torch.autograd.grad(ends, inputs, weights, create_graph=create_graph, materialize_grads=True)
+    return {n: g if structure.sign == 1 else structure.sign * g for n, g in zip(names, found, strict=True)}
 
 
 def max_marginals(structure: S, **options: Unpack[Options]) -> S:
@@ -130,7 +148,7 @@ def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
         [0.88, 0.12, 0.88, 0.12]
     """
     seen = structure.potentials[structure.observed]
-    posterior: Tensor = getattr(marginals(structure.to(torch.float64), **options), structure.observed)
+    posterior = _expected(structure.to(torch.float64), (structure.observed,), options)[structure.observed]
     used = posterior > 0
     return torch.where(used, torch.where(used, posterior, 1.0).log(), -torch.inf).to(seen.dtype)
 
@@ -145,8 +163,8 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     Example:
         >>> import torch, semihmm
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> float(semihmm.log_partition(condition(hmm, torch.tensor([True, False]))))
-        0.0
+        >>> round(float(semihmm.log_partition(condition(hmm, torch.tensor([True, False]))).exp()), 4)  # one path
+        1.0
     """
     if mask is not None:
         masks[structure.observed] = mask

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
+from semihmm.engine.total import transformed
 from semihmm.errors import SemihmmError
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
@@ -52,8 +53,18 @@ def decode(
     chain, plan = prepare(structure, semiring, options)
     path = engine.decode(plan, semiring, chain, generator)
     event = structure.event(path)
-    score = structure.score(event)
+    if plan.backend == "native" and not isinstance(semiring, Sample) and not _derived(structure):
+        score = path.value  # summed in float64, on the way
+    else:
+        score = structure.score(event)
     return Paths(event, torch.where(path.valid, score, -torch.inf), path.valid, structure)
+
+
+def _derived(structure: Structure) -> bool:
+    """Whether somebody may ask for a derivative of scores: then they are to come from the potentials."""
+    if transformed() or torch.compiler.is_compiling():
+        return True
+    return torch.is_grad_enabled() and any(x.requires_grad for x in structure.potentials.values())
 
 
 def viterbi(structure: Structure, **options: Unpack[Options]) -> Paths:

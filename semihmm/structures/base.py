@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
+from semihmm.engine.backends.compiled import usable
 from semihmm.errors import DataError, ShapeError, StructureError
 
 if TYPE_CHECKING:
@@ -92,10 +93,15 @@ class Structure(ABC):
         """The same structure with potentials of another dtype."""
         return self.replace(**{name: x.to(dtype) for name, x in self.potentials.items()})
 
+    @property
+    def expanded_potentials(self) -> dict[str, Tensor]:
+        """The log-weights (or costs), by name, each with all batch axes."""
+        batch, ranks = self.batch_shape, self.ranks
+        return {n: x.expand(*batch, *x.shape[x.ndim - ranks[n] :]) for n, x in self.potentials.items()}
+
     def expanded(self) -> Self:
         """The same structure with every potential of its own for each sequence."""
-        given = self.potentials.items()
-        return self.replace(**{n: x.expand(*self.batch_shape, *x.shape[x.ndim - self.ranks[n] :]) for n, x in given})
+        return self.replace(**self.expanded_potentials)
 
     def unbatch(self) -> list[Self]:
         """Each sequence as a structure without batch axes."""
@@ -117,7 +123,10 @@ class Structure(ABC):
         Raises:
             DataError: NaN or an infinite weight, by name and position.
         """
-        for name, x in self.potentials.items():
+        potentials = self.potentials
+        if usable(potentials.values(), self.sign):
+            return
+        for name, x in potentials.items():
             used = self.in_use(name)
             bad = x.isnan() | (self.sign * x == torch.inf)
             bad = bad if used is None else bad & used

@@ -144,17 +144,15 @@ class HMM(Structure):
     def score(self, event: Tensor) -> Tensor:
         """The sum of the log-weights along the states."""
         event = torch.as_tensor(event, device=self.emission.device)
-        used = torch.ones_like(event, dtype=torch.bool)
-        inside = until(self.lengths, self.steps)
-        if inside is not None:
-            used = used & inside
-        known = ((event >= 0) & (event < self.states)) | ~used
+        known = (event >= 0) & (event < self.states)
         states = event.clamp(0, self.states - 1)
         along = pick(self.emission, states)
-        total = torch.where(used, along, 0.0).sum(-1)
-        total = total + pick(self.initial, states[..., 0])
         moved = self._along(states[..., :-1], states[..., 1:])
-        total = total + torch.where(used[..., 1:], moved, 0.0).sum(-1)
+        used = until(self.lengths, self.steps)
+        if used is not None:
+            known = known | ~used
+            along, moved = torch.where(used, along, 0.0), torch.where(used[..., 1:], moved, 0.0)
+        total = along.sum(-1) + pick(self.initial, states[..., 0]) + moved.sum(-1)
         if self.final is not None:
             last = (
                 states[..., -1:]
@@ -180,6 +178,8 @@ class HMM(Structure):
         flat = weight if event == 1 else weight.flatten(-2)
         if self.ranks["transition"] == event:
             flat = flat.unsqueeze(-2)
+        if self.arcs is None and self.offsets is None:
+            return pick(flat, at)
         return torch.where(at < 0, -torch.inf, pick(flat, at.clamp(min=0)))
 
     def state_sequence(self, event: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def test_explain_says_what_would_run():
     shown = semihmm.explain(hmm, strategy="chunked", checkpoint=True)
     assert "HMM: 2 sequences, 50 steps" in semihmm.explain(small("HMM", (2,), 51)) or "49 steps" in shown
     assert "named by the caller" in shown
-    assert "backend torch, 7 blocks" in shown
+    assert "backend torch, strategy chunked, 7 blocks" in shown
 
 
 def test_structures_with_other_paths_are_not_compared():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -16,13 +17,14 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-__all__ = ["Call", "call_for", "gradient", "leaves", "paths", "refusal", "settled", "total"]
+__all__ = ["Call", "call_for", "gradient", "leaves", "paths", "refusal", "settled", "total", "usable"]
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID = range(5)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
 LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/module.cc
 _MODULE = native()
 LANES: int = 0 if _MODULE is None else _MODULE.lanes()  # bytes in a vector
+LARGE = 4 << 20  # bytes from which huge pages pay
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
 
 
@@ -50,11 +52,11 @@ def refusal(semiring: Semiring, chain: Chain) -> str | None:
     """
     if _arithmetic(semiring) is None:
         return f"no kernel for {semiring}"
-    tensors = [x for x in chain.leaves if x.is_floating_point()]
-    kind = tensors[0].dtype
-    if kind not in (torch.float32, torch.float64) or any(x.dtype != kind for x in tensors):
-        return f"no kernel for {', '.join(sorted({str(x.dtype) for x in tensors}))}"
-    if any(x.device.type != "cpu" for x in chain.leaves):
+    leaves = chain.leaves
+    kind = leaves[0].dtype
+    if kind not in (torch.float32, torch.float64) or any(x.dtype != kind and x.is_floating_point() for x in leaves):
+        return f"no kernel for {', '.join(sorted({str(x.dtype) for x in leaves if x.is_floating_point()}))}"
+    if not all(x.is_cpu for x in leaves):
         return "its tensors are not on the CPU"
     if _spec(chain.steps) is None:
         return f"no kernel for {type(chain.steps).__name__}"
@@ -72,7 +74,7 @@ def _arithmetic(semiring: Semiring) -> tuple[int, int, float] | None:
         return MAX, 1, 1.0
     if isinstance(semiring, TopK):
         return TOPK, semiring.k, 1.0
-    return (EXPECTATION, 2, 1.0) if semiring == Expectation(1) else None
+    return (EXPECTATION, 2, 1.0) if isinstance(semiring, Expectation) else None  # one feature at a time
 
 
 def _spec(steps: Map) -> tuple[int, ...] | None:
@@ -152,7 +154,24 @@ def plain(tensors: Sequence[Tensor]) -> bool:
     """
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         return False
+    if torch._C._len_torch_dispatch_stack():  # somebody takes down what is called, such as make_fx
+        return False
     return all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
+
+
+def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
+    """Whether no entry of any tensor is NaN, or infinite with ``sign``. One pass; False may also mean: not known.
+
+    Example:
+        >>> usable([torch.tensor([0.0, -torch.inf])]), usable([torch.tensor([0.0, torch.nan])])
+        (True, False)
+    """
+    given = [x.detach() if x.requires_grad else x for x in tensors]
+    if _MODULE is not None and all(x.is_cpu and not x.is_neg() for x in given):
+        found: bool = _MODULE.usable(given, sign)
+        return found
+    peaks = [x.amax() if sign > 0 else -x.amin() for x in given if x.numel()]  # NaN, where there is one
+    return all(bool(peak < math.inf) for peak in peaks)
 
 
 def total(
@@ -212,7 +231,7 @@ def gradient(
 def paths(
     call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, segment: int, rows: int, uniforms: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Slots ``(rows, ..., T + 1)`` and choices ``(rows, ..., T)`` of the paths chosen, and values ``(components, ...)``.
+    """Slots ``(rows, ..., T + 1)`` and choices ``(rows, ..., T)`` of paths chosen, and values ``(components, ...)``.
 
     Args:
         uniforms: float64 in [0, 1), ``(rows, ..., 2 T + 2)``, to draw paths with; None for the best ones.
@@ -232,35 +251,41 @@ def paths(
 
 
 def _flat(x: Tensor, axes: int, batch: Sequence[int]) -> Tensor:
-    """One batch axis, of size 1 where the tensor is shared by all."""
-    x = x.detach()
-    if axes == 1:
+    """As the compiled code reads it: with one batch axis, of size 1 where all share the tensor, or with none."""
+    if x.requires_grad:
+        x = x.detach()
+    if x.is_neg():  # DLPack does not know of views that negate
+        x = x.resolve_neg()
+    if axes <= 1:
         return x
-    if axes == 0:
-        return x.unsqueeze(0)
     event = x.shape[axes:]
     if x.shape[:axes].numel() == 1:
         return x.reshape(1, *event)
-    return x.expand(*batch, *event).reshape(-1, *event)
+    return x.expand(*batch, *event).reshape(math.prod(batch), *event)
 
 
 def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
     axes = len(call.batch)
-    tables = GRID_TABLES if call.spec[2] == GRID else 0  # which have no batch axis; vmap may have given them one
-    count = len(tensors) - tables
+    if call.spec[2] != GRID:
+        return [_flat(x, axes, call.batch) for x in tensors]
+    count = len(tensors) - GRID_TABLES  # tables have no batch axis; vmap may have given them one
     flat = [_flat(x, axes, call.batch) for x in tensors[:count]]
     return flat + [x[(0,) * axes].contiguous() if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
 
 
-def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[object, ...]:
+def _head(
+    call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None
+) -> tuple[object, ...]:
     count = math.prod(call.batch)
     busy = count * call.length * call.work * call.components
     threads = torch.get_num_threads() if busy >= THREADS_FROM else 1
     along = _given(call, features) if features else []
-    if lengths is not None:
-        lengths = lengths.to(torch.int64).expand(call.batch).reshape(-1).contiguous()
+    if lengths is not None and (
+        lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous()
+    ):
+        lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
     wide = tensors[0].dtype == torch.float64
-    numbers = (call.semiring, call.components, call.beta, wide, call.spec)
+    numbers = (call.semiring, call.components, call.beta, wide, call.spec, bool(call.batch))
     return (*numbers, _given(call, tensors), along, lengths, count, call.length, threads)
 
 
@@ -271,26 +296,37 @@ def _rows(call: Call, segment: int) -> int:
     return call.length + 1 if segment >= call.length else (call.length // segment + 1) * call.memory
 
 
-def _kept(call: Call, segment: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def _kept(call: Call, segment: int, like: Tensor, new: Callable[..., Tensor] = torch.empty) -> tuple[Tensor, Tensor]:
     rows = _rows(call, segment)
-    offsets = torch.empty(*call.batch, rows, dtype=torch.float64, device=like.device)
-    return torch.empty(*call.batch, rows, call.stride, dtype=like.dtype, device=like.device), offsets
+    offsets = new(*call.batch, rows, dtype=torch.float64, device=like.device)
+    return new(*call.batch, rows, call.stride, dtype=like.dtype, device=like.device), offsets
+
+
+def _in_huge_pages(fresh: Tensor) -> Tensor:
+    """A tensor that nobody has touched; if it is large, in huge pages, which are faster to touch first."""
+    if fresh.numel() * fresh.element_size() >= LARGE:
+        _module().in_huge_pages(fresh)
+    return fresh
 
 
 def _total(
-    tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any
+    tensors: list[Tensor],
+    features: list[Tensor],
+    lengths: Tensor | None,
+    *numbers: Any,
+    new: Callable[..., Tensor] = torch.empty,
 ) -> tuple[Tensor, Tensor, Tensor]:
     call, segment = Call(*numbers[:-1]), numbers[-1]
     values = torch.empty(call.components, *call.batch, dtype=torch.float64)
-    vectors, offsets = _kept(call, segment, tensors[0])
+    vectors, offsets = _kept(call, segment, tensors[0], new)
+    _in_huge_pages(vectors)
     head = _head(call, tensors, features, lengths)
-    _module().total(*head, vectors, offsets, _rows(call, segment), segment, values)
+    if values.numel():
+        _module().total(*head, vectors, offsets, _rows(call, segment), segment, values)
     return values if call.beta == 1.0 else values / call.beta, vectors, offsets
 
 
-def _gradient(
-    tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any
-) -> list[Tensor]:
+def _gradient(tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any) -> list[Tensor]:
     call, (segment, vectors, offsets, one, two, wanted) = Call(*numbers[:-6]), numbers[-6:]
     axes, everything = len(call.batch), [*tensors, *features]
     outs: list[Tensor | None] = [None] * len(everything)
@@ -298,14 +334,23 @@ def _gradient(
         if wanted[i]:  # a leaf that has some of several batch axes is filled as if it had them all, then summed up
             some = axes > 1 and x.shape[:axes].numel() > 1
             shape = (*call.batch, *x.shape[axes:]) if some else x.shape
-            outs[i] = torch.zeros(shape, dtype=x.dtype)
-    weights = [None if w is None else w.detach().double().expand(call.batch).reshape(-1).contiguous() for w in (one, two)]
+            outs[i] = _in_huge_pages(torch.empty(shape, dtype=x.dtype)).zero_()
+    weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
     head = _head(call, tensors, features, lengths)
     count = len(tensors)
-    flat = [None if x is None else x.reshape(-1) for x in outs]
     after = (vectors.detach().contiguous(), offsets.detach().contiguous(), _rows(call, segment), segment)
-    _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count)
-    return [found.sum_to_size(x.shape) for found, x in zip(outs, everything, strict=True) if found is not None]
+    if math.prod(call.batch):
+        _module().gradient(*head, *after, *weights, outs[:count], outs[count:] or [None] * count)
+    return [
+        found if found.shape == x.shape else found.sum_to_size(x.shape)
+        for found, x in zip(outs, everything, strict=True)
+        if found is not None
+    ]
+
+
+def _whole(x: Tensor, batch: Sequence[int]) -> Tensor:
+    """Numbers for each sequence, float64, one after the other."""
+    return x.detach().double().expand(batch).contiguous()
 
 
 def _paths(tensors: list[Tensor], lengths: Tensor | None, *numbers: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -314,11 +359,13 @@ def _paths(tensors: list[Tensor], lengths: Tensor | None, *numbers: Any) -> tupl
     choices = torch.empty(rows, *call.batch, call.length, dtype=torch.int64)
     values = torch.empty(call.components, *call.batch, dtype=torch.float64)
     vectors, offsets = _kept(call, segment, tensors[0])
+    _in_huge_pages(vectors)
     draws = 0 if uniforms is None else uniforms.shape[-1]
     uniforms = None if uniforms is None else uniforms.contiguous()
     head = _head(call, tensors, (), lengths)
     kept = (vectors, offsets, _rows(call, segment), segment)
-    _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values)
+    if values.numel():
+        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values)
     return slots, choices, values if call.beta == 1.0 else values / call.beta
 
 
@@ -340,12 +387,13 @@ _LIBRARY.define(
 _LIBRARY.define(
     f"paths(Tensor[] tensors, Tensor? lengths, {_CALL}, SymInt rows, Tensor? uniforms) -> (Tensor, Tensor, Tensor)"
 )
-_LIBRARY.impl("total", _total, "CPU")
+# Whoever traces compares: states that are kept but not reached, after a sequence's end, are 0 and not what lay there.
+_LIBRARY.impl("total", partial(_total, new=torch.zeros), "CPU")
 _LIBRARY.impl("gradient", _gradient, "CPU")
 _LIBRARY.impl("paths", _paths, "CPU")
 
 
-@torch.library.register_fake("semihmm::total", lib=_LIBRARY)
+@torch.library.register_fake("semihmm::total", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _total_shapes(
     tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -354,12 +402,14 @@ def _total_shapes(
     return values, *_kept(call, numbers[-1], tensors[0])
 
 
-@torch.library.register_fake("semihmm::gradient", lib=_LIBRARY)
-def _gradient_shapes(tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any) -> list[Tensor]:
+@torch.library.register_fake("semihmm::gradient", lib=_LIBRARY)  # type: ignore[untyped-decorator]
+def _gradient_shapes(
+    tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any
+) -> list[Tensor]:
     return [torch.empty_like(x).contiguous() for x, w in zip([*tensors, *features], numbers[-1], strict=True) if w]
 
 
-@torch.library.register_fake("semihmm::paths", lib=_LIBRARY)
+@torch.library.register_fake("semihmm::paths", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _paths_shapes(tensors: list[Tensor], lengths: Tensor | None, *numbers: Any) -> tuple[Tensor, Tensor, Tensor]:
     call, rows = Call(*numbers[:-3]), numbers[-2]
     like = tensors[0]
@@ -379,7 +429,12 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, T
 def _pull(ctx: Any, by_value: Tensor, _: Tensor, __: Tensor) -> tuple[Any, ...]:
     n, m = ctx.count
     saved = ctx.saved_tensors
-    tensors, features, kept, lengths = list(saved[:n]), list(saved[n : n + m]), saved[n + m : n + m + 2], saved[n + m + 2 :]
+    tensors, features, kept, lengths = (
+        list(saved[:n]),
+        list(saved[n : n + m]),
+        saved[n + m : n + m + 2],
+        saved[n + m + 2 :],
+    )
     call = Call(*ctx.numbers[:-1])
     weights = (by_value[0], by_value[1] if call.semiring == EXPECTATION else None)
     found = gradient(call, tensors, features, next(iter(lengths), None), kept, ctx.numbers[-1], weights, ctx.needed)

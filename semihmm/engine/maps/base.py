@@ -297,7 +297,10 @@ class Compose(Map):
         """Through the second map, then through the first; the choice told is the first map's."""
         one, two = self._split(tables)
         middle = self.then.trace(lambda column, row: look(column + self.first.pointers, row), slot, two)
-        return self.first.trace(lambda column, row: look(column, middle.row if row is None else row), middle.slot, one)
+        origin = self.first.trace(
+            lambda column, row: look(column, middle.row if row is None else row), middle.slot, one
+        )
+        return origin if origin.row is not None else origin._replace(row=middle.row)
 
     def transpose(self) -> Map:
         """Transposed, the second map comes first."""

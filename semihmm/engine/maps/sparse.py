@@ -117,7 +117,7 @@ class Sparse(Map):
         delay = (source // self.slots).gather(-1, entry.clamp(min=0).flatten(-2)).unflatten(-1, entry.shape[-2:])
         landing = entry // self.weight.shape[-1]
         source = torch.where(entry < 0, -1, delay * self.slots + landing).flip(0)
-        if self.memory > 1:
+        if self.memory > 1 and weight.shape[-3] != 1:  # a weight of all times stays one
             weight = later(weight, delay[0].clamp(min=0), FORBIDDEN)
         return Sparse(weight, source, memory=self.memory)
 

@@ -1,0 +1,1004 @@
+"""tests/engine/test_compiled.py: the compiled backend gives what PyTorch gives, for every chain and every question."""
+
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from functorch.compile import make_boxed_func
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._dynamo.backends.common import aot_autograd
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import semihmm
+from semihmm import engine
+from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Grid, Segmental, Sparse
+from semihmm.engine.backends import backends, compiled, native
+from semihmm.errors import SemihmmError
+from semihmm.semirings import (
+    Boolean,
+    Count,
+    Expectation,
+    Log,
+    Max,
+    Min,
+    Sample,
+    SecondOrderExpectation,
+    SmoothMax,
+    TopK,
+)
+from semihmm.testing.examples import small
+
+why = backends()["native"].split(".")[0]
+needs_native = pytest.mark.skipif(native() is None, reason=f"the native backend is {why}")
+pytestmark = needs_native
+
+MOVES = ((1, 0), (0, 1), (1, 1), (2, 1))
+SIMPLE = ("dense", "diagonal", "banded", "arcs", "arcs over time", "sparse with memory")
+DELAYED = ("segmental", "segmental over time", "segmental with segments", "grid")
+STRUCTURES = ("DTW", "DTW open", "RNNT", "EditDistance")
+PRODUCTS = (
+    "dense @ diagonal",
+    "dense @ dense",
+    "diagonal @ dense",
+    "banded @ diagonal",
+    "diagonal @ arcs",
+    "dense @ dense @ diagonal",
+    "diagonal @ banded @ dense",
+)
+KINDS = SIMPLE + DELAYED + STRUCTURES + PRODUCTS
+# Slots do not say the whole path: there is one in the middle of a step, or arcs lie side by side.
+HIDDEN = ("dense @ dense", "dense @ dense @ diagonal", "diagonal @ banded @ dense", "diagonal @ arcs", *SIMPLE[3:])
+SEMIRINGS = (Log(), Max(), Min(), TopK(3), SmoothMax(0.5), Expectation(1))
+SMOOTH = (Log(), SmoothMax(0.5), Expectation(1))
+FEW = settings(max_examples=max(settings.default.max_examples // 5, 3))
+
+
+class Draw:
+    """Random log-weights: shared, of each sequence's own, or something between; lying in memory in several ways."""
+
+    def __init__(self, case: "Case", forbidden: float):
+        self.g = torch.Generator().manual_seed(case.seed)
+        self.batch, self.dtype, self.forbidden = case.batch, case.dtype, forbidden
+
+    def among(self, *options):
+        return options[int(torch.randint(len(options), (), generator=self.g))]
+
+    def normal(self, *shape):
+        return torch.randn(shape, generator=self.g, dtype=torch.float64).to(self.dtype)
+
+    def shared(self, rank):
+        """Some of the batch axes, or none at all."""
+        how = self.among("none", "ones", "own", "own", "some")
+        if how == "some":
+            return tuple(n if i % 2 else 1 for i, n in enumerate(self.batch))
+        return {"none": (), "ones": (1,) * len(self.batch), "own": self.batch}[how]
+
+    def laid(self, x):
+        how = self.among("plain", "plain", "turned", "repeated")
+        if how == "turned" and x.ndim > 1:
+            return x.mT.contiguous().mT
+        if how == "repeated" and x.ndim > 1 and x.shape[0] > 1:
+            return x[:1].expand_as(x)
+        return x
+
+    def weights(self, *event, batch=None):
+        x = self.normal(*(self.shared(len(event)) if batch is None else batch), *event)
+        gone = torch.rand(x.shape, generator=self.g) < self.forbidden
+        return self.laid(torch.where(gone, -torch.inf, x))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a chain is to be like."""
+
+    seed: int
+    batch: tuple[int, ...] = (2,)
+    steps: int = 5
+    dtype: torch.dtype = torch.float64
+    ragged: bool = False
+    forbidden: float = 0.1
+    blocks: int | None = None  # None: no checkpoints; 0: checkpoint=True
+
+    @property
+    def tolerance(self) -> dict[str, float]:
+        return {"rtol": 1e-9, "atol": 1e-9} if self.dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
+
+
+def cases(dtypes=(torch.float32, torch.float64), steps=(0, 1, 2, 3, 5, 9, 33)):
+    return st.builds(
+        Case,
+        seed=st.integers(0, 2**32),
+        batch=st.sampled_from([(), (1,), (3,), (2, 3)]),
+        steps=st.sampled_from(steps),
+        dtype=st.sampled_from(dtypes),
+        ragged=st.booleans(),
+        forbidden=st.sampled_from([0.0, 0.0, 0.2, 0.5]),
+        blocks=st.sampled_from([None, None, 0, 2, 3, 100]),
+    )
+
+
+def random_map(kind, draw, steps, states):
+    """A map of one kind, from as many states to as many."""
+
+    def time():
+        return draw.among(1, steps, steps)
+
+    def one(kind, states, then):
+        if kind == "dense":
+            return Dense(draw.weights(time(), states, then))
+        if kind == "diagonal":
+            return Diagonal(draw.weights(time(), then))
+        if kind == "banded":
+            return Banded((0, 1, -2), draw.weights(time(), then, 3))
+        if kind == "sparse with memory":
+            source = torch.randint(-2, 3 * states, (1, states, 4), generator=draw.g).clamp(min=-1)
+            weight = torch.where(source < 0, -torch.inf, draw.weights(time(), states, 4))
+            return Sparse(weight, source, memory=3)
+        source, target = torch.randint(0, states, (2, 2 * states), generator=draw.g)
+        if kind == "arcs over time" and steps:
+            there = torch.rand((steps, 1), generator=draw.g) + torch.rand(2 * states, generator=draw.g) < 1.4
+            source, target = torch.where(there, source, -1), torch.where(there, target, -1)
+            return Arcs(source, target, draw.weights(steps, 2 * states), then)
+        return Arcs(source, target, draw.weights(time(), 2 * states), then)
+
+    parts = kind.split(" @ ")
+    sizes = [states] * (len(parts) + 1)
+    if kind.startswith("dense @ dense"):
+        sizes[1] = states + 2
+    maps = [one(k, a, b) for k, a, b in zip(parts, sizes[:-1], sizes[1:], strict=True)]
+    product = maps[0]
+    for then in maps[1:]:
+        product = Compose(product, then)
+    return product
+
+
+def random_chain(kind, case):
+    """A chain with a map of one kind."""
+    draw = Draw(case, case.forbidden)
+    steps, batch = case.steps, case.batch
+    if kind in STRUCTURES:
+        given = {"ragged": case.ragged, "dtype": case.dtype, "forbidden": case.forbidden, "seed": case.seed}
+        chain = small(kind, batch, min(max(steps, 1), 9), **given).chain()
+        return chain.rebuild(x + draw.normal(*x.shape) if x.is_floating_point() else x for x in chain.leaves)
+    states = draw.among(1, 2, 3, 3, 5, 17) if case.steps < 10 else draw.among(2, 3)
+    whole = Draw(case, 0.0)
+    if kind == "grid":
+        weight = draw.weights(len(MOVES), states, max(steps - states + 2, 1))
+        steps_map, slots = Grid.of(MOVES, weight, draw.among(1.0, 0.5)), states
+        steps = steps_map.steps
+    elif kind.startswith("segmental"):
+        longest, moving = draw.among(1, 3, 7), kind == "segmental over time"
+        transition = draw.weights(steps if moving else 1, states, states)
+        duration = draw.weights(steps if moving else 1, longest, states)
+        segment = draw.weights(steps, longest, states) if kind == "segmental with segments" else None
+        steps_map, slots = Segmental.of(transition, duration, draw.weights(steps, states), segment), 2 * states
+    else:
+        steps_map, slots = random_map(kind, draw, steps, states), states
+    start = (whole.weights(slots, batch=batch), *[draw.weights(slots)] * draw.among(0, 1))
+    end = [draw.weights(slots) for _ in range(draw.among(0, 1, 2))]
+    if kind.startswith("segmental"):  # at the start nothing has ended
+        begun = torch.arange(slots) >= states
+        start = tuple(torch.where(begun, x, -torch.inf) for x in start)
+        end = [*end, torch.where(begun, -torch.inf, draw.weights(slots))]
+    lengths = torch.randint(0, steps + 1, batch, generator=draw.g) if case.ragged else None
+    if case.ragged and batch:
+        lengths.view(-1)[0], lengths.view(-1)[-1] = draw.among(0, 1, steps), steps
+        lengths = lengths.clamp(max=steps)
+    return Chain(start, steps_map, tuple(end), lengths, steps)
+
+
+def random_feature(chain, case):
+    """A feature that is shared in other ways than the log-weights are."""
+    draw = Draw(replace(case, seed=case.seed + 1), 0.0)
+    ranks = (0,) * len(chain.start + chain.end) + chain.steps.ranks
+    leaves = []
+    for i, x in enumerate(chain.leaves):
+        if x.is_floating_point():
+            event = x.shape[x.ndim - 1 - ranks[i] :]
+            leaves.append(draw.weights(*event, batch=None if i else case.batch))
+        else:
+            leaves.append(x)
+    return chain.rebuild(leaves)
+
+
+def wide(chain):
+    """The same numbers in float64."""
+    return chain.rebuild(x.double() if x.is_floating_point() else x for x in chain.leaves)
+
+
+def run(chain, semiring, features=(), backend="native", blocks=None):
+    """A total; ``blocks`` is as in `Case`."""
+    return engine.total(planned(chain, semiring, backend, blocks), semiring, chain, features)
+
+
+def planned(chain, semiring, backend="native", blocks=None):
+    plan = engine.plan(chain, semiring, None, blocks == 0, backend)
+    assert plan.backend == backend
+    return replace(plan, blocks=min(blocks, chain.length)) if blocks and chain.length else plan
+
+
+def freed(chain):
+    """A chain of leaves to differentiate by, and these."""
+    leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in chain.leaves]
+    return chain.rebuild(leaves), [x for x in leaves if x.requires_grad]
+
+
+def features_of(semiring, chain, case):
+    return [random_feature(chain, case)] if semiring.inputs == 2 else []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases())
+def test_totals_are_those_of_pytorch_in_float64(kind, case):
+    chain = random_chain(kind, case)
+    for semiring in SEMIRINGS:
+        features = features_of(semiring, chain, case)
+        found = run(chain, semiring, features, blocks=case.blocks)
+        assert found.dtype == case.dtype
+        expected = run(wide(chain), semiring, [wide(f) for f in features], "torch")
+        assert_close(found.double(), expected, **case.tolerance)
+
+
+def gradients(chain, semiring, features, backend, blocks, seed):
+    """The gradient of a total, and a derivative of that, by all log-weights and features."""
+    given = [freed(c) for c in (chain, *features)]
+    leaves = [x for _, xs in given for x in xs]
+    value = run(given[0][0], semiring, [c for c, _ in given[1:]], backend, blocks)
+    g = torch.Generator().manual_seed(seed)
+    weight = torch.randn(value.shape, generator=g, dtype=torch.float64).to(value.dtype)
+    first = torch.autograd.grad(value, leaves, weight, create_graph=True, materialize_grads=True)
+    along = [torch.randn(x.shape, generator=g, dtype=torch.float64).to(x.dtype) for x in leaves]
+    moved = sum((x * v).sum() for x, v in zip(first, along, strict=True))
+    second = torch.autograd.grad(moved, leaves, materialize_grads=True, allow_unused=True)
+    alone = torch.autograd.grad(
+        run(given[0][0], semiring, [c for c, _ in given[1:]], backend, blocks), leaves, weight, materialize_grads=True
+    )
+    return [x.detach() for x in first], second, alone
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases(steps=(0, 1, 2, 3, 5, 9)))
+def test_first_and_second_derivatives_are_those_of_pytorch_in_float64(kind, case):
+    chain = random_chain(kind, case)
+    for semiring in SMOOTH:
+        features = features_of(semiring, chain, case)
+        found = gradients(chain, semiring, features, "native", case.blocks, case.seed)
+        expected = gradients(wide(chain), semiring, [wide(f) for f in features], "torch", None, case.seed)
+        for ours, its, order in zip(found, expected, (1, 2, 1), strict=True):
+            loose = 10 if order == 2 else 1
+            for x, y in zip(ours, its, strict=True):
+                assert x.isfinite().all()
+                assert_close(x.double(), y, rtol=loose * case.tolerance["rtol"], atol=loose * case.tolerance["atol"])
+
+
+def arcs_of(steps, length, best=True):
+    """All arcs of a map in float64, ``(..., T, delay, from, to)``: the best or the sum of those between two slots."""
+
+    def joined(x, dim):
+        return x.amax(dim) if best else x.logsumexp(dim)
+
+    if isinstance(steps, Compose):
+        first, then = arcs_of(steps.first, length, best), arcs_of(steps.then, length, best)
+        return joined(first.unsqueeze(-1) + then.unsqueeze(-3), -2)
+    if isinstance(steps, Grid):
+        steps = steps.unrolled()
+    leaves = [x.double() if x.is_floating_point() else x for x in steps.leaves]
+    leaves = [
+        x.expand(*x.shape[: -1 - r], length + e, *x.shape[x.ndim - r :])
+        for x, r, e in zip(leaves, steps.ranks, steps.reaches, strict=True)
+    ]
+    if isinstance(steps, Dense):
+        return leaves[0].unsqueeze(-3)
+    if isinstance(steps, Diagonal):
+        there = torch.eye(steps.slots, dtype=torch.bool)
+        return torch.where(there, leaves[0].unsqueeze(-1), -torch.inf).unsqueeze(-3)
+    if isinstance(steps, Sparse):
+        weight, source = leaves
+        n = steps.slots
+        hit = source.unsqueeze(-1) == torch.arange(steps.memory * n)  # (..., T, to, arc, from)
+        table = joined(torch.where(hit, weight.unsqueeze(-1), -torch.inf), -2)
+        return table.unflatten(-1, (steps.memory, n)).movedim(-3, -1)
+    transition, duration, frames, *segment = leaves
+    n, longest = steps.states, steps.memory
+    ages = [frames[..., longest - 1 - a : longest - 1 - a + length, :] for a in range(longest)]
+    lasting = torch.stack(list(itertools.accumulate(ages)), -2) + duration + sum(segment)  # (..., T, D, S)
+    begun = lasting.unsqueeze(-1) + transition.unsqueeze(-3)
+    ended = torch.where(torch.eye(n, dtype=torch.bool), lasting.unsqueeze(-1), -torch.inf).expand(begun.shape)
+    from_begun = torch.cat([ended, begun], -1)
+    return torch.cat([torch.full_like(from_begun, -torch.inf), from_begun], -2)
+
+
+def borders(chain):
+    """The start and end vectors of all sequences, side by side."""
+    zero = torch.zeros(*chain.batch, chain.steps.slots, dtype=torch.float64)
+    return [flat(zero + sum(x.double() for x in xs), chain, 1) for xs in (chain.start, chain.end)]
+
+
+def flat(x, chain, axes):
+    """One batch axis."""
+    x = x.expand(*chain.batch, *x.shape[x.ndim - axes :])
+    return x.flatten(0, len(chain.batch) - 1) if chain.batch else x.unsqueeze(0)
+
+
+def scores(chain, slots):
+    """The best log-weight of a path through these slots, ``(rows, sequences)``; paths that are not there: -inf."""
+    arcs = flat(arcs_of(chain.steps, chain.length), chain, 4)
+    start, end = borders(chain)
+    slots = slots.reshape(slots.shape[0], -1, chain.length + 1)
+    lengths = [chain.length] * slots.shape[1] if chain.lengths is None else chain.lengths.flatten().tolist()
+    found = torch.full(slots.shape[:2], -math.inf, dtype=torch.float64)
+    for row, b in itertools.product(range(slots.shape[0]), range(slots.shape[1])):
+        visited = [(t, s) for t, s in enumerate(slots[row, b].tolist()) if s >= 0]
+        if visited:
+            assert (visited[0][0], visited[-1][0]) == (0, lengths[b])
+            found[row, b] = start[b, visited[0][1]] + end[b, visited[-1][1]]
+        for (t, s), (u, v) in itertools.pairwise(visited):
+            found[row, b] += arcs[b, u - 1, u - t - 1, s, v]
+    return found
+
+
+def decoded(chain, semiring, backend, blocks=None, generator=None):
+    return engine.decode(planned(chain, semiring, backend, blocks), semiring, chain, generator)
+
+
+def same(found, expected, where=True):
+    """Whether two paths are the same, where ``where``."""
+    pairs = ((found.slots, expected.slots), (found.choices, expected.choices))
+    return all(bool(((x == y).all(-1) | ~torch.as_tensor(where)).all()) for x, y in pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases())
+def test_paths_are_those_of_pytorch_and_have_their_score(kind, case):
+    chain = random_chain(kind, case)
+    four = run(wide(chain), TopK(4), (), "torch")
+    apart = four.diff(dim=0).abs().nan_to_num(math.inf) > 1e-6
+    for semiring in (Max(), Min(), TopK(3)):
+        found, expected = (
+            decoded(chain, semiring, "native", case.blocks),
+            decoded(wide(chain), semiring, "torch"),
+        )
+        assert (found.slots.dtype, found.choices.dtype, found.value.dtype) == (torch.int64, torch.int64, case.dtype)
+        assert torch.equal(found.valid, expected.valid)
+        assert_close(found.value.double(), expected.value, **case.tolerance)
+        value = found.value.double() * (-1 if isinstance(semiring, Min) else 1)
+        own, value = scores(chain, found.slots), value.reshape(semiring.rows, -1)
+        if kind in HIDDEN and semiring.rows > 1:
+            assert (own >= value - 1e-3).all()
+        else:
+            assert_close(own, value, **case.tolerance)
+        alone = apart[:1] if semiring.rows == 1 else apart & torch.cat([apart.new_ones(apart[:1].shape), apart[:-1]])
+        if case.dtype == torch.float64:
+            assert same(found, expected, alone | ~found.valid)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases(dtypes=(torch.float64,), steps=(1, 3, 5, 9)))
+def test_of_paths_that_tie_pytorch_chooses_the_same(kind, case):
+    chain = random_chain(kind, case)
+    chain = chain.rebuild(x.round() if x.is_floating_point() else x for x in chain.leaves)  # exact sums
+    for semiring in (Max(), TopK(3)):
+        assert same(decoded(chain, semiring, "native", case.blocks), decoded(chain, semiring, "torch"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases(steps=(0, 1, 3, 5, 9)))
+def test_draws_are_paths(kind, case):
+    chain = random_chain(kind, case)
+    found = decoded(chain, Sample(7), "native", case.blocks, torch.Generator().manual_seed(1))
+    again = decoded(chain, Sample(7), "native", None, torch.Generator().manual_seed(1))
+    assert torch.equal(found.slots, again.slots)
+    assert torch.equal(found.choices, again.choices)
+    expected = run(wide(chain), Log(), (), "torch")
+    assert_close(found.value[0].double(), expected, **case.tolerance)
+    assert torch.equal(found.valid, (expected > -math.inf).expand(7, *chain.batch))
+    assert torch.equal(scores(chain, found.slots).isfinite(), found.valid.reshape(7, -1))
+
+
+def frequencies(chain):
+    """The probability of each sequence's paths, told apart by their slots: ``[{slots: probability}]``."""
+    arcs = flat(arcs_of(chain.steps, chain.length, best=False), chain, 4)
+    start, end = borders(chain)
+    for b, steps in enumerate(chain.lengths.tolist()):
+        reach = [{(s,) + (-1,) * chain.length: float(x) for s, x in enumerate(start[b])}]
+        for t in range(steps):
+            reach.append({})
+            for delay, (before, after) in itertools.product(
+                range(arcs.shape[-3]), itertools.product(range(arcs.shape[-1]), repeat=2)
+            ):
+                weight = float(arcs[b, t, delay, before, after])
+                for path, x in reach[t - delay].items() if delay <= t and weight > -math.inf else ():
+                    if path[t - delay] == before:
+                        longer = (*path[: t + 1], after, *path[t + 2 :])
+                        reach[-1][longer] = x + weight
+        ended = {path: x + float(end[b, path[steps]]) for path, x in reach[-1].items()}
+        total = torch.tensor(list(ended.values()), dtype=torch.float64).logsumexp(0)
+        yield {path: math.exp(x - total) for path, x in ended.items() if x > -math.inf}
+
+
+@pytest.mark.parametrize("blocks", [None, 2])
+@pytest.mark.parametrize("kind", ["dense", *DELAYED[:3], "sparse with memory", "grid", *PRODUCTS])
+def test_draws_come_as_often_as_their_probability_says(kind, blocks):
+    """By Pearson's test, with a false alarm in 100,000 seeds for each sequence; the seed is fixed."""
+    count, case = 20_000, Case(seed=5, batch=(3,), steps=3, ragged=False)
+    chain = replace(random_chain(kind, replace(case, forbidden=0.0)), lengths=torch.tensor([3, 1, 2]))
+    while chain.steps.slots > 6:
+        case = replace(case, seed=case.seed + 1)
+        chain = replace(random_chain(kind, replace(case, forbidden=0.0)), lengths=torch.tensor([3, 1, 2]))
+    drawn = decoded(chain, Sample(count), "native", blocks, torch.Generator().manual_seed(0)).slots
+    for b, probability in enumerate(frequencies(chain)):
+        paths, counts = drawn[:, b].unique(dim=0, return_counts=True)
+        seen = {tuple(p): n for p, n in zip(paths.tolist(), counts.tolist(), strict=True)}
+        assert seen.keys() <= probability.keys()
+        common = {p: x * count for p, x in probability.items() if x * count >= 5}
+        rest = count - sum(common.values())
+        terms = [(seen.get(p, 0) - x) ** 2 / x for p, x in common.items()]
+        if rest >= 5:
+            terms.append((count - sum(seen.get(p, 0) for p in common) - rest) ** 2 / rest)
+        freedom = torch.tensor(max(len(terms) - 1, 1) / 2, dtype=torch.float64)
+        assert torch.special.gammaincc(freedom, torch.tensor(sum(terms) / 2, dtype=torch.float64)) > 1e-5
+
+
+@pytest.fixture
+def restored():
+    """PyTorch's number of threads, as it was."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("kind", ["dense @ diagonal", "banded @ diagonal", "sparse with memory", *DELAYED])
+def test_the_number_of_threads_changes_no_bit(kind, monkeypatch):
+    monkeypatch.setattr(compiled, "THREADS_FROM", 0)
+    asked, head = set(), compiled._head
+    monkeypatch.setattr(compiled, "_head", lambda *args: (found := head(*args), asked.add(found[-1]))[0])
+    for seed, batch in ((0, (1,)), (1, (5, 8)), (2, (37,))):
+        case = Case(seed=seed, batch=batch, steps=70, dtype=torch.float32, ragged=seed > 0, forbidden=0.0)
+        chain = random_chain(kind, case)
+        expected = None
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            asked.clear()
+            found = list(everything(chain, case))
+            assert asked == {threads}
+            expected = expected or found
+            assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
+
+
+def everything(chain, case):
+    """All that is computed natively."""
+    for semiring, blocks in itertools.product(SMOOTH, (None, 0)):
+        features = features_of(semiring, chain, case)
+        given = [freed(c) for c in (chain, *features)]
+        value = run(given[0][0], semiring, [c for c, _ in given[1:]], blocks=blocks)
+        yield value.detach()
+        yield from torch.autograd.grad(value.sum(), [x for _, xs in given for x in xs])
+    for semiring in (Max(), TopK(3), Sample(4)):
+        path = decoded(chain, semiring, "native", generator=torch.Generator().manual_seed(0))
+        yield from (path.slots, path.choices, path.value)
+
+
+# ---- what underflows: HMMs in float32, against forward and backward sums in float64 and log space
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A chain of matrices and emissions in float32, all with batch and time axes (of size 1: shared)."""
+
+    start: torch.Tensor  # (B, S)
+    factors: tuple[torch.Tensor, ...]  # in each step: matrices (B or 1, T or 1, S, R), emissions (B or 1, T, S)
+    end: torch.Tensor  # (B, S)
+    lengths: torch.Tensor | None = None
+
+    @property
+    def chain(self):
+        maps = [Dense(x) if x.ndim == 4 else Diagonal(x) for x in self.factors]
+        product = maps[0]
+        for then in maps[1:]:
+            product = Compose(product, then)
+        length = max(x.shape[1] for x in self.factors)
+        return Chain((self.start,), product, (self.end,), self.lengths, length)
+
+
+def forward_backward(given):
+    """Log-partitions, the marginals of the start, the end and each factor, and `depth`, all in float64.
+
+    The depth of a sequence is how far below the best state one that matters ever is, as seen from either end.
+    """
+    chain = wide(given.chain)
+    count, length = len(given.start), chain.length
+    factors = [x.double().expand(count, length, *x.shape[2:]) for x in given.factors]
+    lengths = torch.full((count,), length) if given.lengths is None else given.lengths
+    start, end = given.start.double(), given.end.double()
+    forward, after = [], start
+    for t in range(length):
+        here = [after]
+        for x in factors:
+            here.append((here[-1].unsqueeze(-1) + x[:, t]).logsumexp(-2) if x.ndim == 4 else here[-1] + x[:, t])
+        forward.append(here)
+        after = torch.where((t < lengths).unsqueeze(-1), here[-1], after)
+    total = (after + end).logsumexp(-1)
+    shift = torch.where(total > -math.inf, total, 0.0).unsqueeze(-1)
+
+    def below(vector, other):
+        matters = (vector + other - shift).exp() > 1e-3
+        return torch.where(matters, vector.amax(-1, keepdim=True) - vector, 0.0).amax(-1)
+
+    shares = [torch.zeros_like(x) for x in factors]
+    before = end
+    depth = torch.maximum(below(after, end), below(end, after))
+    for t in reversed(range(length)):
+        here, taken = before, t < lengths
+        for x, share, vector in reversed(list(zip(factors, shares, forward[t][:-1], strict=True))):
+            if x.ndim == 4:
+                there = x[:, t] + here.unsqueeze(-2)
+                weight = (vector - shift).unsqueeze(-1) + there
+                here = there.logsumexp(-1)
+            else:
+                here = x[:, t] + here
+                weight = vector - shift + here
+            share[taken, t] = weight.exp()[taken]
+            depth = torch.where(taken, torch.maximum(depth, below(vector, here).maximum(below(here, vector))), depth)
+        before = torch.where(taken.unsqueeze(-1), here, before)
+    borders = [(start + before - shift).exp(), (after + end - shift).exp()]
+    return total, [*borders, *(s.sum_to_size(x.shape) for s, x in zip(shares, given.factors, strict=True))], depth
+
+
+def assert_survives(given, blocks=None):
+    """Log-partitions to 1e-5 of themselves, marginals to 1e-4, expected counts to that much of themselves.
+
+    That much float32 allows up to some 100 nats. A state vector in float32 holds log-weights less the best state's, so
+    one d nats below it is known to d / 2^24 after each step; so is a log-weight of d nats less another one.
+    """
+    chain, leaves = freed(given.chain)
+    value = run(chain, Log(), blocks=blocks)
+    found = torch.autograd.grad(value, leaves, torch.ones_like(value))
+    total, expected, depth = forward_backward(given)
+    assert torch.equal(value > -math.inf, total > -math.inf)
+    used = [x.double()[y > 1e-6] for x, y in zip((given.start, given.end, *given.factors), expected, strict=True)]
+    weights = max((float(x.abs().max()) for x in used if len(x)), default=0.0)
+    unknown = 2.0**-24 * ROUNDINGS * (weights + depth)
+    possible = total > -math.inf
+    assert ((value.double() - total).abs() <= 1e-5 * total.abs() + unknown)[possible].all()
+    for x, y in zip(found, expected, strict=True):
+        assert x.isfinite().all()
+        each = unknown if len(y) == len(unknown) else unknown.max()
+        scale = y.clamp(min=1).reshape(x.shape)
+        allowed = scale * (1e-4 + each).view(-1, *(1,) * (x.ndim - 1))
+        assert ((x.double() - y.reshape(x.shape)).abs() <= allowed).all()
+
+
+def stationary(batch, steps, states, spread, g, shared=True, emission=True, forbidden=0.0, form="random"):
+    """An HMM whose log-weights spread so many nats."""
+
+    def drawn(*shape):
+        x = spread * torch.randn(shape, generator=g)
+        return torch.where(torch.rand(shape, generator=g) < forbidden, -math.inf, x)
+
+    transition = drawn(1 if shared else batch, 1, states, states)
+    behind = torch.arange(states).unsqueeze(-1) - torch.arange(states)  # above 0: to the left
+    if form == "left to right":
+        transition = transition.masked_fill((behind > 0) | (behind < -1), -math.inf)
+    if form == "almost left to right":
+        transition = transition.masked_fill(behind > 0, -1e4)
+    if form == "staggered":  # forward and backward disagree about where a path is
+        transition = -spread * behind.abs().float().expand_as(transition)
+    factors = (transition, drawn(batch, steps, states)) if emission else (transition,)
+    end = drawn(batch, states) if form != "left to right" else drawn(batch, states).masked_fill(behind[0] > -1, 0.0)
+    start = torch.where(torch.isinf(drawn(batch, states)), 0.0, spread * torch.randn(batch, states, generator=g))
+    return Weights(start, factors, end, None)
+
+
+ROUNDINGS = 8
+FORMS = ("random", "left to right", "almost left to right", "staggered")
+
+
+@pytest.mark.parametrize("spread", [1.0, 10.0, 100.0, 1e3, 1e4])
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=max(settings.default.max_examples // 6, 3))
+@given(
+    batch=st.sampled_from([1, 3, 8, 9, 33]),
+    states=st.sampled_from([1, 2, 5, 16, 17]),
+    steps=st.integers(1, 70),
+    shared=st.booleans(),
+    ragged=st.booleans(),
+    blocks=st.sampled_from([None, None, 0, 3]),
+    forbidden=st.sampled_from([0.0, 0.0, 0.1]),
+    seed=st.integers(0, 2**32),
+)
+def test_a_wide_spread_loses_no_path(form, spread, batch, states, steps, shared, ragged, blocks, forbidden, seed):
+    g = torch.Generator().manual_seed(seed)
+    given = stationary(batch, steps, states, spread, g, shared, forbidden=forbidden, form=form)
+    if ragged:
+        given = replace(given, lengths=torch.randint(0, steps + 1, (batch,), generator=g))
+    assert_survives(given, blocks)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1e3])
+@pytest.mark.parametrize("batch, states, steps", [(1, 64, 70), (9, 64, 33), (3, 5, 300), (33, 2, 300), (8, 17, 65)])
+def test_long_and_large_ones_lose_no_path(batch, states, steps, spread, shared):
+    g = torch.Generator().manual_seed(0)
+    for form in ("random", "almost left to right"):
+        assert_survives(stationary(batch, steps, states, spread, g, shared, form=form))
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("states", [2, 5, 17])
+def test_products_of_two_matrices_lose_no_path(states, batch):
+    g = torch.Generator().manual_seed(0)
+    for spread in (1.0, 100.0, 1e4):
+        given = stationary(batch, 35, states, spread, g)
+        there = spread * torch.randn(1, 1, states, states + 2, generator=g)
+        back = spread * torch.randn(batch, 1, states + 2, states, generator=g)
+        assert_survives(replace(given, factors=(there, back, given.factors[1])))
+        assert_survives(replace(given, factors=(there, back)), blocks=0)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 9])
+def test_two_ends_that_disagree_meet_in_the_middle(batch):
+    """[0, -200] x [-200, 0] is -199.31, not nothing."""
+    near, far = torch.tensor([0.0, -200.0]), torch.tensor([-200.0, 0.0])
+    stay = torch.tensor([[0.0, -math.inf], [-math.inf, 0.0]])
+    for steps in (1, 2, 31, 32, 33, 64, 65):
+        for first, last, apart in ((near, far, stay), (near, far, 1e4 * stay.clamp(min=-1.0)), (0.1 * near, far, stay)):
+            given = Weights(
+                first.expand(batch, 2).clone(),
+                (apart[None, None], torch.zeros(batch, steps, 2)),
+                last.expand(batch, 2).clone(),
+            )
+            assert_survives(given)
+            assert_survives(replace(given, factors=given.factors[:1] if steps == 1 else given.factors), 0)
+    meet = Weights(near.repeat(batch, 1), (stay[None, None],), far.repeat(batch, 1))
+    assert_close(run(meet.chain, Log()), torch.full((batch,), -200 + math.log(2)))
+
+
+@pytest.mark.parametrize("surprise", [50.0, 90.0, 110.0, 500.0, 1e4])
+@pytest.mark.parametrize("at", [0, 1, 31, 32, 100, 149])
+def test_one_surprising_step_in_a_long_sequence(at, surprise):
+    """A state that all but all mass has left is suddenly the only one that explains what is seen."""
+    g = torch.Generator().manual_seed(1)
+    for states, batch in ((2, 1), (5, 9), (17, 3)):
+        given = stationary(batch, 150, states, 1.0, g)
+        leaving = given.factors[0].clone()
+        leaving[..., -1] = -surprise / 2  # hardly ever entered
+        seen = given.factors[1].clone()
+        seen[0, at, :-1] -= surprise
+        assert_survives(replace(given, factors=(leaving, seen)))
+        seen[0, at, -1] = -math.inf  # and now nothing at all is likely
+        assert_survives(replace(given, factors=(leaving, seen)))
+
+
+def test_where_there_is_no_path_there_is_no_gradient():
+    g = torch.Generator().manual_seed(0)
+    given = stationary(9, 40, 5, 1.0, g)
+    seen = given.factors[1].clone()
+    seen[4, 33] = -math.inf
+    chain, leaves = freed(replace(given, factors=(given.factors[0], seen)).chain)
+    value = run(chain, Log())
+    assert (value == -math.inf).tolist() == [b == 4 for b in range(9)]
+    found = torch.autograd.grad(value, leaves, torch.ones(9))
+    assert not any(bool(x[4].any()) for x in found if len(x) == 9)
+    assert_survives(replace(given, factors=(given.factors[0], seen)))
+
+
+# ---- the operators, in the hands of PyTorch's tracers and transforms
+
+
+def operands(kind, semiring, wanted, steps=5, batch=(2,), ragged=True):
+    """What the operators are called with."""
+    case = Case(seed=3, batch=batch, steps=steps, ragged=ragged)
+    chain = random_chain(kind, case)
+    chains = [chain, *features_of(semiring, chain, case)]
+    call = compiled.call_for(semiring, chain)
+    given = [[x.detach().requires_grad_(wanted and x.is_floating_point()) for x in compiled.leaves(c)] for c in chains]
+    return call, (given[0], given[1] if len(given) > 1 else [], chain.lengths)
+
+
+def check(operator, *args):
+    assert set(torch.library.opcheck(operator.default, args).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize(
+    "kind, semiring, segment, ragged",
+    [
+        ("dense @ diagonal", Log(), 9, True),
+        ("arcs", SmoothMax(0.5), 2, False),
+        ("segmental", Expectation(1), 9, True),
+        ("DTW", Log(), 2, True),
+    ],
+)
+def test_the_operators_of_totals_and_gradients_pass_opcheck(kind, semiring, segment, ragged):
+    call, (tensors, features, lengths) = operands(kind, semiring, True, ragged=ragged)
+    check(torch.ops.semihmm.total, tensors, features, lengths, *call, segment)
+    tensors, features = ([x.detach() for x in xs] for xs in (tensors, features))
+    if ragged:
+        check(torch.ops.semihmm.total, tensors, features, lengths, *call, 0)
+    kept = compiled.total(call, tensors, features, lengths, segment)[1:]
+    weight = torch.randn(call.batch).double()
+    needed = [x.is_floating_point() and x.ndim > 2 for xs in (tensors, features) for x in xs]
+    weights = (weight, weight if features else None)
+    check(torch.ops.semihmm.gradient, tensors, features, lengths, *call, segment, *kept, *weights, needed)
+
+
+@pytest.mark.parametrize(
+    "kind, semiring, segment",
+    [("dense @ diagonal", TopK(3), 9), ("segmental", Sample(2), 2), ("DTW", Max(), 9)],
+)
+def test_the_operator_of_paths_passes_opcheck(kind, semiring, segment):
+    call, (tensors, _, lengths) = operands(kind, semiring, wanted=False)
+    draws = (semiring.rows, *call.batch, 2 * call.length + 2)
+    uniforms = torch.rand(draws, dtype=torch.float64) if isinstance(semiring, Sample) else None
+    check(torch.ops.semihmm.paths, tensors, lengths, *call, segment, semiring.rows, uniforms)
+
+
+class Called(TorchDispatchMode):
+    """Remembers which of our operators came by."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "semihmm":
+            self.names.add(func._schema.name.split("::")[1])
+        return func(*args, **(kwargs or {}))
+
+
+def operators_in(graph):
+    """Which of our operators a traced graph holds."""
+    targets = [n.target for n in graph.nodes if n.op == "call_function"]
+    return {t._schema.name.split("::")[1] for t in targets if getattr(t, "namespace", "") == "semihmm"}
+
+
+TRACED = {
+    "HMM": {"ragged": True},
+    "HMM banded": {},
+    "HSMM": {"ragged": True},
+    "CTC": {"ragged": True},
+    "DTW": {},
+}
+
+
+def observer(kind, **options):
+    """A structure's potential that scores what was seen, and the log-partition as a function of that."""
+    structure = small(kind, (3,), 4, seed=1, **options)
+    if kind == "CTC":  # each has a path
+        structure = replace(structure, input_lengths=torch.tensor([4, 3, 4]), target_lengths=torch.tensor([1, 0, 2]))
+
+    def value(x):
+        return semihmm.log_partition(structure.replace(**{structure.observed: x}))
+
+    return structure.potentials[structure.observed].clone().requires_grad_(), value
+
+
+@pytest.mark.parametrize("kind", TRACED)
+def test_torch_compile_takes_the_operators_whole(kind):
+    torch.compiler.reset()
+    seen = []
+
+    def remember(graph, inputs):
+        seen.append(operators_in(graph.graph))
+        return make_boxed_func(graph.forward)
+
+    x, value = observer(kind, **TRACED[kind])
+    traced = torch.compile(value, fullgraph=True, backend=aot_autograd(fw_compiler=remember, bw_compiler=remember))(x)
+    expected = value(x)
+    assert torch.equal(traced, expected)
+    weight = torch.randn_like(expected)
+    found = torch.autograd.grad(traced, x, weight)
+    assert seen == [{"total"}, {"gradient"}]
+    assert torch.equal(found[0], torch.autograd.grad(expected, x, weight)[0])
+    aot = torch.compile(value, fullgraph=True, backend="aot_eager")(x)
+    assert torch.equal(torch.autograd.grad(aot, x, weight)[0], found[0])
+
+
+class LogPartition(torch.nn.Module):
+    """A model whose emissions are given."""
+
+    def __init__(self, structure):
+        super().__init__()
+        self.transition = torch.nn.Parameter(structure.transition)
+        self.initial = torch.nn.Parameter(structure.initial)
+
+    def forward(self, emission):
+        return semihmm.log_partition(semihmm.HMM(self.initial, self.transition, emission))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torch_export_takes_the_operator_whole():
+    structure = small("HMM", (3,), 4)
+    module = LogPartition(structure)
+    program = torch.export.export(module, (structure.emission,))
+    assert operators_in(program.graph) == {"total"}
+    emission = torch.randn(3, 4, 2, dtype=torch.float64)
+    assert torch.equal(program.module()(emission), module(emission))
+
+
+def test_make_fx_takes_the_operators_whole():
+    x, value = observer("HMM", ragged=True)
+    slope = torch.func.grad(lambda y: value(y).sum())
+    graph = make_fx(slope)(x.detach())
+    assert operators_in(graph.graph) == {"total", "gradient"}
+    other = torch.randn_like(x)
+    assert torch.equal(graph(other), slope(other))
+
+
+def slope_of(function, x):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(function(x), x)[0]
+
+
+@pytest.mark.parametrize("kind", TRACED)
+def test_torch_func_goes_through_the_operators(kind):
+    x, value = observer(kind)
+    expected = value(x)
+    (slope,) = torch.autograd.grad(expected.sum(), x)
+    x = x.detach()
+    one, alone = x[1], small(kind, (), 4, seed=1)
+
+    def single(x):
+        return semihmm.log_partition(alone.replace(**{alone.observed: x}), validate=False)
+
+    values = torch.stack([single(y) for y in x])
+    slopes = torch.stack([slope_of(single, y) for y in x])
+    with Called() as called:
+        assert_close(torch.func.grad(lambda y: value(y).sum())(x), slope)
+    assert called.names == {"total", "gradient"}
+    with Called() as called:
+        assert_close(torch.func.vmap(single)(x), values)
+    assert called.names == {"total"}
+    with Called() as called:
+        assert_close(torch.func.vmap(torch.func.grad(single))(x), slopes)
+        assert_close(
+            torch.func.vmap(torch.func.grad(single), in_dims=-1, out_dims=-1)(x.movedim(0, -1)), slopes.movedim(0, -1)
+        )
+        assert_close(torch.func.grad(lambda y: torch.func.vmap(single)(y).sum())(x), slopes)
+    assert called.names == {"total", "gradient"}
+    y = one.clone().requires_grad_()
+    hessian = torch.autograd.functional.hessian(single, y)
+    assert_close(torch.func.hessian(single)(one), hessian)
+    assert_close(torch.func.jacrev(torch.func.jacrev(single))(one), hessian)
+
+
+def test_vmap_over_shared_lengths_and_own_ones():
+    chain = random_chain("dense @ diagonal", Case(seed=1, batch=(4, 3), steps=5, ragged=True, forbidden=0.0))
+    leaves = [x.expand(4, *x.shape[1:]).clone() for x in chain.leaves]
+    given, lengths = leaves[:-1], leaves[-1]
+
+    def value(lengths, *leaves):
+        return run(chain.rebuild((*leaves, lengths)), Log())
+
+    wanted = [x.clone().requires_grad_() for x in given]
+    expected = value(lengths, *wanted)
+    for dims in (
+        (0, *(0 for _ in given)),
+        (None, *(0 for _ in given)),
+        (0, *(None if i else 0 for i in range(len(given)))),
+    ):
+        args = [x if d == 0 else x[0] for x, d in zip((lengths, *given), dims, strict=True)]
+        one_by_one = [value(*(x[i] if d == 0 else x for x, d in zip(args, dims, strict=True))) for i in range(4)]
+        assert_close(torch.func.vmap(value, dims)(*args), torch.stack(one_by_one))
+    assert_close(torch.func.vmap(value)(lengths, *given), expected)
+    slopes = torch.func.vmap(
+        torch.func.grad(lambda n, *xs: value(n, *xs).sum(), argnums=tuple(range(1, 1 + len(given))))
+    )
+    assert_close(slopes(lengths, *given), torch.autograd.grad(expected.sum(), wanted))
+
+
+# ---- which code does the work
+
+
+class Spy:
+    """A compiled module that takes down which of its functions are called."""
+
+    def __init__(self, module):
+        self.module, self.calls = module, []
+
+    def __getattr__(self, name):
+        found = getattr(self.module, name)
+        if name in ("total", "gradient", "paths"):
+            self.calls.append(name)
+        return found
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    spy = Spy(compiled._MODULE)
+    monkeypatch.setattr(compiled, "_MODULE", spy)
+    return spy
+
+
+QUESTIONS = {
+    "log_partition": (semihmm.log_partition, ["total"]),
+    "marginals": (semihmm.marginals, ["total", "gradient"]),
+    "viterbi": (semihmm.viterbi, ["paths"]),
+    "topk": (lambda hmm: semihmm.topk(hmm, 3), ["paths"]),
+    "sample": (lambda hmm: semihmm.sample(hmm, (5,)), ["paths"]),
+    "expectation": (lambda hmm: semihmm.expectation(hmm, hmm), ["total"]),
+}
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC", "DTW"])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_compiled_code_is_what_answers(question, kind, spy):
+    ask, expected = QUESTIONS[question]
+    structure = small(kind, (2,), 4)
+    ask(structure)
+    assert spy.calls == expected
+    assert "backend native" in semihmm.explain(structure)
+
+
+def test_the_compiled_code_has_its_share_in_an_entropy(spy):
+    semihmm.entropy(small("HMM", (2,), 4))
+    assert "total" in spy.calls
+
+
+def test_a_call_that_names_pytorch_gets_it(spy):
+    hmm = small("HMM", (2,), 4)
+    semihmm.marginals(hmm, backend="torch")
+    semihmm.viterbi(hmm, backend="torch")
+    semihmm.log_partition(hmm, strategy="associative")
+    assert spy.calls == []
+    assert "backend torch" in semihmm.explain(hmm, backend="torch")
+
+
+def test_what_has_no_kernel_is_refused_by_name():
+    hmm = small("HMM", (2,), 4)
+
+    def refused(message, structure=hmm, semiring=None, **options):
+        with pytest.raises(SemihmmError, match=f"^backend='native' cannot do this: {message}. Pass backend=None for"):
+            semihmm.total(structure, semiring or Log(), backend="native", **options)
+
+    refused(r"no kernel for Count\(\)", semiring=Count())
+    refused(r"no kernel for SecondOrderExpectation\(\)", semiring=SecondOrderExpectation(), features=[hmm, hmm])
+    refused("no kernel for torch.bfloat16", hmm.to(torch.bfloat16))
+    refused("no kernel for torch.float16", hmm.to(torch.float16))
+    refused("no kernel for torch.float32, torch.float64", hmm.replace(emission=hmm.emission.float()))
+    refused("strategy='associative' is the torch backend's", strategy="associative")
+    with pytest.raises(SemihmmError, match=r"^backend must be one of torch, native"):
+        semihmm.log_partition(hmm, backend="cuda")
+
+
+def test_what_has_no_kernel_is_done_by_pytorch_unless_a_backend_is_named(spy):
+    hmm = small("HMM", (2,), 4)
+    assert semihmm.total(hmm, Boolean()).tolist() == [True, True]
+    found = semihmm.log_partition(hmm.to(torch.bfloat16))
+    assert found.dtype == torch.bfloat16
+    assert_close(found.double(), semihmm.log_partition(hmm, backend="torch"), rtol=0.05, atol=0.05)
+    assert spy.calls == []
+
+
+def test_without_the_module_the_numbers_are_the_same():
+    code = (
+        "import torch, semihmm; from semihmm.testing.examples import small\n"
+        "for kind in ('HMM', 'HSMM', 'CTC', 'DTW'):\n"
+        "    s = small(kind, (2,), 4); print(semihmm.explain(s).count('backend torch'))\n"
+        "    print(semihmm.log_partition(s).tolist(), semihmm.viterbi(s).event.tolist(), sep='\\n')"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"SEMIHMM_BACKEND": "torch"}, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    lines = iter(told.stdout.splitlines())
+    for kind in ("HMM", "HSMM", "CTC", "DTW"):
+        structure = small(kind, (2,), 4)
+        assert next(lines) == "1"
+        expected = torch.tensor(json.loads(next(lines).replace("-inf", "-Infinity")), dtype=torch.float64)
+        assert_close(semihmm.log_partition(structure), expected)
+        assert semihmm.viterbi(structure).event.tolist() == json.loads(next(lines))
