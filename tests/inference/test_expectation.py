@@ -218,3 +218,11 @@ def test_a_pair_with_bottleneck_is_refused_where_constants_would_be_widths():
     with pytest.raises(SemiringError, match="constants in a HSMM stand for"):
         semihmm.total(hsmm, pair)
     assert semihmm.total(hsmm, semihmm.semirings.Bottleneck()) == 1
+
+
+def test_features_may_be_of_another_dtype_than_log_weights():
+    hmm, visits = small("HMM", (2,), 6), small("HMM", (2,), 6, seed=3)
+    expected = semihmm.expectation(hmm, visits)
+    mixed = visits.replace(initial=visits.initial.float())
+    assert_close(semihmm.expectation(hmm, mixed), expected, rtol=1e-6, atol=1e-6)
+    assert_close(semihmm.expectation(hmm, visits.to(torch.float32)), expected, rtol=1e-5, atol=1e-5)
