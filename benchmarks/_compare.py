@@ -179,6 +179,8 @@ def main(description: str | None, name: str, cases: Callable[[bool, str], Iterab
                     continue
                 rows.append(clock.run(case, rates))
                 _page.progress(rows[-1])
+    except KeyboardInterrupt:
+        print(f"{name}: stopped; the cases that were done are kept")
     finally:
         _jax.stop()
     run = {

@@ -81,8 +81,8 @@ def _forward_again() -> bool:
 
 def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: bool) -> Tensor:
     """A total by the compiled backend, in float64."""
-    kind = chains[0].start[0].dtype  # which its kernel reads features in, too
-    chains = [chains[0], *(c.rebuild(x.to(kind) if x.is_floating_point() else x for x in c.leaves) for c in chains[1:])]
+    if len(chains) > 1:  # a mean grows with the chain, and a covariance is what is left of the difference of two
+        chains = [c.rebuild(x.double() if x.is_floating_point() else x for x in c.leaves) for c in chains]
     if len(chains) > 2:  # its kernel takes one feature at a time
         each = [_natively(plan, Expectation(1), [chains[0], feature], wanted) for feature in chains[1:]]
         return torch.cat([each[0], *(x[1:] for x in each[1:])])

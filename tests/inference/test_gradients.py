@@ -187,3 +187,20 @@ def test_forward_mode_is_reverse_mode(kind):
     (first,) = torch.autograd.grad(total(y), y, create_graph=True)
     (second,) = torch.autograd.grad((first * direction).sum(), y)
     assert_close(curved, second)
+
+
+def test_a_hessian_product_of_a_long_float32_chain_is_that_of_float64():
+    draw = torch.Generator().manual_seed(0)
+    shapes = ((3,), (3, 3), (3000, 3))
+    given = [torch.randn(s, generator=draw) for s in shapes]
+    along = [torch.randn(s, generator=draw) for s in shapes]
+
+    def product(dtype):
+        leaves = [x.to(dtype).requires_grad_() for x in given]
+        value = semihmm.log_partition(semihmm.HMM(*leaves))
+        slopes = torch.autograd.grad(value, leaves, create_graph=True)
+        moved = sum((g * v.to(dtype)).sum() for g, v in zip(slopes, along, strict=True))
+        return torch.autograd.grad(moved, leaves)
+
+    for single, double in zip(product(torch.float32), product(torch.float64), strict=True):
+        assert_close(single.double(), double, rtol=1e-3, atol=1e-3 * float(double.abs().max()))
