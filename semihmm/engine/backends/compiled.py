@@ -23,7 +23,7 @@ DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID = range(5)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
 LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/module.cc
 _MODULE = native()
-LANES: int = 0 if _MODULE is None else _MODULE.lanes()  # bytes in a vector
+LANES: int = 64 if _MODULE is None else _MODULE.lanes()  # bytes in a vector
 LARGE = 4 << 20  # bytes from which huge pages pay
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
 
