@@ -62,10 +62,7 @@ class Best {
         filled_ = true;
         const F* w = transition_.at(b, 0);
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
-        F peak = kNothing<F>;
-        for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < states_; ++j) peak = std::max(peak, w[i * by_from + j * by_to]);
-        if (std::isinf(peak)) peak = 0;
+        const F peak = matrix_peak(transition_, w);
         lost_ = static_cast<double>(peak) * chain_.beta;
         for (int64_t i = 0; i < states_; ++i)
             for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;

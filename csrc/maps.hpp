@@ -153,6 +153,15 @@ double peak_of(int64_t n, const At& at, double beta) {
     return std::isinf(peak) ? 0.0 : peak * beta;
 }
 
+// The largest entry of a matrix of a leaf; 0 if that is infinite.
+template <class F>
+F matrix_peak(const Leaf<F>& leaf, const F* matrix) {
+    F peak = kNothing<F>;
+    for (int64_t i = 0; i < leaf.event[0]; ++i)
+        for (int64_t j = 0; j < leaf.event[1]; ++j) peak = std::max(peak, matrix[i * leaf.by_event[0] + j * leaf.by_event[1]]);
+    return std::isinf(peak) ? F(0) : peak;
+}
+
 template <class S>
 class Dense final : public Map<S> {
   public:
@@ -261,13 +270,7 @@ class Dense final : public Map<S> {
         const int64_t rows = this->in.size, columns = this->out.size;
         const F* w = weight_.at(this->b_, t);
         double peak = 0;
-        if (centre_) {
-            F largest = kNothing<F>;
-            for (int64_t i = 0; i < rows; ++i)
-                for (int64_t j = 0; j < columns; ++j)
-                    largest = std::max(largest, w[i * weight_.by_event[0] + j * weight_.by_event[1]]);
-            peak = std::isinf(largest) ? 0.0 : largest;
-        }
+        if (centre_) peak = matrix_peak(weight_, w);
         lost_[to] = peak * beta_;
         for (int64_t i = 0; i < rows; ++i)
             for (int64_t j = 0; j < columns; ++j) {

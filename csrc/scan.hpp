@@ -122,7 +122,6 @@ class Scan {
         map_.start(b, length);
         const bool whole = this->whole(kept);
         const int64_t segment = whole ? std::max<int64_t>(length, 1) : kept.segment;
-        double lost = 0;
         Rows<F> rows;
         if (whole) {
             rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
@@ -177,7 +176,6 @@ class Scan {
         }
         border(b, rows.at(0), costs.at(0), static_cast<F>(rows.off(0) + costs.off(0) - total), weighing, start, chain_.start, width);
         map_.finish();
-        (void)lost;
     }
 
     // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none. `known`: the
@@ -348,7 +346,6 @@ class Scan {
     void finish(int64_t length, double lost, double* value) {
         const int comps = chain_.semiring.components;
         const int64_t width = map_.out.width();
-        one_.reset(Lanes<F>::width * comps, kNothing<F>);
         const double offset = last_.off(length) + lost;
         if constexpr (S::features) {
             mixture(ends_.get(), width, value);
@@ -372,7 +369,6 @@ class Scan {
         const int64_t width = map_.out.width();
         const F* last = rows.at(length);
         for (int64_t j = 0; j < stride_; ++j) ends_[j] = last[j] + end[j];
-        (void)width;
         mixture(ends_.get(), width, value);
         value[0] += rows.off(length);
     }
@@ -380,7 +376,7 @@ class Scan {
     Chain<S>& chain_;
     Map<S>& map_;
     int64_t stride_;
-    Buffer<F> own_, costs_, ends_, one_;
+    Buffer<F> own_, costs_, ends_;
     std::vector<double> own_offsets_, cost_offsets_;
     Rows<F> last_;
 };

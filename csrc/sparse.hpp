@@ -275,10 +275,7 @@ class Sparse final : public ByArcs<S> {
         const int64_t by_slot = weight_.by_event[0], by_arc = weight_.by_event[1];
         F peak = 0;
         if (this->memory == 1) {  // each path takes one arc a step, so what they share may be taken out
-            peak = kNothing<F>;
-            for (int64_t n = 0; n < this->slots_; ++n)
-                for (int64_t k = 0; k < this->width_; ++k) peak = std::max(peak, w[n * by_slot + k * by_arc]);
-            if (std::isinf(peak)) peak = 0;
+            peak = matrix_peak(weight_, w);
         }
         lost_[to] = static_cast<double>(peak) * beta_;
         for (int64_t k = 0; k < this->width_; ++k) {
