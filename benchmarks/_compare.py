@@ -4,6 +4,9 @@ A benchmark describes its cases and calls `main`. For each case, in one run and 
 prepared, called once, and its results are compared with the reference; those that agree are then timed in turns, by
 wall clock. The rest stay in the table with the reason. Figures are JSON first; tables and plots are made from them.
 
+A repeat is as many calls in a row as take 10 ms, at least one, for everybody: a short call is timed as by those who
+ask again and again, with their data in cache.
+
 Rules that keep a run short, and are stated in each cell that they touch: a call that takes more than 2 s is timed 3
 times, one of more than 4 s once (the warm-up itself). A peer's call that would take more than 4 s, judged by its time
 on smaller cases of the same work, is not made; the fastest peers are given more, and all are given a quarter once the
@@ -38,6 +41,7 @@ Call = Callable[[], Results]
 
 THREADS = 2
 REPEATS = 7
+ENOUGH = 10e-3  # seconds that a repeat takes
 SLOW, SLOWER = 2.0, 4.0  # seconds a call: timed 3 times; timed once
 PATIENCE, LATE = 4.0, 0.25  # seconds that a peer is given; the share of them when time is up
 NEAR = 1 / 32  # the least share of the arithmetic that says something of a case
@@ -319,7 +323,7 @@ class Clock:
                     failed[name] = brief(why)
                     continue
                 repeats = 3 if second > SLOW else min(25, max(REPEATS, int(0.3 / second)))
-                plan[name] = (call, repeats, max(1, int(1e-3 / second)))
+                plan[name] = (call, repeats, max(1, int(ENOUGH / second)))
         collecting = gc.isenabled()
         gc.disable()
         try:

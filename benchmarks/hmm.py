@@ -198,7 +198,7 @@ ON_GPU = ("pomegranate", "torch-struct", "torch loop", "pytorch-crf")
 
 
 def our_posteriors(p: Problem, dtype: torch.dtype, given: bool = False) -> Call:
-    """The model's structure, its log-partition, and the gradient with respect to the emissions."""
+    """By the model from observations; by the engine from log-likelihoods, where those are given."""
     emission = models.Gaussian(p.states, FEATURES)
     emission.mean.data, emission.log_variance.data = p.mean.clone(), p.variance.log()
     model = models.HMM(p.states, emission)
@@ -206,17 +206,17 @@ def our_posteriors(p: Problem, dtype: torch.dtype, given: bool = False) -> Call:
     model = model.to(p.device, dtype)
     x = p.x.to(dtype)
     with torch.no_grad():
-        ready = model(x) if given else None
+        structure = model(x)
 
-    def call() -> Results:
-        with torch.no_grad():
-            structure = model(x) if ready is None else ready
-        wanted = structure.emission.detach().requires_grad_()
-        total = semihmm.log_partition(structure.replace(emission=wanted)).sum()
-        (posterior,) = torch.autograd.grad(total, wanted)
-        return {"log_likelihood": total, "posterior": posterior}
+    def from_observations() -> Results:
+        total, posterior = model.score_samples(x)
+        return {"log_likelihood": total.sum(), "posterior": posterior}
 
-    return call
+    def from_log_likelihoods() -> Results:
+        total, counts = semihmm.expected_counts(structure, ("emission",))
+        return {"log_likelihood": total.sum(), "posterior": counts["emission"]}
+
+    return from_log_likelihoods if given else from_observations
 
 
 def hmmlearn_posteriors(p: Problem, implementation: str) -> Call:

@@ -32,6 +32,10 @@ struct Given {
         leaf.by_event.assign(strides.begin() + event, strides.end());
         return leaf;
     }
+    template <class T>
+    Out<T> out(bool time) const {
+        return {static_cast<T*>(const_cast<void*>(data)), data ? strides[0] : 0, data && time ? strides[1] : 0};
+    }
 };
 
 enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid };
@@ -47,7 +51,7 @@ struct Request {
 };
 
 template <class S>
-Chain<S> build(const Request& request, const std::vector<void*>& out, const std::vector<void*>& out_features) {
+Chain<S> build(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features) {
     using F = typename S::F;
     Chain<S> chain;
     chain.semiring.components = request.components;
@@ -59,37 +63,37 @@ Chain<S> build(const Request& request, const std::vector<void*>& out, const std:
     const auto feature = [&](bool time) {
         return S::features ? request.features[next].leaf<F>(time) : request.weights[next].leaf<F>(time);
     };
-    const auto sink = [&](const std::vector<void*>& all) { return all.empty() ? nullptr : static_cast<F*>(all[next]); };
+    const auto sink = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
     Border<S>* borders[2] = {&chain.start, &chain.end};
     for (int side = 0; side < 2; ++side)
         for (int64_t i = 0; i < request.spec[side]; ++i, ++next) {
             borders[side]->weights.push_back(weight(false));
             borders[side]->features.push_back(feature(false));
-            borders[side]->out.push_back(sink(out));
-            borders[side]->out_features.push_back(sink(out_features));
+            borders[side]->out.push_back(sink(out, false));
+            borders[side]->out_features.push_back(sink(out_features, false));
         }
     std::vector<std::unique_ptr<Map<S>>> maps;
     while (word < request.spec.size()) {
         switch (request.spec[word++]) {
             case kDense:
-                maps.push_back(std::make_unique<Dense<S>>(chain.semiring, weight(true), feature(true), sink(out), sink(out_features), request.beta));
+                maps.push_back(std::make_unique<Dense<S>>(chain.semiring, weight(true), feature(true), sink(out, true), sink(out_features, true), request.beta));
                 ++next;
                 break;
             case kDiagonal:
-                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), sink(out), sink(out_features), request.beta));
+                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), sink(out, true), sink(out_features, true), request.beta));
                 ++next;
                 break;
             case kSparse: {
                 const int64_t memory = request.spec[word++];
                 maps.push_back(std::make_unique<Sparse<S>>(chain.semiring, weight(true), request.weights[next + 1].leaf<int64_t>(true),
-                                                           feature(true), memory, sink(out), sink(out_features), request.beta));
+                                                           feature(true), memory, sink(out, true), sink(out_features, true), request.beta));
                 next += 2;
                 break;
             }
             case kSegmental: {
                 const bool whole = request.spec[word++] != 0;
                 const auto part = [&] {
-                    typename Segmental<S>::Part p{weight(true), feature(true), sink(out), sink(out_features)};
+                    typename Segmental<S>::Part p{weight(true), feature(true), sink(out, true), sink(out_features, true)};
                     ++next;
                     return p;
                 };
@@ -107,7 +111,7 @@ Chain<S> build(const Request& request, const std::vector<void*>& out, const std:
                 form.plane = static_cast<const int64_t*>(g[2].data), form.factor = static_cast<const double*>(g[3].data);
                 form.low = static_cast<const int64_t*>(g[4].data), form.high = static_cast<const int64_t*>(g[5].data);
                 form.slots = g[1].shape[g[1].shape.size() - 2], form.width = g[1].shape[g[1].shape.size() - 1];
-                maps.push_back(std::make_unique<Grid<S>>(chain.semiring, weight(false), feature(false), form, sink(out), sink(out_features), request.beta));
+                maps.push_back(std::make_unique<Grid<S>>(chain.semiring, weight(false), feature(false), form, sink(out, false), sink(out_features, false), request.beta));
                 next += 7;
                 break;
             }
@@ -209,7 +213,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
 
 template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
-              const std::vector<void*>& out, const std::vector<void*>& out_features) {
+              const std::vector<Given>& out, const std::vector<Given>& out_features) {
     using F = typename S::F;
     struct Part {
         Chain<S> chain;

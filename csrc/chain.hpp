@@ -91,21 +91,28 @@ struct Rows {
     double& off(int64_t time) const { return offset[time - first]; }
 };
 
+// Where the gradient of a leaf goes: a tensor of the leaf's shape whose event lies in one piece.
+template <class F>
+struct Out {
+    F* data = nullptr;
+    int64_t by_batch = 0, by_time = 0;  // strides
+};
+
 // Where the gradient of a leaf is summed up. What is shared over time or batch is summed in double.
 template <class F>
 class Sink {
   public:
     Sink() = default;
     // `spread`: every entry gets few terms, so that they may be added up in F where the leaf is one sequence's own.
-    Sink(F* out, const Leaf<F>& leaf, bool spread)
+    Sink(Out<F> out, const Leaf<F>& leaf, bool spread)
         : out_(out), batch_(leaf.batch), time_(leaf.time), entries_(leaf.entries()) {
-        direct_ = out && batch_ != 1 && spread;
-        if (out && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
+        direct_ = wanted() && batch_ != 1 && spread;
+        if (wanted() && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
     }
-    bool wanted() const { return out_ != nullptr; }
+    bool wanted() const { return out_.data != nullptr; }
     bool shared() const { return batch_ == 1; }  // by all sequences
     // Where the entries of step t are to be written, if they are nobody else's.
-    F* row(int64_t b, int64_t t) { return direct_ ? out_ + (b * time_ + (time_ == 1 ? 0 : t)) * entries_ : nullptr; }
+    F* row(int64_t b, int64_t t) { return direct_ ? place(b, t) : nullptr; }
     // Moves the sums of a sequence elsewhere.
     void drain(double* to) {
         for (std::size_t i = 0; i < sums_.size(); ++i) to[i] += sums_[i], sums_[i] = 0;
@@ -113,20 +120,18 @@ class Sink {
     // Adds x[i] to entry first + i * step of time t, for the sequence b.
     template <class X>
     void add(int64_t b, int64_t t, int64_t n, const X* x, int64_t first = 0, int64_t step = 1) {
-        const int64_t at = (time_ == 1 ? 0 : t) * entries_ + first;
         if (direct_) {
-            F* to = out_ + b * time_ * entries_ + at;
+            F* to = place(b, t) + first;
             for (int64_t i = 0; i < n; ++i) to[i * step] += static_cast<F>(x[i]);
         } else {
-            double* to = sums_.data() + at;
+            double* to = sums_.data() + (time_ == 1 ? 0 : t) * entries_ + first;
             for (int64_t i = 0; i < n; ++i) to[i * step] += x[i];
         }
     }
     // The sequence b is done: what is not shared with others goes out.
     void finish(int64_t b) {
         if (!wanted() || direct_ || batch_ == 1) return;
-        F* to = out_ + b * time_ * entries_;
-        for (std::size_t i = 0; i < sums_.size(); ++i) to[i] = static_cast<F>(sums_[i]);
+        hand_out(b);
         std::fill(sums_.begin(), sums_.end(), 0.0);
     }
     // All sequences are done: sums of the others, in their order.
@@ -136,11 +141,15 @@ class Sink {
     }
     void write() {
         if (!wanted() || batch_ != 1) return;
-        for (std::size_t i = 0; i < sums_.size(); ++i) out_[i] = static_cast<F>(sums_[i]);
+        hand_out(0);
     }
 
   private:
-    F* out_ = nullptr;
+    F* place(int64_t b, int64_t t) const { return out_.data + b * out_.by_batch + (time_ == 1 ? 0 : t) * out_.by_time; }
+    void hand_out(int64_t b) const {
+        for (int64_t t = 0; t < time_; ++t) std::copy_n(sums_.data() + t * entries_, entries_, place(b, t));
+    }
+    Out<F> out_;
     int64_t batch_ = 1, time_ = 1, entries_ = 0;
     bool direct_ = false;
     std::vector<double> sums_;

@@ -168,7 +168,7 @@ class Dense final : public Map<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Dense(S semiring, Leaf<F> weight, Leaf<F> feature, F* out, F* out_feature, double beta, bool centre = true)
+    Dense(S semiring, Leaf<F> weight, Leaf<F> feature, Out<F> out, Out<F> out_feature, double beta, bool centre = true)
         : Map<S>(semiring), weight_(weight), feature_(feature), beta_(beta), centre_(centre),
           sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
         this->in = {1, weight.event[0]};
@@ -310,7 +310,7 @@ class Diagonal final : public Map<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Diagonal(S semiring, Leaf<F> weight, Leaf<F> feature, F* out, F* out_feature, double beta)
+    Diagonal(S semiring, Leaf<F> weight, Leaf<F> feature, Out<F> out, Out<F> out_feature, double beta)
         : Map<S>(semiring), weight_(weight), feature_(feature), beta_(beta),
           sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
         this->in = this->out = {1, weight.event[0]};

@@ -48,13 +48,6 @@ void* address(nb::handle x) {
     return found;
 }
 
-std::vector<void*> outs(const nb::list& tensors) {
-    std::vector<void*> found;
-    found.reserve(tensors.size());
-    for (nb::handle x : tensors) found.push_back(address(x));
-    return found;
-}
-
 template <class T>
 T* data(nb::handle x) {
     return static_cast<T*>(address(x));
@@ -121,8 +114,8 @@ void run_total(const Description& d, const Kept<F>& rows, double* values) {
 }
 
 template <class F>
-void run_gradient(const Description& d, const Kept<F>& rows, const double* g0, const double* g1, const std::vector<void*>& out,
-                  const std::vector<void*>& out_features) {
+void run_gradient(const Description& d, const Kept<F>& rows, const double* g0, const double* g1, const std::vector<Given>& out,
+                  const std::vector<Given>& out_features) {
     if (d.semiring == kExpectation) return gradient<Expectation<F>>(d.request, rows, g0, g1, out, out_features);
     gradient<Log<F>>(d.request, rows, g0, g1, out, out_features);
 }
@@ -161,7 +154,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
                          nb::object offsets, int64_t rows, int64_t segment, nb::object g0, nb::object g1, nb::list out,
                          nb::list out_features) {
         const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
-        const auto to = outs(out), to_features = outs(out_features);
+        const auto to = all(out, batched), to_features = all(out_features, batched);
         const double *by_value = data<const double>(g0), *by_mean = data<const double>(g1);
         const auto narrow_rows = kept<float>(vectors, offsets, rows, segment);
         const auto wide_rows = kept<double>(vectors, offsets, rows, segment);

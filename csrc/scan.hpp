@@ -11,7 +11,7 @@ template <class S>
 struct Border {
     using F = typename S::F;
     std::vector<Leaf<F>> weights, features;
-    std::vector<F*> out, out_features;
+    std::vector<Out<F>> out, out_features;
 
     // The product for sequence b, near 0 nats; returns what was taken out.
     double read(const S& semiring, int64_t b, const Layout<F>& layout, double beta, F* to) const {

@@ -13,7 +13,7 @@ class Segmental final : public Map<S> {
     using typename Map<S>::V;
     struct Part {  // a leaf, its feature, and where their gradients go
         Leaf<F> weight, feature;
-        F *out = nullptr, *out_feature = nullptr;
+        Out<F> out, out_feature;
     };
     Segmental(S semiring, Part transition, Part duration, Part emission, Part segment, double beta)
         : Map<S>(semiring), duration_(duration), emission_(emission), segment_(segment), beta_(static_cast<F>(beta)),

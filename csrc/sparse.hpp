@@ -220,7 +220,7 @@ template <class S>
 class Sparse final : public ByArcs<S> {
   public:
     using typename Map<S>::F;
-    Sparse(S semiring, Leaf<F> weight, Leaf<int64_t> source, Leaf<F> feature, int64_t memory, F* out, F* out_feature, double beta)
+    Sparse(S semiring, Leaf<F> weight, Leaf<int64_t> source, Leaf<F> feature, int64_t memory, Out<F> out, Out<F> out_feature, double beta)
         : ByArcs<S>(semiring), weight_(weight), feature_(feature), source_(source), beta_(beta),
           sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
         this->memory = memory;
@@ -311,7 +311,7 @@ class Grid final : public ByArcs<S> {
         const double* factor;
         int64_t slots, width, memory, first;
     };
-    Grid(S semiring, Leaf<F> weight, Leaf<F> feature, Form form, F* out, F* out_feature, double beta)
+    Grid(S semiring, Leaf<F> weight, Leaf<F> feature, Form form, Out<F> out, Out<F> out_feature, double beta)
         : ByArcs<S>(semiring), weight_(weight), feature_(feature), form_(form), beta_(static_cast<F>(beta)),
           sink_(out, weight, true), sink_feature_(out_feature, feature, true) {
         this->memory = form.memory;

@@ -98,7 +98,7 @@ def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Gen
         call, compiled.leaves(chain), chain.lengths, segment, semiring.rows, uniforms
     )
     value = (-value if isinstance(semiring, Min) else value).to(chain.start[0].dtype)
-    return Path(slots, choices, value, value.isfinite().expand(slots.shape[:-1]))
+    return Path(slots, choices, value, (value.abs() < torch.inf).expand(slots.shape[:-1]))
 
 
 def _backwards(

@@ -104,24 +104,30 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
     return -value if isinstance(semiring, Min) else value
 
 
-def posteriors(plan: Plan, chain: Chain, asked: Sequence[bool]) -> list[Tensor | None]:
-    """The gradient of a chain's log-mass by each of its leaves that is asked for. Native plans only; no autograd.
+def posteriors(
+    plan: Plan, chain: Chain, asked: Sequence[bool], into: Sequence[Tensor | None] = ()
+) -> tuple[Tensor, list[Tensor | None]]:
+    """A chain's log-mass, float64, and its gradient by each leaf that is asked for. Native plans only; no autograd.
+
+    Args:
+        into: zeros that gradients are written to, event axes in one piece; new tensors where None.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
         >>> way = plan(chain, semihmm.semirings.Log())
         >>> if way.backend == "native":
-        ...     assert posteriors(way, chain, (True, False))[0].tolist() == [0.5, 0.5]
+        ...     assert posteriors(way, chain, (True, False))[1][0].tolist() == [0.5, 0.5]
     """
     assert plan.backend == "native"
     call, segment = compiled.call_for(Log(), chain), plan.segment(chain.length)
     tensors = compiled.leaves(chain)
-    _, *kept = compiled.total(call, tensors, (), chain.lengths, segment)
+    value, *kept = compiled.total(call, tensors, (), chain.lengths, segment)
     one = torch.ones((), dtype=torch.float64)
     count = len(chain.leaves) - (chain.lengths is not None)  # the tables of a Grid are behind those, lengths are not
     needed = (*asked[:count], *(False,) * (len(tensors) - count))
-    found = compiled.gradient(call, tensors, (), chain.lengths, (kept[0], kept[1]), segment, (one, None), needed)
-    return [*found[:count], *(None,) * (len(chain.leaves) - count)]
+    weights, states = (one, None), (kept[0], kept[1])
+    found = compiled.gradient(call, tensors, (), chain.lengths, states, segment, weights, needed, into[:count])
+    return value[0], [*found[:count], *(None,) * (len(chain.leaves) - count)]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The questions: each is a total, the gradient of one, or its choices traced back."""
 
+from semihmm.inference.counts import expected_counts
 from semihmm.inference.expectation import (
     covariance,
     cross_entropy,
@@ -23,6 +24,7 @@ __all__ = [
     "cross_entropy",
     "entropy",
     "expectation",
+    "expected_counts",
     "explain",
     "filtering",
     "kl_divergence",

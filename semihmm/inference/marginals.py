@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -11,12 +10,12 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.engine.contract import Best, contract
 from semihmm.engine.scan import centred, cleaned, forward
-from semihmm.engine.total import posteriors, transformed
 from semihmm.errors import StructureError
+from semihmm.inference.counts import expected, expected_counts
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
-from semihmm.structures.base import traced, until
+from semihmm.structures.base import until
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -39,30 +38,7 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
-    return structure.replace(**_expected(structure, tuple(structure.ranks), options))
-
-
-def _expected(structure: Structure, names: Sequence[str], options: Options) -> dict[str, Tensor]:
-    """The marginals of some of the potentials: what is spared where not all are asked for is their work and memory."""
-    given = structure.expanded_potentials
-    create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in given.values())
-    if not create_graph:
-        given = {n: x.detach() for n, x in given.items()}
-    with torch.enable_grad():
-        for name in names:
-            if not given[name].requires_grad:
-                given[name] = given[name].detach().requires_grad_()
-        inputs = [given[n] for n in names]
-        whole = structure.replace(**given)
-        chain, plan = prepare(whole, Log(), options)
-        if plan.backend == "native" and not create_graph and not traced() and not transformed():
-            asked = [x.requires_grad for x in chain.leaves]
-            ends = [x for x in chain.leaves if x.requires_grad]
-            weights = [g for g in posteriors(plan, chain, asked) if g is not None]
-        else:
-            ends, weights = [engine.total(plan, Log(), chain).sum()], None
-        found = torch.autograd.grad(ends, inputs, weights, create_graph=create_graph, materialize_grads=True)
-    return {n: g if structure.sign == 1 else structure.sign * g for n, g in zip(names, found, strict=True)}
+    return structure.replace(**expected(structure, structure.expanded_potentials, tuple(structure.ranks), options)[1])
 
 
 def max_marginals(structure: S, **options: Unpack[Options]) -> S:
@@ -148,7 +124,7 @@ def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
         [0.88, 0.12, 0.88, 0.12]
     """
     seen = structure.potentials[structure.observed]
-    posterior = _expected(structure.to(torch.float64), (structure.observed,), options)[structure.observed]
+    posterior = expected_counts(structure.to(torch.float64), (structure.observed,), **options)[1][structure.observed]
     used = posterior > 0
     return torch.where(used, torch.where(used, posterior, 1.0).log(), -torch.inf).to(seen.dtype)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm import inference
+from semihmm.engine.backends.compiled import usable
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import Paths
 from semihmm.models import saving, training
@@ -100,9 +101,14 @@ class Model(Part, Generic[S]):
 
     def predict_proba(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The posterior probability of each state at each step, ``(..., T, S)``; 0 after the end."""
+        return self.score_samples(x, lengths)[1]
+
+    def score_samples(self, x: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`log_prob` and `predict_proba` at the cost of the latter: ``(...)`` in nats, and ``(..., T, S)``."""
         with torch.no_grad():
             structure: S = self(x, lengths)
-            return inference.marginals(structure).potentials["emission"]
+            log_likelihood, counts = inference.expected_counts(structure, ("emission",))
+            return log_likelihood, counts["emission"]
 
     def sample(self, steps: int, shape: tuple[int, ...] = (), generator: torch.Generator | None = None) -> Draw:
         """Draw states, and observations in them.
@@ -250,8 +256,8 @@ class Model(Part, Generic[S]):
             x = torch.where(inside, x, 0)
         if x.is_floating_point():
             x = x.to(next(self.parameters()).dtype)
-            if not traced() and not bool(x.isfinite().all()):
-                at = tuple(int(i) for i in (~x.isfinite()).nonzero()[0])
+            if not traced() and not (usable([x]) and usable([x], -1.0)) and (bad := ~x.isfinite()).any():
+                at = tuple(int(i) for i in bad.nonzero()[0])
                 raise DataError(
                     f"{name}: observation {list(at)} is {float(x[at])}. Cut such steps out, fill them in, or end the "
                     "sequence before them with lengths."

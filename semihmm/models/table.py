@@ -36,6 +36,11 @@ class Table(Law):
         self.register_buffer("allowed", allowed.clone(), persistent=False)
         self.pseudo_count = pseudo_count
         self.logits = nn.Parameter(torch.zeros(group.shape))
+        self.groups = int(group.max()) + 1
+        first = group[..., :1]
+        apart = first.unique().numel() == first.numel() and bool((group == first).all())
+        self.by_row = apart and bool(allowed.any(-1).all())
+        self.everything = bool(allowed.all())
 
     @classmethod
     def rows(cls, rows: int, columns: int, pseudo_count: float = 0.0) -> "Table":
@@ -44,13 +49,16 @@ class Table(Law):
 
     def forward(self) -> Tensor:
         """Log-probabilities, ``-inf`` where not allowed."""
+        if self.by_row:
+            rows = self.logits if self.everything else torch.where(self.allowed, self.logits, -torch.inf)
+            return rows.log_softmax(-1)
         allowed, group = self.allowed.flatten(), self.group.flatten()
         logits = torch.where(allowed, self.logits.flatten(), -torch.inf)
-        groups = int(self.group.max()) + 1
-        peak = torch.full((groups,), -torch.inf, dtype=logits.dtype, device=logits.device)
+        peak = torch.full((self.groups,), -torch.inf, dtype=logits.dtype, device=logits.device)
         peak = peak.scatter_reduce(0, group, logits.detach(), "amax")
         peak = torch.where(peak.isfinite(), peak, 0.0)[group]
-        mass = torch.zeros(groups, dtype=logits.dtype, device=logits.device).index_add(0, group, (logits - peak).exp())
+        mass = torch.zeros(self.groups, dtype=logits.dtype, device=logits.device)
+        mass = mass.index_add(0, group, (logits - peak).exp())
         mass = torch.where(mass > 0, mass, 1.0)  # a group without entries
         return (logits - peak - mass.log()[group]).reshape(self.group.shape)
 
@@ -58,7 +66,7 @@ class Table(Law):
     def update(self, counts: Tensor) -> None:
         """The most probable table given expected counts in its shape. A group that was never met stays as it is."""
         counts = torch.where(self.allowed, counts.double() + self.pseudo_count, 0.0)
-        total = counts.new_zeros(int(self.group.max()) + 1).index_add(0, self.group.flatten(), counts.flatten())
+        total = counts.new_zeros(self.groups).index_add(0, self.group.flatten(), counts.flatten())
         total = total[self.group]
         met = total > 0
         found = torch.where(met, counts / torch.where(met, total, 1.0), 1.0).log()

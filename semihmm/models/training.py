@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError
-from semihmm.inference import log_partition
+from semihmm.inference import expected_counts
 from semihmm.structures import Structure
 from semihmm.structures.base import until
 
@@ -90,7 +90,15 @@ def em(
         with torch.no_grad():
             structure: Structure = model(x, lengths)
             prior = float(model.log_prior())
-        log_likelihood, counts = expected_counts(structure)
+            value, counts = expected_counts(structure)
+        if bool((value == -torch.inf).any()):
+            where = (value == -torch.inf).nonzero().tolist()
+            raise DataError(
+                f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
+                "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
+                "hold what was never seen? A pseudo-count helps."
+            )
+        log_likelihood = float(value.double().sum())
         objective = log_likelihood + prior
         before = progress.history[-1] if progress.history else objective
         if objective < before - rounding * max(1.0, abs(before)):
@@ -104,25 +112,6 @@ def em(
             for name, law in model.laws.items():
                 law.update(counts[name])
             model.emission.update(x[seen], counts["emission"][seen])
-
-
-def expected_counts(structure: Structure) -> tuple[float, dict[str, Tensor]]:
-    """The log-partition of all sequences together, and its gradient: how often each potential is used.
-
-    A potential that all sequences share gets the count over all of them, so no ``(B, S, S)`` exists.
-    """
-    with torch.enable_grad():
-        inputs = {name: value.detach().requires_grad_() for name, value in structure.potentials.items()}
-        value = log_partition(structure.replace(**inputs))
-        if bool((value == -torch.inf).any()):
-            where = (value == -torch.inf).nonzero().tolist()
-            raise DataError(
-                f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
-                "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
-                "hold what was never seen? A pseudo-count helps."
-            )
-        found = torch.autograd.grad(value.sum(), list(inputs.values()), materialize_grads=True)
-    return float(value.detach().double().sum()), dict(zip(inputs, found, strict=True))
 
 
 def gradient(

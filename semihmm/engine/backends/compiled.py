@@ -17,7 +17,7 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-__all__ = ["Call", "call_for", "gradient", "leaves", "paths", "refusal", "settled", "total", "usable"]
+__all__ = ["Call", "call_for", "gradient", "leaves", "paths", "refusal", "settled", "total", "usable", "zeros"]
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID = range(5)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -202,6 +202,7 @@ def gradient(
     segment: int,
     weights: tuple[Tensor, Tensor | None],
     needed: Sequence[bool] | None = None,
+    into: Sequence[Tensor | None] = (),
 ) -> list[Tensor | None]:
     """The gradient of totals, weighted, by each of ``tensors``, then each of ``features``; None for tables.
 
@@ -209,6 +210,7 @@ def gradient(
         kept: the state vectors and offsets that `total` kept for the same ``segment``.
         needed: which gradients are asked for; None for all.
         weights: of the totals ``(...)``; for Expectation, those of the log-mass and those of the mean.
+        into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -223,8 +225,8 @@ def gradient(
     wanted = [x.is_floating_point() and i < len(xs) - tables for xs in (tensors, features) for i, x in enumerate(xs)]
     if needed is not None:
         wanted = [w and n for w, n in zip(wanted, needed, strict=True)]
-    work = _gradient if plain(tensors) else torch.ops.semihmm.gradient
-    found = iter(work(list(tensors), list(features), lengths, *call, segment, *kept, *weights, wanted))
+    given = (list(tensors), list(features), lengths, *call, segment, *kept, *weights, wanted)
+    found = iter(_gradient(*given, into=into) if into or plain(tensors) else torch.ops.semihmm.gradient(*given))
     return [next(found) if w else None for w in wanted]
 
 
@@ -326,21 +328,40 @@ def _total(
     return values if call.beta == 1.0 else values / call.beta, vectors, offsets
 
 
-def _gradient(tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any) -> list[Tensor]:
+def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """A tensor of zeros for gradients: in huge pages, if it is large.
+
+    Example:
+        >>> zeros((2,), torch.ones(1)).tolist()
+        [0.0, 0.0]
+    """
+    return _in_huge_pages(torch.empty(shape, dtype=like.dtype)).zero_()
+
+
+def _gradient(
+    tensors: list[Tensor],
+    features: list[Tensor],
+    lengths: Tensor | None,
+    *numbers: Any,
+    into: Sequence[Tensor | None] = (),
+) -> list[Tensor]:
     call, (segment, vectors, offsets, one, two, wanted) = Call(*numbers[:-6]), numbers[-6:]
     axes, everything = len(call.batch), [*tensors, *features]
-    outs: list[Tensor | None] = [None] * len(everything)
+    outs: list[Tensor | None] = [*into, *(None,) * (len(everything) - len(into))]
     for i, x in enumerate(everything):
-        if wanted[i]:  # a leaf that has some of several batch axes is filled as if it had them all, then summed up
+        if wanted[i] and outs[i] is None:
+            # A leaf that has some of several batch axes is filled as if it had them all, then summed up.
             some = axes > 1 and x.shape[:axes].numel() > 1
             shape = (*call.batch, *x.shape[axes:]) if some else x.shape
-            outs[i] = _in_huge_pages(torch.empty(shape, dtype=x.dtype)).zero_()
+            outs[i] = zeros(shape, x)
     weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
     head = _head(call, tensors, features, lengths)
-    count = len(tensors)
+    count, flat = len(tensors), outs
+    if axes > 1:
+        flat = [None if x is None else x.view(x.shape[:axes].numel(), *x.shape[axes:]) for x in outs]
     after = (vectors.detach().contiguous(), offsets.detach().contiguous(), _rows(call, segment), segment)
     if math.prod(call.batch):
-        _module().gradient(*head, *after, *weights, outs[:count], outs[count:] or [None] * count)
+        _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count)
     return [
         found if found.shape == x.shape else found.sum_to_size(x.shape)
         for found, x in zip(outs, everything, strict=True)

@@ -1,0 +1,89 @@
+"""Expected counts: the gradient of the log-partition, in each potential's own shape."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch.testing import assert_close
+
+import semihmm
+from semihmm.engine.backends import native
+from semihmm.inference.counts import _views
+from semihmm.testing.strategies_structures import options, structures
+
+
+def slopes_of(structure, **way):
+    given = {n: x.detach().requires_grad_() for n, x in structure.potentials.items()}
+    value = semihmm.log_partition(structure.replace(**given), **way)
+    slopes = torch.autograd.grad(value.sum(), list(given.values()), materialize_grads=True)
+    return value.detach(), {n: structure.sign * g for n, g in zip(given, slopes, strict=True)}
+
+
+def hmm(batch=(3,), steps=5, states=4, **more):
+    g = torch.Generator().manual_seed(steps)
+    return semihmm.HMM(
+        torch.randn(states, generator=g, dtype=torch.float64),
+        torch.randn(states, states, generator=g, dtype=torch.float64),
+        torch.randn(*batch, steps, states, generator=g, dtype=torch.float64),
+        **more,
+    )
+
+
+@settings(max_examples=100)
+@given(structure=structures(), way=options())
+def test_counts_are_the_gradient_of_the_log_partition(structure, way):
+    value, counts = semihmm.expected_counts(structure, **way)
+    expected, slopes = slopes_of(structure, **way)
+    assert_close(value, expected)
+    assert_close(counts, slopes)
+    assert not value.requires_grad and not any(x.requires_grad for x in counts.values())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,)])
+def test_counts_of_any_batch(batch, steps):
+    structure = hmm(batch, steps)
+    value, counts = semihmm.expected_counts(structure)
+    expected, slopes = slopes_of(structure)
+    assert_close(value, expected)
+    assert_close(counts, slopes)
+
+
+def test_counts_of_some_potentials_alone():
+    structure = hmm(lengths=torch.tensor([5, 1, 3]))
+    _, counts = semihmm.expected_counts(structure, ("emission",))
+    assert list(counts) == ["emission"]
+    assert_close(counts["emission"], slopes_of(structure)[1]["emission"])
+
+
+def test_counts_of_potentials_that_are_views_of_one_tensor():
+    whole = torch.randn(3, 6, 4, dtype=torch.float64)
+    structure = semihmm.HMM(whole[0, 0], whole[1, :4], whole[:, 1:])
+    assert_close(semihmm.expected_counts(structure)[1], slopes_of(structure)[1])
+    same = torch.randn(4, dtype=torch.float64)
+    structure = semihmm.HMM(same, whole[1, :4], whole.mT.contiguous().mT, final=same)
+    assert_close(semihmm.expected_counts(structure)[1], slopes_of(structure)[1])
+
+
+def test_counts_have_a_gradient():
+    structure = hmm()
+    emission = structure.emission.clone().requires_grad_()
+
+    def posterior(x):
+        return semihmm.expected_counts(structure.replace(emission=x), ("emission",))[1]["emission"]
+
+    assert torch.autograd.gradcheck(posterior, (emission,))
+
+
+@pytest.mark.skipif(native() is None, reason="the native backend writes to views")
+def test_what_is_computed_or_overlaps_is_left_to_autograd():
+    def found(structure):
+        inputs = [x.detach().requires_grad_() for x in structure.potentials.values()]
+        chain = structure.replace(**dict(zip(structure.potentials, inputs, strict=True))).chain()
+        return [x is not None for x in _views(chain, inputs)[0]]
+
+    assert found(hmm(())) == [True, True, True]
+    assert found(hmm()) == [False, False, True]  # what sequences share has no place of its own in each
+    x = torch.randn(3, 6, 4)
+    assert found(semihmm.HMM(x[0, 0], x[1, :4], x.mT.contiguous().mT)) == [False, False, False]  # not in one piece
+    ctc = semihmm.CTC(torch.randn(2, 5, 3), torch.tensor([[1, 2], [2, 1]]))
+    assert not any(found(ctc))
