@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from _compare import Floor
+    from _case import Floor
 
 SIZES = [32 * 2**10, 256 * 2**10, 2 * 2**20, 16 * 2**20, 256 * 2**20]  # bytes read; as many are written
 NOMINAL: dict[str, Any] = {  # for smoke tests: one operation, one byte a nanosecond

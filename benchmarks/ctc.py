@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from _compare import Case, Contestant, Floor, Results, Unavailable, main
+from _case import Case, Contestant, Floor, Results, Unavailable
+from _compare import main
 from _jax import Remote
 from torch import Tensor
 

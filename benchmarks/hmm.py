@@ -2,147 +2,28 @@
 
     python benchmarks/hmm.py [--smoke] [--only TEXT] [--without PEER ...] [--out DIR]
 
-Log-likelihood and posteriors of a Gaussian HMM, from observations; log-partition with its gradient, and a product with
-its Hessian; the best path. Observations have 8 features; transitions are dense. Everybody gets the same numbers in its
-own kind of array, and what can be prepared once is not timed. References are the scaled forward-backward recursion and
-a Viterbi recursion in float64, of this file; the Hessian product's is a central difference of the gradient.
+Log-likelihood and posteriors of a Gaussian HMM, from observations; the best path, from log-likelihoods. Observations
+have 8 features; transitions are dense. Everybody gets the same numbers in its own kind of array, and what can be
+prepared once is not timed. References are the scaled forward-backward recursion and a Viterbi recursion in float64.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from _compare import Case, Contestant, Floor, Results, fits, main
+from _case import Call, Case, Contestant, Floor, Results, fits
+from _compare import main
 from _jax import Remote
+from _trellis import FEATURES, ON_GPU, Problem, best_scores, log_density, score_of, sizes, torch_struct_edges
 from torch import Tensor
 
 import semihmm
 from semihmm import models
 
-FEATURES = 8
 FASTEST = 20.0  # seconds that the fastest peers are given
-STATES, STEPS, BATCHES = (8, 64, 256), (200, 2000, 20_000), (1, 32)
-
-Call = Callable[[], Results]
-
-
-def sizes(smoke: bool) -> list[tuple[int, int, int]]:
-    """S, T, B; the least arithmetic first."""
-    if smoke:
-        return [(3, 7, 1), (5, 12, 2)]
-    return sorted(product(STATES, STEPS, BATCHES), key=lambda size: size[0] ** 2 * size[1] * size[2])
-
-
-@dataclass
-class Problem:
-    """One size: a model, its observations, and what is known about them in float64."""
-
-    states: int
-    steps: int
-    batch: int
-    device: str
-
-    def __post_init__(self) -> None:
-        g = torch.Generator().manual_seed(self.states * self.steps + self.batch)
-        s, f = self.states, FEATURES
-        self.mean, self.variance = torch.randn(s, f, generator=g), (0.3 * torch.randn(s, f, generator=g)).exp()
-        self.log_initial = torch.randn(s, generator=g).log_softmax(-1)
-        self.log_transition = torch.randn(s, s, generator=g).log_softmax(-1)
-        drawn = torch.randint(s, (self.batch, self.steps), generator=g)
-        noise = torch.randn(self.batch, self.steps, f, generator=g)
-        self.x = self.mean[drawn] + noise * self.variance[drawn].sqrt()
-        self.direction = [torch.randn(s, s, generator=g), torch.randn(self.batch, self.steps, s, generator=g)]
-        for name in ("mean", "variance", "log_initial", "log_transition", "x"):
-            setattr(self, name, getattr(self, name).to(self.device))
-        self.direction = [x.to(self.device) for x in self.direction]
-
-    @property
-    def arcs(self) -> int:
-        """Arcs of all trellises together."""
-        return self.batch * self.steps * self.states**2
-
-    @property
-    def loop_cost(self) -> float:
-        """The same for a loop over steps in Python: each step costs as much as some 30,000 arcs, besides its own."""
-        return float(self.arcs + 30_000 * self.steps)
-
-    @cached_property
-    def emission(self) -> Tensor:
-        """Log-likelihoods ``(B, T, S)``, float32: what those get that start from them."""
-        return log_density(self.x.double(), self.mean.double(), self.variance.double()).float()
-
-    @cached_property
-    def truth(self) -> dict[str, Tensor]:
-        """Log-likelihood, posteriors and expected transition counts."""
-        return forward_backward(self.log_initial.double(), self.log_transition.double(), self.emission.double())
-
-    @cached_property
-    def curvature(self) -> dict[str, Tensor]:
-        """The Hessian times the direction: central differences of the gradient."""
-        step, sides = 1e-4, []
-        for sign in (1, -1):
-            moved = [
-                given.double() + sign * step * along.double()
-                for given, along in zip((self.log_transition, self.emission), self.direction, strict=True)
-            ]
-            sides.append(forward_backward(self.log_initial.double(), *moved))
-        return {
-            "transition": (sides[0]["counts"] - sides[1]["counts"]) / (2 * step),
-            "emission": (sides[0]["posterior"] - sides[1]["posterior"]) / (2 * step),
-        }
-
-
-def log_density(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """Diagonal Gaussians, the square multiplied out: two matrix products."""
-    constant = (mean.square() / variance + variance.log()).sum(-1) + mean.shape[-1] * math.log(2 * math.pi)
-    return x @ (mean / variance).T - (x.square() @ (1 / variance).T + constant) / 2
-
-
-def forward_backward(log_initial: Tensor, log_transition: Tensor, emission: Tensor) -> dict[str, Tensor]:
-    """The scaled recursions (Rabiner 1989), in the dtype given; weights need not be normalised."""
-    steps = emission.shape[1]
-    peak = emission.amax(-1, keepdim=True)
-    likely = (emission - peak).exp().transpose(0, 1).contiguous()
-    transition = log_transition.exp()
-    forward, backward = torch.empty_like(likely), torch.ones_like(likely)
-    scale = torch.empty_like(likely[..., :1])
-    one = log_initial.exp() * likely[0]
-    for t in range(steps):
-        if t:
-            one = torch.mm(forward[t - 1], transition, out=forward[t]).mul_(likely[t])
-        torch.sum(one, -1, keepdim=True, out=scale[t])
-        forward[t] = one / scale[t]
-    back = transition.T.contiguous()
-    for t in range(steps - 1, 0, -1):
-        torch.mm(likely[t] * backward[t] / scale[t], back, out=backward[t - 1])
-    arrive = (likely[1:] * backward[1:] / scale[1:]).flatten(0, 1)
-    counts = forward[:-1].flatten(0, 1).T @ arrive * transition
-    total = scale.log().sum(0).squeeze(-1) + peak.sum(1).squeeze(-1)
-    return {"log_likelihood": total.sum(), "posterior": (forward * backward).transpose(0, 1), "counts": counts}
-
-
-def best_scores(log_initial: Tensor, log_transition: Tensor, emission: Tensor) -> Tensor:
-    """The score of the best path of each sequence, without the path."""
-    score = log_initial + emission[:, 0]
-    for t in range(1, emission.shape[1]):
-        score = (score.unsqueeze(-1) + log_transition).amax(-2) + emission[:, t]
-    return score.amax(-1)
-
-
-def score_of(path: Tensor, log_initial: Tensor, log_transition: Tensor, emission: Tensor) -> Tensor:
-    """The score of one path of each sequence."""
-    along = emission.gather(-1, path.unsqueeze(-1)).squeeze(-1).sum(-1)
-    return log_initial[path[:, 0]] + log_transition[path[:, :-1], path[:, 1:]].sum(-1) + along
-
-
-# Gaussian HMM: log-likelihood and posteriors
 
 
 def gaussian(p: Problem) -> Case:
@@ -192,9 +73,6 @@ def gaussian(p: Problem) -> Case:
         cost=float(p.arcs),
         device=p.device,
     )
-
-
-ON_GPU = ("pomegranate", "torch-struct", "torch loop", "pytorch-crf")
 
 
 def our_posteriors(p: Problem, dtype: torch.dtype, given: bool = False) -> Call:
@@ -272,13 +150,6 @@ def dynamax_posteriors(p: Problem, parallel: bool) -> Call:
     return Remote("_jax_hmm:posteriors", {**arrays, **laws}, parallel=parallel)
 
 
-def torch_struct_edges(log_initial: Tensor, log_transition: Tensor, emission: Tensor) -> Tensor:
-    """Its potentials ``(B, T - 1, to, from)``."""
-    edges = log_transition.T + emission[:, 1:, :, None]
-    first = (log_initial + emission[:, 0])[:, None, None, :]
-    return torch.cat([edges[:, :1] + first, edges[:, 1:]], 1)
-
-
 def torch_struct_posteriors(p: Problem) -> Call:
     """The log-partition of its linear chain, and the gradient."""
     fits(4.0 * p.arcs)
@@ -312,152 +183,6 @@ def loop_posteriors(p: Problem) -> Call:
         return {"log_likelihood": total.sum(), "posterior": (both - total[:, None, None]).exp()}
 
     return call
-
-
-# Log-partition with its gradient, and a product with its Hessian
-
-
-LogPartition = Callable[[Tensor, Tensor, Tensor], Tensor]  # from initial (S), transition (S, S) and emission (B, T, S)
-
-
-def gradient(p: Problem) -> Case:
-    """With respect to transitions (expected counts) and emissions (posteriors)."""
-    b, t, s = p.batch, p.steps, p.states
-    return Case(
-        work="log-partition and gradient",
-        contestants=differentiable(p, gradient_of, saved=4.0 * p.arcs),
-        tolerance={"log_partition": 1e-5, "transition": 1e-3, "emission": 1e-3},
-        floor=Floor(
-            flops=6.0 * p.arcs, bytes=8.0 * b * t * s, what="6 S² flops a step; emissions read, their gradient written"
-        ),
-        reference=lambda: {
-            "log_partition": p.truth["log_likelihood"],
-            "transition": p.truth["counts"],
-            "emission": p.truth["posterior"],
-        },
-        **common(p),
-    )
-
-
-def hessian(p: Problem) -> Case:
-    """All of it: the log-partition, its gradient, and the Hessian times a direction."""
-    b, t, s = p.batch, p.steps, p.states
-    return Case(
-        work="log-partition, gradient and Hessian-vector product",
-        contestants=differentiable(p, hessian_of, saved=12.0 * p.arcs),
-        tolerance={"transition": 1e-3, "emission": 1e-3},
-        floor=Floor(
-            flops=18.0 * p.arcs,
-            bytes=16.0 * b * t * s,
-            what="18 S² flops a step (6 for the gradient, 12 for its derivative along the direction); emissions and "
-            "direction read, gradient and product written",
-        ),
-        reference=lambda: p.curvature,
-        **common(p),
-    )
-
-
-def common(p: Problem) -> dict[str, Any]:
-    """What both have."""
-    sizes = {"S": p.states, "T": p.steps, "B": p.batch}
-    return {"sizes": sizes, "target": 10, "cost": float(p.arcs), "device": p.device}
-
-
-def differentiable(p: Problem, work: Callable[..., Call], saved: float) -> dict[str, Contestant]:
-    """Everybody who has a log-partition that autograd goes through; it saves so many float32 bytes for loops."""
-
-    def torch_struct(size: int) -> LogPartition:
-        fits(size * p.arcs)
-        from torch_struct import LinearChain
-
-        return lambda *given: LinearChain().sum(torch_struct_edges(*given)).sum()
-
-    def crf() -> LogPartition:
-        fits(saved, 6e9, "saved for the gradient")
-        from torchcrf import CRF
-
-        model = CRF(p.states).to(p.device)
-        del model.start_transitions, model.transitions  # parameters: what is given takes their place
-        model.end_transitions.data = torch.zeros_like(p.log_initial)
-        mask = torch.ones(p.steps, p.batch, dtype=torch.bool, device=p.device)
-
-        def log_partition(initial: Tensor, transition: Tensor, emission: Tensor) -> Tensor:
-            model.start_transitions, model.transitions = initial, transition
-            return model._compute_normalizer(emission.transpose(0, 1), mask).sum()
-
-        return log_partition
-
-    def loop(bytes_saved: float) -> LogPartition:
-        fits(bytes_saved, 6e9, "saved for the gradient")
-        return loop_log_partition
-
-    def contestant(build: Callable[[], LogPartition], dtype: str = "float32", **extra: Any) -> Contestant:
-        return Contestant(lambda: work(p, build(), getattr(torch, dtype)), dtype=dtype, **extra)
-
-    loose = dict.fromkeys(("transition", "emission"), 0.1)
-    drift = "adds up log-weights in float32 without normalising, so its gradients drift: a tenth of error is let pass"
-    names = ("torch loop", "torch loop float64", "pytorch-crf", "torch-struct", "torch-struct float64")
-    peers = (
-        contestant(lambda: loop(saved), tolerance=loose, note=drift, cost=p.loop_cost),
-        contestant(lambda: loop(2 * saved), "float64", cost=p.loop_cost),
-        contestant(crf, cost=p.loop_cost, tolerance=loose, note=f"its `_compute_normalizer`; {drift}"),
-        contestant(
-            lambda: torch_struct(4),
-            cost=float(p.arcs * p.states),
-            tolerance=dict.fromkeys(loose, 1e-2),
-            note="a hundredth of error is let pass",
-        ),
-        contestant(lambda: torch_struct(8), "float64", cost=float(p.arcs * p.states)),
-    )
-    return {
-        "semihmm": contestant(lambda: our_log_partition, ours=True),
-        "semihmm float64": contestant(lambda: our_log_partition, "float64", ours=True),
-        **dict(zip(names, peers, strict=True)),
-    }
-
-
-def our_log_partition(initial: Tensor, transition: Tensor, emission: Tensor) -> Tensor:
-    """`semihmm.log_partition`, of all sequences together."""
-    return semihmm.log_partition(semihmm.HMM(initial, transition, emission)).sum()
-
-
-def loop_log_partition(initial: Tensor, transition: Tensor, emission: Tensor) -> Tensor:
-    """What one writes by hand."""
-    first, *rest = emission.unbind(1)
-    alpha = initial + first
-    for now in rest:
-        alpha = torch.logsumexp(alpha.unsqueeze(-1) + transition, -2) + now
-    return alpha.logsumexp(-1).sum()
-
-
-def gradient_of(p: Problem, log_partition: LogPartition, dtype: torch.dtype) -> Call:
-    """The log-partition and its gradient by autograd."""
-    initial, *given = (x.to(dtype) for x in (p.log_initial, p.log_transition, p.emission))
-
-    def call() -> Results:
-        inputs = [x.detach().requires_grad_() for x in given]
-        total = log_partition(initial, *inputs)
-        transition, emission = torch.autograd.grad(total, inputs)
-        return {"log_partition": total, "transition": transition, "emission": emission}
-
-    return call
-
-
-def hessian_of(p: Problem, log_partition: LogPartition, dtype: torch.dtype) -> Call:
-    """The derivative of the gradient's product with the direction, by autograd again."""
-    initial, *given = (x.to(dtype) for x in (p.log_initial, p.log_transition, p.emission))
-    direction = [x.to(dtype) for x in p.direction]
-
-    def call() -> Results:
-        inputs = [x.detach().requires_grad_() for x in given]
-        slopes = torch.autograd.grad(log_partition(initial, *inputs), inputs, create_graph=True)
-        transition, emission = torch.autograd.grad(slopes, inputs, direction)
-        return {"transition": transition, "emission": emission}
-
-    return call
-
-
-# Viterbi
 
 
 def viterbi(p: Problem) -> Case:
@@ -550,10 +275,10 @@ def crf_viterbi(p: Problem) -> Call:
 
 
 def cases(smoke: bool, device: str) -> Iterator[Case]:
-    """All works at one size, then the next: they share data and references."""
+    """Both works at one size, then the next: they share data and references."""
     for size in sizes(smoke):
         problem = Problem(*size, device)
-        for work in (gaussian, gradient, hessian, viterbi):
+        for work in (gaussian, viterbi):
             yield work(problem)
 
 

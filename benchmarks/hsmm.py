@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from _compare import Case, Contestant, Floor, Results, Unavailable, fits, main
+from _case import Call, Case, Contestant, Floor, Results, Unavailable, fits
+from _compare import main
 from torch import Tensor
 
 import semihmm
-
-Call = Callable[[], Results]
 
 
 @dataclass

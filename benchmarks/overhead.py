@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 import torch
-from _compare import Call, Case, Contestant, Results, main
+from _case import Call, Case, Contestant, Results
+from _compare import main
 
 import semihmm
 

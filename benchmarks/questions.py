@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from _compare import Case, Contestant, Floor, Results, main
-from hmm import Call, Problem, best_scores, forward_backward, score_of, torch_struct_edges
+from _case import Call, Case, Contestant, Floor, Results
+from _compare import main
+from _trellis import Problem, best_scores, forward_backward, score_of, torch_struct_edges
 from torch import Tensor
 
 import semihmm
