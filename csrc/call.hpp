@@ -274,15 +274,16 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, chain);
-                for (int64_t b = first; b < last; b += group) best.total(b, static_cast<int>(std::min(group, last - b)), kept, out.values + b);
+                for (int64_t b = first; b < last; b += group)
+                    best.paths(b, static_cast<int>(std::min(group, last - b)), kept, out.slots, out.choices, out.values);
+                return;
             }
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
-            if (group) value[0] = out.values[b];
             scan.trace(b, kept, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
                        request.batch * (request.length + 1), request.batch * request.length,
-                       out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data(), group != 0);
+                       out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];
         }
     });

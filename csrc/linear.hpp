@@ -147,29 +147,33 @@ class Linear {
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
         const F peak = matrix_peak(transition_, w);
         lost_ = static_cast<double>(peak) * chain_.beta;
-        std::fill_n(weight_.get(), states_ * ld_, F(1)), std::fill_n(back_.get(), states_ * ld_, F(1));
         for (int64_t i = 0; i < states_; ++i) {
-            for (int64_t j = 0; j < states_; ++j) row_[j] = w[i * by_from + j * by_to];
-            raised(row_.get(), peak, weight_.get() + i * ld_, F(1));
-            for (int64_t j = 0; j < states_; ++j) back_[j * ld_ + i] = weight_[i * ld_ + j];
+            const F* row = w + i * by_from;
+            if (by_to != 1) {
+                for (int64_t j = 0; j < states_; ++j) row_[j] = row[j * by_to];
+                row = row_.get();
+            }
+            raised(row, peak, weight_.get() + i * ld_, F(1));
         }
+        transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
         lost_ += std::log(static_cast<double>(tamed(weight_)));
         tamed(back_);
     }
     // Divides a matrix so that it makes no vector larger; returns by what.
     F tamed(Buffer<F>& matrix) const {
-        F largest = std::numeric_limits<F>::min();
-        for (int64_t j = 0; j < states_; ++j) {
-            F sum = 0;
-            for (int64_t i = 0; i < states_; ++i) sum += matrix[i * ld_ + j];
-            largest = std::max(largest, sum);
-        }
-        const F least = std::numeric_limits<F>::min();
+        const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
+        std::fill_n(row_.get(), ld_, F(0));
         for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < states_; ++j) {
-                F& x = matrix[i * ld_ + j];
-                if (x > 0) x = std::max(x / largest, least);
+            for (int64_t j = 0; j < ld_; j += L::width) L::store(row_.get() + j, L::load(row_.get() + j) + L::load(matrix.get() + i * ld_ + j));
+        const F largest = std::max(std::numeric_limits<F>::min(), max_of<F>(states_, row_.get()));
+        for (int64_t i = 0; i < states_; ++i) {
+            F* row = matrix.get() + i * ld_;
+            for (int64_t j = 0; j < ld_; j += L::width) {
+                const V x = L::load(row + j);
+                L::store(row + j, x > zero ? L::max(x / largest, least) : zero);
             }
+            std::fill(row + states_, row + ld_, F(1));
+        }
         return largest;
     }
     // exp(beta * (x - peak)), at least the smallest normal number, 0 for -inf; `rest` in the padding.
