@@ -55,10 +55,13 @@ Chain<S> build(const Request& request, const std::vector<void*>& out, const std:
     chain.lengths = request.lengths;
     chain.length = request.length;
     std::size_t next = 0, word = 2;
-    const auto weight = [&](bool time) { return request.weights[next].leaf<F>(time); };
-    const auto feature = [&](bool time) {
-        return S::features ? request.features[next].leaf<F>(time) : request.weights[next].leaf<F>(time);
+    const auto leaf = [&](const std::vector<Given>& tensors, bool time) {
+        Leaf<F> found = tensors[next].leaf<F>(time);
+        found.alone = request.batch == 1;
+        return found;
     };
+    const auto weight = [&](bool time) { return leaf(request.weights, time); };
+    const auto feature = [&](bool time) { return leaf(S::features ? request.features : request.weights, time); };
     const auto sink = [&](const std::vector<void*>& all) { return all.empty() ? nullptr : static_cast<F*>(all[next]); };
     Border<S>* borders[2] = {&chain.start, &chain.end};
     for (int side = 0; side < 2; ++side)
