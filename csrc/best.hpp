@@ -1,4 +1,8 @@
-// Max for a stationary dense transition, several sequences at a time: the state vectors that paths are traced from.
+// The best paths of a stationary dense transition, with or without emissions.
+//
+// No more states than a vector has lanes: a state vector never leaves its register, and what is kept is which predecessor
+// each state has chosen. Else several sequences at a time, and what is kept are the state vectors, from which the choices
+// along the path alone are made again.
 #pragma once
 
 #include "product.hpp"
@@ -10,53 +14,70 @@ template <class F>
 class Best {
   public:
     using L = Lanes<F>;
+    using V = typename L::type;
     using S = Max<F>;
 
     // `emission` without data: there is none.
     Best(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission)
         : chain_(chain), transition_(transition), emission_(emission), states_(transition.event[0]), ld_(padded<F>(states_)),
           beta_(static_cast<F>(chain.beta)) {
-        weight_.reset(states_ * ld_, kNothing<F>), ends_.reset(ld_, kNothing<F>);
+        weight_.reset(ld_ * ld_, kNothing<F>), ends_.reset(ld_, kNothing<F>), seen_.reset(ld_, kNothing<F>);
+        if (!small()) back_.reset(ld_ * ld_, kNothing<F>);
     }
 
-    // All state vectors of `count` sequences from `b` on, and their totals. `kept` keeps all.
-    void total(int64_t b, int count, const Kept<F>& kept, double* values) {
+    // The paths of `count` sequences from `b` on, and their totals. `kept` has room for all state vectors.
+    void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, double* values) {
         matrix(b);
-        Rows<F> rows[kTogether];
-        int64_t length[kTogether], longest = 0;
-        double lost[kTogether];
-        for (int r = 0; r < count; ++r) {
-            const int64_t at = b + r;
-            length[r] = chain_.length_of(at);
-            longest = std::max(longest, length[r]);
-            rows[r] = {kept.vectors + at * kept.rows * ld_, kept.offsets + at * kept.rows, ld_, 0};
-            lost[r] = chain_.start.read(chain_.semiring, at, {1, states_}, chain_.beta, rows[r].at(0)) + lost_ * static_cast<double>(length[r]);
-            rows[r].off(0) = rescale(chain_.semiring, ld_, rows[r].at(0));
+        Sequence all[kTogether];
+        for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
+        if (small()) {
+            for (int r = 0; r < count; ++r) along<2>(all[r]);
+        } else {
+            forward(all, count);
         }
-        for (int64_t t = 0; t < longest; ++t) {
-            const F* from[kTogether];
-            F* to[kTogether];
-            int who[kTogether], active = 0;
-            for (int r = 0; r < count; ++r)
-                if (t < length[r]) from[active] = rows[r].at(t), to[active] = rows[r].at(t + 1), who[active++] = r;
-            multiply_max<F>(active, from, states_, weight_.get(), ld_, to);
-            for (int i = 0; i < active; ++i) {
-                const int r = who[i];
-                if (emission_.data) lost[r] += static_cast<double>(weigh(b + r, t, to[i])) * chain_.beta;
-                rows[r].off(t + 1) = rows[r].off(t) + rescale(chain_.semiring, ld_, to[i]);
+        int64_t at[kTogether], longest = 0;
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            s.lost += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+            const F* last = small() ? s.rows.at(0) : s.rows.at(s.length);
+            at[r] = first_best<F>(states_, last, ends_.get());
+            const F best = last[at[r]] + ends_[at[r]];
+            values[b + r] = static_cast<double>(best) + s.lost;
+            s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
+            if (!(std::abs(best) < infinity<F>)) s.length = -1;  // there is no path
+            std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
+            std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
+            longest = std::max(longest, s.length);
+            if (s.length >= 0) s.slots[s.length] = at[r];
+        }
+        for (int64_t t = longest - 1; t >= 0; --t)
+            for (int r = 0; r < count; ++r) {
+                Sequence& s = all[r];
+                if (t >= s.length) continue;
+                at[r] = small() ? s.chosen[t * L::width + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
+                s.slots[t] = s.choices[t] = at[r];
             }
-        }
-        for (int r = 0; r < count; ++r) {
-            lost[r] += chain_.end.read(chain_.semiring, b + r, {1, states_}, chain_.beta, ends_.get());
-            const F* last = rows[r].at(length[r]);
-            F best = kNothing<F>;
-            for (int64_t j = 0; j < states_; ++j) best = std::max(best, last[j] + ends_[j]);
-            values[r] = static_cast<double>(best) + rows[r].off(length[r]) + lost[r];
-        }
     }
     static constexpr int kTogether = 8;
 
   private:
+    struct Sequence {
+        int64_t b = 0, length = 0;
+        Rows<F> rows;
+        uint8_t* chosen = nullptr;  // [time][state], where the state vectors would be but the first
+        double lost = 0;
+        int64_t *slots = nullptr, *choices = nullptr;
+    };
+    bool small() const { return states_ <= L::width; }
+
+    Sequence begin(int64_t b, const Kept<F>& kept) const {
+        Sequence s;
+        s.b = b, s.length = chain_.length_of(b);
+        s.rows = {kept.vectors + b * kept.rows * ld_, kept.offsets + b * kept.rows, ld_, 0};
+        s.chosen = reinterpret_cast<uint8_t*>(s.rows.at(1));
+        s.lost = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0)) + lost_ * static_cast<double>(s.length);
+        return s;
+    }
     void matrix(int64_t b) {
         if (filled_ && transition_.same_for_all()) return;
         filled_ = true;
@@ -66,20 +87,85 @@ class Best {
         lost_ = static_cast<double>(peak) * chain_.beta;
         for (int64_t i = 0; i < states_; ++i)
             for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;
+        if (!small()) transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
     }
-    // Adds the emissions of step t, less their peak, which is returned.
-    F weigh(int64_t b, int64_t t, F* vector) const {
+    // The emissions of step t, one after the other.
+    const F* emission(int64_t b, int64_t t) const {
         const F* e = emission_.at(b, t);
         const int64_t by = emission_.by_event[0];
-        if (by != 1) {
-            F peak = peak_of<F>(states_, [&](int64_t j) { return e[j * by]; }, 1.0);
-            for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j * by] - peak) * beta_;
-            return peak;
+        if (by == 1) return e;
+        for (int64_t j = 0; j < states_; ++j) seen_[j] = e[j * by];
+        return seen_.get();
+    }
+    static F taken(F peak) { return std::isinf(peak) ? F(0) : peak; }
+
+    // The best of so many predecessors of each state, and which it is: of equal ones the first.
+    template <int first, int count>
+    static void choose(V from, const V* weight, V& best, typename L::bits& at) {
+        if constexpr (count == 1) {
+            best = L::template spread<first>(from) + weight[first];
+            at = typename L::bits{} + first;
+        } else {
+            V other;
+            typename L::bits there;
+            choose<first, count / 2>(from, weight, best, at);
+            choose<first + count / 2, count / 2>(from, weight, other, there);
+            at = other > best ? there : at;
+            best = L::max(other, best);
         }
-        F peak = max_of<F>(states_, e);
-        if (std::isinf(peak)) peak = 0;
-        for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j] - peak) * beta_;
-        return peak;
+    }
+    // All steps of a sequence of at most `inner` states, from its first vector to its last, in place.
+    template <int inner>
+    void along(Sequence& s) {
+        if constexpr (inner < L::width)
+            if (states_ > inner) return along<inner * 2>(s);
+        V weight[inner];
+        for (int i = 0; i < inner; ++i) weight[i] = L::load(weight_.get() + i * L::width);
+        V vector = L::load(s.rows.at(0));
+        for (int64_t t = 0; t < s.length; ++t) {
+            V best;
+            typename L::bits at;
+            choose<0, inner>(vector, weight, best, at);
+            if (emission_.data) {
+                const V e = L::load_part(emission(s.b, t), states_, kNothing<F>);
+                const F peak = taken(L::max(e));
+                s.lost += static_cast<double>(peak) * chain_.beta;
+                best += (e - peak) * beta_;
+            }
+            typedef uint8_t Bytes __attribute__((vector_size(L::width)));
+            const Bytes bytes = __builtin_convertvector(at, Bytes);
+            std::memcpy(s.chosen + t * L::width, &bytes, sizeof bytes);
+            vector = best;
+            if (t % kBlock == kBlock - 1) {  // scores lose nothing by growing for a while
+                const F peak = L::max(vector);
+                if (std::abs(peak) < infinity<F>) vector -= peak, s.lost += static_cast<double>(peak);
+            }
+        }
+        L::store(s.rows.at(0), vector);
+    }
+
+    void forward(Sequence* all, int count) {
+        int64_t longest = 0;
+        for (int r = 0; r < count; ++r) longest = std::max(longest, all[r].length);
+        for (int64_t t = 0; t < longest; ++t) {
+            const F* from[kTogether];
+            F* to[kTogether];
+            int who[kTogether], active = 0;
+            for (int r = 0; r < count; ++r)
+                if (t < all[r].length) from[active] = all[r].rows.at(t), to[active] = all[r].rows.at(t + 1), who[active++] = r;
+            multiply_max<F>(active, from, states_, weight_.get(), ld_, to);
+            for (int i = 0; i < active; ++i) {
+                Sequence& s = all[who[i]];
+                if (emission_.data) {
+                    const F* e = emission(s.b, t);
+                    const F peak = taken(max_of<F>(states_, e));
+                    s.lost += static_cast<double>(peak) * chain_.beta;
+                    F* vector = to[i];
+                    for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j] - peak) * beta_;
+                }
+                if (t % kBlock == kBlock - 1) s.lost += rescale(chain_.semiring, ld_, to[i]);
+            }
+        }
     }
 
     Chain<S>& chain_;
@@ -88,7 +174,7 @@ class Best {
     F beta_;
     double lost_ = 0;
     bool filled_ = false;
-    Buffer<F> weight_, ends_;
+    Buffer<F> weight_, back_, ends_, seen_;
 };
 
 }  // namespace semihmm

@@ -59,10 +59,13 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     chain.lengths = request.lengths;
     chain.length = request.length;
     std::size_t next = 0, word = 2;
-    const auto weight = [&](bool time) { return request.weights[next].leaf<F>(time); };
-    const auto feature = [&](bool time) {
-        return S::features ? request.features[next].leaf<F>(time) : request.weights[next].leaf<F>(time);
+    const auto leaf = [&](const std::vector<Given>& tensors, bool time) {
+        Leaf<F> found = tensors[next].leaf<F>(time);
+        found.alone = request.batch == 1;
+        return found;
     };
+    const auto weight = [&](bool time) { return leaf(request.weights, time); };
+    const auto feature = [&](bool time) { return leaf(S::features ? request.features : request.weights, time); };
     const auto sink = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
     Border<S>* borders[2] = {&chain.start, &chain.end};
     for (int side = 0; side < 2; ++side)
@@ -278,15 +281,16 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, chain);
-                for (int64_t b = first; b < last; b += group) best.total(b, static_cast<int>(std::min(group, last - b)), kept, out.values + b);
+                for (int64_t b = first; b < last; b += group)
+                    best.paths(b, static_cast<int>(std::min(group, last - b)), kept, out.slots, out.choices, out.values);
+                return;
             }
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
-            if (group) value[0] = out.values[b];
             scan.trace(b, kept, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
                        request.batch * (request.length + 1), request.batch * request.length,
-                       out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data(), group != 0);
+                       out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];
         }
     });

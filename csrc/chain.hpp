@@ -21,6 +21,7 @@ template <class T>
 struct Leaf {
     const T* data = nullptr;
     int64_t batch = 1, time = 1;
+    bool alone = false;                    // there is one sequence, whose own this is
     std::vector<int64_t> event;            // sizes
     int64_t by_batch = 0, by_time = 0;     // strides, in elements
     std::vector<int64_t> by_event;
@@ -105,12 +106,12 @@ class Sink {
     Sink() = default;
     // `spread`: every entry gets few terms, so that they may be added up in F where the leaf is one sequence's own.
     Sink(Out<F> out, const Leaf<F>& leaf, bool spread)
-        : out_(out), batch_(leaf.batch), time_(leaf.time), entries_(leaf.entries()) {
-        direct_ = wanted() && batch_ != 1 && spread;
+        : out_(out), shared_(leaf.batch == 1 && !leaf.alone), time_(leaf.time), entries_(leaf.entries()) {
+        direct_ = wanted() && !shared_ && spread;
         if (wanted() && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
     }
     bool wanted() const { return out_.data != nullptr; }
-    bool shared() const { return batch_ == 1; }  // by all sequences
+    bool shared() const { return shared_; }  // by all sequences
     // Where the entries of step t are to be written, if they are nobody else's.
     F* row(int64_t b, int64_t t) { return direct_ ? place(b, t) : nullptr; }
     // Moves the sums of a sequence elsewhere.
@@ -130,17 +131,17 @@ class Sink {
     }
     // The sequence b is done: what is not shared with others goes out.
     void finish(int64_t b) {
-        if (!wanted() || direct_ || batch_ == 1) return;
+        if (!wanted() || direct_ || shared_) return;
         hand_out(b);
         std::fill(sums_.begin(), sums_.end(), 0.0);
     }
     // All sequences are done: sums of the others, in their order.
     void join(const Sink& other) {
-        if (!wanted() || batch_ != 1) return;
+        if (!wanted() || !shared_) return;
         for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
     }
     void write() {
-        if (!wanted() || batch_ != 1) return;
+        if (!wanted() || !shared_) return;
         hand_out(0);
     }
 
@@ -150,8 +151,8 @@ class Sink {
         for (int64_t t = 0; t < time_; ++t) std::copy_n(sums_.data() + t * entries_, entries_, place(b, t));
     }
     Out<F> out_;
-    int64_t batch_ = 1, time_ = 1, entries_ = 0;
-    bool direct_ = false;
+    bool shared_ = true, direct_ = false;
+    int64_t time_ = 1, entries_ = 0;
     std::vector<double> sums_;
 };
 

@@ -84,11 +84,7 @@ struct Lanes {
     static type broadcast(F value) { return value - type{}; }
 
     // All ones in the first `count` lanes.
-    static bits first(std::int64_t count) {
-        bits number;
-        for (int i = 0; i < width; ++i) number[i] = i;
-        return number < static_cast<typename Format<F>::Int>(count);
-    }
+    static bits first(std::int64_t n) { return count() < static_cast<typename Format<F>::Int>(n); }
 
     // The `count` elements from `from` on, 0 <= count < width, in the first lanes; `rest` in the others.
     static type load_part(const F* from, std::int64_t count, F rest) {
@@ -146,11 +142,27 @@ struct Lanes {
     static F max(type x) {
         return fold<width>(x, [](auto a, auto b) { return a > b ? a : b; });
     }
+    static typename Format<F>::Int min(bits x) {
+        return fold<width>(x, [](auto a, auto b) { return a < b ? a : b; });
+    }
+
+    // The numbers 0, 1, 2, ...
+    static bits count() {
+        bits number;
+        for (int i = 0; i < width; ++i) number[i] = i;
+        return number;
+    }
+
+    // One lane in all of them.
+    template <int lane>
+    static type spread(type x) {
+        return lanes<lane>(x, std::make_integer_sequence<int, width>{}, std::integral_constant<int, 0>{});
+    }
 
   private:
     // The first `count` lanes of x folded into one. Halves of wide vectors are narrower vectors, which are quicker.
     template <int count, class V, class Both>
-    static F fold(V x, Both both) {
+    static auto fold(V x, Both both) {
         if constexpr (count == 1) {
             return x[0];
         } else if constexpr (sizeof(V) > 16) {
@@ -162,11 +174,11 @@ struct Lanes {
         }
     }
 
-    // The lanes from `first` on, counted round.
-    template <int first, class V, int... lane>
-    static auto lanes(V x, std::integer_sequence<int, lane...>) {
+    // The lanes from `first` on, counted round; every `step`-th.
+    template <int first, class V, int... lane, int step = 1>
+    static auto lanes(V x, std::integer_sequence<int, lane...>, std::integral_constant<int, step> = {}) {
         constexpr int size = static_cast<int>(sizeof(V) / sizeof(F));
-        return __builtin_shufflevector(x, x, ((lane + first) % size)...);
+        return __builtin_shufflevector(x, x, ((lane * step + first) % size)...);
     }
 };
 
@@ -312,6 +324,21 @@ inline F max_of(std::int64_t n, const F* x) {
     }
     if (i < n) b = Lanes<F>::max(b, Lanes<F>::load_part(x + i, n - i, -infinity<F>));
     return Lanes<F>::max(Lanes<F>::max(a, b));
+}
+
+// The lowest i < n with the largest a[i] + b[i]; 0 if all are -inf. Both are padded to whole vectors with what is not larger.
+template <class F>
+inline std::int64_t first_best(std::int64_t n, const F* a, const F* b) {
+    using L = Lanes<F>;
+    auto best = L::broadcast(-infinity<F>);
+    typename L::bits at{}, here = L::count();
+    for (std::int64_t i = 0; i < n; i += L::width, here += L::width) {
+        const auto x = L::load(a + i) + L::load(b + i);
+        at = x > best ? here : at;
+        best = L::max(x, best);
+    }
+    const typename L::bits beyond = typename L::bits{} + std::numeric_limits<typename Format<F>::Int>::max();
+    return L::min(best == L::max(best) ? at : beyond);
 }
 
 // ---- denormals ------------------------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@
 // that would magnify what was raised. A vector says what it is: the largest number is above 0, the peak in log space is 0.
 #pragma once
 
+#include "narrow.hpp"
 #include "product.hpp"
 #include "scan.hpp"
 
 namespace semihmm {
 
-template <class F>
-constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
 constexpr int kGroup = 8;  // sequences at a time
 
 template <class F>
@@ -29,7 +28,8 @@ class Linear {
     Linear(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission)
         : chain_(chain), scan_(chain), transition_(transition), emission_(emission), states_(transition.event[0]),
           ld_(padded<F>(states_)), beta_(static_cast<F>(chain.beta)) {
-        weight_.reset(states_ * ld_), back_.reset(states_ * ld_), mask_.reset(ld_);
+        const int64_t rows = std::max<int64_t>(states_, L::width);
+        weight_.reset(rows * ld_), back_.reset(rows * ld_), mask_.reset(ld_);
         std::fill_n(mask_.get(), states_, F(1));
         ends_.reset(ld_), row_.reset(ld_), first_.reset(ld_), last_.reset(ld_);
         again_.reset((kBlock + 1) * ld_, kNothing<F>), again_costs_.reset((kBlock + 1) * ld_, kNothing<F>);
@@ -135,6 +135,25 @@ class Linear {
         bool exact = false;  // exact_ holds the cost in log space
     };
 
+    bool narrow() const { return states_ <= L::width; }
+    Narrow<F> in_registers() const { return {weight_.get(), back_.get(), states_, beta_}; }
+    // The emissions of a sequence at time t, one after the other; null if there are none.
+    auto emissions(int64_t b) const {
+        return [this, b](int64_t t) -> const F* {
+            if (!emission_.data) return nullptr;
+            const F* e = emission_.at(b, t);
+            const int64_t by = emission_.by_event[0];
+            if (by == 1) return e;
+            for (int64_t j = 0; j < states_; ++j) row_[j] = e[j * by];
+            return row_.get();
+        };
+    }
+    // Log space, where numbers cannot be trusted.
+    void advance_exactly(Sequence& s, int64_t t0, int64_t t1) {
+        chain_.steps->start(s.b, s.length);
+        s.lost += advance(chain_, s.rows, t0, std::min(t1, s.length));
+    }
+
     static bool numbers(int64_t width, const F* vector) { return max_of<F>(width, vector) > F(0); }
     static int64_t block_after(int64_t t, int64_t stop) { return std::min((t / kBlock + 1) * kBlock, stop); }
     bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
@@ -147,29 +166,33 @@ class Linear {
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
         const F peak = matrix_peak(transition_, w);
         lost_ = static_cast<double>(peak) * chain_.beta;
-        std::fill_n(weight_.get(), states_ * ld_, F(1)), std::fill_n(back_.get(), states_ * ld_, F(1));
         for (int64_t i = 0; i < states_; ++i) {
-            for (int64_t j = 0; j < states_; ++j) row_[j] = w[i * by_from + j * by_to];
-            raised(row_.get(), peak, weight_.get() + i * ld_, F(1));
-            for (int64_t j = 0; j < states_; ++j) back_[j * ld_ + i] = weight_[i * ld_ + j];
+            const F* row = w + i * by_from;
+            if (by_to != 1) {
+                for (int64_t j = 0; j < states_; ++j) row_[j] = row[j * by_to];
+                row = row_.get();
+            }
+            raised(row, peak, weight_.get() + i * ld_, F(1));
         }
+        transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
         lost_ += std::log(static_cast<double>(tamed(weight_)));
         tamed(back_);
     }
     // Divides a matrix so that it makes no vector larger; returns by what.
     F tamed(Buffer<F>& matrix) const {
-        F largest = std::numeric_limits<F>::min();
-        for (int64_t j = 0; j < states_; ++j) {
-            F sum = 0;
-            for (int64_t i = 0; i < states_; ++i) sum += matrix[i * ld_ + j];
-            largest = std::max(largest, sum);
-        }
-        const F least = std::numeric_limits<F>::min();
+        const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
+        std::fill_n(row_.get(), ld_, F(0));
         for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < states_; ++j) {
-                F& x = matrix[i * ld_ + j];
-                if (x > 0) x = std::max(x / largest, least);
+            for (int64_t j = 0; j < ld_; j += L::width) L::store(row_.get() + j, L::load(row_.get() + j) + L::load(matrix.get() + i * ld_ + j));
+        const F largest = std::max(std::numeric_limits<F>::min(), max_of<F>(states_, row_.get()));
+        for (int64_t i = 0; i < states_; ++i) {
+            F* row = matrix.get() + i * ld_;
+            for (int64_t j = 0; j < ld_; j += L::width) {
+                const V x = L::load(row + j);
+                L::store(row + j, x > zero ? L::max(x / largest, least) : zero);
             }
+            std::fill(row + states_, row + ld_, F(1));
+        }
         return largest;
     }
     // exp(beta * (x - peak)), at least the smallest normal number, 0 for -inf; `rest` in the padding.
@@ -297,6 +320,19 @@ class Linear {
 
     // The vectors at times t0 + 1 to t1.
     void forward(Sequence* all, int count, int64_t t0, int64_t t1) {
+        if (narrow()) {
+            for (Sequence* s = all; s < all + count; ++s) {
+                if (s->length <= t0) continue;
+                const int64_t stop = std::min(t1, s->length);
+                double peaks = 0;
+                if (in_registers().forward(emissions(s->b), s->rows, t0, stop, peaks)) {
+                    s->lost += static_cast<double>(stop - t0) * lost_ + peaks * chain_.beta;
+                } else {
+                    advance_exactly(*s, t0, t1);
+                }
+            }
+            return;
+        }
         const F* now[kGroup];
         double offset[kGroup], lost[kGroup] = {};
         for (int r = 0; r < count; ++r) {
@@ -347,8 +383,7 @@ class Linear {
             Sequence& s = all[r];
             if (s.length <= t0) continue;
             if (s.bad) {
-                chain_.steps->start(s.b, s.length);
-                s.lost += advance(chain_, s.rows, t0, std::min(t1, s.length));
+                advance_exactly(s, t0, t1);
             } else {
                 s.lost += lost[r];
             }
@@ -395,7 +430,12 @@ class Linear {
             now[r] = cost_[r].get();
             // Of a single step, the vectors do not tell whether it was done in log space.
             s.bad = std::min(t1, s.length) - t0 < 2 || !numbers(ld_, now[r]) || !numbers(ld_, s.rows.at(t0 + 1));
+            if (!narrow() || s.bad) continue;
+            std::copy_n(now[r], ld_, next_[r].get());
+            s.bad = !in_registers().backward(emissions(s.b), t0, std::min(t1, s.length), next_[r].get(), costs_[r].get(), after_[r].get());
+            std::fill_n(taken_[r], kBlock, 0.0);
         }
+        if (narrow()) return;
         for (int64_t t = t1 - 1; t >= t0; --t) {
             const F* from[kGroup];
             F* sum[kGroup];
@@ -452,40 +492,47 @@ class Linear {
 
     // The gradient over a block; false where vectors and costs have too little in common.
     bool contract(Sequence& s, int r, int64_t t0, int64_t t1, Sink<F>& arcs, Sink<F>* seen) {
-        double shares[kBlock];
+        const int64_t count = t1 - t0;
+        double factors[kBlock];  // what was taken from the vector after each step, and from y, but not from the vector before
         const F* vectors[kBlock + 1];  // at times t0 to t1; those at the ends are in log space
-        for (int64_t t = t0; t <= t1; ++t) vectors[t - t0] = s.rows.at(t);
+        for (int64_t k = 0; k <= count; ++k) vectors[k] = s.rows.at(t0 + k);
         exps(vectors[0], first_.get()), vectors[0] = first_.get();
-        exps(vectors[t1 - t0], last_.get()), vectors[t1 - t0] = last_.get();
-        for (int64_t t = t0; t < t1; ++t) {
-            const F *vector = vectors[t + 1 - t0], *cost = costs_[r].get() + (t - t0) * ld_;
+        exps(vectors[count], last_.get()), vectors[count] = last_.get();
+        if (arcs.wanted()) {
+            for (int64_t k = 0; k < count; ++k) factors[k] = s.rows.off(t0 + k) - s.rows.off(t0 + k + 1) + taken_[r][k];
+            exp<double>(count, factors, factors);
+        }
+        F shares[kBlock];
+        bool trusted = true;
+        for (int64_t k = 0; k < count; ++k) {
+            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * ld_;
             V sum{};
             for (int64_t j = 0; j < ld_; j += L::width) sum += L::load(vector + j) * L::load(cost + j);
-            shares[t - t0] = L::sum(sum);
-            if (!(shares[t - t0] > kTrusted<F>)) return false;
+            shares[k] = L::sum(sum);
+            trusted &= shares[k] > kTrusted<F>;
+            if (arcs.wanted()) trusted &= static_cast<double>(shares[k]) > static_cast<double>(kTrusted<F>) * factors[k];
         }
-        for (int64_t t = t0; seen && seen->wanted() && t < t1; ++t) {
-            const F *vector = vectors[t + 1 - t0], *cost = costs_[r].get() + (t - t0) * ld_;
-            const F by = static_cast<F>(s.weight / shares[t - t0]);
-            F* direct = seen->row(s.b, t);
-            F* to = direct ? direct : row_.get();
+        if (!trusted) return false;
+        const bool looks = seen && seen->wanted();
+        F* direct = looks ? seen->row(s.b, t0) : nullptr;
+        for (int64_t k = 0; looks && k < count; ++k) {
+            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * ld_;
+            const F by = s.weight / shares[k];
+            F* to = direct ? direct + k * states_ : row_.get();
             int64_t j = 0;
             for (; j + L::width <= states_; j += L::width) L::store(to + j, L::load(vector + j) * L::load(cost + j) * by);
             if (j < states_) L::store_part(to + j, states_ - j, L::load(vector + j) * L::load(cost + j) * by);
-            if (!direct) seen->add(s.b, t, states_, to);
+            if (!direct) seen->add(s.b, t0 + k, states_, to);
         }
         if (!arcs.wanted()) return true;
         const F* after[kBlock];
-        for (int64_t t = t0; t < t1; ++t) {
-            // What was taken from the vector at t + 1 is in the share, but not in the vector at t; nor is what was taken
-            // from y.
-            const double off = s.rows.off(t) - s.rows.off(t + 1) + taken_[r][t - t0];
-            const F by = static_cast<F>(s.weight * std::exp(off) / shares[t - t0]);
-            F* y = after_[r].get() + (t - t0) * ld_;
+        for (int64_t k = 0; k < count; ++k) {
+            const F by = static_cast<F>(s.weight * factors[k] / shares[k]);
+            F* y = after_[r].get() + k * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) L::store(y + j, L::load(y + j) * by);
-            after[t - t0] = y;
+            after[k] = y;
         }
-        add_outer<F>(t1 - t0, vectors, after, states_, ld_, sums_[arcs.shared() ? 0 : r].get());
+        add_outer<F>(count, vectors, after, states_, ld_, sums_[arcs.shared() ? 0 : r].get());
         return true;
     }
     // From sums over some blocks to counts in double, the arcs' weights in.

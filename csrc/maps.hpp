@@ -156,9 +156,14 @@ double peak_of(int64_t n, const At& at, double beta) {
 // The largest entry of a matrix of a leaf; 0 if that is infinite.
 template <class F>
 F matrix_peak(const Leaf<F>& leaf, const F* matrix) {
+    const int along = leaf.by_event[0] == 1 ? 0 : 1;  // the axis whose entries lie side by side, if one does
+    const int64_t lines = leaf.event[1 - along], size = leaf.event[along], by = leaf.by_event[along];
     F peak = kNothing<F>;
-    for (int64_t i = 0; i < leaf.event[0]; ++i)
-        for (int64_t j = 0; j < leaf.event[1]; ++j) peak = std::max(peak, matrix[i * leaf.by_event[0] + j * leaf.by_event[1]]);
+    for (int64_t i = 0; i < lines; ++i) {
+        const F* line = matrix + i * leaf.by_event[1 - along];
+        if (by == 1) peak = std::max(peak, max_of<F>(size, line));
+        for (int64_t j = 0; by != 1 && j < size; ++j) peak = std::max(peak, line[j * by]);
+    }
     return std::isinf(peak) ? F(0) : peak;
 }
 
@@ -250,18 +255,6 @@ class Dense final : public Map<S> {
     }
 
   private:
-    // The lowest i with the largest a[i] + b[i]; 0 if all are -inf. Both are padded with what is not larger.
-    static int64_t first_best(int64_t size, const F* a, const F* b) {
-        V best = L::broadcast(kNothing<F>);
-        for (int64_t i = 0; i < size; i += L::width) best = L::max(L::load(a + i) + L::load(b + i), best);
-        const F largest = L::max(best);
-        for (int64_t i = 0; i < size; i += L::width) {
-            const auto found = L::load(a + i) + L::load(b + i) == largest;
-            for (int lane = 0; lane < L::width; ++lane)
-                if (found[lane]) return i + lane < size ? i + lane : 0;
-        }
-        return 0;
-    }
     static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, L::load(sum.get() + at) + x); }
     int64_t at(int64_t t) const { return varies_ ? t - t0_ : 0; }
     const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + at(t) * size_; }

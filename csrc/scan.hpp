@@ -178,20 +178,12 @@ class Scan {
         map_.finish();
     }
 
-    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none. `known`: the
-    // vectors are there already, and the total in `values`.
+    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
     void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t slot_stride,
-               int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values, bool known = false) {
+               int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
         const int64_t length = chain_.length_of(b), width = map_.out.width(), slots_count = map_.out.slots();
         const int comps = chain_.semiring.components;
-        if (known) {
-            map_.start(b, length);
-            last_ = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
-            double lost = 0;
-            end(b, length, lost);
-        } else {
-            total(b, kept, values);
-        }
+        total(b, kept, values);
         Rows<F> rows = last_;
         const int64_t segment = whole(kept) ? std::max<int64_t>(length, 1) : kept.segment;
         struct Walk {
