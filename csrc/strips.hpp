@@ -67,6 +67,9 @@ struct Lattice {
         if (seen[kLeft] != found.rows || seen[kAbove] != found.rows - 1 || seen[kCorner] != found.rows - 1) return {};
         if (found.begin_stop < 1 || ways_out != (found.exits ? 2 * found.rows : 0)) return {};
         if (!waits) found.begin_stop = 1;
+        // Sums along a long row would lose digits, where anti-diagonals are brought back to 0 one by one.
+        const bool grows = found.begin_stop < found.columns && found.columns > std::max<int64_t>(1024, 4 * found.rows);
+        if (sizeof(F) == 4 && grows) return {};
         return found.borders<F>(request) ? std::optional(found) : std::nullopt;
     }
 
@@ -284,22 +287,23 @@ class Strips {
             default: return work(std::integral_constant<int, 4>{});
         }
     }
-    // Row 0, where paths begin.
+    // Row 0, where paths begin; in double, since all costs of a row may add up.
     void first_row() {
-        F before = kNothing<F>;
+        const double per_left = lattice_.factor[Lattice::kLeft] * request_.beta, per_begin = lattice_.begin_factor * request_.beta;
+        const bool later = lattice_.begin_rank > lattice_.rank[Lattice::kLeft];
+        line_.resize(static_cast<std::size_t>(columns_));
+        double before = kNothing<double>;
         for (int64_t j = 0; j < columns_; ++j) {
-            const F left = before + factor_[Lattice::kLeft] * cost(0, j), new_one = j < lattice_.begin_stop ? begin_factor_ * cost(0, j) : kNothing<F>;
-            const F best = std::max(left, new_one);
-            before = best;
-            if constexpr (kLog)
-                if (std::min(left, new_one) != kNothing<F>) before += log_scalar<F>(F(1) + exp_scalar<F>(std::min(left, new_one) - best));
-            row()[j] = before;
-            if (!first_arcs_.empty()) {
-                const bool later = lattice_.begin_rank > lattice_.rank[Lattice::kLeft];
-                first_arcs_[static_cast<std::size_t>(j)] = later ? new_one > left : new_one >= left;
-            }
+            const double left = before + per_left * cost(0, j), begun = j < lattice_.begin_stop ? per_begin * cost(0, j) : kNothing<double>;
+            const double worse = std::min(left, begun);
+            before = std::max(left, begun);
+            if (kLog && worse != kNothing<double>) before += std::log1p(std::exp(worse - before));
+            line_[static_cast<std::size_t>(j)] = before;
+            if (!first_arcs_.empty()) first_arcs_[static_cast<std::size_t>(j)] = later ? begun > left : begun >= left;
         }
-        if (kept_offsets_) std::copy_n(row(), columns_, kept_.data), kept_offsets_[0] = 0;
+        if (std::abs(before) < std::numeric_limits<double>::infinity()) offset_ = before;
+        for (int64_t j = 0; j < columns_; ++j) row()[j] = static_cast<F>(line_[static_cast<std::size_t>(j)] - offset_);
+        if (kept_offsets_) std::copy_n(row(), columns_, kept_.data), kept_offsets_[0] = offset_;
     }
     static V sum(V a, V b, V c) {
         if constexpr (!kLog) {
@@ -506,7 +510,7 @@ class Strips {
             F by_left = 0, by_begin = 0;
             if (cell != kNothing<F>) {
                 if (j > 0) by_left = j < lattice_.begin_stop ? mass * exp_scalar<F>(kept_.data[j - 1] + factor_[0] * c - cell) : mass;
-                if (j < lattice_.begin_stop) by_begin = j > 0 ? mass * exp_scalar<F>(begin_factor_ * c - cell) : mass;
+                if (j < lattice_.begin_stop) by_begin = j > 0 ? mass * exp_scalar<F>(static_cast<F>(begin_factor_ * c - kept_offsets_[0]) - cell) : mass;
             }
             from_right = by_left;
             out_.data[j] = static_cast<F>(lattice_.factor[0]) * by_left + static_cast<F>(lattice_.begin_factor) * by_begin;
@@ -526,7 +530,8 @@ class Strips {
     double* kept_offsets_ = nullptr;
     double offset_ = 0;
     Buffer<F> row_, tail_, below_, shares_;
-    std::vector<uint8_t> first_arcs_;
+    std::vector<double> line_;
+    std::vector<uint8_t> first_arcs_;  // of each cell in row 0: whether the best path begins there
     std::unique_ptr<uint8_t, Free> arcs_;
     int64_t arcs_size_ = 0;
 };

@@ -48,6 +48,7 @@ from semihmm.structures import (
     MonotonicAlignment,
     StepPattern,
     Structure,
+    squared_distances,
 )
 
 __version__ = version("semihmm")
@@ -85,6 +86,7 @@ __all__ = [
     "score",
     "semirings",
     "smoothing",
+    "squared_distances",
     "topk",
     "total",
     "variance",
