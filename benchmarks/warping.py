@@ -34,13 +34,6 @@ Call = Callable[[], Results]
 Make = Callable[[], Call]
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """Between all items of ``x (..., N, F)`` and ``y (..., M, F)``."""
-    if x.shape[-1] == 1:
-        return (x - y.mT).square_() if not x.requires_grad else (x - y.mT).square()
-    return torch.cdist(x, y).square()
-
-
 def series(batch: int, items: int, features: int, device: str) -> tuple[Tensor, Tensor]:
     """Noisy sines at different speeds, ``(B, N, F)``; float32."""
     g = torch.Generator().manual_seed(items + features)
@@ -59,7 +52,7 @@ def ours(x: Tensor, y: Tensor, path: bool) -> Call:
     """By semihmm, in the dtype of the series."""
 
     def align(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-        dtw = semihmm.DTW(squared_distances(x, y), "symmetric1")
+        dtw = semihmm.DTW(semihmm.squared_distances(x, y), "symmetric1")
         if not path:
             return -semihmm.total(dtw, Max()), None
         best = semihmm.viterbi(dtw)
@@ -198,7 +191,7 @@ def ours_softened(x: Tensor, y: Tensor) -> Call:
     """The total in a soft maximum."""
 
     def distances(x: Tensor, y: Tensor) -> Tensor:
-        return -semihmm.total(semihmm.DTW(squared_distances(x, y), "symmetric1"), SmoothMax(GAMMA))
+        return -semihmm.total(semihmm.DTW(semihmm.squared_distances(x, y), "symmetric1"), SmoothMax(GAMMA))
 
     return softened(x, y, distances)
 

@@ -11,44 +11,9 @@
 
 #include "best.hpp"
 #include "linear.hpp"
+#include "strips.hpp"
 
 namespace semihmm {
-
-// A tensor of any type, as it came.
-struct Given {
-    const void* data = nullptr;
-    std::vector<int64_t> shape, strides;
-
-    template <class T>
-    Leaf<T> leaf(bool time) const {
-        Leaf<T> leaf;
-        leaf.data = static_cast<const T*>(data);
-        if (shape.empty()) return leaf;  // there is none
-        leaf.batch = shape[0];
-        leaf.by_batch = shape[0] == 1 ? 0 : strides[0];
-        const std::size_t event = time ? 2 : 1;
-        if (time) leaf.time = shape[1], leaf.by_time = shape[1] == 1 ? 0 : strides[1];
-        leaf.event.assign(shape.begin() + event, shape.end());
-        leaf.by_event.assign(strides.begin() + event, strides.end());
-        return leaf;
-    }
-    template <class T>
-    Out<T> out(bool time) const {
-        return {static_cast<T*>(const_cast<void*>(data)), data ? strides[0] : 0, data && time ? strides[1] : 0};
-    }
-};
-
-enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid };
-
-// A chain as Python describes it.
-struct Request {
-    int components = 1;
-    double beta = 1;
-    std::vector<int64_t> spec;  // how many start factors, how many end factors, then each map's kind and constants
-    std::vector<Given> weights, features;
-    const int64_t* lengths = nullptr;
-    int64_t batch = 1, length = 0, threads = 1;
-};
 
 template <class S>
 Chain<S> build(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features) {
@@ -59,13 +24,8 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     chain.lengths = request.lengths;
     chain.length = request.length;
     std::size_t next = 0, word = 2;
-    const auto leaf = [&](const std::vector<Given>& tensors, bool time) {
-        Leaf<F> found = tensors[next].leaf<F>(time);
-        found.alone = request.batch == 1;
-        return found;
-    };
-    const auto weight = [&](bool time) { return leaf(request.weights, time); };
-    const auto feature = [&](bool time) { return leaf(S::features ? request.features : request.weights, time); };
+    const auto weight = [&](bool time) { return request.leaf<F>(request.weights, next, time); };
+    const auto feature = [&](bool time) { return request.leaf<F>(S::features ? request.features : request.weights, next, time); };
     const auto sink = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
     Border<S>* borders[2] = {&chain.start, &chain.end};
     for (int side = 0; side < 2; ++side)
@@ -193,14 +153,29 @@ void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& wo
     if (failed) std::rethrow_exception(failed);
 }
 
+// A Grid that Log and Max do in strips: all of it at a time, or nothing is kept.
+template <class F>
+std::optional<Lattice> lattice_of(const Request& request, const Kept<F>& kept) {
+    return kept.segment && kept.segment < request.length ? std::nullopt : Lattice::of<F>(request);
+}
+
 template <class S>
 void total(const Request& request, const Kept<typename S::F>& kept, double* values) {
+    using F = typename S::F;
+    if constexpr (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>)
+        if (const auto lattice = lattice_of(request, kept)) {
+            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last) {
+                Strips<S> strips(*lattice, request);
+                for (int64_t b = first; b < last; ++b) values[b] = strips.total(b, kept);
+            });
+            return;
+        }
     const int64_t group = group_of<S>(request);
     for_each_part(request.batch, parts_of<S>(request), request.threads, [&](int64_t, int64_t first, int64_t last) {
         Chain<S> chain = build<S>(request, {}, {});
-        if constexpr (std::is_same_v<S, Log<typename S::F>>)
+        if constexpr (std::is_same_v<S, Log<F>>)
             if (group) {
-                Linear<typename S::F> linear = fast<Linear<typename S::F>>(request, chain);
+                Linear<F> linear = fast<Linear<F>>(request, chain);
                 for (int64_t b = first; b < last; b += group)
                     linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b);
                 return;
@@ -222,6 +197,25 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         Chain<S> chain;
         std::vector<Sink<F>> start, end;
     };
+    if constexpr (std::is_same_v<S, Log<F>>)
+        if (const auto lattice = lattice_of(request, kept)) {
+            const int64_t parts = std::min<int64_t>(request.batch, 16);
+            std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
+            for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last) {
+                Strips<S> strips(*lattice, request);
+                for (std::size_t i = 0; i <= Lattice::kCost; ++i)
+                    sums[part].emplace_back(out[i].out<F>(false), request.leaf<F>(request.weights, i, false), i == Lattice::kCost);
+                for (int64_t b = first; b < last; ++b) {
+                    strips.gradient(b, kept, g0[b], sums[part]);
+                    for (Sink<F>& sink : sums[part]) sink.finish(b);
+                }
+            });
+            for (std::size_t i = 0; i <= Lattice::kCost; ++i) {
+                for (int64_t part = 1; part < parts; ++part) sums[0][i].join(sums[part][i]);
+                sums[0][i].write();
+            }
+            return;
+        }
     const int64_t group = group_of<S>(request), parts = parts_of<S>(request);
     std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last) {
@@ -273,6 +267,15 @@ struct PathsOut {
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
     using F = typename S::F;
+    if constexpr (std::is_same_v<S, Max<F>>)
+        if (const auto lattice = lattice_of(request, kept)) {
+            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last) {
+                Strips<S> strips(*lattice, request);
+                for (int64_t b = first; b < last; ++b)
+                    out.values[b] = strips.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length);
+            });
+            return;
+        }
     const bool whole = kept.segment > 0 && kept.segment >= request.length;
     const int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
     const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);

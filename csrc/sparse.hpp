@@ -320,7 +320,7 @@ class Grid final : public ByArcs<S> {
         planes_ = weight.event[0], height_ = weight.event[1], columns_ = weight.event[2];
         ring_ = form.memory + 1;
         for (int f = 0; f <= S::features; ++f) {
-            skewed_[f].reset((kSkewed + form.memory) * planes_ * this->ld_);
+            skewed_[f].reset((kSkewed + kBlock + form.memory) * planes_ * this->ld_);
             table_[f].reset(ring_ * form.width * this->ld_, kNothing<F>);
         }
         held_.assign(static_cast<std::size_t>(ring_), -1);
@@ -352,11 +352,12 @@ class Grid final : public ByArcs<S> {
         std::fill(held_.begin(), held_.end(), -1);
         skewed_from_ = -1;
     }
-    void load(int64_t t0, int64_t) override {
+    void load(int64_t t0, int64_t t1) override {
         t0_ = t0;
-        const int64_t from = t0 / kSkewed * kSkewed, stop = std::min(from + kSkewed + this->memory - 1, this->length_);
-        if (from == skewed_from_) return;
-        skewed_from_ = from;
+        // A block may reach further than its first step's share, where a segment begins anywhere.
+        const int64_t from = t0 / kSkewed * kSkewed, stop = std::min(std::max(from + kSkewed, t1) + this->memory - 1, this->length_);
+        if (from == skewed_from_ && stop <= skewed_to_) return;
+        skewed_from_ = from, skewed_to_ = stop;
         std::fill(held_.begin(), held_.end(), -1);
         skew(weight_, skewed_[0], from, stop);
         if constexpr (S::features) skew(feature_, skewed_[1], from, stop);
@@ -491,7 +492,7 @@ class Grid final : public ByArcs<S> {
     std::vector<Run> planes_of_;  // slots one after the other whose arcs read the same plane; `from` is that
     std::vector<Run> rows_;       // slots that lie in consecutive rows, from row `from` on
     static constexpr int64_t kSkewed = 4 * kBlock;  // steps whose cells are brought side by side at a time
-    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, t0_ = 0, skewed_from_ = -1;
+    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, t0_ = 0, skewed_from_ = -1, skewed_to_ = -1;
     Buffer<F> skewed_[2], table_[2], low_, high_, factor_, sums_[2], line_;
     std::vector<int64_t> held_;
 };

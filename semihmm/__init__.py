@@ -49,6 +49,7 @@ from semihmm.structures import (
     MonotonicAlignment,
     StepPattern,
     Structure,
+    squared_distances,
 )
 
 __version__ = version("semihmm")
@@ -87,6 +88,7 @@ __all__ = [
     "score",
     "semirings",
     "smoothing",
+    "squared_distances",
     "topk",
     "total",
     "variance",

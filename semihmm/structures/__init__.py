@@ -2,6 +2,7 @@
 
 from semihmm.structures.base import Structure
 from semihmm.structures.ctc import CTC
+from semihmm.structures.distances import squared_distances
 from semihmm.structures.dtw import DTW, StepPattern
 from semihmm.structures.edit import EditDistance
 from semihmm.structures.hmm import HMM
@@ -21,4 +22,5 @@ __all__ = [
     "MonotonicAlignment",
     "StepPattern",
     "Structure",
+    "squared_distances",
 ]

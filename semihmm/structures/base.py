@@ -212,8 +212,7 @@ def one_hot(index: Tensor, size: int) -> Tensor:
 
 def packed(x: Tensor, used: Tensor, size: int) -> Tensor:
     """The ``used (..., L)`` ones among the items ``x (..., L, *item)`` in order, then -1: ``(..., size, *item)``."""
-    order = (~used).long().argsort(dim=-1, stable=True)[..., :size]
-    item = x.ndim - used.ndim
-    where = order.reshape(*order.shape, *(1,) * item).expand(*order.shape, *x.shape[used.ndim :])
-    kept = used.gather(-1, order).reshape(*order.shape, *(1,) * item)
-    return torch.where(kept, x.gather(used.ndim - 1, where), -1)
+    dim, item = used.ndim - 1, x.shape[used.ndim :]
+    place = torch.where(used, used.cumsum(dim) - 1, size).clamp(max=size)  # what is not wanted goes one place too far
+    where = place.reshape(*place.shape, *(1,) * len(item)).expand_as(x)
+    return x.new_full((*used.shape[:-1], size + 1, *item), -1).scatter(dim, where, x).narrow(dim, 0, size)

@@ -17,7 +17,19 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-__all__ = ["Call", "call_for", "gradient", "leaves", "paths", "refusal", "settled", "total", "usable", "zeros"]
+__all__ = [
+    "Call",
+    "call_for",
+    "gradient",
+    "leaves",
+    "paths",
+    "refusal",
+    "settled",
+    "squared_distances",
+    "total",
+    "usable",
+    "zeros",
+]
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID = range(5)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -172,6 +184,26 @@ def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
         return found
     peaks = [x.amax() if sign > 0 else -x.amin() for x in given if x.numel()]  # NaN, where there is one
     return all(bool(peak < math.inf) for peak in peaks)
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor | None:
+    """Squared Euclidean distances between all items of ``(..., N, F)`` and ``(..., M, F)``; None: not by compiled code.
+
+    Example:
+        >>> found = squared_distances(torch.zeros(2, 1), torch.ones(3, 1))
+        >>> found is None or found.tolist() == [[1.0] * 3] * 2
+        True
+    """
+    if _MODULE is None or not (x.is_cpu and y.is_cpu) or x.dtype not in (torch.float32, torch.float64):
+        return None
+    batch, n, m = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-2]
+    out = _in_huge_pages(torch.empty(*batch, n, m, dtype=x.dtype))
+    if out.numel():
+        flat = [z.expand(*batch, *z.shape[-2:]).reshape(batch.numel(), *z.shape[-2:]) for z in (x, y)]
+        flat = [z.detach().resolve_neg().contiguous() for z in flat]
+        threads = torch.get_num_threads() if out.numel() * (1 + x.shape[-1]) >= THREADS_FROM else 1
+        _MODULE.squared_distances(*flat, x.dtype == torch.float64, out, threads)
+    return out
 
 
 def total(
