@@ -186,8 +186,13 @@ def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
     return all(bool(peak < math.inf) for peak in peaks)
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Tensor | None:
-    """Squared Euclidean distances between all items of ``(..., N, F)`` and ``(..., M, F)``; None: not by compiled code.
+def squared_distances(
+    x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor | None:
+    """``bias + sum of weight * (x - y)^2`` of all items of ``(..., N, F)`` and ``(..., M, F)``; None: not compiled.
+
+    Args:
+        weight: of each feature of each item of ``y``, of its shape; ``bias`` ``(..., M)`` comes with it.
 
     Example:
         >>> found = squared_distances(torch.zeros(2, 1), torch.ones(3, 1))
@@ -196,14 +201,20 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor | None:
     """
     if _MODULE is None or not (x.is_cpu and y.is_cpu) or x.dtype not in (torch.float32, torch.float64):
         return None
-    batch, n, m = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-2]
-    out = _in_huge_pages(torch.empty(*batch, n, m, dtype=x.dtype))
+    batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    own = batch if y.shape[:-2].numel() != 1 else y.shape[:-2]  # what all sequences share is read where it lies
+    out = _in_huge_pages(torch.empty(*batch, x.shape[-2], y.shape[-2], dtype=x.dtype))
     if out.numel():
-        flat = [z.expand(*batch, *z.shape[-2:]).reshape(batch.numel(), *z.shape[-2:]) for z in (x, y)]
-        flat = [z.detach().resolve_neg().contiguous() for z in flat]
         threads = torch.get_num_threads() if out.numel() * (1 + x.shape[-1]) >= THREADS_FROM else 1
-        _MODULE.squared_distances(*flat, x.dtype == torch.float64, out, threads)
+        items = (None if z is None else _in_one_piece(z, own, event) for z, event in ((y, 2), (weight, 2), (bias, 1)))
+        _MODULE.squared_distances(_in_one_piece(x, batch, 2), *items, x.dtype == torch.float64, out, threads)
     return out
+
+
+def _in_one_piece(x: Tensor, batch: torch.Size, event: int) -> Tensor:
+    """With all batch axes, as one."""
+    own = x.shape[x.ndim - event :]
+    return x.detach().resolve_neg().expand(*batch, *own).reshape(batch.numel(), *own).contiguous()
 
 
 def total(
