@@ -17,7 +17,18 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-__all__ = ["Call", "call_for", "gradient", "leaves", "paths", "refusal", "settled", "squared_distances", "total", "usable"]
+__all__ = [
+    "Call",
+    "call_for",
+    "gradient",
+    "leaves",
+    "paths",
+    "refusal",
+    "settled",
+    "squared_distances",
+    "total",
+    "usable",
+]
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID = range(5)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
