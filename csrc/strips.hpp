@@ -305,14 +305,12 @@ class Strips {
         for (int64_t j = 0; j < columns_; ++j) row()[j] = static_cast<F>(line_[static_cast<std::size_t>(j)] - offset_);
         if (kept_offsets_) std::copy_n(row(), columns_, kept_.data), kept_offsets_[0] = offset_;
     }
+    // Of three terms, the last of which is known last.
     static V sum(V a, V b, V c) {
-        if constexpr (!kLog) {
-            return L::max(L::max(a, b), c);
-        } else {
-            const V high = L::max(a, b), low = L::min(a, b);
-            const V peak = L::max(high, c), shift = peak == kNothing<F> ? V{} : peak;
-            return peak + log<F>(F(1) + (exp<F>(L::min(high, c) - shift) + exp<F>(low - shift)));
-        }
+        const V high = L::max(a, b), peak = L::max(high, c);
+        if constexpr (!kLog) return peak;
+        const V shift = peak == kNothing<F> ? V{} : peak;
+        return peak + log<F>(F(1) + (exp<F>(L::min(high, c) - shift) + exp<F>(L::min(a, b) - shift)));
     }
     // `rows` rows from i on, in strips of `height` vectors: from the row above to the last of them.
     template <int height, bool with_arcs>
@@ -338,7 +336,7 @@ class Strips {
                     const V from_above = drop(now[v], v ? now[v - 1] : entering, kAll), c = cells[v][s];
                     const V a = now[v] + left_factor * c, b = from_above + above_factor * c, d = corner[v] + corner_factor * c;
                     corner[v] = from_above;
-                    now[v] = sum(a, b, d);
+                    now[v] = sum(a, d, b);
                     if constexpr (with_arcs) {
                         using B = typename L::bits;
                         const B which = ((B)(a == now[v]) & 1) | ((B)(b == now[v]) & 2) | ((B)(d == now[v]) & 4);

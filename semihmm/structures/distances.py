@@ -33,7 +33,8 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1] or x.dtype != y.dtype or not x.is_floating_point():
         raise ShapeError(
             "squared_distances: x and y must be (..., N, F) and (..., M, F), with as many features and of one floating "
-            f"dtype, got {tuple(x.shape)} of {x.dtype} and {tuple(y.shape)} of {y.dtype}. One feature? Pass x.unsqueeze(-1)."
+            f"dtype, got {tuple(x.shape)} of {x.dtype} and {tuple(y.shape)} of {y.dtype}. One feature? Pass "
+            "x.unsqueeze(-1)."
         )
     if transformed() or not compiled.plain((x, y)):
         return (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1)

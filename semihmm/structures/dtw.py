@@ -123,7 +123,7 @@ class DTW(Structure):
     ``-total(dtw, SmoothMax(gamma))`` is soft-DTW (Cuturi & Blondel 2017), whose gradient is the soft alignment.
 
     Args:
-        cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, as from `torch.cdist`.
+        cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, as from `squared_distances`.
         step_pattern: a `StepPattern`, or the name of one in `PATTERNS`: ``"symmetric2"``, where a diagonal step costs
             twice; ``"symmetric1"``, where it costs once, as in most packages; ``"asymmetric"``, ...
         window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the
@@ -143,7 +143,7 @@ class DTW(Structure):
     Example:
         >>> import torch, semihmm
         >>> x, y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [2.0], [2.0]])
-        >>> best = semihmm.viterbi(semihmm.DTW(torch.cdist(x, y), "symmetric1"))
+        >>> best = semihmm.viterbi(semihmm.DTW(semihmm.squared_distances(x, y), "symmetric1"))
         >>> float(best.score), best.event.tolist()
         (-1.0, [[0, 0], [1, 1], [2, 2], [-1, -1], [-1, -1]])
     """

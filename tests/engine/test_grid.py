@@ -107,6 +107,20 @@ def test_its_gradient_is_that_of_finite_differences():
     torch.autograd.gradgradcheck(value, given, fast_mode=True)
 
 
+@pytest.mark.parametrize("pattern", ["symmetric2", "symmetricP1", "asymmetric"])
+def test_a_block_of_steps_may_begin_anywhere(pattern):
+    cost = torch.rand(2, 80, 70).double().requires_grad_()
+    expected = semihmm.total(DTW(cost, pattern), Log())
+    (whole,) = torch.autograd.grad(expected.sum(), cost)
+    for checkpoint in (True, 300_000, 500_000):
+        found = semihmm.total(DTW(cost, pattern), Log(), checkpoint=checkpoint)
+        assert_close(found, expected)
+        assert_close(torch.autograd.grad(found.sum(), cost)[0], whole)
+        assert torch.equal(
+            semihmm.viterbi(DTW(cost, pattern), checkpoint=checkpoint).event, semihmm.argmax(DTW(cost, pattern))
+        )
+
+
 def test_a_cost_matrix_is_not_copied():
     cost = torch.rand(2, 5, 6)
     for given in ({}, {"step_pattern": "symmetricP2", "open_begin": True, "open_end": True}):

@@ -96,7 +96,9 @@ def test_paths_that_begin_or_end_elsewhere() -> None:
     chain = DTW(eighths(2, 20, 12), "symmetric2").chain()
     for border in ({"start": (torch.zeros(21).double(),)}, {"end": (torch.zeros(21).double(),)}):
         other = replace(chain, **border)
-        found, expected = (engine.total(engine.plan(other, Log(), backend=b), Log(), other) for b in ("native", "torch"))
+        found, expected = (
+            engine.total(engine.plan(other, Log(), backend=b), Log(), other) for b in ("native", "torch")
+        )
         assert_close(found, expected)
 
 
