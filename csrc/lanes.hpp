@@ -314,6 +314,38 @@ inline F max_of(std::int64_t n, const F* x) {
     return Lanes<F>::max(Lanes<F>::max(a, b));
 }
 
+// ---- tables ---------------------------------------------------------------------------------------------------------
+
+// A few numbers in registers, to be looked up a vector at a time.
+template <class F, int vectors>
+struct Table {
+    using V = typename Lanes<F>::type;
+    using B = typename Lanes<F>::bits;
+    static constexpr int size = vectors * Lanes<F>::width;
+    V part[vectors];
+
+    Table(std::int64_t n, const F* from, F rest) {
+        for (int i = 0; i < vectors; ++i) {
+            const std::int64_t left = n - i * Lanes<F>::width;
+            part[i] = left >= Lanes<F>::width ? Lanes<F>::load(from + i * Lanes<F>::width)
+                      : left > 0              ? Lanes<F>::load_part(from + i * Lanes<F>::width, left, rest)
+                                              : Lanes<F>::broadcast(rest);
+        }
+    }
+    // In each lane, the number that `index` says.
+    V operator[](B index) const {
+#if defined(__clang__)
+        V x;
+        for (int i = 0; i < Lanes<F>::width; ++i) x[i] = part[index[i] / Lanes<F>::width][index[i] % Lanes<F>::width];
+        return x;
+#else
+        V x = __builtin_shuffle(part[0], part[1], index);  // an index counts from the beginning again after two vectors
+        for (int i = 2; i < vectors; i += 2) x = index >= i * Lanes<F>::width ? __builtin_shuffle(part[i], part[i + 1], index) : x;
+        return x;
+#endif
+    }
+};
+
 // ---- denormals ------------------------------------------------------------------------------------------------------
 
 // While it lives, this thread reads and writes denormal numbers as 0: arithmetic on them may be a hundred times slower.

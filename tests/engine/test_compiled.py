@@ -42,7 +42,7 @@ needs_native = pytest.mark.skipif(native() is None, reason=f"the native backend 
 pytestmark = needs_native
 
 MOVES = ((1, 0), (0, 1), (1, 1), (2, 1))
-SIMPLE = ("dense", "diagonal", "banded", "arcs", "arcs over time", "sparse with memory")
+SIMPLE = ("dense", "diagonal", "tied", "banded", "arcs", "arcs over time", "sparse with memory")
 DELAYED = ("segmental", "segmental over time", "segmental with segments", "grid")
 STRUCTURES = ("DTW", "DTW open", "RNNT", "EditDistance")
 PRODUCTS = (
@@ -50,13 +50,15 @@ PRODUCTS = (
     "dense @ dense",
     "diagonal @ dense",
     "banded @ diagonal",
+    "banded @ tied",
     "diagonal @ arcs",
+    "tied @ dense",
     "dense @ dense @ diagonal",
     "diagonal @ banded @ dense",
 )
 KINDS = SIMPLE + DELAYED + STRUCTURES + PRODUCTS
 # Slots do not say the whole path: there is one in the middle of a step, or arcs lie side by side.
-HIDDEN = ("dense @ dense", "dense @ dense @ diagonal", "diagonal @ banded @ dense", "diagonal @ arcs", *SIMPLE[3:])
+HIDDEN = ("dense @ dense", "dense @ dense @ diagonal", "diagonal @ banded @ dense", "diagonal @ arcs", *SIMPLE[4:])
 SEMIRINGS = (Log(), Max(), Min(), TopK(3), SmoothMax(0.5), Expectation(1))
 SMOOTH = (Log(), SmoothMax(0.5), Expectation(1))
 FEW = settings(max_examples=max(settings.default.max_examples // 5, 3))
@@ -137,8 +139,12 @@ def random_map(kind, draw, steps, states):
             return Dense(draw.weights(time(), states, then))
         if kind == "diagonal":
             return Diagonal(draw.weights(time(), then))
+        if kind == "tied":
+            columns = draw.among(1, 3, 20)
+            index = torch.randint(columns, (*draw.shared(1), 1, then), generator=draw.g)
+            return Diagonal(draw.weights(time(), columns), index)
         if kind == "banded":
-            return Banded((0, 1, -2), draw.weights(time(), then, 3))
+            return Banded(draw.among((0, 1, -2), (0, 1, 2), (-1, 16, 0)), draw.weights(time(), then, 3))
         if kind == "sparse with memory":
             source = torch.randint(-2, 3 * states, (1, states, 4), generator=draw.g).clamp(min=-1)
             weight = torch.where(source < 0, -torch.inf, draw.weights(time(), states, 4))
@@ -291,8 +297,7 @@ def arcs_of(steps, length, best=True):
     if isinstance(steps, Compose):
         first, then = arcs_of(steps.first, length, best), arcs_of(steps.then, length, best)
         return joined(first.unsqueeze(-1) + then.unsqueeze(-3), -2)
-    if isinstance(steps, Grid):
-        steps = steps.unrolled()
+    steps = steps.unrolled()
     leaves = [x.double() if x.is_floating_point() else x for x in steps.leaves]
     leaves = [
         x.expand(*x.shape[: -1 - r], length + e, *x.shape[x.ndim - r :])
@@ -462,7 +467,7 @@ def restored():
 
 
 @pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize("kind", ["dense @ diagonal", "banded @ diagonal", "sparse with memory", *DELAYED])
+@pytest.mark.parametrize("kind", ["dense @ diagonal", "banded @ tied", "sparse with memory", *DELAYED])
 def test_the_number_of_threads_changes_no_bit(kind, monkeypatch):
     monkeypatch.setattr(compiled, "THREADS_FROM", 0)
     asked, head = set(), compiled._head
