@@ -178,7 +178,7 @@ struct Lanes {
 // x = n ln 2 + r with |r| <= ln(2) / 2; exp(r) = 1 + r + r^2 q(r), where q interpolates at Chebyshev nodes; 2^n enters
 // by adding n to the exponent bits, which is exact over the whole range that the two last lines leave.
 template <class F>
-inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
+[[gnu::always_inline]] inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
     using V = typename Lanes<F>::type;
     using B = typename Lanes<F>::bits;
     using C = Format<F>;
@@ -214,7 +214,7 @@ inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
 // f^3 q(f); in double, with s = f / (2 + f), log(1 + f) = f - f^2/2 + s (f^2/2 + s^2 q(s^2)): q interpolates at
 // Chebyshev nodes.
 template <class F>
-inline typename Lanes<F>::type log(typename Lanes<F>::type x) {
+[[gnu::always_inline]] inline typename Lanes<F>::type log(typename Lanes<F>::type x) {
     using V = typename Lanes<F>::type;
     using B = typename Lanes<F>::bits;
     using C = Format<F>;

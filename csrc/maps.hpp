@@ -370,24 +370,28 @@ class Diagonal final : public Map<S> {
     Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&) override { return {slot, rank, 1, slot}; }
 
   private:
-    // Which column each state has, and the states of each column, one column after the other.
+    // Which column each state has.
     void read_index() {
         const int64_t states = this->in.size, columns = weight_.event[0];
         const int64_t* index = index_.at(this->b_, 0);
         column_.assign(static_cast<std::size_t>(ld_), -1);
         unused_.reset(std::max<int64_t>(padded<F>(columns), Table<F, 8>::size), kNothing<F>);
-        first_.assign(static_cast<std::size_t>(columns + 1), 0);
+        std::vector<int64_t> count(static_cast<std::size_t>(columns), 0);
         for (int64_t j = 0; j < states; ++j) {
             const int64_t c = index[j * index_.by_event[0]];
             if (c < 0 || c >= columns) throw std::out_of_range("Diagonal: an index outside the columns of its weights.");
             column_[j] = static_cast<typename Format<F>::Int>(c);
-            ++first_[c + 1];
             unused_[c] = 0;
+            ++count[c];
         }
-        for (int64_t c = 0; c < columns; ++c) first_[c + 1] += first_[c];
-        states_.resize(static_cast<std::size_t>(states));
-        std::vector<int32_t> next(first_.begin(), first_.end() - 1);
-        for (int64_t j = 0; j < states; ++j) states_[next[column_[j]]++] = static_cast<int32_t>(j);
+        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        common_column_ = std::max_element(count.begin(), count.end()) - count.begin();
+        common_.reset(ld_);
+        others_.clear();
+        for (int64_t j = 0; j < states; ++j) {
+            if (column_[j] == common_column_) common_[j] = 1;
+            else others_.emplace_back(static_cast<int32_t>(j), static_cast<int32_t>(column_[j]));
+        }
     }
     // By beta, less their peak: the weights of all states at step t. Returns the peak.
     F read_centred(int64_t t, F* to) const {
@@ -431,19 +435,18 @@ class Diagonal final : public Map<S> {
             for (int64_t j = 0; j < states; ++j) to[j] = from[j * by];
         }
     }
-    // Adds what each state has at step t; of those that share a column, the sum.
+    // Adds what each state has at step t, to the column that it has.
     void collect(Sink<F>& sink, int64_t t, const F* shares) {
         if (!tied_) return sink.add(this->b_, t, this->in.size, shares);
-        const int64_t columns = weight_.event[0];
-        for (int64_t c = 0; c < columns; ++c) {
-            F sum[4] = {};
-            int64_t i = first_[c];
-            for (; i + 4 <= first_[c + 1]; i += 4)
-                for (int u = 0; u < 4; ++u) sum[u] += shares[states_[i + u]];
-            for (; i < first_[c + 1]; ++i) sum[0] += shares[states_[i]];
-            columns_[c] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-        }
-        sink.add(this->b_, t, columns, columns_.get());
+        F* own = sink.row(this->b_, t);
+        F* to = own ? own : columns_.get();
+        V common = L::broadcast(F(0));
+        for (int64_t j = 0; j < ld_; j += L::width) common += L::load(shares + j) * L::load(common_.get() + j);
+        to[common_column_] += L::sum(common);
+        for (const auto& [state, column] : others_) to[column] += shares[state];
+        if (own) return;
+        sink.add(this->b_, t, columns_.size(), to);
+        std::fill_n(to, columns_.size(), F(0));
     }
     void weigh(int64_t t, const F* from, F* to) {
         for (int c = 0; c < this->semiring.components; ++c) {
@@ -459,9 +462,11 @@ class Diagonal final : public Map<S> {
     Sink<F> sink_, sink_feature_;
     int64_t ld_ = 0, t0_ = 0;
     Buffer<F> table_[2], sum_, sum_feature_, scratch_, columns_;
-    Buffer<F> unused_;  // 0 for a column that a state has, else -inf
-    std::vector<typename Format<F>::Int> column_;  // then -1, up to whole vectors
-    std::vector<int32_t> first_, states_;
+    Buffer<F> unused_;                              // 0 for a column that a state has, else -inf
+    std::vector<typename Format<F>::Int> column_;  // of each state; then -1, up to whole vectors
+    int64_t common_column_ = 0;                     // the one that most states have, such as a blank's
+    Buffer<F> common_;                              // 1 for those states
+    std::vector<std::pair<int32_t, int32_t>> others_;  // and all others, with their columns
     std::vector<double> lost_;
 };
 

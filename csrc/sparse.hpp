@@ -1,5 +1,5 @@
-// Few arcs into each slot: Sparse (Banded, Arcs) and Grid. Arcs are handled as runs of neighbours, so that a band is a
-// handful of shifted vectors.
+// Few arcs into each slot: Sparse (Banded, Arcs) and Grid. A band is a handful of shifted vectors, read where they lie;
+// other arcs are handled as runs of neighbours.
 #pragma once
 
 #include "maps.hpp"
@@ -272,15 +272,15 @@ class Sparse final : public ByArcs<S> {
     double lost(int64_t t) const override { return lost_[varies_ ? t - t0_ : 0]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         if (!band_) return ByArcs<S>::step(t, rows, to);
-        this->semiring.sum(this->width_, this->ld_, shifted(kInto, t, rows.at(t)), to, this->ld_);
+        this->semiring.sum(this->width_, this->ld_, shifted(kInto, t, rows, t), to, this->ld_);
     }
     void back(int64_t t, const Rows<F>& costs, F* to) override {
         if (!band_) return ByArcs<S>::back(t, costs, to);
-        this->semiring.sum(this->width_, this->ld_, shifted(kLeaving, t, costs.at(t + 1)), to, this->ld_);
+        this->semiring.sum(this->width_, this->ld_, shifted(kLeaving, t, costs, t + 1), to, this->ld_);
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
         if (!band_) return ByArcs<S>::contract(t, rows, output, costs, weighing);
-        if (wanted()) this->shares(t, shifted(kInto, t, rows.at(t)), costs, weighing);
+        if (wanted()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
         if constexpr (std::is_same_v<S, Max<F>>)
@@ -325,6 +325,8 @@ class Sparse final : public ByArcs<S> {
             furthest = std::max(furthest, std::abs(by_[kInto][k]));
         }
         margin_ = padded<F>(furthest);
+        rightward_ = furthest <= 64 / static_cast<int64_t>(sizeof(F));
+        for (int64_t by : by_[kInto]) rightward_ = rightward_ && by <= 0;
         wide_.reset((this->ld_ + 2 * margin_) * this->semiring.components, kNothing<F>);
         return true;
     }
@@ -333,21 +335,29 @@ class Sparse final : public ByArcs<S> {
     }
     // By which arc of a band the best value comes into a slot: the first of those.
     Origin best_into(int64_t t, int64_t slot, int64_t rank, const F* from) const {
-        Origin found{0, rank, 1, 0};
         F best = kNothing<F>;
+        int64_t choice = 0;
         const F* w = tables(kInto, 0, t) + slot;
-        for (int64_t k = 0; k < this->width_; ++k, w += this->ld_) {
+        for (int64_t k = 0; k < this->width_; ++k) {  // without a branch that depends on the numbers
             const int64_t at = slot + by_[kInto][k];
-            if (*w > kNothing<F> && from[at] + *w > best) best = from[at] + *w, found = {at, rank, 1, k};
+            const F x = from[at < 0 || at >= this->slots_ ? slot : at] + w[k * this->ld_];
+            choice = x > best ? k : choice;
+            best = x > best ? x : best;
         }
-        return found;
+        return {best > kNothing<F> ? slot + by_[kInto][choice] : 0, rank, 1, choice};
     }
-    // The terms of a band, of the vector given.
-    Shifted<S> shifted(Side side, int64_t t, const F* vector) {
-        const int64_t stride = this->ld_ + 2 * margin_;
-        for (int c = 0; c < this->semiring.components; ++c)
-            for (int64_t j = 0; j < this->ld_; j += L::width) L::store(wide_.get() + c * stride + margin_ + j, L::load(vector + c * this->ld_ + j));
-        return {wide_.get() + margin_, stride, by_[side].data(), tables(side, 0, t), S::features ? tables(side, 1, t) : nullptr, this->ld_};
+    // The terms of a band at step t, of the vector at `time`. What is next to that serves as a margin where it is sure to
+    // hold numbers: before it are vectors of earlier times; behind costs, those of later times or a Buffer's end.
+    Shifted<S> shifted(Side side, int64_t t, const Rows<F>& rows, int64_t time) {
+        const F* in = rows.at(time);
+        int64_t stride = this->ld_;
+        if (!rightward_ || (side == kInto && time == rows.first)) {
+            stride += 2 * margin_;
+            for (int c = 0; c < this->semiring.components; ++c)
+                for (int64_t j = 0; j < this->ld_; j += L::width) L::store(wide_.get() + c * stride + margin_ + j, L::load(in + c * this->ld_ + j));
+            in = wide_.get() + margin_;
+        }
+        return {in, stride, by_[side].data(), tables(side, 0, t), S::features ? tables(side, 1, t) : nullptr, this->ld_};
     }
     void fill(int64_t t, int64_t to) {
         const F* w = weight_.at(this->b_, t);
@@ -382,6 +392,7 @@ class Sparse final : public ByArcs<S> {
     double beta_;
     Sink<F> sink_, sink_feature_;
     bool varies_ = false, band_ = false;
+    bool rightward_ = false;  // no arc of the band leads to a slot before, nor far
     int64_t steps_ = 1, t0_ = 0, margin_ = 0;
     Buffer<F> table_[2][2], wide_;  // by side and feature: [step][k][ld]; and a vector with margins
     std::vector<int64_t> by_[2];

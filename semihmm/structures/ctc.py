@@ -158,10 +158,14 @@ class CTC(Structure):
 
     def event(self, path: Path) -> Tensor:
         """Tokens and where they stand in the targets."""
-        places = path.slots[..., 1:]
-        labels = self._labels().expand(*places.shape[:-1], -1)
-        token = torch.where(places < 0, -1, labels.gather(-1, places.clamp(min=0)))
-        return torch.stack([token, torch.where(places % 2 == 1, places // 2, -1)], -1)
+        places, labels = path.slots[..., 1:], self._labels()
+        count = labels.shape[-1] + 1
+        told = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
+        told[..., 1:, 0] = labels
+        told[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
+        first = torch.arange(1, told[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
+        at = places + first
+        return told.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the emissions, if the places follow each other as they may."""

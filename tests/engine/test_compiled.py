@@ -140,7 +140,7 @@ def random_map(kind, draw, steps, states):
         if kind == "diagonal":
             return Diagonal(draw.weights(time(), then))
         if kind == "tied":
-            columns = draw.among(1, 3, 20)
+            columns = draw.among(1, 3, 20, 70, 150)  # one vector of them to more than are looked up in registers
             index = torch.randint(columns, (*draw.shared(1), 1, then), generator=draw.g)
             return Diagonal(draw.weights(time(), columns), index)
         if kind == "banded":
@@ -961,6 +961,31 @@ def test_a_call_that_names_pytorch_gets_it(spy):
     semihmm.log_partition(hmm, strategy="associative")
     assert spy.calls == []
     assert "backend torch" in semihmm.explain(hmm, backend="torch")
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_an_index_outside_the_columns_is_refused(backend):
+    for index in (-1, 3):
+        steps = Diagonal(torch.zeros(4, 3), torch.tensor([[0, index]]))
+        with pytest.raises((IndexError, RuntimeError), match="index"):
+            run(Chain((torch.zeros(2),), steps), Log(), backend=backend)
+
+
+@pytest.mark.parametrize("offsets", [(0, 1, 2), (0, -1, -2), (0, 1, -1)])
+def test_what_lies_beside_a_vector_gets_nowhere(offsets):
+    slots, steps, g = 2 * compiled.LANES // 4, 8, torch.Generator().manual_seed(0)  # whole vectors, side by side
+    emission = torch.randn(3, steps, slots, generator=g)
+    lengths = torch.tensor([2, steps, 4])
+    band = Banded(offsets, torch.randn(1, slots, 3, generator=g))
+    chain, leaves = freed(Chain((torch.randn(3, slots, generator=g),), Compose(band, Diagonal(emission)), (), lengths))
+    expected = run(chain, Log(), backend="torch")
+    slopes = torch.autograd.grad(expected.sum(), leaves)
+    for _ in range(20):
+        poison = [torch.full((3, steps + 1, slots), torch.nan) for _ in range(4)]  # for who asks for memory next
+        del poison
+        value = run(chain, Log())
+        for ours, its in zip((value, *torch.autograd.grad(value.sum(), leaves)), (expected, *slopes), strict=True):
+            assert_close(ours, its, rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_no_kernel_is_refused_by_name():

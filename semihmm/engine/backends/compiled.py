@@ -273,9 +273,7 @@ def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
     return flat + [x[(0,) * axes].contiguous() if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
 
 
-def _head(
-    call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None
-) -> tuple[Any, ...]:
+def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[Any, ...]:
     count = math.prod(call.batch)
     busy = count * call.length * call.work * call.components
     threads = torch.get_num_threads() if busy >= THREADS_FROM else 1
