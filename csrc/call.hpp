@@ -43,8 +43,14 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 ++next;
                 break;
             case kDiagonal:
-                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), sink(out, true), sink(out_features, true), request.beta));
+                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), Leaf<int64_t>{}, sink(out, true),
+                                                             sink(out_features, true), request.beta));
                 ++next;
+                break;
+            case kTied:  // a Diagonal with an index
+                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), request.weights[next + 1].leaf<int64_t>(true),
+                                                             sink(out, true), sink(out_features, true), request.beta));
+                next += 2;
                 break;
             case kSparse: {
                 const int64_t memory = request.spec[word++];
@@ -117,24 +123,25 @@ int64_t parts_of(const Request& request) {
     return group > 1 ? (request.batch + group - 1) / group : std::min<int64_t>(request.batch, 16);
 }
 
-// Calls work(part, first, last) for each part of the batch, on so many threads.
+// Calls work(part, first, last, worker) for each part of the batch, on so many threads; each of them is a worker.
 template <class Work>
 void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work) {
-    const auto one = [&](int64_t part) {
+    const auto one = [&](int64_t part, int64_t worker) {
         const FlushDenormals flush;
-        work(part, part * batch / parts, (part + 1) * batch / parts);
+        work(part, part * batch / parts, (part + 1) * batch / parts, worker);
     };
     threads = std::min(threads, parts);
     if (threads <= 1) {
-        for (int64_t part = 0; part < parts; ++part) one(part);
+        for (int64_t part = 0; part < parts; ++part) one(part, 0);
         return;
     }
-    std::atomic<int64_t> next{0};
+    std::atomic<int64_t> next{0}, workers{0};
     std::exception_ptr failed;
     std::mutex guard;
     const auto run = [&] {
+        const int64_t worker = workers++;
         try {
-            for (int64_t part = next++; part < parts; part = next++) one(part);
+            for (int64_t part = next++; part < parts; part = next++) one(part, worker);
         } catch (...) {
             const std::lock_guard lock(guard);
             failed = std::current_exception();
@@ -164,14 +171,14 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>)
         if (const auto lattice = lattice_of(request, kept)) {
-            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last) {
+            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 Strips<S> strips(*lattice, request);
                 for (int64_t b = first; b < last; ++b) values[b] = strips.total(b, kept);
             });
             return;
         }
     const int64_t group = group_of<S>(request);
-    for_each_part(request.batch, parts_of<S>(request), request.threads, [&](int64_t, int64_t first, int64_t last) {
+    for_each_part(request.batch, parts_of<S>(request), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         Chain<S> chain = build<S>(request, {}, {});
         if constexpr (std::is_same_v<S, Log<F>>)
             if (group) {
@@ -201,7 +208,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         if (const auto lattice = lattice_of(request, kept)) {
             const int64_t parts = std::min<int64_t>(request.batch, 16);
             std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
-            for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last) {
+            for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
                 Strips<S> strips(*lattice, request);
                 for (std::size_t i = 0; i <= Lattice::kCost; ++i)
                     sums[part].emplace_back(out[i].out<F>(false), request.leaf<F>(request.weights, i, false), i == Lattice::kCost);
@@ -218,7 +225,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         }
     const int64_t group = group_of<S>(request), parts = parts_of<S>(request);
     std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts));
-    for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last) {
+    for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
         auto mine = std::make_unique<Part>(Part{build<S>(request, out, out_features), {}, {}});
         Border<S>* borders[2] = {&mine->chain.start, &mine->chain.end};
         std::vector<Sink<F>>* sinks[2] = {&mine->start, &mine->end};
@@ -264,12 +271,14 @@ struct PathsOut {
     double* values = nullptr;  // (components, batch)
 };
 
+// The state vectors are wanted no longer than it takes to trace a path: unless groups of sequences go together, each
+// worker has room for those of one sequence, which stay in its cache.
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Max<F>>)
         if (const auto lattice = lattice_of(request, kept)) {
-            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last) {
+            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 Strips<S> strips(*lattice, request);
                 for (int64_t b = first; b < last; ++b)
                     out.values[b] = strips.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length);
@@ -279,8 +288,10 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     const bool whole = kept.segment > 0 && kept.segment >= request.length;
     const int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
     const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
-    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last) {
+    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {});
+        Kept<F> room = kept;
+        if (!group) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows, room.one = true;
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, chain);
@@ -291,7 +302,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
-            scan.trace(b, kept, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
+            scan.trace(b, room, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
                        request.batch * (request.length + 1), request.batch * request.length,
                        out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];

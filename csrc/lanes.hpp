@@ -190,7 +190,7 @@ struct Lanes {
 // x = n ln 2 + r with |r| <= ln(2) / 2; exp(r) = 1 + r + r^2 q(r), where q interpolates at Chebyshev nodes; 2^n enters
 // by adding n to the exponent bits, which is exact over the whole range that the two last lines leave.
 template <class F>
-inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
+[[gnu::always_inline]] inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
     using V = typename Lanes<F>::type;
     using B = typename Lanes<F>::bits;
     using C = Format<F>;
@@ -226,7 +226,7 @@ inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
 // f^3 q(f); in double, with s = f / (2 + f), log(1 + f) = f - f^2/2 + s (f^2/2 + s^2 q(s^2)): q interpolates at
 // Chebyshev nodes.
 template <class F>
-inline typename Lanes<F>::type log(typename Lanes<F>::type x) {
+[[gnu::always_inline]] inline typename Lanes<F>::type log(typename Lanes<F>::type x) {
     using V = typename Lanes<F>::type;
     using B = typename Lanes<F>::bits;
     using C = Format<F>;
@@ -340,6 +340,37 @@ inline std::int64_t first_best(std::int64_t n, const F* a, const F* b) {
     const typename L::bits beyond = typename L::bits{} + std::numeric_limits<typename Format<F>::Int>::max();
     return L::min(best == L::max(best) ? at : beyond);
 }
+// ---- tables ---------------------------------------------------------------------------------------------------------
+
+// A few numbers in registers, to be looked up a vector at a time.
+template <class F, int vectors>
+struct Table {
+    using V = typename Lanes<F>::type;
+    using B = typename Lanes<F>::bits;
+    static constexpr int size = vectors * Lanes<F>::width;
+    V part[vectors];
+
+    Table(std::int64_t n, const F* from, F rest) {
+        for (int i = 0; i < vectors; ++i) {
+            const std::int64_t left = n - i * Lanes<F>::width;
+            part[i] = left >= Lanes<F>::width ? Lanes<F>::load(from + i * Lanes<F>::width)
+                      : left > 0              ? Lanes<F>::load_part(from + i * Lanes<F>::width, left, rest)
+                                              : Lanes<F>::broadcast(rest);
+        }
+    }
+    // In each lane, the number that `index` says.
+    V operator[](B index) const {
+#if defined(__clang__)
+        V x;
+        for (int i = 0; i < Lanes<F>::width; ++i) x[i] = part[index[i] / Lanes<F>::width][index[i] % Lanes<F>::width];
+        return x;
+#else
+        V x = __builtin_shuffle(part[0], part[1], index);  // an index counts from the beginning again after two vectors
+        for (int i = 2; i < vectors; i += 2) x = index >= i * Lanes<F>::width ? __builtin_shuffle(part[i], part[i + 1], index) : x;
+        return x;
+#endif
+    }
+};
 
 // ---- denormals ------------------------------------------------------------------------------------------------------
 

@@ -297,41 +297,44 @@ class Dense final : public Map<S> {
     std::vector<double> lost_;
 };
 
+// A weight for each state. With an index, state j has that of column index[j] of a row of weights: states may share one.
 template <class S>
 class Diagonal final : public Map<S> {
   public:
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Diagonal(S semiring, Leaf<F> weight, Leaf<F> feature, Out<F> out, Out<F> out_feature, double beta)
-        : Map<S>(semiring), weight_(weight), feature_(feature), beta_(beta),
+    Diagonal(S semiring, Leaf<F> weight, Leaf<F> feature, Leaf<int64_t> index, Out<F> out, Out<F> out_feature, double beta)
+        : Map<S>(semiring), weight_(weight), feature_(feature), index_(index), tied_(index.data != nullptr), beta_(beta),
           sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
-        this->in = this->out = {1, weight.event[0]};
+        this->in = this->out = {1, tied_ ? index.event[0] : weight.event[0]};
         this->reads_output = true;
         ld_ = this->in.width();
         for (int f = 0; f <= S::features; ++f) table_[f].reset(kBlock * ld_, f ? F(0) : kNothing<F>);
         lost_.assign(kBlock, 0.0);
         if (sink_.wanted()) sum_.reset(ld_);
         if (sink_feature_.wanted()) sum_feature_.reset(ld_);
+        if (tied_ && (sink_.wanted() || sink_feature_.wanted())) columns_.reset(weight.event[0]);
     }
-    void start(int64_t b, int64_t length) override { this->b_ = b, this->length_ = length; }
+    void start(int64_t b, int64_t length) override {
+        const bool first = this->b_ < 0;
+        this->b_ = b, this->length_ = length;
+        if (tied_ && this->stale(index_, first)) read_index();
+    }
     void load(int64_t t0, int64_t t1) override {
         t0_ = t0;
-        const int64_t by = weight_.by_event[0];
         for (int64_t t = t0; t < std::min(t1, this->length_); ++t) {
-            const F* w = weight_.at(this->b_, t);
             F* to = table_[0].get() + (t - t0) * ld_;
-            lost_[t - t0] = peak_of<F>(this->in.size, [&](int64_t j) { return w[j * by]; }, 1.0);
-            const F peak = static_cast<F>(lost_[t - t0]), beta = static_cast<F>(beta_);
-            lost_[t - t0] *= beta_;
-            for (int64_t j = 0; j < this->in.size; ++j) to[j] = (w[j * by] - peak) * beta;
+            lost_[t - t0] = static_cast<double>(read_centred(t, to)) * beta_;
             if constexpr (S::features) {
-                const F* f = feature_.at(this->b_, t);
+                F* also = table_[1].get() + (t - t0) * ld_;
+                read(feature_, t, also);
                 for (int64_t j = 0; j < this->in.size; ++j)
-                    table_[1][(t - t0) * ld_ + j] = to[j] == kNothing<F> ? F(0) : f[j * feature_.by_event[0]];
+                    if (to[j] == kNothing<F>) also[j] = 0;
             }
         }
     }
+    void look(int64_t, int64_t) override {}
     double lost(int64_t t) const override { return lost_[t - t0_]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override { weigh(t, rows.at(t), to); }
     void back(int64_t t, const Rows<F>& costs, F* to) override { weigh(t, costs.at(t + 1), to); }
@@ -352,14 +355,92 @@ class Diagonal final : public Map<S> {
             if (sink_.wanted()) L::store(sum_.get() + j, weighing.leaf(share, mean));
             if (sink_feature_.wanted()) L::store(sum_feature_.get() + j, weighing.feature(share));
         }
-        if (sink_.wanted()) sink_.add(this->b_, t, this->in.size, sum_.get());
-        if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, this->in.size, sum_feature_.get());
+        if (sink_.wanted()) collect(sink_, t, sum_.get());
+        if (sink_feature_.wanted()) collect(sink_feature_, t, sum_feature_.get());
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
     Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&) override { return {slot, rank, 1, slot}; }
 
   private:
+    // Which column each state has.
+    void read_index() {
+        const int64_t states = this->in.size, columns = weight_.event[0];
+        const int64_t* index = index_.at(this->b_, 0);
+        column_.assign(static_cast<std::size_t>(ld_), -1);
+        unused_.reset(std::max<int64_t>(padded<F>(columns), Table<F, 8>::size), kNothing<F>);
+        std::vector<int64_t> count(static_cast<std::size_t>(columns), 0);
+        for (int64_t j = 0; j < states; ++j) {
+            const int64_t c = index[j * index_.by_event[0]];
+            if (c < 0 || c >= columns) throw std::out_of_range("Diagonal: an index outside the columns of its weights.");
+            column_[j] = static_cast<typename Format<F>::Int>(c);
+            unused_[c] = 0;
+            ++count[c];
+        }
+        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        common_column_ = std::max_element(count.begin(), count.end()) - count.begin();
+        common_.reset(ld_);
+        others_.clear();
+        for (int64_t j = 0; j < states; ++j) {
+            if (column_[j] == common_column_) common_[j] = 1;
+            else others_.emplace_back(static_cast<int32_t>(j), static_cast<int32_t>(column_[j]));
+        }
+    }
+    // By beta, less their peak: the weights of all states at step t. Returns the peak.
+    F read_centred(int64_t t, F* to) const {
+#if defined(__AVX512F__)  // where two vectors are looked up at once
+        if (tied_ && weight_.by_event[0] == 1) {
+            const int64_t columns = weight_.event[0];
+            if (columns <= Table<F, 2>::size) return look_up<2>(t, to);
+            if (columns <= Table<F, 4>::size) return look_up<4>(t, to);
+            if (columns <= Table<F, 8>::size) return look_up<8>(t, to);
+        }
+#endif
+        read(weight_, t, to);
+        const F peak = usual(max_of<F>(ld_, to)), beta = static_cast<F>(beta_);
+        for (int64_t j = 0; j < ld_; j += L::width) L::store(to + j, (L::load(to + j) - peak) * beta);
+        return peak;
+    }
+    template <int vectors>
+    F look_up(int64_t t, F* to) const {
+        Table<F, vectors> row(weight_.event[0], weight_.at(this->b_, t), kNothing<F>);
+        V best = L::broadcast(kNothing<F>);
+        for (int i = 0; i < vectors; ++i) best = L::max(row.part[i] + L::load(unused_.get() + i * L::width), best);
+        const F peak = usual(L::max(best)), beta = static_cast<F>(beta_);
+        for (int i = 0; i < vectors; ++i) row.part[i] = (row.part[i] - peak) * beta;
+        for (int64_t j = 0; j < ld_; j += L::width) {
+            typename L::bits index;
+            std::memcpy(&index, column_.data() + j, sizeof index);
+            L::store(to + j, index >= 0 ? row[index] : L::broadcast(kNothing<F>));
+        }
+        return peak;
+    }
+    static F usual(F peak) { return std::abs(peak) < infinity<F> ? peak : F(0); }
+    // What each state has at step t, less its padding.
+    void read(const Leaf<F>& leaf, int64_t t, F* to) const {
+        const F* from = leaf.at(this->b_, t);
+        const int64_t states = this->in.size, by = leaf.by_event[0];
+        if (tied_) {
+            for (int64_t j = 0; j < states; ++j) to[j] = from[column_[j] * by];
+        } else if (by == 1) {
+            std::copy_n(from, states, to);
+        } else {
+            for (int64_t j = 0; j < states; ++j) to[j] = from[j * by];
+        }
+    }
+    // Adds what each state has at step t, to the column that it has.
+    void collect(Sink<F>& sink, int64_t t, const F* shares) {
+        if (!tied_) return sink.add(this->b_, t, this->in.size, shares);
+        F* own = sink.row(this->b_, t);
+        F* to = own ? own : columns_.get();
+        V common = L::broadcast(F(0));
+        for (int64_t j = 0; j < ld_; j += L::width) common += L::load(shares + j) * L::load(common_.get() + j);
+        to[common_column_] += L::sum(common);
+        for (const auto& [state, column] : others_) to[column] += shares[state];
+        if (own) return;
+        sink.add(this->b_, t, columns_.size(), to);
+        std::fill_n(to, columns_.size(), F(0));
+    }
     void weigh(int64_t t, const F* from, F* to) {
         for (int c = 0; c < this->semiring.components; ++c) {
             const F* table = table_[S::features && c].get() + (t - t0_) * ld_;
@@ -368,10 +449,17 @@ class Diagonal final : public Map<S> {
     }
 
     Leaf<F> weight_, feature_;
+    Leaf<int64_t> index_;
+    bool tied_;
     double beta_;
     Sink<F> sink_, sink_feature_;
     int64_t ld_ = 0, t0_ = 0;
-    Buffer<F> table_[2], sum_, sum_feature_, scratch_;
+    Buffer<F> table_[2], sum_, sum_feature_, scratch_, columns_;
+    Buffer<F> unused_;                              // 0 for a column that a state has, else -inf
+    std::vector<typename Format<F>::Int> column_;  // of each state; then -1, up to whole vectors
+    int64_t common_column_ = 0;                     // the one that most states have, such as a blank's
+    Buffer<F> common_;                              // 1 for those states
+    std::vector<std::pair<int32_t, int32_t>> others_;  // and all others, with their columns
     std::vector<double> lost_;
 };
 
@@ -387,12 +475,17 @@ class Compose final : public Map<S> {
             forward_.emplace_back(map->out.width() * semiring.components, kNothing<F>);
             backward_.emplace_back(map->in.width() * semiring.components, kNothing<F>);
         }
+        needed_ = maps_.size() - 1;
+        while (needed_ > 0 && maps_[needed_]->reads_output) --needed_;
     }
     void start(int64_t b, int64_t length) override {
         for (auto& map : maps_) map->start(b, length);
     }
     void load(int64_t t0, int64_t t1) override {
         for (auto& map : maps_) map->load(t0, t1);
+    }
+    void look(int64_t t0, int64_t t1) override {
+        for (std::size_t i = 0; i < maps_.size(); ++i) i < needed_ ? maps_[i]->load(t0, t1) : maps_[i]->look(t0, t1);
     }
     double lost(int64_t t) const override {
         double sum = 0;
@@ -441,13 +534,12 @@ class Compose final : public Map<S> {
     Rows<F> alone(const Buffer<F>& vector, int64_t time) const { return {vector.get(), &zero_, 0, time}; }
     // What each map but the first is given; the last one may do with its output.
     void inputs(int64_t t, const Rows<F>& rows) {
-        std::size_t needed = maps_.size() - 1;
-        while (needed > 0 && maps_[needed]->reads_output) --needed;
-        for (std::size_t i = 0; i < needed; ++i) maps_[i]->step(t, i ? alone(forward_[i - 1], t) : rows, forward_[i].get());
+        for (std::size_t i = 0; i < needed_; ++i) maps_[i]->step(t, i ? alone(forward_[i - 1], t) : rows, forward_[i].get());
     }
 
     std::vector<std::unique_ptr<Map<S>>> maps_;
     std::vector<Buffer<F>> forward_, backward_;
+    std::size_t needed_ = 0;  // how many maps' outputs `inputs` makes
     mutable double zero_ = 0;
 };
 

@@ -29,7 +29,7 @@ struct Given {
     }
 };
 
-enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid };
+enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid, kTied };
 
 // A chain as Python describes it.
 struct Request {

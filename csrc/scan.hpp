@@ -85,6 +85,9 @@ struct Kept {
     F* vectors = nullptr;      // [sequence][row][component][width]
     double* offsets = nullptr;  // [sequence][row]
     int64_t rows = 0, segment = 0;
+    bool one = false;  // there is room for one sequence at a time
+
+    int64_t row(int64_t b) const { return one ? 0 : b * rows; }
 };
 
 template <class S>
@@ -124,7 +127,7 @@ class Scan {
         const int64_t segment = whole ? std::max<int64_t>(length, 1) : kept.segment;
         Rows<F> rows;
         if (whole) {
-            rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
+            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
         }
         // Costs in the order of time, in a ring that slides towards the beginning.
         const int64_t room = memory + std::max<int64_t>(kBlock, memory);
@@ -277,7 +280,7 @@ class Scan {
     Rows<F> begin(int64_t b, const Kept<F>& kept, double& lost) {
         Rows<F> rows;
         if (whole(kept)) {
-            rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
+            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
         } else {
             rows = room(kept.segment ? kept.segment : kBlock, 0);
         }
@@ -309,8 +312,8 @@ class Scan {
         if (row + memory > kept.rows) return;
         for (int64_t i = 0; i < memory; ++i) {
             const int64_t at = time - (memory - 1) + i;
-            F* to = kept.vectors + (b * kept.rows + row + i) * stride_;
-            double* offset = kept.offsets + b * kept.rows + row + i;
+            F* to = kept.vectors + (kept.row(b) + row + i) * stride_;
+            double* offset = kept.offsets + kept.row(b) + row + i;
             if (at < 0) {
                 std::fill_n(to, stride_, kNothing<F>), *offset = 0;
             } else {
@@ -322,8 +325,8 @@ class Scan {
     Rows<F> recall(int64_t b, const Kept<F>& kept, int64_t segment, int64_t stop) {
         const int64_t memory = map_.memory, t0 = segment * kept.segment;
         Rows<F> rows = room(kept.segment, t0);
-        std::copy_n(kept.vectors + (b * kept.rows + segment * memory) * stride_, memory * stride_, rows.data);
-        std::copy_n(kept.offsets + b * kept.rows + segment * memory, memory, rows.offset);
+        std::copy_n(kept.vectors + (kept.row(b) + segment * memory) * stride_, memory * stride_, rows.data);
+        std::copy_n(kept.offsets + kept.row(b) + segment * memory, memory, rows.offset);
         advance(chain_, rows, t0, stop);
         return rows;
     }

@@ -19,12 +19,32 @@ struct Log {
 
     template <class Terms>
     void sum(int64_t count, int64_t width, const Terms& terms, F* out, int64_t) const {
+        if (count == 2) return few<2>(width, terms, out);
+        if (count == 3) return few<3>(width, terms, out);
         for (int64_t j = 0; j < width; j += L::width) {
             V peak = L::broadcast(kNothing<F>);
             for (int64_t k = 0; k < count; ++k) peak = L::max(peak, terms.value(k, 0, j));
             const V shift = peak == kNothing<F> ? L::broadcast(F(0)) : peak;
             V mass = L::broadcast(F(0));
             for (int64_t k = 0; k < count; ++k) mass += exp<F>(terms.value(k, 0, j) - shift);
+            L::store(out + j, log<F>(mass) + shift);
+        }
+    }
+
+  private:
+    // So few terms that each is read once and kept, and that it pays not to take exp of the largest: that is 1.
+    template <int count, class Terms>
+    void few(int64_t width, const Terms& terms, F* out) const {
+        for (int64_t j = 0; j < width; j += L::width) {
+            V peak = terms.value(0, 0, j), other[count - 1];
+            for (int k = 1; k < count; ++k) {
+                const V x = terms.value(k, 0, j);
+                other[k - 1] = x > peak ? peak : x;  // either way round, no NaN gets lost
+                peak = x > peak ? x : peak;
+            }
+            const V shift = peak == kNothing<F> ? L::broadcast(F(0)) : peak;
+            V mass = peak == kNothing<F> ? L::broadcast(F(0)) : L::broadcast(F(1));
+            for (const V& x : other) mass += exp<F>(x - shift);
             L::store(out + j, log<F>(mass) + shift);
         }
     }

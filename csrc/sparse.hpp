@@ -1,5 +1,5 @@
-// Few arcs into each slot: Sparse (Banded, Arcs) and Grid. Arcs are handled as runs of neighbours, so that a band is a
-// handful of shifted vectors.
+// Few arcs into each slot: Sparse (Banded, Arcs) and Grid. A band is a handful of shifted vectors, read where they lie;
+// other arcs are handled as runs of neighbours.
 #pragma once
 
 #include "maps.hpp"
@@ -109,20 +109,7 @@ class ByArcs : public Map<S> {
     void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
         if (!wanted()) return;
         gather(t, rows);
-        const F* cost = costs.at(t + 1);
-        const int64_t comps = this->semiring.components;
-        const auto [first, last] = lanes(t);
-        for (int64_t k = 0; k < width_; ++k) {
-            const F* term = terms_.get() + k * comps * ld_;
-            for (int64_t j = first; j < last; j += L::width) {
-                const V share = weighing.share(L::load(term + j) + L::load(cost + j));
-                V mean = share;
-                if constexpr (S::features) mean = L::load(term + ld_ + j) + L::load(cost + ld_ + j);
-                L::store(share_.get() + j, weighing.leaf(share, mean));
-                if constexpr (S::features) L::store(share_.get() + ld_ + j, weighing.feature(share));
-            }
-            collect(t, k, first, std::min(last, slots_), share_.get(), share_.get() + ld_);
-        }
+        shares(t, Ready<S>{terms_.get(), this->semiring.components, ld_}, costs, weighing);
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
         picker.clear();
@@ -148,6 +135,22 @@ class ByArcs : public Map<S> {
     virtual bool wanted() const = 0;
     // Shares of arc k into the slots from `first` to `last`.
     virtual void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) = 0;
+    // Adds the shares of all arcs at step t, given their terms.
+    template <class Terms>
+    void shares(int64_t t, const Terms& terms, const Rows<F>& costs, const Weighing<S>& weighing) {
+        const F* cost = costs.at(t + 1);
+        const auto [first, last] = lanes(t);
+        for (int64_t k = 0; k < width_; ++k) {
+            for (int64_t j = first; j < last; j += L::width) {
+                const V share = weighing.share(terms.value(k, 0, j) + L::load(cost + j));
+                V mean = share;
+                if constexpr (S::features) mean = terms.value(k, 1, j) + L::load(cost + ld_ + j);
+                L::store(share_.get() + j, weighing.leaf(share, mean));
+                if constexpr (S::features) L::store(share_.get() + ld_ + j, weighing.feature(share));
+            }
+            collect(t, k, first, std::min(last, slots_), share_.get(), share_.get() + ld_);
+        }
+    }
     // The window in whole vectors.
     std::pair<int64_t, int64_t> lanes(int64_t t) const {
         const auto [first, last] = window(t);
@@ -216,10 +219,27 @@ class ByArcs : public Map<S> {
     bool fresh_ = true;
 };
 
+// Terms of a band: that of arc k is `by[k]` places from where it leads to, in a vector with margins.
+template <class S>
+struct Shifted {
+    using F = typename S::F;
+    const F* in;
+    int64_t in_stride;
+    const int64_t* by;
+    const F *weight, *feature;  // [k][ld]
+    int64_t ld;
+    auto value(int64_t k, int c, int64_t j) const {
+        const F* table = S::features && c ? feature : weight;
+        return Lanes<F>::load(in + c * in_stride + by[k] + j) + Lanes<F>::load(table + k * ld + j);
+    }
+};
+
 template <class S>
 class Sparse final : public ByArcs<S> {
   public:
     using typename Map<S>::F;
+    using typename Map<S>::L;
+    using typename Map<S>::V;
     Sparse(S semiring, Leaf<F> weight, Leaf<int64_t> source, Leaf<F> feature, int64_t memory, Out<F> out, Out<F> out_feature, double beta)
         : ByArcs<S>(semiring), weight_(weight), feature_(feature), source_(source), beta_(beta),
           sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
@@ -227,9 +247,11 @@ class Sparse final : public ByArcs<S> {
         this->sizes(weight.event[0], weight.event[1]);
         varies_ = weight.over_time() || feature.over_time();
         steps_ = varies_ ? kBlock + memory : 1;
-        for (int f = 0; f <= S::features; ++f) table_[f].reset(steps_ * this->width_ * this->ld_, f ? F(0) : kNothing<F>);
+        band_ = find_band();
+        for (int f = 0; f <= S::features; ++f)
+            for (int side = 0; side <= band_; ++side) table_[side][f].reset(steps_ * this->width_ * this->ld_, f ? F(0) : kNothing<F>);
         lost_.assign(static_cast<std::size_t>(steps_), 0.0);
-        if (!source.over_time()) topologies_.push_back(read(0));
+        if (!band_ && !source.over_time()) topologies_.push_back(read(0));
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
@@ -248,6 +270,23 @@ class Sparse final : public ByArcs<S> {
         }
     }
     double lost(int64_t t) const override { return lost_[varies_ ? t - t0_ : 0]; }
+    void step(int64_t t, const Rows<F>& rows, F* to) override {
+        if (!band_) return ByArcs<S>::step(t, rows, to);
+        this->semiring.sum(this->width_, this->ld_, shifted(kInto, t, rows, t), to, this->ld_);
+    }
+    void back(int64_t t, const Rows<F>& costs, F* to) override {
+        if (!band_) return ByArcs<S>::back(t, costs, to);
+        this->semiring.sum(this->width_, this->ld_, shifted(kLeaving, t, costs, t + 1), to, this->ld_);
+    }
+    void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
+        if (!band_) return ByArcs<S>::contract(t, rows, output, costs, weighing);
+        if (wanted()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
+    }
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
+        if constexpr (std::is_same_v<S, Max<F>>)
+            if (band_) return best_into(t, slot, rank, rows.at(t));
+        return ByArcs<S>::trace(t, slot, rank, rows, picker);
+    }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
 
@@ -256,9 +295,7 @@ class Sparse final : public ByArcs<S> {
     int64_t source(int64_t t, int64_t slot, int64_t k) override {
         return source_.at(0, t)[slot * source_.by_event[0] + k * source_.by_event[1]];
     }
-    const F* table(int f, int64_t t, int64_t k) override {
-        return table_[f].get() + ((varies_ ? t - t0_ : 0) * this->width_ + k) * this->ld_;
-    }
+    const F* table(int f, int64_t t, int64_t k) override { return tables(kInto, f, t) + k * this->ld_; }
     bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
     void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) override {
         const int64_t from = first * this->width_ + k;
@@ -267,8 +304,60 @@ class Sparse final : public ByArcs<S> {
     }
 
   private:
+    enum Side { kInto, kLeaving };  // the weights of arcs by the slot that they lead to; of a band, also by the one they leave
+
     Topology read(int64_t t) const {
         return Topology::of(source_.at(0, t), this->slots_, this->width_, source_.by_event[0], source_.by_event[1]);
+    }
+    // Whether every arc k spans the same number of places wherever there is one, at all times; and then, by how many.
+    bool find_band() {
+        if (this->memory != 1 || source_.over_time()) return false;
+        for (auto& by : by_) by.assign(static_cast<std::size_t>(this->width_), 0);
+        int64_t furthest = 0;
+        for (int64_t k = 0; k < this->width_; ++k) {
+            bool found = false;
+            for (int64_t n = 0; n < this->slots_; ++n) {
+                const int64_t from = source(0, n, k);
+                if (from < 0) continue;
+                if (found && from - n != by_[kInto][k]) return false;
+                by_[kInto][k] = from - n, by_[kLeaving][k] = n - from, found = true;
+            }
+            furthest = std::max(furthest, std::abs(by_[kInto][k]));
+        }
+        margin_ = padded<F>(furthest);
+        rightward_ = furthest <= 64 / static_cast<int64_t>(sizeof(F));
+        for (int64_t by : by_[kInto]) rightward_ = rightward_ && by <= 0;
+        wide_.reset((this->ld_ + 2 * margin_) * this->semiring.components, kNothing<F>);
+        return true;
+    }
+    const F* tables(Side side, int f, int64_t t) const {
+        return table_[side][f].get() + (varies_ ? t - t0_ : 0) * this->width_ * this->ld_;
+    }
+    // By which arc of a band the best value comes into a slot: the first of those.
+    Origin best_into(int64_t t, int64_t slot, int64_t rank, const F* from) const {
+        F best = kNothing<F>;
+        int64_t choice = 0;
+        const F* w = tables(kInto, 0, t) + slot;
+        for (int64_t k = 0; k < this->width_; ++k) {  // without a branch that depends on the numbers
+            const int64_t at = slot + by_[kInto][k];
+            const F x = from[at < 0 || at >= this->slots_ ? slot : at] + w[k * this->ld_];
+            choice = x > best ? k : choice;
+            best = x > best ? x : best;
+        }
+        return {best > kNothing<F> ? slot + by_[kInto][choice] : 0, rank, 1, choice};
+    }
+    // The terms of a band at step t, of the vector at `time`. What is next to that serves as a margin where it is sure to
+    // hold numbers: before it are vectors of earlier times; behind costs, those of later times or a Buffer's end.
+    Shifted<S> shifted(Side side, int64_t t, const Rows<F>& rows, int64_t time) {
+        const F* in = rows.at(time);
+        int64_t stride = this->ld_;
+        if (!rightward_ || (side == kInto && time == rows.first)) {
+            stride += 2 * margin_;
+            for (int c = 0; c < this->semiring.components; ++c)
+                for (int64_t j = 0; j < this->ld_; j += L::width) L::store(wide_.get() + c * stride + margin_ + j, L::load(in + c * this->ld_ + j));
+            in = wide_.get() + margin_;
+        }
+        return {in, stride, by_[side].data(), tables(side, 0, t), S::features ? tables(side, 1, t) : nullptr, this->ld_};
     }
     void fill(int64_t t, int64_t to) {
         const F* w = weight_.at(this->b_, t);
@@ -279,14 +368,22 @@ class Sparse final : public ByArcs<S> {
         }
         lost_[to] = static_cast<double>(peak) * beta_;
         for (int64_t k = 0; k < this->width_; ++k) {
-            F* into = table_[0].get() + (to * this->width_ + k) * this->ld_;
+            const int64_t at = (to * this->width_ + k) * this->ld_;
+            F* into = table_[kInto][0].get() + at;
             for (int64_t n = 0; n < this->slots_; ++n) into[n] = (w[n * by_slot + k * by_arc] - peak) * static_cast<F>(beta_);
+            if (band_)
+                for (int64_t n = 0; n < this->slots_; ++n)
+                    if (source(t, n, k) < 0) into[n] = kNothing<F>;
             if constexpr (S::features) {
                 const F* f = feature_.at(this->b_, t);
-                F* also = table_[1].get() + (to * this->width_ + k) * this->ld_;
+                F* also = table_[kInto][1].get() + at;
                 for (int64_t n = 0; n < this->slots_; ++n)
                     also[n] = into[n] == kNothing<F> ? F(0) : f[n * feature_.by_event[0] + k * feature_.by_event[1]];
             }
+            if (!band_) continue;
+            const int64_t by = by_[kLeaving][k], first = std::max<int64_t>(-by, 0), last = std::min(this->slots_, this->slots_ - by);
+            for (int f = 0; f <= S::features; ++f)  // where no arc leaves there is nothing, from the beginning
+                std::copy(table_[kInto][f].get() + at + first + by, table_[kInto][f].get() + at + last + by, table_[kLeaving][f].get() + at + first);
         }
     }
 
@@ -294,9 +391,11 @@ class Sparse final : public ByArcs<S> {
     Leaf<int64_t> source_;
     double beta_;
     Sink<F> sink_, sink_feature_;
-    bool varies_ = false;
-    int64_t steps_ = 1, t0_ = 0;
-    Buffer<F> table_[2];
+    bool varies_ = false, band_ = false;
+    bool rightward_ = false;  // no arc of the band leads to a slot before, nor far
+    int64_t steps_ = 1, t0_ = 0, margin_ = 0;
+    Buffer<F> table_[2][2], wide_;  // by side and feature: [step][k][ld]; and a vector with margins
+    std::vector<int64_t> by_[2];
     std::vector<double> lost_;
     std::vector<Topology> topologies_;
 };

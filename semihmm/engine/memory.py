@@ -141,7 +141,8 @@ def _native(chain: Chain, vectors: Kept, blocks: int) -> tuple[int, int]:
         if not leaf.is_floating_point():
             continue
         shape = leaf.shape[leaf.ndim - rank :]
-        width = -(-shape[-1] // lanes) * lanes  # a table is padded to whole vectors, whichever way it is turned
+        wide = max(shape[-1], steps.slots) if rank == 1 else shape[-1]  # an index may make them wider
+        width = -(-wide // lanes) * lanes  # a table is padded to whole vectors, whichever way it is turned
         other = prod(shape[:-1])
         time = leaf.shape[-1 - rank]
         entries = other * width if rank == 1 else max(other * width, -(-other // lanes) * lanes * shape[-1])
@@ -169,6 +170,8 @@ def _torch(chain: Chain, semiring: Semiring, plan: Plan, vectors: Kept, leaves: 
     product, state = batch * steps.work * number, batch * carry * number  # of one step
     unfolded = batch * steps.unfolded * number
     at_once = min(length, max(BLOCK // max(batch * steps.unfolded, 1), 1))
+    if not isinstance(steps, Segmental):  # an index is followed at all steps before the scan begins
+        at_once = chain.length
     copies = leaves if chain.lengths is None else 2 * leaves
     copies *= components(semiring)
     if isinstance(steps, Grid):  # its planes become tables of every step

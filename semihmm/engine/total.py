@@ -86,7 +86,7 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
     if len(chains) > 2:  # its kernel takes one feature at a time
         each = [_natively(plan, Expectation(1), [chains[0], feature], wanted) for feature in chains[1:]]
         return torch.cat([each[0], *(x[1:] for x in each[1:])])
-    if any(type(c.steps) is not type(chains[0].steps) for c in chains):
+    if any(c.steps.ranks != chains[0].steps.ranks for c in chains):  # some are unrolled
         chains = [c.unrolled() for c in chains]
     chains = [compiled.settled(c) for c in chains]
     chain = chains[0]

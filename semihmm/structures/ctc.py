@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -146,25 +146,26 @@ class CTC(Structure):
     def chain(self) -> Chain:
         """Places from left to right; before the first frame, all stand in the first blank."""
         moves = only(self._moves(), self.emission).unsqueeze(-3)
-        labels = self._labels()
-        if torch.compiler.is_compiling():
-            emission = _at_places(self.emission, labels)
-        else:
-            emission = _AtPlaces.apply(self.emission, labels, self.blank)  # type: ignore[no-untyped-call]
+        labels = self._labels().unsqueeze(-2)
         return Chain(
-            start=(single(0, labels.shape[-1], emission),),
-            steps=Compose(Banded(range(moves.shape[-1]), moves), Diagonal(emission)),  # `@`, which Dynamo cannot trace
-            end=(only(self._ends(), emission),),
+            start=(single(0, labels.shape[-1], self.emission),),
+            # `@`, which Dynamo cannot trace
+            steps=Compose(Banded(range(moves.shape[-1]), moves), Diagonal(self.emission, labels)),
+            end=(only(self._ends(), self.emission),),
             lengths=self.input_lengths,
             length=self.emission.shape[-2],
         )
 
     def event(self, path: Path) -> Tensor:
         """Tokens and where they stand in the targets."""
-        places = path.slots[..., 1:]
-        labels = self._labels().expand(*places.shape[:-1], -1)
-        token = torch.where(places < 0, -1, labels.gather(-1, places.clamp(min=0)))
-        return torch.stack([token, torch.where(places % 2 == 1, places // 2, -1)], -1)
+        places, labels = path.slots[..., 1:], self._labels()
+        count = labels.shape[-1] + 1
+        told = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
+        told[..., 1:, 0] = labels
+        told[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
+        first = torch.arange(1, told[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
+        at = places + first
+        return told.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the emissions, if the places follow each other as they may."""
@@ -193,36 +194,3 @@ class CTC(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over places."""
         return vectors[..., 1:, :]
-
-
-def _at_places(emission: Tensor, labels: Tensor) -> Tensor:
-    """The emission of the label at each place, ``(..., T, 2 U + 1)``."""
-    return emission.gather(-1, labels.unsqueeze(-2).expand(*emission.shape[:-1], -1))
-
-
-class _AtPlaces(torch.autograd.Function):
-    """`_at_places`, with a gradient that sums up all the blanks before it adds to a token: in half the time."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(emission: Tensor, labels: Tensor, blank: int) -> Tensor:
-        return _at_places(emission, labels)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-        emission, labels, ctx.blank = inputs
-        ctx.tokens = emission.shape[-1]
-        ctx.save_for_backward(labels)
-        ctx.save_for_forward(labels)
-
-    @staticmethod
-    def jvp(ctx: Any, moved: Tensor, _: None, __: None) -> Tensor:
-        return _at_places(moved, *ctx.saved_tensors)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (labels,) = ctx.saved_tensors
-        blanks = pad(grad[..., ::2].sum(-1, keepdim=True), (ctx.blank, ctx.tokens - 1 - ctx.blank))
-        index = labels[..., 1::2].unsqueeze(-2).expand(*grad.shape[:-1], -1)
-        return blanks.scatter_add(-1, index, grad[..., 1::2]), None, None

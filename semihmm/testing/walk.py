@@ -109,7 +109,8 @@ def _arcs(steps: Map, t: int, slot: int, leaf: int) -> Iterator[Arc]:
         for source in range(steps.weight.shape[-2]):
             yield Arc(source, 1, source, ((Entry(leaf, _at(steps.weight, 2, t, source, slot)),),))
     elif isinstance(steps, Diagonal):
-        yield Arc(slot, 1, slot, ((Entry(leaf, _at(steps.weight, 1, t, slot)),),))
+        column = slot if steps.index is None else int(steps.index[_at(steps.index, 1, t, slot)])
+        yield Arc(slot, 1, slot, ((Entry(leaf, _at(steps.weight, 1, t, column)),),))
     elif isinstance(steps, Sparse):
         source_at = _at(steps.source, 2, t, slot, 0)[:-1]
         for k, code in enumerate(steps.source[source_at].tolist()):

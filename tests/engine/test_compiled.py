@@ -42,7 +42,7 @@ needs_native = pytest.mark.skipif(native() is None, reason=f"the native backend 
 pytestmark = needs_native
 
 MOVES = ((1, 0), (0, 1), (1, 1), (2, 1))
-SIMPLE = ("dense", "diagonal", "banded", "arcs", "arcs over time", "sparse with memory")
+SIMPLE = ("dense", "diagonal", "tied", "banded", "arcs", "arcs over time", "sparse with memory")
 DELAYED = ("segmental", "segmental over time", "segmental with segments", "grid")
 STRUCTURES = ("DTW", "DTW open", "RNNT", "EditDistance")
 PRODUCTS = (
@@ -50,13 +50,15 @@ PRODUCTS = (
     "dense @ dense",
     "diagonal @ dense",
     "banded @ diagonal",
+    "banded @ tied",
     "diagonal @ arcs",
+    "tied @ dense",
     "dense @ dense @ diagonal",
     "diagonal @ banded @ dense",
 )
 KINDS = SIMPLE + DELAYED + STRUCTURES + PRODUCTS
 # Slots do not say the whole path: there is one in the middle of a step, or arcs lie side by side.
-HIDDEN = ("dense @ dense", "dense @ dense @ diagonal", "diagonal @ banded @ dense", "diagonal @ arcs", *SIMPLE[3:])
+HIDDEN = ("dense @ dense", "dense @ dense @ diagonal", "diagonal @ banded @ dense", "diagonal @ arcs", *SIMPLE[4:])
 SEMIRINGS = (Log(), Max(), Min(), TopK(3), SmoothMax(0.5), Expectation(1))
 SMOOTH = (Log(), SmoothMax(0.5), Expectation(1))
 FEW = settings(max_examples=max(settings.default.max_examples // 5, 3))
@@ -137,8 +139,12 @@ def random_map(kind, draw, steps, states):
             return Dense(draw.weights(time(), states, then))
         if kind == "diagonal":
             return Diagonal(draw.weights(time(), then))
+        if kind == "tied":
+            columns = draw.among(1, 3, 20, 70, 150)  # one vector of them to more than are looked up in registers
+            index = torch.randint(columns, (*draw.shared(1), 1, then), generator=draw.g)
+            return Diagonal(draw.weights(time(), columns), index)
         if kind == "banded":
-            return Banded((0, 1, -2), draw.weights(time(), then, 3))
+            return Banded(draw.among((0, 1, -2), (0, 1, 2), (-1, 16, 0)), draw.weights(time(), then, 3))
         if kind == "sparse with memory":
             source = torch.randint(-2, 3 * states, (1, states, 4), generator=draw.g).clamp(min=-1)
             weight = torch.where(source < 0, -torch.inf, draw.weights(time(), states, 4))
@@ -291,8 +297,7 @@ def arcs_of(steps, length, best=True):
     if isinstance(steps, Compose):
         first, then = arcs_of(steps.first, length, best), arcs_of(steps.then, length, best)
         return joined(first.unsqueeze(-1) + then.unsqueeze(-3), -2)
-    if isinstance(steps, Grid):
-        steps = steps.unrolled()
+    steps = steps.unrolled()
     leaves = [x.double() if x.is_floating_point() else x for x in steps.leaves]
     leaves = [
         x.expand(*x.shape[: -1 - r], length + e, *x.shape[x.ndim - r :])
@@ -462,7 +467,7 @@ def restored():
 
 
 @pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize("kind", ["dense @ diagonal", "banded @ diagonal", "sparse with memory", *DELAYED])
+@pytest.mark.parametrize("kind", ["dense @ diagonal", "banded @ tied", "sparse with memory", *DELAYED])
 def test_the_number_of_threads_changes_no_bit(kind, monkeypatch):
     monkeypatch.setattr(compiled, "THREADS_FROM", 0)
     asked, head = set(), compiled._head
@@ -956,6 +961,31 @@ def test_a_call_that_names_pytorch_gets_it(spy):
     semihmm.log_partition(hmm, strategy="associative")
     assert spy.calls == []
     assert "backend torch" in semihmm.explain(hmm, backend="torch")
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_an_index_outside_the_columns_is_refused(backend):
+    for index in (-1, 3):
+        steps = Diagonal(torch.zeros(4, 3), torch.tensor([[0, index]]))
+        with pytest.raises((IndexError, RuntimeError), match="index"):
+            run(Chain((torch.zeros(2),), steps), Log(), backend=backend)
+
+
+@pytest.mark.parametrize("offsets", [(0, 1, 2), (0, -1, -2), (0, 1, -1)])
+def test_what_lies_beside_a_vector_gets_nowhere(offsets):
+    slots, steps, g = 2 * compiled.LANES // 4, 8, torch.Generator().manual_seed(0)  # whole vectors, side by side
+    emission = torch.randn(3, steps, slots, generator=g)
+    lengths = torch.tensor([2, steps, 4])
+    band = Banded(offsets, torch.randn(1, slots, 3, generator=g))
+    chain, leaves = freed(Chain((torch.randn(3, slots, generator=g),), Compose(band, Diagonal(emission)), (), lengths))
+    expected = run(chain, Log(), backend="torch")
+    slopes = torch.autograd.grad(expected.sum(), leaves)
+    for _ in range(20):
+        poison = [torch.full((3, steps + 1, slots), torch.nan) for _ in range(4)]  # for who asks for memory next
+        del poison
+        value = run(chain, Log())
+        for ours, its in zip((value, *torch.autograd.grad(value.sum(), leaves)), (expected, *slopes), strict=True):
+            assert_close(ours, its, rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_no_kernel_is_refused_by_name():

@@ -12,7 +12,6 @@ from torch.nn.functional import ctc_loss
 import semihmm
 from semihmm import CTC
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.ctc import _at_places, _AtPlaces
 from semihmm.testing import check_structure
 from semihmm.testing.paths import ctc_paths
 
@@ -130,27 +129,3 @@ def test_what_is_no_alignment_has_no_score() -> None:
 def test_an_error_says_what_is_wrong(given: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         CTC(**{"emission": torch.zeros(4, 3), "targets": torch.tensor([1, 2]), **given})
-
-
-def test_the_gradient_of_the_places_is_that_of_a_gather() -> None:
-    emission, blank = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True), 2
-    labels = CTC(emission, torch.tensor([[1, 1, 3], [0, 3, 0]]), blank=blank)._labels()
-
-    def places(x: Tensor) -> Tensor:
-        found: Tensor = _AtPlaces.apply(x, labels, blank)  # type: ignore[no-untyped-call]
-        return found
-
-    weight = torch.randn(2, 3, 7, dtype=torch.float64)
-    slopes = [
-        torch.autograd.grad((f * weight).sum(), emission)[0] for f in (places(emission), _at_places(emission, labels))
-    ]
-    torch.testing.assert_close(*slopes)
-    torch.autograd.gradcheck(places, emission, check_forward_ad=True, check_batched_grad=True)
-    torch.autograd.gradgradcheck(places, emission)
-
-    def slope(labels: Tensor) -> Tensor:  # of one sequence's emission under each one's labels
-        (pull,) = torch.func.vjp(lambda x: _AtPlaces.apply(x, labels, blank), emission.detach()[0])[1](weight[0])
-        return pull
-
-    each = [slope(row) for row in labels]
-    torch.testing.assert_close(torch.func.vmap(slope)(labels), torch.stack(each))

@@ -31,7 +31,7 @@ __all__ = [
     "zeros",
 ]
 
-DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID = range(5)  # as in csrc/call.hpp
+DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
 LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/module.cc
 _MODULE = native()
@@ -96,7 +96,7 @@ def _spec(steps: Map) -> tuple[int, ...] | None:
     if isinstance(steps, Dense):
         return (DENSE,)
     if isinstance(steps, Diagonal):
-        return (DIAGONAL,)
+        return (DIAGONAL if steps.index is None else TIED,)
     if isinstance(steps, Sparse):
         return (SPARSE, steps.memory)
     if isinstance(steps, Segmental):
@@ -318,9 +318,7 @@ def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
     return flat + [x[(0,) * axes].contiguous() if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
 
 
-def _head(
-    call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None
-) -> tuple[object, ...]:
+def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[Any, ...]:
     count = math.prod(call.batch)
     busy = count * call.length * call.work * call.components
     threads = torch.get_num_threads() if busy >= THREADS_FROM else 1
@@ -422,11 +420,13 @@ def _paths(tensors: list[Tensor], lengths: Tensor | None, *numbers: Any) -> tupl
     slots = torch.empty(rows, *call.batch, call.length + 1, dtype=torch.int64)
     choices = torch.empty(rows, *call.batch, call.length, dtype=torch.int64)
     values = torch.empty(call.components, *call.batch, dtype=torch.float64)
-    vectors, offsets = _kept(call, segment, tensors[0])
+    head = _head(call, tensors, (), lengths)
+    # Room for the vectors of one sequence for each thread, or of all of them where several may go together.
+    rooms = call.batch if call.spec[2] == DENSE else (min(head[-1], math.prod(call.batch)),)
+    vectors, offsets = _kept(call._replace(batch=rooms), segment, tensors[0])
     _in_huge_pages(vectors)
     draws = 0 if uniforms is None else uniforms.shape[-1]
     uniforms = None if uniforms is None else uniforms.contiguous()
-    head = _head(call, tensors, (), lengths)
     kept = (vectors, offsets, _rows(call, segment), segment)
     if values.numel():
         _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values)

@@ -72,6 +72,7 @@ class Map(ABC):
     memory: int
     slots: int
     reads_output: bool = False  # `contract` wants the step's output, not its carry
+    composes: bool = True  # else only its unrolled map does
 
     @property
     @abstractmethod
@@ -98,7 +99,9 @@ class Map(ABC):
         """The same map with other log-weights."""
 
     def unrolled(self) -> Map:
-        """The same map with a time axis in every leaf. Grid reads a matrix where it lies; the others are it already."""
+        """The same map with log-weights that lie by step and slot. Grid reads a matrix where it lies, and so does a
+        Diagonal with an index; the others are it already.
+        """
         return self
 
     @abstractmethod
@@ -208,15 +211,19 @@ class Compose(Map):
     then: Map
 
     def __post_init__(self) -> None:
-        first, then = self.first.unrolled(), self.then.unrolled()
-        if first is not self.first or then is not self.then:
-            object.__setattr__(self, "first", first)
-            object.__setattr__(self, "then", then)
+        for name, part in (("first", self.first), ("then", self.then)):
+            if not part.composes:
+                object.__setattr__(self, name, part.unrolled())
         if self.first.memory != 1 or self.then.memory != 1:
             raise ShapeError(
                 f"Compose: both maps must look one step back, got memories {self.first.memory} and {self.then.memory}. "
                 "Give Segmental its emission instead of composing it with Diagonal."
             )
+
+    def unrolled(self) -> Compose:
+        """Both maps unrolled."""
+        first, then = self.first.unrolled(), self.then.unrolled()
+        return self if first is self.first and then is self.then else Compose(first, then)
 
     @property
     def memory(self) -> int:  # type: ignore[override]
@@ -257,6 +264,11 @@ class Compose(Map):
     def work(self) -> int:
         """The sum of both."""
         return self.first.work + self.then.work
+
+    @property
+    def unfolded(self) -> int:
+        """The sum of both."""
+        return self.first.unfolded + self.then.unfolded
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Compose:
         """Both maps with other log-weights."""

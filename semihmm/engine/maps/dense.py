@@ -90,19 +90,23 @@ class Diagonal(Map):
     """A weight for each state: emissions.
 
     Args:
-        weight: log-weights, ``(..., T or 1, S)``.
+        weight: log-weights, ``(..., T or 1, S)``; with an ``index``, ``(..., T or 1, V)``.
+        index: which of the V columns each state has, int64 ``(..., 1, S)``, where states share columns: the tokens of
+            CTC, the phones of a graph. None: each state its own. Whatever goes step by step does so on `unrolled`,
+            which holds S log-weights for each step; the compiled backend reads the columns where they lie.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), Diagonal(torch.zeros(3, 2)), length=3)
         >>> count = semihmm.semirings.Count()
         >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
         2
+        >>> Diagonal(torch.tensor([[0.5, 1.5]]), torch.tensor([[0, 1, 0]])).unrolled().weight
+        tensor([[0.5000, 1.5000, 0.5000]])
     """
 
     weight: Tensor
+    index: Tensor | None = None
     memory = 1
-    ranks = (1,)
-    steady = (True,)
     table_ranks = (1,)
     pointers = 0
     reads_output = True
@@ -110,25 +114,54 @@ class Diagonal(Map):
     @property
     def slots(self) -> int:  # type: ignore[override]
         """S."""
-        return self.weight.shape[-1]
+        return self.tied.shape[-1]
+
+    @property
+    def tied(self) -> Tensor:
+        """What has an entry for each state: the index, or the weights themselves."""
+        return self.weight if self.index is None else self.index
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
+        """The weights, and the index if there is one."""
+        return (self.weight,) if self.index is None else (self.weight, self.index)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """One axis each."""
+        return (1,) * len(self.leaves)
+
+    @property
+    def steady(self) -> tuple[bool, ...]:
         """The weights."""
-        return (self.weight,)
+        return (True, False)[: len(self.leaves)]
 
     @property
     def work(self) -> int:
         """S."""
-        return self.weight.shape[-1]
+        return self.slots
+
+    @property
+    def unfolded(self) -> int:
+        """S, with an index."""
+        return 0 if self.index is None else self.slots
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Diagonal":
         """With other weights."""
         return Diagonal(*leaves)
 
+    def unrolled(self) -> "Diagonal":
+        """With a weight of its own for each state."""
+        if self.index is None:
+            return self
+        batch = torch.broadcast_shapes(self.weight.shape[:-2], self.index.shape[:-2])
+        time = self.weight.shape[-2]
+        index = self.index.expand(*batch, time, -1)
+        return Diagonal(self.weight.expand(*batch, -1, -1).gather(-1, index))
+
     def tables(self) -> tuple[Tensor, ...]:
-        """The weights."""
-        return (self.weight,)
+        """The weights of all states."""
+        return (self.unrolled().weight,)
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
         """Each state by its weight."""
@@ -152,5 +185,5 @@ class Diagonal(Map):
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """The output, which has the weight in it, and after."""
-        return (fit(measure, measure.weigh(output + cost), self.weight),)
+        """The output, which has the weight in it, and after: for each leaf of the unrolled map."""
+        return (fit(measure, measure.weigh(output + cost), tables[0]),)

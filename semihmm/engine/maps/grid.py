@@ -56,6 +56,7 @@ class Grid(Map):
     high: Tensor
     memory: int
     first: int = 1
+    composes = False
     ranks = (2,)  # the planes stand where other maps have time
     table_ranks = (2, 2)
 
