@@ -222,14 +222,14 @@ class Linear {
         return peak;
     }
 
-    // to = sum * by, raised to the least where neither is 0. Returns the largest; whether every sum can be trusted.
-    F weigh(const F* sum, const F* by, F* to, bool& trusted) const {
+    // to = sum * by * scale, raised to the least where neither is 0. Returns the largest; whether every sum can be trusted.
+    F weigh(const F* sum, const F* by, F scale, F* to, bool& trusted) const {
         const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
         V largest = zero, smallest = L::broadcast(infinity<F>);
         for (int64_t j = 0; j < ld_; j += L::width) {
             const V q = L::load(sum + j), x = L::load(by + j);
             smallest = L::min(q, smallest);
-            const V v = q * x;
+            const V v = q * (x * scale);
             const V y = v < least ? (q > zero ? (x > zero ? least : zero) : zero) : v;
             largest = L::max(y, largest);
             L::store(to + j, y);
@@ -253,7 +253,9 @@ class Linear {
     }
     static bool sound(F largest) { return largest > F(0) && largest < infinity<F>; }
 
-    static bool near_one(F largest) { return largest > F(0x1p-12) && largest < F(2); }
+    static bool near_one(F largest) { return largest > F(0x1p-24) && largest < F(4); }
+    // What brings a vector near 1 without rounding; it multiplies the next sums.
+    static F scale_of(F largest) { return one_over_power<F>(L::broadcast(largest))[0]; }
     // A vector in log space whose peak is 0 as numbers.
     void exps(const F* from, F* to) const {
         const V least = L::broadcast(std::numeric_limits<F>::min()), nothing = L::broadcast(kNothing<F>);
@@ -334,20 +336,23 @@ class Linear {
             return;
         }
         const F* now[kGroup];
+        F largest[kGroup];
         double offset[kGroup], lost[kGroup] = {};
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
             if (s.length <= t0) continue;
             exps(s.rows.at(t0), entry_[r].get());
-            now[r] = entry_[r].get(), offset[r] = s.rows.off(t0);
+            now[r] = entry_[r].get(), offset[r] = s.rows.off(t0), largest[r] = 1;
             s.bad = !numbers(ld_, now[r]);
         }
         for (int64_t t = t0; t < t1; ++t) {
             const F* from[kGroup];
             F* sum[kGroup];
+            F peak[kGroup] = {};
             int who[kGroup], active = 0;
             for (int r = 0; r < count; ++r) {
                 if (t >= all[r].length || all[r].bad) continue;
+                if (emission_.data) peak[r] = emission(all[r].b, t, seen_[r].get());
                 from[active] = now[r], sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) break;
@@ -355,25 +360,23 @@ class Linear {
             for (int i = 0; i < active; ++i) {
                 const int r = who[i];
                 Sequence& s = all[r];
-                const F* by = mask_.get();
-                F peak = 0;
-                if (emission_.data) {
-                    peak = emission(s.b, t, seen_[r].get());
-                    by = seen_[r].get();
-                }
-                lost[r] += lost_ + static_cast<double>(peak) * chain_.beta;
+                const F* by = emission_.data ? seen_[r].get() : mask_.get();
+                lost[r] += lost_ + static_cast<double>(peak[r]) * chain_.beta;
                 F* to = s.rows.at(t + 1);
                 bool trusted = true;
-                const F largest = weigh(sum[i], by, to, trusted);
-                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
+                const F before = largest[r];
+                largest[r] = weigh(sum[i], by, scale_of(before), to, trusted);
+                if (!sound(largest[r]) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
                     s.bad = true;
                     continue;
                 }
                 const bool last = t + 1 == std::min(t1, s.length);
-                if (last || !near_one(largest)) {
+                if (last || !near_one(largest[r])) {
                     log<F>(ld_, sum[i], to);
-                    offset[r] += weigh_logs(s.b, t, peak, to);
-                    if (!last) exps(to, to);
+                    offset[r] += weigh_logs(s.b, t, peak[r], to);
+                    if (!last) exps(to, to), largest[r] = 1;
+                } else {
+                    offset[r] += exponent(before) * kLogTwo;
                 }
                 s.rows.off(t + 1) = offset[r];
                 now[r] = to;
@@ -439,6 +442,7 @@ class Linear {
         for (int64_t t = t1 - 1; t >= t0; --t) {
             const F* from[kGroup];
             F* sum[kGroup];
+            F scale[kGroup];
             int who[kGroup], active = 0;
             for (int r = 0; r < count; ++r) {
                 Sequence& s = all[r];
@@ -453,7 +457,8 @@ class Linear {
                     by = seen_[r].get();
                 }
                 bool trusted;
-                const F largest = weigh(cost, by, after, trusted);
+                const F largest = weigh(cost, by, F(1), after, trusted);
+                scale[r] = scale_of(largest);
                 taken_[r][t - t0] = 0;
                 s.bad = !sound(largest);
                 if (s.bad) continue;
@@ -464,7 +469,7 @@ class Linear {
                         log<F>(ld_, cost, after);
                     }
                     taken_[r][t - t0] = weigh_logs(s.b, t, peak, after);
-                    exps(after, after);
+                    exps(after, after), scale[r] = 1;
                 }
                 from[active] = after, sum[active] = sum_[r].get(), who[active++] = r;
             }
@@ -475,7 +480,7 @@ class Linear {
                 Sequence& s = all[r];
                 bool trusted = true;
                 F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * ld_ : next_[r].get();
-                const F largest = weigh(sum[i], mask_.get(), to, trusted);
+                const F largest = weigh(sum[i], mask_.get(), scale[r], to, trusted);
                 if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_.get()))) {
                     s.bad = true;
                     continue;

@@ -12,6 +12,8 @@ namespace semihmm {
 template <class F>
 constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
 
+constexpr double kLogTwo = 0.693147180559945309417;
+
 // The exponent of a positive normal number, and 2 to the power of minus that.
 template <class F>
 double exponent(F x) {
@@ -177,7 +179,6 @@ class Narrow {
         return L::min(small) == 0 || no_path<inner>(row, t1 - t0, [&](int64_t k) { return L::load(after + k * L::width); });
     }
 
-    static constexpr double kLogTwo = 0.693147180559945309417;
     const F *weight_, *back_;
     int64_t states_;
     F beta_;
