@@ -139,13 +139,13 @@ class Linear {
     Narrow<F> in_registers() const { return {weight_.get(), back_.get(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
-        return [this, b](int64_t t) -> const F* {
-            if (!emission_.data) return nullptr;
-            const F* e = emission_.at(b, t);
-            const int64_t by = emission_.by_event[0];
+        const F* first = emission_.data ? emission_.at(b, 0) : nullptr;
+        const int64_t by_time = emission_.by_time, by = first ? emission_.by_event[0] : 1;
+        return [=, states = states_, to = row_.get()](int64_t t) {
+            const F* e = first + t * by_time;
             if (by == 1) return e;
-            for (int64_t j = 0; j < states_; ++j) row_[j] = e[j * by];
-            return row_.get();
+            for (int64_t j = 0; j < states; ++j) to[j] = e[j * by];
+            return static_cast<const F*>(to);
         };
     }
     // Log space, where numbers cannot be trusted.

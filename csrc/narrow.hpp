@@ -91,8 +91,9 @@ class Narrow {
     }
     // sum * by, where neither is 0 at least the least.
     static V weighed(V sum, V by, V scale) {
-        const V low = by == F(0) ? V{} : least(), product = sum * (by * scale);
-        return L::max(sum == F(0) ? V{} : low, product);
+        constexpr F large = 1 / std::numeric_limits<F>::min();  // any sum but 0, times that, is more than the least
+        const V low = by == F(0) ? V{} : least();
+        return L::max(L::min(sum * large, low), sum * (by * scale));
     }
     // The log of the emissions less their peak, which is returned.
     template <class Emission>
