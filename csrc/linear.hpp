@@ -5,8 +5,11 @@
 // that there is no path, and nothing else does. What this costs a sum is at most a smallest normal number for each state,
 // so that sums above `kTrusted` are right to rounding error, and with them whatever is made of them. A block of steps in
 // which some sum is less, and not because there is no path, is done again in log space. So that it can be, the vector at
-// the end of each block is kept in log space, made from trusted sums; so are vectors that have to be brought near 1, for
-// that would magnify what was raised. A vector says what it is: the largest number is above 0, the peak in log space is 0.
+// the end of each block is kept in log space, made from trusted sums; so are vectors that shrink a lot in one step, for to
+// bring those near 1 would magnify what was raised. All others are brought near 1 by a power of two that multiplies the
+// trusted sums made of them. A vector says what it is: the largest number is above 0, the peak in log space is 0.
+//
+// No more states than a vector has lanes: narrow.hpp does the steps.
 #pragma once
 
 #include "narrow.hpp"
@@ -498,7 +501,7 @@ class Linear {
     // The gradient over a block; false where vectors and costs have too little in common.
     bool contract(Sequence& s, int r, int64_t t0, int64_t t1, Sink<F>& arcs, Sink<F>* seen) {
         const int64_t count = t1 - t0;
-        double factors[kBlock];  // what was taken from the vector after each step, and from y, but not from the vector before
+        double factors[kBlock] = {};  // what was taken from the vector after each step, and from y, but not from the vector before
         const F* vectors[kBlock + 1];  // at times t0 to t1; those at the ends are in log space
         for (int64_t k = 0; k <= count; ++k) vectors[k] = s.rows.at(t0 + k);
         exps(vectors[0], first_.get()), vectors[0] = first_.get();
