@@ -59,6 +59,7 @@ class Best {
             }
     }
     static constexpr int kTogether = 8;
+    static constexpr int64_t kGrow = 8;  // steps for which scores may grow: the larger they are, the more is rounded
 
   private:
     struct Sequence {
@@ -136,7 +137,7 @@ class Best {
             const Bytes bytes = __builtin_convertvector(at, Bytes);
             std::memcpy(s.chosen + t * L::width, &bytes, sizeof bytes);
             vector = best;
-            if (t % kBlock == kBlock - 1) {  // scores lose nothing by growing for a while
+            if (t % kGrow == kGrow - 1) {
                 const F peak = L::max(vector);
                 if (std::abs(peak) < infinity<F>) vector -= peak, s.lost += static_cast<double>(peak);
             }
@@ -163,7 +164,7 @@ class Best {
                     F* vector = to[i];
                     for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j] - peak) * beta_;
                 }
-                if (t % kBlock == kBlock - 1) s.lost += rescale(chain_.semiring, ld_, to[i]);
+                if (t % kGrow == kGrow - 1) s.lost += rescale(chain_.semiring, ld_, to[i]);
             }
         }
     }

@@ -86,7 +86,7 @@ struct Lanes {
     // All ones in the first `count` lanes.
     static bits first(std::int64_t n) { return count() < static_cast<typename Format<F>::Int>(n); }
 
-    // The `count` elements from `from` on, 0 <= count < width, in the first lanes; `rest` in the others.
+    // The `count` elements from `from` on, 0 <= count <= width, in the first lanes; `rest` in the others.
     static type load_part(const F* from, std::int64_t count, F rest) {
 #if defined(__AVX512F__)
         if constexpr (sizeof(F) == 4) {

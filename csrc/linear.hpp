@@ -5,8 +5,11 @@
 // that there is no path, and nothing else does. What this costs a sum is at most a smallest normal number for each state,
 // so that sums above `kTrusted` are right to rounding error, and with them whatever is made of them. A block of steps in
 // which some sum is less, and not because there is no path, is done again in log space. So that it can be, the vector at
-// the end of each block is kept in log space, made from trusted sums; so are vectors that have to be brought near 1, for
-// that would magnify what was raised. A vector says what it is: the largest number is above 0, the peak in log space is 0.
+// the end of each block is kept in log space, made from trusted sums; so are vectors that shrink a lot in one step, for to
+// bring those near 1 would magnify what was raised. All others are brought near 1 by a power of two that multiplies the
+// trusted sums made of them. A vector says what it is: the largest number is above 0, the peak in log space is 0.
+//
+// No more states than a vector has lanes: narrow.hpp does the steps.
 #pragma once
 
 #include "narrow.hpp"
@@ -139,13 +142,13 @@ class Linear {
     Narrow<F> in_registers() const { return {weight_.get(), back_.get(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
-        return [this, b](int64_t t) -> const F* {
-            if (!emission_.data) return nullptr;
-            const F* e = emission_.at(b, t);
-            const int64_t by = emission_.by_event[0];
+        const F* first = emission_.data ? emission_.at(b, 0) : nullptr;
+        const int64_t by_time = emission_.by_time, by = first ? emission_.by_event[0] : 1;
+        return [=, states = states_, to = row_.get()](int64_t t) {
+            const F* e = first + t * by_time;
             if (by == 1) return e;
-            for (int64_t j = 0; j < states_; ++j) row_[j] = e[j * by];
-            return row_.get();
+            for (int64_t j = 0; j < states; ++j) to[j] = e[j * by];
+            return static_cast<const F*>(to);
         };
     }
     // Log space, where numbers cannot be trusted.
@@ -222,14 +225,14 @@ class Linear {
         return peak;
     }
 
-    // to = sum * by, raised to the least where neither is 0. Returns the largest; whether every sum can be trusted.
-    F weigh(const F* sum, const F* by, F* to, bool& trusted) const {
+    // to = sum * by * scale, raised to the least where neither is 0. Returns the largest; whether every sum can be trusted.
+    F weigh(const F* sum, const F* by, F scale, F* to, bool& trusted) const {
         const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
         V largest = zero, smallest = L::broadcast(infinity<F>);
         for (int64_t j = 0; j < ld_; j += L::width) {
             const V q = L::load(sum + j), x = L::load(by + j);
             smallest = L::min(q, smallest);
-            const V v = q * x;
+            const V v = q * (x * scale);
             const V y = v < least ? (q > zero ? (x > zero ? least : zero) : zero) : v;
             largest = L::max(y, largest);
             L::store(to + j, y);
@@ -253,7 +256,9 @@ class Linear {
     }
     static bool sound(F largest) { return largest > F(0) && largest < infinity<F>; }
 
-    static bool near_one(F largest) { return largest > F(0x1p-12) && largest < F(2); }
+    static bool near_one(F largest) { return largest > F(0x1p-24) && largest < F(4); }
+    // What brings a vector near 1 without rounding; it multiplies the next sums.
+    static F scale_of(F largest) { return one_over_power<F>(L::broadcast(largest))[0]; }
     // A vector in log space whose peak is 0 as numbers.
     void exps(const F* from, F* to) const {
         const V least = L::broadcast(std::numeric_limits<F>::min()), nothing = L::broadcast(kNothing<F>);
@@ -334,20 +339,23 @@ class Linear {
             return;
         }
         const F* now[kGroup];
+        F largest[kGroup];
         double offset[kGroup], lost[kGroup] = {};
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
             if (s.length <= t0) continue;
             exps(s.rows.at(t0), entry_[r].get());
-            now[r] = entry_[r].get(), offset[r] = s.rows.off(t0);
+            now[r] = entry_[r].get(), offset[r] = s.rows.off(t0), largest[r] = 1;
             s.bad = !numbers(ld_, now[r]);
         }
         for (int64_t t = t0; t < t1; ++t) {
             const F* from[kGroup];
             F* sum[kGroup];
+            F peak[kGroup] = {};
             int who[kGroup], active = 0;
             for (int r = 0; r < count; ++r) {
                 if (t >= all[r].length || all[r].bad) continue;
+                if (emission_.data) peak[r] = emission(all[r].b, t, seen_[r].get());
                 from[active] = now[r], sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) break;
@@ -355,25 +363,23 @@ class Linear {
             for (int i = 0; i < active; ++i) {
                 const int r = who[i];
                 Sequence& s = all[r];
-                const F* by = mask_.get();
-                F peak = 0;
-                if (emission_.data) {
-                    peak = emission(s.b, t, seen_[r].get());
-                    by = seen_[r].get();
-                }
-                lost[r] += lost_ + static_cast<double>(peak) * chain_.beta;
+                const F* by = emission_.data ? seen_[r].get() : mask_.get();
+                lost[r] += lost_ + static_cast<double>(peak[r]) * chain_.beta;
                 F* to = s.rows.at(t + 1);
                 bool trusted = true;
-                const F largest = weigh(sum[i], by, to, trusted);
-                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
+                const F before = largest[r];
+                largest[r] = weigh(sum[i], by, scale_of(before), to, trusted);
+                if (!sound(largest[r]) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
                     s.bad = true;
                     continue;
                 }
                 const bool last = t + 1 == std::min(t1, s.length);
-                if (last || !near_one(largest)) {
+                if (last || !near_one(largest[r])) {
                     log<F>(ld_, sum[i], to);
-                    offset[r] += weigh_logs(s.b, t, peak, to);
-                    if (!last) exps(to, to);
+                    offset[r] += weigh_logs(s.b, t, peak[r], to);
+                    if (!last) exps(to, to), largest[r] = 1;
+                } else {
+                    offset[r] += exponent(before) * kLogTwo;
                 }
                 s.rows.off(t + 1) = offset[r];
                 now[r] = to;
@@ -439,6 +445,7 @@ class Linear {
         for (int64_t t = t1 - 1; t >= t0; --t) {
             const F* from[kGroup];
             F* sum[kGroup];
+            F scale[kGroup];
             int who[kGroup], active = 0;
             for (int r = 0; r < count; ++r) {
                 Sequence& s = all[r];
@@ -453,7 +460,8 @@ class Linear {
                     by = seen_[r].get();
                 }
                 bool trusted;
-                const F largest = weigh(cost, by, after, trusted);
+                const F largest = weigh(cost, by, F(1), after, trusted);
+                scale[r] = scale_of(largest);
                 taken_[r][t - t0] = 0;
                 s.bad = !sound(largest);
                 if (s.bad) continue;
@@ -464,7 +472,7 @@ class Linear {
                         log<F>(ld_, cost, after);
                     }
                     taken_[r][t - t0] = weigh_logs(s.b, t, peak, after);
-                    exps(after, after);
+                    exps(after, after), scale[r] = 1;
                 }
                 from[active] = after, sum[active] = sum_[r].get(), who[active++] = r;
             }
@@ -475,7 +483,7 @@ class Linear {
                 Sequence& s = all[r];
                 bool trusted = true;
                 F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * ld_ : next_[r].get();
-                const F largest = weigh(sum[i], mask_.get(), to, trusted);
+                const F largest = weigh(sum[i], mask_.get(), scale[r], to, trusted);
                 if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_.get()))) {
                     s.bad = true;
                     continue;
@@ -493,7 +501,7 @@ class Linear {
     // The gradient over a block; false where vectors and costs have too little in common.
     bool contract(Sequence& s, int r, int64_t t0, int64_t t1, Sink<F>& arcs, Sink<F>* seen) {
         const int64_t count = t1 - t0;
-        double factors[kBlock];  // what was taken from the vector after each step, and from y, but not from the vector before
+        double factors[kBlock] = {};  // what was taken from the vector after each step, and from y, but not from the vector before
         const F* vectors[kBlock + 1];  // at times t0 to t1; those at the ends are in log space
         for (int64_t k = 0; k <= count; ++k) vectors[k] = s.rows.at(t0 + k);
         exps(vectors[0], first_.get()), vectors[0] = first_.get();

@@ -180,21 +180,14 @@ class Dense final : public Map<S> {
         this->out = {1, weight.event[1]};
         ld_ = this->out.width();
         back_ld_ = this->in.width();
-        const int64_t steps = weight.over_time() || feature.over_time() ? kBlock + 1 : 1;
         size_ = this->in.size * ld_;
         back_size_ = this->out.size * back_ld_;
-        for (int f = 0; f <= S::features; ++f) {
-            table_[f].reset(steps * size_, f ? F(0) : kNothing<F>);
-            back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
-        }
-        lost_.assign(static_cast<std::size_t>(steps), 0.0);
-        if (sink_.wanted()) sum_.reset(size_);
-        if (sink_feature_.wanted()) sum_feature_.reset(size_);
-        varies_ = steps != 1;
+        varies_ = weight.over_time() || feature.over_time();
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
         this->b_ = b, this->length_ = length;
+        if (first) room();
         if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
     }
     void load(int64_t t0, int64_t t1) override {
@@ -255,6 +248,17 @@ class Dense final : public Map<S> {
     }
 
   private:
+    // Memory for the tables; who never starts a sequence, as where a faster path takes all of them, needs none.
+    void room() {
+        const int64_t steps = varies_ ? kBlock + 1 : 1;
+        for (int f = 0; f <= S::features; ++f) {
+            table_[f].reset(steps * size_, f ? F(0) : kNothing<F>);
+            back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
+        }
+        lost_.assign(static_cast<std::size_t>(steps), 0.0);
+        if (sink_.wanted()) sum_.reset(size_);
+        if (sink_feature_.wanted()) sum_feature_.reset(size_);
+    }
     static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, L::load(sum.get() + at) + x); }
     int64_t at(int64_t t) const { return varies_ ? t - t0_ : 0; }
     const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + at(t) * size_; }

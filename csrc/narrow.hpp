@@ -12,6 +12,8 @@ namespace semihmm {
 template <class F>
 constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
 
+constexpr double kLogTwo = 0.693147180559945309417;
+
 // The exponent of a positive normal number, and 2 to the power of minus that.
 template <class F>
 double exponent(F x) {
@@ -89,8 +91,9 @@ class Narrow {
     }
     // sum * by, where neither is 0 at least the least.
     static V weighed(V sum, V by, V scale) {
-        const V low = by == F(0) ? V{} : least(), product = sum * (by * scale);
-        return L::max(sum == F(0) ? V{} : low, product);
+        constexpr F large = 1 / std::numeric_limits<F>::min();  // any sum but 0, times that, is more than the least
+        const V low = by == F(0) ? V{} : least();
+        return L::max(L::min(sum * large, low), sum * (by * scale));
     }
     // The log of the emissions less their peak, which is returned.
     template <class Emission>
@@ -177,7 +180,6 @@ class Narrow {
         return L::min(small) == 0 || no_path<inner>(row, t1 - t0, [&](int64_t k) { return L::load(after + k * L::width); });
     }
 
-    static constexpr double kLogTwo = 0.693147180559945309417;
     const F *weight_, *back_;
     int64_t states_;
     F beta_;

@@ -643,6 +643,77 @@ def test_long_and_large_ones_lose_no_path(batch, states, steps, spread, shared):
         assert_survives(stationary(batch, steps, states, spread, g, shared, form=form))
 
 
+def ragged_one(batch, steps, states, spread, seed, form="random"):
+    """An HMM of sequences of all lengths, the last of which has no path."""
+    g = torch.Generator().manual_seed(seed)
+    given = stationary(batch, steps, states, spread, g, form=form)
+    lengths = torch.randint(0, steps + 1, (batch,), generator=g)
+    lengths[0] = lengths[-1] = steps
+    transition, seen = given.factors[0], given.factors[1].clone()
+    if batch > 1:
+        seen[-1, steps // 2] = -math.inf
+    return replace(given, factors=(transition, seen), lengths=lengths)
+
+
+SIZES = (1, 2, 4, 7, 8, 9, 16, 17, 40)  # a vector has 2 to 16 lanes
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("states", SIZES)
+def test_best_paths_of_long_sequences_have_their_score(states, form):
+    for batch, spread, dtype in itertools.product((1, 10), (1.0, 100.0), (torch.float32, torch.float64)):
+        chain = ragged_one(batch, 99, states, spread, states, form).chain
+        chain = chain if dtype == torch.float32 else wide(chain)
+        found, expected = decoded(chain, Max(), "native"), decoded(wide(chain), Max(), "torch")
+        # Each of 99 steps rounds twice, a score that has grown for up to 8 steps: in all some 2^-24 * 200 * 8 spread.
+        tolerance = {"rtol": 0.0, "atol": 1e-4 * spread} if dtype == torch.float32 else {}
+        assert torch.equal(found.valid, expected.valid)
+        assert_close(found.value.double(), expected.value, **tolerance)
+        assert_close(scores(chain, found.slots), found.value.double(), **tolerance)
+        assert torch.equal(found.choices, torch.where(found.slots[..., 1:] < 0, -1, found.slots[..., :-1]))
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1e4])
+@pytest.mark.parametrize("states", SIZES)
+def test_a_sequence_has_the_same_bits_in_any_company(states, spread):
+    given = ragged_one(33, 70, states, spread, states)
+    value, slopes, path = _bits(given)
+    for first, count in ((0, 1), (5, 1), (32, 1), (3, 2), (7, 9), (16, 17)):
+        some = slice(first, first + count)
+        few = Weights(
+            given.start[some], (given.factors[0], given.factors[1][some]), given.end[some], given.lengths[some]
+        )
+        alone = _bits(few)
+        assert torch.equal(alone[0], value[some])
+        assert all(torch.equal(x, y[some]) for x, y in zip(alone[1], slopes, strict=True))
+        assert torch.equal(alone[2].slots, path.slots[:, some])
+        assert torch.equal(alone[2].value, path.value[:, some])
+
+
+def _bits(given):
+    """Log-partitions, their gradient by each sequence's own weights, and the best paths."""
+    chain, leaves = freed(given.chain)
+    value = run(chain, Log())
+    own = [x for x in leaves if len(x) == len(given.start) and x.ndim < 4]
+    return (
+        value.detach(),
+        torch.autograd.grad(value, own, torch.ones_like(value)),
+        decoded(given.chain, Max(), "native"),
+    )
+
+
+@pytest.mark.parametrize("states", SIZES)
+def test_in_float64_little_is_lost(states):
+    for spread, form in itertools.product((1.0, 30.0, 1e3), FORMS):
+        given = ragged_one(9, 99, states, spread, states, form)
+        total, expected, _ = forward_backward(given)
+        chain, leaves = freed(wide(given.chain))
+        value = run(chain, Log())
+        assert_close(value, total, rtol=1e-12, atol=1e-9)
+        for x, y in zip(torch.autograd.grad(value, leaves, torch.ones_like(value)), expected, strict=True):
+            assert_close(x, y.reshape(x.shape), rtol=1e-8, atol=1e-9)
+
+
 @pytest.mark.parametrize("batch", [1, 9])
 @pytest.mark.parametrize("states", [2, 5, 17])
 def test_products_of_two_matrices_lose_no_path(states, batch):
