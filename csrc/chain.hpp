@@ -105,7 +105,7 @@ class Sink {
     bool wanted() const { return out_ != nullptr; }
     bool shared() const { return batch_ == 1; }  // by all sequences
     // Where the entries of step t are to be written, if they are nobody else's.
-    F* row(int64_t b, int64_t t) { return direct_ ? out_ + (b * time_ + (time_ == 1 ? 0 : t)) * entries_ : nullptr; }
+    F* row(int64_t b, int64_t t) { return direct_ && time_ != 1 ? out_ + (b * time_ + t) * entries_ : nullptr; }
     // Moves the sums of a sequence elsewhere.
     void drain(double* to) {
         for (std::size_t i = 0; i < sums_.size(); ++i) to[i] += sums_[i], sums_[i] = 0;
