@@ -82,7 +82,7 @@ def _forward_again() -> bool:
 def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: bool) -> Tensor:
     """A total by the compiled backend, in float64."""
     if len(chains) > 1:  # a mean grows with the chain, and a covariance is what is left of the difference of two
-        chains = [c.rebuild(x.double() if x.is_floating_point() else x for x in c.leaves) for c in chains]
+        chains = [_widened(c) for c in chains]
     if len(chains) > 2:  # its kernel takes one feature at a time
         each = [_natively(plan, Expectation(1), [chains[0], feature], wanted) for feature in chains[1:]]
         return torch.cat([each[0], *(x[1:] for x in each[1:])])
@@ -102,6 +102,14 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
         leaves = [x for c in chains for x in c.leaves]
         value = _Moments.apply(_Call(plan, semiring, chain), *leaves)[0]  # type: ignore[no-untyped-call]
     return -value if isinstance(semiring, Min) else value
+
+
+def _widened(chain: Chain) -> Chain:
+    """The chain in float64."""
+    leaves = chain.leaves
+    if all(x.dtype == torch.float64 or not x.is_floating_point() for x in leaves):
+        return chain
+    return chain.rebuild(x.double() if x.is_floating_point() else x for x in leaves)
 
 
 def posteriors(plan: Plan, chain: Chain, asked: Sequence[bool]) -> list[Tensor | None]:
