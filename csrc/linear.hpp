@@ -8,9 +8,9 @@
 // the end of each block is kept in log space, made from trusted sums; so are vectors that have to be brought near 1, for
 // that would magnify what was raised. A vector says what it is: the largest number is above 0, the peak in log space is 0.
 //
-// With a feature, numbers are dual: behind the masses p lie the moments m, mass times mean. A step brings m W + p (W D),
-// where D is what the arcs hold, which is one product too: [p m] times [W D; W]. The moment of a mass that was raised is
-// left as it is: the means that it has a part in are off by no more than the feature's range times that part.
+// With a feature, numbers are dual: behind the masses p lie the moments m, mass times mean. A step makes them m W + p (W D),
+// where D is what the arcs hold. The moment of a mass that was raised is left as it is: the means that it has a part in
+// are off by no more than the feature's range times that part.
 #pragma once
 
 #include "product.hpp"
@@ -34,14 +34,12 @@ class Linear {
         : chain_(chain), scan_(chain), transition_(transition), emission_(emission), arc_feature_(arc_feature),
           seen_feature_(seen_feature), states_(transition.event[0]), ld_(padded<F>(states_)),
           stride_(ld_ * (1 + S::features)), beta_(static_cast<F>(chain.beta)) {
-        const int64_t above = S::features ? ld_ * ld_ : 0;  // where W D lies
-        tables_[0].reset(above + states_ * ld_), tables_[1].reset(above + states_ * ld_), mask_.reset(stride_);
-        weight_ = tables_[0].get() + above, back_ = tables_[1].get() + above;
+        weight_.reset(states_ * ld_), back_.reset(states_ * ld_), mask_.reset(stride_);
         std::fill_n(mask_.get(), states_, F(1));
         ends_.reset(stride_), row_.reset(stride_), first_.reset(stride_), last_.reset(stride_);
         again_.reset((kBlock + 1) * stride_, kNothing<F>), again_costs_.reset((kBlock + 1) * stride_, kNothing<F>);
         again_offsets_.assign(kBlock + 1, 0.0), again_cost_offsets_.assign(kBlock + 1, 0.0);
-        for (int r = 0; r < kGroup; ++r) entry_[r].reset(stride_), sum_[r].reset(stride_), seen_[r].reset(stride_);
+        for (int r = 0; r < kGroup; ++r) entry_[r].reset(stride_), sum_[r].reset(stride_), seen_[r].reset(stride_), brought_[r].reset(S::features * ld_);
     }
 
     // Totals of `count` sequences from `b` on, and the means of the feature, if there is one.
@@ -96,7 +94,10 @@ class Linear {
             if (cost_[r]) continue;
             cost_[r].reset(stride_), next_[r].reset(stride_), exact_[r].reset(stride_);
             costs_[r].reset(kBlock * stride_), after_[r].reset(kBlock * stride_);
-            for (int f = 0; f <= S::features && counted; ++f) sums_[f][r].reset(states_ * ld_), counts_[f][r].reset(states_ * states_);
+            for (int f = 0; f <= S::features && counted; ++f) {
+                if (!together_ || r == 0) sums_[f][r].reset(states_ * ld_);
+                if (!together_) counts_[f][r].reset(states_ * states_);
+            }
         }
         for (int64_t t1 = longest, t0; t1 > 0; t1 = t0) {
             const int64_t first = (t1 - 1) / segment * segment;
@@ -166,10 +167,10 @@ class Linear {
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
         const F peak = matrix_peak(transition_, w);
         lost_ = static_cast<double>(peak) * chain_.beta;
-        std::fill_n(weight_, states_ * ld_, F(1)), std::fill_n(back_, states_ * ld_, F(1));
+        std::fill_n(weight_.get(), states_ * ld_, F(1)), std::fill_n(back_.get(), states_ * ld_, F(1));
         for (int64_t i = 0; i < states_; ++i) {
             for (int64_t j = 0; j < states_; ++j) row_[j] = w[i * by_from + j * by_to];
-            raised(row_.get(), peak, weight_ + i * ld_, F(1));
+            raised(row_.get(), peak, weight_.get() + i * ld_, F(1));
             for (int64_t j = 0; j < states_; ++j) back_[j * ld_ + i] = weight_[i * ld_ + j];
         }
         lost_ += std::log(static_cast<double>(tamed(weight_)));
@@ -177,31 +178,35 @@ class Linear {
         if constexpr (S::features) {
             const F* d = arc_feature_.at(b, 0);
             moving_ = false;
-            for (int64_t i = 0; i < states_; ++i)
+            for (int64_t i = 0; i < states_ && !moving_; ++i)
+                for (int64_t j = 0; j < states_; ++j) moving_ = moving_ || d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] != 0;
+            for (Buffer<F>& table : moved_)
+                if (moving_ && !table) table.reset(states_ * ld_);
+            for (int64_t i = 0; i < states_ && moving_; ++i)
                 for (int64_t j = 0; j < states_; ++j) {
                     const F w = weight_[i * ld_ + j], x = w > 0 ? d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] : F(0);
-                    moving_ = moving_ || x != 0;
-                    weight_[(i - ld_) * ld_ + j] = w * x;
-                    back_[(j - ld_) * ld_ + i] = back_[j * ld_ + i] * x;
+                    moved_[0][i * ld_ + j] = w * x;
+                    moved_[1][j * ld_ + i] = back_[j * ld_ + i] * x;
                 }
         }
     }
-    // Vectors times the transition, or its transpose.
-    void through(int count, const F* const* from, const F* matrix, F* const* sum) const {
-        multiply<F>(count, from, states_, matrix, ld_, sum);
-        if constexpr (S::features) {
-            const F* moments[kGroup];
-            F* to[kGroup];
-            for (int i = 0; i < count; ++i) moments[i] = from[i] + ld_, to[i] = sum[i] + ld_;
-            if (moving_) {
-                multiply<F>(count, from, ld_ + states_, matrix - ld_ * ld_, ld_, to);
-            } else {
-                multiply<F>(count, moments, states_, matrix, ld_, to);
-            }
+    // Vectors times the transition; `back`: its transpose.
+    void through(int count, const F* const* from, bool back, F* const* sum) const {
+        const F* rows[2 * kGroup];
+        F* to[2 * kGroup];
+        for (int i = 0; i < count; ++i) {
+            rows[i] = from[i], to[i] = sum[i];
+            if (S::features) rows[count + i] = from[i] + ld_, to[count + i] = sum[i] + ld_;
         }
+        multiply<F>((1 + S::features) * count, rows, states_, (back ? back_ : weight_).get(), ld_, to);
+        if (!moving_) return;
+        for (int i = 0; i < count; ++i) to[i] = brought_[i].get();
+        multiply<F>(count, rows, states_, moved_[back].get(), ld_, to);
+        for (int i = 0; i < count; ++i)
+            for (int64_t j = ld_; j < stride_; j += L::width) L::store(sum[i] + j, L::load(sum[i] + j) + L::load(to[i] + j - ld_));
     }
     // Divides a matrix so that it makes no vector larger; returns by what.
-    F tamed(F* matrix) const {
+    F tamed(Buffer<F>& matrix) const {
         F largest = std::numeric_limits<F>::min();
         for (int64_t j = 0; j < states_; ++j) {
             F sum = 0;
@@ -380,7 +385,7 @@ class Linear {
                 from[active] = now[r], sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) break;
-            through(active, from, weight_, sum);
+            through(active, from, false, sum);
             for (int i = 0; i < active; ++i) {
                 const int r = who[i];
                 Sequence& s = all[r];
@@ -394,7 +399,7 @@ class Linear {
                 F* to = s.rows.at(t + 1);
                 bool trusted = true;
                 const F largest = weigh(sum[i], by, to, trusted);
-                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], back_))) {
+                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
                     s.bad = true;
                     continue;
                 }
@@ -497,14 +502,14 @@ class Linear {
                 from[active] = after, sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) continue;
-            through(active, from, back_, sum);
+            through(active, from, true, sum);
             for (int i = 0; i < active; ++i) {
                 const int r = who[i];
                 Sequence& s = all[r];
                 bool trusted = true;
                 F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * stride_ : next_[r].get();
                 const F largest = weigh(sum[i], mask_.get(), to, trusted);
-                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_))) {
+                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_.get()))) {
                     s.bad = true;
                     continue;
                 }
@@ -600,16 +605,13 @@ class Linear {
         if (!together_ && !now) return;
         for (int r = 0; r < (together_ ? 1 : count); ++r)
             for (int64_t i = 0; i < states_; ++i) {
-                const F* w = weight_ + i * ld_;
-                F *sum = sums_[0][r].get() + i * ld_, *moved = sums_[S::features][r].get() + i * ld_;
+                const F *w = weight_.get() + i * ld_, *moved = moving_ ? moved_[0].get() + i * ld_ : w;
+                F *sum = sums_[0][r].get() + i * ld_, *times = sums_[S::features][r].get() + i * ld_;
                 for (int64_t j = 0; j < ld_; j += L::width) {
-                    const V x = L::load(sum + j) * L::load(w + j);
-                    if constexpr (S::features) {
-                        L::store(sum + j, x + L::load(moved + j) * L::load(w - ld_ * ld_ + j));
-                        L::store(moved + j, L::load(moved + j) * L::load(w + j));
-                    } else {
-                        L::store(sum + j, x);
-                    }
+                    V x = L::load(sum + j) * L::load(w + j);
+                    if (moving_) x += L::load(times + j) * L::load(moved + j);
+                    L::store(sum + j, x);
+                    if (S::features) L::store(times + j, L::load(times + j) * L::load(w + j));
                 }
                 for (int f = 0; f <= S::features; ++f) {
                     sum = sums_[f][r].get() + i * ld_;
@@ -656,13 +658,13 @@ class Linear {
     F beta_;
     double lost_ = 0;  // the transition's peak
     bool filled_ = false, moving_ = false;  // whether arcs have features
-    Buffer<F> tables_[2], mask_;  // 1 for slots, 0 for padding
-    F *weight_, *back_;                     // [from][to], [to][from]; their products with the feature are ld_ rows above
+    Buffer<F> weight_, back_, mask_;  // [from][to], [to][from]; 1 for slots, 0 for padding
+    Buffer<F> moved_[2];              // the first two times what the arcs hold
     Sink<F>*arcs_[2] = {}, *seen_sinks_[2] = {};  // of log-weights and features, if wanted
     bool together_ = true;                        // arcs are summed up for all sequences at once
     Buffer<F> ends_, row_, first_, last_, again_, again_costs_;
     std::vector<double> again_offsets_, again_cost_offsets_;
-    Buffer<F> scratch_[kGroup], entry_[kGroup], sum_[kGroup], seen_[kGroup];
+    Buffer<F> scratch_[kGroup], entry_[kGroup], sum_[kGroup], seen_[kGroup], brought_[kGroup];
     std::vector<double> scratch_offsets_[kGroup];
     double taken_[kGroup][kBlock];
     Buffer<F> cost_[kGroup], next_[kGroup], exact_[kGroup], costs_[kGroup], after_[kGroup];

@@ -178,18 +178,13 @@ class Dense final : public Map<S> {
         const int64_t steps = weight.over_time() || feature.over_time() ? kBlock + 1 : 1;
         size_ = this->in.size * ld_;
         back_size_ = this->out.size * back_ld_;
-        for (int f = 0; f <= S::features; ++f) {
-            table_[f].reset(steps * size_, f ? F(0) : kNothing<F>);
-            back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
-        }
         lost_.assign(static_cast<std::size_t>(steps), 0.0);
-        if (sink_.wanted()) sum_.reset(size_);
-        if (sink_feature_.wanted()) sum_feature_.reset(size_);
         varies_ = steps != 1;
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
         this->b_ = b, this->length_ = length;
+        if (first) allocate(static_cast<int64_t>(lost_.size()));
         if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
     }
     void load(int64_t t0, int64_t t1) override {
@@ -250,6 +245,15 @@ class Dense final : public Map<S> {
     }
 
   private:
+    // Not before it is needed: a fast path may do all there is.
+    void allocate(int64_t steps) {
+        for (int f = 0; f <= S::features; ++f) {
+            table_[f].reset(steps * size_, f ? F(0) : kNothing<F>);
+            back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
+        }
+        if (sink_.wanted()) sum_.reset(size_);
+        if (sink_feature_.wanted()) sum_feature_.reset(size_);
+    }
     // The lowest i with the largest a[i] + b[i]; 0 if all are -inf. Both are padded with what is not larger.
     static int64_t first_best(int64_t size, const F* a, const F* b) {
         V best = L::broadcast(kNothing<F>);

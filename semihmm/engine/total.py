@@ -254,8 +254,9 @@ def _shares(
     segment = call.plan.segment(chain.length)
     tensors = compiled.leaves(chain)
     if needed is not None:  # its leaves have lengths last; the tables of a Grid are none of them
-        asked = needed[: len(chain.leaves) - (chain.lengths is not None)]
-        needed = (*asked, *(False,) * (len(tensors) - len(asked)))
+        count, own = len(chain.leaves), len(chain.leaves) - (chain.lengths is not None)
+        rest = (False,) * (len(tensors) - own)
+        needed = sum(((*needed[i : i + own], *rest) for i in range(0, len(needed), count)), ())
     found = compiled.gradient(told, tensors, along, chain.lengths, kept, segment, weights, needed)
     return tuple(x for x in found if x is not None)
 
@@ -284,8 +285,9 @@ class _Moments(torch.autograd.Function):
         if torch.is_grad_enabled():  # somebody may ask for a derivative of this
             moved = _pullback(partial(_both, call), tuple(leaves), (grads[0],))[1]
             return (None, *moved)
-        found = _shares(call, _split(call, leaves), (vectors, offsets), (grads[0][0], grads[0][1]))
-        return (None, *_skip_indices(found, leaves))
+        needed = tuple(n and x.is_floating_point() for n, x in zip(ctx.needs_input_grad[1:], leaves, strict=True))
+        found = _shares(call, _split(call, leaves), (vectors, offsets), (grads[0][0], grads[0][1]), needed)
+        return (None, *_placed(found, needed))
 
 
 def _split(call: _Call, leaves: Sequence[Tensor]) -> list[Chain]:
