@@ -171,8 +171,8 @@ class Linear {
         for (int64_t i = 0; i < states_; ++i) {
             for (int64_t j = 0; j < states_; ++j) row_[j] = w[i * by_from + j * by_to];
             raised(row_.get(), peak, weight_.get() + i * ld_, F(1));
-            for (int64_t j = 0; j < states_; ++j) back_[j * ld_ + i] = weight_[i * ld_ + j];
         }
+        transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
         lost_ += std::log(static_cast<double>(tamed(weight_)));
         tamed(back_);
         if constexpr (S::features) {
@@ -180,13 +180,16 @@ class Linear {
             moving_ = false;
             for (int64_t i = 0; i < states_ && !moving_; ++i)
                 for (int64_t j = 0; j < states_; ++j) moving_ = moving_ || d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] != 0;
+            if (!moving_) return;
             for (Buffer<F>& table : moved_)
-                if (moving_ && !table) table.reset(states_ * ld_);
-            for (int64_t i = 0; i < states_ && moving_; ++i)
-                for (int64_t j = 0; j < states_; ++j) {
-                    const F w = weight_[i * ld_ + j], x = w > 0 ? d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] : F(0);
-                    moved_[0][i * ld_ + j] = w * x;
-                    moved_[1][j * ld_ + i] = back_[j * ld_ + i] * x;
+                if (!table) table.reset(states_ * ld_);
+            for (int64_t i = 0; i < states_; ++i)
+                for (int64_t j = 0; j < states_; ++j) moved_[0][i * ld_ + j] = d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]];
+            transpose<F>(states_, states_, moved_[0].get(), ld_, moved_[1].get(), ld_);
+            for (int back = 0; back < 2; ++back)
+                for (int64_t at = 0; at < states_ * ld_; at += L::width) {
+                    const V w = L::load((back ? back_ : weight_).get() + at), x = L::load(moved_[back].get() + at);
+                    L::store(moved_[back].get() + at, w == F(0) ? V{} : w * x);
                 }
         }
     }
@@ -207,18 +210,14 @@ class Linear {
     }
     // Divides a matrix so that it makes no vector larger; returns by what.
     F tamed(Buffer<F>& matrix) const {
-        F largest = std::numeric_limits<F>::min();
-        for (int64_t j = 0; j < states_; ++j) {
-            F sum = 0;
-            for (int64_t i = 0; i < states_; ++i) sum += matrix[i * ld_ + j];
-            largest = std::max(largest, sum);
-        }
-        const F least = std::numeric_limits<F>::min();
+        std::fill_n(row_.get(), ld_, F(0));
         for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < states_; ++j) {
-                F& x = matrix[i * ld_ + j];
-                if (x > 0) x = std::max(x / largest, least);
-            }
+            for (int64_t j = 0; j < ld_; j += L::width) L::store(row_.get() + j, L::load(row_.get() + j) + L::load(matrix.get() + i * ld_ + j));
+        const F least = std::numeric_limits<F>::min(), largest = std::max(least, max_of<F>(states_, row_.get()));
+        for (int64_t at = 0; at < states_ * ld_; at += L::width) {
+            const V x = L::load(matrix.get() + at);
+            L::store(matrix.get() + at, x > F(0) ? L::max(x / largest, L::broadcast(least)) : x);  // a NaN stays one
+        }
         return largest;
     }
     // exp(beta * (x - peak)), at least the smallest normal number, 0 for -inf; `rest` in the padding.

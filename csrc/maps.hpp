@@ -157,8 +157,14 @@ double peak_of(int64_t n, const At& at, double beta) {
 template <class F>
 F matrix_peak(const Leaf<F>& leaf, const F* matrix) {
     F peak = kNothing<F>;
-    for (int64_t i = 0; i < leaf.event[0]; ++i)
-        for (int64_t j = 0; j < leaf.event[1]; ++j) peak = std::max(peak, matrix[i * leaf.by_event[0] + j * leaf.by_event[1]]);
+    for (int64_t i = 0; i < leaf.event[0]; ++i) {
+        const F* row = matrix + i * leaf.by_event[0];
+        if (leaf.by_event[1] == 1) {
+            peak = std::max(peak, max_of<F>(leaf.event[1], row));
+        } else {
+            for (int64_t j = 0; j < leaf.event[1]; ++j) peak = std::max(peak, row[j * leaf.by_event[1]]);
+        }
+    }
     return std::isinf(peak) ? F(0) : peak;
 }
 
