@@ -222,7 +222,14 @@ class _Gradient(torch.autograd.Function):
         weight, *saved = ctx.saved_tensors
         leaves = tuple(saved[ctx.outputs :])
         direction = [_or_zeros(v, x) for v, x in zip(_placed(grads, ctx.call.needed), leaves, strict=True)]
-        (moved,), pulled = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))
+        if ctx.call.plan.backend == "native" and not (torch.is_grad_enabled() or transformed()):
+            needed = tuple(
+                n and x.is_floating_point()
+                for n, x in zip(ctx.needs_input_grad[3 + ctx.outputs :], leaves, strict=True)
+            )
+            moved, pulled = _curved(ctx.call, leaves, direction, weight, needed)
+        else:
+            (moved,), pulled = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))
         return (None, None, moved, *(None,) * ctx.outputs, *pulled)
 
     @staticmethod
@@ -307,14 +314,36 @@ def _first_and_rest(chains: list[Chain]) -> tuple[Chain, list[Chain]]:
 
 def _along(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
     """How far a total moves when its log-weights move along ``direction``: the expectation of a feature."""
-    temperature = call.semiring.temperature
-    assert temperature is not None
-    warm = [x / temperature if temperature != 1.0 and x.is_floating_point() else x for x in leaves]
-    chains = [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)]
+    chains = _tilted(call, leaves, direction)
     if call.plan.backend == "native" and not transformed():
         return _natively(call.plan, Expectation(1), chains, torch.is_grad_enabled())[1]
     chains = [c.unrolled() for c in chains]
     return _by_blocks(replace(call.plan, backend="torch"), Expectation(1), chains)[1]
+
+
+def _tilted(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> list[Chain]:
+    """Log-weights, and the feature that adds up along a path as they move."""
+    temperature = call.semiring.temperature
+    assert temperature is not None
+    warm = [x / temperature if temperature != 1.0 and x.is_floating_point() else x for x in leaves]
+    return [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)]
+
+
+def _curved(
+    call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor], weight: Tensor, needed: Asked
+) -> tuple[Tensor, list[Tensor | None]]:
+    """What `_along` says, natively, and its gradient by the leaves that are needed; nobody follows them."""
+    chains = [compiled.settled(_widened(c)) for c in _tilted(call, leaves, direction)]
+    wide = replace(call, semiring=Expectation(1))
+    told, (tensors, along) = compiled.call_for(wide.semiring, chains[0]), map(compiled.leaves, chains)
+    segment = call.plan.segment(chains[0].length)
+    value, *kept = compiled.total(told, tensors, along, chains[0].lengths, segment)
+    weights = (torch.zeros_like(weight), weight)
+    found = _placed(_shares(wide, chains, (kept[0], kept[1]), weights, (*needed, *(False,) * len(leaves))), needed)
+    scale = call.semiring.temperature
+    assert scale is not None
+    cooled = [g if g is None or scale == 1.0 else g / scale for g in found]
+    return value[1], [None if g is None else g.to(x.dtype) for g, x in zip(cooled, leaves, strict=True)]
 
 
 def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
