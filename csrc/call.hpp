@@ -94,17 +94,24 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     return chain;
 }
 
-// How many sequences the fast paths of Log and Max take at a time; 0 where they do not do this chain.
+template <class S>
+constexpr bool kLinear = std::is_same_v<S, Log<typename S::F>> || std::is_same_v<S, Expectation<typename S::F>>;
+
+// How many sequences the fast paths of Log, Expectation and Max take at a time; 0 where they do not do this chain.
 template <class S>
 int64_t group_of(const Request& request) {
-    using F = typename S::F;
-    if constexpr (!std::is_same_v<S, Log<F>> && !std::is_same_v<S, Max<F>>) return 0;
+    if constexpr (!kLinear<S> && !std::is_same_v<S, Max<typename S::F>>) return 0;
     const std::size_t maps = request.spec.size() - 2, first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     if (maps > 2 || request.spec[2] != kDense || (maps == 2 && request.spec[3] != kDiagonal)) return 0;
     const Given &arcs = request.weights[first], *seen = maps == 2 ? &request.weights[first + 1] : nullptr;
     if (request.length < 2 || arcs.shape[1] != 1 || arcs.shape[2] != arcs.shape[3]) return 0;
     if (seen && seen->shape[1] != request.length) return 0;
-    if (arcs.shape[0] != 1 && arcs.strides[0] != 0) return 1;
+    const auto own = [](const Given& g) { return g.shape[0] != 1 && g.strides[0] != 0; };
+    if constexpr (S::features) {
+        if (request.features[first].shape[1] != 1) return 0;
+        if (own(request.features[first])) return 1;
+    }
+    if (own(arcs)) return 1;
     return request.batch >= 2 * kGroup ? kGroup : (request.batch + 1) / 2;
 }
 
@@ -113,6 +120,9 @@ Path fast(const Request& request, Chain<S>& chain) {
     using F = typename S::F;
     const std::size_t first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     const bool seen = request.spec.size() == 4;
+    if constexpr (S::features)
+        return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{},
+                request.features[first].template leaf<F>(true), seen ? request.features[first + 1].template leaf<F>(true) : Leaf<F>{}};
     return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
 }
 
@@ -180,11 +190,11 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     const int64_t group = group_of<S>(request);
     for_each_part(request.batch, parts_of<S>(request), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         Chain<S> chain = build<S>(request, {}, {});
-        if constexpr (std::is_same_v<S, Log<F>>)
+        if constexpr (kLinear<S>)
             if (group) {
-                Linear<F> linear = fast<Linear<F>>(request, chain);
+                Linear<S> linear = fast<Linear<S>>(request, chain);
                 for (int64_t b = first; b < last; b += group)
-                    linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b);
+                    linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
                 return;
             }
         Scan<S> scan(chain);
@@ -236,11 +246,12 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
                 sinks[side]->emplace_back(borders[side]->out_features[i], borders[side]->features[i], false);
         }
         bool gone = false;
-        if constexpr (std::is_same_v<S, Log<F>>)
+        if constexpr (kLinear<S>)
             if (group) {
-                Linear<F> linear = fast<Linear<F>>(request, mine->chain);
+                Linear<S> linear = fast<Linear<S>>(request, mine->chain);
                 for (int64_t b = first; b < last; b += group)
-                    linear.gradient(b, static_cast<int>(std::min(group, last - b)), kept, g0 + b, mine->chain.steps->sinks(), mine->start, mine->end);
+                    linear.gradient(b, static_cast<int>(std::min(group, last - b)), kept, g0 + b, g1 ? g1 + b : nullptr,
+                                    mine->chain.steps->sinks(), mine->start, mine->end);
                 gone = true;
             }
         if (!gone) {

@@ -112,6 +112,7 @@ class Sink {
     }
     bool wanted() const { return out_.data != nullptr; }
     bool shared() const { return shared_; }  // by all sequences
+    bool over_time() const { return time_ != 1; }
     // Where the entries of step t are to be written, if they are nobody else's.
     F* row(int64_t b, int64_t t) { return direct_ ? place(b, t) : nullptr; }
     // Moves the sums of a sequence elsewhere.

@@ -1,5 +1,5 @@
-// The fast path of Log for a stationary dense transition, with or without emissions (HMM, linear-chain CRF): vectors are
-// the numbers themselves, several sequences at a time, so that a step is a product of matrices.
+// The fast path of Log and Expectation for a stationary dense transition, with or without emissions (HMM, linear-chain
+// CRF): vectors are the numbers themselves, several sequences at a time, so that a step is a product of matrices.
 //
 // Vectors have their largest number near 1. A number less than the smallest normal one is raised to that: exact 0 means
 // that there is no path, and nothing else does. What this costs a sum is at most a smallest normal number for each state,
@@ -9,7 +9,11 @@
 // bring those near 1 would magnify what was raised. All others are brought near 1 by a power of two that multiplies the
 // trusted sums made of them. A vector says what it is: the largest number is above 0, the peak in log space is 0.
 //
-// No more states than a vector has lanes: narrow.hpp does the steps.
+// With a feature, numbers are dual: behind the masses p lie the moments m, mass times mean. A step makes them m W + p (W D),
+// where D is what the arcs hold. The moment of a mass that was raised is left as it is: the means that it has a part in
+// are off by no more than the feature's range times that part.
+//
+// No more states than a vector has lanes, and no feature: narrow.hpp does the steps.
 #pragma once
 
 #include "narrow.hpp"
@@ -20,28 +24,29 @@ namespace semihmm {
 
 constexpr int kGroup = 8;  // sequences at a time
 
-template <class F>
+template <class S>
 class Linear {
   public:
+    using F = typename S::F;
     using L = Lanes<F>;
     using V = typename L::type;
-    using S = Log<F>;
 
     // `emission` without data: there is none.
-    Linear(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission)
-        : chain_(chain), scan_(chain), transition_(transition), emission_(emission), states_(transition.event[0]),
-          ld_(padded<F>(states_)), beta_(static_cast<F>(chain.beta)) {
+    Linear(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission, Leaf<F> arc_feature = {}, Leaf<F> seen_feature = {})
+        : chain_(chain), scan_(chain), transition_(transition), emission_(emission), arc_feature_(arc_feature),
+          seen_feature_(seen_feature), states_(transition.event[0]), ld_(padded<F>(states_)),
+          stride_(ld_ * (1 + S::features)), beta_(static_cast<F>(chain.beta)) {
         const int64_t rows = std::max<int64_t>(states_, L::width);
-        weight_.reset(rows * ld_), back_.reset(rows * ld_), mask_.reset(ld_);
+        weight_.reset(rows * ld_), back_.reset(rows * ld_), mask_.reset(stride_);
         std::fill_n(mask_.get(), states_, F(1));
-        ends_.reset(ld_), row_.reset(ld_), first_.reset(ld_), last_.reset(ld_);
-        again_.reset((kBlock + 1) * ld_, kNothing<F>), again_costs_.reset((kBlock + 1) * ld_, kNothing<F>);
+        ends_.reset(stride_), row_.reset(stride_), first_.reset(stride_), last_.reset(stride_);
+        again_.reset((kBlock + 1) * stride_, kNothing<F>), again_costs_.reset((kBlock + 1) * stride_, kNothing<F>);
         again_offsets_.assign(kBlock + 1, 0.0), again_cost_offsets_.assign(kBlock + 1, 0.0);
-        for (int r = 0; r < kGroup; ++r) entry_[r].reset(ld_), sum_[r].reset(ld_), seen_[r].reset(ld_);
+        for (int r = 0; r < kGroup; ++r) entry_[r].reset(stride_), sum_[r].reset(stride_), seen_[r].reset(stride_), brought_[r].reset(S::features * ld_);
     }
 
-    // Totals of `count` sequences from `b` on.
-    void total(int64_t b, int count, const Kept<F>& kept, double* values) {
+    // Totals of `count` sequences from `b` on, and the means of the feature, if there is one.
+    void total(int64_t b, int count, const Kept<F>& kept, double* values, double* means) {
         Sequence all[kGroup];
         int64_t longest = 0;
         for (int r = 0; r < count; ++r) {
@@ -65,28 +70,37 @@ class Linear {
             Sequence& s = all[r];
             if (fronts && s.length % segment == 0) keep(kept, s, s.length);
             const double lost = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
-            values[r] = common(s.rows.at(s.length), ends_.get()) + s.rows.off(s.length) + s.lost + lost;
+            const auto [value, mean] = common(s.rows.at(s.length), ends_.get());
+            values[r] = value + s.rows.off(s.length) + s.lost + lost;
+            if (S::features) means[r] = mean;
         }
     }
 
-    // Adds the gradients of totals, each times its weight. `steps` are the sinks of the chain's map.
-    void gradient(int64_t b, int count, const Kept<F>& kept, const double* weights, std::vector<Sink<F>*> steps,
+    // Adds the gradients of totals, each times its weight in g0, and of means, in g1. `steps` are the sinks of the chain's map.
+    void gradient(int64_t b, int count, const Kept<F>& kept, const double* g0, const double* g1, std::vector<Sink<F>*> steps,
                   std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
         matrix(b);
-        Sink<F>& arcs = *steps[0];
-        Sink<F>* seen = emission_.data ? steps[2] : nullptr;
+        for (int f = 0; f <= S::features; ++f) {
+            arcs_[f] = steps[f]->wanted() ? steps[f] : nullptr;
+            seen_sinks_[f] = emission_.data && steps[2 + f]->wanted() ? steps[2 + f] : nullptr;
+        }
+        const bool counted = arcs_[0] || arcs_[S::features];
+        together_ = (!arcs_[0] || arcs_[0]->shared()) && (!arcs_[S::features] || arcs_[S::features]->shared());
         Sequence all[kGroup];
         const int64_t segment = whole(kept) ? std::max<int64_t>(chain_.length, 1) : kept.segment;
         int64_t longest = 0;
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
-            s.b = b + r, s.length = chain_.length_of(s.b), s.weight = static_cast<F>(weights[r]);
+            s.b = b + r, s.length = chain_.length_of(s.b), s.g0 = g0[r], s.g1 = g1 ? g1[r] : 0.0;
             longest = std::max(longest, s.length);
-            if (whole(kept)) s.rows = {kept.vectors + s.b * kept.rows * ld_, kept.offsets + s.b * kept.rows, ld_, 0};
+            if (whole(kept)) s.rows = {kept.vectors + s.b * kept.rows * stride_, kept.offsets + s.b * kept.rows, stride_, 0};
             if (cost_[r]) continue;
-            cost_[r].reset(ld_), next_[r].reset(ld_), exact_[r].reset(ld_);
-            costs_[r].reset(kBlock * ld_), after_[r].reset(kBlock * ld_);
-            if (arcs.wanted()) sums_[r].reset(states_ * ld_), counts_[r].reset(states_ * states_);
+            cost_[r].reset(stride_), next_[r].reset(stride_), exact_[r].reset(stride_);
+            costs_[r].reset(kBlock * stride_), after_[r].reset(kBlock * stride_);
+            for (int f = 0; f <= S::features && counted; ++f) {
+                if (!together_ || r == 0) sums_[f][r].reset(states_ * ld_);
+                if (!together_) counts_[f][r].reset(states_ * states_);
+            }
         }
         for (int64_t t1 = longest, t0; t1 > 0; t1 = t0) {
             const int64_t first = (t1 - 1) / segment * segment;
@@ -97,15 +111,16 @@ class Linear {
                 Sequence& s = all[r];
                 if (s.length <= t0 || !s.possible) continue;
                 const int64_t stop = std::min(t1, s.length);
-                if (!s.bad && contract(s, r, t0, stop, arcs, seen)) {
+                if (!s.bad && contract(s, r, t0, stop)) {
                     std::swap(cost_[r], next_[r]);
                     s.exact = false;
                 } else {
                     in_log_space(s, r, t0, stop);
-                    if (arcs.wanted() && !arcs.shared()) arcs.drain(counts_[r].get());
+                    for (int f = 0; f <= S::features; ++f)
+                        if (arcs_[f] && !arcs_[f]->shared()) arcs_[f]->drain(counts_[f][r].get());
                 }
             }
-            if (arcs.wanted()) flush(count, arcs, t0 == 0 || t0 / kBlock % 8 == 0);
+            if (counted) flush(count, t0 == 0 || t0 / kBlock % 8 == 0);
         }
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
@@ -114,15 +129,14 @@ class Linear {
                 at_end(s, r, end);
             }
             if (s.possible) {
-                if (!s.exact) log<F>(ld_, cost_[r].get(), exact_[r].get());
-                Weighing<S> weighing;
-                weighing.g0 = s.weight;
-                const F shift = static_cast<F>(-common(s.rows.at(0), exact_[r].get()));
-                scan_.border(s.b, s.rows.at(0), exact_[r].get(), shift, weighing, start, chain_.start, ld_);
+                if (!s.exact) logs(cost_[r].get(), exact_[r].get());
+                const auto [total, mean] = common(s.rows.at(0), exact_[r].get());
+                scan_.border(s.b, s.rows.at(0), exact_[r].get(), static_cast<F>(-total), weighing(s, mean), start, chain_.start, ld_);
             }
-            if (arcs.wanted() && !arcs.shared()) {
-                arcs.add(s.b, 0, states_ * states_, counts_[r].get());
-                std::fill_n(counts_[r].get(), states_ * states_, 0.0);
+            for (int f = 0; f <= S::features; ++f) {
+                if (!arcs_[f] || together_) continue;
+                arcs_[f]->add(s.b, 0, states_ * states_, counts_[f][r].get());
+                std::fill_n(counts_[f][r].get(), states_ * states_, 0.0);
             }
             for (Sink<F>* sink : steps) sink->finish(s.b);
         }
@@ -133,12 +147,12 @@ class Linear {
         int64_t b = 0, length = 0;
         Rows<F> rows;
         double lost = 0;
-        F weight = 1;
+        double g0 = 1, g1 = 0;
         bool bad = false, possible = true;
         bool exact = false;  // exact_ holds the cost in log space
     };
 
-    bool narrow() const { return states_ <= L::width; }
+    bool narrow() const { return !S::features && states_ <= L::width; }
     Narrow<F> in_registers() const { return {weight_.get(), back_.get(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
@@ -161,9 +175,15 @@ class Linear {
     static int64_t block_after(int64_t t, int64_t stop) { return std::min((t / kBlock + 1) * kBlock, stop); }
     bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
 
+    static Weighing<S> weighing(const Sequence& s, double mean) {
+        Weighing<S> weighing;
+        weighing.g0 = static_cast<F>(s.g0), weighing.g1 = static_cast<F>(s.g1), weighing.mean = static_cast<F>(mean);
+        return weighing;
+    }
+
     // The transition as numbers, its peak taken out; the columns of the padding hold 1, so that no sum there is small.
     void matrix(int64_t b) {
-        if (filled_ && transition_.same_for_all()) return;
+        if (filled_ && transition_.same_for_all() && arc_feature_.same_for_all()) return;
         filled_ = true;
         const F* w = transition_.at(b, 0);
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
@@ -180,6 +200,38 @@ class Linear {
         transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
         lost_ += std::log(static_cast<double>(tamed(weight_)));
         tamed(back_);
+        if constexpr (S::features) {
+            const F* d = arc_feature_.at(b, 0);
+            moving_ = false;
+            for (int64_t i = 0; i < states_ && !moving_; ++i)
+                for (int64_t j = 0; j < states_; ++j) moving_ = moving_ || d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] != 0;
+            if (!moving_) return;
+            for (Buffer<F>& table : moved_)
+                if (!table) table.reset(states_ * ld_);
+            for (int64_t i = 0; i < states_; ++i)
+                for (int64_t j = 0; j < states_; ++j) moved_[0][i * ld_ + j] = d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]];
+            transpose<F>(states_, states_, moved_[0].get(), ld_, moved_[1].get(), ld_);
+            for (int back = 0; back < 2; ++back)
+                for (int64_t at = 0; at < states_ * ld_; at += L::width) {
+                    const V w = L::load((back ? back_ : weight_).get() + at), x = L::load(moved_[back].get() + at);
+                    L::store(moved_[back].get() + at, w == F(0) ? V{} : w * x);
+                }
+        }
+    }
+    // Vectors times the transition; `back`: its transpose.
+    void through(int count, const F* const* from, bool back, F* const* sum) const {
+        const F* rows[2 * kGroup];
+        F* to[2 * kGroup];
+        for (int i = 0; i < count; ++i) {
+            rows[i] = from[i], to[i] = sum[i];
+            if (S::features) rows[count + i] = from[i] + ld_, to[count + i] = sum[i] + ld_;
+        }
+        multiply<F>((1 + S::features) * count, rows, states_, (back ? back_ : weight_).get(), ld_, to);
+        if (!moving_) return;
+        for (int i = 0; i < count; ++i) to[i] = brought_[i].get();
+        multiply<F>(count, rows, states_, moved_[back].get(), ld_, to);
+        for (int i = 0; i < count; ++i)
+            for (int64_t j = ld_; j < stride_; j += L::width) L::store(sum[i] + j, L::load(sum[i] + j) + L::load(to[i] + j - ld_));
     }
     // Divides a matrix so that it makes no vector larger; returns by what.
     F tamed(Buffer<F>& matrix) const {
@@ -192,7 +244,7 @@ class Linear {
             F* row = matrix.get() + i * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) {
                 const V x = L::load(row + j);
-                L::store(row + j, x > zero ? L::max(x / largest, least) : zero);
+                L::store(row + j, x > zero ? L::max(x / largest, least) : x);  // a NaN stays one
             }
             std::fill(row + states_, row + ld_, F(1));
         }
@@ -222,6 +274,15 @@ class Linear {
         F peak = max_of<F>(states_, e);
         if (std::isinf(peak)) peak = 0;
         raised(e, peak, to, F(0));
+        if constexpr (S::features) {
+            const F* d = seen_feature_.at(b, t);
+            const int64_t step = seen_feature_.by_event[0];
+            if (step == 1) {
+                for (int64_t j = 0; j < states_; ++j) to[ld_ + j] = to[j] > 0 ? d[j] : F(0);
+            } else {
+                for (int64_t j = 0; j < states_; ++j) to[ld_ + j] = to[j] > 0 ? d[j * step] : F(0);
+            }
+        }
         return peak;
     }
 
@@ -236,6 +297,7 @@ class Linear {
             const V y = v < least ? (q > zero ? (x > zero ? least : zero) : zero) : v;
             largest = L::max(y, largest);
             L::store(to + j, y);
+            if constexpr (S::features) L::store(to + ld_ + j, (L::load(sum + ld_ + j) + q * L::load(by + ld_ + j)) * (x * scale));
         }
         trusted = !(-L::max(-smallest) < kTrusted<F>);
         return L::max(largest);
@@ -264,22 +326,33 @@ class Linear {
         const V least = L::broadcast(std::numeric_limits<F>::min()), nothing = L::broadcast(kNothing<F>);
         for (int64_t j = 0; j < ld_; j += L::width) {
             const V x = L::load(from + j);
-            L::store(to + j, x == nothing ? V{} : L::max(least, exp<F>(x)));
+            const V y = x == nothing ? V{} : L::max(least, exp<F>(x));
+            L::store(to + j, y);
+            if constexpr (S::features) L::store(to + ld_ + j, y * L::load(from + ld_ + j));
         }
     }
-    // The log of the sum of the products of two vectors in log space.
-    double common(const F* a, const F* b) const {
-        for (int64_t j = 0; j < ld_; j += L::width) L::store(row_.get() + j, L::load(a + j) + L::load(b + j));
-        double value[1];
+    // The other way round.
+    void logs(const F* from, F* to) const {
+        if constexpr (S::features)
+            for (int64_t j = 0; j < ld_; j += L::width) {
+                const V p = L::load(from + j);
+                L::store(to + ld_ + j, p == F(0) ? V{} : L::load(from + ld_ + j) / p);
+            }
+        log<F>(ld_, from, to);
+    }
+    // The log of the sum of the products of two vectors in log space, and the mean.
+    std::pair<double, double> common(const F* a, const F* b) const {
+        for (int64_t j = 0; j < stride_; j += L::width) L::store(row_.get() + j, L::load(a + j) + L::load(b + j));
+        double value[2] = {0, 0};
         Scan<S>::mixture(row_.get(), ld_, value);
-        return value[0];
+        return {value[0], value[1]};
     }
 
     Sequence begin(int64_t b, const Kept<F>& kept, int r) {
         Sequence s;
         s.b = b, s.length = chain_.length_of(b);
         if (whole(kept)) {
-            s.rows = {kept.vectors + b * kept.rows * ld_, kept.offsets + b * kept.rows, ld_, 0};
+            s.rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
         } else {
             s.rows = room(r, kBlock, 0);
         }
@@ -288,21 +361,21 @@ class Linear {
         return s;
     }
     Rows<F> room(int r, int64_t steps, int64_t time) {
-        if (scratch_[r].size() < (steps + 1) * ld_) {
-            scratch_[r].reset((steps + 1) * ld_, kNothing<F>);
+        if (scratch_[r].size() < (steps + 1) * stride_) {
+            scratch_[r].reset((steps + 1) * stride_, kNothing<F>);
             scratch_offsets_[r].assign(static_cast<std::size_t>(steps + 1), 0.0);
         }
-        return {scratch_[r].get(), scratch_offsets_[r].data(), ld_, time};
+        return {scratch_[r].get(), scratch_offsets_[r].data(), stride_, time};
     }
     void slide(Sequence& s, int64_t time) const {
-        std::copy_n(s.rows.at(time), ld_, s.rows.data);
+        std::copy_n(s.rows.at(time), stride_, s.rows.data);
         s.rows.offset[0] = s.rows.off(time);
         s.rows.first = time;
     }
     void keep(const Kept<F>& kept, const Sequence& s, int64_t time) const {
         const int64_t row = s.b * kept.rows + time / kept.segment;
         if (time / kept.segment >= kept.rows) return;
-        std::copy_n(s.rows.at(time), ld_, kept.vectors + row * ld_);
+        std::copy_n(s.rows.at(time), stride_, kept.vectors + row * stride_);
         kept.offsets[row] = s.rows.off(time);
     }
     // The vectors of a segment again, from the one kept in front of it.
@@ -313,7 +386,7 @@ class Linear {
             if (s.length < first) continue;
             s.rows = room(r, segment, first);
             const int64_t row = s.b * kept.rows + first / segment;
-            std::copy_n(kept.vectors + row * ld_, ld_, s.rows.data);
+            std::copy_n(kept.vectors + row * stride_, stride_, s.rows.data);
             s.rows.offset[0] = kept.offsets[row];
             longest = std::max(longest, std::min(s.length, first + segment));
         }
@@ -359,7 +432,7 @@ class Linear {
                 from[active] = now[r], sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) break;
-            multiply<F>(active, from, states_, weight_.get(), ld_, sum);
+            through(active, from, false, sum);
             for (int i = 0; i < active; ++i) {
                 const int r = who[i];
                 Sequence& s = all[r];
@@ -375,7 +448,7 @@ class Linear {
                 }
                 const bool last = t + 1 == std::min(t1, s.length);
                 if (last || !near_one(largest[r])) {
-                    log<F>(ld_, sum[i], to);
+                    logs(sum[i], to);
                     offset[r] += weigh_logs(s.b, t, peak[r], to);
                     if (!last) exps(to, to), largest[r] = 1;
                 } else {
@@ -402,6 +475,11 @@ class Linear {
             const F* e = emission_.at(b, t);
             const int64_t by = emission_.by_event[0];
             for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j * by] - peak) * beta_;
+            if constexpr (S::features) {
+                const F* d = seen_feature_.at(b, t);
+                for (int64_t j = 0; j < states_; ++j)
+                    if (vector[j] > kNothing<F>) vector[ld_ + j] += d[j * seen_feature_.by_event[0]];
+            }
         }
         return rescale(chain_.semiring, ld_, vector);
     }
@@ -410,18 +488,16 @@ class Linear {
     void at_end(Sequence& s, int r, std::vector<Sink<F>>& end) {
         chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
         const F* last = s.rows.at(s.length);
-        const double total = common(last, ends_.get());
+        const auto [total, mean] = common(last, ends_.get());
         s.possible = total > -std::numeric_limits<double>::infinity();
         if (!s.possible) return;
-        Weighing<S> weighing;
-        weighing.g0 = s.weight;
-        scan_.border(s.b, last, ends_.get(), static_cast<F>(-total), weighing, end, chain_.end, ld_);
+        scan_.border(s.b, last, ends_.get(), static_cast<F>(-total), weighing(s, mean), end, chain_.end, ld_);
         rescale(chain_.semiring, ld_, ends_.get());
         settle(s, r, ends_.get());
     }
     // The cost of a sequence, from one in log space with its peak at 0, which is remembered.
     void settle(Sequence& s, int r, const F* logs) {
-        std::copy_n(logs, ld_, exact_[r].get());
+        std::copy_n(logs, stride_, exact_[r].get());
         exps(logs, cost_[r].get());
         s.exact = true;
     }
@@ -450,9 +526,9 @@ class Linear {
             for (int r = 0; r < count; ++r) {
                 Sequence& s = all[r];
                 if (t >= s.length || !s.possible || s.bad) continue;
-                F* cost = costs_[r].get() + (t - t0) * ld_;
-                F* after = after_[r].get() + (t - t0) * ld_;
-                if (now[r] != cost) std::copy_n(now[r], ld_, cost);
+                F* cost = costs_[r].get() + (t - t0) * stride_;
+                F* after = after_[r].get() + (t - t0) * stride_;
+                if (now[r] != cost) std::copy_n(now[r], stride_, cost);
                 const F* by = mask_.get();
                 F peak = 0;
                 if (emission_.data) {
@@ -467,9 +543,9 @@ class Linear {
                 if (s.bad) continue;
                 if (!near_one(largest)) {
                     if (s.exact && now[r] == cost_[r].get()) {
-                        std::copy_n(exact_[r].get(), ld_, after);
+                        std::copy_n(exact_[r].get(), stride_, after);
                     } else {
-                        log<F>(ld_, cost, after);
+                        logs(cost, after);
                     }
                     taken_[r][t - t0] = weigh_logs(s.b, t, peak, after);
                     exps(after, after), scale[r] = 1;
@@ -477,19 +553,19 @@ class Linear {
                 from[active] = after, sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) continue;
-            multiply<F>(active, from, states_, back_.get(), ld_, sum);
+            through(active, from, true, sum);
             for (int i = 0; i < active; ++i) {
                 const int r = who[i];
                 Sequence& s = all[r];
                 bool trusted = true;
-                F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * ld_ : next_[r].get();
+                F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * stride_ : next_[r].get();
                 const F largest = weigh(sum[i], mask_.get(), scale[r], to, trusted);
                 if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_.get()))) {
                     s.bad = true;
                     continue;
                 }
                 if (!near_one(largest)) {
-                    log<F>(ld_, to, to);
+                    logs(to, to);
                     rescale(chain_.semiring, ld_, to);
                     exps(to, to);
                 }
@@ -499,87 +575,129 @@ class Linear {
     }
 
     // The gradient over a block; false where vectors and costs have too little in common.
-    bool contract(Sequence& s, int r, int64_t t0, int64_t t1, Sink<F>& arcs, Sink<F>* seen) {
+    bool contract(Sequence& s, int r, int64_t t0, int64_t t1) {
         const int64_t count = t1 - t0;
+        const bool counted = arcs_[0] || arcs_[S::features];
         double factors[kBlock] = {};  // what was taken from the vector after each step, and from y, but not from the vector before
-        const F* vectors[kBlock + 1];  // at times t0 to t1; those at the ends are in log space
+        const F* vectors[2 * kBlock + 1];  // at times t0 to t1; those at the ends are in log space
         for (int64_t k = 0; k <= count; ++k) vectors[k] = s.rows.at(t0 + k);
         exps(vectors[0], first_.get()), vectors[0] = first_.get();
         exps(vectors[count], last_.get()), vectors[count] = last_.get();
-        if (arcs.wanted()) {
+        if (counted) {
             for (int64_t k = 0; k < count; ++k) factors[k] = s.rows.off(t0 + k) - s.rows.off(t0 + k + 1) + taken_[r][k];
             exp<double>(count, factors, factors);
         }
-        F shares[kBlock];
+        F shares[kBlock], means[kBlock];
         bool trusted = true;
         for (int64_t k = 0; k < count; ++k) {
-            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * ld_;
-            V sum{};
-            for (int64_t j = 0; j < ld_; j += L::width) sum += L::load(vector + j) * L::load(cost + j);
+            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * stride_;
+            V sum{}, moments{};
+            for (int64_t j = 0; j < ld_; j += L::width) {
+                sum += L::load(vector + j) * L::load(cost + j);
+                if constexpr (S::features) moments += moment(vector, cost, j);
+            }
             shares[k] = L::sum(sum);
+            if constexpr (S::features) means[k] = L::sum(moments) / shares[k];
             trusted &= shares[k] > kTrusted<F>;
-            if (arcs.wanted()) trusted &= static_cast<double>(shares[k]) > static_cast<double>(kTrusted<F>) * factors[k];
+            if (counted) trusted &= static_cast<double>(shares[k]) > static_cast<double>(kTrusted<F>) * factors[k];
         }
         if (!trusted) return false;
-        const bool looks = seen && seen->wanted();
-        F* direct = looks ? seen->row(s.b, t0) : nullptr;
-        for (int64_t k = 0; looks && k < count; ++k) {
-            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * ld_;
-            const F by = s.weight / shares[k];
-            F* to = direct ? direct + k * states_ : row_.get();
-            int64_t j = 0;
-            for (; j + L::width <= states_; j += L::width) L::store(to + j, L::load(vector + j) * L::load(cost + j) * by);
-            if (j < states_) L::store_part(to + j, states_ - j, L::load(vector + j) * L::load(cost + j) * by);
-            if (!direct) seen->add(s.b, t0 + k, states_, to);
+        // The weight of a mass at step k, for which its moment is to be counted `slope` times.
+        const auto weight = [&](int64_t k) { return S::features ? s.g0 - s.g1 * means[k] : s.g0; };
+        for (int64_t k = 0; k < count && (seen_sinks_[0] || seen_sinks_[S::features]); ++k) {
+            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * stride_;
+            const F by = static_cast<F>(weight(k)) / shares[k], slope = static_cast<F>(s.g1) / shares[k];
+            if (seen_sinks_[0])
+                put(*seen_sinks_[0], s.b, t0 + k, [&](int64_t j) {
+                    const V leaf = L::load(vector + j) * L::load(cost + j) * by;
+                    if constexpr (S::features) return leaf + moment(vector, cost, j) * slope;
+                    return leaf;
+                });
+            if (S::features && seen_sinks_[1])
+                put(*seen_sinks_[1], s.b, t0 + k, [&](int64_t j) { return L::load(vector + j) * L::load(cost + j) * slope; });
         }
-        if (!arcs.wanted()) return true;
-        const F* after[kBlock];
+        if (!counted) return true;
+        const F* after[2 * kBlock];
         for (int64_t k = 0; k < count; ++k) {
-            const F by = static_cast<F>(s.weight * factors[k] / shares[k]);
-            F* y = after_[r].get() + k * ld_;
-            for (int64_t j = 0; j < ld_; j += L::width) L::store(y + j, L::load(y + j) * by);
+            const F by = static_cast<F>(weight(k) * factors[k] / shares[k]), slope = static_cast<F>(s.g1 * factors[k] / shares[k]);
+            F* y = after_[r].get() + k * stride_;
+            for (int64_t j = 0; j < ld_; j += L::width) {
+                const V mass = L::load(y + j);
+                if constexpr (S::features) L::store(y + ld_ + j, mass * by + L::load(y + ld_ + j) * slope);
+                L::store(y + j, mass * (S::features ? slope : by));
+            }
             after[k] = y;
         }
-        add_outer<F>(count, vectors, after, states_, ld_, sums_[arcs.shared() ? 0 : r].get());
+        const int shared = together_ ? 0 : r;
+        if constexpr (S::features) {
+            if (moving_ || arcs_[1]) add_outer<F>(count, vectors, after, states_, ld_, sums_[1][shared].get());
+            if (!arcs_[0]) return true;
+            for (int64_t k = 0; k < count; ++k) {
+                vectors[count + k] = vectors[k] + ld_, after[count + k] = after[k];
+                after[k] += ld_;
+            }
+        }
+        add_outer<F>((1 + S::features) * count, vectors, after, states_, ld_, sums_[0][shared].get());
         return true;
     }
+    // The moment of the paths through the slots from j on.
+    V moment(const F* vector, const F* cost, int64_t j) const {
+        return L::load(vector + ld_ + j) * L::load(cost + j) + L::load(vector + j) * L::load(cost + ld_ + j);
+    }
+    // The gradient of the emissions of step t, of which value(j) knows those from j on.
+    template <class Value>
+    void put(Sink<F>& sink, int64_t b, int64_t t, const Value& value) const {
+        F* direct = sink.over_time() ? sink.row(b, t) : nullptr;
+        F* to = direct ? direct : row_.get();
+        int64_t j = 0;
+        for (; j + L::width <= states_; j += L::width) L::store(to + j, value(j));
+        if (j < states_) L::store_part(to + j, states_ - j, value(j));
+        if (!direct) sink.add(b, t, states_, to);
+    }
     // From sums over some blocks to counts in double, the arcs' weights in.
-    void flush(int count, Sink<F>& arcs, bool now) {
-        if (!arcs.shared() && !now) return;
-        for (int r = 0; r < (arcs.shared() ? 1 : count); ++r)
+    void flush(int count, bool now) {
+        if (!together_ && !now) return;
+        for (int r = 0; r < (together_ ? 1 : count); ++r)
             for (int64_t i = 0; i < states_; ++i) {
-                F* sum = sums_[r].get() + i * ld_;
-                const F* w = weight_.get() + i * ld_;
-                for (int64_t j = 0; j < ld_; j += L::width) L::store(sum + j, L::load(sum + j) * L::load(w + j));
-                if (arcs.shared()) {
-                    arcs.add(0, 0, states_, sum, i * states_);
-                } else {
-                    double* counts = counts_[r].get() + i * states_;
-                    for (int64_t j = 0; j < states_; ++j) counts[j] += sum[j];
+                const F *w = weight_.get() + i * ld_, *moved = moving_ ? moved_[0].get() + i * ld_ : w;
+                F *sum = sums_[0][r].get() + i * ld_, *times = sums_[S::features][r].get() + i * ld_;
+                for (int64_t j = 0; j < ld_; j += L::width) {
+                    V x = L::load(sum + j) * L::load(w + j);
+                    if (moving_) x += L::load(times + j) * L::load(moved + j);
+                    L::store(sum + j, x);
+                    if (S::features) L::store(times + j, L::load(times + j) * L::load(w + j));
                 }
-                std::fill_n(sum, ld_, F(0));
+                for (int f = 0; f <= S::features; ++f) {
+                    sum = sums_[f][r].get() + i * ld_;
+                    if (arcs_[f] && together_) {
+                        arcs_[f]->add(0, 0, states_, sum, i * states_);
+                    } else if (arcs_[f]) {
+                        double* counts = counts_[f][r].get() + i * states_;
+                        for (int64_t j = 0; j < states_; ++j) counts[j] += sum[j];
+                    }
+                    std::fill_n(sum, ld_, F(0));
+                }
             }
     }
 
     // The gradient over a block in log space; leaves the cost at t0.
     void in_log_space(Sequence& s, int r, int64_t t0, int64_t t1) {
-        const Rows<F> rows{again_.get(), again_offsets_.data(), ld_, t0};
-        const Rows<F> costs{again_costs_.get(), again_cost_offsets_.data(), ld_, t0};
-        std::copy_n(s.rows.at(t0), ld_, rows.at(t0));
+        const Rows<F> rows{again_.get(), again_offsets_.data(), stride_, t0};
+        const Rows<F> costs{again_costs_.get(), again_cost_offsets_.data(), stride_, t0};
+        std::copy_n(s.rows.at(t0), stride_, rows.at(t0));
         rows.off(t0) = s.rows.off(t0);
         chain_.steps->start(s.b, s.length);
         advance(chain_, rows, t0, t1);
-        if (!s.exact) log<F>(ld_, cost_[r].get(), exact_[r].get());
-        std::copy_n(exact_[r].get(), ld_, costs.at(t1));
+        if (!s.exact) logs(cost_[r].get(), exact_[r].get());
+        std::copy_n(exact_[r].get(), stride_, costs.at(t1));
         costs.off(t1) = 0;
         chain_.steps->load(t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
-            const double total = common(rows.at(t + 1), costs.at(t + 1));
-            Weighing<S> weighing;
-            weighing.g0 = s.weight;
-            weighing.output_shift = static_cast<F>(-total);
-            weighing.shift = static_cast<F>(rows.off(t) - rows.off(t + 1) - total);
-            chain_.steps->contract(t, rows, rows.at(t + 1), costs, weighing);
+            const auto [total, mean] = common(rows.at(t + 1), costs.at(t + 1));
+            Weighing<S> by = weighing(s, mean);
+            by.output_shift = static_cast<F>(-total);
+            by.shift = static_cast<F>(rows.off(t) - rows.off(t + 1) - total);
+            chain_.steps->contract(t, rows, rows.at(t + 1), costs, by);
             chain_.steps->back(t, costs, costs.at(t));
             rescale(chain_.semiring, ld_, costs.at(t));  // only what costs have to do with each other matters
         }
@@ -589,19 +707,23 @@ class Linear {
 
     Chain<S>& chain_;
     Scan<S> scan_;
-    Leaf<F> transition_, emission_;
-    int64_t states_, ld_;
+    Leaf<F> transition_, emission_, arc_feature_, seen_feature_;
+    int64_t states_, ld_, stride_;
     F beta_;
     double lost_ = 0;  // the transition's peak
-    bool filled_ = false;
+    bool filled_ = false, moving_ = false;  // whether arcs have features
     Buffer<F> weight_, back_, mask_;  // [from][to], [to][from]; 1 for slots, 0 for padding
+    Buffer<F> moved_[2];              // the first two times what the arcs hold
+    Sink<F>*arcs_[2] = {}, *seen_sinks_[2] = {};  // of log-weights and features, if wanted
+    bool together_ = true;                        // arcs are summed up for all sequences at once
     Buffer<F> ends_, row_, first_, last_, again_, again_costs_;
     std::vector<double> again_offsets_, again_cost_offsets_;
-    Buffer<F> scratch_[kGroup], entry_[kGroup], sum_[kGroup], seen_[kGroup];
+    Buffer<F> scratch_[kGroup], entry_[kGroup], sum_[kGroup], seen_[kGroup], brought_[kGroup];
     std::vector<double> scratch_offsets_[kGroup];
     double taken_[kGroup][kBlock];
-    Buffer<F> cost_[kGroup], next_[kGroup], exact_[kGroup], costs_[kGroup], after_[kGroup], sums_[kGroup];
-    Buffer<double> counts_[kGroup];
+    Buffer<F> cost_[kGroup], next_[kGroup], exact_[kGroup], costs_[kGroup], after_[kGroup];
+    Buffer<F> sums_[1 + S::features][kGroup];
+    Buffer<double> counts_[1 + S::features][kGroup];
 };
 
 }  // namespace semihmm

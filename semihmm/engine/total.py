@@ -82,7 +82,7 @@ def _forward_again() -> bool:
 def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: bool) -> Tensor:
     """A total by the compiled backend, in float64."""
     if len(chains) > 1:  # a mean grows with the chain, and a covariance is what is left of the difference of two
-        chains = [c.rebuild(x.double() if x.is_floating_point() else x for x in c.leaves) for c in chains]
+        chains = [_widened(c) for c in chains]
     if len(chains) > 2:  # its kernel takes one feature at a time
         each = [_natively(plan, Expectation(1), [chains[0], feature], wanted) for feature in chains[1:]]
         return torch.cat([each[0], *(x[1:] for x in each[1:])])
@@ -102,6 +102,14 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
         leaves = [x for c in chains for x in c.leaves]
         value = _Moments.apply(_Call(plan, semiring, chain), *leaves)[0]  # type: ignore[no-untyped-call]
     return -value if isinstance(semiring, Min) else value
+
+
+def _widened(chain: Chain) -> Chain:
+    """The chain in float64."""
+    leaves = chain.leaves
+    if all(x.dtype == torch.float64 or not x.is_floating_point() for x in leaves):
+        return chain
+    return chain.rebuild(x.double() if x.is_floating_point() else x for x in leaves)
 
 
 def posteriors(
@@ -220,7 +228,14 @@ class _Gradient(torch.autograd.Function):
         weight, *saved = ctx.saved_tensors
         leaves = tuple(saved[ctx.outputs :])
         direction = [_or_zeros(v, x) for v, x in zip(_placed(grads, ctx.call.needed), leaves, strict=True)]
-        (moved,), pulled = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))
+        if ctx.call.plan.backend == "native" and not (torch.is_grad_enabled() or transformed()):
+            needed = tuple(
+                n and x.is_floating_point()
+                for n, x in zip(ctx.needs_input_grad[3 + ctx.outputs :], leaves, strict=True)
+            )
+            moved, pulled = _curved(ctx.call, leaves, direction, weight, needed)
+        else:
+            (moved,), pulled = _pullback(lambda *x: (_along(ctx.call, x, direction),), leaves, (weight,))
         return (None, None, moved, *(None,) * ctx.outputs, *pulled)
 
     @staticmethod
@@ -252,8 +267,9 @@ def _shares(
     segment = call.plan.segment(chain.length)
     tensors = compiled.leaves(chain)
     if needed is not None:  # its leaves have lengths last; the tables of a Grid are none of them
-        asked = needed[: len(chain.leaves) - (chain.lengths is not None)]
-        needed = (*asked, *(False,) * (len(tensors) - len(asked)))
+        count, own = len(chain.leaves), len(chain.leaves) - (chain.lengths is not None)
+        rest = (False,) * (len(tensors) - own)
+        needed = sum(((*needed[i : i + own], *rest) for i in range(0, len(needed), count)), ())
     found = compiled.gradient(told, tensors, along, chain.lengths, kept, segment, weights, needed)
     return tuple(x for x in found if x is not None)
 
@@ -282,8 +298,9 @@ class _Moments(torch.autograd.Function):
         if torch.is_grad_enabled():  # somebody may ask for a derivative of this
             moved = _pullback(partial(_both, call), tuple(leaves), (grads[0],))[1]
             return (None, *moved)
-        found = _shares(call, _split(call, leaves), (vectors, offsets), (grads[0][0], grads[0][1]))
-        return (None, *_skip_indices(found, leaves))
+        needed = tuple(n and x.is_floating_point() for n, x in zip(ctx.needs_input_grad[1:], leaves, strict=True))
+        found = _shares(call, _split(call, leaves), (vectors, offsets), (grads[0][0], grads[0][1]), needed)
+        return (None, *_placed(found, needed))
 
 
 def _split(call: _Call, leaves: Sequence[Tensor]) -> list[Chain]:
@@ -303,14 +320,36 @@ def _first_and_rest(chains: list[Chain]) -> tuple[Chain, list[Chain]]:
 
 def _along(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
     """How far a total moves when its log-weights move along ``direction``: the expectation of a feature."""
-    temperature = call.semiring.temperature
-    assert temperature is not None
-    warm = [x / temperature if temperature != 1.0 and x.is_floating_point() else x for x in leaves]
-    chains = [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)]
+    chains = _tilted(call, leaves, direction)
     if call.plan.backend == "native" and not transformed():
         return _natively(call.plan, Expectation(1), chains, torch.is_grad_enabled())[1]
     chains = [c.unrolled() for c in chains]
     return _by_blocks(replace(call.plan, backend="torch"), Expectation(1), chains)[1]
+
+
+def _tilted(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> list[Chain]:
+    """Log-weights, and the feature that adds up along a path as they move."""
+    temperature = call.semiring.temperature
+    assert temperature is not None
+    warm = [x / temperature if temperature != 1.0 and x.is_floating_point() else x for x in leaves]
+    return [call.skeleton.rebuild(warm), call.skeleton.rebuild(direction)]
+
+
+def _curved(
+    call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor], weight: Tensor, needed: Asked
+) -> tuple[Tensor, list[Tensor | None]]:
+    """What `_along` says, natively, and its gradient by the leaves that are needed; nobody follows them."""
+    chains = [compiled.settled(_widened(c)) for c in _tilted(call, leaves, direction)]
+    wide = replace(call, semiring=Expectation(1))
+    told, (tensors, along) = compiled.call_for(wide.semiring, chains[0]), map(compiled.leaves, chains)
+    segment = call.plan.segment(chains[0].length)
+    value, *kept = compiled.total(told, tensors, along, chains[0].lengths, segment)
+    weights = (torch.zeros_like(weight), weight)
+    found = _placed(_shares(wide, chains, (kept[0], kept[1]), weights, (*needed, *(False,) * len(leaves))), needed)
+    scale = call.semiring.temperature
+    assert scale is not None
+    cooled = [g if g is None or scale == 1.0 else g / scale for g in found]
+    return value[1], [None if g is None else g.to(x.dtype) for g, x in zip(cooled, leaves, strict=True)]
 
 
 def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:

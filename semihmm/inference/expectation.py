@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -89,19 +90,26 @@ def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
         >>> float(cross_entropy(only, hmm).exp().round(decimals=4)), float(cross_entropy(hmm, only))
         (8.0, inf)
     """
-    wide_p, wide_q = p.to(torch.float64), q.to(torch.float64)
     same = p is q  # an entropy: no path of p is forbidden, and one scan tells it all
+    wide_p = p.to(torch.float64)
+    wide_q = wide_p if same else q.to(torch.float64)
     like(wide_p, wide_q)  # of the same form
     semiring = Expectation(1 if same else 2)
     chain, plan = prepare(wide_p, semiring, options)
     # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
-    weights = wide_q.chain().unrolled()
-    finite = weights.rebuild(torch.where(x.isinf(), 0.0, x) if x.is_floating_point() else x for x in weights.leaves)
-    forbidden = weights.rebuild(x.isinf().to(x.dtype) if x.is_floating_point() else x for x in weights.leaves)
-    mass, mean, *escapes = engine.total(plan, semiring, chain, [finite] if same else [finite, forbidden])
+    weights = (chain if same else wide_q.chain()).unrolled()
+    features = [weights.rebuild(_finite(x) if x.is_floating_point() else x for x in weights.leaves)]
+    if not same:
+        features.append(weights.rebuild(x.isinf().to(x.dtype) if x.is_floating_point() else x for x in weights.leaves))
+    mass, mean, *escapes = engine.total(plan, semiring, chain, features)
     value = mass - mean if same else torch.where(escapes[0] > 0, torch.inf, log_partition(wide_q, **options) - mean)
     value = torch.where(mass == -torch.inf, torch.nan, value)
     return value.to(p.potentials[p.observed].dtype)
+
+
+def _finite(weight: Tensor) -> Tensor:
+    """Log-weights with 0 for those that are not finite."""
+    return weight.nan_to_num(math.nan, 0.0, 0.0)
 
 
 def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Tensor:

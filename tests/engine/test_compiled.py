@@ -586,6 +586,35 @@ def assert_survives(given, blocks=None):
         scale = y.clamp(min=1).reshape(x.shape)
         allowed = scale * (1e-4 + each).view(-1, *(1,) * (x.ndim - 1))
         assert ((x.double() - y.reshape(x.shape)).abs() <= allowed).all()
+    assert_moments_survive(given, blocks)
+
+
+def assert_moments_survive(given, blocks=None):
+    """Log-masses and means of a feature, in float64: as PyTorch has them in log space.
+
+    Weights spread 8 times as far as in float32, whose exponents have 3 bits less: the same sums underflow.
+    """
+    g = torch.Generator().manual_seed(len(given.start))
+    plain = wide(given.chain)
+    chain = plain.rebuild(8 * x if x.is_floating_point() else x for x in plain.leaves)
+    held = [torch.randn(x.shape, generator=g, dtype=torch.float64) for x in chain.leaves]
+    if len(given.start) % 2:  # arcs that hold nothing
+        held = [torch.zeros_like(x) if x.ndim == 4 else x for x in held]
+    feature = chain.rebuild(x if y.is_floating_point() else y for x, y in zip(held, chain.leaves, strict=True))
+    assert_moments(chain, feature, blocks)
+
+
+def assert_moments(chain, feature, blocks=None):
+    """Log-masses and means, and the gradient of both by log-weights and features, are those of PyTorch in log space."""
+    g, found = torch.Generator().manual_seed(0), []
+    weight = torch.randn(2, *chain.batch, generator=g, dtype=torch.float64)
+    for backend in ("native", "torch"):
+        (mine, leaves), (its, more) = freed(chain), freed(feature)
+        value = run(mine, Expectation(1), [its], backend, blocks if backend == "native" else None)
+        found.append([value.detach(), *torch.autograd.grad(value, leaves + more, weight)])
+    for x, y in zip(*found, strict=True):
+        assert x.isfinite().equal(y.isfinite())
+        assert_close(x, y, rtol=MOMENTS, atol=MOMENTS * chain.length)
 
 
 def stationary(batch, steps, states, spread, g, shared=True, emission=True, forbidden=0.0, form="random"):
@@ -610,6 +639,7 @@ def stationary(batch, steps, states, spread, g, shared=True, emission=True, forb
 
 
 ROUNDINGS = 8
+MOMENTS = 1e-10
 FORMS = ("random", "left to right", "almost left to right", "staggered")
 
 
@@ -758,6 +788,61 @@ def test_one_surprising_step_in_a_long_sequence(at, surprise):
         assert_survives(replace(given, factors=(leaving, seen)))
         seen[0, at, -1] = -math.inf  # and now nothing at all is likely
         assert_survives(replace(given, factors=(leaving, seen)))
+
+
+@pytest.mark.parametrize("blocks", [None, 3])
+@pytest.mark.parametrize("features", ["one", "own", "repeated"])
+@pytest.mark.parametrize("weights", ["one", "own", "repeated"])
+def test_arcs_and_what_they_hold_are_shared_each_in_its_own_way(weights, features, blocks):
+    g = torch.Generator().manual_seed(0)
+
+    def drawn(*shape):
+        return torch.randn(shape, generator=g, dtype=torch.float64)
+
+    for batch, steps, states, spread in ((1, 70, 3, 1.0), (5, 70, 9, 1.0), (17, 40, 2, 1e3)):
+
+        def arcs(how):
+            x = drawn(batch if how == "own" else 1, 1, states, states)  # noqa: B023
+            return x.expand(batch, 1, states, states) if how == "repeated" else x  # noqa: B023
+
+        lengths = torch.randint(0, steps + 1, (batch,), generator=g)
+        start = (drawn(batch, states), drawn(1, states))
+        seen = Diagonal(spread * drawn(batch, steps, states))
+        chain = Chain(start, Compose(Dense(spread * arcs(weights)), seen), (drawn(1, states),), lengths)
+        for times in (1, steps):
+            along = Compose(Dense(arcs(features)), Diagonal(drawn(1 if times == 1 else batch, times, states)))
+            feature = Chain((drawn(1, states), drawn(batch, states)), along, (drawn(batch, states),), lengths, steps)
+            assert_moments(chain, feature, blocks)
+            assert_moments(*(replace(c, steps=c.steps.first) for c in (chain, feature)), blocks)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_moments_over_several_blocks_have_the_derivatives_of_finite_differences(shared):
+    g = torch.Generator().manual_seed(1)
+    given = stationary(3, 35, 2, 1.0, g, shared, form="left to right")
+    chain = wide(replace(given, lengths=torch.tensor([35, 0, 33])).chain)
+    _, leaves = freed(chain)
+    allowed = [x > -torch.inf for x in leaves]
+    free = [x.detach()[ok].requires_grad_() for x, ok in zip(leaves, allowed, strict=True)]
+    along = [torch.randn(x.shape, generator=g, dtype=torch.float64, requires_grad=True) for x in leaves]
+
+    def filled(given):
+        parts = (
+            torch.full_like(x, -torch.inf).masked_scatter(ok, y)
+            for x, ok, y in zip(leaves, allowed, given, strict=True)
+        )
+        return chain.rebuild((*parts, chain.lengths))
+
+    def mass(*given):
+        return run(filled(given), Log())
+
+    def moments(*given):
+        feature = chain.rebuild((*given[len(leaves) :], chain.lengths))
+        return run(filled(given[: len(leaves)]), Expectation(1), [feature])
+
+    assert torch.autograd.gradcheck(mass, free, fast_mode=True)
+    assert torch.autograd.gradgradcheck(mass, free, fast_mode=True)
+    assert torch.autograd.gradcheck(moments, free + along, fast_mode=True)
 
 
 def test_where_there_is_no_path_there_is_no_gradient():
