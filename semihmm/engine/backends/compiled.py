@@ -186,9 +186,7 @@ def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
     return all(bool(peak < math.inf) for peak in peaks)
 
 
-def squared_distances(
-    x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
-) -> Tensor | None:
+def squared_distances(x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor | None:
     """``bias + sum of weight * (x - y)^2`` of all items of ``(..., N, F)`` and ``(..., M, F)``; None: not compiled.
 
     Args:

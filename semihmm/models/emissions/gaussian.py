@@ -15,9 +15,9 @@ LEAST_WEIGHT = 1e-10  # a Gaussian with a smaller total posterior than this stay
 def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log-densities ``(..., G)`` of ``x (..., F)`` under G diagonal Gaussians ``(G, F)``.
 
-    Where no derivative is asked for, by compiled code, as sums of squares: in the dtype of ``x``, if the means have that.
-    Otherwise in float64, the square multiplied out, so that the cost is two matrix products and no ``(..., G, F)`` exists;
-    what cancels is kept small by putting the origin among the means.
+    Where no derivative is asked for, by compiled code, as sums of squares in the dtype of ``x``. Otherwise in float64,
+    the square multiplied out, so that the cost is two matrix products and no ``(..., G, F)`` exists; what cancels is kept
+    small by putting the origin among the means.
     """
     constant = mean.shape[-1] * math.log(2 * math.pi)
     followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
@@ -25,7 +25,7 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         bias = (log_variance.sum(-1) + constant) / -2
         found = compiled.squared_distances(x.reshape(-1, x.shape[-1]), mean, log_variance.neg().exp() / -2, bias)
         if found is not None:
-            return found.unflatten(0, x.shape[:-1])
+            return found.view(*x.shape[:-1], -1)
     centre = mean.detach().double().mean(0)
     x, mean, log_variance = x.double() - centre, mean.double() - centre, log_variance.double()
     precision = (-log_variance).exp()
