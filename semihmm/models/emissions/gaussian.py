@@ -16,8 +16,8 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log-densities ``(..., G)`` of ``x (..., F)`` under G diagonal Gaussians ``(G, F)``.
 
     Where no derivative is asked for, by compiled code, as sums of squares in the dtype of ``x``. Otherwise in float64,
-    the square multiplied out, so that the cost is two matrix products and no ``(..., G, F)`` exists; what cancels is kept
-    small by putting the origin among the means.
+    the square multiplied out, so that the cost is two matrix products and no ``(..., G, F)`` exists; what cancels is
+    kept small by putting the origin among the means.
     """
     constant = mean.shape[-1] * math.log(2 * math.pi)
     followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
