@@ -11,6 +11,7 @@
 
 #include "best.hpp"
 #include "linear.hpp"
+#include "pages.hpp"
 #include "strips.hpp"
 
 namespace semihmm {
@@ -206,10 +207,55 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     });
 }
 
+// What a thread keeps of a few sequences between the way there and the way back. Its memory stays for the next call: that
+// is faster than to have it cleared again, page by page.
+template <class F>
+class Room {
+  public:
+    Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : rows_(rows), segment_(segment) {
+        vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
+        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
+        if (held().size >= bytes) return;
+        held().reset(bytes);
+    }
+    ~Room() {
+        if (held().size > kHeld) held().reset(0);
+    }
+    Kept<F> from(int64_t b) const {
+        char* data = held().data;
+        return {reinterpret_cast<F*>(data), reinterpret_cast<double*>(data + vectors_), rows_, segment_, b};
+    }
+
+  private:
+    static constexpr std::size_t kHeld = std::size_t(16) << 20;
+    struct Held {
+        char* data = nullptr;
+        std::size_t size = 0;
+        void reset(std::size_t bytes) {
+            std::free(data);
+            data = nullptr, size = 0;
+            if (!bytes) return;
+            data = static_cast<char*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+            if (!data) throw std::bad_alloc();
+            size = bytes;
+            in_huge_pages(data, size);
+        }
+        ~Held() { std::free(data); }
+    };
+    static Held& held() {
+        static thread_local Held held;
+        return held;
+    }
+    std::size_t vectors_;
+    int64_t rows_, segment_;
+};
+
+// Adds up gradients. With `values`, nothing is kept yet: totals come first, a few sequences at a time.
 template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
-              const std::vector<Given>& out, const std::vector<Given>& out_features) {
+              const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride) {
     using F = typename S::F;
+    const auto room_for = [&](int64_t sequences) { return values ? std::make_unique<Room<F>>(sequences, kept.rows, stride, kept.segment) : nullptr; };
     struct Part {
         Chain<S> chain;
         std::vector<Sink<F>> start, end;
@@ -222,8 +268,11 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
                 Strips<S> strips(*lattice, request);
                 for (std::size_t i = 0; i <= Lattice::kCost; ++i)
                     sums[part].emplace_back(out[i].out<F>(false), request.leaf<F>(request.weights, i, false), i == Lattice::kCost);
+                const auto room = room_for(1);
                 for (int64_t b = first; b < last; ++b) {
-                    strips.gradient(b, kept, g0[b], sums[part]);
+                    const Kept<F> mine = room ? room->from(b) : kept;
+                    if (values) values[b] = strips.total(b, mine);
+                    strips.gradient(b, mine, g0[b], sums[part]);
                     for (Sink<F>& sink : sums[part]) sink.finish(b);
                 }
             });
@@ -245,20 +294,30 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             for (std::size_t i = 0; i < borders[side]->weights.size(); ++i)
                 sinks[side]->emplace_back(borders[side]->out_features[i], borders[side]->features[i], false);
         }
-        bool gone = false;
+        const auto room = room_for(std::max<int64_t>(group, 1));
+        done[part] = std::move(mine);
+        Part& sums = *done[part];
         if constexpr (kLinear<S>)
             if (group) {
-                Linear<S> linear = fast<Linear<S>>(request, mine->chain);
-                for (int64_t b = first; b < last; b += group)
-                    linear.gradient(b, static_cast<int>(std::min(group, last - b)), kept, g0 + b, g1 ? g1 + b : nullptr,
-                                    mine->chain.steps->sinks(), mine->start, mine->end);
-                gone = true;
+                Linear<S> linear = fast<Linear<S>>(request, sums.chain);
+                for (int64_t b = first; b < last; b += group) {
+                    const int count = static_cast<int>(std::min(group, last - b));
+                    const Kept<F> all = room ? room->from(b) : kept;
+                    if (values) linear.total(b, count, all, values + b, values + request.batch + b);
+                    linear.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
+                }
+                return;
             }
-        if (!gone) {
-            Scan<S> scan(mine->chain);
-            for (int64_t b = first; b < last; ++b) scan.gradient(b, kept, g0[b], g1 ? g1[b] : 0.0, mine->start, mine->end);
+        Scan<S> scan(sums.chain);
+        std::vector<double> value(static_cast<std::size_t>(request.components));
+        for (int64_t b = first; b < last; ++b) {
+            const Kept<F> one = room ? room->from(b) : kept;
+            if (values) {
+                scan.total(b, one, value.data());
+                for (int c = 0; c < request.components; ++c) values[c * request.batch + b] = value[c];
+            }
+            scan.gradient(b, one, g0[b], g1 ? g1[b] : 0.0, sums.start, sums.end);
         }
-        done[part] = std::move(mine);
     });
     const auto all = [](Part& part) {
         std::vector<Sink<F>*> sinks = part.chain.steps->sinks();
@@ -302,7 +361,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {});
         Kept<F> room = kept;
-        if (!group) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows, room.one = true;
+        if (!group) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows;
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, chain);
@@ -313,6 +372,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
+            room.first = b;
             scan.trace(b, room, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
                        request.batch * (request.length + 1), request.batch * request.length,
                        out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());

@@ -93,7 +93,7 @@ class Linear {
             Sequence& s = all[r];
             s.b = b + r, s.length = chain_.length_of(s.b), s.g0 = g0[r], s.g1 = g1 ? g1[r] : 0.0;
             longest = std::max(longest, s.length);
-            if (whole(kept)) s.rows = {kept.vectors + s.b * kept.rows * stride_, kept.offsets + s.b * kept.rows, stride_, 0};
+            if (whole(kept)) s.rows = {kept.vectors + kept.row(s.b) * stride_, kept.offsets + kept.row(s.b), stride_, 0};
             if (cost_[r]) continue;
             cost_[r].reset(stride_), next_[r].reset(stride_), exact_[r].reset(stride_);
             costs_[r].reset(kBlock * stride_), after_[r].reset(kBlock * stride_);
@@ -352,7 +352,7 @@ class Linear {
         Sequence s;
         s.b = b, s.length = chain_.length_of(b);
         if (whole(kept)) {
-            s.rows = {kept.vectors + b * kept.rows * stride_, kept.offsets + b * kept.rows, stride_, 0};
+            s.rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
         } else {
             s.rows = room(r, kBlock, 0);
         }
@@ -373,7 +373,7 @@ class Linear {
         s.rows.first = time;
     }
     void keep(const Kept<F>& kept, const Sequence& s, int64_t time) const {
-        const int64_t row = s.b * kept.rows + time / kept.segment;
+        const int64_t row = kept.row(s.b) + time / kept.segment;
         if (time / kept.segment >= kept.rows) return;
         std::copy_n(s.rows.at(time), stride_, kept.vectors + row * stride_);
         kept.offsets[row] = s.rows.off(time);
@@ -385,7 +385,7 @@ class Linear {
             Sequence& s = all[r];
             if (s.length < first) continue;
             s.rows = room(r, segment, first);
-            const int64_t row = s.b * kept.rows + first / segment;
+            const int64_t row = kept.row(s.b) + first / segment;
             std::copy_n(kept.vectors + row * stride_, stride_, s.rows.data);
             s.rows.offset[0] = kept.offsets[row];
             longest = std::max(longest, std::min(s.length, first + segment));

@@ -116,9 +116,9 @@ void run_total(const Description& d, const Kept<F>& rows, double* values) {
 
 template <class F>
 void run_gradient(const Description& d, const Kept<F>& rows, const double* g0, const double* g1, const std::vector<Given>& out,
-                  const std::vector<Given>& out_features) {
-    if (d.semiring == kExpectation) return gradient<Expectation<F>>(d.request, rows, g0, g1, out, out_features);
-    gradient<Log<F>>(d.request, rows, g0, g1, out, out_features);
+                  const std::vector<Given>& out_features, double* values, int64_t stride) {
+    if (d.semiring == kExpectation) return gradient<Expectation<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
+    gradient<Log<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
 }
 
 template <class F>
@@ -164,16 +164,17 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("gradient", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
                          nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors,
                          nb::object offsets, int64_t rows, int64_t segment, nb::object g0, nb::object g1, nb::list out,
-                         nb::list out_features) {
+                         nb::list out_features, nb::object values, int64_t stride) {
         const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         const auto to = all(out, batched), to_features = all(out_features, batched);
         const double *by_value = data<const double>(g0), *by_mean = data<const double>(g1);
         const auto narrow_rows = kept<float>(vectors, offsets, rows, segment);
         const auto wide_rows = kept<double>(vectors, offsets, rows, segment);
+        double* totals = data<double>(values);
         const nb::gil_scoped_release release;
-        d.wide ? run_gradient<double>(d, wide_rows, by_value, by_mean, to, to_features)
-               : run_gradient<float>(d, narrow_rows, by_value, by_mean, to, to_features);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a);
+        d.wide ? run_gradient<double>(d, wide_rows, by_value, by_mean, to, to_features, totals, stride)
+               : run_gradient<float>(d, narrow_rows, by_value, by_mean, to, to_features, totals, stride);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a.none(), "offsets"_a.none(), "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a, "values"_a.none(), "stride"_a);
     m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, int64_t count, nb::object slots, nb::object choices, nb::object uniforms,

@@ -85,9 +85,9 @@ struct Kept {
     F* vectors = nullptr;      // [sequence][row][component][width]
     double* offsets = nullptr;  // [sequence][row]
     int64_t rows = 0, segment = 0;
-    bool one = false;  // there is room for one sequence at a time
+    int64_t first = 0;  // the sequence that is kept first
 
-    int64_t row(int64_t b) const { return one ? 0 : b * rows; }
+    int64_t row(int64_t b) const { return (b - first) * rows; }
 };
 
 template <class S>

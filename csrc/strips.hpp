@@ -244,8 +244,8 @@ class Strips {
     }
     void keep(int64_t b, const Kept<F>& kept) {
         const int64_t stride = padded<F>(lattice_.slots);
-        kept_ = {kept.vectors + b * kept.rows * stride, lattice_.columns, 1, last_ + 1, columns_, kNothing<F>};
-        kept_offsets_ = kept.offsets + b * kept.rows;
+        kept_ = {kept.vectors + kept.row(b) * stride, lattice_.columns, 1, last_ + 1, columns_, kNothing<F>};
+        kept_offsets_ = kept.offsets + kept.row(b);
     }
     double entry() const { return static_cast<double>(start_.at(b_, 0)[(lattice_.slots - 1) * start_.by_event[0]]) * request_.beta; }
     double leaving(bool exit) const {  // the weight of ending at the corner, or before it

@@ -92,4 +92,4 @@ class Chain:
 
 
 def _aligned(x: Tensor, ndim: int) -> Tensor:
-    return x.reshape((1,) * (ndim - x.ndim) + x.shape)
+    return x if x.ndim == ndim else x.reshape((1,) * (ndim - x.ndim) + x.shape)

@@ -129,13 +129,10 @@ def posteriors(
     assert plan.backend == "native"
     call, segment = compiled.call_for(Log(), chain), plan.segment(chain.length)
     tensors = compiled.leaves(chain)
-    value, *kept = compiled.total(call, tensors, (), chain.lengths, segment)
-    one = torch.ones((), dtype=torch.float64)
     count = len(chain.leaves) - (chain.lengths is not None)  # the tables of a Grid are behind those, lengths are not
     needed = (*asked[:count], *(False,) * (len(tensors) - count))
-    weights, states = (one, None), (kept[0], kept[1])
-    found = compiled.gradient(call, tensors, (), chain.lengths, states, segment, weights, needed, into[:count])
-    return value[0], [*found[:count], *(None,) * (len(chain.leaves) - count)]
+    value, found = compiled.posteriors(call, tensors, chain.lengths, segment, needed, into[:count])
+    return value, [*found[:count], *(None,) * (len(chain.leaves) - count)]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ __all__ = [
     "gradient",
     "leaves",
     "paths",
+    "posteriors",
     "refusal",
     "settled",
     "squared_distances",
@@ -77,23 +78,26 @@ def refusal(semiring: Semiring, chain: Chain) -> str | None:
 
 def _arithmetic(semiring: Semiring) -> tuple[int, int, float] | None:
     """The kernel's semiring, its components and beta."""
-    if type(semiring) in (Log, Sample):
+    kind = type(semiring)  # a subclass may do anything; and to ask an abstract class takes a while
+    if kind is Log or kind is Sample:
         return LOG, 1, 1.0
-    if isinstance(semiring, SmoothMax):
+    if kind is Max or kind is Min:
+        return MAX, 1, 1.0
+    if kind is SmoothMax:
         assert semiring.temperature is not None
         return LOG, 1, 1.0 / semiring.temperature
-    if isinstance(semiring, Max | Min):
-        return MAX, 1, 1.0
     if isinstance(semiring, TopK):
         return TOPK, semiring.k, 1.0
-    return (EXPECTATION, 2, 1.0) if isinstance(semiring, Expectation) else None  # one feature at a time
+    return (EXPECTATION, 2, 1.0) if kind is Expectation else None  # one feature at a time
 
 
 def _spec(steps: Map) -> tuple[int, ...] | None:
-    if isinstance(steps, Compose):
+    kind = type(steps)
+    if kind is Compose:
+        assert isinstance(steps, Compose)
         first, then = _spec(steps.first), _spec(steps.then)
         return None if first is None or then is None else first + then
-    if isinstance(steps, Dense):
+    if kind is Dense:
         return (DENSE,)
     if isinstance(steps, Diagonal):
         return (DIAGONAL if steps.index is None else TIED,)
@@ -243,7 +247,6 @@ def gradient(
     segment: int,
     weights: tuple[Tensor, Tensor | None],
     needed: Sequence[bool] | None = None,
-    into: Sequence[Tensor | None] = (),
 ) -> list[Tensor | None]:
     """The gradient of totals, weighted, by each of ``tensors``, then each of ``features``; None for tables.
 
@@ -251,7 +254,6 @@ def gradient(
         kept: the state vectors and offsets that `total` kept for the same ``segment``.
         needed: which gradients are asked for; None for all.
         weights: of the totals ``(...)``; for Expectation, those of the log-mass and those of the mean.
-        into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -266,9 +268,39 @@ def gradient(
     wanted = [x.is_floating_point() and i < len(xs) - tables for xs in (tensors, features) for i, x in enumerate(xs)]
     if needed is not None:
         wanted = [w and n for w, n in zip(wanted, needed, strict=True)]
-    given = (list(tensors), list(features), lengths, *call, segment, *kept, *weights, wanted)
-    found = iter(_gradient(*given, into=into) if into or plain(tensors) else torch.ops.semihmm.gradient(*given))
+    work = _gradient if plain(tensors) else torch.ops.semihmm.gradient
+    found = iter(work(list(tensors), list(features), lengths, *call, segment, *kept, *weights, wanted))
     return [next(found) if w else None for w in wanted]
+
+
+def posteriors(
+    call: Call,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    segment: int,
+    needed: Sequence[bool],
+    into: Sequence[Tensor | None] = (),
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Totals and their gradient in one go, of tensors that hold numbers: a few sequences at a time, so nothing is kept.
+
+    Args:
+        needed: which gradients are asked for.
+        into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> if native() is not None:
+        ...     value, found = posteriors(call_for(semihmm.semirings.Log(), chain), leaves(chain), None, 3, (True, True))
+        ...     assert found[0].tolist() == [0.5, 0.5]
+    """
+    values, ones = torch.empty(call.batch, dtype=torch.float64), torch.ones(call.batch, dtype=torch.float64)
+    outs = _outs(call, tensors, needed, into)
+    flat, count = _without_axes(outs, len(call.batch)), len(tensors)
+    if values.numel():
+        head, kept = _head(call, tensors, (), lengths), (None, None, _rows(call, segment), segment)
+        _module().gradient(*head, *kept, ones, None, flat, [None] * count, values, call.stride)
+    found = [None if g is None else g.sum_to_size(x.shape) for g, x in zip(outs, tensors, strict=True)]
+    return values if call.beta == 1.0 else values / call.beta, found
 
 
 def paths(
@@ -377,35 +409,38 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
     return _in_huge_pages(torch.empty(shape, dtype=like.dtype)).zero_()
 
 
-def _gradient(
-    tensors: list[Tensor],
-    features: list[Tensor],
-    lengths: Tensor | None,
-    *numbers: Any,
-    into: Sequence[Tensor | None] = (),
-) -> list[Tensor]:
+def _gradient(tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any) -> list[Tensor]:
     call, (segment, vectors, offsets, one, two, wanted) = Call(*numbers[:-6]), numbers[-6:]
-    axes, everything = len(call.batch), [*tensors, *features]
-    outs: list[Tensor | None] = [*into, *(None,) * (len(everything) - len(into))]
-    for i, x in enumerate(everything):
+    everything = [*tensors, *features]
+    outs = _outs(call, everything, wanted)
+    weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
+    flat, count = _without_axes(outs, len(call.batch)), len(tensors)
+    after = (vectors.detach().contiguous(), offsets.detach().contiguous(), _rows(call, segment), segment)
+    if math.prod(call.batch):
+        head = _head(call, tensors, features, lengths)
+        _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
+    return [g.sum_to_size(x.shape) for g, x in zip(outs, everything, strict=True) if g is not None]
+
+
+def _outs(
+    call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool], into: Sequence[Tensor | None] = ()
+) -> list[Tensor | None]:
+    """Where the gradients that are wanted go: zeros, given or new."""
+    axes = len(call.batch)
+    outs: list[Tensor | None] = [*into, *(None,) * (len(tensors) - len(into))]
+    for i, x in enumerate(tensors):
         if wanted[i] and outs[i] is None:
             # A leaf that has some of several batch axes is filled as if it had them all, then summed up.
             some = axes > 1 and x.shape[:axes].numel() > 1
-            shape = (*call.batch, *x.shape[axes:]) if some else x.shape
-            outs[i] = zeros(shape, x)
-    weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
-    head = _head(call, tensors, features, lengths)
-    count, flat = len(tensors), outs
-    if axes > 1:
-        flat = [None if x is None else x.view(x.shape[:axes].numel(), *x.shape[axes:]) for x in outs]
-    after = (vectors.detach().contiguous(), offsets.detach().contiguous(), _rows(call, segment), segment)
-    if math.prod(call.batch):
-        _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count)
-    return [
-        found if found.shape == x.shape else found.sum_to_size(x.shape)
-        for found, x in zip(outs, everything, strict=True)
-        if found is not None
-    ]
+            outs[i] = zeros((*call.batch, *x.shape[axes:]) if some else x.shape, x)
+    return outs
+
+
+def _without_axes(outs: list[Tensor | None], axes: int) -> list[Tensor | None]:
+    """The same memory, with one batch axis at most."""
+    if axes <= 1:
+        return outs
+    return [None if x is None else x.view(x.shape[:axes].numel(), *x.shape[axes:]) for x in outs]
 
 
 def _whole(x: Tensor, batch: Sequence[int]) -> Tensor:
