@@ -290,7 +290,8 @@ def posteriors(
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
         >>> if native() is not None:
-        ...     value, found = posteriors(call_for(semihmm.semirings.Log(), chain), leaves(chain), None, 3, (True, True))
+        ...     call = call_for(semihmm.semirings.Log(), chain)
+        ...     _, found = posteriors(call, leaves(chain), None, 3, (True, True))
         ...     assert found[0].tolist() == [0.5, 0.5]
     """
     values, ones = torch.empty(call.batch, dtype=torch.float64), torch.ones(call.batch, dtype=torch.float64)
