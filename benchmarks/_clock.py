@@ -124,9 +124,11 @@ class Clock:
             elif first > SLOWER:
                 taken[name] = [first]
             else:
-                # The first call may have been slow for reasons of its own: the second decides how many make a repeat.
+                # The first calls may be slow for reasons of their own: the ones after decide how many make a repeat.
                 try:
-                    second = timed(call, 1) if first < SLOW else first
+                    second = first
+                    for _ in range(2 if first < SLOW else 0):
+                        second = timed(call, max(1, int(ENOUGH / second)))
                 except Exception as why:
                     failed[name] = brief(why)
                     continue

@@ -88,7 +88,6 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
         )
 
 
-@torch.no_grad()
 def log_partition(hmm: semihmm.HMM, **options: bool) -> Results:
     """One number."""
     return {"value": semihmm.log_partition(hmm, **options)}
