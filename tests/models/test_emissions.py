@@ -57,6 +57,31 @@ def test_gaussian_density() -> None:
     assert_close(emission(x).detach().numpy(), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("states", "features"), [(1, 1), (3, 2), (16, 5), (70, 3), (130, 1)])
+@pytest.mark.parametrize("shape", [(1,), (7,), (2, 5), (2, 3, 4)])
+def test_gaussian_density_without_derivatives(
+    shape: tuple[int, ...], states: int, features: int, dtype: torch.dtype
+) -> None:
+    g = torch.Generator().manual_seed(states)
+    emission = Gaussian(states, features).to(dtype)
+    emission.mean.data = 100 + torch.randn(states, features, generator=g, dtype=dtype)
+    emission.log_variance.data = torch.randn(states, features, generator=g, dtype=dtype)
+    x = 100 + torch.randn(*shape, features, generator=g, dtype=dtype)
+    mean, sd = emission.mean.detach().double().numpy(), (emission.log_variance.detach().double() / 2).exp().numpy()
+    expected = norm.logpdf(x.double().unsqueeze(-2).numpy(), mean, sd).sum(-1)
+    with torch.no_grad():
+        found = emission(x)
+    assert found.dtype == dtype
+    assert_close(
+        found.double(),
+        torch.from_numpy(expected),
+        rtol=1e-12 if dtype == torch.float64 else 2e-6,
+        atol=1e-5 * (dtype == torch.float32),
+    )
+    assert_close(found, emission(x).detach())
+
+
 def test_full_gaussian_density() -> None:
     emission = shaken(FullGaussian(3, 4).double(), 0.5, seed=1)
     x = normal(2, 5, 4)
