@@ -307,12 +307,8 @@ def _split(call: _Call, leaves: Sequence[Tensor]) -> list[Chain]:
 
 def _both(call: _Call, *leaves: Tensor) -> Outputs:
     """Log-mass and mean as autograd can follow them."""
-    torch_plan = replace(call.plan, backend="torch")
-    return (total(torch_plan, call.semiring, *_first_and_rest(_split(call, leaves))).double(),)
-
-
-def _first_and_rest(chains: list[Chain]) -> tuple[Chain, list[Chain]]:
-    return chains[0], chains[1:]
+    chain, *features = _split(call, leaves)
+    return (total(replace(call.plan, backend="torch"), call.semiring, chain, features).double(),)
 
 
 def _along(call: _Call, leaves: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
