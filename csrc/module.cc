@@ -141,7 +141,11 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("in_huge_pages", &spread_out, "tensor"_a, "Ask for huge pages under a contiguous tensor that nobody has touched.");
     m.def("usable", &all_usable, "tensors"_a, "sign"_a, "Whether all entries of all tensors are below infinity, times `sign`.");
     m.def("squared_distances", [](nb::object x, nb::object y, nb::object weight, nb::object bias, bool wide, nb::object out, int64_t threads) {
-        const Given a = given(x), b = given(y), c = given(weight), d = given(bias);
+        const auto items = [](nb::handle tensor) {
+            const Given found = given(tensor);
+            return found.shape.size() > 2 ? found : given(tensor, false);
+        };
+        const Given a = items(x), b = items(y), c = given(weight), d = given(bias);
         void* to = address(out);
         const nb::gil_scoped_release release;
         const auto work = [&]<class F>(F* into) {
@@ -150,7 +154,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
             run(a.shape[0], a.shape[1], b.shape[1], a.shape[2], of(a), of(b), b.shape[0] == 1, of(c), of(d), into, threads);
         };
         wide ? work(static_cast<double*>(to)) : work(static_cast<float*>(to));
-    }, "x"_a, "y"_a, "weight"_a.none(), "bias"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m).");
+    }, "x"_a, "y"_a, "weight"_a.none(), "bias"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1.");
     m.def("total", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, nb::object values) {

@@ -1,7 +1,7 @@
 """A chain of semiring-linear maps: what a structure hands to the engine."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ class Chain:
     end: tuple[Tensor, ...] = ()
     lengths: Tensor | None = None
     length: int = -1
+    batch: torch.Size = field(init=False, repr=False, compare=False)  # the batch shape
 
     def __post_init__(self) -> None:
         steps, borders = self.steps, self.start + self.end
@@ -43,28 +44,24 @@ class Chain:
         rows = [x.ndim for x in borders] + [x.ndim - r for x, r in zip(leaves, ranks, strict=True)]
         axes = max(max(rows) - 1, 0 if self.lengths is None else self.lengths.ndim)
         if min(rows) != axes + 1:
-            object.__setattr__(self, "start", tuple([_aligned(x, axes + 1) for x in self.start]))
-            object.__setattr__(self, "end", tuple([_aligned(x, axes + 1) for x in self.end]))
-            aligned = tuple([_aligned(x, axes + 1 + r) for x, r in zip(leaves, ranks, strict=True)])
-            object.__setattr__(self, "steps", steps.rebuild(aligned))
+            object.__setattr__(self, "start", tuple([aligned(x, axes + 1) for x in self.start]))
+            object.__setattr__(self, "end", tuple([aligned(x, axes + 1) for x in self.end]))
+            leaves = tuple([aligned(x, axes + 1 + r) for x, r in zip(leaves, ranks, strict=True)])
+            object.__setattr__(self, "steps", steps.rebuild(leaves))
+        object.__setattr__(self, "batch", self._batch(axes, leaves))
         if any(x.shape[-1] != slots for x in borders):
             raise ShapeError(
                 f"Chain: start and end must be (..., {self.steps.slots}), one log-weight for each slot of its maps, "
                 f"got {[tuple(x.shape) for x in self.start + self.end]}."
             )
 
-    @property
-    def batch(self) -> torch.Size:
-        """The batch shape."""
-        if self.start[0].ndim == 1:
+    def _batch(self, axes: int, leaves: tuple[Tensor, ...]) -> torch.Size:
+        if not axes:
             return torch.Size()
-        shapes = [x.shape[:-1] for x in self.start + self.end]
-        shapes += [x.shape[: -1 - r] for x, r in zip(self.steps.leaves, self.steps.ranks, strict=True)]
+        shapes = [x.shape[:axes] for x in (*self.start, *self.end, *leaves)]
         shapes += [] if self.lengths is None else [self.lengths.shape]
-        own = [s for s in shapes if any(n != 1 for n in s)] or shapes  # less those that all sequences share
-        if all(s == own[0] for s in own):
-            return own[0]
-        return torch.Size(torch.broadcast_shapes(*shapes))
+        own = [s for s in shapes if s.numel() != 1] or shapes  # less those that all sequences share
+        return own[0] if all(s == own[0] for s in own) else torch.Size(torch.broadcast_shapes(*shapes))
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -77,7 +74,7 @@ class Chain:
         m, n = len(self.start), len(self.start) + len(self.end)
         stop = n + len(self.steps.leaves)
         lengths = None if self.lengths is None else given[stop]
-        return replace(self, start=given[:m], end=given[m:n], steps=self.steps.rebuild(given[n:stop]), lengths=lengths)
+        return Chain(given[:m], self.steps.rebuild(given[n:stop]), given[m:n], lengths, self.length)
 
     def unrolled(self) -> "Chain":
         """The chain with maps that can be taken step by step: what every scan of the torch backend begins with."""
@@ -91,5 +88,6 @@ class Chain:
         return torch.arange(self.length, device=self.lengths.device) < self.lengths.expand(batch).unsqueeze(-1)
 
 
-def _aligned(x: Tensor, ndim: int) -> Tensor:
-    return x if x.ndim == ndim else x.reshape((1,) * (ndim - x.ndim) + x.shape)
+def aligned(x: Tensor, ndim: int) -> Tensor:
+    """The tensor with axes of size 1 in front, so that it has ``ndim``."""
+    return x if x.ndim == ndim else x[(None,) * (ndim - x.ndim)]

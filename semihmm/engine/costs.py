@@ -100,7 +100,7 @@ def components(semiring: Semiring) -> int:
 
 
 def size_of(chain: Chain, semiring: Semiring) -> Size:
-    """The size of a scan; as many sequences as the leaf with most of them has, which is quicker than `Chain.batch`.
+    """The size of a scan.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -108,13 +108,9 @@ def size_of(chain: Chain, semiring: Semiring) -> Size:
         Size(family='dense', batch=1, steps=3, slots=2, memory=1, work=4, components=1)
     """
     steps = chain.steps
-    batch = 1 if chain.lengths is None else chain.lengths.numel()
-    if chain.start[0].ndim > 1:  # else no tensor has a batch axis
-        for x in chain.start + chain.end:
-            batch = max(batch, x.shape[:-1].numel())
-        for x, rank in zip(steps.leaves, steps.ranks, strict=True):
-            batch = max(batch, x.shape[: -1 - rank].numel())
-    return Size(family(steps), batch, chain.length, steps.slots, steps.memory, steps.work, components(semiring))
+    return Size(
+        family(steps), chain.batch.numel(), chain.length, steps.slots, steps.memory, steps.work, components(semiring)
+    )
 
 
 def counts(way: str, size: Size) -> tuple[float, float, float, float]:

@@ -41,7 +41,6 @@ class Path:
     valid: Tensor
 
 
-@torch.no_grad()
 def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None) -> Path:
     """Trace the choices of a selective semiring back from the end.
 
@@ -56,8 +55,13 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
         >>> decode(plan(chain, semihmm.semirings.TopK(2)), semihmm.semirings.TopK(2), chain).slots.shape
         torch.Size([2, 4])
     """
-    if plan.backend == "native" and semiring.selective:
-        return _natively(plan, semiring, chain, generator)
+    work = _natively if plan.backend == "native" and semiring.selective else _in_blocks
+    return work(plan, semiring, chain, generator)
+
+
+@torch.no_grad()
+def _in_blocks(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
+    """Paths by the torch backend."""
     chain, lost = cleaned(chain.unrolled()), None
     if semiring.scalable:
         chain, lost = centred(chain)
@@ -97,8 +101,9 @@ def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Gen
     slots, choices, value = compiled.paths(
         call, compiled.leaves(chain), chain.lengths, segment, semiring.rows, uniforms
     )
-    value = (-value if isinstance(semiring, Min) else value).to(chain.start[0].dtype)
-    return Path(slots, choices, value, (value.abs() < torch.inf).expand(slots.shape[:-1]))
+    value = value.to(chain.start[0].dtype)
+    valid = value > -torch.inf
+    return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid.expand(slots.shape[:-1]))
 
 
 def _backwards(

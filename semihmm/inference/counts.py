@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ def expected(
             if not given[name].requires_grad:
                 given[name] = given[name].detach().requires_grad_()
         inputs = [given[n] for n in names]
-        chain, plan = prepare(structure.replace(**given), Log(), options)
+        chain, plan = prepare(structure.holding(**given), Log(), options)
         found: Sequence[Tensor]
         if plan.backend == "native" and not create_graph and not traced() and not transformed():
             value, found = _natively(plan, chain, inputs)
@@ -110,19 +111,34 @@ def _views(chain: Chain, inputs: Sequence[Tensor]) -> tuple[list[Tensor | None],
             mine[i].append(at)
     found, into = nowhere
     for i, x in enumerate(inputs):
-        if x.is_contiguous() and _disjoint([(leaves[at], events[at]) for at in mine[i]], chain.batch):
+        views = tuple([_layout(leaves[at], events[at]) for at in mine[i]])
+        if x.is_contiguous() and _disjoint(views, chain.batch):
             found[i] = whole = compiled.zeros(x.shape, x)
-            for at in mine[i]:
-                leaf = leaves[at]
-                into[at] = whole.as_strided(leaf.shape, leaf.stride(), leaf.storage_offset() - x.storage_offset())
+            first = int(x.storage_offset())
+            for at, view in zip(mine[i], views, strict=True):
+                into[at] = whole.as_strided(view.shape, view.stride, view.first - first)
     return found, into
 
 
-def _disjoint(leaves: Sequence[tuple[Tensor, int]], batch: torch.Size) -> bool:
-    """Whether no two views of one contiguous tensor share an entry, and events lie in one piece: (view, event axes)."""
+class _Layout(NamedTuple):
+    """How a view lies in memory, and how many of its axes are an event's."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    first: int
+    event: int
+
+
+def _layout(x: Tensor, event: int) -> _Layout:
+    return _Layout(x.shape, x.stride(), int(x.storage_offset()), event)
+
+
+@lru_cache(maxsize=1024)
+def _disjoint(views: tuple[_Layout, ...], batch: torch.Size) -> bool:
+    """Whether no two views of one contiguous tensor share an entry, and events lie in one piece."""
     pieces = []
-    for leaf, event in leaves:
-        axes, shape, stride = len(batch), leaf.shape, leaf.stride()
+    for shape, stride, first, event in views:
+        axes = len(batch)
         if shape[:axes] != batch or any(s == 0 and n > 1 for n, s in zip(shape, stride, strict=True)):
             return False
         size = 1
@@ -130,8 +146,7 @@ def _disjoint(leaves: Sequence[tuple[Tensor, int]], batch: torch.Size) -> bool:
             if n > 1 and s != size:
                 return False
             size *= n
-        first = leaf.storage_offset()
         reach = sum((n - 1) * s for n, s in zip(shape[axes:], stride[axes:], strict=True))
-        pieces.append((first, first + reach + 1 if leaf.numel() else first))
+        pieces.append((first, first + reach + 1 if shape.numel() else first))
     pieces.sort()
     return all(one[1] <= other[0] for one, other in pairwise(pieces))

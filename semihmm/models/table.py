@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from semihmm.errors import ShapeError
 from semihmm.models.part import Law
 
+SMALL = 1 << 12  # entries, for which one thread is enough
+
 
 class Table(Law):
     """Log-probabilities that sum to 1 within each group of entries.
@@ -51,7 +53,9 @@ class Table(Law):
         """Log-probabilities, ``-inf`` where not allowed."""
         if self.by_row:
             rows = self.logits if self.everything else torch.where(self.allowed, self.logits, -torch.inf)
-            return rows.log_softmax(-1)
+            # By rows, PyTorch wakes all its threads up for a table of any size, and waits where others use the cores.
+            small = rows.ndim > 1 and rows.numel() <= SMALL
+            return rows.mT.log_softmax(-2).mT.contiguous() if small else rows.log_softmax(-1)
         allowed, group = self.allowed.flatten(), self.group.flatten()
         logits = torch.where(allowed, self.logits.flatten(), -torch.inf)
         peak = torch.full((self.groups,), -torch.inf, dtype=logits.dtype, device=logits.device)

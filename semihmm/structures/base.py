@@ -89,6 +89,12 @@ class Structure(ABC):
         """The same structure with other potentials."""
         return replace(self, **changes)  # type: ignore[type-var]
 
+    def holding(self, **tensors: Tensor) -> Self:
+        """The same structure with potentials of the same form, which are not checked again."""
+        same = object.__new__(type(self))
+        same.__dict__.update(self.__dict__, **tensors)
+        return same
+
     def to(self, dtype: torch.dtype) -> Self:
         """The same structure with potentials of another dtype."""
         return self.replace(**{name: x.to(dtype) for name, x in self.potentials.items()})

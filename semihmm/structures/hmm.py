@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
+from semihmm.engine.chain import aligned
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, pick, until
 
@@ -51,18 +52,19 @@ class HMM(Structure):
             raise ShapeError(
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
+        batch, (steps, states) = self.emission.shape[:-2], self.emission.shape[-2:]
         for name, x in (("initial", self.initial), ("final", self.final)):
-            if x is not None and x.shape not in {(self.states,), (*self.batch_shape, self.states)}:
+            if x is not None and x.shape != (states,) and x.shape != (*batch, states):
                 raise ShapeError(
                     f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so {name} must be "
-                    f"({self.states},) or {(*self.batch_shape, self.states)}, got {tuple(x.shape)}."
+                    f"({states},) or {(*batch, states)}, got {tuple(x.shape)}."
                 )
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
-        self._check_transition()
-        check_lengths("HMM", self.lengths, self.batch_shape, self.steps)
+        self._check_transition(batch)
+        check_lengths("HMM", self.lengths, batch, steps)
 
-    def _check_transition(self) -> None:
+    def _check_transition(self, batch: torch.Size) -> None:
         event: tuple[int, ...] = (self.states, self.states)
         if self.offsets is not None:
             event = (self.states, len(self.offsets))
@@ -78,11 +80,11 @@ class HMM(Structure):
                     "say which was taken (semihmm.Lattice allows it). "
                     f"Got {tuple(source.shape)} and {tuple(target.shape)}."
                 )
-        shape, batch, varying = tuple(self.transition.shape), tuple(self.batch_shape), (self.steps - 1, *event)
-        if shape not in {event, (*batch, *event), (*batch, *varying)}:
+        shape, varying = self.transition.shape, (self.steps - 1, *event)
+        if shape != event and shape != (*batch, *event) and shape != (*batch, *varying):
             raise ShapeError(
                 f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so transition must be {event}, "
-                f"{(*batch, *event)} or, where it differs over time, {(*batch, *varying)}; got {shape}."
+                f"{(*batch, *event)} or, where it differs over time, {(*batch, *varying)}; got {tuple(shape)}."
             )
 
     @property
@@ -118,10 +120,10 @@ class HMM(Structure):
 
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
-        first, rest = self.emission.split([1, self.steps - 1], -2)  # whose backward is one `cat`; two slices' is a sum
+        first, rest = self.emission.split_with_sizes((1, self.steps - 1), -2)  # backward is one `cat`; of slices, a sum
         arcs = Compose(self._arcs(), Diagonal(rest))  # `@` is the same, but Dynamo cannot trace it
         return Chain(
-            start=(self.initial, first.squeeze(-2)),
+            start=(aligned(self.initial, self.emission.ndim - 1), first.squeeze(-2)),
             steps=arcs,
             end=() if self.final is None else (self.final,),
             lengths=None if self.lengths is None else self.lengths - 1,
@@ -130,8 +132,10 @@ class HMM(Structure):
 
     def _arcs(self) -> Map:
         event = 1 if self.arcs is not None else 2
-        weight = self.transition
-        if self.ranks["transition"] == event:
+        weight, axes = self.transition, self.emission.ndim - 2
+        if weight.ndim == event:
+            weight = aligned(weight, axes + 1 + event)
+        elif weight.ndim == axes + event:
             weight = weight.unsqueeze(-1 - event)
         if self.arcs is not None:
             return Arcs(*self.arcs, weight, self.states)

@@ -119,7 +119,7 @@ def call_for(semiring: Semiring, chain: Chain) -> Call:
     arithmetic, steps = _arithmetic(semiring), _spec(chain.steps)
     assert arithmetic is not None and steps is not None
     map_ = chain.steps
-    parts = 2 if isinstance(map_, Segmental) else 1
+    parts = 2 if type(map_) is Segmental else 1
     lanes = LANES // chain.start[0].element_size()
     stride = parts * -(-map_.slots // parts // lanes) * lanes * arithmetic[1]  # each part is padded to whole vectors
     spec = (len(chain.start), len(chain.end), *steps)
@@ -203,9 +203,11 @@ def squared_distances(x: Tensor, y: Tensor, weight: Tensor | None = None, bias: 
     """
     if _MODULE is None or not (x.is_cpu and y.is_cpu) or x.dtype not in (torch.float32, torch.float64):
         return None
-    batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    own = batch if y.shape[:-2].numel() != 1 else y.shape[:-2]  # what all sequences share is read where it lies
-    out = _in_huge_pages(torch.empty(*batch, x.shape[-2], y.shape[-2], dtype=x.dtype))
+    batch, own = x.shape[:-2], y.shape[:-2]
+    if own and batch != own:
+        batch = torch.broadcast_shapes(batch, own)
+        own = batch if own.numel() != 1 else own  # what all sequences share is read where it lies
+    out = _in_huge_pages(torch.empty((*batch, x.shape[-2], y.shape[-2]), dtype=x.dtype))
     if out.numel():
         threads = torch.get_num_threads() if out.numel() * (1 + x.shape[-1]) >= THREADS_FROM else 1
         items = (None if z is None else _in_one_piece(z, own, event) for z, event in ((y, 2), (weight, 2), (bias, 1)))
@@ -214,9 +216,12 @@ def squared_distances(x: Tensor, y: Tensor, weight: Tensor | None = None, bias: 
 
 
 def _in_one_piece(x: Tensor, batch: torch.Size, event: int) -> Tensor:
-    """With all batch axes, as one."""
-    own = x.shape[x.ndim - event :]
-    return x.detach().resolve_neg().expand(*batch, *own).reshape(batch.numel(), *own).contiguous()
+    """With all batch axes, as one; or with none."""
+    x = x.detach().resolve_neg()
+    if len(batch) > 1 or x.shape[: x.ndim - event] != batch:
+        own = x.shape[x.ndim - event :]
+        x = x.expand(*batch, *own).reshape(batch.numel(), *own)
+    return x.contiguous()
 
 
 def total(
@@ -233,8 +238,8 @@ def total(
         ...     value, *_ = total(call_for(semihmm.semirings.Log(), chain), leaves(chain), (), None, 0)
         ...     assert round(float(value.exp())) == 16
     """
-    work = _total if plain(tensors) else torch.ops.semihmm.total
-    found: tuple[Tensor, Tensor, Tensor] = work(list(tensors), list(features), lengths, *call, segment)
+    work = _total if plain(tensors) else partial(_traced, torch.ops.semihmm.total)
+    found: tuple[Tensor, Tensor, Tensor] = work(tensors, features, lengths, call, segment)
     return found
 
 
@@ -268,8 +273,8 @@ def gradient(
     wanted = [x.is_floating_point() and i < len(xs) - tables for xs in (tensors, features) for i, x in enumerate(xs)]
     if needed is not None:
         wanted = [w and n for w, n in zip(wanted, needed, strict=True)]
-    work = _gradient if plain(tensors) else torch.ops.semihmm.gradient
-    found = iter(work(list(tensors), list(features), lengths, *call, segment, *kept, *weights, wanted))
+    work = _gradient if plain(tensors) else partial(_traced, torch.ops.semihmm.gradient)
+    found = iter(work(tensors, features, lengths, call, segment, *kept, *weights, wanted))
     return [next(found) if w else None for w in wanted]
 
 
@@ -300,7 +305,7 @@ def posteriors(
     if values.numel():
         head, kept = _head(call, tensors, (), lengths), (None, None, _rows(call, segment), segment)
         _module().gradient(*head, *kept, ones, None, flat, [None] * count, values, call.stride)
-    found = [None if g is None else g.sum_to_size(x.shape) for g, x in zip(outs, tensors, strict=True)]
+    found = [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
     return values if call.beta == 1.0 else values / call.beta, found
 
 
@@ -318,12 +323,25 @@ def paths(
         ...     slots, *_ = paths(call_for(semihmm.semirings.Max(), chain), leaves(chain), None, 3, 1, None)
         ...     assert slots.tolist() == [[0, 0, 0, 0]]
     """
-    work = _paths if plain(tensors) else torch.ops.semihmm.paths
-    found: tuple[Tensor, Tensor, Tensor] = work(list(tensors), lengths, *call, segment, rows, uniforms)
+    work = _paths if plain(tensors) else partial(_traced, torch.ops.semihmm.paths)
+    found: tuple[Tensor, Tensor, Tensor] = work(tensors, lengths, call, segment, rows, uniforms)
     return found
 
 
-# What follows are the operators themselves, for PyTorch's tracers as well: tensors and plain numbers in, tensors out.
+# What follows does the work. PyTorch's tracers see the same functions as operators, which take a call in pieces: only
+# tensors and plain numbers in, tensors out.
+
+
+def _traced(operator: Callable[..., Any], *args: Any) -> Any:
+    """Call an operator."""
+    whole = (list(x) if isinstance(x, Sequence) and not isinstance(x, Call) else x for x in args)
+    return operator(*(y for x in whole for y in (x if isinstance(x, Call) else (x,))))
+
+
+def _operator(work: Callable[..., Any], at: int) -> Callable[..., Any]:
+    """An operator, from what takes a call as argument number ``at``."""
+    end = at + len(Call._fields)
+    return lambda *args: work(*args[:at], Call(*args[at:end]), *args[end:])
 
 
 def _flat(x: Tensor, axes: int, batch: Sequence[int]) -> Tensor:
@@ -370,10 +388,12 @@ def _rows(call: Call, segment: int) -> int:
     return call.length + 1 if segment >= call.length else (call.length // segment + 1) * call.memory
 
 
-def _kept(call: Call, segment: int, like: Tensor, new: Callable[..., Tensor] = torch.empty) -> tuple[Tensor, Tensor]:
+def _kept(
+    call: Call, segment: int, like: Tensor, batch: Sequence[int], new: Callable[..., Tensor] = torch.empty
+) -> tuple[Tensor, Tensor]:
     rows = _rows(call, segment)
-    offsets = new(*call.batch, rows, dtype=torch.float64, device=like.device)
-    return new(*call.batch, rows, call.stride, dtype=like.dtype, device=like.device), offsets
+    offsets = new((*batch, rows), dtype=torch.float64, device=like.device)
+    return new((*batch, rows, call.stride), dtype=like.dtype, device=like.device), offsets
 
 
 def _in_huge_pages(fresh: Tensor) -> Tensor:
@@ -384,15 +404,15 @@ def _in_huge_pages(fresh: Tensor) -> Tensor:
 
 
 def _total(
-    tensors: list[Tensor],
-    features: list[Tensor],
+    tensors: Sequence[Tensor],
+    features: Sequence[Tensor],
     lengths: Tensor | None,
-    *numbers: Any,
+    call: Call,
+    segment: int,
     new: Callable[..., Tensor] = torch.empty,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    call, segment = Call(*numbers[:-1]), numbers[-1]
-    values = torch.empty(call.components, *call.batch, dtype=torch.float64)
-    vectors, offsets = _kept(call, segment, tensors[0], new)
+    values = torch.empty((call.components, *call.batch), dtype=torch.float64)
+    vectors, offsets = _kept(call, segment, tensors[0], call.batch, new)
     _in_huge_pages(vectors)
     head = _head(call, tensors, features, lengths)
     if values.numel():
@@ -410,8 +430,18 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
     return _in_huge_pages(torch.empty(shape, dtype=like.dtype)).zero_()
 
 
-def _gradient(tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any) -> list[Tensor]:
-    call, (segment, vectors, offsets, one, two, wanted) = Call(*numbers[:-6]), numbers[-6:]
+def _gradient(
+    tensors: Sequence[Tensor],
+    features: Sequence[Tensor],
+    lengths: Tensor | None,
+    call: Call,
+    segment: int,
+    vectors: Tensor,
+    offsets: Tensor,
+    one: Tensor,
+    two: Tensor | None,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
     everything = [*tensors, *features]
     outs = _outs(call, everything, wanted)
     weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
@@ -420,7 +450,7 @@ def _gradient(tensors: list[Tensor], features: list[Tensor], lengths: Tensor | N
     if math.prod(call.batch):
         head = _head(call, tensors, features, lengths)
         _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
-    return [g.sum_to_size(x.shape) for g, x in zip(outs, everything, strict=True) if g is not None]
+    return [_summed(g, x) for g, x in zip(outs, everything, strict=True) if g is not None]
 
 
 def _outs(
@@ -437,6 +467,11 @@ def _outs(
     return outs
 
 
+def _summed(gradient: Tensor, x: Tensor) -> Tensor:
+    """Over the batch axes that the leaf does not have."""
+    return gradient if gradient.shape == x.shape else gradient.sum_to_size(x.shape)
+
+
 def _without_axes(outs: list[Tensor | None], axes: int) -> list[Tensor | None]:
     """The same memory, with one batch axis at most."""
     if axes <= 1:
@@ -449,15 +484,16 @@ def _whole(x: Tensor, batch: Sequence[int]) -> Tensor:
     return x.detach().double().expand(batch).contiguous()
 
 
-def _paths(tensors: list[Tensor], lengths: Tensor | None, *numbers: Any) -> tuple[Tensor, Tensor, Tensor]:
-    call, (segment, rows, uniforms) = Call(*numbers[:-3]), numbers[-3:]
-    slots = torch.empty(rows, *call.batch, call.length + 1, dtype=torch.int64)
-    choices = torch.empty(rows, *call.batch, call.length, dtype=torch.int64)
-    values = torch.empty(call.components, *call.batch, dtype=torch.float64)
+def _paths(
+    tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, segment: int, rows: int, uniforms: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    slots = torch.empty((rows, *call.batch, call.length + 1), dtype=torch.int64)
+    choices = torch.empty((rows, *call.batch, call.length), dtype=torch.int64)
+    values = torch.empty((call.components, *call.batch), dtype=torch.float64)
     head = _head(call, tensors, (), lengths)
     # Room for the vectors of one sequence for each thread, or of all of them where several may go together.
     rooms = call.batch if call.spec[2] == DENSE else (min(head[-1], math.prod(call.batch)),)
-    vectors, offsets = _kept(call._replace(batch=rooms), segment, tensors[0])
+    vectors, offsets = _kept(call, segment, tensors[0], rooms)
     _in_huge_pages(vectors)
     draws = 0 if uniforms is None else uniforms.shape[-1]
     uniforms = None if uniforms is None else uniforms.contiguous()
@@ -486,34 +522,36 @@ _LIBRARY.define(
     f"paths(Tensor[] tensors, Tensor? lengths, {_CALL}, SymInt rows, Tensor? uniforms) -> (Tensor, Tensor, Tensor)"
 )
 # Whoever traces compares: states that are kept but not reached, after a sequence's end, are 0 and not what lay there.
-_LIBRARY.impl("total", partial(_total, new=torch.zeros), "CPU")
-_LIBRARY.impl("gradient", _gradient, "CPU")
-_LIBRARY.impl("paths", _paths, "CPU")
+_LIBRARY.impl("total", _operator(partial(_total, new=torch.zeros), 3), "CPU")
+_LIBRARY.impl("gradient", _operator(_gradient, 3), "CPU")
+_LIBRARY.impl("paths", _operator(_paths, 2), "CPU")
 
 
-@torch.library.register_fake("semihmm::total", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _total_shapes(
-    tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any
+    tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, call: Call, segment: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    call = Call(*numbers[:-1])
     values = tensors[0].new_empty(call.components, *call.batch, dtype=torch.float64)
-    return values, *_kept(call, numbers[-1], tensors[0])
+    return values, *_kept(call, segment, tensors[0], call.batch)
 
 
-@torch.library.register_fake("semihmm::gradient", lib=_LIBRARY)  # type: ignore[untyped-decorator]
 def _gradient_shapes(
     tensors: list[Tensor], features: list[Tensor], lengths: Tensor | None, *numbers: Any
 ) -> list[Tensor]:
     return [torch.empty_like(x).contiguous() for x, w in zip([*tensors, *features], numbers[-1], strict=True) if w]
 
 
-@torch.library.register_fake("semihmm::paths", lib=_LIBRARY)  # type: ignore[untyped-decorator]
-def _paths_shapes(tensors: list[Tensor], lengths: Tensor | None, *numbers: Any) -> tuple[Tensor, Tensor, Tensor]:
-    call, rows = Call(*numbers[:-3]), numbers[-2]
+def _paths_shapes(
+    tensors: list[Tensor], lengths: Tensor | None, call: Call, segment: int, rows: int, uniforms: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     like = tensors[0]
     slots = like.new_empty(rows, *call.batch, call.length + 1, dtype=torch.int64)
     choices = like.new_empty(rows, *call.batch, call.length, dtype=torch.int64)
     return slots, choices, like.new_empty(call.components, *call.batch, dtype=torch.float64)
+
+
+torch.library.register_fake("semihmm::total", _operator(_total_shapes, 3), lib=_LIBRARY)
+torch.library.register_fake("semihmm::gradient", _gradient_shapes, lib=_LIBRARY)
+torch.library.register_fake("semihmm::paths", _operator(_paths_shapes, 2), lib=_LIBRARY)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

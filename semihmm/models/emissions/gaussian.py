@@ -22,10 +22,10 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     constant = mean.shape[-1] * math.log(2 * math.pi)
     followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
     if not followed and not transformed() and x.dtype == mean.dtype and compiled.plain((x, mean, log_variance)):
-        bias = (log_variance.sum(-1) + constant) / -2
-        found = compiled.squared_distances(x.reshape(-1, x.shape[-1]), mean, log_variance.neg().exp() / -2, bias)
+        bias = log_variance.sum(-1).add_(constant).div_(-2)
+        found = compiled.squared_distances(x, mean, log_variance.neg().exp_().div_(-2), bias)
         if found is not None:
-            return found.view(*x.shape[:-1], -1)
+            return found
     centre = mean.detach().double().mean(0)
     x, mean, log_variance = x.double() - centre, mean.double() - centre, log_variance.double()
     precision = (-log_variance).exp()
