@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
 import torch
+from _case import Case
 from torch import Tensor
 
 FEATURES = 8
@@ -129,3 +131,15 @@ def score_of(path: Tensor, log_initial: Tensor, log_transition: Tensor, emission
     """The score of one path of each sequence."""
     along = emission.gather(-1, path.unsqueeze(-1)).squeeze(-1).sum(-1)
     return log_initial[path[:, 0]] + log_transition[path[:, :-1], path[:, 1:]].sum(-1) + along
+
+
+def at_all_sizes(*works: Callable[[Problem], Case]) -> Callable[[bool, str], Iterator[Case]]:
+    """The cases of a script: every work at one size, then at the next, as they share data and references."""
+
+    def cases(smoke: bool, device: str) -> Iterator[Case]:
+        for size in sizes(smoke):
+            problem = Problem(*size, device)
+            for work in works:
+                yield work(problem)
+
+    return cases

@@ -9,13 +9,13 @@ a central difference of the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from _case import Call, Case, Contestant, Floor, Results, fits
 from _compare import main
-from _trellis import Problem, sizes, torch_struct_edges
+from _trellis import Problem, at_all_sizes, torch_struct_edges
 from torch import Tensor
 
 import semihmm
@@ -160,13 +160,5 @@ def hessian_of(p: Problem, log_partition: LogPartition, dtype: torch.dtype) -> C
     return call
 
 
-def cases(smoke: bool, device: str) -> Iterator[Case]:
-    """Both works at one size, then the next: they share data and references."""
-    for size in sizes(smoke):
-        problem = Problem(*size, device)
-        for work in (gradient, hessian):
-            yield work(problem)
-
-
 if __name__ == "__main__":
-    main(__doc__, "crf", cases)
+    main(__doc__, "crf", at_all_sizes(gradient, hessian))

@@ -9,7 +9,6 @@ prepared once is not timed. References are the scaled forward-backward recursion
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from _case import Call, Case, Contestant, Floor, Results, fits
 from _compare import main
 from _jax import Remote
-from _trellis import FEATURES, ON_GPU, Problem, best_scores, log_density, score_of, sizes, torch_struct_edges
+from _trellis import FEATURES, ON_GPU, Problem, at_all_sizes, best_scores, log_density, score_of, torch_struct_edges
 from torch import Tensor
 
 import semihmm
@@ -274,13 +273,5 @@ def crf_viterbi(p: Problem) -> Call:
     return torch.no_grad()(lambda: {"path": model.decode(p.emission, mask)})
 
 
-def cases(smoke: bool, device: str) -> Iterator[Case]:
-    """Both works at one size, then the next: they share data and references."""
-    for size in sizes(smoke):
-        problem = Problem(*size, device)
-        for work in (gaussian, viterbi):
-            yield work(problem)
-
-
 if __name__ == "__main__":
-    main(__doc__, "hmm", cases)
+    main(__doc__, "hmm", at_all_sizes(gaussian, viterbi))

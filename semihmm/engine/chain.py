@@ -70,11 +70,16 @@ class Chain:
 
     def rebuild(self, leaves: Iterable[Tensor]) -> "Chain":
         """The same chain with other log-weights."""
-        given = tuple(leaves)
+        given, held = tuple(leaves), self.leaves
         m, n = len(self.start), len(self.start) + len(self.end)
         stop = n + len(self.steps.leaves)
         lengths = None if self.lengths is None else given[stop]
-        return Chain(given[:m], self.steps.rebuild(given[n:stop]), given[m:n], lengths, self.length)
+        start, steps, end = given[:m], self.steps.rebuild(given[n:stop]), given[m:n]
+        if torch.compiler.is_compiling() or any(x.shape != y.shape for x, y in zip(given, held, strict=True)):
+            return Chain(start, steps, end, lengths, self.length)
+        same = object.__new__(Chain)  # of the same form: nothing to find out
+        same.__dict__.update(self.__dict__, start=start, steps=steps, end=end, lengths=lengths)
+        return same
 
     def unrolled(self) -> "Chain":
         """The chain with maps that can be taken step by step: what every scan of the torch backend begins with."""
