@@ -127,6 +127,16 @@ Path fast(const Request& request, Chain<S>& chain) {
     return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
 }
 
+// How many sequences Linear takes at a time. Where narrow.hpp does the steps, they go one after the other, and so do the
+// sequences: less is kept between the way there and the way back.
+template <class S>
+int64_t linear_group(const Request& request) {
+    const int64_t group = group_of<S>(request);
+    if (S::features || !group) return group;
+    const Given& arcs = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1])];
+    return arcs.shape[2] <= Lanes<typename S::F>::width ? 1 : group;
+}
+
 // Into how many parts a batch is cut: groups of the fast path stay whole.
 template <class S>
 int64_t parts_of(const Request& request) {
@@ -282,7 +292,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             }
             return;
         }
-    const int64_t group = group_of<S>(request), parts = parts_of<S>(request);
+    const int64_t group = linear_group<S>(request), parts = parts_of<S>(request);
     std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
         auto mine = std::make_unique<Part>(Part{build<S>(request, out, out_features), {}, {}});
