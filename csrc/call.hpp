@@ -127,6 +127,16 @@ Path fast(const Request& request, Chain<S>& chain) {
     return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
 }
 
+// How many sequences Linear takes at a time. Where narrow.hpp does the steps, they go one after the other, and so do the
+// sequences: less is kept between the way there and the way back.
+template <class S>
+int64_t linear_group(const Request& request) {
+    const int64_t group = group_of<S>(request);
+    if (S::features || !group) return group;
+    const Given& arcs = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1])];
+    return arcs.shape[2] <= Lanes<typename S::F>::width ? 1 : group;
+}
+
 // Into how many parts a batch is cut: groups of the fast path stay whole.
 template <class S>
 int64_t parts_of(const Request& request) {
@@ -207,28 +217,27 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     });
 }
 
-// What a thread keeps of a few sequences between the way there and the way back. Its memory stays for the next call: that
-// is faster than to have it cleared again, page by page.
+// What a worker keeps of a few sequences between the way there and the way back. The thread holds on to some memory for the
+// next call: that is faster than to have it cleared again, page by page. What is larger goes when the call is over.
 template <class F>
 class Room {
   public:
     Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : rows_(rows), segment_(segment) {
         vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
         const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
-        if (held().size >= bytes) return;
-        held().reset(bytes);
-    }
-    ~Room() {
-        if (held().size > kHeld) held().reset(0);
+        static thread_local Memory held;
+        if (bytes > kHeld) held.reset(0);
+        Memory& memory = bytes > kHeld ? own_ : held;
+        if (memory.size < bytes) memory.reset(bytes);
+        data_ = memory.data;
     }
     Kept<F> from(int64_t b) const {
-        char* data = held().data;
-        return {reinterpret_cast<F*>(data), reinterpret_cast<double*>(data + vectors_), rows_, segment_, b};
+        return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b};
     }
 
   private:
     static constexpr std::size_t kHeld = std::size_t(16) << 20;
-    struct Held {
+    struct Memory {
         char* data = nullptr;
         std::size_t size = 0;
         void reset(std::size_t bytes) {
@@ -240,12 +249,10 @@ class Room {
             size = bytes;
             in_huge_pages(data, size);
         }
-        ~Held() { std::free(data); }
+        ~Memory() { std::free(data); }
     };
-    static Held& held() {
-        static thread_local Held held;
-        return held;
-    }
+    Memory own_;
+    char* data_;
     std::size_t vectors_;
     int64_t rows_, segment_;
 };
@@ -255,7 +262,12 @@ template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
               const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride) {
     using F = typename S::F;
-    const auto room_for = [&](int64_t sequences) { return values ? std::make_unique<Room<F>>(sequences, kept.rows, stride, kept.segment) : nullptr; };
+    std::vector<std::unique_ptr<Room<F>>> rooms(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1)));
+    const auto room_for = [&](int64_t worker, int64_t sequences) {
+        std::unique_ptr<Room<F>>& room = rooms[static_cast<std::size_t>(worker)];
+        if (values && !room) room = std::make_unique<Room<F>>(sequences, kept.rows, stride, kept.segment);
+        return room.get();
+    };
     struct Part {
         Chain<S> chain;
         std::vector<Sink<F>> start, end;
@@ -264,11 +276,11 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         if (const auto lattice = lattice_of(request, kept)) {
             const int64_t parts = std::min<int64_t>(request.batch, 16);
             std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
-            for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
+            for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
                 Strips<S> strips(*lattice, request);
                 for (std::size_t i = 0; i <= Lattice::kCost; ++i)
                     sums[part].emplace_back(out[i].out<F>(false), request.leaf<F>(request.weights, i, false), i == Lattice::kCost);
-                const auto room = room_for(1);
+                const Room<F>* room = room_for(worker, 1);
                 for (int64_t b = first; b < last; ++b) {
                     const Kept<F> mine = room ? room->from(b) : kept;
                     if (values) values[b] = strips.total(b, mine);
@@ -282,9 +294,9 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             }
             return;
         }
-    const int64_t group = group_of<S>(request), parts = parts_of<S>(request);
+    const int64_t group = linear_group<S>(request), parts = parts_of<S>(request);
     std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts));
-    for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
+    for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
         auto mine = std::make_unique<Part>(Part{build<S>(request, out, out_features), {}, {}});
         Border<S>* borders[2] = {&mine->chain.start, &mine->chain.end};
         std::vector<Sink<F>>* sinks[2] = {&mine->start, &mine->end};
@@ -294,7 +306,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             for (std::size_t i = 0; i < borders[side]->weights.size(); ++i)
                 sinks[side]->emplace_back(borders[side]->out_features[i], borders[side]->features[i], false);
         }
-        const auto room = room_for(std::max<int64_t>(group, 1));
+        const Room<F>* room = room_for(worker, std::max<int64_t>(group, 1));
         done[part] = std::move(mine);
         Part& sums = *done[part];
         if constexpr (kLinear<S>)

@@ -54,14 +54,29 @@ T* data(nb::handle x) {
     return static_cast<T*>(address(x));
 }
 
+// On so many threads, each of which takes some of the outermost axis.
+template <class F>
+bool usable_by_all(const void* data, const Extent& extent, double sign, int64_t threads) {
+    const int64_t size = extent.axes.empty() ? 1 : extent.axes[0].size;
+    const int64_t parts = threads > 1 ? std::min<int64_t>(size, 16) : 1;
+    if (parts == 1) return usable(static_cast<const F*>(data), extent, static_cast<F>(sign));
+    std::atomic<bool> good = true;
+    for_each_part(size, parts, threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+        Extent mine = extent;
+        mine.axes[0].size = last - first;
+        if (good && !usable(static_cast<const F*>(data) + first * extent.axes[0].stride, mine, static_cast<F>(sign))) good = false;
+    });
+    return good;
+}
+
 // Whether all entries of all tensors are below infinity, times `sign`. False where that is not known: neither float nor double.
-bool all_usable(const nb::list& tensors, double sign) {
+bool all_usable(const nb::list& tensors, double sign, int64_t threads) {
     for (nb::handle x : tensors) {
         bool good = false;
         borrow(x, [&](const void* data, nb::dlpack::dtype type, int axes, const int64_t* sizes, const int64_t* strides) {
             const Extent extent(axes, sizes, strides);
-            if (type == nb::dtype<float>()) good = usable(static_cast<const float*>(data), extent, static_cast<float>(sign));
-            if (type == nb::dtype<double>()) good = usable(static_cast<const double*>(data), extent, sign);
+            if (type == nb::dtype<float>()) good = usable_by_all<float>(data, extent, sign, threads);
+            if (type == nb::dtype<double>()) good = usable_by_all<double>(data, extent, sign, threads);
         });
         if (!good) return false;
     }
@@ -74,6 +89,15 @@ void spread_out(nb::handle x) {
         for (int i = 0; i < axes; ++i) bytes *= static_cast<std::size_t>(sizes[i]);
         in_huge_pages(const_cast<void*>(data), bytes);
     });
+}
+
+template <class F>
+nb::ndarray<nb::pytorch, F, nb::c_contig, nb::device::cpu> fresh(const std::vector<std::size_t>& shape) {
+    std::size_t bytes = sizeof(F);
+    for (std::size_t size : shape) bytes *= size;
+    const auto [memory, data] = cleared(bytes);
+    const nb::capsule owner(memory, [](void* p) noexcept { std::free(p); });
+    return {data, shape.size(), shape.data(), owner};
 }
 
 struct Description {
@@ -139,7 +163,10 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     known = find_borrowing();
     bind_kernels(m);
     m.def("in_huge_pages", &spread_out, "tensor"_a, "Ask for huge pages under a contiguous tensor that nobody has touched.");
-    m.def("usable", &all_usable, "tensors"_a, "sign"_a, "Whether all entries of all tensors are below infinity, times `sign`.");
+    m.def("usable", &all_usable, "tensors"_a, "sign"_a, "threads"_a, "Whether all entries of all tensors are below infinity, times `sign`; with 0, finite.");
+    m.def("fresh_zeros", [](std::vector<std::size_t> shape, bool wide) {
+        return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));
+    }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
     m.def("squared_distances", [](nb::object x, nb::object y, nb::object weight, nb::object bias, bool wide, nb::object out, int64_t threads) {
         const auto items = [](nb::handle tensor) {
             const Given found = given(tensor);

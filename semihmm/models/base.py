@@ -256,7 +256,7 @@ class Model(Part, Generic[S]):
             x = torch.where(inside, x, 0)
         if x.is_floating_point():
             x = x.to(next(self.parameters()).dtype)
-            if not traced() and not (usable([x]) and usable([x], -1.0)) and (bad := ~x.isfinite()).any():
+            if not traced() and not usable([x], 0.0) and (bad := ~x.isfinite()).any():
                 at = tuple(int(i) for i in bad.nonzero()[0])
                 raise DataError(
                     f"{name}: observation {list(at)} is {float(x[at])}. Cut such steps out, fill them in, or end the "

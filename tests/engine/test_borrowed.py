@@ -1,10 +1,15 @@
 """What the engine reads of a caller's tensors: every layout is the same numbers, and each is looked at once."""
 
+import math
+import mmap
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 import semihmm
+from semihmm.engine.backends import compiled, native
 from semihmm.engine.backends.compiled import usable
 
 LAYOUTS = {
@@ -36,6 +41,89 @@ def test_log_weights_are_usable_up_to_what_forbids(layout, dtype):
                 assert found <= expected
                 # False may mean: not known. Of floats and doubles as they lie, it does not.
                 assert found == expected or dtype == torch.float16 or layout == "negated"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_neither_infinite_nor_nan_is_finite(layout, dtype):
+    for at in (0, 4098, -1):
+        x = drawn(3, 1733, dtype=dtype)
+        assert usable([LAYOUTS[layout](x)], 0.0)
+        for bad in (torch.inf, -torch.inf, torch.nan):
+            x.view(-1)[at] = bad
+            assert not usable([drawn(2), LAYOUTS[layout](x)], 0.0)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """Even for small tensors."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(compiled, "THREADS_FROM", 0)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("shape", [(), (1,), (15,), (16,), (3, 1733), (2, 40_000)])
+def test_threads_together_see_all_there_is(shape):
+    for x in (drawn(*shape), drawn(*shape, 2)[..., 0]):
+        assert usable([x])
+        for at in (0, x.numel() // 2, x.numel() - 1):
+            bad = x.clone() if x.is_contiguous() else x.unsqueeze(-1).repeat_interleave(2, -1)[..., 0]
+            bad[tuple(int(i) for i in torch.unravel_index(torch.tensor(at), shape)) if shape else ()] = torch.nan
+            assert not usable([bad])
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("states", "steps", "batch"), [(3, 50, 37), (20, 50, 37), (64, 9000, 17)])
+def test_what_a_thread_keeps_changes_no_bit(states, steps, batch):
+    hmm = semihmm.HMM(drawn(states), drawn(states, states), drawn(batch, steps, states))  # the last: more than is held
+    value, counts = semihmm.expected_counts(hmm)
+    torch.set_num_threads(1)
+    again, alone = semihmm.expected_counts(hmm)
+    assert torch.equal(value, again)
+    assert all(torch.equal(alone[name], x) for name, x in counts.items())
+    last = hmm.unbatch()[-1]
+    assert_close(semihmm.expected_counts(last, ("emission",))[1]["emission"], counts["emission"][-1])
+
+
+def test_gradients_lie_in_memory_that_the_system_cleared(monkeypatch):
+    lengths = torch.tensor([9, 1, 40, 23])
+    for states, dtype in ((3, torch.float32), (20, torch.float64)):
+        hmm = semihmm.HMM(
+            *(drawn(*shape, dtype=dtype) for shape in ((states,), (states, states), (4, 40, states))), lengths=lengths
+        )
+        monkeypatch.setattr(compiled, "FRESH", math.inf)
+        value, counts = semihmm.expected_counts(hmm)
+        monkeypatch.setattr(compiled, "FRESH", 1)
+        again, fresh = semihmm.expected_counts(hmm)
+        assert torch.equal(value, again)
+        for name, x in counts.items():
+            assert torch.equal(fresh[name], x), name
+        assert not fresh["emission"][1, 1:].any()
+        fresh["emission"].add_(1).requires_grad_().sum().backward()  # a tensor like any other
+
+
+@pytest.mark.skipif(native() is None or not Path("/proc/self/statm").is_file(), reason="no kernels, or not Linux")
+def test_memory_that_the_system_cleared_goes_back_to_it():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    def use(count):
+        for _ in range(count):
+            x = compiled.zeros((compiled.FRESH // 4,), torch.zeros(()))
+            assert x.data_ptr() % (1 << 21) == 0
+            assert not x[::1000].any()
+            x.fill_(1)
+        return resident()
+
+    once = use(1)
+    assert use(10) < once + compiled.FRESH // 2
+    kept = compiled.zeros((compiled.FRESH // 4,), torch.zeros(())).fill_(1)[5:7]
+    before = resident()
+    del kept
+    assert resident() < before - compiled.FRESH // 2
 
 
 def test_what_is_shared_or_empty_is_usable():

@@ -38,6 +38,7 @@ LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/module.cc
 _MODULE = native()
 LANES: int = 64 if _MODULE is None else _MODULE.lanes()  # bytes in a vector
 LARGE = 4 << 20  # bytes from which huge pages pay
+FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
 
 
@@ -178,15 +179,20 @@ def plain(tensors: Sequence[Tensor]) -> bool:
 def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
     """Whether no entry of any tensor is NaN, or infinite with ``sign``. One pass; False may also mean: not known.
 
+    Args:
+        sign: 0 for either: whether all are finite.
+
     Example:
         >>> usable([torch.tensor([0.0, -torch.inf])]), usable([torch.tensor([0.0, torch.nan])])
         (True, False)
     """
     given = [x.detach() if x.requires_grad else x for x in tensors]
     if _MODULE is not None and all(x.is_cpu and not x.is_neg() for x in given):
-        found: bool = _MODULE.usable(given, sign)
+        threads = torch.get_num_threads() if any(x.numel() >= THREADS_FROM for x in given) else 1
+        found: bool = _MODULE.usable(given, sign, threads)  # 0 times infinity is NaN
         return found
-    peaks = [x.amax() if sign > 0 else -x.amin() for x in given if x.numel()]  # NaN, where there is one
+    some = [x if sign > 0 else -x if sign < 0 else x.abs() for x in given if x.numel()]
+    peaks = [x.amax() for x in some]  # NaN, where there is one
     return all(bool(peak < math.inf) for peak in peaks)
 
 
@@ -421,12 +427,16 @@ def _total(
 
 
 def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
-    """A tensor of zeros for gradients: in huge pages, if it is large.
+    """A tensor of zeros for gradients; if it is large, in huge pages that nobody has touched but the system.
 
     Example:
         >>> zeros((2,), torch.ones(1)).tolist()
         [0.0, 0.0]
     """
+    size = math.prod(shape) * like.element_size()
+    if _MODULE is not None and size >= FRESH:
+        fresh: Tensor = _MODULE.fresh_zeros(shape, like.dtype == torch.float64)
+        return fresh
     return _in_huge_pages(torch.empty(shape, dtype=like.dtype)).zero_()
 
 
