@@ -256,6 +256,39 @@ def test_totals_are_those_of_pytorch_in_float64(kind, case):
         assert_close(found.double(), expected, **case.tolerance)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases())
+def test_state_vectors_are_those_of_pytorch_in_float64(kind, case):
+    chain = random_chain(kind, case)
+    found = engine.vectors(planned(chain, Log()), Log(), chain)
+    assert found.dtype == torch.float64
+    assert_close(found, engine.vectors(planned(wide(chain), Log(), "torch"), Log(), wide(chain)), **case.tolerance)
+
+
+def test_a_filter_tells_states_apart_that_are_less_likely_than_a_float_holds():
+    emission = torch.tensor([[0.0, -300.0], [0.0, 0.0], [0.0, -200.0]])
+    never = torch.tensor([[0.0, -math.inf], [-math.inf, 0.0]])
+    found = semihmm.filtering(semihmm.HMM(torch.zeros(2), never, emission), backend="native")
+    assert torch.equal(found, torch.tensor([[0.0, -300.0], [0.0, -300.0], [0.0, -500.0]]))
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC"])
+def test_filters_have_derivatives(kind, spy):
+    structure = small(kind, (2,), 4, ragged=True)
+    name = structure.observed
+    x = structure.potentials[name].clone().requires_grad_()
+
+    def slope(**options):
+        found = semihmm.filtering(structure.replace(**{name: x}), **options)
+        return torch.autograd.grad(torch.where(found.isfinite(), found, 0.0).square().sum(), x)[0]
+
+    assert_close(slope(), slope(backend="torch"))
+    filtered = torch.func.vmap(lambda y: semihmm.filtering(structure.replace(**{name: y}), validate=False))
+    assert_close(filtered(x.detach().unsqueeze(0))[0], semihmm.filtering(structure, backend="torch"))
+    assert spy.calls == []
+
+
 def gradients(chain, semiring, features, backend, blocks, seed):
     """The gradient of a total, and a derivative of that, by all log-weights and features."""
     given = [freed(c) for c in (chain, *features)]
@@ -543,6 +576,7 @@ def everything(chain, case):
         value = run(given[0][0], semiring, [c for c, _ in given[1:]], blocks=blocks)
         yield value.detach()
         yield from torch.autograd.grad(value.sum(), [x for _, xs in given for x in xs])
+    yield engine.vectors(planned(chain, Log()), Log(), chain)
     for semiring in BEST:
         given, leaves = freed(chain)
         value = run(given, semiring)
@@ -1165,7 +1199,7 @@ class Spy:
 
     def __getattr__(self, name):
         found = getattr(self.module, name)
-        if name in ("total", "gradient", "paths", "gradient_of_paths"):
+        if name in ("total", "gradient", "paths", "gradient_of_paths", "vectors"):
             self.calls.append(name)
         return found
 
@@ -1195,6 +1229,12 @@ def test_the_compiled_code_is_what_answers(question, kind, spy):
     ask(structure)
     assert spy.calls == expected
     assert "backend native" in semihmm.explain(structure)
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC"])
+def test_the_compiled_code_filters(kind, spy):
+    semihmm.filtering(small(kind, (2,), 4))
+    assert spy.calls == ["vectors"]
 
 
 @pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC", "DTW"])

@@ -32,6 +32,7 @@ __all__ = [
     "squared_distances",
     "total",
     "usable",
+    "vectors",
     "zeros",
 ]
 
@@ -339,6 +340,22 @@ def paths(
     work = _paths if plain(tensors) else torch.ops.semihmm.paths
     found: tuple[Tensor, Tensor, Tensor] = work(list(tensors), lengths, *call, segment, rows, uniforms)
     return found
+
+
+def vectors(call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, slots: int) -> Tensor:
+    """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=1)
+        >>> if native() is not None:
+        ...     found = vectors(call_for(semihmm.semirings.Log(), chain), leaves(chain), None, 2)
+        ...     assert found.exp().round().tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    """
+    assert call.semiring == LOG and call.beta == 1.0
+    out = _in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
+    if out.numel():
+        _module().vectors(*_head(call, tensors, (), lengths), out)
+    return out
 
 
 def marked_paths(
