@@ -181,8 +181,8 @@ class Scan {
         map_.finish();
     }
 
-    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none. So with the
-    // marks of each step, if those are asked for.
+    // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
+    // Likewise the marks of each step, if those are asked for.
     void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t* marks, int64_t slot_stride,
                int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
         const int64_t length = chain_.length_of(b), marked = map_.marks, width = map_.out.width(), slots_count = map_.out.slots();

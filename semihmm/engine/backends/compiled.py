@@ -403,7 +403,8 @@ def gradient_of_paths(
     weight = weight.detach().double().expand(rows, *call.batch).contiguous()
     if weight.numel():
         flat = _without_axes(outs, len(call.batch))
-        _module().gradient_of_paths(*_head(call, tensors, (), lengths), rows, slots, marks, weight, flat)
+        few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
+        _module().gradient_of_paths(*_head(few, tensors, (), lengths), rows, slots, marks, weight, flat)
     return [None if g is None else g.sum_to_size(x.shape) for g, x in zip(outs, tensors, strict=True)]
 
 
