@@ -25,8 +25,10 @@ class Best {
         if (!small()) back_.reset(ld_ * ld_, kNothing<F>);
     }
 
-    // The paths of `count` sequences from `b` on, and their totals. `kept` has room for all state vectors.
-    void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, double* values) {
+    // The paths of `count` sequences from `b` on, and their totals. `kept` has room for all state vectors. Marks, if those
+    // are asked for, are as `Map::trace` makes them.
+    void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* marks, double* values) {
+        const int64_t marked = chain_.steps->marks;
         matrix(b);
         Sequence all[kTogether];
         for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
@@ -44,9 +46,11 @@ class Best {
             const F best = last[at[r]] + ends_[at[r]];
             values[b + r] = static_cast<double>(best) + s.lost;
             s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
+            s.marks = marks ? marks + s.b * chain_.length * marked : nullptr;
             if (!(std::abs(best) < infinity<F>)) s.length = -1;  // there is no path
             std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
             std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
+            if (marks) std::fill(s.marks + std::max<int64_t>(s.length, 0) * marked, s.marks + chain_.length * marked, int64_t{-1});
             longest = std::max(longest, s.length);
             if (s.length >= 0) s.slots[s.length] = at[r];
         }
@@ -54,8 +58,12 @@ class Best {
             for (int r = 0; r < count; ++r) {
                 Sequence& s = all[r];
                 if (t >= s.length) continue;
+                const int64_t to = at[r];
                 at[r] = small() ? s.chosen[t * L::width + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
                 s.slots[t] = s.choices[t] = at[r];
+                if (!marks) continue;
+                s.marks[t * marked] = at[r] * states_ + to;
+                if (emission_.data) s.marks[t * marked + 1] = to;
             }
     }
     static constexpr int kTogether = 8;
@@ -67,7 +75,7 @@ class Best {
         Rows<F> rows;
         uint8_t* chosen = nullptr;  // [time][state], where the state vectors would be but the first
         double lost = 0;
-        int64_t *slots = nullptr, *choices = nullptr;
+        int64_t *slots = nullptr, *choices = nullptr, *marks = nullptr;
     };
     bool small() const { return states_ <= L::width; }
 

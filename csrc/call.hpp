@@ -348,6 +348,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
 struct PathsOut {
     int64_t rows = 1;
     int64_t *slots = nullptr, *choices = nullptr;  // (rows, batch, length + 1), (rows, batch, length)
+    int64_t* marks = nullptr;                      // (rows, batch, length, marks of the map); may be null
     const double* uniforms = nullptr;              // (rows, batch, draws)
     int64_t draws = 0;
     double* values = nullptr;  // (components, batch)
@@ -363,7 +364,8 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
             for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 Strips<S> strips(*lattice, request);
                 for (int64_t b = first; b < last; ++b)
-                    out.values[b] = strips.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length);
+                    out.values[b] = strips.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length,
+                                                out.marks ? out.marks + b * request.length : nullptr);
             });
             return;
         }
@@ -378,7 +380,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
             if (group) {
                 Best<F> best = fast<Best<F>>(request, chain);
                 for (int64_t b = first; b < last; b += group)
-                    best.paths(b, static_cast<int>(std::min(group, last - b)), kept, out.slots, out.choices, out.values);
+                    best.paths(b, static_cast<int>(std::min(group, last - b)), kept, out.slots, out.choices, out.marks, out.values);
                 return;
             }
         Scan<S> scan(chain);
@@ -386,7 +388,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
         for (int64_t b = first; b < last; ++b) {
             room.first = b;
             scan.trace(b, room, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
-                       request.batch * (request.length + 1), request.batch * request.length,
+                       out.marks ? out.marks + b * request.length * chain.steps->marks : nullptr, request.batch * (request.length + 1), request.batch * request.length,
                        out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];
         }

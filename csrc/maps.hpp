@@ -93,6 +93,7 @@ class Map {
     S semiring;
     int64_t memory = 1;
     Layout<F> in, out;  // of state vectors
+    int64_t marks = 1;  // how many numbers tell which weights of a step a path has taken
     bool reads_output = false;
 
     virtual void start(int64_t b, int64_t length) = 0;  // a sequence, of so many steps
@@ -109,7 +110,10 @@ class Map {
     virtual void unload(int64_t, int64_t) {}  // gradients of a block of steps are complete
     virtual void finish() {}                  // and those of the sequence
     virtual std::vector<Sink<F>*> sinks() = 0;
-    virtual Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) = 0;
+    // Where a path came from, and by which weights: that goes to `marks`.
+    virtual Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) = 0;
+    // Adds a share to the gradient of those weights. Needs neither `start` nor tables.
+    virtual void take(int64_t b, int64_t t, const int64_t* marks, double share) = 0;
 
     // Whether a table is still that of another sequence or step.
     template <class T>
@@ -231,20 +235,25 @@ class Dense final : public Map<S> {
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
-        return choose(t, slot, rank, rows.at(t), this->in.width(), picker);
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+        return choose(t, slot, rank, rows.at(t), this->in.width(), picker, marks);
     }
-    Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker) {
+    Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker, int64_t* marks) {
         const F* weight = back_table(0, t) + slot * back_ld_;
         if constexpr (std::is_same_v<S, Max<F>>) {
             const int64_t source = first_best(this->in.size, from, weight);
+            *marks = source * this->out.size + slot;
             return {source, rank, 1, source};
         }
         picker.clear();
         for (int64_t i = 0; i < this->in.size; ++i)
             for (int c = 0; c < this->semiring.components; ++c) picker.offer(from[c * from_stride + i] + weight[i]);
         const auto [source, row] = picker.pick(rank);
+        *marks = source * this->out.size + slot;
         return {source, row, 1, source};
+    }
+    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
     }
 
   private:
@@ -364,7 +373,13 @@ class Diagonal final : public Map<S> {
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
-    Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&) override { return {slot, rank, 1, slot}; }
+    Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&, int64_t* marks) override {
+        *marks = tied_ ? column_[slot] : slot;
+        return {slot, rank, 1, slot};
+    }
+    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
+    }
 
   private:
     // Which column each state has.
@@ -479,6 +494,8 @@ class Compose final : public Map<S> {
             forward_.emplace_back(map->out.width() * semiring.components, kNothing<F>);
             backward_.emplace_back(map->in.width() * semiring.components, kNothing<F>);
         }
+        this->marks = 0;
+        for (auto& map : maps_) this->marks += map->marks;
         needed_ = maps_.size() - 1;
         while (needed_ > 0 && maps_[needed_]->reads_output) --needed_;
     }
@@ -526,12 +543,16 @@ class Compose final : public Map<S> {
             for (Sink<F>* sink : map->sinks()) all.push_back(sink);
         return all;
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
         inputs(t, rows);
         Origin at{slot, rank, 1, slot};
+        marks += this->marks;
         for (std::size_t i = maps_.size(); i-- > 0;)
-            at = maps_[i]->trace(t, at.slot, at.rank, i ? alone(forward_[i - 1], t) : rows, picker);
+            at = maps_[i]->trace(t, at.slot, at.rank, i ? alone(forward_[i - 1], t) : rows, picker, marks -= maps_[i]->marks);
         return at;
+    }
+    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
+        for (auto& map : maps_) map->take(b, t, marks, share), marks += map->marks;
     }
 
   private:

@@ -11,7 +11,9 @@
 #include "exchange.hpp"
 #include "kernels_module.hpp"
 #include "pages.hpp"
+#include "taken.hpp"
 #include "usable.hpp"
+#include "vectors.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -209,16 +211,33 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, int64_t count, nb::object slots, nb::object choices, nb::object uniforms,
-                      int64_t draws, nb::object values) {
+                      int64_t draws, nb::object values, nb::object marks) {
         const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         PathsOut out;
         out.rows = count;
         out.slots = data<int64_t>(slots), out.choices = data<int64_t>(choices);
         out.uniforms = data<const double>(uniforms), out.draws = draws;
         out.values = data<double>(values);
+        out.marks = data<int64_t>(marks);
         const auto narrow_rows = kept<float>(vectors, offsets, rows, segment);
         const auto wide_rows = kept<double>(vectors, offsets, rows, segment);
         const nb::gil_scoped_release release;
         d.wide ? run_paths<double>(d, wide_rows, out) : run_paths<float>(d, narrow_rows, out);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "marks"_a.none());
+    m.def("vectors", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
+                        nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object out) {
+        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
+        double* to = data<double>(out);
+        const nb::gil_scoped_release release;
+        d.wide ? vectors<double>(d.request, to) : vectors<float>(d.request, to);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "out"_a);
+    m.def("gradient_of_paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
+                                  nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, int64_t count,
+                                  nb::object slots, nb::object marks, nb::object shares, nb::list out) {
+        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
+        const Taken taken{count, data<const int64_t>(slots), data<const int64_t>(marks), data<const double>(shares)};
+        const auto to = all(out, batched);
+        const nb::gil_scoped_release release;
+        d.wide ? gradient_of_paths<double>(d.request, taken, to) : gradient_of_paths<float>(d.request, taken, to);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "count"_a, "slots"_a, "marks"_a, "shares"_a, "out"_a);
 }

@@ -182,9 +182,10 @@ class Scan {
     }
 
     // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
-    void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t slot_stride,
+    // Likewise the marks of each step, if those are asked for.
+    void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t* marks, int64_t slot_stride,
                int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
-        const int64_t length = chain_.length_of(b), width = map_.out.width(), slots_count = map_.out.slots();
+        const int64_t length = chain_.length_of(b), marked = map_.marks, width = map_.out.width(), slots_count = map_.out.slots();
         const int comps = chain_.semiring.components;
         total(b, kept, values);
         Rows<F> rows = last_;
@@ -206,7 +207,9 @@ class Scan {
             walks[r] = {length, slot, rank, std::abs(its) < std::numeric_limits<double>::infinity()};
             std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
             std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
+            if (marks) std::fill_n(marks + r * choice_stride * marked, chain_.length * marked, int64_t{-1});
         }
+        std::vector<int64_t> unseen(static_cast<std::size_t>(marked));
         for (int64_t stop = length; stop > 0;) {
             const int64_t begin_of_segment = (stop - 1) / segment * segment;
             if (!whole(kept)) rows = recall(b, kept, begin_of_segment / segment, stop);
@@ -218,7 +221,8 @@ class Scan {
                         Walk& walk = walks[r];
                         if (!walk.valid || walk.time != t + 1) continue;
                         slots[r * slot_stride + t + 1] = walk.slot;
-                        const Origin origin = map_.trace(t, walk.slot, walk.rank, rows, pickers[r]);
+                        int64_t* its = marks ? marks + (r * choice_stride + t) * marked : unseen.data();
+                        const Origin origin = map_.trace(t, walk.slot, walk.rank, rows, pickers[r], its);
                         choices[r * choice_stride + t] = origin.choice;
                         walk.slot = origin.slot, walk.rank = origin.rank, walk.time -= origin.delay;
                     }

@@ -27,6 +27,7 @@ class Segmental final : public Map<S> {
         states_ = transition.weight.event[0];
         longest_ = this->memory = duration.weight.event[0];
         this->in = this->out = {2, states_};
+        this->marks = 2;  // the arc, -1 for none; then the length and the state
         ld_ = this->in.part();
         width_ = this->in.width();
         for (int f = 0; f <= S::features; ++f) {
@@ -161,11 +162,12 @@ class Segmental final : public Map<S> {
         for (Sink<F>& sink : sink_) all.push_back(&sink);
         return all;
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
         const int comps = this->semiring.components;
         int64_t state = slot;
+        marks[0] = -1;
         if (slot >= states_) {
-            const Origin before = arcs_.choose(t, slot - states_, rank, rows.at(t + 1), width_, picker);
+            const Origin before = arcs_.choose(t, slot - states_, rank, rows.at(t + 1), width_, picker, marks);
             state = before.slot, rank = before.rank;
         }
         const int64_t count = gather(t, rows);
@@ -173,7 +175,16 @@ class Segmental final : public Map<S> {
         for (int64_t d = 0; d < count; ++d)
             for (int c = 0; c < comps; ++c) picker.offer(terms_[(d * comps + c) * ld_ + state]);
         const auto [length, row] = picker.pick(rank);
+        marks[1] = length * states_ + state;
         return {state + states_, row, length + 1, length};
+    }
+    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
+        if (marks[0] >= 0) arcs_.take(b, t, marks, share);
+        const int64_t state = marks[1] % states_;
+        if (sink_[0].wanted()) sink_[0].add(b, t, 1, &share, marks[1]);
+        if (sink_[2].wanted()) sink_[2].add(b, t, 1, &share, marks[1]);
+        for (int64_t frame = t - marks[1] / states_; sink_[1].wanted() && frame <= t; ++frame)
+            sink_[1].add(b, frame + longest_ - 1, 1, &share, state);
     }
 
   private:

@@ -111,7 +111,7 @@ class ByArcs : public Map<S> {
         gather(t, rows);
         shares(t, Ready<S>{terms_.get(), this->semiring.components, ld_}, costs, weighing);
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
         picker.clear();
         for (int64_t k = 0; k < width_; ++k) {
             const int64_t code = source(t, slot, k), delay = code / slots_ + 1;
@@ -123,6 +123,7 @@ class ByArcs : public Map<S> {
         }
         const auto [k, row] = picker.pick(rank);
         const int64_t code = std::max<int64_t>(source(t, slot, k), 0);
+        *marks = slot * width_ + k;
         return {code % slots_, row, code / slots_ + 1, k};
     }
 
@@ -282,10 +283,17 @@ class Sparse final : public ByArcs<S> {
         if (!band_) return ByArcs<S>::contract(t, rows, output, costs, weighing);
         if (wanted()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
         if constexpr (std::is_same_v<S, Max<F>>)
-            if (band_) return best_into(t, slot, rank, rows.at(t));
-        return ByArcs<S>::trace(t, slot, rank, rows, picker);
+            if (band_) {
+                const Origin best = best_into(t, slot, rank, rows.at(t));
+                *marks = slot * this->width_ + best.choice;
+                return best;
+            }
+        return ByArcs<S>::trace(t, slot, rank, rows, picker, marks);
+    }
+    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
@@ -462,6 +470,11 @@ class Grid final : public ByArcs<S> {
         if constexpr (S::features) skew(feature_, skewed_[1], from, stop);
     }
     void look(int64_t, int64_t) override {}
+    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
+        const int64_t plane = form_.plane[*marks], row = form_.row[*marks / form_.width];
+        share *= form_.factor[*marks];
+        if (plane >= 0 && sink_.wanted()) sink_.add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
+    }
     void unload(int64_t t0, int64_t t1) override {
         if (sink_.wanted()) unskew(sink_, sums_[0], t0, t1);
         if (sink_feature_.wanted()) unskew(sink_feature_, sums_[1], t0, t1);

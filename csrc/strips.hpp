@@ -203,12 +203,14 @@ class Strips {
         return value;
     }
 
-    // The best path, and what it is worth.
-    double path(int64_t b, int64_t* slots, int64_t* choices) {
+    // The best path, and what it is worth. Marks, if those are asked for, are as `Grid` makes them.
+    double path(int64_t b, int64_t* slots, int64_t* choices, int64_t* marks) {
         begin(b);
         const double value = forward(true);
         std::fill_n(slots, request_.length + 1, int64_t{-1}), std::fill_n(choices, request_.length, int64_t{-1});
         if (std::abs(value) < std::numeric_limits<double>::infinity()) trace(slots, choices);
+        const int64_t width = request_.weights[Lattice::kCost + 2].shape.back();
+        for (int64_t t = 0; marks && t < request_.length; ++t) marks[t] = choices[t] < 0 ? -1 : slots[t + 1] * width + choices[t];
         return value;
     }
 

@@ -123,8 +123,10 @@ def estimate(chain: Chain, semiring: Semiring, plan: Plan) -> Bytes:
         if semiring.temperature or semiring.inputs > 1:
             # Twice the rows: autograd makes zeros for what `engine.total` keeps but has no gradient.
             return Bytes(rows, total, max(total, 2 * rows + leaves + gradient))
-        vectors = kept(chain, semiring, "torch")  # autograd does it
-        return Bytes(vectors.rows(plan.blocks), total, _torch(chain, semiring, plan, vectors, leaves)[1])
+        # Paths remain, no vectors: slots, choices and marks.
+        numbers = 2 + compiled.marks_of(compiled.call_for(semiring, chain).spec)
+        paths = OFFSET * semiring.rows * prod(chain.batch) * numbers * (chain.length + 1)
+        return Bytes(0, total, max(total, rows + paths + leaves + gradient))
     return Bytes(rows, *_torch(chain, semiring, plan, vectors, leaves))
 
 

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
+from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.planner import STRATEGIES, Plan
 from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import joined, rescaled
-from semihmm.semirings import Semiring
+from semihmm.semirings import Log, Semiring
 
 
 def cleaned(chain: Chain) -> Chain:
@@ -122,18 +124,28 @@ def forward(
 def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
     """The state vector at each time, ``(..., T + 1, slots)``; in float64 where the semiring is scaled.
 
+    Natively in the log semiring, where nobody asks for derivatives.
+
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
         >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
         [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
     """
-    chain = chain.unrolled()
+    if plan.backend == "native" and type(semiring) is Log and compiled.plain(chain.leaves) and not _followed(chain):
+        call = compiled.call_for(semiring, chain)
+        return compiled.vectors(call, compiled.leaves(chain), chain.lengths, chain.steps.slots)
+    chain = cleaned(chain.unrolled())
     _, _, trail = forward(plan, semiring, [chain], True)
     first = begin(semiring, [chain])
     trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]
     whole = joined(trails + ([] if trail is None else [trail]))
     assert whole is not None
     return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
+
+
+def _followed(chain: Chain) -> bool:
+    """Whether derivatives by a chain's log-weights may be asked for."""
+    return forward_ad._current_level >= 0 or (torch.is_grad_enabled() and any(x.requires_grad for x in chain.leaves))
 
 
 def preceded(front: State, block: Trail) -> Trail:

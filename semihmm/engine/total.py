@@ -33,8 +33,9 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     Returns:
         The lowered total, ``(components, ..., )`` in the dtype of the log-weights (Count, Boolean: their own).
         Differentiable any number of times. Where the semiring has a temperature, the first derivative is one scan
-        back over the transposed chain and the second an expectation-semiring scan; elsewhere each block of steps is
-        computed again and differentiated by autograd.
+        back over the transposed chain and the second an expectation-semiring scan. That of Max, Min and TopK is,
+        natively, where the best paths went: of paths that tie, those that `decode` finds. Elsewhere each block of steps
+        is computed again and differentiated by autograd.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -45,7 +46,7 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     given = (chain, *features)
     wanted = torch.is_grad_enabled() and any(x.requires_grad for c in given for x in c.leaves)
     derived, again = wanted or transformed(), _forward_again()
-    if plan.backend == "native" and not again and (not derived or _differentiable(semiring)):
+    if plan.backend == "native" and not again and (not derived or _differentiable(semiring, given)):
         return _natively(plan, semiring, given, derived).to(floating)
     chains = [cleaned(c.unrolled()) for c in given]
     lost = None
@@ -59,9 +60,13 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     return answer.to(floating) if answer.dtype == torch.float64 else answer
 
 
-def _differentiable(semiring: Semiring) -> bool:
-    """Whether totals have derivatives by the compiled backend here. Of moments, those of autograd alone."""
-    return bool(semiring.temperature) or (isinstance(semiring, Expectation) and not transformed())
+def _differentiable(semiring: Semiring, chains: Sequence[Chain]) -> bool:
+    """Whether totals have derivatives by the compiled backend here. Of moments and paths, those of autograd alone."""
+    if semiring.temperature:
+        return True
+    if isinstance(semiring, Expectation):
+        return not transformed()
+    return compiled.plain([x for c in chains for x in c.leaves]) and not transformed()
 
 
 def transformed() -> bool:
@@ -95,6 +100,9 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
         along = [x for c in chains[1:] for x in compiled.leaves(c)]
         keep = plan.segment(chain.length) if wanted else 0
         value = compiled.total(call, compiled.leaves(chain), along, chain.lengths, keep)[0]
+        value = value if semiring.components else value[0]
+    elif not semiring.temperature and len(chains) == 1:
+        value = _Best.apply(_Call(plan, semiring, chain), *chain.leaves)[0]  # type: ignore[no-untyped-call]
         value = value if semiring.components else value[0]
     elif len(chains) == 1:
         value = _Total.apply(_Call(plan, semiring, chain), *chain.leaves)[0]  # type: ignore[no-untyped-call]
@@ -188,6 +196,8 @@ class _Total(torch.autograd.Function):
         leaves = saved[ctx.outputs :]
         if grads[0] is None:  # a derivative of what is kept: there is none
             return (None, *(None for _ in leaves))
+        if ctx.call.plan.backend == "native" and _many(grads[0]):
+            return (None, *_pullback(partial(_slowly, ctx.call), tuple(leaves), (grads[0].unsqueeze(0),))[1])
         needed = tuple(n and x.is_floating_point() for n, x in zip(ctx.needs_input_grad[1:], leaves, strict=True))
         followed = torch.is_grad_enabled() or transformed() or torch.compiler.is_compiling()
         work = _Gradient.apply if followed else _Gradient.forward
@@ -292,12 +302,85 @@ class _Moments(torch.autograd.Function):
         call, (vectors, offsets, *leaves) = ctx.call, ctx.saved_tensors
         if grads[0] is None:
             return (None, *(None for _ in leaves))
-        if torch.is_grad_enabled():  # somebody may ask for a derivative of this
+        if torch.is_grad_enabled() or _many(grads[0]):  # somebody may ask for a derivative of this
             moved = _pullback(partial(_both, call), tuple(leaves), (grads[0],))[1]
             return (None, *moved)
         needed = tuple(n and x.is_floating_point() for n, x in zip(ctx.needs_input_grad[1:], leaves, strict=True))
         found = _shares(call, _split(call, leaves), (vectors, offsets), (grads[0][0], grads[0][1]), needed)
         return (None, *_placed(found, needed))
+
+
+class _Best(torch.autograd.Function):
+    """The totals of best paths, one for each, by the compiled backend; and where the paths went."""
+
+    @staticmethod
+    def forward(call: _Call, *leaves: Tensor) -> Outputs:
+        chain = call.skeleton.rebuild(leaves)
+        told, segment = compiled.call_for(call.semiring, chain), call.plan.segment(chain.length)
+        return compiled.marked_paths(told, compiled.leaves(chain), chain.lengths, segment, call.semiring.rows)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        ctx.call = inputs[0]
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:], *inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        slots, marks, *leaves = ctx.saved_tensors
+        weight = grads[0]
+        if weight is None:
+            return (None, *(None for _ in leaves))
+        if _many(weight):
+            return (None, *_pullback(partial(_slowly, ctx.call), tuple(leaves), (weight,))[1])
+        needed = tuple(n and x.is_floating_point() for n, x in zip(ctx.needs_input_grad[1:], leaves, strict=True))
+        work = _Taken.apply if torch.is_grad_enabled() else _Taken.forward
+        return (None, *_placed(work(replace(ctx.call, needed=needed), weight, slots, marks, *leaves), needed))
+
+
+class _Taken(torch.autograd.Function):
+    """The gradient of the totals of best paths, weighted: linear in the weights, and constant otherwise."""
+
+    @staticmethod
+    def forward(call: _Call, weight: Tensor, slots: Tensor, marks: Tensor, *leaves: Tensor) -> Outputs:
+        chain = call.skeleton.rebuild(leaves)
+        tensors = compiled.leaves(chain)
+        count = len(leaves) - (chain.lengths is not None)
+        needed = (*call.needed[:count], *(False,) * (len(tensors) - count))
+        told = compiled.call_for(call.semiring, chain)
+        found = compiled.gradient_of_paths(told, tensors, chain.lengths, slots, marks, weight, needed)
+        return tuple(x for x in found if x is not None)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
+        ctx.call = inputs[0]
+        ctx.save_for_backward(inputs[1], *inputs[4:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *leaves = ctx.saved_tensors
+
+        def along(weight: Tensor) -> Outputs:
+            found = _pullback(partial(_slowly, ctx.call), tuple(leaves), (weight,))[1]
+            return tuple(g for g, n in zip(found, ctx.call.needed, strict=True) if n and g is not None)
+
+        with torch.enable_grad():  # how the totals move along the direction
+            moved = _pullback(along, (weight,), grads)[1][0]
+        flat = (torch.zeros_like(x) if n else None for x, n in zip(leaves, ctx.call.needed, strict=True))
+        return (None, moved, None, None, *flat)
+
+
+def _many(weight: Tensor) -> bool:
+    """Whether these are weights of several gradients at once, as autograd has them for its `is_grads_batched`."""
+    return torch._C._functorch.is_legacy_batchedtensor(weight)
+
+
+def _slowly(call: _Call, *leaves: Tensor) -> Outputs:
+    """What the compiled backend gives of one chain, ``(components, ...)``, as autograd can follow it."""
+    found = total(replace(call.plan, backend="torch"), call.semiring, call.skeleton.rebuild(leaves)).double()
+    found = -found if isinstance(call.semiring, Min) else found
+    return (found if call.semiring.components else found.unsqueeze(0),)
 
 
 def _split(call: _Call, leaves: Sequence[Tensor]) -> list[Chain]:

@@ -103,7 +103,6 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
         [0.5, 0.5, 0.88, 0.12]
     """
     chain, plan = prepare(structure, Log(), options)
-    chain = cleaned(chain.unrolled())
     weights = structure.filtered(engine.vectors(plan, Log(), chain))
     mass = Log().sum(weights, -1).unsqueeze(-1)
     posterior = torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))

@@ -61,6 +61,7 @@ KINDS = SIMPLE + DELAYED + STRUCTURES + PRODUCTS
 HIDDEN = ("dense @ dense", "dense @ dense @ diagonal", "diagonal @ banded @ dense", "diagonal @ arcs", *SIMPLE[4:])
 SEMIRINGS = (Log(), Max(), Min(), TopK(3), SmoothMax(0.5), Expectation(1))
 SMOOTH = (Log(), SmoothMax(0.5), Expectation(1))
+BEST = (Max(), Min(), TopK(3))
 FEW = settings(max_examples=max(settings.default.max_examples // 5, 3))
 
 
@@ -255,6 +256,39 @@ def test_totals_are_those_of_pytorch_in_float64(kind, case):
         assert_close(found.double(), expected, **case.tolerance)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases())
+def test_state_vectors_are_those_of_pytorch_in_float64(kind, case):
+    chain = random_chain(kind, case)
+    found = engine.vectors(planned(chain, Log()), Log(), chain)
+    assert found.dtype == torch.float64
+    assert_close(found, engine.vectors(planned(wide(chain), Log(), "torch"), Log(), wide(chain)), **case.tolerance)
+
+
+def test_a_filter_tells_states_apart_that_are_less_likely_than_a_float_holds():
+    emission = torch.tensor([[0.0, -300.0], [0.0, 0.0], [0.0, -200.0]])
+    never = torch.tensor([[0.0, -math.inf], [-math.inf, 0.0]])
+    found = semihmm.filtering(semihmm.HMM(torch.zeros(2), never, emission), backend="native")
+    assert torch.equal(found, torch.tensor([[0.0, -300.0], [0.0, -300.0], [0.0, -500.0]]))
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC"])
+def test_filters_have_derivatives(kind, spy):
+    structure = small(kind, (2,), 4, ragged=True)
+    name = structure.observed
+    x = structure.potentials[name].clone().requires_grad_()
+
+    def slope(**options):
+        found = semihmm.filtering(structure.replace(**{name: x}), **options)
+        return torch.autograd.grad(torch.where(found.isfinite(), found, 0.0).square().sum(), x)[0]
+
+    assert_close(slope(), slope(backend="torch"))
+    filtered = torch.func.vmap(lambda y: semihmm.filtering(structure.replace(**{name: y}), validate=False))
+    assert_close(filtered(x.detach().unsqueeze(0))[0], semihmm.filtering(structure, backend="torch"))
+    assert spy.calls == []
+
+
 def gradients(chain, semiring, features, backend, blocks, seed):
     """The gradient of a total, and a derivative of that, by all log-weights and features."""
     given = [freed(c) for c in (chain, *features)]
@@ -399,6 +433,55 @@ def test_of_paths_that_tie_pytorch_chooses_the_same(kind, case):
         assert same(decoded(chain, semiring, "native", case.blocks), decoded(chain, semiring, "torch"))
 
 
+def rounded(chain, scale):
+    """Log-weights of which sums are exact in float32; the coarser, the more paths tie."""
+    return chain.rebuild((x * scale).round() / scale if x.is_floating_point() else x for x in chain.leaves)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases(), scale=st.sampled_from([1, 1024]))
+def test_best_totals_have_the_derivatives_that_pytorch_gives_them(kind, case, scale):
+    """First and second ones of their squares; of best paths that tie, by the same."""
+    chain = rounded(random_chain(kind, case), scale)
+
+    def derivatives(chain, semiring, backend, blocks=None):
+        given, leaves = freed(chain)
+        g = torch.Generator().manual_seed(case.seed)
+        along = [torch.randn(x.shape, generator=g, dtype=torch.float64).to(x.dtype) for x in leaves]
+        for again in (False, True):
+            plan = replace(planned(given, semiring, backend, blocks), strategy="sequential")
+            value = engine.total(plan, semiring, given)
+            assert value.dtype == chain.start[0].dtype
+            squares = torch.where(value.isfinite(), value, 0.0).square().sum()
+            first = torch.autograd.grad(squares, leaves, create_graph=again, materialize_grads=True)
+            yield from (x.detach() for x in first)
+        moved = sum((x * v).sum() for x, v in zip(first, along, strict=True))
+        yield from torch.autograd.grad(moved, leaves, materialize_grads=True, allow_unused=True)
+
+    for semiring in BEST:
+        found = derivatives(chain, semiring, "native", case.blocks)
+        for ours, its in zip(found, derivatives(wide(chain), semiring, "torch"), strict=True):
+            scale = max(float(its.abs().max()), 1.0) if its.numel() else 1.0
+            assert_close(ours.double() / scale, its / scale, **case.tolerance)
+
+
+def test_the_gradient_of_a_best_total_is_that_of_its_own_paths_score():
+    for kind in ("HMM", "HMM banded", "HMM arcs", "HSMM", "CTC", "DTW", "RNNT", "EditDistance"):
+        structure = small(kind, (2,), 4, ragged=True, seed=2)
+        structure = structure.replace(**{n: x.round() for n, x in structure.potentials.items()})  # ties
+        free = structure.replace(**{n: x.clone().requires_grad_() for n, x in structure.potentials.items()})
+        leaves = list(free.potentials.values())
+        total, best = semihmm.total(free, Max(), backend="native"), semihmm.viterbi(structure, backend="native")
+        there = best.valid.double()
+        found, expected = (
+            torch.autograd.grad(x.where(best.valid, 0.0), leaves, there, materialize_grads=True)
+            for x in (total, free.score(best.event))
+        )
+        for ours, its in zip(found, expected, strict=True):
+            assert torch.equal(ours, its)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @FEW
 @given(case=cases(steps=(0, 1, 3, 5, 9)))
@@ -493,6 +576,13 @@ def everything(chain, case):
         value = run(given[0][0], semiring, [c for c, _ in given[1:]], blocks=blocks)
         yield value.detach()
         yield from torch.autograd.grad(value.sum(), [x for _, xs in given for x in xs])
+    yield engine.vectors(planned(chain, Log()), Log(), chain)
+    for semiring in BEST:
+        given, leaves = freed(chain)
+        value = run(given, semiring)
+        yield value.detach()
+        weight = torch.randn(value.shape, generator=torch.Generator().manual_seed(0))
+        yield from torch.autograd.grad(value, leaves, weight)
     for semiring in (Max(), TopK(3), Sample(4)):
         path = decoded(chain, semiring, "native", generator=torch.Generator().manual_seed(0))
         yield from (path.slots, path.choices, path.value)
@@ -1037,6 +1127,42 @@ def test_torch_func_goes_through_the_operators(kind):
     assert_close(torch.func.jacrev(torch.func.jacrev(single))(one), hessian)
 
 
+@pytest.mark.parametrize("semiring", SEMIRINGS, ids=repr)
+def test_many_gradients_at_once_are_one_after_the_other(semiring):
+    case = Case(seed=1)
+    chain = random_chain("dense @ diagonal", case)
+    given, leaves = freed(chain)
+    value = run(given, semiring, features_of(semiring, chain, case))
+    weights = torch.randn((5, *value.shape), generator=torch.Generator().manual_seed(0), dtype=value.dtype)
+    found = torch.autograd.grad(value, leaves, weights, is_grads_batched=True, retain_graph=True)
+    each = [torch.autograd.grad(value, leaves, w, retain_graph=True) for w in weights]
+    assert_close(found, tuple(torch.stack(xs) for xs in zip(*each, strict=True)))
+
+
+@pytest.mark.parametrize("semiring", BEST, ids=repr)
+def test_transforms_of_best_totals_have_the_same_derivatives(semiring):
+    hmm, other = (small("HMM", (3,), 4, seed=seed) for seed in (1, 2))
+    x = hmm.emission.clone().requires_grad_()
+
+    def value(x, initial=hmm.initial):
+        return semihmm.total(hmm.replace(emission=x, initial=initial), semiring)
+
+    (slope,) = torch.autograd.grad(value(x).sum(), x)
+    whole = torch.autograd.functional.jacobian(value, x)
+    x = x.detach()
+    assert_close(torch.func.grad(lambda y: value(y).sum())(x), slope)
+    assert_close(torch.func.jacrev(value)(x), whole)
+    assert_close(torch.func.jvp(value, (x,), (other.emission,))[1], (whole * other.emission).sum((-3, -2, -1)))
+    assert_close(torch.func.vmap(value, -1, -1)(torch.stack([x, x + 1], -1)), torch.stack([value(x), value(x + 1)], -1))
+    slopes = torch.func.vmap(torch.func.grad(lambda y: value(y).sum()))(torch.stack([x, other.emission]))
+    assert_close(slopes, torch.stack([slope, torch.func.grad(lambda y: value(y).sum())(other.emission)]))
+    torch.compiler.reset()
+    y = x.clone().requires_grad_()
+    assert_close(torch.autograd.grad(torch.compile(value, backend="aot_eager")(y).sum(), y)[0], slope)
+    traced = make_fx(torch.func.grad(lambda y: value(y).sum()))(x)
+    assert_close(traced(other.emission), slopes[1])
+
+
 def test_vmap_over_shared_lengths_and_own_ones():
     chain = random_chain("dense @ diagonal", Case(seed=1, batch=(4, 3), steps=5, ragged=True, forbidden=0.0))
     leaves = [x.expand(4, *x.shape[1:]).clone() for x in chain.leaves]
@@ -1073,7 +1199,7 @@ class Spy:
 
     def __getattr__(self, name):
         found = getattr(self.module, name)
-        if name in ("total", "gradient", "paths"):
+        if name in ("total", "gradient", "paths", "gradient_of_paths", "vectors"):
             self.calls.append(name)
         return found
 
@@ -1103,6 +1229,22 @@ def test_the_compiled_code_is_what_answers(question, kind, spy):
     ask(structure)
     assert spy.calls == expected
     assert "backend native" in semihmm.explain(structure)
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC"])
+def test_the_compiled_code_filters(kind, spy):
+    semihmm.filtering(small(kind, (2,), 4))
+    assert spy.calls == ["vectors"]
+
+
+@pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC", "DTW"])
+@pytest.mark.parametrize("semiring", BEST, ids=repr)
+def test_the_compiled_code_differentiates_best_totals(semiring, kind, spy):
+    structure = small(kind, (2,), 4)
+    x = structure.potentials[structure.observed].clone().requires_grad_()
+    value = semihmm.total(structure.replace(**{structure.observed: x}), semiring)
+    torch.autograd.grad(value.where(value.isfinite(), 0.0).sum(), x)
+    assert spy.calls == ["paths", "gradient_of_paths"]
 
 
 def test_the_compiled_code_has_its_share_in_an_entropy(spy):

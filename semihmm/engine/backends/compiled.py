@@ -21,7 +21,10 @@ __all__ = [
     "Call",
     "call_for",
     "gradient",
+    "gradient_of_paths",
     "leaves",
+    "marked_paths",
+    "marks_of",
     "paths",
     "posteriors",
     "refusal",
@@ -29,6 +32,7 @@ __all__ = [
     "squared_distances",
     "total",
     "usable",
+    "vectors",
     "zeros",
 ]
 
@@ -125,6 +129,21 @@ def call_for(semiring: Semiring, chain: Chain) -> Call:
     stride = parts * -(-map_.slots // parts // lanes) * lanes * arithmetic[1]  # each part is padded to whole vectors
     spec = (len(chain.start), len(chain.end), *steps)
     return Call(spec, *arithmetic, tuple(chain.batch), chain.length, stride, map_.memory, map_.work)
+
+
+def marks_of(spec: Sequence[int]) -> int:
+    """How many numbers tell which weights of a step a path has taken: one for each map, two for a Segmental.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> marks_of(call_for(semihmm.semirings.Max(), chain).spec)
+        1
+    """
+    words, at, count = {SPARSE: 2, SEGMENTAL: 2, GRID: 3}, 2, 0  # of a map's kind and constants
+    while at < len(spec):
+        count += 1 + (spec[at] == SEGMENTAL)
+        at += words.get(spec[at], 1)
+    return count
 
 
 def leaves(chain: Chain) -> list[Tensor]:
@@ -334,6 +353,72 @@ def paths(
     return found
 
 
+def vectors(call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, slots: int) -> Tensor:
+    """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=1)
+        >>> if native() is not None:
+        ...     found = vectors(call_for(semihmm.semirings.Log(), chain), leaves(chain), None, 2)
+        ...     assert found.exp().round().tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    """
+    assert call.semiring == LOG and call.beta == 1.0
+    out = _in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
+    if out.numel():
+        _module().vectors(*_head(call, tensors, (), lengths), out)
+    return out
+
+
+def marked_paths(
+    call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, segment: int, rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best paths of tensors that hold numbers, and by which weights they go.
+
+    Returns:
+        Values and slots as those of `paths`; and marks for `gradient_of_paths`, int64 ``(rows, ..., T, marks)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> if native() is not None:
+        ...     *_, marks = marked_paths(call_for(semihmm.semirings.Max(), chain), leaves(chain), None, 3, 1)
+        ...     assert marks.flatten().tolist() == [0, 0, 0]  # entry 0 of the matrix, thrice
+    """
+    marks = torch.empty(rows, *call.batch, call.length, marks_of(call.spec), dtype=torch.int64)
+    slots, _, values = _paths(tensors, lengths, call, segment, rows, None, marks)
+    return values, slots, marks
+
+
+def gradient_of_paths(
+    call: Call,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    slots: Tensor,
+    marks: Tensor,
+    weight: Tensor,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradient of the scores of paths, each times its ``weight`` ``(rows, ...)``, by each tensor that is needed.
+
+    Args:
+        slots, marks: what `marked_paths` found.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> if native() is not None:
+        ...     call = call_for(semihmm.semirings.Max(), chain)
+        ...     _, *path = marked_paths(call, leaves(chain), None, 3, 1)
+        ...     found = gradient_of_paths(call, leaves(chain), None, *path, torch.ones(1), (False, True))
+        ...     assert found[1].tolist() == [[[3.0, 0.0], [0.0, 0.0]]]
+    """
+    outs, rows = _outs(call, tensors, needed), len(slots)
+    weight = weight.detach().double().expand(rows, *call.batch).contiguous()
+    if weight.numel():
+        flat = _without_axes(outs, len(call.batch))
+        few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
+        _module().gradient_of_paths(*_head(few, tensors, (), lengths), rows, slots, marks, weight, flat)
+    return [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
+
+
 # What follows does the work. PyTorch's tracers see the same functions as operators, which take a call in pieces: only
 # tensors and plain numbers in, tensors out.
 
@@ -495,7 +580,13 @@ def _whole(x: Tensor, batch: Sequence[int]) -> Tensor:
 
 
 def _paths(
-    tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, segment: int, rows: int, uniforms: Tensor | None
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    call: Call,
+    segment: int,
+    rows: int,
+    uniforms: Tensor | None,
+    marks: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     slots = torch.empty((rows, *call.batch, call.length + 1), dtype=torch.int64)
     choices = torch.empty((rows, *call.batch, call.length), dtype=torch.int64)
@@ -509,7 +600,7 @@ def _paths(
     uniforms = None if uniforms is None else uniforms.contiguous()
     kept = (vectors, offsets, _rows(call, segment), segment)
     if values.numel():
-        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values)
+        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, marks)
     return slots, choices, values if call.beta == 1.0 else values / call.beta
 
 
