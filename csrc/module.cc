@@ -1,7 +1,7 @@
 // The native backend as a Python module. Compiled once per instruction set, under a name of its own.
 //
 // Tensors come in through DLPack, without a copy (exchange.hpp). Python allocates what goes out; see
-// semihmm/engine/backends/compiled.py.
+// semihmm/engine/backends/kernels.py.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>

@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from semihmm.engine.backends import compiled
+from semihmm.engine.backends.tensors import plain
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.planner import STRATEGIES, Plan
@@ -131,7 +132,7 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
         >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
         [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
     """
-    if plan.backend == "native" and type(semiring) is Log and compiled.plain(chain.leaves) and not _followed(chain):
+    if plan.backend == "native" and type(semiring) is Log and plain(chain.leaves) and not _followed(chain):
         call = compiled.call_for(semiring, chain)
         return compiled.vectors(call, compiled.leaves(chain), chain.lengths, chain.steps.slots)
     chain = cleaned(chain.unrolled())

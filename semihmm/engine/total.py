@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from semihmm.engine.backends import compiled
+from semihmm.engine.backends.tensors import plain
 from semihmm.engine.chain import Chain
 from semihmm.engine.contract import Posterior, contract
 from semihmm.engine.maps import Map
@@ -66,7 +67,7 @@ def _differentiable(semiring: Semiring, chains: Sequence[Chain]) -> bool:
         return True
     if isinstance(semiring, Expectation):
         return not transformed()
-    return compiled.plain([x for c in chains for x in c.leaves]) and not transformed()
+    return plain([x for c in chains for x in c.leaves]) and not transformed()
 
 
 def transformed() -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.backends import compiled
+from semihmm.engine.backends.tensors import zeros
 from semihmm.engine.maps import Grid
 from semihmm.engine.total import posteriors, transformed
 from semihmm.inference.total import Options, prepare
@@ -113,7 +113,7 @@ def _views(chain: Chain, inputs: Sequence[Tensor]) -> tuple[list[Tensor | None],
     for i, x in enumerate(inputs):
         views = tuple([_layout(leaves[at], events[at]) for at in mine[i]])
         if x.is_contiguous() and _disjoint(views, chain.batch):
-            found[i] = whole = compiled.zeros(x.shape, x)
+            found[i] = whole = zeros(x.shape, x)
             first = int(x.storage_offset())
             for at, view in zip(mine[i], views, strict=True):
                 into[at] = whole.as_strided(view.shape, view.stride, view.first - first)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm import inference
-from semihmm.engine.backends.compiled import usable
+from semihmm.engine.backends.tensors import usable
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import Paths
 from semihmm.models import saving, training

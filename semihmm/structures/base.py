@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
-from semihmm.engine.backends.compiled import usable
+from semihmm.engine.backends.tensors import usable
 from semihmm.errors import DataError, ShapeError, StructureError
 
 if TYPE_CHECKING:

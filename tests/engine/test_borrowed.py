@@ -9,8 +9,8 @@ import torch
 from torch.testing import assert_close
 
 import semihmm
-from semihmm.engine.backends import compiled, native
-from semihmm.engine.backends.compiled import usable
+from semihmm.engine.backends import native, tensors
+from semihmm.engine.backends.tensors import usable
 
 LAYOUTS = {
     "contiguous": lambda x: x,
@@ -58,7 +58,7 @@ def test_what_is_neither_infinite_nor_nan_is_finite(layout, dtype):
 def two_threads(monkeypatch):
     """Even for small tensors."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(compiled, "THREADS_FROM", 0)
+    monkeypatch.setattr(tensors, "THREADS_FROM", 0)
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
@@ -94,9 +94,9 @@ def test_gradients_lie_in_memory_that_the_system_cleared(monkeypatch):
         hmm = semihmm.HMM(
             *(drawn(*shape, dtype=dtype) for shape in ((states,), (states, states), (4, 40, states))), lengths=lengths
         )
-        monkeypatch.setattr(compiled, "FRESH", math.inf)
+        monkeypatch.setattr(tensors, "FRESH", math.inf)
         value, counts = semihmm.expected_counts(hmm)
-        monkeypatch.setattr(compiled, "FRESH", 1)
+        monkeypatch.setattr(tensors, "FRESH", 1)
         again, fresh = semihmm.expected_counts(hmm)
         assert torch.equal(value, again)
         for name, x in counts.items():
@@ -112,18 +112,18 @@ def test_memory_that_the_system_cleared_goes_back_to_it():
 
     def use(count):
         for _ in range(count):
-            x = compiled.zeros((compiled.FRESH // 4,), torch.zeros(()))
+            x = tensors.zeros((tensors.FRESH // 4,), torch.zeros(()))
             assert x.data_ptr() % (1 << 21) == 0
             assert not x[::1000].any()
             x.fill_(1)
         return resident()
 
     once = use(1)
-    assert use(10) < once + compiled.FRESH // 2
-    kept = compiled.zeros((compiled.FRESH // 4,), torch.zeros(())).fill_(1)[5:7]
+    assert use(10) < once + tensors.FRESH // 2
+    kept = tensors.zeros((tensors.FRESH // 4,), torch.zeros(())).fill_(1)[5:7]
     before = resident()
     del kept
-    assert resident() < before - compiled.FRESH // 2
+    assert resident() < before - tensors.FRESH // 2
 
 
 def test_what_is_shared_or_empty_is_usable():

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import semihmm
 from semihmm import engine
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Grid, Segmental, Sparse
-from semihmm.engine.backends import backends, compiled, native
+from semihmm.engine.backends import backends, compiled, kernels, native
 from semihmm.errors import SemihmmError
 from semihmm.semirings import (
     Boolean,
@@ -552,9 +552,9 @@ def restored():
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("kind", ["dense @ diagonal", "banded @ tied", "sparse with memory", *DELAYED])
 def test_the_number_of_threads_changes_no_bit(kind, monkeypatch):
-    monkeypatch.setattr(compiled, "THREADS_FROM", 0)
-    asked, head = set(), compiled._head
-    monkeypatch.setattr(compiled, "_head", lambda *args: (found := head(*args), asked.add(found[-1]))[0])
+    monkeypatch.setattr(kernels, "THREADS_FROM", 0)
+    asked, head = set(), kernels._head
+    monkeypatch.setattr(kernels, "_head", lambda *args: (found := head(*args), asked.add(found[-1]))[0])
     for seed, batch in ((0, (1,)), (1, (5, 8)), (2, (37,))):
         case = Case(seed=seed, batch=batch, steps=70, dtype=torch.float32, ragged=seed > 0, forbidden=0.0)
         chain = random_chain(kind, case)
@@ -1206,8 +1206,8 @@ class Spy:
 
 @pytest.fixture
 def spy(monkeypatch):
-    spy = Spy(compiled._MODULE)
-    monkeypatch.setattr(compiled, "_MODULE", spy)
+    spy = Spy(kernels.MODULE)
+    monkeypatch.setattr(kernels, "MODULE", spy)
     return spy
 
 

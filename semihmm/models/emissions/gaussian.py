@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.engine.backends import compiled
+from semihmm.engine.backends import tensors
 from semihmm.engine.total import transformed
 from semihmm.models.emissions.base import Emission
 
@@ -21,9 +21,9 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """
     constant = mean.shape[-1] * math.log(2 * math.pi)
     followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
-    if not followed and not transformed() and x.dtype == mean.dtype and compiled.plain((x, mean, log_variance)):
+    if not followed and not transformed() and x.dtype == mean.dtype and tensors.plain((x, mean, log_variance)):
         bias = log_variance.sum(-1).add_(constant).div_(-2)
-        found = compiled.squared_distances(x, mean, log_variance.neg().exp_().div_(-2), bias)
+        found = tensors.squared_distances(x, mean, log_variance.neg().exp_().div_(-2), bias)
         if found is not None:
             return found
     centre = mean.detach().double().mean(0)

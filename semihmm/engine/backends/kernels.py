@@ -1,0 +1,305 @@
+"""The calls of the compiled module: tensors that hold numbers in, tensors out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.backends.tensors import MODULE, THREADS_FROM, in_huge_pages, zeros
+
+DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
+GRID_TABLES = 6  # tensors that say where the arcs of a grid are
+LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/module.cc
+
+
+class Call(NamedTuple):
+    """A chain, less its tensors, as the compiled code is told of it. Everything in it is a plain number."""
+
+    spec: tuple[int, ...]
+    semiring: int
+    components: int
+    beta: float  # what log-weights are multiplied by, and the answer divided by: 1 / temperature
+    batch: tuple[int, ...]
+    length: int
+    stride: int  # numbers in a state vector, components and padding included
+    memory: int
+    work: int
+
+
+def posteriors(
+    call: Call,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    segment: int,
+    needed: Sequence[bool],
+    into: Sequence[Tensor | None] = (),
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Totals and their gradient in one go, of tensors that hold numbers: a few sequences at a time, so nothing is kept.
+
+    Args:
+        needed: which gradients are asked for.
+        into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> from semihmm.engine.backends.compiled import call_for, leaves
+        >>> if native() is not None:
+        ...     call = call_for(semihmm.semirings.Log(), chain)
+        ...     _, found = posteriors(call, leaves(chain), None, 3, (True, True))
+        ...     assert found[0].tolist() == [0.5, 0.5]
+    """
+    values, ones = torch.empty(call.batch, dtype=torch.float64), torch.ones(call.batch, dtype=torch.float64)
+    outs = _outs(call, tensors, needed, into)
+    flat, count = _without_axes(outs, len(call.batch)), len(tensors)
+    if values.numel():
+        head, kept = _head(call, tensors, (), lengths), (None, None, _rows(call, segment), segment)
+        _module().gradient(*head, *kept, ones, None, flat, [None] * count, values, call.stride)
+    found = [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
+    return values if call.beta == 1.0 else values / call.beta, found
+
+
+def vectors(call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, slots: int) -> Tensor:
+    """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=1)
+        >>> from semihmm.engine.backends.compiled import call_for, leaves
+        >>> if native() is not None:
+        ...     found = vectors(call_for(semihmm.semirings.Log(), chain), leaves(chain), None, 2)
+        ...     assert found.exp().round().tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    """
+    assert call.semiring == LOG and call.beta == 1.0
+    out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
+    if out.numel():
+        _module().vectors(*_head(call, tensors, (), lengths), out)
+    return out
+
+
+def marked_paths(
+    call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, segment: int, rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best paths of tensors that hold numbers, and by which weights they go.
+
+    Returns:
+        Values and slots as those of `paths`; and marks for `gradient_of_paths`, int64 ``(rows, ..., T, marks)``.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> from semihmm.engine.backends.compiled import call_for, leaves
+        >>> if native() is not None:
+        ...     *_, marks = marked_paths(call_for(semihmm.semirings.Max(), chain), leaves(chain), None, 3, 1)
+        ...     assert marks.flatten().tolist() == [0, 0, 0]  # entry 0 of the matrix, thrice
+    """
+    marks = torch.empty(rows, *call.batch, call.length, marks_of(call.spec), dtype=torch.int64)
+    slots, _, values = paths(tensors, lengths, call, segment, rows, None, marks)
+    return values, slots, marks
+
+
+def gradient_of_paths(
+    call: Call,
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    slots: Tensor,
+    marks: Tensor,
+    weight: Tensor,
+    needed: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradient of the scores of paths, each times its ``weight`` ``(rows, ...)``, by each tensor that is needed.
+
+    Args:
+        slots, marks: what `marked_paths` found.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> from semihmm.engine.backends.compiled import call_for, leaves
+        >>> if native() is not None:
+        ...     call = call_for(semihmm.semirings.Max(), chain)
+        ...     _, *path = marked_paths(call, leaves(chain), None, 3, 1)
+        ...     found = gradient_of_paths(call, leaves(chain), None, *path, torch.ones(1), (False, True))
+        ...     assert found[1].tolist() == [[[3.0, 0.0], [0.0, 0.0]]]
+    """
+    outs, rows = _outs(call, tensors, needed), len(slots)
+    weight = weight.detach().double().expand(rows, *call.batch).contiguous()
+    if weight.numel():
+        flat = _without_axes(outs, len(call.batch))
+        few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
+        _module().gradient_of_paths(*_head(few, tensors, (), lengths), rows, slots, marks, weight, flat)
+    return [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
+
+
+def marks_of(spec: Sequence[int]) -> int:
+    """How many numbers tell which weights of a step a path has taken: one for each map, two for a Segmental.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> from semihmm.engine.backends.compiled import call_for
+        >>> marks_of(call_for(semihmm.semirings.Max(), chain).spec)
+        1
+    """
+    words, at, count = {SPARSE: 2, SEGMENTAL: 2, GRID: 3}, 2, 0  # of a map's kind and constants
+    while at < len(spec):
+        count += 1 + (spec[at] == SEGMENTAL)
+        at += words.get(spec[at], 1)
+    return count
+
+
+def _flat(x: Tensor, axes: int, batch: Sequence[int]) -> Tensor:
+    """As the compiled code reads it: with one batch axis, of size 1 where all share the tensor, or with none."""
+    if x.requires_grad:
+        x = x.detach()
+    if x.is_neg():  # DLPack does not know of views that negate
+        x = x.resolve_neg()
+    if axes <= 1:
+        return x
+    event = x.shape[axes:]
+    if x.shape[:axes].numel() == 1:
+        return x.reshape(1, *event)
+    return x.expand(*batch, *event).reshape(math.prod(batch), *event)
+
+
+def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
+    axes = len(call.batch)
+    if call.spec[2] != GRID:
+        return [_flat(x, axes, call.batch) for x in tensors]
+    count = len(tensors) - GRID_TABLES  # tables have no batch axis; vmap may have given them one
+    flat = [_flat(x, axes, call.batch) for x in tensors[:count]]
+    return flat + [x[(0,) * axes].contiguous() if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
+
+
+def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[Any, ...]:
+    count = math.prod(call.batch)
+    busy = count * call.length * call.work * call.components
+    threads = torch.get_num_threads() if busy >= THREADS_FROM else 1
+    along = _given(call, features) if features else []
+    if lengths is not None and (
+        lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous()
+    ):
+        lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
+    wide = tensors[0].dtype == torch.float64
+    numbers = (call.semiring, call.components, call.beta, wide, call.spec, bool(call.batch))
+    return (*numbers, _given(call, tensors), along, lengths, count, call.length, threads)
+
+
+def _rows(call: Call, segment: int) -> int:
+    """How many state vectors are kept: all of them, those in front of each segment, or (segment 0) none."""
+    if not segment:
+        return 0
+    return call.length + 1 if segment >= call.length else (call.length // segment + 1) * call.memory
+
+
+def room(
+    call: Call, segment: int, like: Tensor, batch: Sequence[int], new: Callable[..., Tensor] = torch.empty
+) -> tuple[Tensor, Tensor]:
+    """Where state vectors and their offsets are kept."""
+    rows = _rows(call, segment)
+    offsets = new((*batch, rows), dtype=torch.float64, device=like.device)
+    return new((*batch, rows, call.stride), dtype=like.dtype, device=like.device), offsets
+
+
+def total(
+    tensors: Sequence[Tensor],
+    features: Sequence[Tensor],
+    lengths: Tensor | None,
+    call: Call,
+    segment: int,
+    new: Callable[..., Tensor] = torch.empty,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`operators.total`, now."""
+    values = torch.empty((call.components, *call.batch), dtype=torch.float64)
+    vectors, offsets = room(call, segment, tensors[0], call.batch, new)
+    in_huge_pages(vectors)
+    head = _head(call, tensors, features, lengths)
+    if values.numel():
+        _module().total(*head, vectors, offsets, _rows(call, segment), segment, values)
+    return values if call.beta == 1.0 else values / call.beta, vectors, offsets
+
+
+def gradient(
+    tensors: Sequence[Tensor],
+    features: Sequence[Tensor],
+    lengths: Tensor | None,
+    call: Call,
+    segment: int,
+    vectors: Tensor,
+    offsets: Tensor,
+    one: Tensor,
+    two: Tensor | None,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """`operators.gradient`, now, of those that are ``wanted`` alone."""
+    everything = [*tensors, *features]
+    outs = _outs(call, everything, wanted)
+    weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
+    flat, count = _without_axes(outs, len(call.batch)), len(tensors)
+    after = (vectors.detach().contiguous(), offsets.detach().contiguous(), _rows(call, segment), segment)
+    if math.prod(call.batch):
+        head = _head(call, tensors, features, lengths)
+        _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
+    return [_summed(g, x) for g, x in zip(outs, everything, strict=True) if g is not None]
+
+
+def _outs(
+    call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool], into: Sequence[Tensor | None] = ()
+) -> list[Tensor | None]:
+    """Where the gradients that are wanted go: zeros, given or new."""
+    axes = len(call.batch)
+    outs: list[Tensor | None] = [*into, *(None,) * (len(tensors) - len(into))]
+    for i, x in enumerate(tensors):
+        if wanted[i] and outs[i] is None:
+            # A leaf that has some of several batch axes is filled as if it had them all, then summed up.
+            some = axes > 1 and x.shape[:axes].numel() > 1
+            outs[i] = zeros((*call.batch, *x.shape[axes:]) if some else x.shape, x)
+    return outs
+
+
+def _summed(gradient: Tensor, x: Tensor) -> Tensor:
+    """Over the batch axes that the leaf does not have."""
+    return gradient if gradient.shape == x.shape else gradient.sum_to_size(x.shape)
+
+
+def _without_axes(outs: list[Tensor | None], axes: int) -> list[Tensor | None]:
+    """The same memory, with one batch axis at most."""
+    if axes <= 1:
+        return outs
+    return [None if x is None else x.view(x.shape[:axes].numel(), *x.shape[axes:]) for x in outs]
+
+
+def _whole(x: Tensor, batch: Sequence[int]) -> Tensor:
+    """Numbers for each sequence, float64, one after the other."""
+    return x.detach().double().expand(batch).contiguous()
+
+
+def paths(
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    call: Call,
+    segment: int,
+    rows: int,
+    uniforms: Tensor | None,
+    marks: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`operators.paths`, now; with ``marks``, it is also told by which weights they go."""
+    slots = torch.empty((rows, *call.batch, call.length + 1), dtype=torch.int64)
+    choices = torch.empty((rows, *call.batch, call.length), dtype=torch.int64)
+    values = torch.empty((call.components, *call.batch), dtype=torch.float64)
+    head = _head(call, tensors, (), lengths)
+    # Room for the vectors of one sequence for each thread, or of all of them where several may go together.
+    rooms = call.batch if call.spec[2] == DENSE else (min(head[-1], math.prod(call.batch)),)
+    vectors, offsets = room(call, segment, tensors[0], rooms)
+    in_huge_pages(vectors)
+    draws = 0 if uniforms is None else uniforms.shape[-1]
+    uniforms = None if uniforms is None else uniforms.contiguous()
+    kept = (vectors, offsets, _rows(call, segment), segment)
+    if values.numel():
+        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, marks)
+    return slots, choices, values if call.beta == 1.0 else values / call.beta
+
+
+def _module() -> ModuleType:
+    assert MODULE is not None
+    return MODULE

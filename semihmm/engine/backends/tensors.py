@@ -1,0 +1,106 @@
+"""What the compiled module does with tensors alone: whether they may be read, checks, distances, and fresh memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.backends import native
+
+MODULE = native()
+LARGE = 4 << 20  # bytes from which huge pages pay
+FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
+THREADS_FROM = 300_000  # products below which a thread costs more than it saves
+
+
+def plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether tensors hold numbers that may be read now: no transform, no tracing, no subclass.
+
+    Example:
+        >>> plain([torch.zeros(2)])
+        True
+    """
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    if torch._C._len_torch_dispatch_stack():  # somebody takes down what is called, such as make_fx
+        return False
+    return all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
+
+
+def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
+    """Whether no entry of any tensor is NaN, or infinite with ``sign``. One pass; False may also mean: not known.
+
+    Args:
+        sign: 0 for either: whether all are finite.
+
+    Example:
+        >>> usable([torch.tensor([0.0, -torch.inf])]), usable([torch.tensor([0.0, torch.nan])])
+        (True, False)
+    """
+    given = [x.detach() if x.requires_grad else x for x in tensors]
+    if MODULE is not None and all(x.is_cpu and not x.is_neg() for x in given):
+        threads = torch.get_num_threads() if any(x.numel() >= THREADS_FROM for x in given) else 1
+        found: bool = MODULE.usable(given, sign, threads)  # 0 times infinity is NaN
+        return found
+    some = [x if sign > 0 else -x if sign < 0 else x.abs() for x in given if x.numel()]
+    peaks = [x.amax() for x in some]  # NaN, where there is one
+    return all(bool(peak < math.inf) for peak in peaks)
+
+
+def squared_distances(x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor | None:
+    """``bias + sum of weight * (x - y)^2`` of all items of ``(..., N, F)`` and ``(..., M, F)``; None: not compiled.
+
+    Args:
+        weight: of each feature of each item of ``y``, of its shape; ``bias`` ``(..., M)`` comes with it.
+
+    Example:
+        >>> found = squared_distances(torch.zeros(2, 1), torch.ones(3, 1))
+        >>> found is None or found.tolist() == [[1.0] * 3] * 2
+        True
+    """
+    if MODULE is None or not (x.is_cpu and y.is_cpu) or x.dtype not in (torch.float32, torch.float64):
+        return None
+    batch, own = x.shape[:-2], y.shape[:-2]
+    if own and batch != own:
+        batch = torch.broadcast_shapes(batch, own)
+        own = batch if own.numel() != 1 else own  # what all sequences share is read where it lies
+    out = in_huge_pages(torch.empty((*batch, x.shape[-2], y.shape[-2]), dtype=x.dtype))
+    if out.numel():
+        threads = torch.get_num_threads() if out.numel() * (1 + x.shape[-1]) >= THREADS_FROM else 1
+        items = (None if z is None else _in_one_piece(z, own, event) for z, event in ((y, 2), (weight, 2), (bias, 1)))
+        MODULE.squared_distances(_in_one_piece(x, batch, 2), *items, x.dtype == torch.float64, out, threads)
+    return out
+
+
+def _in_one_piece(x: Tensor, batch: torch.Size, event: int) -> Tensor:
+    """With all batch axes, as one; or with none."""
+    x = x.detach().resolve_neg()
+    if len(batch) > 1 or x.shape[: x.ndim - event] != batch:
+        own = x.shape[x.ndim - event :]
+        x = x.expand(*batch, *own).reshape(batch.numel(), *own)
+    return x.contiguous()
+
+
+def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """A tensor of zeros for gradients; if it is large, in huge pages that nobody has touched but the system.
+
+    Example:
+        >>> zeros((2,), torch.ones(1)).tolist()
+        [0.0, 0.0]
+    """
+    size = math.prod(shape) * like.element_size()
+    if MODULE is not None and size >= FRESH:
+        fresh: Tensor = MODULE.fresh_zeros(shape, like.dtype == torch.float64)
+        return fresh
+    return in_huge_pages(torch.empty(shape, dtype=like.dtype)).zero_()
+
+
+def in_huge_pages(fresh: Tensor) -> Tensor:
+    """A tensor that nobody has touched; if it is large, in huge pages, which are faster to touch first."""
+    if fresh.numel() * fresh.element_size() >= LARGE:
+        assert MODULE is not None
+        MODULE.in_huge_pages(fresh)
+    return fresh
