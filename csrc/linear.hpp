@@ -14,6 +14,9 @@
 // are off by no more than the feature's range times that part.
 //
 // No more states than a vector has lanes, and no feature: narrow.hpp does the steps.
+//
+// A total and its gradient in one call, of one sequence between many states: the way there and the way back are gone at the
+// same time, and each step reads the matrix once for both.
 #pragma once
 
 #include "narrow.hpp"
@@ -23,7 +26,7 @@
 namespace semihmm {
 
 constexpr int kGroup = 8;  // sequences at a time
-constexpr int64_t kNear = 32 << 10;  // bytes of a matrix that, with its transpose, the nearest cache does not hold
+constexpr int64_t kNear = 32 << 10;  // bytes of a matrix that stays, with its transpose, in the nearest caches
 
 template <class S>
 class Linear {
@@ -116,13 +119,12 @@ class Linear {
         }
     }
 
-    // Whether it pays to do a sequence alone in `at_once`: its matrix does not stay in the nearest cache.
+    // Whether `at_once` pays: a step waits for the matrix.
     bool reads_once(const Kept<F>& kept) const {
-        return whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) >= kNear;
+        return whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
     }
-    // The total of sequence b and its gradient. The way there and the way back are gone at the same time, so that each step
-    // reads the matrix once for both. Up to the middle, each keeps what it makes; from there on it meets what the other has
-    // kept, and the block is contracted.
+    // The total of sequence b and its gradient, on both ways at the same time. Up to the middle, each keeps what it makes, in
+    // rows of its own; from there on it meets what the other has kept, and blocks are contracted.
     void at_once(int64_t b, const Kept<F>& kept, double g0, double g1, double* values, double* means, std::vector<Sink<F>*> steps,
                  std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
         matrix(b);
@@ -190,15 +192,8 @@ class Linear {
             }
             if (t + 1 == t1 && t1 == half) pass();
             if (t + 1 == t1 && t0 >= half) {
-                std::copy_n(borders.get() + block(t1) * stride_, stride_, exact_[0].get());
-                there.exact = there.at_border = true;
-                F* made = back.rows.at(t0 + 1);
-                bool bad = there.bad || exactly[block(t0)];
-                for (int64_t k = t1; counted_ && !bad && k-- > t0;) {  // times the emissions once more
-                    there.now = made + (k - t0) * stride_;
-                    bad = !depart(there, 0, k, t0, made);
-                }
-                if (bad || !contract(there, 0, t0, t1, made)) in_log_space(there, 0, t0, t1);
+                there.bad = there.bad || exactly[block(t0)];
+                meet(there, 0, t0, t1, back.rows.at(t0 + 1), borders.get() + block(t1) * stride_);
                 slide(there, t1);
                 if (++contracted % 8 == 0) flush(1);
             }
@@ -227,9 +222,9 @@ class Linear {
         double lost = 0;
         double g0 = 1, g1 = 0;
         bool bad = false, possible = true;
-        bool exact = false;  // exact_ holds the cost in log space
-        bool at_border = false;  // which is the one at hand
-        int sums = 0;        // whose sums of arcs are added to
+        bool exact = false;      // exact_ holds the cost in log space
+        bool at_border = false;  // and that is the one at hand
+        int sums = 0;            // whose sums of arcs are added to
         // Of the block that is being worked on: the vector, what was taken out of it, its largest number and that taken out
         // of all steps; the peak of the emissions; what is multiplied on the way back, and by what to divide its product.
         const F *now = nullptr, *from = nullptr;
@@ -269,11 +264,12 @@ class Linear {
             if (cost_[r]) continue;
             cost_[r].reset(stride_), next_[r].reset(stride_), exact_[r].reset(stride_);
             costs_[r].reset(kBlock * stride_), after_[r].reset(kBlock * stride_);
-            for (int f = 0; f <= S::features && counted_ && r < sequences; ++f) {
-                if (!together_ || r == 0) sums_[f][r].reset(states_ * ld_);
+        }
+        for (int r = 0; r < (together_ ? 1 : sequences) && counted_; ++r)
+            for (int f = 0; f <= S::features && !sums_[f][r]; ++f) {
+                sums_[f][r].reset(states_ * ld_);
                 if (!together_) counts_[f][r].reset(states_ * states_);
             }
-        }
     }
     // Log space, where numbers cannot be trusted.
     void advance_exactly(Sequence& s, int64_t t0, int64_t t1) {
@@ -797,6 +793,17 @@ class Linear {
         add_outer<F>((1 + S::features) * count, vectors, after, states_, ld_, sums_[0][shared].get());
         return true;
     }
+    // Contracts a block with the costs that were made for it, of which the last is known in log space.
+    void meet(Sequence& s, int r, int64_t t0, int64_t t1, F* costs, const F* border) {
+        std::copy_n(border, stride_, exact_[r].get());
+        s.exact = s.at_border = true;
+        for (int64_t t = t1; counted_ && !s.bad && t-- > t0;) {  // times the emissions once more
+            s.now = costs + (t - t0) * stride_;
+            depart(s, r, t, t0, costs);
+        }
+        if (s.bad || !contract(s, r, t0, t1, costs)) in_log_space(s, r, t0, t1);
+    }
+
     // The moment of the paths through the slots from j on.
     V moment(const F* vector, const F* cost, int64_t j) const {
         return L::load(vector + ld_ + j) * L::load(cost + j) + L::load(vector + j) * L::load(cost + ld_ + j);
