@@ -315,6 +315,10 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
                 for (int64_t b = first; b < last; b += group) {
                     const int count = static_cast<int>(std::min(group, last - b));
                     const Kept<F> all = room ? room->from(b) : kept;
+                    if (values && count == 1 && linear.reads_once(all)) {
+                        linear.at_once(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
+                        continue;
+                    }
                     if (values) linear.total(b, count, all, values + b, values + request.batch + b);
                     linear.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
                 }

@@ -14,6 +14,9 @@
 // are off by no more than the feature's range times that part.
 //
 // No more states than a vector has lanes, and no feature: narrow.hpp does the steps.
+//
+// A total and its gradient in one call, of one sequence between many states: the way there and the way back are gone at the
+// same time, and each step reads the matrix once for both.
 #pragma once
 
 #include "narrow.hpp"
@@ -23,6 +26,7 @@
 namespace semihmm {
 
 constexpr int kGroup = 8;  // sequences at a time
+constexpr int64_t kNear = 32 << 10;  // bytes of a matrix that stays, with its transpose, in the nearest caches
 
 template <class S>
 class Linear {
@@ -69,10 +73,7 @@ class Linear {
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
             if (fronts && s.length % segment == 0) keep(kept, s, s.length);
-            const double lost = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
-            const auto [value, mean] = common(s.rows.at(s.length), ends_.get());
-            values[r] = value + s.rows.off(s.length) + s.lost + lost;
-            if (S::features) means[r] = mean;
+            tell(s, values + r, means + r);
         }
     }
 
@@ -80,27 +81,15 @@ class Linear {
     void gradient(int64_t b, int count, const Kept<F>& kept, const double* g0, const double* g1, std::vector<Sink<F>*> steps,
                   std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
         matrix(b);
-        for (int f = 0; f <= S::features; ++f) {
-            arcs_[f] = steps[f]->wanted() ? steps[f] : nullptr;
-            seen_sinks_[f] = emission_.data && steps[2 + f]->wanted() ? steps[2 + f] : nullptr;
-        }
-        const bool counted = arcs_[0] || arcs_[S::features];
-        together_ = (!arcs_[0] || arcs_[0]->shared()) && (!arcs_[S::features] || arcs_[S::features]->shared());
+        aim(steps, count, count);
         Sequence all[kGroup];
         const int64_t segment = whole(kept) ? std::max<int64_t>(chain_.length, 1) : kept.segment;
         int64_t longest = 0;
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
-            s.b = b + r, s.length = chain_.length_of(s.b), s.g0 = g0[r], s.g1 = g1 ? g1[r] : 0.0;
+            s.b = b + r, s.length = chain_.length_of(s.b), s.g0 = g0[r], s.g1 = g1 ? g1[r] : 0.0, s.sums = r;
             longest = std::max(longest, s.length);
             if (whole(kept)) s.rows = {kept.vectors + kept.row(s.b) * stride_, kept.offsets + kept.row(s.b), stride_, 0};
-            if (cost_[r]) continue;
-            cost_[r].reset(stride_), next_[r].reset(stride_), exact_[r].reset(stride_);
-            costs_[r].reset(kBlock * stride_), after_[r].reset(kBlock * stride_);
-            for (int f = 0; f <= S::features && counted; ++f) {
-                if (!together_ || r == 0) sums_[f][r].reset(states_ * ld_);
-                if (!together_) counts_[f][r].reset(states_ * states_);
-            }
         }
         for (int64_t t1 = longest, t0; t1 > 0; t1 = t0) {
             const int64_t first = (t1 - 1) / segment * segment;
@@ -111,16 +100,13 @@ class Linear {
                 Sequence& s = all[r];
                 if (s.length <= t0 || !s.possible) continue;
                 const int64_t stop = std::min(t1, s.length);
-                if (!s.bad && contract(s, r, t0, stop)) {
-                    std::swap(cost_[r], next_[r]);
-                    s.exact = false;
+                if (!s.bad && contract(s, r, t0, stop, costs_[r].get())) {
+                    came_back(s, r);
                 } else {
                     in_log_space(s, r, t0, stop);
-                    for (int f = 0; f <= S::features; ++f)
-                        if (arcs_[f] && !arcs_[f]->shared()) arcs_[f]->drain(counts_[f][r].get());
                 }
             }
-            if (counted) flush(count, t0 == 0 || t0 / kBlock % 8 == 0);
+            if (together_ || t0 == 0 || t0 / kBlock % 8 == 0) flush(count);
         }
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
@@ -128,18 +114,105 @@ class Linear {
                 if (!whole(kept)) recall(&s, 1, kept, 0, segment);
                 at_end(s, r, end);
             }
-            if (s.possible) {
-                if (!s.exact) logs(cost_[r].get(), exact_[r].get());
-                const auto [total, mean] = common(s.rows.at(0), exact_[r].get());
-                scan_.border(s.b, s.rows.at(0), exact_[r].get(), static_cast<F>(-total), weighing(s, mean), start, chain_.start, ld_);
-            }
-            for (int f = 0; f <= S::features; ++f) {
-                if (!arcs_[f] || together_) continue;
-                arcs_[f]->add(s.b, 0, states_ * states_, counts_[f][r].get());
-                std::fill_n(counts_[f][r].get(), states_ * states_, 0.0);
-            }
-            for (Sink<F>* sink : steps) sink->finish(s.b);
+            if (s.possible) at_start(s, r, start);
+            hand_out(s, steps);
         }
+    }
+
+    // Whether `at_once` pays: a step waits for the matrix.
+    bool reads_once(const Kept<F>& kept) const {
+        return whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
+    }
+    // The total of sequence b and its gradient, on both ways at the same time. Up to the middle, each keeps what it makes, in
+    // rows of its own; from there on it meets what the other has kept, and blocks are contracted.
+    void at_once(int64_t b, const Kept<F>& kept, double g0, double g1, double* values, double* means, std::vector<Sink<F>*> steps,
+                 std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
+        matrix(b);
+        strips();
+        aim(steps, 2, 1);
+        Sequence there = begin(b, kept, 0);
+        there.g0 = g0, there.g1 = g1;
+        Sequence back = there;
+        const int64_t length = there.length, half = (length + kBlock) / (2 * kBlock) * kBlock;
+        const auto block = [&](int64_t time) { return (time - half + kBlock - 1) / kBlock; };  // that begins there or ends at the end
+        Buffer<F> borders((block(length) + 1) * stride_);  // the costs between the blocks of the second half, in log space
+        std::vector<char> exactly(static_cast<std::size_t>(block(length) + 1));
+        const auto remember = [&](int64_t time) {
+            F* to = borders.get() + block(time) * stride_;
+            back.exact ? (void)std::copy_n(exact_[1].get(), stride_, to) : logs(cost_[1].get(), to);
+        };
+        const auto pass = [&] {  // the middle
+            there.rows = room(0, kBlock, half);
+            std::copy_n(back.rows.at(half), stride_, there.rows.data);
+            there.rows.off(half) = back.rows.off(half);
+        };
+        chain_.end.read(chain_.semiring, b, {1, states_}, chain_.beta, ends_.get());
+        rescale(chain_.semiring, ld_, ends_.get());
+        settle(back, 1, ends_.get());
+        remember(length);
+        if (half == 0) pass();
+        int contracted = 0;
+        for (int64_t t = 0; t < length; ++t) {
+            const int64_t u = length - 1 - t, t0 = t / kBlock * kBlock, t1 = std::min(t0 + kBlock, length);
+            const int64_t u0 = u / kBlock * kBlock, u1 = std::min(u0 + kBlock, length);
+            F* costs = u0 >= half ? back.rows.at(u0 + 1) : costs_[1].get();
+            if (t == t0) enter(there, 0, t0);
+            if (u + 1 == u1) turn(back, 1);
+            const bool goes = !there.bad, returns = !back.bad && depart(back, 1, u, u0, costs);
+            if (goes) look(there, 0, t);
+            F* sums[] = {sum_[0].get(), sum_[1].get()};
+            if (goes && returns) {
+                through_both(there.now, back.from, sums[0], sums[1]);
+            } else if (goes) {
+                through(1, &there.now, false, &sums[0]);
+            } else if (returns) {
+                through(1, &back.from, true, &sums[1]);
+            }
+            if (goes) arrive(there, 0, t, t1);
+            if (returns) return_to(back, 1, u, u0, costs, goes ? even_ : F(1));
+            if (t + 1 == t1) leave(there, t0, t1);
+            if (u == u0 && u0 >= half) {
+                exactly[block(u0)] = back.bad;
+                if (back.bad) {
+                    chain_.steps->start(b, length);
+                    back_exactly(back, 1, u0, u1);
+                } else {
+                    came_back(back, 1);
+                }
+                remember(u0);
+            }
+            if (t + 1 == std::max(half, length - half)) {
+                const auto [total, mean] = common(back.rows.at(half), borders.get());
+                there.possible = total > -std::numeric_limits<double>::infinity();
+                if (!there.possible) {
+                    *values = total;
+                    if (S::features) *means = mean;
+                    break;
+                }
+            }
+            if (t + 1 == t1 && t1 == half) pass();
+            if (t + 1 == t1 && t0 >= half) {
+                there.bad = there.bad || exactly[block(t0)];
+                meet(there, 0, t0, t1, back.rows.at(t0 + 1), borders.get() + block(t1) * stride_);
+                slide(there, t1);
+                if (++contracted % 8 == 0) flush(1);
+            }
+            if (u == u0 && u1 <= half) {
+                if (!back.bad && linear(back, u0, u1) && contract(back, 1, u0, u1, costs)) {
+                    came_back(back, 1);
+                } else {
+                    in_log_space(back, 1, u0, u1);
+                }
+                if (++contracted % 8 == 0) flush(1);
+            }
+        }
+        flush(1);
+        if (there.possible) {
+            tell(there, values, means);
+            at_end(there, 0, end);
+        }
+        if (there.possible) at_start(back, 1, start);
+        hand_out(there, steps);
     }
 
   private:
@@ -149,7 +222,14 @@ class Linear {
         double lost = 0;
         double g0 = 1, g1 = 0;
         bool bad = false, possible = true;
-        bool exact = false;  // exact_ holds the cost in log space
+        bool exact = false;      // exact_ holds the cost in log space
+        bool at_border = false;  // and that is the one at hand
+        int sums = 0;            // whose sums of arcs are added to
+        // Of the block that is being worked on: the vector, what was taken out of it, its largest number and that taken out
+        // of all steps; the peak of the emissions; what is multiplied on the way back, and by what to divide its product.
+        const F *now = nullptr, *from = nullptr;
+        double offset = 0, spent = 0;
+        F largest = 1, peak = 0, scale = 1;
     };
 
     bool narrow() const { return !S::features && states_ <= L::width; }
@@ -164,6 +244,32 @@ class Linear {
             for (int64_t j = 0; j < states; ++j) to[j] = e[j * by];
             return static_cast<const F*>(to);
         };
+    }
+    // The total, at the end.
+    void tell(const Sequence& s, double* value, double* mean) const {
+        const double lost = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+        const auto found = common(s.rows.at(s.length), ends_.get());
+        *value = found.first + s.rows.off(s.length) + s.lost + lost;
+        if (S::features) *mean = found.second;
+    }
+    // Where gradients go, and room for so many costs at a time and sums of so many sequences.
+    void aim(const std::vector<Sink<F>*>& steps, int costs, int sequences) {
+        for (int f = 0; f <= S::features; ++f) {
+            arcs_[f] = steps[f]->wanted() ? steps[f] : nullptr;
+            seen_sinks_[f] = emission_.data && steps[2 + f]->wanted() ? steps[2 + f] : nullptr;
+        }
+        counted_ = arcs_[0] || arcs_[S::features];
+        together_ = (!arcs_[0] || arcs_[0]->shared()) && (!arcs_[S::features] || arcs_[S::features]->shared());
+        for (int r = 0; r < costs; ++r) {
+            if (cost_[r]) continue;
+            cost_[r].reset(stride_), next_[r].reset(stride_), exact_[r].reset(stride_);
+            costs_[r].reset(kBlock * stride_), after_[r].reset(kBlock * stride_);
+        }
+        for (int r = 0; r < (together_ ? 1 : sequences) && counted_; ++r)
+            for (int f = 0; f <= S::features && !sums_[f][r]; ++f) {
+                sums_[f][r].reset(states_ * ld_);
+                if (!together_) counts_[f][r].reset(states_ * states_);
+            }
     }
     // Log space, where numbers cannot be trusted.
     void advance_exactly(Sequence& s, int64_t t0, int64_t t1) {
@@ -184,7 +290,7 @@ class Linear {
     // The transition as numbers, its peak taken out; the columns of the padding hold 1, so that no sum there is small.
     void matrix(int64_t b) {
         if (filled_ && transition_.same_for_all() && arc_feature_.same_for_all()) return;
-        filled_ = true;
+        filled_ = true, stripped_ = false;
         const F* w = transition_.at(b, 0);
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
         const F peak = matrix_peak(transition_, w);
@@ -198,8 +304,9 @@ class Linear {
             raised(row, peak, weight_.get() + i * ld_, F(1));
         }
         transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
-        lost_ += std::log(static_cast<double>(tamed(weight_)));
-        tamed(back_);
+        const F column = tamed(weight_);
+        lost_ += std::log(static_cast<double>(column));
+        even_ = one_over_power<F>(L::broadcast(tamed(back_) / column))[0];
         if constexpr (S::features) {
             const F* d = arc_feature_.at(b, 0);
             moving_ = false;
@@ -216,6 +323,30 @@ class Linear {
                     const V w = L::load((back ? back_ : weight_).get() + at), x = L::load(moved_[back].get() + at);
                     L::store(moved_[back].get() + at, w == F(0) ? V{} : w * x);
                 }
+        }
+    }
+    // The matrices as `multiply_both` reads them.
+    void strips() {
+        if (stripped_) return;
+        stripped_ = true;
+        const int64_t size = strips_size<F>(states_, ld_);
+        for (int i = 0; i <= moving_; ++i) {
+            if (!strips_[i]) strips_[i].reset(size);
+            to_strips<F>(states_, (i ? moved_[0] : weight_).get(), ld_, strips_[i].get());
+        }
+    }
+    // A vector times the transition, and the transition times a vector; both numbers.
+    void through_both(const F* there, const F* back, F* sum, F* cost) const {
+        const F *from[] = {there, there + ld_}, *to[] = {back, back + ld_};
+        F *sums[] = {sum, sum + ld_}, *costs[] = {cost, cost + ld_};
+        multiply_both<1 + S::features, F>(from, to, states_, strips_[0].get(), ld_, sums, costs);
+        std::fill(cost + states_, cost + ld_, F(1));  // padding is not small
+        if (!moving_) return;
+        F *moved[] = {brought_[0].get()}, *backs[] = {brought_[1].get()};
+        multiply_both<1, F>(from, to, states_, strips_[1].get(), ld_, moved, backs);
+        for (int64_t j = 0; j < ld_; j += L::width) {
+            L::store(sums[1] + j, L::load(sums[1] + j) + L::load(moved[0] + j));
+            L::store(costs[1] + j, L::load(costs[1] + j) + L::load(backs[0] + j));
         }
     }
     // Vectors times the transition; `back`: its transpose.
@@ -411,61 +542,59 @@ class Linear {
             }
             return;
         }
-        const F* now[kGroup];
-        F largest[kGroup];
-        double offset[kGroup], lost[kGroup] = {};
-        for (int r = 0; r < count; ++r) {
-            Sequence& s = all[r];
-            if (s.length <= t0) continue;
-            exps(s.rows.at(t0), entry_[r].get());
-            now[r] = entry_[r].get(), offset[r] = s.rows.off(t0), largest[r] = 1;
-            s.bad = !numbers(ld_, now[r]);
-        }
+        for (int r = 0; r < count; ++r)
+            if (all[r].length > t0) enter(all[r], r, t0);
         for (int64_t t = t0; t < t1; ++t) {
             const F* from[kGroup];
             F* sum[kGroup];
-            F peak[kGroup] = {};
             int who[kGroup], active = 0;
             for (int r = 0; r < count; ++r) {
-                if (t >= all[r].length || all[r].bad) continue;
-                if (emission_.data) peak[r] = emission(all[r].b, t, seen_[r].get());
-                from[active] = now[r], sum[active] = sum_[r].get(), who[active++] = r;
+                Sequence& s = all[r];
+                if (t >= s.length || s.bad) continue;
+                look(s, r, t);
+                from[active] = s.now, sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) break;
             through(active, from, false, sum);
-            for (int i = 0; i < active; ++i) {
-                const int r = who[i];
-                Sequence& s = all[r];
-                const F* by = emission_.data ? seen_[r].get() : mask_.get();
-                lost[r] += lost_ + static_cast<double>(peak[r]) * chain_.beta;
-                F* to = s.rows.at(t + 1);
-                bool trusted = true;
-                const F before = largest[r];
-                largest[r] = weigh(sum[i], by, scale_of(before), to, trusted);
-                if (!sound(largest[r]) || (!trusted && !no_path(from[i], sum[i], back_.get()))) {
-                    s.bad = true;
-                    continue;
-                }
-                const bool last = t + 1 == std::min(t1, s.length);
-                if (last || !near_one(largest[r])) {
-                    logs(sum[i], to);
-                    offset[r] += weigh_logs(s.b, t, peak[r], to);
-                    if (!last) exps(to, to), largest[r] = 1;
-                } else {
-                    offset[r] += exponent(before) * kLogTwo;
-                }
-                s.rows.off(t + 1) = offset[r];
-                now[r] = to;
-            }
+            for (int i = 0; i < active; ++i) arrive(all[who[i]], who[i], t, std::min(t1, all[who[i]].length));
         }
-        for (int r = 0; r < count; ++r) {
-            Sequence& s = all[r];
-            if (s.length <= t0) continue;
-            if (s.bad) {
-                advance_exactly(s, t0, t1);
-            } else {
-                s.lost += lost[r];
-            }
+        for (int r = 0; r < count; ++r)
+            if (all[r].length > t0) leave(all[r], t0, std::min(t1, all[r].length));
+    }
+    // Of a block from t0 to t1: before the first step, before and after the product of step t, and after the last.
+    void enter(Sequence& s, int r, int64_t t0) {
+        exps(s.rows.at(t0), entry_[r].get());
+        s.now = entry_[r].get(), s.offset = s.rows.off(t0), s.largest = 1, s.spent = 0;
+        s.bad = !numbers(ld_, s.now);
+    }
+    void look(Sequence& s, int r, int64_t t) { s.peak = emission_.data ? emission(s.b, t, seen_[r].get()) : F(0); }
+    void arrive(Sequence& s, int r, int64_t t, int64_t t1) {
+        const F *sum = sum_[r].get(), *by = emission_.data ? seen_[r].get() : mask_.get();
+        s.spent += lost_ + static_cast<double>(s.peak) * chain_.beta;
+        F* to = s.rows.at(t + 1);
+        bool trusted = true;
+        const F before = s.largest;
+        s.largest = weigh(sum, by, scale_of(before), to, trusted);
+        if (!sound(s.largest) || (!trusted && !no_path(s.now, sum, back_.get()))) {
+            s.bad = true;
+            return;
+        }
+        const bool last = t + 1 == t1;
+        if (last || !near_one(s.largest)) {
+            logs(sum, to);
+            s.offset += weigh_logs(s.b, t, s.peak, to);
+            if (!last) exps(to, to), s.largest = 1;
+        } else {
+            s.offset += exponent(before) * kLogTwo;
+        }
+        s.rows.off(t + 1) = s.offset;
+        s.now = to;
+    }
+    void leave(Sequence& s, int64_t t0, int64_t t1) {
+        if (s.bad) {
+            advance_exactly(s, t0, t1);
+        } else {
+            s.lost += s.spent;
         }
     }
     // The emissions of step t times a vector in log space; returns its peak, which is taken out.
@@ -495,6 +624,21 @@ class Linear {
         rescale(chain_.semiring, ld_, ends_.get());
         settle(s, r, ends_.get());
     }
+    // The gradient of what the start is made of.
+    void at_start(Sequence& s, int r, std::vector<Sink<F>>& start) {
+        if (!s.exact) logs(cost_[r].get(), exact_[r].get());
+        const auto [total, mean] = common(s.rows.at(0), exact_[r].get());
+        scan_.border(s.b, s.rows.at(0), exact_[r].get(), static_cast<F>(-total), weighing(s, mean), start, chain_.start, ld_);
+    }
+    // A sequence is done.
+    void hand_out(const Sequence& s, const std::vector<Sink<F>*>& steps) {
+        for (int f = 0; f <= S::features; ++f) {
+            if (!arcs_[f] || together_) continue;
+            arcs_[f]->add(s.b, 0, states_ * states_, counts_[f][s.sums].get());
+            std::fill_n(counts_[f][s.sums].get(), states_ * states_, 0.0);
+        }
+        for (Sink<F>* sink : steps) sink->finish(s.b);
+    }
     // The cost of a sequence, from one in log space with its peak at 0, which is remembered.
     void settle(Sequence& s, int r, const F* logs) {
         std::copy_n(logs, stride_, exact_[r].get());
@@ -504,93 +648,102 @@ class Linear {
 
     // The costs from time t1 down to t0: those after each step, and the last one in next_.
     void backward(Sequence* all, int count, int64_t t0, int64_t t1, std::vector<Sink<F>>& end) {
-        const F* now[kGroup];
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
             if (s.length <= t0 || !s.possible) continue;
+            const int64_t stop = std::min(t1, s.length);
             if (s.length <= t1) at_end(s, r, end);
-            now[r] = cost_[r].get();
-            // Of a single step, the vectors do not tell whether it was done in log space.
-            s.bad = std::min(t1, s.length) - t0 < 2 || !numbers(ld_, now[r]) || !numbers(ld_, s.rows.at(t0 + 1));
+            turn(s, r);
+            s.bad = s.bad || !linear(s, t0, stop);
             if (!narrow() || s.bad) continue;
-            std::copy_n(now[r], ld_, next_[r].get());
-            s.bad = !in_registers().backward(emissions(s.b), t0, std::min(t1, s.length), next_[r].get(), costs_[r].get(), after_[r].get());
+            std::copy_n(s.now, ld_, next_[r].get());
+            s.bad = !in_registers().backward(emissions(s.b), t0, stop, next_[r].get(), costs_[r].get(), after_[r].get());
             std::fill_n(taken_[r], kBlock, 0.0);
         }
         if (narrow()) return;
         for (int64_t t = t1 - 1; t >= t0; --t) {
             const F* from[kGroup];
             F* sum[kGroup];
-            F scale[kGroup];
             int who[kGroup], active = 0;
             for (int r = 0; r < count; ++r) {
                 Sequence& s = all[r];
                 if (t >= s.length || !s.possible || s.bad) continue;
-                F* cost = costs_[r].get() + (t - t0) * stride_;
-                F* after = after_[r].get() + (t - t0) * stride_;
-                if (now[r] != cost) std::copy_n(now[r], stride_, cost);
-                const F* by = mask_.get();
-                F peak = 0;
-                if (emission_.data) {
-                    peak = emission(s.b, t, seen_[r].get());
-                    by = seen_[r].get();
-                }
-                bool trusted;
-                const F largest = weigh(cost, by, F(1), after, trusted);
-                scale[r] = scale_of(largest);
-                taken_[r][t - t0] = 0;
-                s.bad = !sound(largest);
-                if (s.bad) continue;
-                if (!near_one(largest)) {
-                    if (s.exact && now[r] == cost_[r].get()) {
-                        std::copy_n(exact_[r].get(), stride_, after);
-                    } else {
-                        logs(cost, after);
-                    }
-                    taken_[r][t - t0] = weigh_logs(s.b, t, peak, after);
-                    exps(after, after), scale[r] = 1;
-                }
-                from[active] = after, sum[active] = sum_[r].get(), who[active++] = r;
+                if (!depart(s, r, t, t0, costs_[r].get())) continue;
+                from[active] = s.from, sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) continue;
             through(active, from, true, sum);
-            for (int i = 0; i < active; ++i) {
-                const int r = who[i];
-                Sequence& s = all[r];
-                bool trusted = true;
-                F* to = t > t0 ? costs_[r].get() + (t - 1 - t0) * stride_ : next_[r].get();
-                const F largest = weigh(sum[i], mask_.get(), scale[r], to, trusted);
-                if (!sound(largest) || (!trusted && !no_path(from[i], sum[i], weight_.get()))) {
-                    s.bad = true;
-                    continue;
-                }
-                if (!near_one(largest)) {
-                    logs(to, to);
-                    rescale(chain_.semiring, ld_, to);
-                    exps(to, to);
-                }
-                now[r] = to;
-            }
+            for (int i = 0; i < active; ++i) return_to(all[who[i]], who[i], t, t0, costs_[who[i]].get(), F(1));
         }
     }
+    // Of a block from its end to t0: before the first step back, and before and after the product of step t. `costs` takes
+    // those after each step.
+    void turn(Sequence& s, int r) {
+        s.now = cost_[r].get(), s.at_border = s.exact;
+        s.bad = !numbers(ld_, s.now);
+    }
+    bool depart(Sequence& s, int r, int64_t t, int64_t t0, F* costs) {
+        F* cost = costs + (t - t0) * stride_;
+        F* after = after_[r].get() + (t - t0) * stride_;
+        if (s.now != cost) std::copy_n(s.now, stride_, cost);
+        look(s, r, t);
+        bool trusted;
+        const F largest = weigh(cost, emission_.data ? seen_[r].get() : mask_.get(), F(1), after, trusted);
+        s.scale = scale_of(largest), s.from = after;
+        taken_[r][t - t0] = 0;
+        s.bad = !sound(largest);
+        if (s.bad) return false;
+        if (!near_one(largest)) {
+            if (s.at_border) {
+                std::copy_n(exact_[r].get(), stride_, after);
+            } else {
+                logs(cost, after);
+            }
+            taken_[r][t - t0] = weigh_logs(s.b, t, s.peak, after);
+            exps(after, after), s.scale = 1;
+        }
+        s.at_border = false;
+        return true;
+    }
+    // `scale`: of the product, besides that of what went into it.
+    void return_to(Sequence& s, int r, int64_t t, int64_t t0, F* costs, F scale) {
+        bool trusted = true;
+        F* to = t > t0 ? costs + (t - 1 - t0) * stride_ : next_[r].get();
+        const F largest = weigh(sum_[r].get(), mask_.get(), s.scale * scale, to, trusted);
+        if (!sound(largest) || (!trusted && !no_path(s.from, sum_[r].get(), weight_.get()))) {
+            s.bad = true;
+            return;
+        }
+        if (!near_one(largest)) {
+            logs(to, to);
+            rescale(chain_.semiring, ld_, to);
+            exps(to, to);
+        }
+        s.now = to;
+    }
+    void came_back(Sequence& s, int r) {
+        std::swap(cost_[r], next_[r]);
+        s.exact = false;
+    }
+    // Whether the vectors of a block were made as numbers. Of a single step, they do not tell.
+    bool linear(const Sequence& s, int64_t t0, int64_t t1) const { return t1 - t0 >= 2 && numbers(ld_, s.rows.at(t0 + 1)); }
 
     // The gradient over a block; false where vectors and costs have too little in common.
-    bool contract(Sequence& s, int r, int64_t t0, int64_t t1) {
+    bool contract(Sequence& s, int r, int64_t t0, int64_t t1, const F* costs) {
         const int64_t count = t1 - t0;
-        const bool counted = arcs_[0] || arcs_[S::features];
         double factors[kBlock] = {};  // what was taken from the vector after each step, and from y, but not from the vector before
         const F* vectors[2 * kBlock + 1];  // at times t0 to t1; those at the ends are in log space
         for (int64_t k = 0; k <= count; ++k) vectors[k] = s.rows.at(t0 + k);
         exps(vectors[0], first_.get()), vectors[0] = first_.get();
         exps(vectors[count], last_.get()), vectors[count] = last_.get();
-        if (counted) {
+        if (counted_) {
             for (int64_t k = 0; k < count; ++k) factors[k] = s.rows.off(t0 + k) - s.rows.off(t0 + k + 1) + taken_[r][k];
             exp<double>(count, factors, factors);
         }
         F shares[kBlock], means[kBlock];
         bool trusted = true;
         for (int64_t k = 0; k < count; ++k) {
-            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * stride_;
+            const F *vector = vectors[k + 1], *cost = costs + k * stride_;
             V sum{}, moments{};
             for (int64_t j = 0; j < ld_; j += L::width) {
                 sum += L::load(vector + j) * L::load(cost + j);
@@ -599,13 +752,13 @@ class Linear {
             shares[k] = L::sum(sum);
             if constexpr (S::features) means[k] = L::sum(moments) / shares[k];
             trusted &= shares[k] > kTrusted<F>;
-            if (counted) trusted &= static_cast<double>(shares[k]) > static_cast<double>(kTrusted<F>) * factors[k];
+            if (counted_) trusted &= static_cast<double>(shares[k]) > static_cast<double>(kTrusted<F>) * factors[k];
         }
         if (!trusted) return false;
         // The weight of a mass at step k, for which its moment is to be counted `slope` times.
         const auto weight = [&](int64_t k) { return S::features ? s.g0 - s.g1 * means[k] : s.g0; };
         for (int64_t k = 0; k < count && (seen_sinks_[0] || seen_sinks_[S::features]); ++k) {
-            const F *vector = vectors[k + 1], *cost = costs_[r].get() + k * stride_;
+            const F *vector = vectors[k + 1], *cost = costs + k * stride_;
             const F by = static_cast<F>(weight(k)) / shares[k], slope = static_cast<F>(s.g1) / shares[k];
             if (seen_sinks_[0])
                 put(*seen_sinks_[0], s.b, t0 + k, [&](int64_t j) {
@@ -616,7 +769,7 @@ class Linear {
             if (S::features && seen_sinks_[1])
                 put(*seen_sinks_[1], s.b, t0 + k, [&](int64_t j) { return L::load(vector + j) * L::load(cost + j) * slope; });
         }
-        if (!counted) return true;
+        if (!counted_) return true;
         const F* after[2 * kBlock];
         for (int64_t k = 0; k < count; ++k) {
             const F by = static_cast<F>(weight(k) * factors[k] / shares[k]), slope = static_cast<F>(s.g1 * factors[k] / shares[k]);
@@ -628,7 +781,7 @@ class Linear {
             }
             after[k] = y;
         }
-        const int shared = together_ ? 0 : r;
+        const int shared = together_ ? 0 : s.sums;
         if constexpr (S::features) {
             if (moving_ || arcs_[1]) add_outer<F>(count, vectors, after, states_, ld_, sums_[1][shared].get());
             if (!arcs_[0]) return true;
@@ -640,6 +793,17 @@ class Linear {
         add_outer<F>((1 + S::features) * count, vectors, after, states_, ld_, sums_[0][shared].get());
         return true;
     }
+    // Contracts a block with the costs that were made for it, of which the last is known in log space.
+    void meet(Sequence& s, int r, int64_t t0, int64_t t1, F* costs, const F* border) {
+        std::copy_n(border, stride_, exact_[r].get());
+        s.exact = s.at_border = true;
+        for (int64_t t = t1; counted_ && !s.bad && t-- > t0;) {  // times the emissions once more
+            s.now = costs + (t - t0) * stride_;
+            depart(s, r, t, t0, costs);
+        }
+        if (s.bad || !contract(s, r, t0, t1, costs)) in_log_space(s, r, t0, t1);
+    }
+
     // The moment of the paths through the slots from j on.
     V moment(const F* vector, const F* cost, int64_t j) const {
         return L::load(vector + ld_ + j) * L::load(cost + j) + L::load(vector + j) * L::load(cost + ld_ + j);
@@ -655,8 +819,8 @@ class Linear {
         if (!direct) sink.add(b, t, states_, to);
     }
     // From sums over some blocks to counts in double, the arcs' weights in.
-    void flush(int count, bool now) {
-        if (!together_ && !now) return;
+    void flush(int count) {
+        if (!counted_) return;
         for (int r = 0; r < (together_ ? 1 : count); ++r)
             for (int64_t i = 0; i < states_; ++i) {
                 const F *w = weight_.get() + i * ld_, *moved = moving_ ? moved_[0].get() + i * ld_ : w;
@@ -683,26 +847,34 @@ class Linear {
     // The gradient over a block in log space; leaves the cost at t0.
     void in_log_space(Sequence& s, int r, int64_t t0, int64_t t1) {
         const Rows<F> rows{again_.get(), again_offsets_.data(), stride_, t0};
-        const Rows<F> costs{again_costs_.get(), again_cost_offsets_.data(), stride_, t0};
         std::copy_n(s.rows.at(t0), stride_, rows.at(t0));
         rows.off(t0) = s.rows.off(t0);
         chain_.steps->start(s.b, s.length);
         advance(chain_, rows, t0, t1);
-        if (!s.exact) logs(cost_[r].get(), exact_[r].get());
-        std::copy_n(exact_[r].get(), stride_, costs.at(t1));
-        costs.off(t1) = 0;
-        chain_.steps->load(t0, t1);
+        const Rows<F> costs = back_exactly(s, r, t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
             const auto [total, mean] = common(rows.at(t + 1), costs.at(t + 1));
             Weighing<S> by = weighing(s, mean);
             by.output_shift = static_cast<F>(-total);
             by.shift = static_cast<F>(rows.off(t) - rows.off(t + 1) - total);
             chain_.steps->contract(t, rows, rows.at(t + 1), costs, by);
+        }
+        chain_.steps->unload(t0, t1);
+        for (int f = 0; f <= S::features; ++f)
+            if (arcs_[f] && !arcs_[f]->shared()) arcs_[f]->drain(counts_[f][s.sums].get());
+    }
+    // The costs over a block in log space.
+    Rows<F> back_exactly(Sequence& s, int r, int64_t t0, int64_t t1) {
+        const Rows<F> costs{again_costs_.get(), again_cost_offsets_.data(), stride_, t0};
+        if (!s.exact) logs(cost_[r].get(), exact_[r].get());
+        std::copy_n(exact_[r].get(), stride_, costs.at(t1));
+        chain_.steps->load(t0, t1);
+        for (int64_t t = t1 - 1; t >= t0; --t) {
             chain_.steps->back(t, costs, costs.at(t));
             rescale(chain_.semiring, ld_, costs.at(t));  // only what costs have to do with each other matters
         }
-        chain_.steps->unload(t0, t1);
         settle(s, r, costs.at(t0));
+        return costs;
     }
 
     Chain<S>& chain_;
@@ -711,10 +883,13 @@ class Linear {
     int64_t states_, ld_, stride_;
     F beta_;
     double lost_ = 0;  // the transition's peak
-    bool filled_ = false, moving_ = false;  // whether arcs have features
+    bool filled_ = false, stripped_ = false, moving_ = false;  // whether arcs have features
+    F even_ = 1;  // a power of two, times which the matrix has rows that add up to no more than about 1
     Buffer<F> weight_, back_, mask_;  // [from][to], [to][from]; 1 for slots, 0 for padding
     Buffer<F> moved_[2];              // the first two times what the arcs hold
+    Buffer<F> strips_[2];             // the first of each, in strips
     Sink<F>*arcs_[2] = {}, *seen_sinks_[2] = {};  // of log-weights and features, if wanted
+    bool counted_ = false;                        // whether arcs' are
     bool together_ = true;                        // arcs are summed up for all sequences at once
     Buffer<F> ends_, row_, first_, last_, again_, again_costs_;
     std::vector<double> again_offsets_, again_cost_offsets_;

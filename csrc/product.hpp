@@ -175,6 +175,73 @@ inline void multiply_max(int rows, const F* const* p, std::int64_t inner, const 
     multiply_with<MaxPlus<F>>(rows, p, inner, w, ld, q);
 }
 
+// ---- a matrix read once, from both sides ----------------------------------------------------------------------------
+
+// A matrix in strips of a few rows: the vectors of a strip's rows lie side by side, so that all is read in one piece.
+template <class F>
+inline constexpr int strip = Lanes<F>::width < 4 ? Lanes<F>::width : 4;
+
+template <class F>
+inline std::int64_t strips_size(std::int64_t inner, std::int64_t ld) {
+    return (inner + strip<F> - 1) / strip<F> * strip<F> * ld;
+}
+template <class F>
+inline void to_strips(std::int64_t inner, const F* w, std::int64_t ld, F* to) {
+    constexpr int width = Lanes<F>::width;
+    for (std::int64_t i = 0; i < inner; i += strip<F>) {
+        for (std::int64_t j = 0; j < ld; j += width) {
+            for (int r = 0; r < strip<F>; ++r, to += width)
+                Lanes<F>::store(to, i + r < inner ? Lanes<F>::load(w + (i + r) * ld + j) : typename Lanes<F>::type{});
+        }
+    }
+}
+
+// q[r][j] = sum over i of p[r][i] w[i][j], for j < ld, and c[r][i] = sum over j of w[i][j] y[r][j], for i < inner rounded
+// up to whole strips, in which p must be finite.
+template <int rows, class F>
+inline void multiply_both(const F* const* p, const F* const* y, std::int64_t inner, const F* w, std::int64_t ld,
+                          F* const* q, F* const* c) {
+    using L = Lanes<F>;
+    using V = typename L::type;
+    constexpr int height = strip<F>;
+    const F *from[rows], *with[rows];
+    F *to[rows], *dots[rows];
+#pragma GCC unroll 32
+    for (int r = 0; r < rows; ++r) {
+        from[r] = p[r], with[r] = y[r], to[r] = q[r], dots[r] = c[r];
+        for (std::int64_t j = 0; j < ld; j += L::width) L::store(to[r] + j, V{});
+    }
+    for (std::int64_t i = 0; i < inner; i += height) {
+        V dot[rows][height] = {}, by[rows][height];
+#pragma GCC unroll 32
+        for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 32
+            for (int h = 0; h < height; ++h) by[r][h] = L::broadcast(from[r][i + h]);
+        }
+        for (std::int64_t j = 0; j < ld; j += L::width) {
+            V sum[rows][2], right[rows];  // two sums, so that additions wait less for each other
+#pragma GCC unroll 32
+            for (int r = 0; r < rows; ++r) sum[r][0] = L::load(to[r] + j), sum[r][1] = V{}, right[r] = L::load(with[r] + j);
+#pragma GCC unroll 32
+            for (int h = 0; h < height; ++h, w += L::width) {
+                const V x = L::load(w);
+#pragma GCC unroll 32
+                for (int r = 0; r < rows; ++r) {
+                    sum[r][h % 2] += by[r][h] * x;
+                    dot[r][h] += right[r] * x;
+                }
+            }
+#pragma GCC unroll 32
+            for (int r = 0; r < rows; ++r) L::store(to[r] + j, sum[r][0] + sum[r][1]);
+        }
+#pragma GCC unroll 32
+        for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 32
+            for (int h = 0; h < height; ++h) dots[r][i + h] = L::sum(dot[r][h]);
+        }
+    }
+}
+
 // ---- outer products -------------------------------------------------------------------------------------------------
 
 template <int rows, int columns, class F>

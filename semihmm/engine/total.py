@@ -419,10 +419,17 @@ def _curved(
     chains = [compiled.settled(_widened(c)) for c in _tilted(call, leaves, direction)]
     wide = replace(call, semiring=Expectation(1))
     told, (tensors, along) = compiled.call_for(wide.semiring, chains[0]), map(compiled.leaves, chains)
-    segment = call.plan.segment(chains[0].length)
-    value, *kept = compiled.total(told, tensors, along, chains[0].lengths, segment)
+    segment, lengths = call.plan.segment(chains[0].length), chains[0].lengths
     weights = (torch.zeros_like(weight), weight)
-    found = _placed(_shares(wide, chains, (kept[0], kept[1]), weights, (*needed, *(False,) * len(leaves))), needed)
+    found: Sequence[Tensor | None]
+    if plain((*tensors, *along, weight)):
+        own = len(leaves) - (lengths is not None)  # the tables of a Grid are behind those, lengths are not
+        asked = (*needed[:own], *(False,) * (len(tensors) - own))
+        value, each = compiled.posteriors(told, tensors, lengths, segment, asked, (), along, weights)
+        found = [*each[:own], *(None,) * (len(leaves) - own)]
+    else:
+        value, *kept = compiled.total(told, tensors, along, lengths, segment)
+        found = _placed(_shares(wide, chains, (kept[0], kept[1]), weights, (*needed, *(False,) * len(leaves))), needed)
     scale = call.semiring.temperature
     assert scale is not None
     cooled = [g if g is None or scale == 1.0 else g / scale for g in found]

@@ -662,8 +662,24 @@ def assert_survives(given, blocks=None):
     """
     chain, leaves = freed(given.chain)
     value = run(chain, Log(), blocks=blocks)
-    found = torch.autograd.grad(value, leaves, torch.ones_like(value))
-    total, expected, depth = forward_backward(given)
+    expected = forward_backward(given)
+    assert_near(given, value, torch.autograd.grad(value, leaves, torch.ones_like(value)), *expected)
+    assert_near(given, *in_one_go(given.chain, Log(), blocks=blocks), *expected)
+    assert_moments_survive(given, blocks)
+
+
+def in_one_go(chain, semiring, feature=None, weights=None, blocks=None, needed=None):
+    """Totals and their gradient by (some of) the log-weights, of which nothing is kept in between."""
+    call, tensors = compiled.call_for(semiring, chain), compiled.leaves(chain)
+    asked = [x.is_floating_point() and (needed is None or needed[i]) for i, x in enumerate(tensors)]
+    along = () if feature is None else compiled.leaves(feature)
+    segment = planned(chain, semiring, blocks=blocks).segment(chain.length)
+    value, found = compiled.posteriors(call, tensors, chain.lengths, segment, asked, (), along, weights)
+    return value, [x for x in found if x is not None]
+
+
+def assert_near(given, value, found, total, expected, depth):
+    """As near as `assert_survives` says."""
     assert torch.equal(value > -math.inf, total > -math.inf)
     used = [x.double()[y > 1e-6] for x, y in zip((given.start, given.end, *given.factors), expected, strict=True)]
     weights = max((float(x.abs().max()) for x in used if len(x)), default=0.0)
@@ -676,7 +692,6 @@ def assert_survives(given, blocks=None):
         scale = y.clamp(min=1).reshape(x.shape)
         allowed = scale * (1e-4 + each).view(-1, *(1,) * (x.ndim - 1))
         assert ((x.double() - y.reshape(x.shape)).abs() <= allowed).all()
-    assert_moments_survive(given, blocks)
 
 
 def assert_moments_survive(given, blocks=None):
@@ -702,9 +717,11 @@ def assert_moments(chain, feature, blocks=None):
         (mine, leaves), (its, more) = freed(chain), freed(feature)
         value = run(mine, Expectation(1), [its], backend, blocks if backend == "native" else None)
         found.append([value.detach(), *torch.autograd.grad(value, leaves + more, weight)])
-    for x, y in zip(*found, strict=True):
-        assert x.isfinite().equal(y.isfinite())
-        assert_close(x, y, rtol=MOMENTS, atol=MOMENTS * chain.length)
+    value, slopes = in_one_go(chain, Expectation(1), feature, tuple(weight), blocks)
+    for mine in (found[0], [value, *slopes]):
+        for x, y in zip(mine, found[1], strict=len(mine) == len(found[0])):
+            assert x.isfinite().equal(y.isfinite())
+            assert_close(x, y, rtol=MOMENTS, atol=MOMENTS * chain.length)
 
 
 def stationary(batch, steps, states, spread, g, shared=True, emission=True, forbidden=0.0, form="random"):
@@ -761,6 +778,70 @@ def test_long_and_large_ones_lose_no_path(batch, states, steps, spread, shared):
     g = torch.Generator().manual_seed(0)
     for form in ("random", "almost left to right"):
         assert_survives(stationary(batch, steps, states, spread, g, shared, form=form))
+
+
+LARGE = 100  # states between which a matrix is so large that the ways there and back are gone together
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1e3, 1e4])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("steps", [1, 2, 31, 32, 33, 63, 64, 65, 97, 130])
+def test_the_ways_there_and_back_at_once_lose_no_path(steps, form, spread):
+    g = torch.Generator().manual_seed(steps)
+    for batch, forbidden in ((1, 0.0), (1, 0.1), (2, 0.5)):
+        given = stationary(batch, steps, LARGE, spread, g, forbidden=forbidden, form=form)
+        if batch == 2:
+            given = replace(given, lengths=torch.tensor([steps, int(torch.randint(0, steps + 1, (), generator=g))]))
+        assert_survives(given)
+    silent = replace(given, factors=(given.factors[0], torch.zeros(1, steps, LARGE)))
+    chain = Chain((given.start,), Dense(given.factors[0]), (given.end,), given.lengths, steps)
+    total, (*borders, arcs, _), depth = forward_backward(silent)
+    assert_near(replace(given, factors=given.factors[:1]), *in_one_go(chain, Log()), total, [*borders, arcs], depth)
+
+
+@pytest.mark.parametrize("surprise", [90.0, 500.0])
+@pytest.mark.parametrize("at", [0, 31, 32, 63, 64, 65, 95, 96, 149])
+def test_one_surprising_step_in_a_long_sequence_between_many_states(at, surprise):
+    g = torch.Generator().manual_seed(1)
+    given = stationary(1, 150, LARGE, 1.0, g)
+    for side in (0, 1):  # as seen from the past, from the future
+        leaving, seen = given.factors[0].clone(), given.factors[1].clone()
+        (leaving if side else leaving.mT)[..., -1, :] = -surprise / 2
+        seen[0, at, :-1] -= surprise
+        assert_survives(replace(given, factors=(leaving, seen)))
+        seen[0, at] = -math.inf
+        assert_survives(replace(given, factors=(leaving, seen)))
+    # Half of the states lead nowhere, and are all but the only ones that explain what is seen.
+    dead, live = slice(LARGE // 2), slice(LARGE // 2, None)
+    apart, seen, end = given.factors[0].clone(), given.factors[1].clone(), given.end.clone()
+    apart[..., dead, live] = apart[..., live, dead] = end[:, dead] = -math.inf
+    seen[0, at, live] -= surprise
+    assert_survives(replace(given, factors=(apart, seen), end=end))
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("spread", [1.0, 1e3])
+@pytest.mark.parametrize("steps", [1, 2, 32, 33, 100, 150])
+def test_what_is_asked_and_the_number_of_threads_change_no_bit_of_the_ways_at_once(steps, spread):
+    g = torch.Generator().manual_seed(steps)
+    for batch in (1, 2):
+        given = stationary(batch, steps, LARGE, spread, g)
+        given = replace(given, lengths=torch.tensor([steps, steps // 2])[:batch])
+        feature = given.chain.rebuild(
+            torch.randn(x.shape, generator=g) if x.is_floating_point() else x for x in given.chain.leaves
+        )
+        wide_weights = tuple(torch.randn(2, batch, generator=g, dtype=torch.float64))
+        expected = None
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            value, found = in_one_go(given.chain, Log())
+            moments, slopes = in_one_go(wide(given.chain), Expectation(1), wide(feature), wide_weights)
+            bits = [value, *found, moments, *slopes]
+            expected = expected or bits
+            assert all(torch.equal(x, y) for x, y in zip(bits, expected, strict=True))
+            for i in range(4):
+                again, (alone,) = in_one_go(given.chain, Log(), needed=[i == j for j in range(4)])
+                assert torch.equal(again, value) and torch.equal(alone, found[i])
 
 
 def ragged_one(batch, steps, states, spread, seed, form="random"):

@@ -129,6 +129,19 @@ def test_products_of_every_size(kernels, dtype, columns):
             assert_product(got, p, w)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [*SIZES, 63, 64, 65, 100, 200, 257])
+def test_products_from_both_sides_of_every_size(kernels, dtype, columns):
+    for rows in (1, 2):
+        for inner in {0, 1, 2, 3, 4, 5, 8, 31, columns}:
+            p, y = normal((rows, inner), dtype, seed=rows), normal((rows, columns), dtype, seed=rows + 2)
+            w = normal((inner, columns), dtype, seed=inner)
+            right, left = kernels.multiply_both(p, y, w)
+            assert right.shape == (rows, columns) and left.shape == (rows, inner)
+            assert_product(right, p, w)
+            assert_product(left, y, w.T)
+
+
 @given(data=st.data())
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_gives_the_same_bits_in_any_company(kernels, dtype, data):
@@ -177,6 +190,8 @@ def test_sizes_that_do_not_fit_are_refused(kernels):
     x = np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"p is \(rows, inner\) and w is \(inner, columns\)"):
         kernels.multiply(x, x)
+    with pytest.raises(ValueError, match="multiply_both"):
+        kernels.multiply_both(x, x, x)
     with pytest.raises(ValueError, match=r"add_outer: a is \(n, inner\)"):
         kernels.add_outer(x, x, x)
     with pytest.raises(TypeError):

@@ -38,12 +38,16 @@ def posteriors(
     segment: int,
     needed: Sequence[bool],
     into: Sequence[Tensor | None] = (),
+    features: Sequence[Tensor] = (),
+    weights: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Totals and their gradient in one go, of tensors that hold numbers: a few sequences at a time, so nothing is kept.
 
     Args:
         needed: which gradients are asked for.
         into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
+        features: for Expectation; then totals have an axis of components in front.
+        weights: as for `operators.gradient`; None for 1.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -53,12 +57,13 @@ def posteriors(
         ...     _, found = posteriors(call, leaves(chain), None, 3, (True, True))
         ...     assert found[0].tolist() == [0.5, 0.5]
     """
-    values, ones = torch.empty(call.batch, dtype=torch.float64), torch.ones(call.batch, dtype=torch.float64)
+    values = torch.empty((call.components, *call.batch) if features else call.batch, dtype=torch.float64)
+    each = [_whole(w, call.batch) for w in weights] if weights else (torch.ones(call.batch, dtype=torch.float64), None)
     outs = _outs(call, tensors, needed, into)
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
     if values.numel():
-        head, kept = _head(call, tensors, (), lengths), (None, None, _rows(call, segment), segment)
-        _module().gradient(*head, *kept, ones, None, flat, [None] * count, values, call.stride)
+        head, kept = _head(call, tensors, features, lengths), (None, None, _rows(call, segment), segment)
+        _module().gradient(*head, *kept, *each, flat, [None] * count, values, call.stride)
     found = [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
     return values if call.beta == 1.0 else values / call.beta, found
 
