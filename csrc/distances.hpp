@@ -1,6 +1,9 @@
 // Squared distances between all items of two sequences, as sums of squared differences: nothing cancels.
 #pragma once
 
+#include <cmath>
+#include <numbers>
+
 #include "call.hpp"
 
 namespace semihmm {
@@ -48,19 +51,33 @@ inline void distance_rows(int64_t features, const F* x, const Items<F>& items, i
     for (; j < m; j += L::width) distance_tile<F, weighted, rows, 1>(features, x, items, j, out + j, m, m - j);
 }
 
-// x (batch, n, features) and y (batch or 1, m, features) give out (batch, n, m), each one array. With `weight`, of the shape
-// of y, and `bias` (batch or 1, m): the sums are weighted, and begin with the bias.
+// The weights and biases that make log-densities of Gaussians: what is weighted is (x - mean)^2.
+template <class F>
+inline void densities(int64_t m, int64_t features, const F* log_variance, F* weight, F* bias) {
+    for (int64_t i = 0; i < m * features; ++i) weight[i] = -log_variance[i];
+    exp<F>(m * features, weight, weight);
+    for (int64_t i = 0; i < m * features; ++i) weight[i] /= -2;
+    for (int64_t j = 0; j < m; ++j) {
+        double sum = static_cast<double>(features) * std::log(2 * std::numbers::pi);
+        for (int64_t f = 0; f < features; ++f) sum += log_variance[j * features + f];
+        bias[j] = static_cast<F>(sum / -2);
+    }
+}
+
+// x (batch, n, features) and y (batch or 1, m, features) give out (batch, n, m), each one array. `weighted`: log-densities of
+// Gaussians with means y, given their log-variances, of the shape of y.
 template <class F, bool weighted>
-void squared_distances(int64_t batch, int64_t n, int64_t m, int64_t features, const F* x, const F* y, bool shared, const F* weight,
-                       const F* bias, F* out, int64_t threads) {
+void squared_distances(int64_t batch, int64_t n, int64_t m, int64_t features, const F* x, const F* y, bool shared, const F* log_variance,
+                       F* out, int64_t threads) {
     constexpr int rows = 4;
     const int64_t ld = padded<F>(m), blocks = (n + rows - 1) / rows, sets = shared ? 1 : batch;
     Buffer<F> turned(sets * features * ld), weights(weighted ? sets * features * ld : 0), biases(weighted ? sets * ld : 0);
+    Buffer<F> weight(weighted ? m * features : 0);
     for (int64_t b = 0; b < sets; ++b) {
         transpose<F>(m, features, y + b * m * features, features, turned.get() + b * features * ld, ld);
         if (!weighted) continue;
-        transpose<F>(m, features, weight + b * m * features, features, weights.get() + b * features * ld, ld);
-        std::copy_n(bias + b * m, m, biases.get() + b * ld);
+        densities(m, features, log_variance + b * m * features, weight.get(), biases.get() + b * ld);
+        transpose<F>(m, features, weight.get(), features, weights.get() + b * features * ld, ld);
     }
     for_each_part(batch * blocks, std::min<int64_t>(batch * blocks, 16), threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         for (int64_t at = first; at < last; ++at) {

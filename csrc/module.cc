@@ -169,21 +169,21 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("fresh_zeros", [](std::vector<std::size_t> shape, bool wide) {
         return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));
     }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
-    m.def("squared_distances", [](nb::object x, nb::object y, nb::object weight, nb::object bias, bool wide, nb::object out, int64_t threads) {
+    m.def("squared_distances", [](nb::object x, nb::object y, nb::object log_variance, bool wide, nb::object out, int64_t threads) {
         const auto items = [](nb::handle tensor) {
             const Given found = given(tensor);
             return found.shape.size() > 2 ? found : given(tensor, false);
         };
-        const Given a = items(x), b = items(y), c = given(weight), d = given(bias);
+        const Given a = items(x), b = items(y), c = given(log_variance);
         void* to = address(out);
         const nb::gil_scoped_release release;
         const auto work = [&]<class F>(F* into) {
             const auto run = c.data ? squared_distances<F, true> : squared_distances<F, false>;
             const auto of = [](const Given& tensor) { return static_cast<const F*>(tensor.data); };
-            run(a.shape[0], a.shape[1], b.shape[1], a.shape[2], of(a), of(b), b.shape[0] == 1, of(c), of(d), into, threads);
+            run(a.shape[0], a.shape[1], b.shape[1], a.shape[2], of(a), of(b), b.shape[0] == 1, of(c), into, threads);
         };
         wide ? work(static_cast<double*>(to)) : work(static_cast<float*>(to));
-    }, "x"_a, "y"_a, "weight"_a.none(), "bias"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1.");
+    }, "x"_a, "y"_a, "log_variance"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1. With log-variances: log-densities.");
     m.def("total", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, nb::object values) {

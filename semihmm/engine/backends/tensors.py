@@ -50,11 +50,11 @@ def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
     return all(bool(peak < math.inf) for peak in peaks)
 
 
-def squared_distances(x: Tensor, y: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor | None:
-    """``bias + sum of weight * (x - y)^2`` of all items of ``(..., N, F)`` and ``(..., M, F)``; None: not compiled.
+def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) -> Tensor | None:
+    """Squared distances of all items of ``(..., N, F)`` and ``(..., M, F)``, ``(..., N, M)``; None: not compiled.
 
     Args:
-        weight: of each feature of each item of ``y``, of its shape; ``bias`` ``(..., M)`` comes with it.
+        log_variance: of the shape of ``y``; then the log-densities of ``x`` under Gaussians with means ``y`` instead.
 
     Example:
         >>> found = squared_distances(torch.zeros(2, 1), torch.ones(3, 1))
@@ -70,17 +70,17 @@ def squared_distances(x: Tensor, y: Tensor, weight: Tensor | None = None, bias: 
     out = in_huge_pages(torch.empty((*batch, x.shape[-2], y.shape[-2]), dtype=x.dtype))
     if out.numel():
         threads = torch.get_num_threads() if out.numel() * (1 + x.shape[-1]) >= THREADS_FROM else 1
-        items = (None if z is None else _in_one_piece(z, own, event) for z, event in ((y, 2), (weight, 2), (bias, 1)))
-        MODULE.squared_distances(_in_one_piece(x, batch, 2), *items, x.dtype == torch.float64, out, threads)
+        more = None if log_variance is None else _in_one_piece(log_variance, own)
+        wide = x.dtype == torch.float64
+        MODULE.squared_distances(_in_one_piece(x, batch), _in_one_piece(y, own), more, wide, out, threads)
     return out
 
 
-def _in_one_piece(x: Tensor, batch: torch.Size, event: int) -> Tensor:
+def _in_one_piece(x: Tensor, batch: torch.Size) -> Tensor:
     """With all batch axes, as one; or with none."""
     x = x.detach().resolve_neg()
-    if len(batch) > 1 or x.shape[: x.ndim - event] != batch:
-        own = x.shape[x.ndim - event :]
-        x = x.expand(*batch, *own).reshape(batch.numel(), *own)
+    if len(batch) > 1 or x.shape[:-2] != batch:
+        x = x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:])
     return x.contiguous()
 
 

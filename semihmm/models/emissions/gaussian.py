@@ -19,17 +19,15 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     the square multiplied out, so that the cost is two matrix products and no ``(..., G, F)`` exists; what cancels is
     kept small by putting the origin among the means.
     """
-    constant = mean.shape[-1] * math.log(2 * math.pi)
     followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
     if not followed and not transformed() and x.dtype == mean.dtype and tensors.plain((x, mean, log_variance)):
-        bias = log_variance.sum(-1).add_(constant).div_(-2)
-        found = tensors.squared_distances(x, mean, log_variance.neg().exp_().div_(-2), bias)
+        found = tensors.squared_distances(x, mean, log_variance)
         if found is not None:
             return found
     centre = mean.detach().double().mean(0)
     x, mean, log_variance = x.double() - centre, mean.double() - centre, log_variance.double()
     precision = (-log_variance).exp()
-    bias = (mean.square() * precision + log_variance).sum(-1) + constant
+    bias = (mean.square() * precision + log_variance).sum(-1) + mean.shape[-1] * math.log(2 * math.pi)
     return x @ (mean * precision).T - (x.square() @ precision.T + bias) / 2
 
 
