@@ -106,6 +106,7 @@ def test_gradients_lie_in_memory_that_the_system_cleared(monkeypatch):
         fresh["emission"].add_(1).requires_grad_().sum().backward()  # a tensor like any other
 
 
+LINUX = Path("/proc/self/smaps_rollup").is_file()
 MEMORY = """
 from pathlib import Path
 
@@ -134,9 +135,7 @@ assert resident() < before - tensors.FRESH // 2
 """
 
 
-@pytest.mark.skipif(
-    native() is None or not Path("/proc/self/smaps_rollup").is_file(), reason="no kernels, or not Linux"
-)
+@pytest.mark.skipif(native() is None or not LINUX, reason="no kernels, or not Linux")
 def test_memory_that_the_system_cleared_goes_back_to_it():
     # In a process of its own: other libraries may tell malloc to keep what is freed.
     subprocess.run([sys.executable, "-c", MEMORY], check=True)
