@@ -127,14 +127,24 @@ Path fast(const Request& request, Chain<S>& chain) {
     return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
 }
 
-// How many sequences Linear takes at a time. Where narrow.hpp does the steps, they go one after the other, and so do the
-// sequences: less is kept between the way there and the way back.
+// Whether a dense transition is between no more states than a vector has lanes: those go one sequence after the other.
 template <class S>
-int64_t linear_group(const Request& request) {
-    const int64_t group = group_of<S>(request);
-    if (S::features || !group) return group;
+bool narrow(const Request& request) {
     const Given& arcs = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1])];
-    return arcs.shape[2] <= Lanes<typename S::F>::width ? 1 : group;
+    return !S::features && arcs.shape[2] <= Lanes<typename S::F>::width;
+}
+
+constexpr int64_t kHeld = int64_t(20) << 20;  // bytes that a thread holds on to, see Room
+
+// How many sequences Linear takes at a time, of each of which so many bytes are kept between the way there and the way back:
+// fewer than it might where a thread would not hold on to so much, and where the matrix is near anyway.
+template <class S>
+int64_t linear_group(const Request& request, int64_t bytes) {
+    const int64_t group = group_of<S>(request);
+    if (!group || narrow<S>(request)) return std::min<int64_t>(group, 1);
+    const Given& arcs = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1])];
+    const int64_t least = arcs.shape[2] * arcs.shape[3] * static_cast<int64_t>(sizeof(typename S::F)) <= (32 << 10) ? 1 : 4;
+    return std::min(group, std::max(least, kHeld / std::max<int64_t>(bytes, 1)));
 }
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
@@ -224,19 +234,21 @@ class Room {
   public:
     Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : rows_(rows), segment_(segment) {
         vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
-        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
+        const int64_t size = bytes(sequences, rows, stride);
         static thread_local Memory held;
-        if (bytes > kHeld) held.reset(0);
-        Memory& memory = bytes > kHeld ? own_ : held;
-        if (memory.size < bytes) memory.reset(bytes);
+        if (size > kHeld) held.reset(0);
+        Memory& memory = size > kHeld ? own_ : held;
+        if (memory.size < static_cast<std::size_t>(size)) memory.reset(static_cast<std::size_t>(size));
         data_ = memory.data;
+    }
+    static int64_t bytes(int64_t sequences, int64_t rows, int64_t stride) {
+        return sequences * rows * (stride * static_cast<int64_t>(sizeof(F)) + static_cast<int64_t>(sizeof(double)));
     }
     Kept<F> from(int64_t b) const {
         return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b};
     }
 
   private:
-    static constexpr std::size_t kHeld = std::size_t(16) << 20;
     struct Memory {
         char* data = nullptr;
         std::size_t size = 0;
@@ -257,6 +269,38 @@ class Room {
     int64_t rows_, segment_;
 };
 
+// The gradients of a chain's leaves, summed up over some sequences.
+template <class S>
+struct Sums {
+    using F = typename S::F;
+    Chain<S> chain;
+    std::vector<Sink<F>> start, end;
+
+    Sums(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features) : chain(build<S>(request, out, out_features)) {
+        for (auto [border, sinks] : {std::pair{&chain.start, &start}, std::pair{&chain.end, &end}}) {
+            for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out[i], border->weights[i], false);
+            for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out_features[i], border->features[i], false);
+        }
+    }
+    std::vector<Sink<F>*> all() {
+        std::vector<Sink<F>*> sinks = chain.steps->sinks();
+        for (Sink<F>& sink : start) sinks.push_back(&sink);
+        for (Sink<F>& sink : end) sinks.push_back(&sink);
+        return sinks;
+    }
+};
+
+// What all parts of a batch found, written to where gradients go.
+template <class S>
+void write(const std::vector<std::unique_ptr<Sums<S>>>& parts) {
+    const auto sums = parts[0]->all();
+    for (std::size_t part = 1; part < parts.size(); ++part) {
+        const auto more = parts[part]->all();
+        for (std::size_t i = 0; i < sums.size(); ++i) sums[i]->join(*more[i]);
+    }
+    for (auto* sink : sums) sink->write();
+}
+
 // Adds up gradients. With `values`, nothing is kept yet: totals come first, a few sequences at a time.
 template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
@@ -267,10 +311,6 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         std::unique_ptr<Room<F>>& room = rooms[static_cast<std::size_t>(worker)];
         if (values && !room) room = std::make_unique<Room<F>>(sequences, kept.rows, stride, kept.segment);
         return room.get();
-    };
-    struct Part {
-        Chain<S> chain;
-        std::vector<Sink<F>> start, end;
     };
     if constexpr (std::is_same_v<S, Log<F>>)
         if (const auto lattice = lattice_of(request, kept)) {
@@ -294,21 +334,12 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             }
             return;
         }
-    const int64_t group = linear_group<S>(request), parts = parts_of<S>(request);
-    std::vector<std::unique_ptr<Part>> done(static_cast<std::size_t>(parts));
+    const int64_t group = linear_group<S>(request, values ? Room<F>::bytes(1, kept.rows, stride) : 0), parts = parts_of<S>(request);
+    std::vector<std::unique_ptr<Sums<S>>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
-        auto mine = std::make_unique<Part>(Part{build<S>(request, out, out_features), {}, {}});
-        Border<S>* borders[2] = {&mine->chain.start, &mine->chain.end};
-        std::vector<Sink<F>>* sinks[2] = {&mine->start, &mine->end};
-        for (int side = 0; side < 2; ++side) {
-            for (std::size_t i = 0; i < borders[side]->weights.size(); ++i)
-                sinks[side]->emplace_back(borders[side]->out[i], borders[side]->weights[i], false);
-            for (std::size_t i = 0; i < borders[side]->weights.size(); ++i)
-                sinks[side]->emplace_back(borders[side]->out_features[i], borders[side]->features[i], false);
-        }
+        done[part] = std::make_unique<Sums<S>>(request, out, out_features);
+        Sums<S>& sums = *done[part];
         const Room<F>* room = room_for(worker, std::max<int64_t>(group, 1));
-        done[part] = std::move(mine);
-        Part& sums = *done[part];
         if constexpr (kLinear<S>)
             if (group) {
                 Linear<S> linear = fast<Linear<S>>(request, sums.chain);
@@ -335,18 +366,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             scan.gradient(b, one, g0[b], g1 ? g1[b] : 0.0, sums.start, sums.end);
         }
     });
-    const auto all = [](Part& part) {
-        std::vector<Sink<F>*> sinks = part.chain.steps->sinks();
-        for (Sink<F>& sink : part.start) sinks.push_back(&sink);
-        for (Sink<F>& sink : part.end) sinks.push_back(&sink);
-        return sinks;
-    };
-    const auto sums = all(*done[0]);
-    for (std::size_t part = 1; part < done.size(); ++part) {
-        const auto more = all(*done[part]);
-        for (std::size_t i = 0; i < sums.size(); ++i) sums[i]->join(*more[i]);
-    }
-    for (Sink<F>* sink : sums) sink->write();
+    write(done);
 }
 
 struct PathsOut {
@@ -358,7 +378,7 @@ struct PathsOut {
     double* values = nullptr;  // (components, batch)
 };
 
-// The state vectors are wanted no longer than it takes to trace a path: unless groups of sequences go together, each
+// The state vectors are wanted no longer than it takes to trace a path: unless several sequences go together, each
 // worker has room for those of one sequence, which stay in its cache.
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
@@ -374,17 +394,20 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
             return;
         }
     const bool whole = kept.segment > 0 && kept.segment >= request.length;
-    const int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
+    int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
     const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
+    if (group && narrow<S>(request)) group = 1;
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {});
         Kept<F> room = kept;
-        if (!group) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows;
+        if (group <= 1) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows;
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, chain);
-                for (int64_t b = first; b < last; b += group)
-                    best.paths(b, static_cast<int>(std::min(group, last - b)), kept, out.slots, out.choices, out.marks, out.values);
+                for (int64_t b = first; b < last; b += group) {
+                    if (group == 1) room.first = b;
+                    best.paths(b, static_cast<int>(std::min(group, last - b)), room, out.slots, out.choices, out.marks, out.values);
+                }
                 return;
             }
         Scan<S> scan(chain);

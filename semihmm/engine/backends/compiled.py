@@ -29,7 +29,7 @@ from semihmm.engine.backends.kernels import (
     vectors,
 )
 from semihmm.engine.backends.operators import gradient, paths, total
-from semihmm.engine.backends.tensors import MODULE
+from semihmm.engine.backends.tensors import LANES
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
@@ -49,9 +49,6 @@ __all__ = [
     "total",
     "vectors",
 ]
-
-LANES: int = 64 if MODULE is None else MODULE.lanes()  # bytes in a vector
-
 
 def refusal(semiring: Semiring, chain: Chain) -> str | None:
     """Why the compiled code does not do this chain; None where it does.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import MODULE, THREADS_FROM, in_huge_pages, zeros
+from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, in_huge_pages, zeros
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -294,7 +294,8 @@ def paths(
     values = torch.empty((call.components, *call.batch), dtype=torch.float64)
     head = _head(call, tensors, (), lengths)
     # Room for the vectors of one sequence for each thread, or of all of them where several may go together.
-    rooms = call.batch if call.spec[2] == DENSE else (min(head[-1], math.prod(call.batch)),)
+    several = call.spec[2] == DENSE and call.semiring == MAX and call.stride * tensors[0].element_size() > LANES
+    rooms = call.batch if several else (min(head[-1], math.prod(call.batch)),)
     vectors, offsets = room(call, segment, tensors[0], rooms)
     in_huge_pages(vectors)
     draws = 0 if uniforms is None else uniforms.shape[-1]
