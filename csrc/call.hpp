@@ -134,17 +134,11 @@ bool narrow(const Request& request) {
     return !S::features && arcs.shape[2] <= Lanes<typename S::F>::width;
 }
 
-constexpr int64_t kHeld = int64_t(20) << 20;  // bytes that a thread holds on to, see Room
-
-// How many sequences Linear takes at a time, of each of which so many bytes are kept between the way there and the way back:
-// fewer than it might where a thread would not hold on to so much, and where the matrix is near anyway.
+// How many sequences Linear takes at a time.
 template <class S>
-int64_t linear_group(const Request& request, int64_t bytes) {
+int64_t linear_group(const Request& request) {
     const int64_t group = group_of<S>(request);
-    if (!group || narrow<S>(request)) return std::min<int64_t>(group, 1);
-    const Given& arcs = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1])];
-    const int64_t least = arcs.shape[2] * arcs.shape[3] * static_cast<int64_t>(sizeof(typename S::F)) <= (32 << 10) ? 1 : 4;
-    return std::min(group, std::max(least, kHeld / std::max<int64_t>(bytes, 1)));
+    return group && narrow<S>(request) ? 1 : group;
 }
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
@@ -234,21 +228,19 @@ class Room {
   public:
     Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : rows_(rows), segment_(segment) {
         vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
-        const int64_t size = bytes(sequences, rows, stride);
+        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
         static thread_local Memory held;
-        if (size > kHeld) held.reset(0);
-        Memory& memory = size > kHeld ? own_ : held;
-        if (memory.size < static_cast<std::size_t>(size)) memory.reset(static_cast<std::size_t>(size));
+        if (bytes > kHeld) held.reset(0);
+        Memory& memory = bytes > kHeld ? own_ : held;
+        if (memory.size < bytes) memory.reset(bytes);
         data_ = memory.data;
-    }
-    static int64_t bytes(int64_t sequences, int64_t rows, int64_t stride) {
-        return sequences * rows * (stride * static_cast<int64_t>(sizeof(F)) + static_cast<int64_t>(sizeof(double)));
     }
     Kept<F> from(int64_t b) const {
         return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b};
     }
 
   private:
+    static constexpr std::size_t kHeld = std::size_t(20) << 20;
     struct Memory {
         char* data = nullptr;
         std::size_t size = 0;
@@ -334,7 +326,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             }
             return;
         }
-    const int64_t group = linear_group<S>(request, values ? Room<F>::bytes(1, kept.rows, stride) : 0), parts = parts_of<S>(request);
+    const int64_t group = linear_group<S>(request), parts = parts_of<S>(request);
     std::vector<std::unique_ptr<Sums<S>>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
         done[part] = std::make_unique<Sums<S>>(request, out, out_features);
