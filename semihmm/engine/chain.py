@@ -61,7 +61,15 @@ class Chain:
         shapes = [x.shape[:axes] for x in (*self.start, *self.end, *leaves)]
         shapes += [] if self.lengths is None else [self.lengths.shape]
         own = [s for s in shapes if s.numel() != 1] or shapes  # less those that all sequences share
-        return own[0] if all(s == own[0] for s in own) else torch.Size(torch.broadcast_shapes(*shapes))
+        if all(s == own[0] for s in own):
+            return own[0]
+        try:
+            return torch.Size(torch.broadcast_shapes(*shapes))
+        except RuntimeError as error:
+            given = [tuple(s) for s in shapes]
+            raise ShapeError(
+                f"Chain: its tensors must agree on the batch axes (1: shared by all), got {given}."
+            ) from error
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:

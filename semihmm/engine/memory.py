@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from semihmm.engine.backends import Backend, compiled
+from semihmm.engine.backends.tensors import LANES
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import components
 from semihmm.engine.maps import Grid, Segmental
@@ -137,7 +138,7 @@ def _native(chain: Chain, vectors: Kept, blocks: int) -> tuple[int, int]:
     row = vectors.vector + OFFSET
     at_once = min(batch, GROUP * threads)
     own = at_once * (steps.memory + STEPS) * row
-    lanes = compiled.LANES // item
+    lanes = LANES // item
     tables = sums = groups = 0
     for leaf, rank in zip(steps.leaves, steps.ranks, strict=True):
         if not leaf.is_floating_point():

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from semihmm import engine
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Grid, Segmental
 from semihmm.engine.planner import STRATEGIES
+from semihmm.errors import ShapeError
 from semihmm.semirings import Expectation, Log, Max, TopK
 
 LENGTHS = (0, 1, 2, 3, 5, 7, 8, 9, 16, 17)
@@ -293,3 +294,9 @@ def test_two_matrices_in_one_step_are_their_product():
         assert_close(path.value, run(chain, semiring, None, None).reshape(path.value.shape))
     best = engine.decode(engine.plan(chain, Max()), Max(), chain)
     assert torch.equal(best.slots, engine.decode(engine.plan(whole, Max()), Max(), whole).slots)
+
+
+def test_the_tensors_of_a_chain_must_agree_on_the_batch():
+    with pytest.raises(ShapeError, match=r"agree on the batch axes \(1: shared by all\), got \[\(2,\), \(3,\)\]"):
+        Chain((torch.zeros(2, 4),), Dense(torch.zeros(3, 1, 4, 4)), length=5)
+    assert Chain((torch.zeros(1, 4),), Dense(torch.zeros(0, 1, 4, 4)), length=5).batch == (0,)

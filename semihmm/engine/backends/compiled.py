@@ -50,6 +50,7 @@ __all__ = [
     "vectors",
 ]
 
+
 def refusal(semiring: Semiring, chain: Chain) -> str | None:
     """Why the compiled code does not do this chain; None where it does.
 
