@@ -138,7 +138,7 @@ assert resident() < before - tensors.FRESH // 2
 @pytest.mark.skipif(native() is None or not LINUX, reason="no kernels, or not Linux")
 def test_memory_that_the_system_cleared_goes_back_to_it():
     # In a process of its own: other libraries may tell malloc to keep what is freed.
-    subprocess.run([sys.executable, "-c", MEMORY], check=True)
+    assert subprocess.run([sys.executable, "-c", MEMORY], check=False).returncode == 0
 
 
 def test_what_is_shared_or_empty_is_usable():
