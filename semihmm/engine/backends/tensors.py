@@ -64,6 +64,7 @@ def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) 
     """
     if MODULE is None or not (x.is_cpu and y.is_cpu) or x.dtype not in (torch.float32, torch.float64):
         return None
+    assert log_variance is None or log_variance.shape == y.shape
     batch, own = x.shape[:-2], y.shape[:-2]
     if own and batch != own:
         batch = torch.broadcast_shapes(batch, own)

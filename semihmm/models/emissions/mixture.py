@@ -141,7 +141,7 @@ class GaussianMixture(Emission):
         self.log_variance.clamp_(min=self.floor.log())
 
     def _density(self, x: Tensor) -> Tensor:
-        """Of every Gaussian, ``(..., T, K, C)``, in float64."""
+        """The log-density of every Gaussian, ``(..., T, K, C)``."""
         books = self.mean.shape[:2]
         density = log_density(x, self.mean.flatten(0, 1), self.log_variance.flatten(0, 1))
         return torch.unflatten(density, -1, books)
