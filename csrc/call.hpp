@@ -261,18 +261,21 @@ class Room {
     int64_t rows_, segment_;
 };
 
-// The gradients of a chain's leaves, summed up over some sequences.
+// The gradients of a chain's leaves, summed up over some sequences; or the best that any of these has there.
 template <class S>
 struct Sums {
     using F = typename S::F;
     Chain<S> chain;
     std::vector<Sink<F>> start, end;
 
-    Sums(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features) : chain(build<S>(request, out, out_features)) {
+    Sums(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features, bool best = false)
+        : chain(build<S>(request, out, out_features)) {
         for (auto [border, sinks] : {std::pair{&chain.start, &start}, std::pair{&chain.end, &end}}) {
             for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out[i], border->weights[i], false);
             for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out_features[i], border->features[i], false);
         }
+        if (best)
+            for (Sink<F>* sink : all()) sink->keep_best();
     }
     std::vector<Sink<F>*> all() {
         std::vector<Sink<F>*> sinks = chain.steps->sinks();
@@ -293,7 +296,8 @@ void write(const std::vector<std::unique_ptr<Sums<S>>>& parts) {
     for (auto* sink : sums) sink->write();
 }
 
-// Adds up gradients. With `values`, nothing is kept yet: totals come first, a few sequences at a time.
+// Adds up gradients. With `values`, nothing is kept yet: totals come first, a few sequences at a time. For Max, which needs
+// `values`, the scores of the best paths through each weight are found.
 template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
               const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride) {
@@ -326,10 +330,11 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             }
             return;
         }
-    const int64_t group = linear_group<S>(request), parts = parts_of<S>(request);
+    const int64_t group = kLinear<S> ? linear_group<S>(request) : 0;
+    const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
     std::vector<std::unique_ptr<Sums<S>>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
-        done[part] = std::make_unique<Sums<S>>(request, out, out_features);
+        done[part] = std::make_unique<Sums<S>>(request, out, out_features, Weighing<S>::best);
         Sums<S>& sums = *done[part];
         const Room<F>* room = room_for(worker, std::max<int64_t>(group, 1));
         if constexpr (kLinear<S>)

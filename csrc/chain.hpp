@@ -99,7 +99,8 @@ struct Out {
     int64_t by_batch = 0, by_time = 0;  // strides
 };
 
-// Where the gradient of a leaf is summed up. What is shared over time or batch is summed in double.
+// Where the gradient of a leaf is summed up. What is shared over time or batch is summed in double. Or, for max-marginals,
+// where the best of what passes through it is kept.
 template <class F>
 class Sink {
   public:
@@ -109,6 +110,11 @@ class Sink {
         : out_(out), shared_(leaf.batch == 1 && !leaf.alone), time_(leaf.time), entries_(leaf.entries()) {
         direct_ = wanted() && !shared_ && spread;
         if (wanted() && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
+    }
+    // From now on the best counts and not the sum. Where it goes must hold -inf.
+    void keep_best() {
+        empty_ = kNothing<double>;
+        std::fill(sums_.begin(), sums_.end(), empty_);
     }
     bool wanted() const { return out_.data != nullptr; }
     bool shared() const { return shared_; }  // by all sequences
@@ -123,23 +129,21 @@ class Sink {
     template <class X>
     void add(int64_t b, int64_t t, int64_t n, const X* x, int64_t first = 0, int64_t step = 1) {
         if (direct_) {
-            F* to = place(b, t) + first;
-            for (int64_t i = 0; i < n; ++i) to[i * step] += static_cast<F>(x[i]);
+            plus(n, x, place(b, t) + first, step);
         } else {
-            double* to = sums_.data() + (time_ == 1 ? 0 : t) * entries_ + first;
-            for (int64_t i = 0; i < n; ++i) to[i * step] += x[i];
+            plus(n, x, sums_.data() + (time_ == 1 ? 0 : t) * entries_ + first, step);
         }
     }
     // The sequence b is done: what is not shared with others goes out.
     void finish(int64_t b) {
         if (!wanted() || direct_ || shared_) return;
         hand_out(b);
-        std::fill(sums_.begin(), sums_.end(), 0.0);
+        std::fill(sums_.begin(), sums_.end(), empty_);
     }
     // All sequences are done: sums of the others, in their order.
     void join(const Sink& other) {
         if (!wanted() || !shared_) return;
-        for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
+        plus(time_ * entries_, other.sums_.data(), sums_.data(), 1);
     }
     void write() {
         if (!wanted() || !shared_) return;
@@ -148,12 +152,21 @@ class Sink {
 
   private:
     F* place(int64_t b, int64_t t) const { return out_.data + b * out_.by_batch + (time_ == 1 ? 0 : t) * out_.by_time; }
+    template <class X, class Y>
+    void plus(int64_t n, const X* x, Y* to, int64_t step) const {
+        if (empty_ == 0) {
+            for (int64_t i = 0; i < n; ++i) to[i * step] += static_cast<Y>(x[i]);
+        } else {
+            for (int64_t i = 0; i < n; ++i) to[i * step] = std::max(to[i * step], static_cast<Y>(x[i]));
+        }
+    }
     void hand_out(int64_t b) const {
         for (int64_t t = 0; t < time_; ++t) std::copy_n(sums_.data() + t * entries_, entries_, place(b, t));
     }
     Out<F> out_;
     bool shared_ = true, direct_ = false;
     int64_t time_ = 1, entries_ = 0;
+    double empty_ = 0;  // what nothing passes through
     std::vector<double> sums_;
 };
 

@@ -6,6 +6,7 @@
 namespace semihmm {
 
 // What a gradient adds up: share = exp(log term + shift), times g0 plus, with a feature, g1 times its distance to the mean.
+// Scores have no shares: of those the best is kept. So this is Posterior in Python, and Best.
 template <class S>
 struct Weighing {
     using F = typename S::F;
@@ -13,9 +14,23 @@ struct Weighing {
     using V = typename L::type;
     F shift = 0, output_shift = 0;  // where the vector before a step is read, or the one after it
     F g0 = 1, g1 = 0, mean = 0;
+    static constexpr bool best = std::is_same_v<S, Max<F>>;
+    static constexpr F empty = best ? kNothing<F> : F(0);  // what nothing passes through
 
-    V share(V term) const { return exp<F>(term + shift); }
+    static V plus(V a, V b) {
+        if constexpr (best) return L::max(a, b);
+        return a + b;
+    }
+    static F plus(F a, F b) {
+        if constexpr (best) return std::max(a, b);
+        return a + b;
+    }
+    V share(V term) const {
+        if constexpr (best) return term + shift;
+        return exp<F>(term + shift);
+    }
     V leaf(V share, V through) const {
+        if constexpr (best) return share;
         if constexpr (!S::features) return share * g0;
         return share == F(0) ? L::broadcast(F(0)) : share * (g0 + g1 * (through - mean));
     }
@@ -265,10 +280,10 @@ class Dense final : public Map<S> {
             back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
         }
         lost_.assign(static_cast<std::size_t>(steps), 0.0);
-        if (sink_.wanted()) sum_.reset(size_);
+        if (sink_.wanted()) sum_.reset(size_, Weighing<S>::empty);
         if (sink_feature_.wanted()) sum_feature_.reset(size_);
     }
-    static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, L::load(sum.get() + at) + x); }
+    static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, Weighing<S>::plus(L::load(sum.get() + at), x)); }
     int64_t at(int64_t t) const { return varies_ ? t - t0_ : 0; }
     const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + at(t) * size_; }
     const F* back_table(int f, int64_t t) const { return f && !S::features ? nullptr : back_[f].get() + at(t) * back_size_; }
@@ -297,7 +312,7 @@ class Dense final : public Map<S> {
             if (sink_.wanted()) sink_.add(this->b_, t, columns, sum_.get() + i * ld_, i * columns);
             if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, columns, sum_feature_.get() + i * ld_, i * columns);
         }
-        if (sink_.wanted()) std::fill_n(sum_.get(), size_, F(0));
+        if (sink_.wanted()) std::fill_n(sum_.get(), size_, Weighing<S>::empty);
         if (sink_feature_.wanted()) std::fill_n(sum_feature_.get(), size_, F(0));
     }
 
@@ -327,7 +342,7 @@ class Diagonal final : public Map<S> {
         lost_.assign(kBlock, 0.0);
         if (sink_.wanted()) sum_.reset(ld_);
         if (sink_feature_.wanted()) sum_feature_.reset(ld_);
-        if (tied_ && (sink_.wanted() || sink_feature_.wanted())) columns_.reset(weight.event[0]);
+        if (tied_ && (sink_.wanted() || sink_feature_.wanted())) columns_.reset(weight.event[0], Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
@@ -452,13 +467,17 @@ class Diagonal final : public Map<S> {
         if (!tied_) return sink.add(this->b_, t, this->in.size, shares);
         F* own = sink.row(this->b_, t);
         F* to = own ? own : columns_.get();
-        V common = L::broadcast(F(0));
-        for (int64_t j = 0; j < ld_; j += L::width) common += L::load(shares + j) * L::load(common_.get() + j);
-        to[common_column_] += L::sum(common);
-        for (const auto& [state, column] : others_) to[column] += shares[state];
+        if constexpr (Weighing<S>::best) {
+            for (int64_t j = 0; j < this->in.size; ++j) to[column_[j]] = std::max(to[column_[j]], shares[j]);
+        } else {
+            V common = L::broadcast(F(0));
+            for (int64_t j = 0; j < ld_; j += L::width) common += L::load(shares + j) * L::load(common_.get() + j);
+            to[common_column_] += L::sum(common);
+            for (const auto& [state, column] : others_) to[column] += shares[state];
+        }
         if (own) return;
         sink.add(this->b_, t, columns_.size(), to);
-        std::fill_n(to, columns_.size(), F(0));
+        std::fill_n(to, columns_.size(), Weighing<S>::empty);
     }
     void weigh(int64_t t, const F* from, F* to) {
         for (int c = 0; c < this->semiring.components; ++c) {

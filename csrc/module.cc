@@ -143,8 +143,11 @@ void run_total(const Description& d, const Kept<F>& rows, double* values) {
 template <class F>
 void run_gradient(const Description& d, const Kept<F>& rows, const double* g0, const double* g1, const std::vector<Given>& out,
                   const std::vector<Given>& out_features, double* values, int64_t stride) {
-    if (d.semiring == kExpectation) return gradient<Expectation<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
-    gradient<Log<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
+    switch (d.semiring) {
+        case kLog: return gradient<Log<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
+        case kMax: return gradient<Max<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
+        default: return gradient<Expectation<F>>(d.request, rows, g0, g1, out, out_features, values, stride);
+    }
 }
 
 template <class F>

@@ -117,9 +117,11 @@ class Scan {
         last_ = rows;
         end(b, length, lost);
         finish(length, lost, value);
+        lost_ = lost;
     }
 
-    // Adds the gradient of a total, weighted: g0 of its value, g1 of its mean.
+    // Adds the gradient of a total, weighted: g0 of its value, g1 of its mean. Or, of the total that was asked for just
+    // before, the score of the best path through each weight.
     void gradient(int64_t b, const Kept<F>& kept, double g0, double g1, std::vector<Sink<F>>& start, std::vector<Sink<F>>& end_sinks) {
         const int64_t length = chain_.length_of(b), memory = map_.memory, width = map_.out.width();
         map_.start(b, length);
@@ -144,8 +146,8 @@ class Scan {
         total_of(rows, length, costs.at(length), value);
         Weighing<S> weighing;
         weighing.g0 = static_cast<F>(g0), weighing.g1 = static_cast<F>(g1), weighing.mean = static_cast<F>(value[1]);
-        const double total = value[0];
-        const bool possible = total > -std::numeric_limits<double>::infinity();
+        const double total = Weighing<S>::best ? -lost_ : value[0];  // what log terms are compared with
+        const bool possible = value[0] > -std::numeric_limits<double>::infinity();
         if (!possible) {
             map_.finish();
             return;
@@ -363,12 +365,16 @@ class Scan {
             for (int c = 0; c < comps; ++c) value[c] = all[c];
         }
     }
-    // The total relative to offset and peaks: what log terms are compared with.
+    // The total relative to offset and peaks.
     void total_of(const Rows<F>& rows, int64_t length, const F* end, double* value) {
         const int64_t width = map_.out.width();
         const F* last = rows.at(length);
         for (int64_t j = 0; j < stride_; ++j) ends_[j] = last[j] + end[j];
-        mixture(ends_.get(), width, value);
+        if constexpr (Weighing<S>::best) {
+            value[0] = max_of<F>(width, ends_.get());
+        } else {
+            mixture(ends_.get(), width, value);
+        }
         value[0] += rows.off(length);
     }
 
@@ -378,6 +384,7 @@ class Scan {
     Buffer<F> own_, costs_, ends_;
     std::vector<double> own_offsets_, cost_offsets_;
     Rows<F> last_;
+    double lost_ = 0;  // by peaks, of the last total
 };
 
 }  // namespace semihmm

@@ -65,7 +65,7 @@ class Segmental final : public Map<S> {
                     frames_[1][t * ld_ + s] = frame(emission_.feature, t)[s * emission_.feature.by_event[0]];
         }
         if (!wanted_) return;
-        for (int f = 0; f <= S::features; ++f) covered_[f].reset(length * ld_);
+        for (int f = 0; f <= S::features; ++f) covered_[f].reset(length * ld_, Weighing<S>::empty);
     }
     // One step more: what ended at time t began something by the arcs of step t - 1.
     void load(int64_t t0, int64_t t1) override { arcs_.load(std::max<int64_t>(t0 - 1, 0), t1); }
@@ -141,9 +141,9 @@ class Segmental final : public Map<S> {
                 F* frame = covered_[f].get() + (t - d) * ld_;
                 for (int64_t j = 0; j < ld_; j += L::width) {
                     V covers = L::load(through + j);
-                    if (d + 1 < count) covers += L::load(through + ld_ + j);
+                    if (d + 1 < count) covers = Weighing<S>::plus(covers, L::load(through + ld_ + j));
                     L::store(through + j, covers);
-                    L::store(frame + j, L::load(frame + j) + covers);
+                    L::store(frame + j, Weighing<S>::plus(L::load(frame + j), covers));
                 }
             }
         }

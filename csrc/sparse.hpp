@@ -452,7 +452,7 @@ class Grid final : public ByArcs<S> {
             if (n + 1 == form.slots || form.row[n + 1] != form.row[n] + 1) rows_.push_back({0, from, form.row[from], n + 1 - from, 0}), from = n + 1;
         line_.reset(form.slots * kBlock);
         if (sink_.wanted() || sink_feature_.wanted())
-            for (int f = 0; f <= S::features; ++f) sums_[f].reset(kBlock * planes_ * this->ld_);
+            for (int f = 0; f <= S::features; ++f) sums_[f].reset(kBlock * planes_ * this->ld_, Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
         this->b_ = b, this->length_ = length;
@@ -514,7 +514,8 @@ class Grid final : public ByArcs<S> {
             for (int f = 0; f <= S::features; ++f) {
                 F* sum = sums_[f].get() + ((t - t0_) * planes_ + run.from) * this->ld_;
                 const int64_t stop = std::min(last, run.to + run.length);
-                for (int64_t n = std::max(first, run.to); n < stop; ++n) sum[n] += shares[f][n] * factor[n];
+                for (int64_t n = std::max(first, run.to); n < stop; ++n)
+                    sum[n] = Weighing<S>::plus(sum[n], Weighing<S>::best ? shares[f][n] : shares[f][n] * factor[n]);
             }
         }
     }
@@ -593,7 +594,7 @@ class Grid final : public ByArcs<S> {
                 if (start < stop) sink.add(this->b_, 0, stop - start, line, (p * height_ + form_.row[n]) * columns_ + start + shift);
             }
         }
-        std::fill_n(sums.get(), sums.size(), F(0));
+        std::fill_n(sums.get(), sums.size(), Weighing<S>::empty);
     }
 
     Leaf<F> weight_, feature_;

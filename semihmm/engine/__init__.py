@@ -2,6 +2,7 @@
 
 from semihmm.engine.backends import backends
 from semihmm.engine.chain import Chain
+from semihmm.engine.contract import best_through
 from semihmm.engine.decode import Path, decode
 from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.planner import Plan, plan
@@ -22,6 +23,7 @@ __all__ = [
     "Segmental",
     "Sparse",
     "backends",
+    "best_through",
     "decode",
     "plan",
     "total",

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine.contract import Best, contract
-from semihmm.engine.scan import centred, cleaned, forward
 from semihmm.errors import StructureError
 from semihmm.inference.counts import expected, expected_counts
 from semihmm.inference.total import Options, prepare
@@ -57,13 +55,11 @@ def max_marginals(structure: S, **options: Unpack[Options]) -> S:
     whole = structure.expanded()
     with torch.no_grad():
         chain, plan = prepare(whole, Max(), options)
-        chain, lost = centred(cleaned(chain.unrolled()))
-        last, fronts, trail = forward(plan, Max(), [chain], plan.blocks == 1)
-        found = contract(plan, chain, Best(), fronts, trail, last, -lost)
-    return structure.replace(**_by_owner(whole, [x for x in found if x is not None]))
+        form, best = engine.best_through(plan, chain)
+        return structure.replace(**_by_owner(whole, best, unrolled=form is not chain))
 
 
-def _by_owner(structure: Structure, best: list[Tensor]) -> dict[str, Tensor]:
+def _by_owner(structure: Structure, best: list[Tensor], unrolled: bool) -> dict[str, Tensor]:
     """From the log-weights of a chain to the potentials that they are made of.
 
     A chain's log-weights are potentials times constants, so a chain of numbered potentials tells which is whose.
@@ -75,7 +71,8 @@ def _by_owner(structure: Structure, best: list[Tensor]) -> dict[str, Tensor]:
     for (name, x), start in zip(given.items(), starts, strict=True):
         number = torch.arange(start, start + x.numel(), dtype=torch.float64, device=x.device).reshape(x.shape)
         numbered[name], ones[name], squares[name] = number, torch.ones_like(number), number.square()
-    chains = [cleaned(structure.replace(**p).chain().unrolled()) for p in (numbered, ones, squares)]
+    chains = [structure.replace(**p).chain() for p in (numbered, ones, squares)]
+    chains = [c.unrolled() for c in chains] if unrolled else chains
     score = torch.full((sum(sizes) + 1,), -torch.inf, dtype=best[0].dtype, device=best[0].device)
     for weight, number, one, square in zip(
         best, *([x for x in c.leaves if x.is_floating_point()] for c in chains), strict=True

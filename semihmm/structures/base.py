@@ -168,8 +168,11 @@ def check_lengths(
 
 
 def traced() -> bool:
-    """Whether values cannot be looked at now: inside torch.compile, torch.export, vmap or a torch.func transform."""
-    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    """Whether values cannot be looked at now: in torch.compile, torch.export, make_fx, or a transform of torch.func."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    modes = torch._C._TorchDispatchModeKey
+    return any(torch._C._get_dispatch_mode(m) is not None for m in (modes.PROXY, modes.FAKE))
 
 
 def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:

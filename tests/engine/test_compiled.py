@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
@@ -464,6 +465,37 @@ def test_best_totals_have_the_derivatives_that_pytorch_gives_them(kind, case, sc
         for ours, its in zip(found, derivatives(wide(chain), semiring, "torch"), strict=True):
             scale = max(float(its.abs().max()), 1.0) if its.numel() else 1.0
             assert_close(ours.double() / scale, its / scale, **case.tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases())
+def test_the_best_scores_through_each_weight_are_those_of_pytorch_in_float64(kind, case):
+    chain = random_chain(kind, case).unrolled()
+    form, found = engine.best_through(planned(chain, Max(), blocks=case.blocks), chain)
+    assert form is chain
+    expected = engine.best_through(planned(wide(chain), Max(), "torch"), wide(chain))[1]
+    for leaf, ours, its in zip([x for x in chain.leaves if x.is_floating_point()], found, expected, strict=True):
+        assert ours.shape == leaf.shape and ours.dtype == case.dtype
+        assert_close(ours.double(), its, **case.tolerance)
+
+
+@pytest.mark.parametrize("kind", ["DTW", "DTW open", "RNNT", "EditDistance", "CTC", "HSMM"])
+@pytest.mark.parametrize("checkpoint", [None, True])
+def test_max_marginals_of_long_sequences_are_those_of_pytorch(kind, checkpoint, spy):
+    structure = small(kind, (2, 2), 150, ragged=True, seed=2)
+    found = semihmm.max_marginals(structure, checkpoint=checkpoint)
+    assert spy.calls == ["gradient"]
+    assert_close(found.potentials, semihmm.max_marginals(structure, backend="torch").potentials)
+
+
+def test_the_best_scores_of_many_small_steps_are_not_rounded_off():
+    scores = torch.full((2, 30_000, 2), -100.25)  # 3 million nats in all: floats there are 1/4 apart
+    scores[:, :, 1] -= 0.25 * torch.arange(30_000) % 8
+    hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), scores)
+    found, score = semihmm.max_marginals(hmm).emission, semihmm.viterbi(hmm).score
+    assert torch.equal(found[..., 0], score.unsqueeze(-1).expand(2, 30_000))
+    assert torch.equal(found[..., 1], found[..., 0] + (scores[..., 1] - scores[..., 0]))
 
 
 def test_the_gradient_of_a_best_total_is_that_of_its_own_paths_score():
@@ -1058,14 +1090,56 @@ def check(operator, *args):
 def test_the_operators_of_totals_and_gradients_pass_opcheck(kind, semiring, segment, ragged):
     call, (tensors, features, lengths) = operands(kind, semiring, True, ragged=ragged)
     check(torch.ops.semihmm.total, tensors, features, lengths, *call, segment)
-    tensors, features = ([x.detach() for x in xs] for xs in (tensors, features))
+    plain, along = ([x.detach() for x in xs] for xs in (tensors, features))
     if ragged:
-        check(torch.ops.semihmm.total, tensors, features, lengths, *call, 0)
-    kept = compiled.total(call, tensors, features, lengths, segment)[1:]
-    weight = torch.randn(call.batch).double()
+        check(torch.ops.semihmm.total, plain, along, lengths, *call, 0)
+    kept = compiled.total(call, plain, along, lengths, segment)[1:]
     needed = [x.is_floating_point() and x.ndim > 2 for xs in (tensors, features) for x in xs]
-    weights = (weight, weight if features else None)
-    check(torch.ops.semihmm.gradient, tensors, features, lengths, *call, segment, *kept, *weights, needed)
+    weight = torch.randn(call.batch).double()
+    if features:
+        check(torch.ops.semihmm.gradient, plain, along, lengths, *call, segment, *kept, weight, weight, needed)
+    else:
+        weight.requires_grad_()
+        check(torch.ops.semihmm.gradient, tensors, [], lengths, *call, segment, *kept, weight, None, needed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@FEW
+@given(case=cases(dtypes=(torch.float64,), steps=(0, 1, 2, 3, 5)))
+def test_the_operators_have_second_derivatives(kind, case):
+    chain = random_chain(kind, case)
+    for semiring in (Log(), SmoothMax(0.5)):
+        call = compiled.call_for(semiring, chain)
+
+        def by_operators(chain, call=call):
+            return torch.ops.semihmm.total(compiled.leaves(chain), [], chain.lengths, *call, 2)[0][0]
+
+        def by_scans(chain, semiring=semiring):
+            return run(chain, semiring, backend="torch")
+
+        found, expected = (twice(value, chain, case.seed) for value in (by_operators, by_scans))
+        for ours, its in zip(found, expected, strict=True):
+            assert_close(ours, its, **case.tolerance)
+
+
+def twice(value, chain, seed):
+    """The second derivatives of a chain's weighted total, along one direction: by its log-weights and the weights."""
+    chain, leaves = freed(chain)
+    g = torch.Generator().manual_seed(seed)
+    total = value(chain)
+    weight = torch.randn(total.shape, generator=g, dtype=total.dtype).requires_grad_()
+    slope = torch.autograd.grad(total, leaves, weight, create_graph=True)
+    along = [torch.randn(x.shape, generator=g, dtype=x.dtype) for x in leaves]
+    moved = sum((x * v).sum() for x, v in zip(slope, along, strict=True))
+    return torch.autograd.grad(moved, [*leaves, weight], materialize_grads=True)
+
+
+def test_the_operators_say_that_moments_have_no_second_derivatives():
+    call, (tensors, features, lengths) = operands("dense @ diagonal", Expectation(1), True)
+    moments = torch.ops.semihmm.total(tensors, features, lengths, *call, 9)[0]
+    (slope,) = torch.autograd.grad(moments.sum(), tensors[0], create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"semihmm::gradient: .* backend='torch'"):
+        torch.autograd.grad(slope.sum(), tensors[0])
 
 
 @pytest.mark.parametrize(
@@ -1169,6 +1243,29 @@ def test_make_fx_takes_the_operators_whole():
     assert operators_in(graph.graph) == {"total", "gradient"}
     other = torch.randn_like(x)
     assert torch.equal(graph(other), slope(other))
+
+
+@pytest.mark.parametrize("kind", TRACED)
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_tracers_take_a_product_with_the_hessian_whole(kind, batch):
+    structure = small(kind, batch, 4, seed=1)
+    name = structure.observed
+    x, along, other = structure.potentials[name], *torch.randn((2, *structure.potentials[name].shape)).double()
+
+    def value(x, **options):
+        return semihmm.log_partition(structure.replace(**{name: x}), **options).sum()
+
+    def product(value, x):
+        x = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(value(x), x, create_graph=True)
+        return torch.autograd.grad(slope, x, along)[0]
+
+    expected = product(partial(value, backend="torch"), other)
+    graph = make_fx(partial(product, value))(x)
+    assert operators_in(graph.graph) == {"total", "gradient"}
+    assert_close(graph(other), expected)
+    torch.compiler.reset()
+    assert_close(product(torch.compile(value, fullgraph=True, backend="eager"), other), expected)
 
 
 def slope_of(function, x):
@@ -1352,7 +1449,7 @@ def test_an_index_outside_the_columns_is_refused(backend):
 
 @pytest.mark.parametrize("offsets", [(0, 1, 2), (0, -1, -2), (0, 1, -1)])
 def test_what_lies_beside_a_vector_gets_nowhere(offsets):
-    slots, steps, g = 2 * compiled.LANES // 4, 8, torch.Generator().manual_seed(0)  # whole vectors, side by side
+    slots, steps, g = 2 * kernels.LANES // 4, 8, torch.Generator().manual_seed(0)  # whole vectors, side by side
     emission = torch.randn(3, steps, slots, generator=g)
     lengths = torch.tensor([2, steps, 4])
     band = Banded(offsets, torch.randn(1, slots, 3, generator=g))

@@ -26,10 +26,10 @@ from semihmm.engine.backends.kernels import (
     marked_paths,
     marks_of,
     posteriors,
+    stride_of,
     vectors,
 )
 from semihmm.engine.backends.operators import gradient, paths, total
-from semihmm.engine.backends.tensors import LANES
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
@@ -115,10 +115,8 @@ def call_for(semiring: Semiring, chain: Chain) -> Call:
     arithmetic, steps = _arithmetic(semiring), _spec(chain.steps)
     assert arithmetic is not None and steps is not None
     map_ = chain.steps
-    parts = 2 if type(map_) is Segmental else 1
-    lanes = LANES // chain.start[0].element_size()
-    stride = parts * -(-map_.slots // parts // lanes) * lanes * arithmetic[1]  # each part is padded to whole vectors
     spec = (len(chain.start), len(chain.end), *steps)
+    stride = stride_of(spec, map_.slots, chain.start[0].element_size(), arithmetic[1])
     return Call(spec, *arithmetic, tuple(chain.batch), chain.length, stride, map_.memory, map_.work)
 
 

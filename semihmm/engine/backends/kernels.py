@@ -43,6 +43,8 @@ def posteriors(
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Totals and their gradient in one go, of tensors that hold numbers: a few sequences at a time, so nothing is kept.
 
+    For Max, totals and the scores of the best paths through each weight.
+
     Args:
         needed: which gradients are asked for.
         into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
@@ -60,11 +62,14 @@ def posteriors(
     values = torch.empty((call.components, *call.batch) if features else call.batch, dtype=torch.float64)
     each = [_whole(w, call.batch) for w in weights] if weights else (torch.ones(call.batch, dtype=torch.float64), None)
     outs = _outs(call, tensors, needed, into)
+    if call.semiring == MAX:
+        outs = [None if x is None else x.fill_(-math.inf) for x in outs]
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
     if values.numel():
         head, kept = _head(call, tensors, features, lengths), (None, None, _rows(call, segment), segment)
         _module().gradient(*head, *kept, *each, flat, [None] * count, values, call.stride)
-    found = [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
+    gather = _best if call.semiring == MAX else _summed
+    found = [None if g is None else gather(g, x) for g, x in zip(outs, tensors, strict=True)]
     return values if call.beta == 1.0 else values / call.beta, found
 
 
@@ -135,6 +140,17 @@ def gradient_of_paths(
         few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
         _module().gradient_of_paths(*_head(few, tensors, (), lengths), rows, slots, marks, weight, flat)
     return [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
+
+
+def stride_of(spec: Sequence[int], slots: int, size: int, components: int) -> int:
+    """How many numbers of ``size`` bytes a state vector takes: each part of it is padded to whole vectors.
+
+    Example:
+        >>> stride_of((1, 0, DENSE), slots=3, size=4, components=2) == 2 * LANES // 4
+        True
+    """
+    parts, lanes = 1 + (spec[2] == SEGMENTAL), LANES // size
+    return parts * -(-slots // parts // lanes) * lanes * components
 
 
 def marks_of(spec: Sequence[int]) -> int:
@@ -265,6 +281,12 @@ def _outs(
 def _summed(gradient: Tensor, x: Tensor) -> Tensor:
     """Over the batch axes that the leaf does not have."""
     return gradient if gradient.shape == x.shape else gradient.sum_to_size(x.shape)
+
+
+def _best(score: Tensor, x: Tensor) -> Tensor:
+    """The same for scores, of which the best counts."""
+    shared = [d for d, (n, m) in enumerate(zip(x.shape, score.shape, strict=True)) if n != m]
+    return score.amax(shared, keepdim=True) if shared else score
 
 
 def _without_axes(outs: list[Tensor | None], axes: int) -> list[Tensor | None]:

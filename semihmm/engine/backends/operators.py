@@ -1,4 +1,8 @@
-"""Totals, gradients and paths, whether tensors hold numbers or are traced: then PyTorch sees operators."""
+"""Totals, gradients and paths, whether tensors hold numbers or are traced: then PyTorch sees operators.
+
+An operator has derivatives of its own: that of a total is the operator of gradients, and that of a log-mass's gradient
+is an expectation and its gradient.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import kernels
-from semihmm.engine.backends.kernels import EXPECTATION, GRID, GRID_TABLES, Call, room
+from semihmm.engine.backends.kernels import EXPECTATION, GRID, GRID_TABLES, Call, room, stride_of
 from semihmm.engine.backends.tensors import plain
 
 
@@ -29,7 +33,7 @@ def total(
         ...     value, *_ = total(call_for(semihmm.semirings.Log(), chain), leaves(chain), (), None, 0)
         ...     assert round(float(value.exp())) == 16
     """
-    work = kernels.total if plain(tensors) else partial(_traced, torch.ops.semihmm.total)
+    work = kernels.total if _numbers(tensors, features) else partial(_traced, torch.ops.semihmm.total)
     found: tuple[Tensor, Tensor, Tensor] = work(tensors, features, lengths, call, segment)
     return found
 
@@ -61,11 +65,11 @@ def gradient(
         ...     found = gradient(call, leaves(chain), (), None, tuple(kept), 3, one)
         ...     assert found[1].tolist() == [[[0.75, 0.75], [0.75, 0.75]]]  # 3 steps, 4 arcs
     """
-    tables = GRID_TABLES if call.spec[2] == GRID else 0
-    wanted = [x.is_floating_point() and i < len(xs) - tables for xs in (tensors, features) for i, x in enumerate(xs)]
+    wanted = [w for xs in (tensors, features) for w in _weights(call, xs)]
     if needed is not None:
         wanted = [w and n for w, n in zip(wanted, needed, strict=True)]
-    work = kernels.gradient if plain(tensors) else partial(_traced, torch.ops.semihmm.gradient)
+    now = _numbers(tensors, features, [w for w in weights if w is not None])
+    work = kernels.gradient if now else partial(_traced, torch.ops.semihmm.gradient)
     found = iter(work(tensors, features, lengths, call, segment, *kept, *weights, wanted))
     return [next(found) if w else None for w in wanted]
 
@@ -88,6 +92,18 @@ def paths(
     work = kernels.paths if plain(tensors) else partial(_traced, torch.ops.semihmm.paths)
     found: tuple[Tensor, Tensor, Tensor] = work(tensors, lengths, call, segment, rows, uniforms)
     return found
+
+
+def _numbers(*given: Sequence[Tensor]) -> bool:
+    """Whether tensors hold numbers, and nobody asks for their derivatives here."""
+    tensors = [x for xs in given for x in xs]
+    return plain(tensors) and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
+
+
+def _weights(call: Call, tensors: Sequence[Tensor]) -> list[bool]:
+    """Which tensors are log-weights (or features), and not indices or the tables of a Grid."""
+    count = len(tensors) - (GRID_TABLES if call.spec[2] == GRID and tensors else 0)
+    return [i < count and x.is_floating_point() for i, x in enumerate(tensors)]
 
 
 # An operator takes a call in pieces: only tensors and plain numbers in, tensors out.
@@ -159,6 +175,11 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, T
     ctx.mark_non_differentiable(*output[1:])
 
 
+def _nothing(numbers: Sequence[Any]) -> list[Any]:
+    """No gradient for any of an operator's other arguments. PyTorch takes an empty list for one of tensors."""
+    return [[] if isinstance(x, list) and not x else None for x in numbers]
+
+
 def _pull(ctx: Any, by_value: Tensor, _: Tensor, __: Tensor) -> tuple[Any, ...]:
     n, m = ctx.count
     saved = ctx.saved_tensors
@@ -171,11 +192,48 @@ def _pull(ctx: Any, by_value: Tensor, _: Tensor, __: Tensor) -> tuple[Any, ...]:
     call = Call(*ctx.numbers[:-1])
     weights = (by_value[0], by_value[1] if call.semiring == EXPECTATION else None)
     found = gradient(call, tensors, features, next(iter(lengths), None), kept, ctx.numbers[-1], weights, ctx.needed)
-    return (found[:n], found[n:], None, *(None for _ in ctx.numbers))
+    return (found[:n], found[n:], None, *_nothing(ctx.numbers))
 
 
-# Only tracers come by here: elsewhere `engine.total` has derivatives of every order.
+def _remember_gradient(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    tensors, features, lengths, *numbers = inputs
+    ctx.call, (ctx.segment, _, _, weight, _, ctx.wanted) = (
+        Call(*numbers[: len(Call._fields)]),
+        numbers[len(Call._fields) :],
+    )
+    ctx.features, ctx.others = len(features), _nothing(numbers)
+    ctx.needed = [x.requires_grad for x in tensors]
+    ctx.save_for_backward(weight, *tensors, *(() if lengths is None else (lengths,)))
+
+
+def _pull_gradient(ctx: Any, along: list[Tensor]) -> tuple[Any, ...]:
+    """How totals move along a direction (a mean), and how that moves with the log-weights (covariances)."""
+    call, (weight, *tensors) = ctx.call, ctx.saved_tensors
+    if call.semiring == EXPECTATION:
+        raise NotImplementedError(
+            "semihmm::gradient: a traced gradient of moments has no derivative of its own. Ask for it outside of "
+            "torch.compile and make_fx, or with backend='torch'."
+        )
+    lengths = tensors.pop() if len(tensors) > len(ctx.needed) else None
+    directions, features = iter(along), []
+    for x, is_weight, wanted in zip(tensors, _weights(call, tensors), ctx.wanted, strict=True):
+        features.append(next(directions).double() if wanted else torch.zeros_like(x).double() if is_weight else x)
+    warm = [x.double() * call.beta if w else x for x, w in zip(tensors, _weights(call, tensors), strict=True)]
+    stride = stride_of(call.spec, tensors[0].shape[-1], 8, 2)
+    wide = call._replace(semiring=EXPECTATION, components=2, beta=1.0, stride=stride)
+    value, *kept = total(wide, warm, features, lengths, ctx.segment)
+    weights = (torch.zeros_like(weight), weight)
+    needed = (*ctx.needed, *(False,) * len(features))
+    found = gradient(wide, warm, features, lengths, (kept[0], kept[1]), ctx.segment, weights, needed)
+    curved = [None if g is None else (g * call.beta).to(x.dtype) for g, x in zip(found, tensors, strict=False)]
+    others = [*ctx.others]
+    others[-3] = value[1].to(weight.dtype).sum_to_size(weight.shape)
+    return (curved, [None] * ctx.features, None, *others)
+
+
+# Tracers come by here; elsewhere `engine.total` has derivatives of every order.
 torch.library.register_autograd("semihmm::total", _pull, setup_context=_remember, lib=_LIBRARY)
+torch.library.register_autograd("semihmm::gradient", _pull_gradient, setup_context=_remember_gradient, lib=_LIBRARY)
 
 
 def _batched(info: Any, dims: Any, x: Any, at: int = 0) -> Any:
