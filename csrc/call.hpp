@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "best.hpp"
-#include "linear.hpp"
+#include "halfway.hpp"
 #include "pages.hpp"
 #include "strips.hpp"
 
@@ -296,6 +296,25 @@ void write(const std::vector<std::unique_ptr<Sums<S>>>& parts) {
     for (auto* sink : sums) sink->write();
 }
 
+// A sequence between so many states, and so long, that it pays to go there and back at the same time.
+constexpr int64_t kLong = 300'000;  // products
+
+template <class S>
+void both_ways(const Request& request, const Kept<typename S::F>& kept, double g0, double g1, const std::vector<Given>& out,
+               const std::vector<Given>& out_features, double* values) {
+    using F = typename S::F;
+    Sums<S> sums(request, out, out_features), others(request, out, out_features);
+    Halfway<S> one = fast<Halfway<S>>(request, sums.chain), other = fast<Halfway<S>>(request, others.chain);
+    Meeting<F> meeting = one.meeting(0, kept);
+    const auto both = [&](const auto& there, const auto& back) {
+        for_each_part(2, 2, request.threads, [&](int64_t part, int64_t, int64_t, int64_t) { part ? back() : there(); });
+    };
+    both([&] { one.there(meeting, g0, g1, sums.chain.steps->sinks()); }, [&] { other.back(meeting, g0, g1, others.chain.steps->sinks()); });
+    if (one.passes(meeting, values, values + 1))
+        both([&] { one.there_on(meeting, values, values + 1, sums.end); }, [&] { other.back_on(meeting, others.start); });
+    one.join(other, sums.chain.steps->sinks());
+}
+
 // Adds up gradients. With `values`, nothing is kept yet: totals come first, a few sequences at a time. For Max, which needs
 // `values`, the scores of the best paths through each weight are found.
 template <class S>
@@ -331,6 +350,12 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             return;
         }
     const int64_t group = kLinear<S> ? linear_group<S>(request) : 0;
+    if constexpr (kLinear<S>) {
+        const std::size_t first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
+        const int64_t states = group ? request.weights[first].shape[2] : 0;
+        if (values && request.batch == 1 && kept.segment >= request.length && request.length * states * states >= kLong)
+            return both_ways<S>(request, room_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
+    }
     const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
     std::vector<std::unique_ptr<Sums<S>>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
@@ -339,7 +364,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         const Room<F>* room = room_for(worker, std::max<int64_t>(group, 1));
         if constexpr (kLinear<S>)
             if (group) {
-                Linear<S> linear = fast<Linear<S>>(request, sums.chain);
+                Halfway<S> linear = fast<Halfway<S>>(request, sums.chain);
                 for (int64_t b = first; b < last; b += group) {
                     const int count = static_cast<int>(std::min(group, last - b));
                     const Kept<F> all = room ? room->from(b) : kept;

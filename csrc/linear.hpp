@@ -14,9 +14,6 @@
 // are off by no more than the feature's range times that part.
 //
 // No more states than a vector has lanes, and no feature: narrow.hpp does the steps.
-//
-// A total and its gradient in one call, of one sequence between many states: the way there and the way back are gone at the
-// same time, and each step reads the matrix once for both.
 #pragma once
 
 #include "narrow.hpp"
@@ -26,7 +23,6 @@
 namespace semihmm {
 
 constexpr int kGroup = 8;  // sequences at a time
-constexpr int64_t kNear = 32 << 10;  // bytes of a matrix that stays, with its transpose, in the nearest caches
 
 template <class S>
 class Linear {
@@ -119,103 +115,7 @@ class Linear {
         }
     }
 
-    // Whether `at_once` pays: a step waits for the matrix.
-    bool reads_once(const Kept<F>& kept) const {
-        return whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
-    }
-    // The total of sequence b and its gradient, on both ways at the same time. Up to the middle, each keeps what it makes, in
-    // rows of its own; from there on it meets what the other has kept, and blocks are contracted.
-    void at_once(int64_t b, const Kept<F>& kept, double g0, double g1, double* values, double* means, std::vector<Sink<F>*> steps,
-                 std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        matrix(b);
-        strips();
-        aim(steps, 2, 1);
-        Sequence there = begin(b, kept, 0);
-        there.g0 = g0, there.g1 = g1;
-        Sequence back = there;
-        const int64_t length = there.length, half = (length + kBlock) / (2 * kBlock) * kBlock;
-        const auto block = [&](int64_t time) { return (time - half + kBlock - 1) / kBlock; };  // that begins there or ends at the end
-        Buffer<F> borders((block(length) + 1) * stride_);  // the costs between the blocks of the second half, in log space
-        std::vector<char> exactly(static_cast<std::size_t>(block(length) + 1));
-        const auto remember = [&](int64_t time) {
-            F* to = borders.get() + block(time) * stride_;
-            back.exact ? (void)std::copy_n(exact_[1].get(), stride_, to) : logs(cost_[1].get(), to);
-        };
-        const auto pass = [&] {  // the middle
-            there.rows = room(0, kBlock, half);
-            std::copy_n(back.rows.at(half), stride_, there.rows.data);
-            there.rows.off(half) = back.rows.off(half);
-        };
-        chain_.end.read(chain_.semiring, b, {1, states_}, chain_.beta, ends_.get());
-        rescale(chain_.semiring, ld_, ends_.get());
-        settle(back, 1, ends_.get());
-        remember(length);
-        if (half == 0) pass();
-        int contracted = 0;
-        for (int64_t t = 0; t < length; ++t) {
-            const int64_t u = length - 1 - t, t0 = t / kBlock * kBlock, t1 = std::min(t0 + kBlock, length);
-            const int64_t u0 = u / kBlock * kBlock, u1 = std::min(u0 + kBlock, length);
-            F* costs = u0 >= half ? back.rows.at(u0 + 1) : costs_[1].get();
-            if (t == t0) enter(there, 0, t0);
-            if (u + 1 == u1) turn(back, 1);
-            const bool goes = !there.bad, returns = !back.bad && depart(back, 1, u, u0, costs);
-            if (goes) look(there, 0, t);
-            F* sums[] = {sum_[0].get(), sum_[1].get()};
-            if (goes && returns) {
-                through_both(there.now, back.from, sums[0], sums[1]);
-            } else if (goes) {
-                through(1, &there.now, false, &sums[0]);
-            } else if (returns) {
-                through(1, &back.from, true, &sums[1]);
-            }
-            if (goes) arrive(there, 0, t, t1);
-            if (returns) return_to(back, 1, u, u0, costs, goes ? even_ : F(1));
-            if (t + 1 == t1) leave(there, t0, t1);
-            if (u == u0 && u0 >= half) {
-                exactly[block(u0)] = back.bad;
-                if (back.bad) {
-                    chain_.steps->start(b, length);
-                    back_exactly(back, 1, u0, u1);
-                } else {
-                    came_back(back, 1);
-                }
-                remember(u0);
-            }
-            if (t + 1 == std::max(half, length - half)) {
-                const auto [total, mean] = common(back.rows.at(half), borders.get());
-                there.possible = total > -std::numeric_limits<double>::infinity();
-                if (!there.possible) {
-                    *values = total;
-                    if (S::features) *means = mean;
-                    break;
-                }
-            }
-            if (t + 1 == t1 && t1 == half) pass();
-            if (t + 1 == t1 && t0 >= half) {
-                there.bad = there.bad || exactly[block(t0)];
-                meet(there, 0, t0, t1, back.rows.at(t0 + 1), borders.get() + block(t1) * stride_);
-                slide(there, t1);
-                if (++contracted % 8 == 0) flush(1);
-            }
-            if (u == u0 && u1 <= half) {
-                if (!back.bad && linear(back, u0, u1) && contract(back, 1, u0, u1, costs)) {
-                    came_back(back, 1);
-                } else {
-                    in_log_space(back, 1, u0, u1);
-                }
-                if (++contracted % 8 == 0) flush(1);
-            }
-        }
-        flush(1);
-        if (there.possible) {
-            tell(there, values, means);
-            at_end(there, 0, end);
-        }
-        if (there.possible) at_start(back, 1, start);
-        hand_out(there, steps);
-    }
-
-  private:
+  protected:
     struct Sequence {
         int64_t b = 0, length = 0;
         Rows<F> rows;
@@ -287,10 +187,11 @@ class Linear {
         return weighing;
     }
 
-    // The transition as numbers, its peak taken out; the columns of the padding hold 1, so that no sum there is small.
-    void matrix(int64_t b) {
-        if (filled_ && transition_.same_for_all() && arc_feature_.same_for_all()) return;
-        filled_ = true, stripped_ = false;
+    // The transition as numbers, its peak taken out; the columns of the padding hold 1, so that no sum there is small. Whether
+    // it is another one than before.
+    bool matrix(int64_t b) {
+        if (filled_ && transition_.same_for_all() && arc_feature_.same_for_all()) return false;
+        filled_ = true;
         const F* w = transition_.at(b, 0);
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
         const F peak = matrix_peak(transition_, w);
@@ -312,7 +213,7 @@ class Linear {
             moving_ = false;
             for (int64_t i = 0; i < states_ && !moving_; ++i)
                 for (int64_t j = 0; j < states_; ++j) moving_ = moving_ || d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] != 0;
-            if (!moving_) return;
+            if (!moving_) return true;
             for (Buffer<F>& table : moved_)
                 if (!table) table.reset(states_ * ld_);
             for (int64_t i = 0; i < states_; ++i)
@@ -324,30 +225,7 @@ class Linear {
                     L::store(moved_[back].get() + at, w == F(0) ? V{} : w * x);
                 }
         }
-    }
-    // The matrices as `multiply_both` reads them.
-    void strips() {
-        if (stripped_) return;
-        stripped_ = true;
-        const int64_t size = strips_size<F>(states_, ld_);
-        for (int i = 0; i <= moving_; ++i) {
-            if (!strips_[i]) strips_[i].reset(size);
-            to_strips<F>(states_, (i ? moved_[0] : weight_).get(), ld_, strips_[i].get());
-        }
-    }
-    // A vector times the transition, and the transition times a vector; both numbers.
-    void through_both(const F* there, const F* back, F* sum, F* cost) const {
-        const F *from[] = {there, there + ld_}, *to[] = {back, back + ld_};
-        F *sums[] = {sum, sum + ld_}, *costs[] = {cost, cost + ld_};
-        multiply_both<1 + S::features, F>(from, to, states_, strips_[0].get(), ld_, sums, costs);
-        std::fill(cost + states_, cost + ld_, F(1));  // padding is not small
-        if (!moving_) return;
-        F *moved[] = {brought_[0].get()}, *backs[] = {brought_[1].get()};
-        multiply_both<1, F>(from, to, states_, strips_[1].get(), ld_, moved, backs);
-        for (int64_t j = 0; j < ld_; j += L::width) {
-            L::store(sums[1] + j, L::load(sums[1] + j) + L::load(moved[0] + j));
-            L::store(costs[1] + j, L::load(costs[1] + j) + L::load(backs[0] + j));
-        }
+        return true;
     }
     // Vectors times the transition; `back`: its transpose.
     void through(int count, const F* const* from, bool back, F* const* sum) const {
@@ -793,16 +671,6 @@ class Linear {
         add_outer<F>((1 + S::features) * count, vectors, after, states_, ld_, sums_[0][shared].get());
         return true;
     }
-    // Contracts a block with the costs that were made for it, of which the last is known in log space.
-    void meet(Sequence& s, int r, int64_t t0, int64_t t1, F* costs, const F* border) {
-        std::copy_n(border, stride_, exact_[r].get());
-        s.exact = s.at_border = true;
-        for (int64_t t = t1; counted_ && !s.bad && t-- > t0;) {  // times the emissions once more
-            s.now = costs + (t - t0) * stride_;
-            depart(s, r, t, t0, costs);
-        }
-        if (s.bad || !contract(s, r, t0, t1, costs)) in_log_space(s, r, t0, t1);
-    }
 
     // The moment of the paths through the slots from j on.
     V moment(const F* vector, const F* cost, int64_t j) const {
@@ -883,11 +751,10 @@ class Linear {
     int64_t states_, ld_, stride_;
     F beta_;
     double lost_ = 0;  // the transition's peak
-    bool filled_ = false, stripped_ = false, moving_ = false;  // whether arcs have features
+    bool filled_ = false, moving_ = false;  // whether arcs have features
     F even_ = 1;  // a power of two, times which the matrix has rows that add up to no more than about 1
     Buffer<F> weight_, back_, mask_;  // [from][to], [to][from]; 1 for slots, 0 for padding
     Buffer<F> moved_[2];              // the first two times what the arcs hold
-    Buffer<F> strips_[2];             // the first of each, in strips
     Sink<F>*arcs_[2] = {}, *seen_sinks_[2] = {};  // of log-weights and features, if wanted
     bool counted_ = false;                        // whether arcs' are
     bool together_ = true;                        // arcs are summed up for all sequences at once

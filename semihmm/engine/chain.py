@@ -60,7 +60,8 @@ class Chain:
             return torch.Size()
         shapes = [x.shape[:axes] for x in (*self.start, *self.end, *leaves)]
         shapes += [] if self.lengths is None else [self.lengths.shape]
-        own = [s for s in shapes if s.numel() != 1] or shapes  # less those that all sequences share
+        shared = (1,) * axes
+        own = [s for s in shapes if s != shared] or shapes
         if all(s == own[0] for s in own):
             return own[0]
         try:

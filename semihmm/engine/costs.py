@@ -169,10 +169,11 @@ def choose(ways: tuple[str, ...], chain: Chain, semiring: Semiring) -> tuple[str
         >>> choose(("torch sequential", "torch chunked"), chain, semihmm.semirings.Log())[0]
         'torch sequential'
     """
-    size = size_of(chain, semiring)
     if torch.compiler.is_compiling():  # Dynamo cannot look into `lru_cache`
-        return cheapest(_TABLE, ways, size)
-    return _remembered(ways, size)
+        if ways[0] == "native sequential":  # an operator, whatever the sizes: they may be symbols
+            return ways[0], "compiled, as one operator"
+        return cheapest(_TABLE, ways, size_of(chain, semiring))
+    return _remembered(ways, size_of(chain, semiring))
 
 
 @lru_cache(maxsize=1024)

@@ -812,30 +812,39 @@ def test_long_and_large_ones_lose_no_path(batch, states, steps, spread, shared):
         assert_survives(stationary(batch, steps, states, spread, g, shared, form=form))
 
 
-LARGE = 100  # states between which a matrix is so large that the ways there and back are gone together
+# One sequence is gone along from both ends at once: by one thread between so many states that it waits for the matrix;
+# between fewer by two, if there are steps enough; and between as many as a vector has lanes, in registers.
+LARGE, NEAR, NARROW = (100, 0), (60, 90), (16, 1200)  # states, and how many steps are enough
+WAYS = [
+    *((*LARGE, steps) for steps in (1, 2, 31, 32, 33, 63, 64, 65, 97, 130)),
+    *((*NEAR, steps) for steps in (0, 1, 31, 33, 64, 65, 90)),
+    *((*NARROW, steps) for steps in (65, 300)),
+]
 
 
 @pytest.mark.parametrize("spread", [1.0, 30.0, 1e3, 1e4])
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("steps", [1, 2, 31, 32, 33, 63, 64, 65, 97, 130])
-def test_the_ways_there_and_back_at_once_lose_no_path(steps, form, spread):
+@pytest.mark.parametrize("states, longest, steps", WAYS)
+def test_the_ways_there_and_back_at_once_lose_no_path(states, longest, steps, form, spread):
     g = torch.Generator().manual_seed(steps)
+    longest = max(longest, steps)
     for batch, forbidden in ((1, 0.0), (1, 0.1), (2, 0.5)):
-        given = stationary(batch, steps, LARGE, spread, g, forbidden=forbidden, form=form)
-        if batch == 2:
-            given = replace(given, lengths=torch.tensor([steps, int(torch.randint(0, steps + 1, (), generator=g))]))
+        given = stationary(batch, longest, states, spread, g, forbidden=forbidden, form=form)
+        lengths = torch.tensor([steps, int(torch.randint(0, steps + 1, (), generator=g))])
+        given = replace(given, lengths=lengths[:batch] if batch == 2 or steps < longest else None)
         assert_survives(given)
-    silent = replace(given, factors=(given.factors[0], torch.zeros(1, steps, LARGE)))
-    chain = Chain((given.start,), Dense(given.factors[0]), (given.end,), given.lengths, steps)
+    silent = replace(given, factors=(given.factors[0], torch.zeros(1, longest, states)))
+    chain = Chain((given.start,), Dense(given.factors[0]), (given.end,), given.lengths, longest)
     total, (*borders, arcs, _), depth = forward_backward(silent)
     assert_near(replace(given, factors=given.factors[:1]), *in_one_go(chain, Log()), total, [*borders, arcs], depth)
 
 
 @pytest.mark.parametrize("surprise", [90.0, 500.0])
 @pytest.mark.parametrize("at", [0, 31, 32, 63, 64, 65, 95, 96, 149])
-def test_one_surprising_step_in_a_long_sequence_between_many_states(at, surprise):
+@pytest.mark.parametrize("states", [LARGE[0], NEAR[0]])
+def test_one_surprising_step_in_a_long_sequence_between_many_states(states, at, surprise):
     g = torch.Generator().manual_seed(1)
-    given = stationary(1, 150, LARGE, 1.0, g)
+    given = stationary(1, 150, states, 1.0, g)
     for side in (0, 1):  # as seen from the past, from the future
         leaving, seen = given.factors[0].clone(), given.factors[1].clone()
         (leaving if side else leaving.mT)[..., -1, :] = -surprise / 2
@@ -844,7 +853,7 @@ def test_one_surprising_step_in_a_long_sequence_between_many_states(at, surprise
         seen[0, at] = -math.inf
         assert_survives(replace(given, factors=(leaving, seen)))
     # Half of the states lead nowhere, and are all but the only ones that explain what is seen.
-    dead, live = slice(LARGE // 2), slice(LARGE // 2, None)
+    dead, live = slice(states // 2), slice(states // 2, None)
     apart, seen, end = given.factors[0].clone(), given.factors[1].clone(), given.end.clone()
     apart[..., dead, live] = apart[..., live, dead] = end[:, dead] = -math.inf
     seen[0, at, live] -= surprise
@@ -853,11 +862,18 @@ def test_one_surprising_step_in_a_long_sequence_between_many_states(at, surprise
 
 @pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("spread", [1.0, 1e3])
-@pytest.mark.parametrize("steps", [1, 2, 32, 33, 100, 150])
-def test_what_is_asked_and_the_number_of_threads_change_no_bit_of_the_ways_at_once(steps, spread):
+@pytest.mark.parametrize(
+    "states, steps",
+    [
+        *((LARGE[0], steps) for steps in (1, 2, 32, 33, 100, 150)),
+        *((NEAR[0], steps) for steps in (90, 97, 150)),
+        NARROW,
+    ],
+)
+def test_what_is_asked_and_the_number_of_threads_change_no_bit_of_the_ways_at_once(states, steps, spread):
     g = torch.Generator().manual_seed(steps)
     for batch in (1, 2):
-        given = stationary(batch, steps, LARGE, spread, g)
+        given = stationary(batch, steps, states, spread, g)
         given = replace(given, lengths=torch.tensor([steps, steps // 2])[:batch])
         feature = given.chain.rebuild(
             torch.randn(x.shape, generator=g) if x.is_floating_point() else x for x in given.chain.leaves
@@ -1234,6 +1250,47 @@ def test_torch_export_takes_the_operator_whole():
     assert operators_in(program.graph) == {"total"}
     emission = torch.randn(3, 4, 2, dtype=torch.float64)
     assert torch.equal(program.module()(emission), module(emission))
+
+
+class Question(torch.nn.Module):
+    """A question as a module, so that it can be exported."""
+
+    def __init__(self, ask):
+        super().__init__()
+        self.ask = ask
+
+    def forward(self, *given):
+        return self.ask(*given)
+
+
+TABLES = {
+    name: torch.randn(4, n, generator=torch.Generator().manual_seed(n)) for name, n in (("arcs", 4), ("lasts", 5))
+}
+ASKED = {
+    "HMM": lambda x, _: semihmm.log_partition(semihmm.HMM(x[0, 0], TABLES["arcs"], x)),
+    "HMM of own lengths": lambda x, n: semihmm.log_partition(semihmm.HMM(x[0, 0], TABLES["arcs"], x, lengths=n)),
+    "HSMM": lambda x, _: semihmm.log_partition(semihmm.HSMM(x[0, 0], TABLES["arcs"], TABLES["lasts"], x)),
+    "CTC": lambda x, n: semihmm.log_partition(semihmm.CTC(x, n.clamp(max=3).unsqueeze(-1))),
+    "DTW": lambda x, _: semihmm.log_partition(semihmm.DTW(x[..., :4, :])),
+    "marginals": lambda x, _: semihmm.marginals(semihmm.HMM(x[0, 0], TABLES["arcs"], x)).emission,
+    "best path": lambda x, _: semihmm.viterbi(semihmm.HMM(x[0, 0], TABLES["arcs"], x)).event,
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("asked", ASKED)
+def test_torch_export_takes_sizes_that_are_not_known(asked):
+    question = Question(ASKED[asked])
+
+    def given(batch, steps):
+        return torch.randn(batch, steps, 4), torch.randint(1, steps + 1, (batch,))
+
+    free = torch.export.Dim.DYNAMIC
+    program = torch.export.export(question, given(3, 9), dynamic_shapes=(({0: free, 1: free}, {0: free}),))
+    assert operators_in(program.graph) & {"total", "paths"}
+    for batch, steps in ((3, 9), (5, 12), (2, 40)):
+        x, lengths = given(batch, steps)
+        assert torch.equal(program.module()(x, lengths), question(x, lengths))
 
 
 def test_make_fx_takes_the_operators_whole():

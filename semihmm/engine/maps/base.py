@@ -166,13 +166,15 @@ class Map(ABC):
     @property
     def steps(self) -> int | None:
         """How many steps there are; None where every leaf is shared over time."""
-        held = {x.shape[-1 - r] - e for x, r, e in zip(self.leaves, self.ranks, self.reaches, strict=True)} - {1}
-        if len(held) > 1:
+        # No set: sizes may be symbols, which have no hash.
+        held = [x.shape[-1 - r] - e for x, r, e in zip(self.leaves, self.ranks, self.reaches, strict=True)]
+        held = [n for n in held if n != 1]
+        if held and held.count(held[0]) < len(held):
             raise ShapeError(
                 f"{type(self).__name__}: its log-weights must agree on the number of time steps (1: shared by all), "
-                f"got {sorted(held)}."
+                f"got {sorted(set(held))}."
             )
-        return held.pop() if held else None
+        return held[0] if held else None
 
     def spans(self, start: int, stop: int) -> tuple[slice, ...]:
         """Which part of each leaf's time axis the steps ``start`` to ``stop`` read."""
