@@ -93,11 +93,9 @@ def best_through(plan: Plan, chain: Chain) -> tuple[Chain, list[Tensor]]:
         [[1.0, 3.0], [[[0.0, 1.0], [3.0, 0.0]]]]
     """
     if plan.backend == "native" and plain(chain.leaves):
-        tensors = compiled.leaves(chain)
-        count = len(chain.leaves) - (chain.lengths is not None)  # the tables of a Grid are behind those
-        asked = [i < count and x.is_floating_point() for i, x in enumerate(tensors)]
+        asked = compiled.asked_of(chain, [x.is_floating_point() for x in chain.leaves])
         call, segment = compiled.call_for(Max(), chain), plan.segment(chain.length)
-        each = compiled.posteriors(call, tensors, chain.lengths, segment, asked)[1]
+        each = compiled.posteriors(call, compiled.leaves(chain), chain.lengths, segment, asked)[1]
     else:
         chain = chain.unrolled()
         near, lost = centred(cleaned(chain))

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.backends.tensors import zeros
+from semihmm.engine.backends.tensors import transformed, zeros
 from semihmm.engine.maps import Grid
-from semihmm.engine.total import posteriors, transformed
+from semihmm.engine.total import posteriors
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log
 from semihmm.structures import Structure

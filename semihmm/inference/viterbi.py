@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine.total import transformed
+from semihmm.engine.backends.tensors import transformed
 from semihmm.errors import SemihmmError
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK

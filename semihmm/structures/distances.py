@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import tensors
-from semihmm.engine.total import transformed
+from semihmm.engine.backends.tensors import transformed
 from semihmm.errors import ShapeError
 
 

@@ -5,6 +5,7 @@ Here a chain becomes a call and its tensors; `operators` and `kernels` do the re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +16,7 @@ from semihmm.engine.backends.kernels import (
     DIAGONAL,
     EXPECTATION,
     GRID,
+    GRID_TABLES,
     LOG,
     MAX,
     SEGMENTAL,
@@ -36,12 +38,14 @@ from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, Smoo
 
 __all__ = [
     "Call",
+    "asked_of",
     "call_for",
     "gradient",
     "gradient_of_paths",
     "leaves",
     "marked_paths",
     "marks_of",
+    "of_leaves",
     "paths",
     "posteriors",
     "refusal",
@@ -132,6 +136,35 @@ def leaves(chain: Chain) -> list[Tensor]:
     if isinstance(steps, Grid):
         more = [steps.row, steps.source, steps.plane, steps.factor, steps.low, steps.high]
     return [*chain.start, *chain.end, *steps.leaves, *more]
+
+
+def asked_of(chain: Chain, asked: Sequence[bool]) -> tuple[bool, ...]:
+    """Which of a chain's `leaves` are asked for, from which of ``chain.leaves`` are.
+
+    Those have the tables of a Grid last, these the lengths.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> asked_of(chain, (True, False))
+        (True, False)
+    """
+    tables = GRID_TABLES if isinstance(chain.steps, Grid) else 0
+    return (*asked[: _own(chain)], *(False,) * tables)
+
+
+def of_leaves(chain: Chain, found: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """What there is for each of ``chain.leaves``, from what was found for each of its `leaves`; None for lengths.
+
+    Example:
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
+        >>> of_leaves(chain, [torch.ones(2), None])
+        [tensor([1., 1.]), None]
+    """
+    return [*found[: _own(chain)], *(None,) * (chain.lengths is not None)]
+
+
+def _own(chain: Chain) -> int:
+    return len(chain.leaves) - (chain.lengths is not None)
 
 
 def settled(chain: Chain) -> Chain:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from semihmm.engine.backends import native
 
@@ -29,6 +30,13 @@ def plain(tensors: Sequence[Tensor]) -> bool:
     if torch._C._len_torch_dispatch_stack():  # somebody takes down what is called, such as make_fx
         return False
     return all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
+
+
+def transformed() -> bool:
+    """Whether values are part of a transform of torch.func, or duals of forward mode."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:

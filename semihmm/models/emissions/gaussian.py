@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.engine.backends import tensors
-from semihmm.engine.total import transformed
+from semihmm.engine.backends.tensors import transformed
 from semihmm.models.emissions.base import Emission
 
 LEAST_WEIGHT = 1e-10  # a Gaussian with a smaller total posterior than this stays as it is: it has seen nothing
