@@ -98,9 +98,8 @@ def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Gen
         shape = (semiring.rows, *chain.batch, 2 * chain.length + 2)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
     segment = plan.segment(chain.length)
-    slots, choices, value = compiled.paths(
-        call, compiled.leaves(chain), chain.lengths, segment, semiring.rows, uniforms
-    )
+    leaves = compiled.leaves(chain)
+    value, slots, choices, _ = compiled.paths(call, leaves, chain.lengths, segment, semiring.rows, uniforms)
     value = value.to(chain.start[0].dtype)
     valid = value > -torch.inf
     return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid.expand(slots.shape[:-1]))

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import plain
+from semihmm.engine.backends.tensors import transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.planner import STRATEGIES, Plan
@@ -132,7 +131,7 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
         >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
         [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
     """
-    if plan.backend == "native" and type(semiring) is Log and plain(chain.leaves) and not _followed(chain):
+    if plan.backend == "native" and type(semiring) is Log and not transformed() and not _followed(chain):
         call = compiled.call_for(semiring, chain)
         return compiled.vectors(call, compiled.leaves(chain), chain.lengths, chain.steps.slots)
     chain = cleaned(chain.unrolled())
@@ -146,7 +145,7 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
 
 def _followed(chain: Chain) -> bool:
     """Whether derivatives by a chain's log-weights may be asked for."""
-    return forward_ad._current_level >= 0 or (torch.is_grad_enabled() and any(x.requires_grad for x in chain.leaves))
+    return torch.is_grad_enabled() and any(x.requires_grad for x in chain.leaves)
 
 
 def preceded(front: State, block: Trail) -> Trail:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import plain, transformed
+from semihmm.engine.backends.tensors import transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.derivatives.best import best
 from semihmm.engine.derivatives.call import Call, directly
@@ -15,7 +15,6 @@ from semihmm.engine.derivatives.moments import moments
 from semihmm.engine.derivatives.smooth import smooth
 from semihmm.engine.planner import Plan
 from semihmm.semirings import Log, Min, Semiring
-from semihmm.semirings.expectation import Expectation
 
 
 def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain] = ()) -> Tensor:
@@ -40,20 +39,12 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     given = (chain, *features)
     wanted = torch.is_grad_enabled() and any(x.requires_grad for c in given for x in c.leaves)
     derived, again = wanted or transformed(), _forward_again()
-    if plan.backend == "native" and not again and (not derived or _differentiable(semiring, given)):
+    # Of moments and best paths, the compiled backend has the derivatives that autograd asks for, and no transforms'.
+    if plan.backend == "native" and not again and (not derived or semiring.temperature or not transformed()):
         return _natively(plan, semiring, given, derived).to(floating)
     followed = wanted and semiring.temperature and not features and not again and not torch.compiler.is_compiling()
     answer = plainly(plan, semiring, given, smooth if followed else by_blocks)
     return answer.to(floating) if answer.dtype == torch.float64 else answer
-
-
-def _differentiable(semiring: Semiring, chains: Sequence[Chain]) -> bool:
-    """Whether totals have derivatives by the compiled backend here. Of moments and paths, those of autograd alone."""
-    if semiring.temperature:
-        return True
-    if isinstance(semiring, Expectation):
-        return not transformed()
-    return plain([x for c in chains for x in c.leaves]) and not transformed()
 
 
 def _forward_again() -> bool:
@@ -71,7 +62,7 @@ def _natively(plan: Plan, semiring: Semiring, chains: Sequence[Chain], wanted: b
     chain = compiled.settled(chains[0])
     if wanted and semiring.temperature and not torch.compiler.is_compiling():
         return smooth(plan, semiring, [chain])
-    if wanted and not torch.compiler.is_compiling():
+    if wanted and not semiring.temperature:
         value = best(plan, semiring, chain)
     else:
         value = directly(Call(plan, semiring, chain), [chain], keep=wanted)[0]

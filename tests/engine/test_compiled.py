@@ -1160,13 +1160,26 @@ def test_the_operators_say_that_moments_have_no_second_derivatives():
 
 @pytest.mark.parametrize(
     "kind, semiring, segment",
-    [("dense @ diagonal", TopK(3), 9), ("segmental", Sample(2), 2), ("DTW", Max(), 9)],
+    [("dense @ diagonal", TopK(3), 9), ("segmental", Sample(2), 2), ("segmental", Max(), 9), ("DTW", Max(), 9)],
 )
-def test_the_operator_of_paths_passes_opcheck(kind, semiring, segment):
-    call, (tensors, _, lengths) = operands(kind, semiring, wanted=False)
+def test_the_operators_of_paths_and_their_gradient_pass_opcheck(kind, semiring, segment):
+    drawn = isinstance(semiring, Sample)
+    call, (tensors, _, lengths) = operands(kind, semiring, wanted=not drawn)
     draws = (semiring.rows, *call.batch, 2 * call.length + 2)
-    uniforms = torch.rand(draws, dtype=torch.float64) if isinstance(semiring, Sample) else None
-    check(torch.ops.semihmm.paths, tensors, lengths, *call, segment, semiring.rows, uniforms)
+    uniforms = torch.rand(draws, dtype=torch.float64) if drawn else None
+    check(torch.ops.semihmm.paths, tensors, lengths, *call, segment, semiring.rows, uniforms, not drawn)
+    if drawn:
+        return
+    values, slots, _, marks = compiled.paths(call, tensors, lengths, segment, semiring.rows, marked=True)
+    weight = torch.randn_like(values).requires_grad_()
+    needed = [x.is_floating_point() and x.ndim > 2 for x in tensors]
+    needed[len(needed) - kernels.GRID_TABLES * (kind == "DTW") :] = [False] * kernels.GRID_TABLES * (kind == "DTW")
+    check(torch.ops.semihmm.gradient_of_paths, tensors, lengths, *call, slots, marks, weight, needed)
+
+
+def test_the_operator_of_state_vectors_passes_opcheck():
+    call, (tensors, _, lengths) = operands("segmental", Log(), wanted=True)
+    check(torch.ops.semihmm.vectors, tensors, lengths, *call, tensors[0].shape[-1])
 
 
 class Called(TorchDispatchMode):
@@ -1228,6 +1241,53 @@ def test_torch_compile_takes_the_operators_whole(kind):
     assert torch.equal(found[0], torch.autograd.grad(expected, x, weight)[0])
     aot = torch.compile(value, fullgraph=True, backend="aot_eager")(x)
     assert torch.equal(torch.autograd.grad(aot, x, weight)[0], found[0])
+
+
+@pytest.mark.parametrize("kind", TRACED)
+@pytest.mark.parametrize("semiring", BEST, ids=repr)
+def test_torch_compile_takes_the_operators_of_best_totals_whole(kind, semiring):
+    torch.compiler.reset()
+    seen = []
+
+    def remember(graph, inputs):
+        seen.append(operators_in(graph.graph))
+        return make_boxed_func(graph.forward)
+
+    structure = small(kind, (3,), 4, seed=1)
+    name = structure.observed
+    x = structure.potentials[name].clone().requires_grad_()
+
+    def value(x):
+        return semihmm.total(structure.replace(**{name: x}), semiring)
+
+    whole = aot_autograd(fw_compiler=remember, bw_compiler=remember)
+    traced, expected = torch.compile(value, fullgraph=True, backend=whole)(x), value(x)
+    assert torch.equal(traced, expected)
+    weight = torch.where(expected.isfinite(), torch.randn_like(expected), 0.0).requires_grad_()
+    assert torch.equal(*(torch.autograd.grad(y, x, weight.detach())[0] for y in (traced, expected)))
+    assert seen == [{"paths"}, {"gradient_of_paths"}]
+    along = torch.randn_like(x)
+    by_weight = []
+    for function in (torch.compile(value, fullgraph=True, backend="eager"), value):
+        (slope,) = torch.autograd.grad(function(x), x, weight, create_graph=True)
+        by_weight += torch.autograd.grad(slope, weight, along)
+    assert_close(*by_weight)
+
+
+def test_torch_compile_takes_the_operator_of_a_filter_whole():
+    torch.compiler.reset()
+    seen = []
+
+    def remember(graph, inputs):
+        seen.append(operators_in(graph.graph))
+        return make_boxed_func(graph.forward)
+
+    hmm = small("HMM", (3,), 4, seed=1, ragged=True)
+    filtered = torch.compile(
+        lambda x: semihmm.filtering(hmm.replace(emission=x)), backend=aot_autograd(fw_compiler=remember)
+    )
+    assert_close(filtered(hmm.emission), semihmm.filtering(hmm))
+    assert seen == [{"vectors"}]
 
 
 class LogPartition(torch.nn.Module):

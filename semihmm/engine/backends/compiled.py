@@ -24,31 +24,30 @@ from semihmm.engine.backends.kernels import (
     TIED,
     TOPK,
     Call,
-    gradient_of_paths,
-    marked_paths,
     marks_of,
     posteriors,
     stride_of,
-    vectors,
 )
-from semihmm.engine.backends.operators import gradient, paths, total
+from semihmm.engine.backends.library import OPERATORS
+from semihmm.engine.backends.operators import gradient, gradient_of_paths, paths, scores_along, total, vectors
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
 __all__ = [
+    "OPERATORS",
     "Call",
     "asked_of",
     "call_for",
     "gradient",
     "gradient_of_paths",
     "leaves",
-    "marked_paths",
     "marks_of",
     "of_leaves",
     "paths",
     "posteriors",
     "refusal",
+    "scores_along",
     "settled",
     "total",
     "vectors",

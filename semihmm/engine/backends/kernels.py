@@ -73,75 +73,6 @@ def posteriors(
     return values if call.beta == 1.0 else values / call.beta, found
 
 
-def vectors(call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, slots: int) -> Tensor:
-    """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``.
-
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=1)
-        >>> from semihmm.engine.backends.compiled import call_for, leaves
-        >>> if native() is not None:
-        ...     found = vectors(call_for(semihmm.semirings.Log(), chain), leaves(chain), None, 2)
-        ...     assert found.exp().round().tolist() == [[1.0, 1.0], [2.0, 2.0]]
-    """
-    assert call.semiring == LOG and call.beta == 1.0
-    out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
-    if out.numel():
-        _module().vectors(*_head(call, tensors, (), lengths), out)
-    return out
-
-
-def marked_paths(
-    call: Call, tensors: Sequence[Tensor], lengths: Tensor | None, segment: int, rows: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best paths of tensors that hold numbers, and by which weights they go.
-
-    Returns:
-        Values and slots as those of `paths`; and marks for `gradient_of_paths`, int64 ``(rows, ..., T, marks)``.
-
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> from semihmm.engine.backends.compiled import call_for, leaves
-        >>> if native() is not None:
-        ...     *_, marks = marked_paths(call_for(semihmm.semirings.Max(), chain), leaves(chain), None, 3, 1)
-        ...     assert marks.flatten().tolist() == [0, 0, 0]  # entry 0 of the matrix, thrice
-    """
-    marks = torch.empty(rows, *call.batch, call.length, marks_of(call.spec), dtype=torch.int64)
-    slots, _, values = paths(tensors, lengths, call, segment, rows, None, marks)
-    return values, slots, marks
-
-
-def gradient_of_paths(
-    call: Call,
-    tensors: Sequence[Tensor],
-    lengths: Tensor | None,
-    slots: Tensor,
-    marks: Tensor,
-    weight: Tensor,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """The gradient of the scores of paths, each times its ``weight`` ``(rows, ...)``, by each tensor that is needed.
-
-    Args:
-        slots, marks: what `marked_paths` found.
-
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> from semihmm.engine.backends.compiled import call_for, leaves
-        >>> if native() is not None:
-        ...     call = call_for(semihmm.semirings.Max(), chain)
-        ...     _, *path = marked_paths(call, leaves(chain), None, 3, 1)
-        ...     found = gradient_of_paths(call, leaves(chain), None, *path, torch.ones(1), (False, True))
-        ...     assert found[1].tolist() == [[[3.0, 0.0], [0.0, 0.0]]]
-    """
-    outs, rows = _outs(call, tensors, needed), len(slots)
-    weight = weight.detach().double().expand(rows, *call.batch).contiguous()
-    if weight.numel():
-        flat = _without_axes(outs, len(call.batch))
-        few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
-        _module().gradient_of_paths(*_head(few, tensors, (), lengths), rows, slots, marks, weight, flat)
-    return [None if g is None else _summed(g, x) for g, x in zip(outs, tensors, strict=True)]
-
-
 def stride_of(spec: Sequence[int], slots: int, size: int, components: int) -> int:
     """How many numbers of ``size`` bytes a state vector takes: each part of it is padded to whole vectors.
 
@@ -308,12 +239,13 @@ def paths(
     segment: int,
     rows: int,
     uniforms: Tensor | None,
-    marks: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`operators.paths`, now; with ``marks``, it is also told by which weights they go."""
+    marked: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`operators.paths`, now."""
     slots = torch.empty((rows, *call.batch, call.length + 1), dtype=torch.int64)
     choices = torch.empty((rows, *call.batch, call.length), dtype=torch.int64)
     values = torch.empty((call.components, *call.batch), dtype=torch.float64)
+    marks = torch.empty((rows, *call.batch, call.length, marks_of(call.spec) if marked else 0), dtype=torch.int64)
     head = _head(call, tensors, (), lengths)
     # Room for the vectors of one sequence for each thread, or of all of them where several may go together.
     several = call.spec[2] == DENSE and call.semiring == MAX and call.stride * tensors[0].element_size() > LANES
@@ -324,8 +256,37 @@ def paths(
     uniforms = None if uniforms is None else uniforms.contiguous()
     kept = (vectors, offsets, _rows(call, segment), segment)
     if values.numel():
-        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, marks)
-    return slots, choices, values if call.beta == 1.0 else values / call.beta
+        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, marks if marked else None)
+    return values if call.beta == 1.0 else values / call.beta, slots, choices, marks
+
+
+def gradient_of_paths(
+    tensors: Sequence[Tensor],
+    lengths: Tensor | None,
+    call: Call,
+    slots: Tensor,
+    marks: Tensor,
+    weight: Tensor,
+    wanted: Sequence[bool],
+) -> list[Tensor]:
+    """`operators.gradient_of_paths`, now, of those that are ``wanted`` alone."""
+    outs, rows = _outs(call, tensors, wanted), len(slots)
+    weight = weight.detach().double().expand(rows, *call.batch).contiguous()
+    if weight.numel():
+        flat = _without_axes(outs, len(call.batch))
+        few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
+        head = _head(few, tensors, (), lengths)
+        _module().gradient_of_paths(*head, rows, slots.contiguous(), marks.contiguous(), weight, flat)
+    return [_summed(g, x) for g, x in zip(outs, tensors, strict=True) if g is not None]
+
+
+def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int) -> Tensor:
+    """`operators.vectors`, now."""
+    assert call.semiring == LOG and call.beta == 1.0
+    out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
+    if out.numel():
+        _module().vectors(*_head(call, tensors, (), lengths), out)
+    return out
 
 
 def _module() -> ModuleType:

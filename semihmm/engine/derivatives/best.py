@@ -19,8 +19,18 @@ from semihmm.semirings import Semiring
 
 def best(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
     """The totals of best paths, float64 ``(rows, ...)``."""
+    if torch.compiler.is_compiling():
+        return _paths(plan, semiring, chain)[0]
     found: Tensor = _Best.apply(Call(plan, semiring, chain), *chain.leaves)[0]  # type: ignore[no-untyped-call]
     return found
+
+
+def _paths(plan: Plan, semiring: Semiring, chain: Chain) -> tuple[Tensor, Tensor, Tensor]:
+    """The values of best paths, their slots, and by which weights they go."""
+    call, segment = compiled.call_for(semiring, chain), plan.segment(chain.length)
+    leaves = compiled.leaves(chain)
+    value, slots, _, marks = compiled.paths(call, leaves, chain.lengths, segment, semiring.rows, marked=True)
+    return value, slots, marks
 
 
 class _Best(torch.autograd.Function):
@@ -28,9 +38,7 @@ class _Best(torch.autograd.Function):
 
     @staticmethod
     def forward(call: Call, *leaves: Tensor) -> Outputs:
-        chain = call.skeleton.rebuild(leaves)
-        told, segment = compiled.call_for(call.semiring, chain), call.plan.segment(chain.length)
-        return compiled.marked_paths(told, compiled.leaves(chain), chain.lengths, segment, call.semiring.rows)
+        return _paths(call.plan, call.semiring, call.skeleton.rebuild(leaves))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
@@ -66,17 +74,14 @@ class _Taken(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
         ctx.call = inputs[0]
-        ctx.save_for_backward(inputs[1], *inputs[4:])
+        ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *leaves = ctx.saved_tensors
-
-        def along(weight: Tensor) -> Outputs:
-            found = pullback(partial(slowly, ctx.call), tuple(leaves), (weight,))[1]
-            return tuple(g for g, n in zip(found, ctx.call.needed, strict=True) if n and g is not None)
-
-        with torch.enable_grad():  # how the totals move along the direction
-            moved = pullback(along, (weight,), grads)[1][0]
+        slots, marks, *leaves = ctx.saved_tensors
+        chain = ctx.call.skeleton.rebuild(leaves)
+        told, direction = compiled.call_for(ctx.call.semiring, chain), iter(grads)
+        along = [next(direction) if asked else None for asked in compiled.asked_of(chain, ctx.call.needed)]
+        moved = compiled.scores_along(told, compiled.leaves(chain), chain.lengths, slots, marks, along)
         flat = (torch.zeros_like(x) if n else None for x, n in zip(leaves, ctx.call.needed, strict=True))
         return (None, moved, None, None, *flat)
