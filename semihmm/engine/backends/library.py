@@ -226,7 +226,8 @@ def _map_gradient(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, An
 
 
 def _map_paths(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
-    moved = [_batched(info, d, x, int(i == 13)) for i, (x, d) in enumerate(zip(args, dims, strict=True))]  # draws: rows
+    # Uniforms have their rows in front.
+    moved = [_batched(info, d, x, int(i == 13)) for i, (x, d) in enumerate(zip(args, dims, strict=True))]
     moved[6] = [info.batch_size, *moved[6]]
     moved[1] = None if moved[1] is None else moved[1].expand(*moved[6])
     moved[13] = None if moved[13] is None else moved[13].expand(moved[13].shape[0], *moved[6], moved[13].shape[-1])
