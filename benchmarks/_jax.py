@@ -85,9 +85,11 @@ class Process:
     def ask(self, **command: Any) -> dict[str, Any]:
         """One command, one answer."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        line = ""
+        with contextlib.suppress(BrokenPipeError):  # it is gone
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
         if not line:
             raise RemoteError(f"the jax process ended, status {self.process.wait()}: out of memory?")
         answer: dict[str, Any] = json.loads(line)
@@ -108,7 +110,8 @@ class Process:
     def end(self) -> None:
         """Close the pipe, which ends it."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself, and what it was told last cannot be sent
+            self.process.stdin.close()
         self.process.wait(timeout=30)
         shutil.rmtree(self.folder, ignore_errors=True)
 
