@@ -1,6 +1,7 @@
 """The compiled backend: totals, gradients and paths of a whole chain in one call each (csrc/).
 
-Here a chain becomes a call and its tensors; `operators` and `kernels` do the rest.
+Here a chain becomes a call and its tensors; `operators` and `kernels` do the rest. To import `library` registers the
+operators that PyTorch sees.
 """
 
 from __future__ import annotations
