@@ -4,14 +4,11 @@
 // number of threads.
 #pragma once
 
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
-
 #include "best.hpp"
 #include "halfway.hpp"
+#include "operations.hpp"
 #include "pages.hpp"
+#include "parallel.hpp"
 #include "strips.hpp"
 
 namespace semihmm {
@@ -146,43 +143,6 @@ template <class S>
 int64_t parts_of(const Request& request) {
     const int64_t group = group_of<S>(request);
     return group > 1 ? (request.batch + group - 1) / group : std::min<int64_t>(request.batch, 16);
-}
-
-// Calls work(part, first, last, worker) for each part of the batch, on so many threads; each of them is a worker.
-template <class Work>
-void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work) {
-    const auto one = [&](int64_t part, int64_t worker) {
-        const FlushDenormals flush;
-        work(part, part * batch / parts, (part + 1) * batch / parts, worker);
-    };
-    threads = std::min(threads, parts);
-    if (threads <= 1) {
-        for (int64_t part = 0; part < parts; ++part) one(part, 0);
-        return;
-    }
-    std::atomic<int64_t> next{0}, workers{0};
-    std::exception_ptr failed;
-    std::mutex guard;
-    const auto run = [&] {
-        const int64_t worker = workers++;
-        try {
-            for (int64_t part = next++; part < parts; part = next++) one(part, worker);
-        } catch (...) {
-            const std::lock_guard lock(guard);
-            failed = std::current_exception();
-        }
-    };
-#ifdef _OPENMP
-    // PyTorch's own threads, where it brings the same runtime: threads of ours would wait for those, which spin.
-#pragma omp parallel num_threads(static_cast<int>(threads))
-    run();
-#else
-    std::vector<std::thread> others;
-    for (int64_t i = 1; i < threads; ++i) others.emplace_back(run);
-    run();
-    for (std::thread& other : others) other.join();
-#endif
-    if (failed) std::rethrow_exception(failed);
 }
 
 // A Grid that Log and Max do in strips: all of it at a time, or nothing is kept.
@@ -390,15 +350,6 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     });
     write(done);
 }
-
-struct PathsOut {
-    int64_t rows = 1;
-    int64_t *slots = nullptr, *choices = nullptr;  // (rows, batch, length + 1), (rows, batch, length)
-    int64_t* marks = nullptr;                      // (rows, batch, length, marks of the map); may be null
-    const double* uniforms = nullptr;              // (rows, batch, draws)
-    int64_t draws = 0;
-    double* values = nullptr;  // (components, batch)
-};
 
 // The state vectors are wanted no longer than it takes to trace a path: unless several sequences go together, each
 // worker has room for those of one sequence, which stay in its cache.

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <numbers>
 
-#include "call.hpp"
+#include "chain.hpp"
+#include "parallel.hpp"
+#include "product.hpp"
 
 namespace semihmm {
 

@@ -3,17 +3,18 @@
 // Tensors come in through DLPack, without a copy (exchange.hpp). Python allocates what goes out; see
 // semihmm/engine/backends/kernels.py.
 
+#include <atomic>
+
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
-#include "call.hpp"
 #include "distances.hpp"
 #include "exchange.hpp"
 #include "kernels_module.hpp"
+#include "operations.hpp"
 #include "pages.hpp"
-#include "taken.hpp"
+#include "parallel.hpp"
 #include "usable.hpp"
-#include "vectors.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;

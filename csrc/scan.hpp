@@ -1,6 +1,7 @@
 // A chain multiplied out for one sequence: the total, the gradient of its weights, and its paths.
 #pragma once
 
+#include "operations.hpp"
 #include "segmental.hpp"
 #include "sparse.hpp"
 
@@ -78,17 +79,6 @@ double advance(Chain<S>& chain, const Rows<typename S::F>& rows, int64_t t0, int
     }
     return lost;
 }
-
-// What a scan keeps: the vectors at all times (segment = length), or those in front of each segment.
-template <class F>
-struct Kept {
-    F* vectors = nullptr;      // [sequence][row][component][width]
-    double* offsets = nullptr;  // [sequence][row]
-    int64_t rows = 0, segment = 0;
-    int64_t first = 0;  // the sequence that is kept first
-
-    int64_t row(int64_t b) const { return (b - first) * rows; }
-};
 
 template <class S>
 class Scan {

@@ -5,13 +5,6 @@
 
 namespace semihmm {
 
-// Paths as `paths` left them.
-struct Taken {
-    int64_t rows = 1;
-    const int64_t *slots = nullptr, *marks = nullptr;  // (rows, batch, length + 1), (rows, batch, length, marks of the map)
-    const double* shares = nullptr;                    // (rows, batch)
-};
-
 // Adds the weights that the paths of sequence b took.
 template <class F>
 void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const Taken& taken) {

@@ -1,0 +1,24 @@
+// One semiring and one type: SEMIHMM_SEMIRING and SEMIHMM_REAL say which.
+#include "taken.hpp"
+#include "vectors.hpp"
+
+namespace semihmm {
+
+using Semiring = SEMIHMM_SEMIRING<SEMIHMM_REAL>;
+using Vectors = std::vector<Given>;
+
+template void total<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, double*);
+#if SEMIHMM_HAS_GRADIENT
+template void gradient<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, const double*, const double*, const Vectors&, const Vectors&, double*, int64_t);
+#endif
+#if SEMIHMM_HAS_PATHS
+template void paths<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, const PathsOut&);
+#endif
+#if SEMIHMM_HAS_VECTORS
+template void vectors<SEMIHMM_REAL>(const Request&, double*);
+#endif
+#if SEMIHMM_HAS_PATH_GRADIENT
+template void gradient_of_paths<SEMIHMM_REAL>(const Request&, const Taken&, const Vectors&);
+#endif
+
+}  // namespace semihmm

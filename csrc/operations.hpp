@@ -1,0 +1,49 @@
+// What the module asks of a chain: declared here, compiled in operations.cc once for each semiring and type.
+#pragma once
+
+#include "request.hpp"
+#include "semirings.hpp"
+
+namespace semihmm {
+
+// What a scan keeps: the vectors at all times (segment = length), or those in front of each segment.
+template <class F>
+struct Kept {
+    F* vectors = nullptr;      // [sequence][row][component][width]
+    double* offsets = nullptr;  // [sequence][row]
+    int64_t rows = 0, segment = 0;
+    int64_t first = 0;  // the sequence that is kept first
+
+    int64_t row(int64_t b) const { return (b - first) * rows; }
+};
+
+struct PathsOut {
+    int64_t rows = 1;
+    int64_t *slots = nullptr, *choices = nullptr;  // (rows, batch, length + 1), (rows, batch, length)
+    int64_t* marks = nullptr;                      // (rows, batch, length, marks of the map); may be null
+    const double* uniforms = nullptr;              // (rows, batch, draws)
+    int64_t draws = 0;
+    double* values = nullptr;  // (components, batch)
+};
+
+// Paths as `paths` left them.
+struct Taken {
+    int64_t rows = 1;
+    const int64_t *slots = nullptr, *marks = nullptr;  // (rows, batch, length + 1), (rows, batch, length, marks of the map)
+    const double* shares = nullptr;                    // (rows, batch)
+};
+
+// The total of each sequence; see semihmm/engine/backends/operators.py for all of these.
+template <class S>
+void total(const Request& request, const Kept<typename S::F>& kept, double* values);
+template <class S>
+void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
+              const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride);
+template <class S>
+void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out);
+template <class F>
+void vectors(const Request& request, double* to);
+template <class F>
+void gradient_of_paths(const Request& request, const Taken& taken, const std::vector<Given>& out);
+
+}  // namespace semihmm
