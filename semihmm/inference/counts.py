@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.backends.tensors import transformed, zeros
-from semihmm.engine.maps import Grid
 from semihmm.engine.total import posteriors
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log
 from semihmm.structures import Structure
 from semihmm.structures.base import traced
+from semihmm.structures.leaves import Made, Place, View, views
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,89 +60,110 @@ def expected(
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
     create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in potentials.values())
-    given = {n: x if create_graph else x.detach() for n, x in potentials.items()}
-    with torch.enable_grad():
-        for name in names:
-            if not given[name].requires_grad:
-                given[name] = given[name].detach().requires_grad_()
-        inputs = [given[n] for n in names]
-        chain, plan = prepare(structure.holding(**given), Log(), options)
-        found: Sequence[Tensor]
-        if plan.backend == "native" and not create_graph and not traced() and not transformed():
-            value, found = _natively(plan, chain, inputs)
-            value = value.to(chain.start[0].dtype)
-        else:
-            value = engine.total(plan, Log(), chain)
-            found = torch.autograd.grad(value.sum(), inputs, create_graph=create_graph, materialize_grads=True)
-            value = value if create_graph else value.detach()
-    return value, {n: g if structure.sign == 1 else structure.sign * g for n, g in zip(names, found, strict=True)}
+    found: Sequence[Tensor]
+    if not create_graph and not traced() and not transformed():
+        given = structure.holding(**{n: x.detach() for n, x in potentials.items()})
+        form = views(given)
+        left = [n for n in names if any(isinstance(p, Made) and n in p.potentials for p in form)]
+        with _recorded(given, left) as inputs:
+            chain, plan = prepare(given, Log(), options)
+            if plan.backend == "native":
+                value, found = _natively(plan, chain, given, form, names, inputs)
+                return value.to(chain.start[0].dtype), _signed(structure, names, found)
+        options = {**options, "validate": False}
+    given = structure.holding(**potentials)
+    with _recorded(given, names, keep=create_graph) as inputs:
+        chain, plan = prepare(given, Log(), options)
+        value = engine.total(plan, Log(), chain)
+        found = torch.autograd.grad(
+            value.sum(), list(inputs.values()), create_graph=create_graph, materialize_grads=True
+        )
+    return value if create_graph else value.detach(), _signed(structure, names, found)
 
 
-def _natively(plan: Plan, chain: Chain, inputs: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """The log-mass and its gradient by ``inputs``, which the chain was made from while autograd looked on.
+@contextmanager
+def _recorded(structure: Structure, names: Sequence[str], keep: bool = False) -> Iterator[dict[str, Tensor]]:
+    """Let autograd record what becomes of some potentials of a structure, which are put into it, whatever its mode is.
 
-    Where leaves are views of an input, the compiled code writes to the same views of its gradient; the rest of the way,
-    from leaves to inputs, is autograd's.
+    Args:
+        keep: whether it goes on from what led to the potentials.
     """
-    asked = [x.requires_grad for x in chain.leaves]
-    found, into = _views(chain, inputs)
-    value, weights = posteriors(plan, chain, asked, into)
-    left = [x for x, g in zip(inputs, found, strict=True) if g is None]
-    if not left:
-        return value, [g for g in found if g is not None]
-    ends = [(x, g) for x, g, place in zip(chain.leaves, weights, into, strict=False) if g is not None and place is None]
-    outputs, shares = [x for x, _ in ends], [g for _, g in ends]
-    pulled = iter(torch.autograd.grad(outputs, left, shares, materialize_grads=True))
-    return value, [next(pulled) if g is None else g for g in found]
+    if not names:
+        yield {}
+        return
+    with torch.inference_mode(False), torch.enable_grad():
+        for field, value in structure.__dict__.items():  # autograd does not save tensors of inference mode
+            structure.__dict__[field] = tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, value)
+        for name, x in structure.potentials.items():
+            x = x if keep else x.detach()
+            structure.__dict__[name] = x.requires_grad_() if name in names and not x.requires_grad else x
+        yield {name: structure.potentials[name] for name in names}
 
 
-def _views(chain: Chain, inputs: Sequence[Tensor]) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """For each input, zeros for its gradient, if leaves are disjoint views of it; for each leaf, its view of those."""
+def _signed(structure: Structure, names: Sequence[str], found: Sequence[Tensor]) -> dict[str, Tensor]:
+    """By name, and by the potential where that is a cost."""
+    return {n: g if structure.sign == 1 else structure.sign * g for n, g in zip(names, found, strict=True)}
+
+
+def _natively(
+    plan: Plan,
+    chain: Chain,
+    structure: Structure,
+    form: Sequence[Place],
+    names: Sequence[str],
+    recorded: Mapping[str, Tensor],
+) -> tuple[Tensor, list[Tensor]]:
+    """The log-mass and its gradient by some of a structure's potentials.
+
+    Where log-weights are views of a potential, the compiled code writes to the same views of its gradient. What else
+    the structure does to its potentials, autograd has ``recorded``.
+    """
+    into: list[Tensor | None] = [None] * len(chain.leaves)
+    grads: dict[str, Tensor] = {}
+    indirect: list[tuple[int, Tensor]] = []  # views that the compiled code does not write to
+    for name in names:
+        if name in recorded:
+            continue
+        grads[name] = whole = zeros(structure.potentials[name].shape, structure.potentials[name])
+        mine = tuple((i, place) for i, place in enumerate(form) if isinstance(place, View) and place.potential == name)
+        direct = _disjoint(tuple(place for _, place in mine), tuple(_event(chain, i) for i, _ in mine), chain.batch)
+        for i, place in mine:
+            once = tuple(1 if not step else size for size, step in zip(place.shape, place.stride, strict=True))
+            view = whole.as_strided(place.shape if direct else once, place.stride, place.first)
+            if direct:
+                into[i] = view
+            else:
+                indirect.append((i, view))
+    requested = [x.requires_grad or into[i] is not None for i, x in enumerate(chain.leaves)]
+    for i, _ in indirect:
+        requested[i] = True
+    value, weights = posteriors(plan, chain, requested, into)
+    for i, view in indirect:
+        share = weights[i]
+        assert share is not None
+        view += share.sum_to_size(view.shape)
+    if recorded:
+        ends = [(x, g) for x, g in zip(chain.leaves, weights, strict=True) if x.requires_grad and g is not None]
+        outputs, shares = [x for x, _ in ends], [g.clone() if g.is_inference() else g for _, g in ends]
+        pulled = torch.autograd.grad(outputs, list(recorded.values()), shares, materialize_grads=True)
+        grads |= dict(zip(recorded, pulled, strict=True))
+    return value, [grads[n] for n in names]
+
+
+def _event(chain: Chain, leaf: int) -> int:
+    """How many axes of a leaf are an event's."""
     borders = len(chain.start) + len(chain.end)
-    events = (1,) * borders + chain.steps.ranks
-    leaves = chain.leaves[: len(events)]
-    nowhere: tuple[list[Tensor | None], list[Tensor | None]] = [None] * len(inputs), [None] * len(leaves)
-    if isinstance(chain.steps, Grid):  # whose one leaf has no time axis
-        return nowhere
-    owner = {id(x): i for i, x in enumerate(inputs)}
-    mine: list[list[int]] = [[] for _ in inputs]
-    for at, leaf in enumerate(leaves):
-        if leaf.requires_grad:
-            i = owner.get(id(leaf if leaf._base is None else leaf._base))
-            if i is None:  # it was computed, from who knows which inputs
-                return nowhere
-            mine[i].append(at)
-    found, into = nowhere
-    for i, x in enumerate(inputs):
-        views = tuple([_layout(leaves[at], events[at]) for at in mine[i]])
-        if x.is_contiguous() and _disjoint(views, chain.batch):
-            found[i] = whole = zeros(x.shape, x)
-            first = int(x.storage_offset())
-            for at, view in zip(mine[i], views, strict=True):
-                into[at] = whole.as_strided(view.shape, view.stride, view.first - first)
-    return found, into
-
-
-class _Layout(NamedTuple):
-    """How a view lies in memory, and how many of its axes are an event's."""
-
-    shape: torch.Size
-    stride: tuple[int, ...]
-    first: int
-    event: int
-
-
-def _layout(x: Tensor, event: int) -> _Layout:
-    return _Layout(x.shape, x.stride(), int(x.storage_offset()), event)
+    return 1 if leaf < borders else chain.steps.ranks[leaf - borders]
 
 
 @lru_cache(maxsize=1024)
-def _disjoint(views: tuple[_Layout, ...], batch: torch.Size) -> bool:
-    """Whether no two views of one contiguous tensor share an entry, and events lie in one piece."""
+def _disjoint(views: tuple[View, ...], events: tuple[int, ...], batch: torch.Size) -> bool:
+    """Whether no two views share an entry, each has all batch axes or shares all, and events lie in one piece."""
     pieces = []
-    for shape, stride, first, event in views:
+    for (_, shape, stride, first), event in zip(views, events, strict=True):
         axes = len(batch)
-        if shape[:axes] != batch or any(s == 0 and n > 1 for n, s in zip(shape, stride, strict=True)):
+        own = shape[:axes] == batch or shape[:axes] == (1,) * axes
+        if not own or any(s == 0 and n > 1 for n, s in zip(shape, stride, strict=True)):
             return False
         size = 1
         for n, s in zip(reversed(shape[-event:]), reversed(stride[-event:]), strict=True):
@@ -147,6 +171,6 @@ def _disjoint(views: tuple[_Layout, ...], batch: torch.Size) -> bool:
                 return False
             size *= n
         reach = sum((n - 1) * s for n, s in zip(shape[axes:], stride[axes:], strict=True))
-        pieces.append((first, first + reach + 1 if shape.numel() else first))
+        pieces.append((first, first + reach + 1 if math.prod(shape) else first))
     pieces.sort()
     return all(one[1] <= other[0] for one, other in pairwise(pieces))

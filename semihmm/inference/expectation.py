@@ -12,7 +12,7 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.errors import SemihmmError
 from semihmm.inference.total import Options, like, log_partition, prepare, total
-from semihmm.semirings import Expectation, SecondOrderExpectation
+from semihmm.semirings import Expectation, SecondOrderExpectation, SmoothMax
 from semihmm.structures import Structure
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
 
 
 def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]) -> Tensor:
-    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions at two temperatures.
+    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions, of which one at another temperature.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
@@ -139,8 +139,8 @@ def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]
             f"renyi_entropy: order must be positive and not 1 (1 is the limit: ask entropy), got {order}."
         )
     wide = structure.to(torch.float64)
-    warm = wide.replace(**{n: order * x for n, x in wide.potentials.items()})
-    value = (log_partition(warm, **options) - order * log_partition(wide, **options)) / (1 - order)
+    # log sum_path exp(order * score) is order times the total at the temperature 1 / order.
+    value = order * (total(wide, SmoothMax(1 / order), **options) - log_partition(wide, **options)) / (1 - order)
     return value.to(structure.potentials[structure.observed].dtype)
 
 

@@ -14,6 +14,7 @@ from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
 from semihmm.structures.base import until
+from semihmm.structures.leaves import Made, numbered, views
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -60,32 +61,18 @@ def max_marginals(structure: S, **options: Unpack[Options]) -> S:
 
 
 def _by_owner(structure: Structure, best: list[Tensor], unrolled: bool) -> dict[str, Tensor]:
-    """From the log-weights of a chain to the potentials that they are made of.
-
-    A chain's log-weights are potentials times constants, so a chain of numbered potentials tells which is whose.
-    """
+    """From the log-weights of a chain to the potentials that they are made of."""
     given = structure.potentials
     sizes = [x.numel() for x in given.values()]
-    starts = [sum(sizes[:i]) + 1 for i in range(len(sizes))]
-    numbered, ones, squares = {}, {}, {}
-    for (name, x), start in zip(given.items(), starts, strict=True):
-        number = torch.arange(start, start + x.numel(), dtype=torch.float64, device=x.device).reshape(x.shape)
-        numbered[name], ones[name], squares[name] = number, torch.ones_like(number), number.square()
-    chains = [structure.replace(**p).chain() for p in (numbered, ones, squares)]
-    chains = [c.unrolled() for c in chains] if unrolled else chains
-    score = torch.full((sum(sizes) + 1,), -torch.inf, dtype=best[0].dtype, device=best[0].device)
-    for weight, number, one, square in zip(
-        best, *([x for x in c.leaves if x.is_floating_point()] for c in chains), strict=True
-    ):
-        real = one.isfinite() & (one != 0)
-        if not torch.allclose(torch.where(real, square * one, 0.0), torch.where(real, number.square(), 0.0), rtol=1e-9):
-            raise StructureError(
-                f"{type(structure).__name__}: a weight of its chain mixes several potentials, so "
-                "max_marginals cannot tell them apart."
-            )
-        owner = torch.where(real, number / torch.where(real, one, 1.0), 0.0).round().long()
-        score.scatter_reduce_(0, owner.expand(weight.shape).flatten(), weight.flatten(), "amax")
-    return {n: score[s : s + x.numel()].reshape(x.shape) for (n, x), s in zip(given.items(), starts, strict=True)}
+    score = torch.full((sum(sizes) + 1,), -torch.inf, dtype=best[0].dtype, device=best[0].device)  # constants go last
+    places = [place for place in views(structure) if place is not None]
+    weights = (source for source in numbered(structure, unrolled) if source is not None)
+    for i, (weight, source, place) in enumerate(zip(best, weights, places, strict=True)):
+        if source.number is None:
+            assert isinstance(place, Made)
+            raise StructureError(f"{type(structure).__name__}: log-weight {i} of its chain {place.why}")
+        score.scatter_reduce_(0, (source.number % len(score)).expand(weight.shape).flatten(), weight.flatten(), "amax")
+    return {n: x.reshape(given[n].shape) for n, x in zip(given, score[:-1].split(sizes), strict=True)}
 
 
 def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:

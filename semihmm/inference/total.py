@@ -17,6 +17,7 @@ from semihmm.errors import SemiringError, ShapeError, StructureError
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
 from semihmm.structures.base import traced
+from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -74,13 +75,13 @@ def total(
         )
     chain, plan = prepare(structure, semiring, options)
     if not semiring.additive:
-        chain = _without_width(structure, chain, semiring)
+        chain = _without_width(structure, semiring)
     if features and not structure.linear:
         raise StructureError(
             f"{type(structure).__name__}: some of its weights sum up several ways (a censored duration: all longer "
             "ones), so a path has no one weight for a feature to go with. Ask expectation and variance, which know how."
         )
-    along = [like(structure, f).chain() for f in features]
+    along = [chain_of(structure, like(structure, f)) for f in features]
     if isinstance(semiring, Count) and not traced():
         most = float(log_count(structure, **options).max())
         if most >= 63 * math.log(2) - 1e-9:  # a count just below 2^63 is as good as above it: `most` is rounded
@@ -152,27 +153,22 @@ def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
         return engine.total(plan, Log(), chain.rebuild(ones))
 
 
-def _without_width(structure: Structure, chain: Chain, semiring: Semiring) -> Chain:
+def _without_width(structure: Structure, semiring: Semiring) -> Chain:
     """The chain with ``inf``, Bottleneck's one, where it holds a constant 0: an arc that no potential weighs."""
-    uniform = (
-        structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()})
-        for fill in (0.0, 1.0)
-    )
-    chain, empty, full = chain.unrolled(), *(s.chain().unrolled().leaves for s in uniform)
+    chain = structure.chain().unrolled()
     reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
-    reaches += (0,) * (len(chain.leaves) - len(reaches))  # lengths
-    leaves = []
-    for x, a, b, reach in zip(chain.leaves, empty, full, reaches, strict=True):
-        if x.is_floating_point() and not reach:
-            free = (a == 0) & (b == 0)
-            if not isinstance(semiring, Bottleneck) and bool(free.any()):
-                raise SemiringError(
-                    f"{semiring}: a log-weight of 0 is not its one, which is what constants in a "
-                    f"{type(structure).__name__} stand for. Of such semirings only Bottleneck itself is understood: "
-                    "ask it alone."
-                )
-            x = torch.where(free, torch.inf, x)
-        leaves.append(x)
+    leaves = list(chain.leaves)
+    for i, (source, reach) in enumerate(zip(numbered(structure, unrolled=True), reaches, strict=False)):
+        if source is None or source.number is None or reach:
+            continue
+        free = (source.number < 0) & (leaves[i] == 0)
+        if not isinstance(semiring, Bottleneck) and bool(free.any()):
+            raise SemiringError(
+                f"{semiring}: a log-weight of 0 is not its one, which is what constants in a "
+                f"{type(structure).__name__} stand for. Of such semirings only Bottleneck itself is understood: "
+                "ask it alone."
+            )
+        leaves[i] = torch.where(free, torch.inf, leaves[i])
     return chain.rebuild(leaves)
 
 

@@ -170,20 +170,32 @@ class Model(Part, Generic[S]):
                 f"{method!r} and {restarts}."
             )
         by_em = method == "em" or (method is None and self.emission.trains_by_em)
-        x, lengths = self.checked(x, lengths)
-        found: list[tuple[Fit, dict[str, Tensor]]] = []
-        for _ in range(restarts):
-            if initialise:
-                self.initialise(x, lengths, generator)
-            self.project()
-            if by_em:
-                fit = training.em(self, x, lengths, iterations, tolerance, callback)
-            else:
-                fit = training.gradient(self, x, lengths, iterations, tolerance, optimizer, callback)
-            found.append((fit, {name: value.clone() for name, value in self.state_dict().items()}))
-        best, parameters = max(found, key=lambda one: one[0].objective)
-        self.load_state_dict(parameters)
-        return best
+        with torch.inference_mode(False):  # which forbids to change parameters
+            self._leave_inference_mode()
+            x, lengths = (y.clone() if y is not None and y.is_inference() else y for y in self.checked(x, lengths))
+            found: list[tuple[Fit, dict[str, Tensor]]] = []
+            for _ in range(restarts):
+                if initialise:
+                    self.initialise(x, lengths, generator)
+                self.project()
+                if by_em:
+                    fit = training.em(self, x, lengths, iterations, tolerance, callback)
+                else:
+                    fit = training.gradient(self, x, lengths, iterations, tolerance, optimizer, callback)
+                found.append((fit, {name: value.clone() for name, value in self.state_dict().items()}))
+            best, parameters = max(found, key=lambda one: one[0].objective)
+            self.load_state_dict(parameters)
+            return best
+
+    def _leave_inference_mode(self) -> None:
+        """Make parameters and buffers that were made in inference mode ones that can be trained."""
+        for module in self.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.is_inference():
+                    setattr(module, name, nn.Parameter(parameter.clone(), parameter.requires_grad))
+            for name, buffer in module.named_buffers(recurse=False):
+                if buffer.is_inference():
+                    setattr(module, name, buffer.clone())
 
     def initialise(self, x: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None) -> None:
         """Draw parameters to start from: laws near uniform, emissions spread over the data.

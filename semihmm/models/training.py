@@ -5,20 +5,51 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError
-from semihmm.inference import expected_counts
+from semihmm.inference import expected_counts, log_partition
+from semihmm.models.emissions import Emission
+from semihmm.models.part import Law
 from semihmm.structures import Structure
 from semihmm.structures.base import until
 
-if TYPE_CHECKING:
-    from semihmm.models.base import Model
-
 Callback = Callable[[int, float], None]
+
+
+class Trainable(Protocol):
+    """What can be fitted: laws and an emission, of which there is a structure for each sequence.
+
+    Example:
+        >>> from semihmm.models import HMM, Gaussian
+        >>> model: Trainable = HMM(2, Gaussian(2, features=3))
+    """
+
+    emission: Emission
+
+    @property
+    def laws(self) -> dict[str, Law]:
+        """The potentials that no observation changes, by name."""
+        ...
+
+    def structure(self, emission: Tensor, lengths: Tensor | None = None) -> Structure:
+        """The structure for log-likelihoods ``(..., T, S)``."""
+        ...
+
+    def log_prior(self) -> Tensor:
+        """The log-density of the parameters under their prior."""
+        ...
+
+    def project(self) -> None:
+        """Move parameters back into their bounds."""
+        ...
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """What is fitted."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,21 +107,23 @@ class _Progress:
 
 
 def em(
-    model: Model[Any], x: Tensor, lengths: Tensor | None, iterations: int, tolerance: float, callback: Callback | None
+    model: Trainable, x: Tensor, lengths: Tensor | None, iterations: int, tolerance: float, callback: Callback | None
 ) -> Fit:
     """Expectation-maximisation (Dempster, Laird & Rubin 1977; Baum et al. 1970): two scans and one update an iteration.
 
+    Args:
+        x, lengths: checked, as the model's `forward` would.
     Raises:
         SemihmmError: the objective fell by more than rounding explains.
     """
     seen = before_the_end(model, x, lengths)
     progress = _Progress(iterations, tolerance * int(seen.sum()), callback)
-    rounding = 1e-9 if next(model.parameters()).dtype == torch.float64 else 1e-5
+    rounding = 1e-9 if next(iter(model.parameters())).dtype == torch.float64 else 1e-5
     while True:
         with torch.no_grad():
-            structure: Structure = model(x, lengths)
+            structure = model.structure(model.emission(x), lengths)
             prior = float(model.log_prior())
-            value, counts = expected_counts(structure)
+            value, counts = expected_counts(structure, validate=not progress.history)
         if bool((value == -torch.inf).any()):
             where = (value == -torch.inf).nonzero().tolist()
             raise DataError(
@@ -115,7 +148,7 @@ def em(
 
 
 def gradient(
-    model: Model[Any],
+    model: Trainable,
     x: Tensor,
     lengths: Tensor | None,
     iterations: int,
@@ -130,7 +163,8 @@ def gradient(
     progress = _Progress(iterations, tolerance * steps, callback)
 
     def objective() -> Tensor:
-        return model.log_prob(x, lengths).double().sum() + model.log_prior()
+        structure = model.structure(model.emission(x), lengths)
+        return log_partition(structure, validate=not progress.history).double().sum() + model.log_prior()
 
     def loss() -> float:  # an optimiser such as LBFGS asks several times a step
         climber.zero_grad()
@@ -150,7 +184,7 @@ def gradient(
     return progress.fit()
 
 
-def before_the_end(model: Model[Any], x: Tensor, lengths: Tensor | None) -> Tensor:
+def before_the_end(model: Trainable, x: Tensor, lengths: Tensor | None) -> Tensor:
     """Which steps lie before the end, bool ``(..., T)``."""
     shape = x.shape[: x.ndim - len(model.emission.event_shape)]
     inside = until(lengths, shape[-1])

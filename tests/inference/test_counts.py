@@ -1,13 +1,16 @@
 """Expected counts: the gradient of the log-partition, in each potential's own shape."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 import torch
 from hypothesis import given, settings
+from torch import Tensor
 from torch.testing import assert_close
 
 import semihmm
-from semihmm.engine.backends import native
-from semihmm.inference.counts import _views
+from semihmm.engine import Chain, Dense, Diagonal
 from semihmm.testing.strategies_structures import options, structures
 
 
@@ -74,16 +77,38 @@ def test_counts_have_a_gradient():
     assert torch.autograd.gradcheck(posterior, (emission,))
 
 
-@pytest.mark.skipif(native() is None, reason="the native backend writes to views")
-def test_what_is_computed_or_overlaps_is_left_to_autograd():
-    def found(structure):
-        inputs = [x.detach().requires_grad_() for x in structure.potentials.values()]
-        chain = structure.replace(**dict(zip(structure.potentials, inputs, strict=True))).chain()
-        return [x is not None for x in _views(chain, inputs)[0]]
+def test_gradients_that_are_written_to_views_and_others_are_the_same():
+    x = torch.randn(3, 6, 4, dtype=torch.float64)
+    turned = semihmm.HMM(x[0, 0], x[1, :4], x.mT.contiguous().mT)  # events that are not in one piece
+    arcs = semihmm.HMM(x[0, 0], torch.zeros(2).double(), x[:, :1], arcs=(torch.tensor([0, 1]), torch.tensor([1, 1])))
+    for structure in (hmm(()), hmm((2, 2)), turned, arcs):
+        assert_close(semihmm.expected_counts(structure)[1], slopes_of(structure)[1])
 
-    assert found(hmm(())) == [True, True, True]
-    assert found(hmm()) == [False, False, True]  # what sequences share has no place of its own in each
-    x = torch.randn(3, 6, 4)
-    assert found(semihmm.HMM(x[0, 0], x[1, :4], x.mT.contiguous().mT)) == [False, False, False]  # not in one piece
-    arcs = semihmm.HMM(x[0, 0], torch.zeros(2), x[:, :1], arcs=(torch.tensor([0, 1]), torch.tensor([1, 1])))
-    assert not any(found(arcs))  # where its arcs are is laid out anew
+
+@dataclass(frozen=True)
+class Overlapping(semihmm.Structure):
+    """A model whose steps share weights in every way: those of one step overlap those of the next, and all share a row."""
+
+    weight: Tensor
+    lengths: None = None
+    observed: ClassVar[str] = "weight"
+    ranks: ClassVar[dict[str, int]] = {"weight": 1}
+
+    def chain(self):
+        first, second = self.weight[..., :3], self.weight[..., 1:4]
+        arcs = self.weight[..., :1, None].expand(*self.batch_shape, 3, 3).unsqueeze(-3)
+        return Chain((first, second), Dense(arcs) @ Diagonal(second.unsqueeze(-2)), (first,), length=3)
+
+    def event(self, path):
+        return path.slots
+
+    def score(self, event):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
+def test_views_that_overlap_or_repeat_add_up(batch):
+    structure = Overlapping(torch.randn(*batch, 4, dtype=torch.float64))
+    value, counts = semihmm.expected_counts(structure)
+    assert_close((value, counts), slopes_of(structure))
+    assert_close(counts["weight"].sum(-1), torch.full(batch, 3 * 1 + 3 * 1 + 3.0, dtype=torch.float64))
