@@ -12,6 +12,7 @@ from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
+from semihmm.engine.overflow import check_overflow
 from semihmm.engine.planner import Plan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
@@ -49,6 +50,7 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
 
     Raises:
         SemiringError: the semiring is not selective.
+        DataError: finite log-weights whose sum along a path leaves the range of their dtype.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -56,7 +58,9 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
         torch.Size([2, 4])
     """
     work = _natively if plan.backend == "native" and semiring.selective else _in_blocks
-    return work(plan, semiring, chain, generator)
+    found = work(plan, semiring, chain, generator)
+    check_overflow(chain, found.value)
+    return found
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ class _NoLarger(TorchDispatchMode):
     """
 
     def __init__(self, held: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held = held
 
     def __torch_dispatch__(
