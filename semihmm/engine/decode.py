@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
+from semihmm.engine.backends.tensors import mapped
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
@@ -97,6 +98,8 @@ def _in_blocks(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Ge
 
 def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
     """Paths by the compiled backend, which follows each one's own choices only."""
+    if mapped():  # an operator with a derivative takes part in no transform; which path it is has none
+        chain = compiled.settled(chain.rebuild(x.detach() for x in chain.leaves))
     call, uniforms = compiled.call_for(semiring, chain), None
     if isinstance(semiring, Sample):
         shape = (semiring.rows, *chain.batch, 2 * chain.length + 2)

@@ -77,6 +77,8 @@ class HMM(Structure):
         if self.arcs is not None:
             source, target = (as_index("HMM", "arcs", x) for x in self.arcs)
             object.__setattr__(self, "arcs", (source, target))
+            for x in (source, target):
+                check_range("HMM", "arcs", x, 0, self.states - 1, f"the {self.states} states")
             event = (len(source),)
             fits = source.shape == target.shape and source.ndim == 1
             pairs = numbers(source * self.states + target) if fits else None
@@ -86,8 +88,6 @@ class HMM(Structure):
                     "say which was taken (semihmm.Lattice allows it). "
                     f"Got {tuple(source.shape)} and {tuple(target.shape)}."
                 )
-            for x in (source, target):
-                check_range("HMM", "arcs", x, 0, self.states - 1, f"the {self.states} states")
         shape, varying = self.transition.shape, (self.steps - 1, *event)
         if shape != event and shape != (*batch, *event) and shape != (*batch, *varying):
             raise ShapeError(

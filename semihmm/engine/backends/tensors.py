@@ -33,6 +33,16 @@ def plain(tensors: Sequence[Tensor]) -> bool:
     return all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
 
 
+def mapped() -> bool:
+    """Whether values are part of a transform of torch.func: vmap, grad, jvp and what they are made of.
+
+    Example:
+        >>> mapped()
+        False
+    """
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def transformed() -> bool:
     """Whether values are part of a transform of torch.func, or duals of forward mode."""
     if torch.compiler.is_compiling():
