@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.maps import Map
+from semihmm.engine.maps.base import as_index, check_range
 from semihmm.errors import ShapeError
 
 
@@ -20,8 +21,12 @@ class Chain:
         start: the state vector at time 0, ``(..., slots)``, as one or several factors.
         steps: T maps.
         end: what a path gains by ending in each slot, ``(..., slots)``; factors as in ``start``, none for nothing.
-        lengths: how many of the T steps each sequence takes, int64 ``(...)``; None for all. Later steps do not count.
-        length: T; needed only where all of ``steps`` is shared over time.
+        lengths: how many of the T steps each sequence takes, integers ``(...)`` from 0 to T; None for all. Later steps
+            do not count.
+        length: T; needed only where all of ``steps`` is shared over time, or T is 1.
+
+    Raises:
+        ShapeError: tensors that do not fit together, of different or no floating dtypes; lengths outside of 0 to T.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -38,9 +43,15 @@ class Chain:
     batch: torch.Size = field(init=False, repr=False, compare=False)  # the batch shape
 
     def __post_init__(self) -> None:
+        if not self.start:
+            raise ShapeError("Chain: start must be a tuple of at least one tensor (..., slots), got none.")
         steps, borders = self.steps, self.start + self.end
-        held, leaves, ranks, slots = steps.steps, steps.leaves, steps.ranks, steps.slots
-        object.__setattr__(self, "length", held if held is not None else self.length if self.length >= 0 else 1)
+        leaves, ranks, slots = steps.leaves, steps.ranks, steps.slots
+        object.__setattr__(self, "length", self._steps())
+        self._check_dtypes(borders + leaves)
+        if self.lengths is not None:
+            object.__setattr__(self, "lengths", as_index("Chain", "lengths", self.lengths))
+            check_range("Chain", "lengths", self.lengths, 0, self.length, "the steps that there are")
         rows = [x.ndim for x in borders] + [x.ndim - r for x, r in zip(leaves, ranks, strict=True)]
         axes = max(max(rows) - 1, 0 if self.lengths is None else self.lengths.ndim)
         if min(rows) != axes + 1:
@@ -54,6 +65,35 @@ class Chain:
                 f"Chain: start and end must be (..., {self.steps.slots}), one log-weight for each slot of its maps, "
                 f"got {[tuple(x.shape) for x in self.start + self.end]}."
             )
+        if steps.inputs != slots:
+            raise ShapeError(
+                f"Chain: each step takes what the one before it gives, so steps must have as many slots before as "
+                f"after, got {steps.inputs} and {slots}."
+            )
+
+    def _steps(self) -> int:
+        """T, from the maps or from the caller."""
+        held, said = self.steps.steps, self.length
+        if held is None and said < 0:
+            raise ShapeError(
+                "Chain: its maps are shared over time (or have one step), so they do not say how many steps there are. "
+                "Pass length=."
+            )
+        if held is not None and said >= 0 and held != said:
+            raise ShapeError(f"Chain: its maps have {held} steps, so length must be {held} or be left out, got {said}.")
+        return said if held is None else held
+
+    def _check_dtypes(self, tensors: tuple[Tensor, ...]) -> None:
+        """One floating dtype for all log-weights; maps have refused integers where log-weights belong."""
+        kind = tensors[0].dtype
+        if not kind.is_floating_point:
+            raise ShapeError(f"Chain: start must hold floating log-weights, got {kind}. Pass start.float().")
+        for i, x in enumerate(tensors):
+            if x.dtype != kind and (x.is_floating_point() or i < len(self.start) + len(self.end)):
+                raise ShapeError(
+                    "Chain: all its log-weights must be of one floating dtype, got "
+                    f"{', '.join(sorted({str(x.dtype) for x in tensors}))}. Convert them to the widest."
+                )
 
     def _batch(self, axes: int, leaves: tuple[Tensor, ...]) -> torch.Size:
         if not axes:

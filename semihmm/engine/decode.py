@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
+from semihmm.engine.backends.tensors import mapped
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
+from semihmm.engine.overflow import check_overflow
 from semihmm.engine.planner import Plan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
@@ -49,6 +51,7 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
 
     Raises:
         SemiringError: the semiring is not selective.
+        DataError: finite log-weights whose sum along a path leaves the range of their dtype.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -56,7 +59,9 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
         torch.Size([2, 4])
     """
     work = _natively if plan.backend == "native" and semiring.selective else _in_blocks
-    return work(plan, semiring, chain, generator)
+    found = work(plan, semiring, chain, generator)
+    check_overflow(chain, found.value)
+    return found
 
 
 @torch.no_grad()
@@ -93,6 +98,8 @@ def _in_blocks(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Ge
 
 def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
     """Paths by the compiled backend, which follows each one's own choices only."""
+    if mapped():  # an operator with a derivative takes part in no transform; which path it is has none
+        chain = compiled.settled(chain.rebuild(x.detach() for x in chain.leaves))
     call, uniforms = compiled.call_for(semiring, chain), None
     if isinstance(semiring, Sample):
         shape = (semiring.rows, *chain.batch, 2 * chain.length + 2)

@@ -13,6 +13,7 @@ from semihmm.engine.derivatives.call import Call, directly
 from semihmm.engine.derivatives.followed import by_blocks, plainly
 from semihmm.engine.derivatives.moments import moments
 from semihmm.engine.derivatives.smooth import smooth
+from semihmm.engine.overflow import check_overflow
 from semihmm.engine.planner import Plan
 from semihmm.semirings import Log, Min, Semiring
 
@@ -29,6 +30,8 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
         back over the transposed chain and the second an expectation-semiring scan. That of Max, Min and TopK is,
         natively, where the best paths went: of paths that tie, those that `decode` finds. Elsewhere each block of steps
         is computed again and differentiated by autograd.
+    Raises:
+        DataError: finite log-weights whose sum along a path leaves the range of their dtype.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -41,9 +44,12 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
     derived, again = wanted or transformed(), _forward_again()
     # Of moments and best paths, the compiled backend has the derivatives that autograd asks for, and no transforms'.
     if plan.backend == "native" and not again and (not derived or semiring.temperature or not transformed()):
-        return _natively(plan, semiring, given, derived).to(floating)
+        value = _natively(plan, semiring, given, derived)
+        check_overflow(chain, value)
+        return value.to(floating)
     followed = wanted and semiring.temperature and not features and not again and not torch.compiler.is_compiling()
     answer = plainly(plan, semiring, given, smooth if followed else by_blocks)
+    check_overflow(chain, answer)
     return answer.to(floating) if answer.dtype == torch.float64 else answer
 
 
@@ -88,4 +94,5 @@ def posteriors(
     call, segment = compiled.call_for(Log(), chain), plan.segment(chain.length)
     tensors, needed = compiled.leaves(chain), compiled.asked_of(chain, asked)
     value, found = compiled.posteriors(call, tensors, chain.lengths, segment, needed, into[: len(tensors)])
+    check_overflow(chain, value)
     return value, compiled.of_leaves(chain, found)

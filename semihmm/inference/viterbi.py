@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine.backends.tensors import transformed
+from semihmm.engine.backends.tensors import mapped, transformed
 from semihmm.errors import SemihmmError
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
@@ -118,9 +118,22 @@ def sample(
         >>> sample(hmm, (100,), generator=torch.Generator().manual_seed(0)).event.shape
         torch.Size([100, 3])
     """
+    if mapped() and not _may_draw():
+        raise SemihmmError(
+            "sample: inside torch.func.vmap, draws must be said to be the same or different for all: pass "
+            "randomness='same' or 'different' to vmap (jacfwd and hessian: draw outside of them)."
+        )
     count = torch.Size(shape).numel()
     if count < 1:
         raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
     drawn = decode(structure, Sample(count), generator, **options)
     event, score, valid = (x.reshape((*shape, *x.shape[1:])) for x in (drawn.event, drawn.score, drawn.valid))
     return Paths(event, score, valid, structure)
+
+
+def _may_draw() -> bool:
+    """Whether every vmap around says how its items draw."""
+    functorch = torch._C._functorch
+    layers = functorch.get_interpreter_stack() or ()
+    said = [functorch.CVmapInterpreterPtr(x).randomness() for x in layers if x.key() == functorch.TransformType.Vmap]
+    return functorch.RandomnessType.Error not in said

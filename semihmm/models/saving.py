@@ -1,12 +1,14 @@
 """Models in files: safetensors, with the arguments that build the model as JSON in its metadata. Never pickle."""
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from semihmm._files import atomically
 from semihmm._optional import require
@@ -15,6 +17,7 @@ from semihmm.models.part import Part
 
 M = TypeVar("M", bound=nn.Module)
 _KEY = "semihmm.model"
+_ROOM = 1 << 20  # numbers that a tensor may hold while a model is built, beside as many as the file holds
 
 
 def save(
@@ -53,18 +56,49 @@ def load(path: str | os.PathLike[str], model: str, build: Callable[..., M], give
     try:
         content = json.loads(note)
         kind, config, described = content["model"], content["config"], content["parts"]
-        parts = {name: given.get(name) or _built(name, **part) for name, part in described.items()}
         unknown = given.keys() - described.keys()
         if kind != model or unknown:
             wrong = f"with {', '.join(described)}, not {', '.join(sorted(unknown))}" if unknown else f"not a {model}"
             raise DataError(f"load: {path} holds a {kind}, {wrong}.")
-        found = build(**config, **parts)
+        with _NoLarger(sum(x.numel() for x in parameters.values())):
+            parts = {name: given.get(name) or _built(name, **part) for name, part in described.items()}
+            found = build(**config, **parts)
         found.load_state_dict(parameters, assign=True)  # in the file's dtype
     except DataError:
         raise
     except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"load: {path} holds a model that cannot be built again: {error}") from error
     return found
+
+
+class _NoLarger(TorchDispatchMode):
+    """Refuses tensors that are larger than all that a file holds, before there is memory for them.
+
+    A model is made from sizes that the file says, and only then gets its parameters: all sizes are theirs.
+    """
+
+    def __init__(self, held: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.held = held
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        for x in (*args, *(kwargs or {}).values()):
+            sizes = x if isinstance(x, list | tuple) else (x,)
+            if sizes and all(type(n) is int for n in sizes):
+                self._check(math.prod(max(n, 1) for n in sizes))
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self._check(made.numel())  # of a view that repeats itself, before somebody copies it
+        return made
+
+    def _check(self, count: int) -> None:
+        if count > self.held + _ROOM:
+            raise DataError(
+                f"load: the file says sizes that take a tensor of {count:,} numbers, but holds {self.held:,}. It is "
+                "damaged, or was not written by save."
+            )
 
 
 def _built(argument: str, config: Mapping[str, object] | None, **kind: str) -> Part:

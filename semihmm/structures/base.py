@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import fields, replace
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
 from semihmm.engine.backends.tensors import usable
+from semihmm.engine.maps.base import as_index, check_range
 from semihmm.errors import DataError, ShapeError, StructureError
 
 if TYPE_CHECKING:
@@ -149,22 +151,52 @@ class Structure(ABC):
         return None
 
 
+def settle(structure: Structure, *names: str) -> None:
+    """Give a structure's potentials one dtype: the widest of theirs; the default one where all are integers.
+
+    Raises:
+        DataError: booleans or complex numbers, by name.
+    """
+    given = {n: x for n in names if (x := getattr(structure, n)) is not None}
+    kinds = [x.dtype for x in given.values()]
+    if kinds.count(kinds[0]) == len(kinds) and kinds[0].is_floating_point:
+        return
+    for name, kind in zip(given, kinds, strict=True):
+        if kind == torch.bool or kind.is_complex:
+            raise DataError(
+                f"{type(structure).__name__}: {name} must hold real log-weights (or costs), got {kind}. A mask? Pass "
+                "torch.where(mask, 0.0, -torch.inf), or ask semihmm.condition."
+            )
+    floating = [k for k in kinds if k.is_floating_point]
+    widest = reduce(torch.promote_types, floating) if floating else torch.get_default_dtype()
+    for name, x in given.items():
+        object.__setattr__(structure, name, x.to(widest))
+
+
+def settle_indices(structure: Structure, *names: str) -> None:
+    """Make int64 of a structure's fields of other integers.
+
+    Raises:
+        ShapeError: floats or booleans, by name.
+    """
+    for name in names:
+        x = getattr(structure, name)
+        if x is not None and x.dtype != torch.int64:
+            object.__setattr__(structure, name, as_index(type(structure).__name__, name, x))
+
+
 def check_lengths(
     owner: str, lengths: Tensor | None, batch: torch.Size, longest: int, least: int = 1, name: str = "lengths"
 ) -> None:
-    """Refuse lengths of another shape, of no integer type, or outside ``[least, longest]``."""
+    """Refuse lengths of another shape, of no integer type, or outside ``[least, longest]`` (where they are known)."""
     if lengths is None:
         return
-    if lengths.shape != batch or lengths.is_floating_point():
+    if lengths.shape != batch or lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ShapeError(
             f"{owner}: {name} must be integers, one for each sequence, so {tuple(batch)}, "
             f"got {tuple(lengths.shape)} of {lengths.dtype}."
         )
-    if lengths.numel() and not traced() and not bool(((lengths >= least) & (lengths <= longest)).all()):
-        raise ShapeError(
-            f"{owner}: {name} must lie between {least} and {longest}, the steps that there are, got "
-            f"{int(lengths.min())} to {int(lengths.max())}."
-        )
+    check_range(owner, name, lengths, least, longest, "the steps that there are")
 
 
 def traced() -> bool:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
+from semihmm.engine.maps.base import unchecked
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, given, only, single, traced, until
+from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, traced, until
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class CTC(Structure):
 
     Args:
         emission: log-weight of each token at each frame, ``(..., T, V)``: ``log_probs``, or scores not normalised.
-        targets: the tokens, int64 ``(..., U)``; what comes after ``target_lengths`` does not count.
+        targets: the tokens, integers ``(..., U)``; what comes after ``target_lengths`` does not count.
         input_lengths: frames in use ``(...)``, from 0 to T; None for T.
         target_lengths: tokens in use ``(...)``, from 0 to U; None for U.
         blank: which of the V tokens is the blank.
@@ -57,12 +58,14 @@ class CTC(Structure):
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:
+        settle(self, "emission")
+        settle_indices(self, "targets", "input_lengths", "target_lengths")
         if self.emission.ndim < 2 or not self.emission.shape[-1]:
             raise ShapeError(
                 f"CTC: emission must be (..., T, V) with at least one token, got {tuple(self.emission.shape)}."
             )
         batch = self.batch_shape
-        if self.targets.ndim < 1 or self.targets.shape[:-1] != batch or self.targets.is_floating_point():
+        if self.targets.ndim < 1 or self.targets.shape[:-1] != batch:
             raise ShapeError(
                 f"CTC: emission is (..., T, V) = {tuple(self.emission.shape)}, so targets must be integers "
                 f"{(*batch, 'U')}, got {tuple(self.targets.shape)} of {self.targets.dtype}. Pad shorter ones and pass "
@@ -77,6 +80,9 @@ class CTC(Structure):
             )
         check_lengths("CTC", self.input_lengths, batch, self.emission.shape[-2], 0, "input_lengths")
         check_lengths("CTC", self.target_lengths, batch, self.targets.shape[-1], 0, "target_lengths")
+        tokens = self.emission.shape[-1]
+        if not 0 <= self.blank < tokens:
+            raise StructureError(f"CTC: blank must be among the {tokens} columns of emission, got blank={self.blank}.")
         if not traced():
             self._check_targets()
 
@@ -85,11 +91,11 @@ class CTC(Structure):
         used = until(self.target_lengths, self.targets.shape[-1])
         wrong = (self.targets < 0) | (self.targets >= tokens) | (self.targets == self.blank)
         wrong = wrong if used is None else wrong & used
-        if wrong.any() or not 0 <= self.blank < tokens:
-            found = int(self.targets[wrong][0]) if wrong.any() else "none"
+        if wrong.any():
             raise StructureError(
-                f"CTC: blank and targets must be among the {tokens} columns of emission, and no target the blank, got "
-                f"blank={self.blank} and a target of {found}. Pass target_lengths where targets are padded."
+                f"CTC: targets must be among the {tokens} columns of emission, and no target the blank, got "
+                f"blank={self.blank} and a target of {int(self.targets[wrong][0])}. Pass target_lengths where targets "
+                "are padded."
             )
         if self.optional is not None:
             doubled = self.optional[..., 1:] & self.optional[..., :-1]
@@ -150,7 +156,9 @@ class CTC(Structure):
         return Chain(
             start=(single(0, labels.shape[-1], self.emission),),
             # `@`, which Dynamo cannot trace
-            steps=Compose(Banded(range(moves.shape[-1]), moves), Diagonal(self.emission, labels)),
+            steps=Compose(
+                Banded(range(moves.shape[-1]), moves), unchecked(Diagonal, weight=self.emission, index=labels)
+            ),
             end=(only(self._ends(), self.emission),),
             lengths=self.input_lengths,
             length=self.emission.shape[-2],
@@ -169,7 +177,7 @@ class CTC(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the emissions, if the places follow each other as they may."""
-        event = torch.as_tensor(event, device=self.emission.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
         token, index = event.unbind(-1)
         used = until(self.input_lengths, self.emission.shape[-2])
         used = torch.ones_like(token, dtype=torch.bool) if used is None else used.expand(token.shape)

@@ -13,7 +13,18 @@ from semihmm.engine import Chain, Path
 from semihmm.engine.maps.base import remembered
 from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle, single
+from semihmm.structures.base import (
+    Structure,
+    check_lengths,
+    given,
+    one_hot,
+    only,
+    packed,
+    rectangle,
+    settle,
+    settle_indices,
+    single,
+)
 
 Cell = tuple[int, int, float]
 
@@ -161,6 +172,8 @@ class DTW(Structure):
     sign: ClassVar[float] = -1.0
 
     def __post_init__(self) -> None:
+        settle(self, "cost")
+        settle_indices(self, "query_lengths", "reference_lengths")
         shape = tuple(self.cost.shape)
         if len(shape) < 2 or 0 in shape[-2:]:
             raise ShapeError(f"DTW: cost must be (..., N, M) with at least one item on each side, got {shape}.")
@@ -251,7 +264,7 @@ class DTW(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """Minus the cost of the first cell and of all moves."""
-        event = torch.as_tensor(event, device=self.cost.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.cost.device)
         height, width = self.cost.shape[-2:]
         limits = torch.tensor([height, width], device=event.device)
         n, m = self._sizes()

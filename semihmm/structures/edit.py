@@ -11,7 +11,18 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle, single
+from semihmm.structures.base import (
+    Structure,
+    check_lengths,
+    given,
+    one_hot,
+    only,
+    packed,
+    rectangle,
+    settle,
+    settle_indices,
+    single,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class EditDistance(Structure):
     sign: ClassVar[float] = -1.0
 
     def __post_init__(self) -> None:
+        settle(self, "substitution", "deletion", "insertion")
+        settle_indices(self, "source_lengths", "target_lengths")
         shape = tuple(self.substitution.shape)
         if len(shape) < 2:
             raise ShapeError(f"EditDistance: substitution must be (..., N, M), got {shape}.")
@@ -119,7 +132,7 @@ class EditDistance(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """Minus the sum of the costs, if each item comes once and in order."""
-        event = torch.as_tensor(event, device=self.substitution.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.substitution.device)
         substitution, deletion, insertion = self._used()
         height, width = substitution.shape[-2:]
         taken = event >= 0

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
+from semihmm.engine.backends.tensors import numbers
 from semihmm.engine.chain import aligned
+from semihmm.engine.maps.base import as_index, check_range
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, pick, until
+from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class HMM(Structure):
         emission: log-weight of each step's observation under each state, ``(..., T, S)``.
         final: log-weight of each last state ``(..., S)``; None for 0.
         lengths: steps in use, ``1 <= lengths <= T``; later steps do not count.
-        arcs: ``(source, target)``, int64 ``(A,)`` each: the only transitions there are, none of them twice.
+        arcs: ``(source, target)``, integers ``(A,)`` each: the only transitions there are, none of them twice.
         offsets: the only distances there are between a state and the next.
 
     An event is the states, int64 ``(..., T)``, -1 after the end. Work per step is S^2, or A, or S K.
@@ -48,6 +50,8 @@ class HMM(Structure):
     observed: ClassVar[str] = "emission"
 
     def __post_init__(self) -> None:
+        settle(self, "initial", "transition", "emission", "final")
+        settle_indices(self, "lengths")
         if self.emission.ndim < 2 or not self.emission.shape[-2] or not self.states:
             raise ShapeError(
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
@@ -71,12 +75,16 @@ class HMM(Structure):
             if len(set(self.offsets)) != len(self.offsets):
                 raise ShapeError(f"HMM: offsets must differ from one another, got {self.offsets}.")
         if self.arcs is not None:
-            source, target = self.arcs
+            source, target = (as_index("HMM", "arcs", x) for x in self.arcs)
+            object.__setattr__(self, "arcs", (source, target))
+            for x in (source, target):
+                check_range("HMM", "arcs", x, 0, self.states - 1, f"the {self.states} states")
             event = (len(source),)
-            pairs = source * self.states + target
-            if source.shape != target.shape or source.ndim != 1 or len(pairs.unique()) != len(pairs):
+            fits = source.shape == target.shape and source.ndim == 1
+            pairs = numbers(source * self.states + target) if fits else None
+            if not fits or (pairs is not None and len(pairs.unique()) != len(pairs)):
                 raise ShapeError(
-                    "HMM: arcs must be (source, target), int64 (A,) each, and none may come twice: states would not "
+                    "HMM: arcs must be (source, target), integers (A,) each, and none may come twice: states would not "
                     "say which was taken (semihmm.Lattice allows it). "
                     f"Got {tuple(source.shape)} and {tuple(target.shape)}."
                 )
@@ -147,7 +155,7 @@ class HMM(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the log-weights along the states."""
-        event = torch.as_tensor(event, device=self.emission.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
         known = (event >= 0) & (event < self.states)
         states = event.clamp(0, self.states - 1)
         along = pick(self.emission, states)

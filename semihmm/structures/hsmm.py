@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, pick, until
+from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
 
 Censored = Literal["none", "left", "right", "both"]
 
@@ -67,6 +67,8 @@ class HSMM(Structure):
                     "HSMM: give emission (..., T, S), segment (..., T, D, S), or both: one of them says what T is."
                 )
             object.__setattr__(self, "emission", torch.zeros_like(self.segment[..., 0, :]))
+        settle(self, "initial", "transition", "duration", "emission", "segment", "final")
+        settle_indices(self, "lengths")
         shape = tuple(self.emission.shape)
         if len(shape) < 2 or not shape[-1] or not shape[-2] or not self.longest:
             raise ShapeError(
@@ -194,7 +196,7 @@ class HSMM(Structure):
 
     def state_sequence(self, event: Tensor) -> Tensor:
         """The state of each step, int64 ``(..., T)``; -1 after the end."""
-        event = torch.as_tensor(event, device=self.emission.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
         state, start, length = event.unbind(-1)
         real = state >= 0
         marks = torch.zeros(*state.shape[:-1], self.steps + 1, dtype=torch.int64, device=state.device)
@@ -207,7 +209,7 @@ class HSMM(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the log-weights of all segments, steps and transitions."""
-        event = torch.as_tensor(event, device=self.emission.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
         state, start, length = event.unbind(-1)
         real = state >= 0
         end = torch.tensor(self.steps, device=state.device) if self.lengths is None else self.lengths

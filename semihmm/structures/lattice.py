@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Chain, Path, Sparse
+from semihmm.engine.maps.base import unchecked
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, one_hot, only, packed
+from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices
 
 _FORBIDDEN, _FREE = -1, -2  # in place of an arc
 _BEFORE, _AFTER = -1, -2  # in place of a node: in front of all starts, behind all ends
@@ -26,7 +27,7 @@ class Lattice(Structure):
     """Every path through an acyclic graph, from a start to an end: word lattices, task graphs, any dynamic programme.
 
     Args:
-        source, target: the nodes that each arc leaves and enters, int64 ``(A,)``, numbered from 0. Two arcs may join
+        source, target: the nodes that each arc leaves and enters, integers ``(A,)``, numbered from 0. Two arcs may join
             the same nodes; they are different arcs.
         log_weight: of each arc, ``(..., A)``. A batch shares the graph; ``-inf`` takes an arc away from one sequence.
         start, end: nodes where paths may begin and end; None for all that no arc enters, or leaves.
@@ -57,9 +58,10 @@ class Lattice(Structure):
     ranks: ClassVar[dict[str, int]] = {"log_weight": 1}
 
     def __post_init__(self) -> None:
+        settle(self, "log_weight")
+        settle_indices(self, "source", "target")
         arcs = self.log_weight.shape[-1:]
-        whole = not (self.source.is_floating_point() or self.target.is_floating_point())
-        if not arcs or not arcs[0] or self.source.shape != arcs or self.target.shape != arcs or not whole:
+        if not arcs or not arcs[0] or self.source.shape != arcs or self.target.shape != arcs:
             raise ShapeError(
                 f"Lattice: log_weight is (..., A) = {tuple(self.log_weight.shape)} with at least one arc, so "
                 f"source and target must be integers {tuple(arcs)}, got {tuple(self.source.shape)} "
@@ -114,7 +116,9 @@ class Lattice(Structure):
         first, last = only(one_hot(slot, arc.shape[-2]), self.log_weight)
         return Chain(
             start=(first,),
-            steps=Sparse(weight.masked_fill(arc == _FREE, 0.0), levels.slot.to(arc.device)),
+            steps=unchecked(
+                Sparse, weight=weight.masked_fill(arc == _FREE, 0.0), source=levels.slot.to(arc.device), memory=1
+            ),
             end=(last,),
             length=len(arc),
         )
@@ -128,7 +132,7 @@ class Lattice(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the log-weights, if each arc leaves where the one before it enters."""
-        event = torch.as_tensor(event, device=self.log_weight.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.log_weight.device)
         levels, arcs = self._levels(), self.log_weight.shape[-1]
         used = event >= 0
         at = event.clamp(0, arcs - 1)

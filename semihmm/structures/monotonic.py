@@ -11,7 +11,18 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, rectangle, single, until
+from semihmm.structures.base import (
+    Structure,
+    check_lengths,
+    given,
+    one_hot,
+    only,
+    rectangle,
+    settle,
+    settle_indices,
+    single,
+    until,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class MonotonicAlignment(Structure):
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:
+        settle(self, "emission")
+        settle_indices(self, "input_lengths", "target_lengths")
         if self.emission.ndim < 2 or 0 in self.emission.shape[-2:]:
             raise ShapeError(
                 "MonotonicAlignment: emission must be (..., T, U) with at least one frame and token, got "
@@ -86,7 +99,7 @@ class MonotonicAlignment(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """The sum of the emissions, if tokens come in order."""
-        event = torch.as_tensor(event, device=self.emission.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
         frames, tokens = self.emission.shape[-2:]
         used = until(self.input_lengths, frames)
         used = torch.ones_like(event, dtype=torch.bool) if used is None else used.expand(event.shape)

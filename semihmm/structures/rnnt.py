@@ -11,7 +11,18 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, given, one_hot, only, packed, rectangle, single
+from semihmm.structures.base import (
+    Structure,
+    check_lengths,
+    given,
+    one_hot,
+    only,
+    packed,
+    rectangle,
+    settle,
+    settle_indices,
+    single,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class RNNT(Structure):
     ranks: ClassVar[dict[str, int]] = {"blank": 2, "label": 2}
 
     def __post_init__(self) -> None:
+        settle(self, "blank", "label")
+        settle_indices(self, "input_lengths", "target_lengths")
         shape = tuple(self.label.shape)
         if len(shape) < 2 or not shape[-2]:
             raise ShapeError(f"RNNT: label must be (..., T, U) with at least one frame, got {shape}.")
@@ -102,7 +115,7 @@ class RNNT(Structure):
 
     def score(self, event: Tensor) -> Tensor:
         """The labels at their frames, and at each frame the blank after the labels so far."""
-        event = torch.as_tensor(event, device=self.label.device)
+        event = torch.as_tensor(event, dtype=torch.int64, device=self.label.device)
         blank, label = self._used()
         frames, labels = label.shape[-2:]
         at = torch.arange(frames, device=event.device)

@@ -1,6 +1,7 @@
 """A model in a file is the same model; any other file is refused; no half of a file is ever seen."""
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,29 @@ def test_a_file_that_was_tampered_with_is_refused(
     save_file(load_file(tmp_path / "m"), tmp_path / "n", {"semihmm.model": "{"})
     with pytest.raises(DataError, match="cannot be built again"):
         HMM.load(tmp_path / "n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda note: note["parts"]["emission"]["config"].update(features=1_000_000_000),
+        lambda note: note["parts"]["emission"]["config"].update(states=1_000_000_000),
+        lambda note: note["config"].update(states=1_000_000),
+        lambda note: note["config"].update(states=1_000_000_000),
+    ],
+)
+def test_a_file_cannot_ask_for_more_memory_than_it_fills(
+    change: Callable[[dict[str, Any]], object], tmp_path: Path
+) -> None:
+    HMM(2, Gaussian(2, 1)).save(tmp_path / "m")
+    with safe_open(tmp_path / "m", framework="pt") as file:
+        note = json.loads(file.metadata()["semihmm.model"])
+    change(note)
+    save_file(load_file(tmp_path / "m"), tmp_path / "n", {"semihmm.model": json.dumps(note)})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"sizes that take a tensor of .* numbers, but holds 11\. It is damaged"):
+        HMM.load(tmp_path / "n")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_a_file_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,4 +185,4 @@ def settled(chain: Chain) -> Chain:
         while torch._C._functorch.is_functorch_wrapped_tensor(x):
             x = torch._C._functorch.get_unwrapped(x)
         tables[name] = x
-    return replace(chain, steps=replace(chain.steps, **tables))
+    return replace(chain, steps=chain.steps.holding(**tables))

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, in_huge_pages, zeros
+from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, extremes, in_huge_pages, zeros
+from semihmm.errors import ShapeError
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -118,9 +119,8 @@ def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
     axes = len(call.batch)
     if call.spec[2] != GRID:
         return [_flat(x, axes, call.batch) for x in tensors]
-    count = len(tensors) - GRID_TABLES  # tables have no batch axis; vmap may have given them one
-    flat = [_flat(x, axes, call.batch) for x in tensors[:count]]
-    return flat + [x[(0,) * axes].contiguous() if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
+    count = len(tensors) - GRID_TABLES  # tables have no batch axis
+    return [_flat(x, axes, call.batch) for x in tensors[:count]] + [*tensors[count:]]
 
 
 def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[Any, ...]:
@@ -128,10 +128,14 @@ def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], len
     busy = count * call.length * call.work * call.components
     threads = torch.get_num_threads() if busy >= THREADS_FROM else 1
     along = _given(call, features) if features else []
-    if lengths is not None and (
-        lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous()
-    ):
-        lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
+    if lengths is not None:
+        if lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous():
+            lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
+        found = extremes(lengths)  # a traced program may be given any
+        if found is not None and (found[0] < 0 or found[1] > call.length):
+            raise ShapeError(
+                f"lengths must lie between 0 and {call.length}, the steps of the chain, got {found[0]} to {found[1]}."
+            )
     wide = tensors[0].dtype == torch.float64
     numbers = (call.semiring, call.components, call.beta, wide, call.spec, bool(call.batch))
     return (*numbers, _given(call, tensors), along, lengths, count, call.length, threads)

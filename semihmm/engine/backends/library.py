@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import kernels
-from semihmm.engine.backends.kernels import EXPECTATION, Call, marks_of, room, stride_of
+from semihmm.engine.backends.kernels import EXPECTATION, GRID, GRID_TABLES, Call, marks_of, room, stride_of
 from semihmm.engine.backends.operators import gradient, gradient_of_paths, log_weights, scores_along, total
 
 _CALL = (  # in pieces: an operator takes tensors and plain numbers
@@ -204,16 +204,26 @@ def _batched(info: Any, dims: Any, x: Any, at: int = 0) -> Any:
     return x.unsqueeze(at) if dims is None else x.movedim(dims, at)
 
 
-def _map_total(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
+def _mapped(info: Any, dims: tuple[Any, ...], args: tuple[Any, ...], call: int, lists: tuple[int, ...]) -> list[Any]:
+    """An operator's arguments, batched. The tables of a Grid, in the ``lists`` of tensors, have no batch axis."""
     moved = [_batched(info, d, x) for x, d in zip(args, dims, strict=True)]
-    moved[7] = [info.batch_size, *moved[7]]
+    moved[call + 4] = [info.batch_size, *args[call + 4]]
+    if args[call][2] == GRID:
+        for i in lists:
+            if args[i]:
+                tables = zip(args[i][-GRID_TABLES:], dims[i][-GRID_TABLES:], strict=True)
+                moved[i] = [*moved[i][:-GRID_TABLES], *(x if d is None else x.select(d, 0) for x, d in tables)]
+    return moved
+
+
+def _map_total(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
+    moved = _mapped(info, dims, args, 3, (0, 1))
     moved[2] = None if moved[2] is None else moved[2].expand(*moved[7])
     return torch.ops.semihmm.total(*moved), (1, 0, 0)
 
 
 def _map_gradient(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
-    moved = [_batched(info, d, x) for x, d in zip(args, dims, strict=True)]
-    moved[7] = [info.batch_size, *moved[7]]
+    moved = _mapped(info, dims, args, 3, (0, 1))
     for i in (2, 15, 16):
         moved[i] = None if moved[i] is None else moved[i].expand(*moved[7])
     for i in (13, 14):  # what is kept is each sequence's own
@@ -226,9 +236,8 @@ def _map_gradient(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, An
 
 
 def _map_paths(info: Any, dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
-    # Uniforms have their rows in front.
-    moved = [_batched(info, d, x, int(i == 13)) for i, (x, d) in enumerate(zip(args, dims, strict=True))]
-    moved[6] = [info.batch_size, *moved[6]]
+    moved = _mapped(info, dims, args, 2, (0,))
+    moved[13] = _batched(info, dims[13], args[13], 1)  # behind their rows
     moved[1] = None if moved[1] is None else moved[1].expand(*moved[6])
     moved[13] = None if moved[13] is None else moved[13].expand(moved[13].shape[0], *moved[6], moved[13].shape[-1])
     return torch.ops.semihmm.paths(*moved), (1, 1, 1, 1)

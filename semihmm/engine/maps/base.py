@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from semihmm.engine.backends.tensors import extremes
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+M = TypeVar("M", bound="Map")
 
 Look = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
@@ -73,6 +75,11 @@ class Map(ABC):
     slots: int
     reads_output: bool = False  # `contract` wants the step's output, not its carry
     composes: bool = True  # else only its unrolled map does
+
+    @property
+    def inputs(self) -> int:
+        """How many slots the state vectors have that it takes; `slots` is how many those have that it gives."""
+        return self.slots
 
     @property
     @abstractmethod
@@ -221,11 +228,17 @@ class Compose(Map):
                 f"Compose: both maps must look one step back, got memories {self.first.memory} and {self.then.memory}. "
                 "Give Segmental its emission instead of composing it with Diagonal."
             )
+        if self.first.slots != self.then.inputs:
+            raise ShapeError(
+                f"Compose: the second map takes what the first one gives, so both must have as many slots, got "
+                f"{type(self.first).__name__} with {self.first.slots} and {type(self.then).__name__} with "
+                f"{self.then.inputs}."
+            )
 
     def unrolled(self) -> Compose:
         """Both maps unrolled."""
         first, then = self.first.unrolled(), self.then.unrolled()
-        return self if first is self.first and then is self.then else Compose(first, then)
+        return self if first is self.first and then is self.then else unchecked(Compose, first=first, then=then)
 
     @property
     def memory(self) -> int:  # type: ignore[override]
@@ -236,6 +249,11 @@ class Compose(Map):
     def slots(self) -> int:  # type: ignore[override]
         """Those of the second map."""
         return self.then.slots
+
+    @property
+    def inputs(self) -> int:
+        """Those that the first map takes."""
+        return self.first.inputs
 
     @property
     def reads_output(self) -> bool:  # type: ignore[override]
@@ -275,7 +293,7 @@ class Compose(Map):
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Compose:
         """Both maps with other log-weights."""
         n = len(self.first.leaves)
-        return Compose(self.first.rebuild(leaves[:n]), self.then.rebuild(leaves[n:]))
+        return unchecked(Compose, first=self.first.rebuild(leaves[:n]), then=self.then.rebuild(leaves[n:]))
 
     def tables(self) -> tuple[Tensor, ...]:
         """First the first map's."""
@@ -318,7 +336,7 @@ class Compose(Map):
 
     def transpose(self) -> Map:
         """Transposed, the second map comes first."""
-        return Compose(self.then.transpose(), self.first.transpose())
+        return unchecked(Compose, first=self.then.transpose(), then=self.first.transpose())
 
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
@@ -332,6 +350,39 @@ class Compose(Map):
         return self.first.contract(measure, carry, middle, before, one) + self.then.contract(
             measure, middle.unsqueeze(-2), output, cost, two
         )
+
+
+def unchecked(kind: type[M], **fields: Any) -> M:
+    """A map made of what was checked before, or of tables of our own: its constructor has nothing to find out."""
+    if torch.compiler.is_compiling():  # Dynamo makes objects by their constructors alone
+        return kind(**fields)
+    made = object.__new__(kind)
+    made.__dict__.update(fields)
+    return made
+
+
+def check_weight(owner: str, name: str, x: Tensor, axes: Sequence[str]) -> None:
+    """Refuse log-weights that are no floating tensor with (at least) these axes, the last ones of it."""
+    if x.ndim < len(axes) or not x.is_floating_point():
+        raise ShapeError(
+            f"{owner}: {name} must be a floating tensor (..., {', '.join(axes)}), got {tuple(x.shape)} of {x.dtype}."
+        )
+
+
+def as_index(owner: str, name: str, x: Tensor) -> Tensor:
+    """Integers as int64; what is no tensor of integers is refused."""
+    if x.dtype == torch.int64:
+        return x
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise ShapeError(f"{owner}: {name} must be integers, got {x.dtype}.")
+    return x.to(torch.int64)
+
+
+def check_range(owner: str, name: str, x: Tensor, least: int, most: int, what: str) -> None:
+    """Refuse indices outside of ``least <= x <= most``, where they are known."""
+    found = extremes(x)
+    if found is not None and (found[0] < least or found[1] > most):
+        raise ShapeError(f"{owner}: {name} must lie between {least} and {most}, {what}, got {found[0]} to {found[1]}.")
 
 
 def remembered(tables: Callable[P, R]) -> Callable[P, R]:

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.base import (
+    Look,
+    Map,
+    Measure,
+    Origin,
+    as_index,
+    check_range,
+    check_weight,
+    fit,
+    unchecked,
+)
+from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
 
@@ -29,10 +40,18 @@ class Dense(Map):
     steady = (True,)
     table_ranks = (2,)
 
+    def __post_init__(self) -> None:
+        check_weight("Dense", "weight", self.weight, ("T or 1", "S", "R"))
+
     @property
     def slots(self) -> int:  # type: ignore[override]
         """R."""
         return self.weight.shape[-1]
+
+    @property
+    def inputs(self) -> int:
+        """S."""
+        return self.weight.shape[-2]
 
     @property
     def pointers(self) -> int:
@@ -51,7 +70,7 @@ class Dense(Map):
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Dense":
         """With another matrix."""
-        return Dense(*leaves)
+        return unchecked(Dense, weight=leaves[0])
 
     def tables(self) -> tuple[Tensor, ...]:
         """The matrix."""
@@ -111,6 +130,19 @@ class Diagonal(Map):
     pointers = 0
     reads_output = True
 
+    def __post_init__(self) -> None:
+        check_weight("Diagonal", "weight", self.weight, ("T or 1", "S" if self.index is None else "V"))
+        if self.index is None:
+            return
+        object.__setattr__(self, "index", as_index("Diagonal", "index", self.index))
+        if self.index.ndim < 2 or self.index.shape[-2] != 1:
+            raise ShapeError(
+                f"Diagonal: index must be (..., 1, S), the same at all times, got {tuple(self.index.shape)}. One for "
+                "all sequences? Pass index.unsqueeze(0)."
+            )
+        columns = self.weight.shape[-1]
+        check_range("Diagonal", "index", self.index, 0, columns - 1, f"the {columns} columns of weight")
+
     @property
     def slots(self) -> int:  # type: ignore[override]
         """S."""
@@ -148,7 +180,7 @@ class Diagonal(Map):
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Diagonal":
         """With other weights."""
-        return Diagonal(*leaves)
+        return unchecked(Diagonal, weight=leaves[0], index=leaves[1] if len(leaves) > 1 else None)
 
     def unrolled(self) -> "Diagonal":
         """With a weight of its own for each state."""
@@ -157,7 +189,7 @@ class Diagonal(Map):
         batch = torch.broadcast_shapes(self.weight.shape[:-2], self.index.shape[:-2])
         time = self.weight.shape[-2]
         index = self.index.expand(*batch, time, -1)
-        return Diagonal(self.weight.expand(*batch, -1, -1).gather(-1, index))
+        return unchecked(Diagonal, weight=self.weight.expand(*batch, -1, -1).gather(-1, index), index=None)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weights of all states."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, remembered
+from semihmm.engine.backends.tensors import numbers
+from semihmm.engine.maps.base import (
+    Look,
+    Map,
+    Measure,
+    Origin,
+    as_index,
+    check_range,
+    check_weight,
+    remembered,
+    unchecked,
+)
 from semihmm.engine.maps.sparse import FORBIDDEN, Sparse
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
@@ -60,6 +71,39 @@ class Grid(Map):
     ranks = (2,)  # the planes stand where other maps have time
     table_ranks = (2, 2)
 
+    def __post_init__(self) -> None:
+        check_weight("Grid", "weight", self.weight, ("P", "I", "J"))
+        for name in ("row", "source", "plane", "low", "high"):
+            object.__setattr__(self, name, as_index("Grid", name, getattr(self, name)))
+        tables = {name: getattr(self, name) for name in ("source", "plane", "factor", "low", "high")}
+        shapes = {x.shape for x in tables.values()}
+        fits = self.row.ndim == 1 and len(shapes) == 1 and self.source.ndim == 2 and len(self.row) == len(self.source)
+        if not fits or self.factor.dtype != torch.float64 or self.memory < 1 or self.first < 0:
+            raise ShapeError(
+                "Grid: row must be (N,), and source, plane, factor (float64), low and high (N, K); memory at least 1 "
+                f"and first at least 0. Got row {tuple(self.row.shape)}, "
+                f"{', '.join(f'{n} {tuple(x.shape)}' for n, x in tables.items())}, factor of {self.factor.dtype}, "
+                f"memory {self.memory} and first {self.first}."
+            )
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        planes, height, width = self.weight.shape[-3:]
+        most = self.memory * len(self.row) - 1
+        check_range("Grid", "row", self.row, 0, height - 1, f"the {height} rows of weight")
+        check_range("Grid", "source", self.source, -1, most, "the slots of the latest steps (-1: no arc)")
+        check_range("Grid", "plane", self.plane, -1, planes - 1, f"the {planes} planes of weight (-1: none)")
+        source, plane, low, high = (numbers(x) for x in (self.source, self.plane, self.low, self.high))
+        if source is None or plane is None or low is None or high is None:
+            return
+        outside = (source >= 0) & (plane >= 0) & (low < high) & ((low < 0) | (high > width))
+        if bool(outside.any()):
+            slot, k = outside.nonzero()[0].tolist()
+            raise ShapeError(
+                f"Grid: an arc that reads a plane may be there in its columns alone, 0 <= low <= column < high <= "
+                f"{width}, got low {int(low[slot, k])} and high {int(high[slot, k])} for arc {k} of slot {slot}."
+            )
+
     @staticmethod
     def of(moves: Sequence[tuple[int, int]], weight: Tensor, factor: float = 1.0) -> Grid:
         """One slot for each row; at time ``i + j`` slot ``i`` holds cell ``(i, j)``, and time 0 is cell (0, 0) alone.
@@ -104,8 +148,12 @@ class Grid(Map):
         return self.weight.shape[-2] + self.weight.shape[-1] - 1 - self.first
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Grid:
-        """With other planes."""
-        return replace(self, weight=leaves[0])
+        """With other planes, of the same shape."""
+        return self.holding(weight=leaves[0])
+
+    def holding(self, **tensors: Tensor) -> Grid:
+        """The same map with tensors of the same form, which are not checked again."""
+        return unchecked(Grid, **{f.name: getattr(self, f.name) for f in fields(self)} | tensors)
 
     def unrolled(self) -> Sparse:
         """With the log-weight of every arc at every step, ``(..., T, N, K)``."""
@@ -120,7 +168,8 @@ class Grid(Map):
         column = (torch.arange(self.first, length, device=at.device).unsqueeze(-1) - self.row).unsqueeze(-1)
         there = (self.low <= column) & (column < self.high) & (self.source >= 0)
         there = there & ~(read.isinf() & (self.plane >= 0) & (self.factor == 0))  # inf * 0 is forbidden, not NaN
-        return Sparse(torch.where(there, weight, FORBIDDEN), self.source.unsqueeze(0), self.memory)
+        weight = torch.where(there, weight, FORBIDDEN)
+        return unchecked(Sparse, weight=weight, source=self.source.unsqueeze(0), memory=self.memory)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The unrolled map's."""
@@ -173,8 +222,8 @@ class GridTables(NamedTuple):
 
     def over(self, weight: Tensor) -> Grid:
         """With weights."""
-        row, source, plane, factor, low, high = (torch.from_numpy(x).to(weight.device) for x in self[:6])
-        return Grid(weight, row, source, plane, factor, low, high, self.memory, self.first)
+        tables = {name: torch.from_numpy(x).to(weight.device) for name, x in zip(self._fields, self[:6], strict=False)}
+        return unchecked(Grid, weight=weight, **tables, memory=self.memory, first=self.first)
 
 
 @remembered

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, check_weight, fit, unchecked
 from semihmm.engine.maps.sparse import later
+from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
 
@@ -40,9 +41,25 @@ class Segmental(Map):
     segment: Tensor | None = None
     table_ranks = (2, 2)
 
+    def __post_init__(self) -> None:
+        axes = {"transition": ("T or 1", "S", "S"), "duration": ("T or 1", "D", "S"), "emission": ("T", "S")}
+        for name, form in (axes if self.segment is None else axes | {"segment": ("T", "D", "S")}).items():
+            check_weight("Segmental", name, getattr(self, name), form)
+        longest, states, padding = self.memory, self.states, self.memory - 1
+        events = [self.transition.shape[-2:], self.duration.shape[-2:], self.emission.shape[-1:]]
+        fits = events == [(states, states), (longest, states), (states,)] and self.emission.shape[-2] >= padding >= 0
+        if not fits or (self.segment is not None and self.segment.shape[-2:] != (longest, states)):
+            raise ShapeError(
+                "Segmental: transition (..., T or 1, S, S), duration (..., T or 1, D, S), emission (..., T, S), with "
+                "D - 1 frames of padding in front, and segment (..., T, D, S) must agree on S and D, got "
+                f"{[tuple(x.shape) for x in self.leaves]}. Segmental.of does the padding."
+            )
+
     @staticmethod
     def of(transition: Tensor, duration: Tensor, emission: Tensor, segment: Tensor | None = None) -> "Segmental":
         """As the class, from an emission of exactly T frames."""
+        for name, x, form in (("duration", duration, ("T or 1", "D", "S")), ("emission", emission, ("T", "S"))):
+            check_weight("Segmental", name, x, form)
         return Segmental(transition, duration, pad(emission, (0, 0, duration.shape[-2] - 1, 0)), segment)
 
     @property
@@ -98,7 +115,14 @@ class Segmental(Map):
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Segmental":
         """With other log-weights."""
-        return Segmental(*leaves)
+        transition, duration, emission, *segment = leaves
+        return unchecked(
+            Segmental,
+            transition=transition,
+            duration=duration,
+            emission=emission,
+            segment=segment[0] if segment else None,
+        )
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transitions."""

@@ -8,7 +8,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit, remembered
+from semihmm.engine.backends.tensors import extremes, numbers
+from semihmm.engine.maps.base import (
+    Look,
+    Map,
+    Measure,
+    Origin,
+    as_index,
+    check_range,
+    check_weight,
+    fit,
+    remembered,
+    unchecked,
+)
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -38,6 +50,21 @@ class Sparse(Map):
     ranks = (2, 2)
     table_ranks = (2, 2)
 
+    def __post_init__(self) -> None:
+        check_weight("Sparse", "weight", self.weight, ("T or 1", "N", "K"))
+        object.__setattr__(self, "source", as_index("Sparse", "source", self.source))
+        arcs, known = self.weight.shape[-2:], self.source
+        shared = known.ndim >= 3 and known.shape[-3] == 1
+        batch_free = known.ndim >= 3 and known.shape[:-3].numel() == 1
+        if not batch_free or known.shape[-2:] != arcs or self.memory < 1 or (self.memory > 1 and not shared):
+            raise ShapeError(
+                f"Sparse: weight is (..., T or 1, N, K) = {tuple(self.weight.shape)}, so source must be (T or 1, "
+                f"{arcs[0]}, {arcs[1]}), shared over time if memory is over 1; got {tuple(known.shape)} and memory "
+                f"{self.memory}."
+            )
+        most = self.memory * arcs[0] - 1
+        check_range("Sparse", "source", known, -1, most, "the slots of the latest steps (-1: no arc)")
+
     @property
     def slots(self) -> int:  # type: ignore[override]
         """N."""
@@ -66,7 +93,7 @@ class Sparse(Map):
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
         """With other weights."""
         weight, source = leaves
-        return Sparse(weight, source, self.memory)
+        return unchecked(Sparse, weight=weight, source=source, memory=self.memory)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The leaves."""
@@ -119,7 +146,7 @@ class Sparse(Map):
         source = torch.where(entry < 0, -1, delay * self.slots + landing).flip(0)
         if self.memory > 1 and weight.shape[-3] != 1:  # a weight of all times stays one
             weight = later(weight, delay[0].clamp(min=0), FORBIDDEN)
-        return Sparse(weight, source, memory=self.memory)
+        return unchecked(Sparse, weight=weight, source=source, memory=self.memory)
 
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
@@ -150,13 +177,14 @@ def Banded(offsets: Sequence[int], weight: Tensor) -> Sparse:
         >>> int(semihmm.engine.total(semihmm.engine.plan(chain, count), count, chain))
         8
     """
+    check_weight("Banded", "weight", weight, ("T or 1", "S", "K"))
     states = weight.shape[-2]
     if weight.shape[-1] != len(offsets):
         raise ShapeError(
             f"Banded: {len(offsets)} offsets need weights (..., T or 1, S, {len(offsets)}), got {tuple(weight.shape)}."
         )
     source, outside = (torch.from_numpy(x).to(weight.device) for x in _shifted(tuple(offsets), states))
-    return Sparse(weight.masked_fill(outside, FORBIDDEN), source)
+    return unchecked(Sparse, weight=weight.masked_fill(outside, FORBIDDEN), source=source, memory=1)
 
 
 @remembered
@@ -171,8 +199,8 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
     """Any sparse topology.
 
     Args:
-        source, target: int64 states ``(A,)`` that arc ``a`` leaves and enters; ``(T, A)`` where arcs differ over time,
-            with -1 in both for no arc.
+        source, target: the states ``(A,)`` that arc ``a`` leaves and enters, integers; ``(T, A)`` where arcs differ
+            over time, with -1 in both for no arc.
         weight: log-weights ``(..., T or 1, A)``.
         slots: how many states there are.
 
@@ -188,23 +216,33 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
             f"Arcs: source and target must be (A,) or (T, A) and weight (..., T or 1, A), got {tuple(source.shape)}, "
             f"{tuple(target.shape)} and {tuple(weight.shape)}."
         )
-    if source.numel() and max(int(source.max()), int(target.max())) >= slots:
-        raise ShapeError(f"Arcs: states must be below slots = {slots}, got {int(max(source.max(), target.max()))}.")
+    check_weight("Arcs", "weight", weight, ("T or 1", "A"))
+    source, target = as_index("Arcs", "source", source), as_index("Arcs", "target", target)
+    for x in (source, target):
+        found = extremes(x)
+        if found is not None and found[1] >= slots:
+            raise ShapeError(f"Arcs: states must be below slots = {slots}, got {found[1]}.")
+        if found is not None and found[0] < (-1 if x.ndim == 2 else 0):
+            raise ShapeError(
+                f"Arcs: states are numbered from 0 (-1, where arcs differ over time: no arc), got {found[0]}."
+            )
     entry = incoming(target.reshape(-1, target.shape[-1]), slots)
     safe = entry.clamp(min=0)
     sources = source.reshape(-1, source.shape[-1]).gather(-1, safe.flatten(-2)).unflatten(-1, entry.shape[-2:])
     shape = torch.broadcast_shapes(weight.shape[-2:-1], entry.shape[:1])
     index = safe.flatten(-2).expand(*weight.shape[:-2], *shape, -1)
     table = weight.expand(*weight.shape[:-2], *shape, -1).gather(-1, index).unflatten(-1, entry.shape[-2:])
-    return Sparse(torch.where(entry < 0, FORBIDDEN, table), torch.where(entry < 0, -1, sources))
+    weight, source = torch.where(entry < 0, FORBIDDEN, table), torch.where(entry < 0, -1, sources)
+    return unchecked(Sparse, weight=weight, source=source, memory=1)
 
 
 def incoming(target: Tensor, slots: int) -> Tensor:
     """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
+    known = numbers(target)
+    if known is None:
+        return _incoming_unseen(target, slots)
     tables = []
-    for step in np.array(target.tolist(), np.int64).reshape(
-        target.shape
-    ):  # inside torch.func.grad there is no .numpy()
+    for step in np.array(known.tolist(), np.int64).reshape(known.shape):  # inside torch.func.grad there is no .numpy()
         arcs = np.flatnonzero(step >= 0)
         order = arcs[np.argsort(step[arcs], kind="stable")]
         count = np.bincount(step[arcs], minlength=slots)
@@ -217,3 +255,20 @@ def incoming(target: Tensor, slots: int) -> Tensor:
     for entry, table in zip(entries, tables, strict=True):
         entry[:, : table.shape[-1]] = table
     return torch.from_numpy(entries).to(target.device)
+
+
+def _incoming_unseen(target: Tensor, slots: int) -> Tensor:
+    """The same where numbers are not known, in torch.compile: room for an arc from every slot into each slot.
+
+    So no slot may be entered by more arcs than there are slots, which it is when none comes twice.
+    """
+    steps, arcs = target.shape
+    width = min(arcs, slots)
+    target = torch.where((target < 0) | (target >= slots), slots, target)  # no arc: all into a slot that is cut off
+    entered, order = target.sort(dim=-1, stable=True)
+    rank = torch.arange(arcs, device=target.device) - torch.searchsorted(entered, entered)
+    fits = (rank < width) | (entered == slots)
+    torch._assert_async(fits.all(), "Arcs: more arcs into a state than there are states")
+    at = torch.where(entered == slots, slots * width, entered * width + rank)
+    table = target.new_full((steps, slots * width + 1), -1).scatter(-1, at, order)
+    return table[:, :-1].reshape(steps, slots, width)
