@@ -10,7 +10,7 @@ import torch
 from _measure import WHERE, arguments, milliseconds, show, write
 
 import semihmm
-from semihmm.engine.planner import STRATEGIES
+from semihmm.engine.strategies import STRATEGIES
 
 CASES = [(b, t, s) for s in (2, 4, 8, 16, 32) for t in (16, 64, 256, 1024) for b in (1, 8) if b * t * s**3 <= 2**22]
 

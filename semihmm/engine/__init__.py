@@ -5,7 +5,8 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.contract import best_through
 from semihmm.engine.decode import Path, decode
 from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
-from semihmm.engine.planner import Plan, plan
+from semihmm.engine.plan import Plan
+from semihmm.engine.planner import plan
 from semihmm.engine.scan import vectors
 from semihmm.engine.total import total
 

@@ -41,7 +41,8 @@ from semihmm.engine.costs import (
     table,
 )
 from semihmm.engine.maps import Banded, Dense, Diagonal, Grid, Map, Segmental
-from semihmm.engine.planner import StrategyName, plan
+from semihmm.engine.plan import StrategyName
+from semihmm.engine.planner import plan
 from semihmm.engine.total import total
 from semihmm.semirings import Log
 

@@ -12,7 +12,7 @@ from semihmm.engine.backends.tensors import plain
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import Measure, fit
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.engine.scan import advance, begin, carries, centred, cleaned, forward, part, preceded
 from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import pieces

@@ -14,7 +14,7 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
 from semihmm.engine.overflow import check_overflow
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
 from semihmm.semirings import Min, Sample, Semiring

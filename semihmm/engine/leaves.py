@@ -1,8 +1,8 @@
 """Where a chain's log-weights come from: for each entry the potential and its place in it, or that it is a constant.
 
-A structure's `chain` moves its potentials about (slices, views, gathers, padding, masks). `sources` lets it move *tracked*
-potentials, which carry the number of each entry with them. So what follows from a structure's form, such as where a gradient
-goes, is read and not guessed from numbers.
+A structure's `chain` moves its potentials about (slices, views, gathers, padding, masks). It is given *tracked*
+potentials, which carry the number of each entry with them. So what follows from a structure's form, such as where a
+gradient goes, is read and not guessed from numbers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ CONSTANT = -1  # in place of an entry's number
 
 # What reads entries where they lie, and what takes them to other places. Neither changes them.
 VIEWS = frozenset(
-    "T chunk detach diagonal expand expand_as flatten hsplit mH mT movedim moveaxis narrow permute reshape select split "
-    "split_with_sizes squeeze swapaxes tensor_split transpose unbind unflatten unsqueeze view view_as "
+    "T chunk detach diagonal expand expand_as flatten hsplit mH mT movedim moveaxis narrow permute reshape select "
+    "split split_with_sizes squeeze swapaxes tensor_split transpose unbind unflatten unsqueeze view view_as "
     "__getitem__".split()
 )
 MOVES = frozenset(
@@ -89,7 +89,11 @@ class Tracked(Tensor):
             several = isinstance(value, tuple | list)
             if not all(isinstance(x, Tensor) and x.is_floating_point() for x in (value if several else (value,))):
                 return value
-            if name.startswith("new_") or name.endswith("_like") or (name in CASTS and not isinstance(args[0], Tracked)):
+            if (
+                name.startswith("new_")
+                or name.endswith("_like")
+                or (name in CASTS and not isinstance(args[0], Tracked))
+            ):
                 return value
             numbers = _numbers(name, func, args, kwargs, value)
         owners = frozenset[str]().union(*(x.potentials for x in tree_leaves((args, kwargs)) if isinstance(x, Tracked)))

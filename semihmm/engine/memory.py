@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -12,12 +12,10 @@ from semihmm.engine.backends.tensors import LANES
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import components
 from semihmm.engine.maps import Grid, Segmental
+from semihmm.engine.plan import Plan
 from semihmm.engine.strategies.base import BLOCK
 from semihmm.errors import SemihmmError
 from semihmm.semirings import Semiring
-
-if TYPE_CHECKING:
-    from semihmm.engine.planner import Plan
 
 OFFSET = 8  # bytes: each state vector has its offset, in float64
 PARTS = 16  # of a batch, natively: each has its own sums (csrc/call.hpp)

@@ -2,49 +2,21 @@
 
 import math
 import os
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 from semihmm.engine.backends import Backend, backend_for
 from semihmm.engine.backends.compiled import refusal
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import choose
 from semihmm.engine.memory import blocks_within
-from semihmm.engine.strategies import Strategy, associative, chunked, sequential
+from semihmm.engine.plan import Plan, StrategyName
+from semihmm.engine.strategies import STRATEGIES
 from semihmm.errors import SemihmmError, SemiringError
 from semihmm.semirings import Semiring
-
-StrategyName = Literal["sequential", "associative", "chunked"]
-STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
 
 _TORCH = ("torch sequential", "torch chunked", "torch associative")
 _ALL = ("native sequential", *_TORCH)
 _NAMED = bool(os.environ.get("SEMIHMM_BACKEND"))  # the environment says who works, whatever it costs
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a call will do.
-
-    Example:
-        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
-        >>> plan(chain, semihmm.semirings.Log()).bounds(3)
-        [(0, 3)]
-    """
-
-    strategy: StrategyName
-    blocks: int  # how many blocks of steps; 1 keeps every state vector for the gradient
-    backend: Backend
-    reason: str
-
-    def segment(self, length: int) -> int:
-        """How many steps there are in a block, at least 1."""
-        return max(-(-length // self.blocks), 1)
-
-    def bounds(self, length: int) -> list[tuple[int, int]]:
-        """First and last step of each block; no block where there is no step."""
-        size = self.segment(length)
-        return [(at, min(at + size, length)) for at in range(0, length, size)]
 
 
 def plan(

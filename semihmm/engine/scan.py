@@ -10,8 +10,8 @@ from semihmm.engine.backends import compiled
 from semihmm.engine.backends.tensors import transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
-from semihmm.engine.planner import STRATEGIES, Plan
-from semihmm.engine.strategies import State, Trail
+from semihmm.engine.plan import Plan
+from semihmm.engine.strategies import STRATEGIES, State, Trail
 from semihmm.engine.strategies.base import joined, rescaled
 from semihmm.semirings import Log, Semiring
 

@@ -14,7 +14,7 @@ from semihmm.engine.derivatives.followed import by_blocks, plainly
 from semihmm.engine.derivatives.moments import moments
 from semihmm.engine.derivatives.smooth import smooth
 from semihmm.engine.overflow import check_overflow
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.semirings import Log, Min, Semiring
 
 

@@ -127,7 +127,7 @@ def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
 
 
 def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]) -> Tensor:
-    """The Renyi entropy of an order other than 1, in nats ``(...)``: two log-partitions, of which one at another temperature.
+    """The Renyi entropy of an order other than 1, in nats ``(...)``: two totals, one of them at another temperature.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))

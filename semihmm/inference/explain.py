@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from semihmm.engine.costs import duration, seconds, size_of, table
 from semihmm.engine.memory import estimate
-from semihmm.engine.planner import STRATEGIES
+from semihmm.engine.strategies import STRATEGIES
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log, Semiring
 from semihmm.structures import Structure

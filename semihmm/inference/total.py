@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.planner import StrategyName
+from semihmm.engine.plan import StrategyName
 from semihmm.errors import SemiringError, ShapeError, StructureError
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure

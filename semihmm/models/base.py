@@ -172,7 +172,9 @@ class Model(Part, Generic[S]):
         by_em = method == "em" or (method is None and self.emission.trains_by_em)
         with torch.inference_mode(False):  # which forbids to change parameters
             self._leave_inference_mode()
-            x, lengths = (y.clone() if y is not None and y.is_inference() else y for y in self.checked(x, lengths))
+            x, lengths = self.checked(x, lengths)
+            x = x.clone() if x.is_inference() else x
+            lengths = lengths.clone() if lengths is not None and lengths.is_inference() else lengths
             found: list[tuple[Fit, dict[str, Tensor]]] = []
             for _ in range(restarts):
                 if initialise:

@@ -63,7 +63,9 @@ def numbered(structure: Structure, unrolled: bool = False) -> list[Source | None
 
 
 def views(structure: Structure) -> list[Place]:
-    """Which log-weights of a structure's chain are views of a potential, and what others are made of; by its form alone.
+    """Which log-weights of a structure's chain are views of a potential, and what others are made of.
+
+    By its form alone: class, shapes, and fields that are no tensors.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
@@ -160,8 +162,8 @@ def _why(source: Source) -> str:
     if source.number is not None:
         return ""
     return (
-        f"mixes several potentials, or entries of one ({', '.join(sorted(source.potentials))}), so nobody can tell whose "
-        "share is whose. Give each potential a map or a factor of its own: a chain multiplies them anyway."
+        f"mixes several potentials, or entries of one ({', '.join(sorted(source.potentials))}), so nobody can tell "
+        "whose share is whose. Give each potential a map or a factor of its own: a chain multiplies them anyway."
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import semihmm
 from semihmm import semirings as sr
-from semihmm.engine.planner import StrategyName
+from semihmm.engine.plan import StrategyName
 from semihmm.errors import LawError, StructureError
 from semihmm.inference import Paths
 from semihmm.inference.total import Options

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Chain, Compose, Dense, Diagonal, Grid, Map, Path, Segmental, Sparse
+from semihmm.engine import Arcs, Compose, Dense, Diagonal, Grid, Map, Path, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.structures import Structure
+from semihmm.structures.leaves import numbered
 from semihmm.testing.state_paths import Enumerated, Weight
 
 
@@ -48,56 +48,53 @@ def chain_paths(structure: Structure) -> Iterator[Enumerated]:
     Raises:
         StructureError: a map of the chain is of a kind that is not among the engine's.
     """
-    chain = structure.chain()
     walks = list(_walks(structure))
     if not walks:
         return
     slots, choices = torch.tensor([w.slots for w in walks]), torch.tensor([w.choices for w in walks])
     events = structure.event(Path(slots, choices, torch.zeros(len(walks)), torch.ones(len(walks), dtype=torch.bool)))
-    values, empty, full = _Values(chain), _Values(_filled(structure, 0).chain()), _Values(_filled(structure, 1).chain())
+    values = _Values(structure)
     for walk, event in zip(walks, events.tolist(), strict=True):
         # An arc that no potential weighs is no log-weight of 0: to a width that would be a limit.
-        yield event, [values.sum(g) for g in walk.entries if empty.score(g) != 0 or full.score(g) != 0]
+        yield event, [values.sum(g) for g in walk.entries if any(map(values.weighed, g)) or values.score(g) != 0]
 
 
 def prefix_vectors(structure: Structure) -> list[list[list[float]]]:
     """For each time ``0 .. T`` and slot, the log-weights of all walks that have got there."""
-    chain = structure.chain()
-    possible, values = _Values(_filled(structure, 0).chain()), _Values(chain)
-    found = []
+    values = _Values(structure)
+    chain, found = values.chain, []
     for time in range(chain.length + 1):
         slots = range(chain.steps.slots)
-        found.append(
-            [[sum(values.score(g) for g in w.entries) for w in _back(chain, possible, time, s)] for s in slots]
-        )
+        found.append([[sum(values.score(g) for g in w.entries) for w in _back(values, time, s)] for s in slots])
     return found
 
 
 def _walks(structure: Structure) -> Iterator[Walk]:
-    """Walks to the end. What is ``-inf`` for any potentials is no path."""
-    chain = _filled(structure, 0).chain()
-    possible = _Values(chain)
+    """Walks to the end. What a constant of ``-inf`` forbids is no path."""
+    values = _Values(structure)
+    chain = values.chain
     length = chain.length if chain.lengths is None else int(chain.lengths)
     beyond = chain.length - length
     for slot in range(chain.steps.slots):
         ends = tuple((Entry(len(chain.start) + i, (slot,)),) for i in range(len(chain.end)))
-        if all(possible.exist(group) for group in ends):
-            for walk in _back(chain, possible, length, slot):
+        if all(values.exist(group) for group in ends):
+            for walk in _back(values, length, slot):
                 yield Walk(walk.slots + (-1,) * beyond, walk.choices + (-1,) * beyond, walk.entries + ends)
 
 
-def _back(chain: Chain, possible: "_Values", time: int, slot: int) -> Iterator[Walk]:
+def _back(values: "_Values", time: int, slot: int) -> Iterator[Walk]:
     """All walks from the start to a slot at a time."""
+    chain = values.chain
     if time == 0:
         entries = tuple((Entry(i, (slot,)),) for i in range(len(chain.start)))
-        if all(possible.exist(group) for group in entries):
+        if all(values.exist(group) for group in entries):
             yield Walk((slot,), (), entries)
         return
     first = len(chain.start) + len(chain.end)
     for arc in _arcs(chain.steps, time - 1, slot, first):
-        if arc.delay <= time and all(possible.exist(group) for group in arc.entries):
+        if arc.delay <= time and all(values.exist(group) for group in arc.entries):
             passed = (-1,) * (arc.delay - 1)
-            for walk in _back(chain, possible, time - arc.delay, arc.slot):
+            for walk in _back(values, time - arc.delay, arc.slot):
                 yield Walk(
                     walk.slots + passed + (slot,), walk.choices + passed + (arc.choice,), walk.entries + arc.entries
                 )
@@ -163,14 +160,13 @@ def _at(leaf: Tensor, rank: int, t: int, *event: int) -> tuple[int, ...]:
     return (0,) * (leaf.ndim - rank - 1) + (0 if shared else t, *event)
 
 
-@dataclass
 class _Values:
-    """The numbers in a chain's leaves."""
+    """The numbers in the leaves of a structure's chain, and which of them are constants."""
 
-    chain: Chain
-
-    def __post_init__(self) -> None:
+    def __init__(self, structure: Structure) -> None:
+        self.chain = structure.chain()
         self.leaves = [x.tolist() for x in self.chain.leaves]
+        self.numbers = [None if s is None or s.number is None else s.number.tolist() for s in numbered(structure)]
 
     def read(self, entry: Entry) -> float:
         """One of them."""
@@ -181,19 +177,21 @@ class _Values:
             return 0.0 if math.isfinite(value) else -math.inf
         return entry.factor * float(value)
 
+    def weighed(self, entry: Entry) -> bool:
+        """Whether it is a potential's, and no constant."""
+        number: Any = self.numbers[entry.leaf]
+        for i in entry.at if number is not None else ():
+            number = number[i]
+        return number is None or number >= 0
+
     def sum(self, group: tuple[Entry, ...]) -> Weight:
         """A group, as a log-weight: a number, or a tuple that is added up."""
         return self.read(group[0]) if len(group) == 1 else tuple(self.read(e) for e in group)
 
     def exist(self, group: tuple[Entry, ...]) -> bool:
-        """None of them is ``-inf``."""
-        return all(self.read(e) > float("-inf") for e in group)
+        """None of them is a constant of ``-inf``."""
+        return all(self.weighed(e) or self.read(e) > -math.inf for e in group)
 
     def score(self, group: tuple[Entry, ...]) -> float:
         """The sum of a group."""
         return sum(self.read(e) for e in group)
-
-
-def _filled(structure: Structure, fill: float) -> Structure:
-    """The structure with one number for all potentials. What is ``-inf`` in a chain of zeros always is."""
-    return structure.replace(**{n: torch.full_like(x, fill) for n, x in structure.potentials.items()})

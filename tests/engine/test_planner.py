@@ -16,7 +16,7 @@ from semihmm.engine import Chain, Dense, Diagonal, Grid, Segmental, Sparse, cali
 from semihmm.engine.backends import native
 from semihmm.engine.backends.compiled import call_for
 from semihmm.engine.maps import Arcs, Banded
-from semihmm.engine.planner import STRATEGIES
+from semihmm.engine.strategies import STRATEGIES
 from semihmm.errors import DataError, SemihmmError, SemiringError, ShapeError
 from semihmm.semirings import Count, Log, Max, SparseMax, TopK
 

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from semihmm import engine
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Grid, Segmental
-from semihmm.engine.planner import STRATEGIES
+from semihmm.engine.strategies import STRATEGIES
 from semihmm.errors import ShapeError
 from semihmm.semirings import Expectation, Log, Max, TopK
 

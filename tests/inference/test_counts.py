@@ -87,7 +87,7 @@ def test_gradients_that_are_written_to_views_and_others_are_the_same():
 
 @dataclass(frozen=True)
 class Overlapping(semihmm.Structure):
-    """A model whose steps share weights in every way: those of one step overlap those of the next, and all share a row."""
+    """A model whose log-weights overlap one another, or repeat one entry."""
 
     weight: Tensor
     lengths: None = None

@@ -14,7 +14,9 @@ from semihmm.engine import Chain, Compose, Dense, Diagonal
 from semihmm.structures.leaves import Made, View, chain_of, numbered, views
 from semihmm.testing.examples import KINDS, small
 
-WAYS = [{"backend": "native"}, {"backend": "torch"}] if semihmm.engine.backends()["native"].startswith("loaded") else [{}]
+WAYS = (
+    [{"backend": "native"}, {"backend": "torch"}] if semihmm.engine.backends()["native"].startswith("loaded") else [{}]
+)
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
@@ -23,7 +25,9 @@ def test_each_log_weight_is_the_entry_that_its_number_says_times_a_constant(kind
     structure = small(kind, (2,), ragged=True)
     every = torch.cat([x.flatten() for x in structure.potentials.values()])
     chain = structure.chain()
-    for leaf, source in zip((chain.unrolled() if unrolled else chain).leaves, numbered(structure, unrolled), strict=True):
+    for leaf, source in zip(
+        (chain.unrolled() if unrolled else chain).leaves, numbered(structure, unrolled), strict=True
+    ):
         assert (source is None) == (not leaf.is_floating_point())
         if source is None:
             continue
@@ -126,7 +130,10 @@ class Mixed(semihmm.Structure):
 def test_log_weights_that_mix_potentials_are_refused_by_name():
     structure = Mixed(torch.zeros(3, 2), torch.zeros(2))
     for question in (semihmm.max_marginals, lambda s: semihmm.expectation(s, s)):
-        with pytest.raises(semihmm.errors.StructureError, match=r"Mixed: log-weight 0 of its chain mixes several potentials.*bias, emission"):
+        with pytest.raises(
+            semihmm.errors.StructureError,
+            match=r"Mixed: log-weight 0 of its chain mixes several potentials.*bias, emission",
+        ):
             question(structure)
 
 

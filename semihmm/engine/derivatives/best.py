@@ -13,7 +13,7 @@ from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
 from semihmm.engine.derivatives.call import Call, Outputs, many, placed
 from semihmm.engine.derivatives.followed import pullback, slowly
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.semirings import Semiring
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.semirings import Semiring
 
 Outputs = tuple[Tensor, ...]

@@ -13,7 +13,7 @@ from torch import Tensor
 from semihmm.engine.chain import Chain
 from semihmm.engine.derivatives.call import Call, Outputs
 from semihmm.engine.maps import Map
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.engine.scan import advance, begin, centred, cleaned, finish, unscaled
 from semihmm.engine.strategies import State
 from semihmm.semirings import Min, Semiring

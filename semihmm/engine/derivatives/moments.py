@@ -14,7 +14,7 @@ from semihmm.engine.backends import compiled
 from semihmm.engine.chain import Chain
 from semihmm.engine.derivatives.call import Call, Outputs, directly, many, placed, shares, widened
 from semihmm.engine.derivatives.followed import by_blocks, plainly, pullback
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.semirings import Expectation
 
 

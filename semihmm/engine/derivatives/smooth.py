@@ -18,7 +18,7 @@ from semihmm.engine.contract import Posterior, contract
 from semihmm.engine.derivatives.call import Asked, Call, Outputs, directly, many, or_zeros, placed, shares, widened
 from semihmm.engine.derivatives.followed import by_blocks, pullback, slowly
 from semihmm.engine.derivatives.moments import moments
-from semihmm.engine.planner import Plan
+from semihmm.engine.plan import Plan
 from semihmm.engine.scan import finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
 from semihmm.semirings import Expectation, Semiring

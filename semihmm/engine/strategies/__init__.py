@@ -5,4 +5,6 @@ from semihmm.engine.strategies.base import State, Strategy, Trail
 from semihmm.engine.strategies.chunked import chunked
 from semihmm.engine.strategies.sequential import sequential
 
-__all__ = ["State", "Strategy", "Trail", "associative", "chunked", "sequential"]
+STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
+
+__all__ = ["STRATEGIES", "State", "Strategy", "Trail", "associative", "chunked", "sequential"]
