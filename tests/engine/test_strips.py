@@ -9,11 +9,9 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm import DTW, StepPattern, engine
-from semihmm.engine.backends import backends, native
 from semihmm.semirings import Log, Max, SmoothMax
 
-why = backends()["native"].split(".")[0]
-pytestmark = pytest.mark.skipif(native() is None, reason=f"the native backend is {why}")
+pytestmark = pytest.mark.usefixtures("needs_native")
 
 # A strip is 8 to 64 rows: one row, parts of a strip and several, and matrices narrower than a strip is high.
 SHAPES = [(1, 1), (1, 30), (2, 1), (2, 50), (5, 3), (17, 20), (33, 2), (64, 65), (65, 9), (66, 40), (150, 31)]
