@@ -11,7 +11,7 @@ from torch import Tensor
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
 from semihmm.engine.backends.tensors import numbers
 from semihmm.engine.chain import aligned
-from semihmm.engine.maps.base import as_index, check_range
+from semihmm.engine.maps.base import as_index, check_range, check_shared
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
 
@@ -78,6 +78,7 @@ class HMM(Structure):
             source, target = (as_index("HMM", "arcs", x) for x in self.arcs)
             object.__setattr__(self, "arcs", (source, target))
             for x in (source, target):
+                check_shared("HMM", "arcs", x)
                 check_range("HMM", "arcs", x, 0, self.states - 1, f"the {self.states} states")
             event = (len(source),)
             fits = source.shape == target.shape and source.ndim == 1

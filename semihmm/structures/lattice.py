@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Chain, Path, Sparse
-from semihmm.engine.maps.base import unchecked
+from semihmm.engine.maps.base import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices
 
@@ -67,6 +67,8 @@ class Lattice(Structure):
                 f"source and target must be integers {tuple(arcs)}, got {tuple(self.source.shape)} "
                 f"and {tuple(self.target.shape)}."
             )
+        check_shared("Lattice", "source", self.source)
+        check_shared("Lattice", "target", self.target)
         self._levels()
 
     @staticmethod
@@ -144,7 +146,10 @@ class Lattice(Structure):
         starts, ends = (torch.tensor(x, device=event.device, dtype=torch.int64) for x in (levels.starts, levels.ends))
         if event.shape[-1]:
             last = target.gather(-1, (count - 1).clamp(min=0)).squeeze(-1)
-            begun, ended = torch.isin(source[..., 0], starts), torch.isin(last, ends)
+            begun, ended = (
+                (source[..., :1] == starts).any(-1),
+                (last.unsqueeze(-1) == ends).any(-1),
+            )  # `isin` in a vmap warns
         else:
             begun = ended = torch.zeros(event.shape[:-1], dtype=torch.bool, device=event.device)
         nowhere = bool(set(levels.starts) & set(levels.ends))

@@ -16,6 +16,7 @@ from torch import Tensor
 from semihmm.engine.backends import kernels
 from semihmm.engine.backends.kernels import EXPECTATION, GRID, GRID_TABLES, Call, marks_of, room, stride_of
 from semihmm.engine.backends.operators import gradient, gradient_of_paths, log_weights, scores_along, total
+from semihmm.errors import SemihmmError
 
 _CALL = (  # in pieces: an operator takes tensors and plain numbers
     "int[] spec, int semiring, int components, float beta, SymInt[] batch, SymInt length, SymInt stride, int memory, "
@@ -211,8 +212,9 @@ def _mapped(info: Any, dims: tuple[Any, ...], args: tuple[Any, ...], call: int, 
     if args[call][2] == GRID:
         for i in lists:
             if args[i]:
-                tables = zip(args[i][-GRID_TABLES:], dims[i][-GRID_TABLES:], strict=True)
-                moved[i] = [*moved[i][:-GRID_TABLES], *(x if d is None else x.select(d, 0) for x, d in tables)]
+                if any(d is not None for d in dims[i][-GRID_TABLES:]):
+                    raise SemihmmError("Grid: its tables are the same for all sequences, so vmap cannot map over them.")
+                moved[i] = [*moved[i][:-GRID_TABLES], *args[i][-GRID_TABLES:]]
     return moved
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import extremes
+from semihmm.engine.backends.tensors import extremes, numbers
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -383,6 +383,16 @@ def check_range(owner: str, name: str, x: Tensor, least: int, most: int, what: s
     found = extremes(x)
     if found is not None and (found[0] < least or found[1] > most):
         raise ShapeError(f"{owner}: {name} must lie between {least} and {most}, {what}, got {found[0]} to {found[1]}.")
+
+
+def check_shared(owner: str, name: str, x: Tensor) -> None:
+    """Refuse a table that vmap maps over: it says which arcs there are, and all sequences of a batch have the same."""
+    known = numbers(x)
+    if known is not None and known.shape != x.shape:
+        raise ShapeError(
+            f"{owner}: {name} says which paths there are, the same for all sequences, so vmap cannot map over it. Ask "
+            "one after the other."
+        )
 
 
 def remembered(tables: Callable[P, R]) -> Callable[P, R]:

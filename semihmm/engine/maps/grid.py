@@ -20,6 +20,7 @@ from semihmm.engine.maps.base import (
     Origin,
     as_index,
     check_range,
+    check_shared,
     check_weight,
     remembered,
     unchecked,
@@ -75,6 +76,8 @@ class Grid(Map):
         check_weight("Grid", "weight", self.weight, ("P", "I", "J"))
         for name in ("row", "source", "plane", "low", "high"):
             object.__setattr__(self, name, as_index("Grid", name, getattr(self, name)))
+        for name in ("row", "source", "plane", "factor", "low", "high"):
+            check_shared("Grid", name, getattr(self, name))
         tables = {name: getattr(self, name) for name in ("source", "plane", "factor", "low", "high")}
         shapes = {x.shape for x in tables.values()}
         fits = self.row.ndim == 1 and len(shapes) == 1 and self.source.ndim == 2 and len(self.row) == len(self.source)

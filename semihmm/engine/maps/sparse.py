@@ -16,6 +16,7 @@ from semihmm.engine.maps.base import (
     Origin,
     as_index,
     check_range,
+    check_shared,
     check_weight,
     fit,
     remembered,
@@ -53,6 +54,7 @@ class Sparse(Map):
     def __post_init__(self) -> None:
         check_weight("Sparse", "weight", self.weight, ("T or 1", "N", "K"))
         object.__setattr__(self, "source", as_index("Sparse", "source", self.source))
+        check_shared("Sparse", "source", self.source)
         arcs, known = self.weight.shape[-2:], self.source
         shared = known.ndim >= 3 and known.shape[-3] == 1
         batch_free = known.ndim >= 3 and known.shape[:-3].numel() == 1
@@ -218,7 +220,8 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
         )
     check_weight("Arcs", "weight", weight, ("T or 1", "A"))
     source, target = as_index("Arcs", "source", source), as_index("Arcs", "target", target)
-    for x in (source, target):
+    for name, x in (("source", source), ("target", target)):
+        check_shared("Arcs", name, x)
         found = extremes(x)
         if found is not None and found[1] >= slots:
             raise ShapeError(f"Arcs: states must be below slots = {slots}, got {found[1]}.")
