@@ -120,7 +120,8 @@ def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
         return [_flat(x, axes, call.batch) for x in tensors]
     count = len(tensors) - GRID_TABLES  # tables have no batch axis; vmap may have given them one
     flat = [_flat(x, axes, call.batch) for x in tensors[:count]]
-    return flat + [x[(0,) * axes].contiguous() if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
+    tables = [x[(0,) * axes] if x.ndim > (1 + (i > 0)) else x for i, x in enumerate(tensors[count:])]
+    return flat + [x.contiguous() for x in tables]
 
 
 def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[Any, ...]:
