@@ -47,7 +47,7 @@ class Best {
             values[b + r] = static_cast<double>(best) + s.lost;
             s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
             s.marks = marks ? marks + s.b * chain_.length * marked : nullptr;
-            if (!(std::abs(best) < infinity<F>)) s.length = -1;  // there is no path
+            if (!(std::abs(static_cast<F>(values[b + r])) < infinity<F>)) s.length = -1;  // there is no path
             std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
             std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
             if (marks) std::fill(s.marks + std::max<int64_t>(s.length, 0) * marked, s.marks + chain_.length * marked, int64_t{-1});
@@ -59,6 +59,7 @@ class Best {
                 Sequence& s = all[r];
                 if (t >= s.length) continue;
                 const int64_t to = at[r];
+                chain_.pulse(states_);
                 at[r] = small() ? s.chosen[t * L::width + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
                 s.slots[t] = s.choices[t] = at[r];
                 if (!marks) continue;
@@ -146,6 +147,7 @@ class Best {
             std::memcpy(s.chosen + t * L::width, &bytes, sizeof bytes);
             vector = best;
             if (t % kGrow == kGrow - 1) {
+                chain_.pulse(kGrow * chain_.work);
                 const F peak = L::max(vector);
                 if (std::abs(peak) < infinity<F>) vector -= peak, s.lost += static_cast<double>(peak);
             }
@@ -162,6 +164,7 @@ class Best {
             int who[kTogether], active = 0;
             for (int r = 0; r < count; ++r)
                 if (t < all[r].length) from[active] = all[r].rows.at(t), to[active] = all[r].rows.at(t + 1), who[active++] = r;
+            chain_.pulse(chain_.work * active);
             multiply_max<F>(active, from, states_, weight_.get(), ld_, to);
             for (int i = 0; i < active; ++i) {
                 Sequence& s = all[who[i]];

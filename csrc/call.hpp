@@ -13,6 +13,17 @@
 
 namespace semihmm {
 
+// About how many products a step is: what a `Pulse` is told.
+inline int64_t work_of(const Request& request) {
+    int64_t work = 0;
+    for (const Given& tensor : request.weights) {
+        int64_t entries = 1;
+        for (std::size_t axis = tensor.shape.size() > 2 ? 2 : 1; axis < tensor.shape.size(); ++axis) entries *= tensor.shape[axis];
+        work += entries;
+    }
+    return work * request.components;
+}
+
 template <class S>
 Chain<S> build(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features) {
     using F = typename S::F;
@@ -74,12 +85,11 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 typename Grid<S>::Form form;
                 form.memory = request.spec[word++], form.first = request.spec[word++];
                 const Given* g = &request.weights[next + 1];
-                form.row = static_cast<const int64_t*>(g[0].data), form.source = static_cast<const int64_t*>(g[1].data);
-                form.plane = static_cast<const int64_t*>(g[2].data), form.factor = static_cast<const double*>(g[3].data);
-                form.low = static_cast<const int64_t*>(g[4].data), form.high = static_cast<const int64_t*>(g[5].data);
-                form.slots = g[1].shape[g[1].shape.size() - 2], form.width = g[1].shape[g[1].shape.size() - 1];
+                form.row = g[0].as<int64_t>(), form.source = g[1].as<int64_t>(), form.plane = g[2].as<int64_t>();
+                form.factor = g[3].as<double>(), form.low = g[4].as<int64_t>(), form.high = g[5].as<int64_t>();
+                form.slots = g[1].shape.back(1), form.width = g[1].shape.back();
                 maps.push_back(std::make_unique<Grid<S>>(chain.semiring, weight(false), feature(false), form, sink(out, false), sink(out_features, false), request.beta));
-                next += 7;
+                next += 1 + kGridTables;
                 break;
             }
         }
@@ -89,6 +99,7 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     } else {
         chain.steps = std::make_unique<Compose<S>>(chain.semiring, std::move(maps));
     }
+    chain.work = work_of(request);
     return chain;
 }
 
@@ -148,7 +159,10 @@ int64_t parts_of(const Request& request) {
 // A Grid that Log and Max do in strips: all of it at a time, or nothing is kept.
 template <class F>
 std::optional<Lattice> lattice_of(const Request& request, const Kept<F>& kept) {
-    return kept.segment && kept.segment < request.length ? std::nullopt : Lattice::of<F>(request);
+    if (kept.segment && kept.segment < request.length) return std::nullopt;
+    const auto found = Lattice::of<F>(request);
+    // The values of all cells are kept where state vectors would be: (length + 1) of them, of more numbers than rows.
+    return found && request.length < std::max(found->rows, found->columns) ? std::nullopt : found;
 }
 
 template <class S>
@@ -186,7 +200,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
 template <class F>
 class Room {
   public:
-    Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : rows_(rows), segment_(segment) {
+    Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : sequences_(sequences), rows_(rows), segment_(segment) {
         vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
         const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
         static thread_local Memory held;
@@ -196,7 +210,7 @@ class Room {
         data_ = memory.data;
     }
     Kept<F> from(int64_t b) const {
-        return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b};
+        return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b, sequences_};
     }
 
   private:
@@ -218,7 +232,7 @@ class Room {
     Memory own_;
     char* data_;
     std::size_t vectors_;
-    int64_t rows_, segment_;
+    int64_t sequences_, rows_, segment_;
 };
 
 // The gradients of a chain's leaves, summed up over some sequences; or the best that any of these has there.
@@ -370,6 +384,9 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
     const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
     if (group && narrow<S>(request)) group = 1;
+    const int64_t rooms = group > 1 ? request.batch : std::min(request.threads, parts);
+    if (kept.sequences < rooms)
+        throw std::invalid_argument("semihmm: there must be room for the state vectors of " + std::to_string(rooms) + " sequences, got " + std::to_string(kept.sequences) + ".");
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {});
         Kept<F> room = kept;

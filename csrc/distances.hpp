@@ -82,8 +82,10 @@ void squared_distances(int64_t batch, int64_t n, int64_t m, int64_t features, co
         transpose<F>(m, features, weight.get(), features, weights.get() + b * features * ld, ld);
     }
     for_each_part(batch * blocks, std::min<int64_t>(batch * blocks, 16), threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+        Pulse pulse;
         for (int64_t at = first; at < last; ++at) {
             const int64_t b = at / blocks, i = at % blocks * rows, set = shared ? 0 : b;
+            pulse(rows * m * features);
             const Items<F> items{turned.get() + set * features * ld, weights.get() + set * features * ld, biases.get() + set * ld, ld};
             const F* from = x + (b * n + i) * features;
             F* to = out + (b * n + i) * m;

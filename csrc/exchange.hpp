@@ -6,6 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -16,13 +20,26 @@ namespace nb = nanobind;
 
 using View = nb::dlpack::dltensor;
 
+// A tensor that somebody owns, as DLPack lays it out.
+struct Managed {
+    struct {
+        uint32_t major, minor;
+    } version;
+    void* context;
+    void (*deleter)(Managed*);
+    uint64_t flags;
+    View tensor;
+};
+
 // The table, as DLPack lays it out.
 struct Exchange {
     struct Header {
         uint32_t major, minor;
         const Header* older;
     } header;
-    void *allocate, *own, *give;
+    int (*allocate)(View* prototype, struct Managed** made, void* context, void (*fail)(void* context, const char* kind, const char* message));
+    void* own;
+    int (*give)(struct Managed* tensor, void** object);
     int (*view)(void* tensor, View* found);  // may be missing; 0, or -1 and a Python error
     void* stream;
 };
@@ -60,6 +77,26 @@ void borrow(nb::handle x, const Use& use) {
     }
     const auto tensor = nb::cast<nb::ndarray<nb::device::cpu>>(x);
     use(tensor.data(), tensor.dtype(), static_cast<int>(tensor.ndim()), tensor.shape_ptr(), tensor.stride_ptr());
+}
+
+struct Made {
+    nb::object tensor;
+    void* data;
+};
+
+// A tensor of PyTorch's own, not filled yet.
+inline Made make_tensor(nb::dlpack::dtype type, std::span<const int64_t> shape) {
+    if (!known.table || !known.table->allocate || !known.table->give) throw std::runtime_error("semihmm: this PyTorch makes no tensors for others.");
+    std::vector<int64_t> sizes(shape.begin(), shape.end());
+    View like{nullptr, {nb::device::cpu::value, 0}, static_cast<int32_t>(sizes.size()), type, sizes.data(), nullptr, 0};
+    Managed* made = nullptr;
+    std::string why;
+    const auto fail = [](void* to, const char*, const char* message) { *static_cast<std::string*>(to) = message; };
+    if (known.table->allocate(&like, &made, &why, fail)) throw std::runtime_error("semihmm: no tensor could be made: " + why);
+    void* const data = static_cast<char*>(made->tensor.data) + made->tensor.byte_offset;
+    void* object = nullptr;
+    if (known.table->give(made, &object)) throw nb::python_error();
+    return {nb::steal(static_cast<PyObject*>(object)), data};
 }
 
 }  // namespace semihmm

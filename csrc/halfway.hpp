@@ -106,6 +106,7 @@ class Halfway final : public Linear<S> {
             const bool goes = !there.bad, returns = !back.bad && depart(back, 1, u, u0, costs);
             if (goes) look(there, 0, t);
             F* sums[] = {sum_[0].get(), sum_[1].get()};
+            chain_.pulse(2 * chain_.work);
             if (goes && returns) {
                 through_both(there.now, back.from, sums[0], sums[1]);
             } else if (goes) {
@@ -171,12 +172,14 @@ class Halfway final : public Linear<S> {
         turn(s, 0);
         if (s.bad) return false;
         if (narrow()) {
+            chain_.pulse(chain_.work * (t1 - t0));
             std::copy_n(s.now, ld_, next_[0].get());
             std::fill_n(taken_[0], kBlock, 0.0);
             return in_registers().backward(emissions(s.b), t0, t1, next_[0].get(), costs, after_[0].get());
         }
         for (int64_t t = t1 - 1; t >= t0 && !s.bad; --t) {
             F* sum = sum_[0].get();
+            chain_.pulse(chain_.work);
             if (!depart(s, 0, t, t0, costs)) return false;
             through(1, &s.from, true, &sum);
             return_to(s, 0, t, t0, costs, F(1));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #if defined(__AVX__)
@@ -72,6 +73,7 @@ struct Lanes {
     static constexpr int width = vector_bytes / static_cast<int>(sizeof(F));
     typedef F type __attribute__((vector_size(vector_bytes)));
     typedef typename Format<F>::Int bits __attribute__((vector_size(vector_bytes)));
+    typedef std::make_unsigned_t<typename Format<F>::Int> word __attribute__((vector_size(vector_bytes)));  // which may overflow
 
     static type load(const F* from) {
         type x;
@@ -192,7 +194,7 @@ struct Lanes {
 template <class F>
 [[gnu::always_inline]] inline typename Lanes<F>::type exp(typename Lanes<F>::type x) {
     using V = typename Lanes<F>::type;
-    using B = typename Lanes<F>::bits;
+    using W = typename Lanes<F>::word;
     using C = Format<F>;
     constexpr F round = F(1.5) * C::first_integer;  // once added, the lowest bits hold the nearest integer
     const V shifted = x * C::log2_e + round;
@@ -211,7 +213,7 @@ template <class F>
         q = a + r4 * (b + r4 * (2.7620138719733994e-07 + r * 2.5100424157005067e-08));
     }
     const V mantissa = F(1) + (r + r2 * q);
-    const V y = (V)((B)mantissa + ((B)shifted << C::mantissa));
+    const V y = (V)((W)mantissa + ((W)shifted << C::mantissa));
     const V above = x <= C::exp_highest ? y : x + infinity<F>;  // inf, or the NaN that x is
     return x < C::exp_lowest ? V{} : above;
 }
@@ -229,9 +231,10 @@ template <class F>
 [[gnu::always_inline]] inline typename Lanes<F>::type log(typename Lanes<F>::type x) {
     using V = typename Lanes<F>::type;
     using B = typename Lanes<F>::bits;
+    using W = typename Lanes<F>::word;
     using C = Format<F>;
     constexpr typename C::Int mantissa_bits = (typename C::Int(1) << C::mantissa) - 1;
-    const B bits = (B)x + (C::one - C::sqrt_half);
+    const B bits = (B)((W)x + static_cast<std::make_unsigned_t<typename C::Int>>(C::one - C::sqrt_half));
     const V f = (V)((bits & mantissa_bits) + C::sqrt_half) - F(1);
     // An integer in the mantissa of `first_integer` is that number plus the integer: a conversion on any hardware.
     const V e = (V)((bits >> C::mantissa) | (B)Lanes<F>::broadcast(C::first_integer)) - (C::first_integer + F(C::bias));
@@ -326,7 +329,7 @@ inline F max_of(std::int64_t n, const F* x) {
     return Lanes<F>::max(Lanes<F>::max(a, b));
 }
 
-// The lowest i < n with the largest a[i] + b[i]; 0 if all are -inf. Both are padded to whole vectors with what is not larger.
+// The lowest i < n with the largest a[i] + b[i], of those that are numbers; 0 if all are -inf or NaN. Both are padded to whole vectors with what is not larger.
 template <class F>
 inline std::int64_t first_best(std::int64_t n, const F* a, const F* b) {
     using L = Lanes<F>;

@@ -410,6 +410,7 @@ class Linear {
         if (narrow()) {
             for (Sequence* s = all; s < all + count; ++s) {
                 if (s->length <= t0) continue;
+                chain_.pulse(chain_.work * (t1 - t0));
                 const int64_t stop = std::min(t1, s->length);
                 double peaks = 0;
                 if (in_registers().forward(emissions(s->b), s->rows, t0, stop, peaks)) {
@@ -433,6 +434,7 @@ class Linear {
                 from[active] = s.now, sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) break;
+            chain_.pulse(chain_.work * active);
             through(active, from, false, sum);
             for (int i = 0; i < active; ++i) arrive(all[who[i]], who[i], t, std::min(t1, all[who[i]].length));
         }
@@ -535,6 +537,7 @@ class Linear {
             s.bad = s.bad || !linear(s, t0, stop);
             if (!narrow() || s.bad) continue;
             std::copy_n(s.now, ld_, next_[r].get());
+            chain_.pulse(chain_.work * (t1 - t0));
             s.bad = !in_registers().backward(emissions(s.b), t0, stop, next_[r].get(), costs_[r].get(), after_[r].get());
             std::fill_n(taken_[r], kBlock, 0.0);
         }
@@ -550,6 +553,7 @@ class Linear {
                 from[active] = s.from, sum[active] = sum_[r].get(), who[active++] = r;
             }
             if (!active) continue;
+            chain_.pulse(chain_.work * active);
             through(active, from, true, sum);
             for (int i = 0; i < active; ++i) return_to(all[who[i]], who[i], t, t0, costs_[who[i]].get(), F(1));
         }
@@ -721,6 +725,7 @@ class Linear {
         advance(chain_, rows, t0, t1);
         const Rows<F> costs = back_exactly(s, r, t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
+            chain_.pulse(chain_.work);
             const auto [total, mean] = common(rows.at(t + 1), costs.at(t + 1));
             Weighing<S> by = weighing(s, mean);
             by.output_shift = static_cast<F>(-total);
@@ -738,6 +743,7 @@ class Linear {
         std::copy_n(exact_[r].get(), stride_, costs.at(t1));
         chain_.steps->load(t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
+            chain_.pulse(chain_.work);
             chain_.steps->back(t, costs, costs.at(t));
             rescale(chain_.semiring, ld_, costs.at(t));  // only what costs have to do with each other matters
         }

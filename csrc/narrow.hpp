@@ -23,10 +23,11 @@ double exponent(F x) {
 }
 template <class F>
 typename Lanes<F>::type one_over_power(typename Lanes<F>::type x) {
-    using B = typename Lanes<F>::bits;
+    using B = typename Lanes<F>::word;  // of a number that is not positive it is anything
     using C = Format<F>;
-    const B power = (B)x & static_cast<typename C::Int>(~((typename C::Int(1) << C::mantissa) - 1));
-    return (typename Lanes<F>::type)(2 * C::one - power);
+    using Word = std::make_unsigned_t<typename C::Int>;
+    const B power = (B)x & static_cast<Word>(~((Word(1) << C::mantissa) - 1));
+    return (typename Lanes<F>::type)(2 * static_cast<Word>(C::one) - power);
 }
 
 template <class F>

@@ -12,7 +12,8 @@ struct Kept {
     F* vectors = nullptr;      // [sequence][row][component][width]
     double* offsets = nullptr;  // [sequence][row]
     int64_t rows = 0, segment = 0;
-    int64_t first = 0;  // the sequence that is kept first
+    int64_t first = 0;      // the sequence that is kept first
+    int64_t sequences = 0;  // for how many there is room
 
     int64_t row(int64_t b) const { return (b - first) * rows; }
 };

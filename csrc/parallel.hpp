@@ -1,4 +1,7 @@
 // The parts of a batch, on several threads.
+//
+// A pool of our own, not OpenMP's: its regions end with a barrier, which waits for threads that another process keeps from
+// running. Here the thread that calls does every part that no helper has begun, and waits for none but those that have.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +23,25 @@ class Work {
     void (*call_)(const void*, int64_t, int64_t, int64_t, int64_t);
 };
 
-// Calls work(part, first, last, worker) for each part of the batch, on so many threads; each of them is a worker.
+// Calls work(part, first, last, worker) for each part of the batch, on at most so many threads; each of them is a worker, the
+// caller is number 0. What a part throws ends the call, the other parts too as soon as they notice (`Pulse`).
 void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work);
+
+// Asked now and then by the thread that called, while it works or waits: throws if the call is to end, as after Ctrl-C.
+inline void (*interruption)() = nullptr;
+
+// Long loops tell it how many products they have done, about. Every millisecond or so it looks whether the call is to end,
+// and then throws.
+class Pulse {
+  public:
+    void operator()(int64_t products) {
+        if ((left_ -= products) < 0) beat();
+    }
+
+  private:
+    static constexpr int64_t kBeat = 1 << 18;
+    void beat();
+    int64_t left_ = kBeat;
+};
 
 }  // namespace semihmm

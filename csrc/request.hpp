@@ -1,19 +1,54 @@
 // What Python passes to a chain.
 #pragma once
 
+#include <array>
+
 #include "chain.hpp"
 
 namespace semihmm {
 
+// The sizes of a tensor, or its strides: a few numbers that need no memory of their own.
+class Sizes {
+  public:
+    static constexpr std::size_t most = 8;  // axes: whoever borrows a tensor refuses more
+
+    void push_back(int64_t size) { at_[count_++] = size; }
+    std::size_t size() const { return count_; }
+    bool empty() const { return count_ == 0; }
+    int64_t operator[](std::size_t i) const { return at_[i]; }
+    int64_t back(std::size_t i = 0) const { return at_[count_ - 1 - i]; }  // the last one, or the i-th before it
+    const int64_t* begin() const { return at_.data(); }
+    const int64_t* end() const { return at_.data() + count_; }
+
+  private:
+    std::array<int64_t, most> at_{};
+    std::size_t count_ = 0;
+};
+
+enum class Type : uint8_t { kNone, kFloat, kDouble, kInt64, kOther };  // kNone: Python gave None
+
+template <class T>
+constexpr Type kTypeOf = std::is_same_v<T, float> ? Type::kFloat : std::is_same_v<T, double> ? Type::kDouble : Type::kInt64;
+
 // A tensor of any type, as it came.
 struct Given {
     const void* data = nullptr;
-    std::vector<int64_t> shape, strides;
+    Type type = Type::kNone;
+    Sizes shape, strides;
 
+    bool there() const { return type != Type::kNone; }
+    template <class T>
+    const T* as() const {
+        return static_cast<const T*>(data);
+    }
+    template <class T>
+    T* to() const {  // to be written to
+        return static_cast<T*>(const_cast<void*>(data));
+    }
     template <class T>
     Leaf<T> leaf(bool time) const {
         Leaf<T> leaf;
-        leaf.data = static_cast<const T*>(data);
+        leaf.data = as<T>();
         if (shape.empty()) return leaf;  // there is none
         leaf.batch = shape[0];
         leaf.by_batch = shape[0] == 1 ? 0 : strides[0];
@@ -25,16 +60,19 @@ struct Given {
     }
     template <class T>
     Out<T> out(bool time) const {
-        return {static_cast<T*>(const_cast<void*>(data)), data ? strides[0] : 0, data && time ? strides[1] : 0};
+        return {to<T>(), data ? strides[0] : 0, data && time ? strides[1] : 0};
     }
 };
 
+enum Semirings : int { kLog, kMax, kTopK, kExpectation };
 enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid, kTied };
+constexpr std::size_t kGridTables = 6;  // of a grid, behind its weight: row, source, plane, factor, low, high
 
-// A chain as Python describes it.
+// A chain as Python describes it. `check_chain` (checks.hpp) has seen it before anything is read.
 struct Request {
-    int components = 1;
+    int semiring = kLog, components = 1;
     double beta = 1;
+    bool wide = false;          // double
     std::vector<int64_t> spec;  // how many start factors, how many end factors, then each map's kind and constants
     std::vector<Given> weights, features;
     const int64_t* lengths = nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "operations.hpp"
+#include "parallel.hpp"
 #include "segmental.hpp"
 #include "sparse.hpp"
 
@@ -46,6 +47,8 @@ struct Chain {
     const int64_t* lengths = nullptr;  // one for each sequence; null: all take `length` steps
     int64_t length = 0;
     double beta = 1;
+    int64_t work = 1;  // about how many products a step is
+    Pulse pulse;       // of whoever goes along the chain
 
     int64_t length_of(int64_t b) const { return lengths ? lengths[b] : length; }
     int64_t stride() const { return semiring.components * steps->out.width(); }
@@ -70,6 +73,7 @@ double advance(Chain<S>& chain, const Rows<typename S::F>& rows, int64_t t0, int
         const int64_t stop = std::min(at + kBlock, t1);
         chain.steps->load(at, stop);
         for (int64_t t = at; t < stop; ++t) {
+            chain.pulse(chain.work);
             chain.steps->step(t, rows, rows.at(t + 1));
             // Scores lose nothing by growing for a while; logs of sums would.
             const bool waits = std::is_same_v<S, Max<typename S::F>> && t + 1 < stop;
@@ -157,6 +161,7 @@ class Scan {
                         std::copy_backward(cost_offsets_.begin(), cost_offsets_.begin() + memory + 1, cost_offsets_.begin() + memory + 1 + moved);
                         costs.first -= moved;
                     }
+                    chain_.pulse(chain_.work);
                     const double after = costs.off(t + 1) - total;
                     weighing.shift = static_cast<F>(rows.off(t) + after);
                     weighing.output_shift = static_cast<F>(rows.off(t + 1) + after);
@@ -196,7 +201,7 @@ class Scan {
                 for (int c = 0; c < comps; ++c) picker.offer(ends_[c * width + map_.out.place(slot)]);
             const auto [slot, rank] = picker.pick(uniforms ? 0 : r);
             const double its = values[comps == 1 ? 0 : r];
-            walks[r] = {length, slot, rank, std::abs(its) < std::numeric_limits<double>::infinity()};
+            walks[r] = {length, slot, rank, std::abs(static_cast<F>(its)) < infinity<F>};
             std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
             std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
             if (marks) std::fill_n(marks + r * choice_stride * marked, chain_.length * marked, int64_t{-1});
@@ -212,6 +217,7 @@ class Scan {
                     for (int64_t r = 0; r < rows_wanted; ++r) {
                         Walk& walk = walks[r];
                         if (!walk.valid || walk.time != t + 1) continue;
+                        chain_.pulse(slots_count);
                         slots[r * slot_stride + t + 1] = walk.slot;
                         int64_t* its = marks ? marks + (r * choice_stride + t) * marked : unseen.data();
                         const Origin origin = map_.trace(t, walk.slot, walk.rank, rows, pickers[r], its);
@@ -351,6 +357,7 @@ class Scan {
             mixture(ends_.get(), width, value);
         } else {
             std::vector<F> all(ends_.get(), ends_.get() + comps * width);
+            for (F& x : all) x = std::isnan(x) ? kNothing<F> : x;  // or they would be in no order
             std::partial_sort(all.begin(), all.begin() + comps, all.end(), [](F a, F b) { return a > b; });
             for (int c = 0; c < comps; ++c) value[c] = all[c];
         }

@@ -562,7 +562,9 @@ class Grid final : public ByArcs<S> {
     }
     // Each slot's cell at steps t0 to t1.
     void skew(const Leaf<F>& leaf, Buffer<F>& to, int64_t t0, int64_t t1) {
-        if (leaf.by_event[2] == 1 && t0 < t1) {  // a diagonal is the column of a matrix whose rows are one shorter
+        // A diagonal is the column of a matrix whose rows are one shorter, of which nothing lies outside the planes.
+        const bool inside = leaf.by_event[1] > 0 && form_.first >= 0 && t1 + form_.first < height_ + columns_;
+        if (leaf.by_event[2] == 1 && t0 < t1 && inside) {
             for (int64_t p = 0; p < planes_; ++p)
                 for (const Run& run : rows_) {
                     const int64_t ahead = t0 + form_.first - run.from;  // the column of the first slot at t0

@@ -36,10 +36,10 @@ struct Lattice {
                    *high = static_cast<const int64_t*>(tables[5].data);
         const auto* factor = static_cast<const double*>(tables[3].data);
         Lattice found;
-        found.rows = cost.event[1], found.columns = cost.event[2], found.slots = tables[1].shape.end()[-2];
+        found.rows = cost.event[1], found.columns = cost.event[2], found.slots = tables[1].shape.back(1);
         found.exits = found.slots == 2 * found.rows + 1;
         if (cost.event[0] != 1 || found.slots != (found.exits ? 2 : 1) * found.rows + 1) return {};
-        const int64_t width = tables[1].shape.end()[-1], first = found.slots - 1;
+        const int64_t width = tables[1].shape.back(), first = found.slots - 1;
         int64_t seen[kArcs] = {}, ways_out = 0;
         bool waits = false;
         for (int64_t n = 0; n < found.slots; ++n) {
@@ -208,7 +208,7 @@ class Strips {
         begin(b);
         const double value = forward(true);
         std::fill_n(slots, request_.length + 1, int64_t{-1}), std::fill_n(choices, request_.length, int64_t{-1});
-        if (std::abs(value) < std::numeric_limits<double>::infinity()) trace(slots, choices);
+        if (std::abs(static_cast<F>(value)) < infinity<F>) trace(slots, choices);
         const int64_t width = request_.weights[Lattice::kCost + 2].shape.back();
         for (int64_t t = 0; marks && t < request_.length; ++t) marks[t] = choices[t] < 0 ? -1 : slots[t + 1] * width + choices[t];
         return value;
@@ -275,6 +275,7 @@ class Strips {
                 offset_ += peak;
             }
             if (kept_offsets_) kept_offsets_[strip_of(i)] = offset_;
+            pulse_(kTall * W * columns_);
             const int64_t rows = std::min<int64_t>(kTall * W, last_ + 1 - i);
             with_height(rows, [&](auto height) { with_arcs ? strip<height(), true>(i, rows) : strip<height(), false>(i, rows); });
         }
@@ -311,7 +312,7 @@ class Strips {
     static V sum(V a, V b, V c) {
         const V high = L::max(a, b), peak = L::max(high, c);
         if constexpr (!kLog) return peak;
-        const V shift = peak == kNothing<F> ? V{} : peak;
+        const V shift = peak - peak == V{} ? peak : V{};  // of infinities there is no difference
         return peak + log<F>(F(1) + (exp<F>(L::min(high, c) - shift) + exp<F>(L::min(a, b) - shift)));
     }
     // `rows` rows from i on, in strips of `height` vectors: from the row above to the last of them.
@@ -406,11 +407,11 @@ class Strips {
             slots[i + j + 1] = i;
             int64_t& choice = choices[i + j];
             if (i == 0) {
-                begun = first_arcs_[static_cast<std::size_t>(j)];
+                begun = j == 0 || first_arcs_[static_cast<std::size_t>(j)];
                 choice = begun ? lattice_.begin_rank : lattice_.rank[Lattice::kLeft];
                 j -= !begun;
             } else {
-                const Lattice::Arc arc = arc_into(i, j);
+                const Lattice::Arc arc = j ? arc_into(i, j) : Lattice::kAbove;  // whatever NaN left there: not off the grid
                 choice = lattice_.rank[arc];
                 i -= arc != Lattice::kLeft, j -= arc != Lattice::kAbove;
             }
@@ -443,6 +444,7 @@ class Strips {
         const int64_t tall = kTall * W;
         for (int64_t i = last_ ? 1 + (last_ - 1) / tall * tall : 0; i > 0; i -= tall) {
             const int64_t rows = std::min<int64_t>(tall, last_ + 1 - i);
+            pulse_(tall * columns_);
             const F shift = static_cast<F>(kept_offsets_[strip_of(i - 1)] - kept_offsets_[strip_of(i)]);
             std::fill_n(row_.get(), row_.size(), kNothing<F>);
             for (int64_t j = 0; j < columns_; ++j) row()[j] = kept_.data[(i - 1) * kept_.by_row + j] + shift;
@@ -534,6 +536,7 @@ class Strips {
     std::vector<uint8_t> first_arcs_;  // of each cell in row 0: whether the best path begins there
     std::unique_ptr<uint8_t, Free> arcs_;
     int64_t arcs_size_ = 0;
+    Pulse pulse_;
 };
 
 }  // namespace semihmm

@@ -14,6 +14,7 @@ void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const Taken& tak
         const int64_t path = r * request.batch + b;
         const int64_t *slots = taken.slots + path * (request.length + 1), *marks = taken.marks + path * request.length * steps.marks;
         const double share = taken.shares[path];
+        sums.chain.pulse(length);
         if (slots[0] < 0) continue;  // there is no such path
         for (Sink<F>& sink : sums.start)
             if (sink.wanted()) sink.add(b, 0, 1, &share, slots[0]);

@@ -51,6 +51,21 @@ bool usable_row(const F* x, int64_t size, int64_t stride, F sign) {
     return true;
 }
 
+// Whether there is a NaN. Said of the numbers from `axis` on, starting at x.
+template <class F>
+bool has_nan(const F* x, const Extent& extent, std::size_t axis = 0) {
+    if (extent.empty) return false;
+    if (axis == extent.axes.size()) return *x != *x;
+    const auto [size, stride] = extent.axes[axis];
+    bool found = false;
+    if (axis + 1 == extent.axes.size()) {
+        for (int64_t i = 0; i < size; ++i) found |= x[i * stride] != x[i * stride];
+        return found;
+    }
+    for (int64_t i = 0; i < size && !found; ++i) found = has_nan(x + i * stride, extent, axis + 1);
+    return found;
+}
+
 // Axes from `axis` on, starting at x.
 template <class F>
 bool usable(const F* x, const Extent& extent, F sign, std::size_t axis = 0) {

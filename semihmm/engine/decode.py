@@ -102,14 +102,14 @@ def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Gen
         chain = compiled.settled(chain.rebuild(x.detach() for x in chain.leaves))
     call, uniforms = compiled.call_for(semiring, chain), None
     if isinstance(semiring, Sample):
-        shape = (semiring.rows, *chain.batch, 2 * chain.length + 2)
+        shape = (semiring.rows, *chain.batch, max(2, compiled.marks_of(call.spec)) * chain.length + 2)
         uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
     segment = plan.segment(chain.length)
     leaves = compiled.leaves(chain)
     value, slots, choices, _ = compiled.paths(call, leaves, chain.lengths, segment, semiring.rows, uniforms)
     value = value.to(chain.start[0].dtype)
-    valid = value > -torch.inf
-    return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid.expand(slots.shape[:-1]))
+    valid = slots[..., 0] >= 0  # of no path, or one whose score is no number, the compiled code says nothing
+    return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid)
 
 
 def _backwards(

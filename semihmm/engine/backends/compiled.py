@@ -96,7 +96,9 @@ def _spec(steps: Map) -> tuple[int, ...] | None:
     if kind is Compose:
         assert isinstance(steps, Compose)
         first, then = _spec(steps.first), _spec(steps.then)
-        return None if first is None or then is None else first + then
+        if first is None or then is None or SEGMENTAL in (first[0], then[0]):  # that one's vectors have two parts
+            return None
+        return first + then
     if kind is Dense:
         return (DENSE,)
     if isinstance(steps, Diagonal):

@@ -120,7 +120,7 @@ def _given(call: Call, tensors: Sequence[Tensor]) -> list[Tensor]:
     if call.spec[2] != GRID:
         return [_flat(x, axes, call.batch) for x in tensors]
     count = len(tensors) - GRID_TABLES  # tables have no batch axis
-    return [_flat(x, axes, call.batch) for x in tensors[:count]] + [*tensors[count:]]
+    return [_flat(x, axes, call.batch) for x in tensors[:count]] + [x.contiguous() for x in tensors[count:]]
 
 
 def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], lengths: Tensor | None) -> tuple[Any, ...]:

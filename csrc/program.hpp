@@ -1,0 +1,238 @@
+// A question asked again and again of structures of one form: what follows from shapes and types alone is found out once, so
+// that a call checks its tensors, runs, and makes its outputs.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include "entry.hpp"
+
+namespace semihmm {
+
+class Program {
+  public:
+    using Numbers = std::vector<int64_t>;
+
+    // `potentials`: tensors in one piece, as every call's are. `places`: for each tensor of the chain either (the number of
+    // its potential, its first element there, sizes, strides), or a tensor that is the same in all calls. `sequences`: for
+    // how many the state vectors of best paths are kept at a time. `sign`: that of a potential which is a log-weight.
+    Program(int semiring, double beta, bool wide, Numbers spec, bool batched, int64_t batch, int64_t length, int64_t sequences, double sign,
+            const nb::list& potentials, const nb::list& places)
+        : sign_(sign), batched_(batched), sequences_(sequences) {
+        request_.semiring = semiring;
+        request_.beta = beta;
+        request_.wide = wide;
+        request_.spec = std::move(spec);
+        request_.batch = batch;
+        request_.length = length;
+        if (semiring != kLog && semiring != kMax) refuse("a program is of Log or Max.");
+        if (batch < 1 || length < 0 || sequences < 1) refuse("a program needs a sequence, and as many steps as there are.");
+        if (!batched && batch != 1) refuse("without a batch axis there is one sequence.");
+        for (nb::handle x : potentials) forms_.push_back(checked_form(x));
+        for (nb::handle place : places) places_.push_back(read(place));
+    }
+
+    // The totals; None where a potential is no log-weight, or where a total is neither finite nor -inf.
+    nb::object total(const nb::list& potentials, bool validate, int64_t threads) {
+        Call call;
+        if (!begin(potentials, validate, threads, call)) return nb::none();
+        std::vector<double> values(static_cast<std::size_t>(request_.batch));
+        {
+            const nb::gil_scoped_release release;
+            if (request_.wide) {
+                run_total<double>(call.description, {}, values.data());
+            } else {
+                run_total<float>(call.description, {}, values.data());
+            }
+        }
+        return value_of(values);
+    }
+
+    // [totals, the gradient of their sum by each potential that is requested]; None as above.
+    nb::object posteriors(const nb::list& potentials, const std::vector<bool>& requested, bool validate, int64_t threads) {
+        if (requested.size() != forms_.size()) refuse("it must be said of each potential whether its gradient is requested.");
+        if (request_.semiring != kLog) refuse("posteriors are those of Log.");
+        Call call;
+        if (!begin(potentials, validate, threads, call)) return nb::none();
+        nb::list found;
+        std::vector<char*> grads(forms_.size(), nullptr);
+        found.append(nb::none());
+        for (std::size_t i = 0; i < forms_.size(); ++i) {
+            if (!requested[i]) continue;
+            const Made made = make_tensor(real(), {forms_[i].shape.begin(), forms_[i].shape.size()});
+            grads[i] = static_cast<char*>(made.data);
+            std::fill_n(grads[i], forms_[i].bytes, char(0));
+            found.append(made.tensor);
+        }
+        const std::vector<Given> out = placed(grads, false), nothing(places_.size());
+        check_out(call.description.request, call.description.form, out, call.description.request.weights, "out");
+        std::vector<double> values(static_cast<std::size_t>(request_.batch)), ones(values.size(), 1.0);
+        const int64_t rows = request_.length + 1, stride = call.description.form.stride;
+        {
+            const nb::gil_scoped_release release;
+            const auto run = [&]<class F>(F) {
+                run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), 0, request_.batch}, ones.data(), nullptr, out, nothing, values.data(), stride);
+            };
+            request_.wide ? run(double()) : run(float());
+        }
+        found[0] = value_of(values);
+        if (found[0].is_none()) return nb::none();
+        return found;
+    }
+
+    // (slots, choices, totals, whether there is a path) of the best path of each sequence; None as above.
+    nb::object best_path(const nb::list& potentials, bool validate, int64_t threads) {
+        if (request_.semiring != kMax) refuse("a best path is that of Max.");
+        Call call;
+        if (!begin(potentials, validate, threads, call)) return nb::none();
+        const int64_t rows = request_.length + 1;
+        const nb::dlpack::dtype integer = nb::dtype<int64_t>();
+        const Made slots = make_tensor(integer, shape_of(request_.length + 1)), choices = make_tensor(integer, shape_of(request_.length));
+        const Made valid = make_tensor({static_cast<uint8_t>(nb::dlpack::dtype_code::Bool), 8, 1}, shape_of());
+        std::vector<double> values(static_cast<std::size_t>(request_.batch));
+        PathsOut out;
+        out.slots = static_cast<int64_t*>(slots.data), out.choices = static_cast<int64_t*>(choices.data), out.values = values.data();
+        {
+            const nb::gil_scoped_release release;
+            const auto run = [&]<class F>(F) {
+                const auto size = static_cast<std::size_t>(sequences_ * rows);
+                static thread_local std::vector<F> vectors;
+                static thread_local std::vector<double> offsets;
+                const auto stride = static_cast<std::size_t>(call.description.form.stride);
+                if (vectors.size() < size * stride) vectors.resize(size * stride);
+                if (offsets.size() < size) offsets.resize(size);
+                run_paths<F>(call.description, {vectors.data(), offsets.data(), rows, std::max<int64_t>(request_.length, 1), 0, sequences_}, out);
+                if (vectors.size() > kHeld) vectors = {}, offsets = {};
+            };
+            request_.wide ? run(double()) : run(float());
+        }
+        for (int64_t b = 0; b < request_.batch; ++b) static_cast<bool*>(valid.data)[b] = values[b] > -std::numeric_limits<double>::infinity();
+        const nb::object score = value_of(values);
+        if (score.is_none()) return score;
+        return nb::make_tuple(slots.tensor, choices.tensor, score, valid.tensor);
+    }
+
+  private:
+    static constexpr std::size_t kHeld = std::size_t(1) << 20;  // numbers that a thread holds on to
+    struct FormOf {
+        Sizes shape;
+        std::size_t bytes = 0;
+    };
+    struct Place {
+        int64_t potential = -1, first = 0;
+        Given tensor;     // sizes and strides; and of a constant where it is
+        nb::object held;  // that
+    };
+    struct Call {
+        Description description;
+        std::vector<Given> potentials;
+    };
+
+    nb::dlpack::dtype real() const { return request_.wide ? nb::dtype<double>() : nb::dtype<float>(); }
+    Type type() const { return request_.wide ? Type::kDouble : Type::kFloat; }
+
+    FormOf checked_form(nb::handle x) const {
+        const Given tensor = given(x);
+        if (tensor.type != type() || !in_one_piece(tensor)) refuse("a program's potentials must lie in one piece and be of its type.");
+        FormOf form{tensor.shape, request_.wide ? std::size_t(8) : std::size_t(4)};
+        for (int64_t size : tensor.shape) form.bytes *= static_cast<std::size_t>(size);
+        return form;
+    }
+    Place read(nb::handle place) const {
+        Place found;
+        if (!nb::isinstance<nb::tuple>(place)) {
+            found.tensor = given(place, batched_);
+            found.held = nb::borrow(place);
+            return found;
+        }
+        const auto [potential, first, shape, strides] = nb::cast<std::tuple<int64_t, int64_t, Numbers, Numbers>>(place);
+        if (potential < 0 || potential >= static_cast<int64_t>(forms_.size()) || shape.size() != strides.size() || shape.size() + 1 > Sizes::most)
+            refuse("a place must name a potential, and have as many strides as sizes.");
+        found.potential = potential, found.first = first;
+        found.tensor.type = type();
+        if (!batched_) found.tensor.shape.push_back(1), found.tensor.strides.push_back(0);
+        int64_t last = first;
+        bool empty = false;
+        for (std::size_t i = 0; i < shape.size(); ++i) {
+            if (shape[i] < 0 || shape[i] > kMost || strides[i] < 0 || strides[i] > kMost) refuse("a place has sizes and strides from 0 on.");
+            empty |= shape[i] == 0;
+            if (shape[i] > 1 && strides[i] > 0) last += product({shape[i] - 1, strides[i]}, "a place");
+            found.tensor.shape.push_back(shape[i]), found.tensor.strides.push_back(strides[i]);
+        }
+        const auto elements = static_cast<int64_t>(forms_[static_cast<std::size_t>(potential)].bytes / (request_.wide ? 8 : 4));
+        if (first < 0 || (!empty && last >= elements)) refuse("a place must lie within its potential.");
+        return found;
+    }
+    // The tensors of the chain, in memory that begins at `from` for each potential.
+    std::vector<Given> placed(const std::vector<char*>& from, bool constants) const {
+        std::vector<Given> found;
+        found.reserve(places_.size());
+        for (const Place& place : places_) {
+            if (place.potential < 0) {
+                found.push_back(constants ? place.tensor : Given{});
+                continue;
+            }
+            const char* start = from[static_cast<std::size_t>(place.potential)];
+            found.push_back(start ? place.tensor : Given{});
+            if (start) found.back().data = start + place.first * (request_.wide ? 8 : 4);
+        }
+        return found;
+    }
+    // Whether the potentials are log-weights, if that is to be seen.
+    bool begin(const nb::list& potentials, bool validate, int64_t threads, Call& call) const {
+        if (potentials.size() != forms_.size()) refuse("a program must be given as many potentials as it was made with.");
+        std::vector<char*> from;
+        for (std::size_t i = 0; i < forms_.size(); ++i) {
+            const Given tensor = given(potentials[i]);
+            const bool same = std::equal(tensor.shape.begin(), tensor.shape.end(), forms_[i].shape.begin(), forms_[i].shape.end());
+            if (tensor.type != type() || !same || !in_one_piece(tensor)) refuse("a program's potentials must have the form that it was made with.");
+            from.push_back(tensor.to<char>());
+            if (!validate) continue;
+            const Extent extent(static_cast<int>(tensor.shape.size()), tensor.shape.begin(), tensor.strides.begin());
+            const bool fine = request_.wide ? usable_by_all<double>(tensor.data, extent, sign_, threads) : usable_by_all<float>(tensor.data, extent, sign_, threads);
+            if (!fine) return false;
+        }
+        call.description.request = request_;
+        call.description.request.threads = std::clamp<int64_t>(threads, 1, 256);
+        call.description.request.weights = placed(from, true);
+        call.description.form = check_chain(call.description.request);
+        return true;
+    }
+    Numbers shape_of(int64_t last = -1) const {
+        Numbers shape;
+        if (batched_) shape.push_back(request_.batch);
+        if (last >= 0) shape.push_back(last);
+        return shape;
+    }
+    nb::object value_of(const std::vector<double>& values) const {
+        const Made made = make_tensor(real(), shape_of());
+        for (std::size_t b = 0; b < values.size(); ++b) {
+            const double value = values[b] / request_.beta;
+            if (!(value < std::numeric_limits<double>::infinity())) return nb::none();
+            request_.wide ? static_cast<double*>(made.data)[b] = value : static_cast<float*>(made.data)[b] = static_cast<float>(value);
+        }
+        return made.tensor;
+    }
+
+    Request request_;
+    double sign_;
+    bool batched_;
+    int64_t sequences_;
+    std::vector<FormOf> forms_;
+    std::vector<Place> places_;
+};
+
+inline void bind_programs(nb::module_& m) {
+    nb::class_<Program>(m, "Program", "A question of structures of one form; see semihmm/inference/program.py.")
+        .def(nb::init<int, double, bool, Program::Numbers, bool, int64_t, int64_t, int64_t, double, const nb::list&, const nb::list&>())
+        .def("total", &Program::total)
+        .def("posteriors", &Program::posteriors)
+        .def("best_path", &Program::best_path);
+}
+
+}  // namespace semihmm
