@@ -69,7 +69,7 @@ class Program {
             std::fill_n(grads[i], forms_[i].bytes, char(0));
             found.append(made.tensor);
         }
-        const std::vector<Given> out = placed(grads, false), nothing(places_.size());
+        const std::vector<Given> out = placed(grads, requested, false), nothing(places_.size());
         check_out(call.description.request, call.description.form, out, call.description.request.weights, "out");
         std::vector<double> values(static_cast<std::size_t>(request_.batch)), ones(values.size(), 1.0);
         const int64_t rows = request_.length + 1, stride = call.description.form.stride;
@@ -168,8 +168,8 @@ class Program {
         if (first < 0 || (!empty && last >= elements)) refuse("a place must lie within its potential.");
         return found;
     }
-    // The tensors of the chain, in memory that begins at `from` for each potential.
-    std::vector<Given> placed(const std::vector<char*>& from, bool constants) const {
+    // The tensors of the chain, in memory that begins at `from` for each potential that is there.
+    std::vector<Given> placed(const std::vector<char*>& from, const std::vector<bool>& there, bool constants) const {
         std::vector<Given> found;
         found.reserve(places_.size());
         for (const Place& place : places_) {
@@ -177,9 +177,9 @@ class Program {
                 found.push_back(constants ? place.tensor : Given{});
                 continue;
             }
-            const char* start = from[static_cast<std::size_t>(place.potential)];
-            found.push_back(start ? place.tensor : Given{});
-            if (start) found.back().data = start + place.first * (request_.wide ? 8 : 4);
+            const auto potential = static_cast<std::size_t>(place.potential);
+            found.push_back(there[potential] ? place.tensor : Given{});
+            if (from[potential]) found.back().data = from[potential] + place.first * (request_.wide ? 8 : 4);
         }
         return found;
     }
@@ -199,7 +199,7 @@ class Program {
         }
         call.description.request = request_;
         call.description.request.threads = std::clamp<int64_t>(threads, 1, 256);
-        call.description.request.weights = placed(from, true);
+        call.description.request.weights = placed(from, std::vector<bool>(from.size(), true), true);
         call.description.form = check_chain(call.description.request);
         return true;
     }

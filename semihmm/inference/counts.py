@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,11 +14,13 @@ from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.backends.tensors import transformed, zeros
 from semihmm.engine.total import posteriors
-from semihmm.inference.total import Options, prepare
+from semihmm.inference.options import Options
+from semihmm.inference.program import posteriors_of
+from semihmm.inference.total import prepare
 from semihmm.semirings import Log
 from semihmm.structures import Structure
 from semihmm.structures.base import traced
-from semihmm.structures.leaves import Made, Place, View, views
+from semihmm.structures.leaves import Made, Place, View, disjoint, event_axes, views
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,19 +45,11 @@ def expected_counts(
         >>> counts["transition"].tolist()  # 5 sequences, 2 steps each
         [[2.5, 2.5], [2.5, 2.5]]
     """
-    return expected(structure, structure.potentials, tuple(structure.ranks) if names is None else names, options)
-
-
-def expected(
-    structure: Structure, potentials: Mapping[str, Tensor], names: Sequence[str], options: Options
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The same, with other potentials in the structure.
-
-    Example:
-        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> expected(hmm, hmm.expanded_potentials, ("emission",), {})[1]["emission"].tolist()
-        [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
-    """
+    names = tuple(structure.ranks) if names is None else names
+    by_program = posteriors_of(structure, names, options)
+    if by_program is not None:
+        return by_program[0], _signed(structure, names, list(by_program[1].values()))
+    potentials = structure.potentials
     create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in potentials.values())
     found: Sequence[Tensor]
     if not create_graph and not traced() and not transformed():
@@ -95,7 +86,7 @@ def _recorded(structure: Structure, names: Sequence[str], keep: bool = False) ->
         for field, value in structure.__dict__.items():  # autograd does not save tensors of inference mode
             structure.__dict__[field] = tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, value)
         for name, x in structure.potentials.items():
-            x = x if keep else x.detach()
+            x = x if keep and x.requires_grad else x.detach()  # a caller's tensor is never marked
             structure.__dict__[name] = x.requires_grad_() if name in names and not x.requires_grad else x
         yield {name: structure.potentials[name] for name in names}
 
@@ -126,7 +117,7 @@ def _natively(
             continue
         grads[name] = whole = zeros(structure.potentials[name].shape, structure.potentials[name])
         mine = tuple((i, place) for i, place in enumerate(form) if isinstance(place, View) and place.potential == name)
-        direct = _disjoint(tuple(place for _, place in mine), tuple(_event(chain, i) for i, _ in mine), chain.batch)
+        direct = disjoint(tuple(place for _, place in mine), tuple(event_axes(chain, i) for i, _ in mine), chain.batch)
         for i, place in mine:
             once = tuple(1 if not step else size for size, step in zip(place.shape, place.stride, strict=True))
             view = whole.as_strided(place.shape if direct else once, place.stride, place.first)
@@ -148,29 +139,3 @@ def _natively(
         pulled = torch.autograd.grad(outputs, list(recorded.values()), shares, materialize_grads=True)
         grads |= dict(zip(recorded, pulled, strict=True))
     return value, [grads[n] for n in names]
-
-
-def _event(chain: Chain, leaf: int) -> int:
-    """How many axes of a leaf are an event's."""
-    borders = len(chain.start) + len(chain.end)
-    return 1 if leaf < borders else chain.steps.ranks[leaf - borders]
-
-
-@lru_cache(maxsize=1024)
-def _disjoint(views: tuple[View, ...], events: tuple[int, ...], batch: torch.Size) -> bool:
-    """Whether no two views share an entry, each has all batch axes or shares all, and events lie in one piece."""
-    pieces = []
-    for (_, shape, stride, first), event in zip(views, events, strict=True):
-        axes = len(batch)
-        own = shape[:axes] == batch or shape[:axes] == (1,) * axes
-        if not own or any(s == 0 and n > 1 for n, s in zip(shape, stride, strict=True)):
-            return False
-        size = 1
-        for n, s in zip(reversed(shape[-event:]), reversed(stride[-event:]), strict=True):
-            if n > 1 and s != size:
-                return False
-            size *= n
-        reach = sum((n - 1) * s for n, s in zip(shape[axes:], stride[axes:], strict=True))
-        pieces.append((first, first + reach + 1 if math.prod(shape) else first))
-    pieces.sort()
-    return all(one[1] <= other[0] for one, other in pairwise(pieces))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.errors import SemihmmError
-from semihmm.inference.total import Options, like, log_partition, prepare, total
+from semihmm.inference.options import Options
+from semihmm.inference.total import like, log_partition, prepare, total
 from semihmm.semirings import Expectation, SecondOrderExpectation, SmoothMax
 from semihmm.structures import Structure
 

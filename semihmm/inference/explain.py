@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from semihmm.engine.costs import duration, seconds, size_of, table
 from semihmm.engine.memory import estimate
 from semihmm.engine.strategies import STRATEGIES
-from semihmm.inference.total import Options, prepare
+from semihmm.inference.options import Options
+from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Semiring
 from semihmm.structures import Structure
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.errors import StructureError
-from semihmm.inference.counts import expected, expected_counts
-from semihmm.inference.total import Options, prepare
+from semihmm.inference.counts import expected_counts
+from semihmm.inference.options import Options
+from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
 from semihmm.structures.base import until
@@ -37,7 +38,10 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
-    return structure.replace(**expected(structure, structure.expanded_potentials, tuple(structure.ranks), options)[1])
+    axes, ranks = len(structure.batch_shape), structure.ranks
+    if axes and any(x.ndim < axes + ranks[name] for name, x in structure.potentials.items()):
+        structure = structure.holding(**structure.expanded_potentials)  # to be counted for each sequence
+    return structure.holding(**expected_counts(structure, **options)[1])
 
 
 def max_marginals(structure: S, **options: Unpack[Options]) -> S:

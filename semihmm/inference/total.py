@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.plan import StrategyName
 from semihmm.errors import SemiringError, ShapeError, StructureError
+from semihmm.inference.options import Options
+from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
 from semihmm.structures.base import traced
@@ -21,21 +22,6 @@ from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-class Options(TypedDict, total=False):
-    """What every question takes besides its structure.
-
-    strategy: ``"sequential"``, ``"associative"``, ``"chunked"``; None for the planner's choice.
-    checkpoint: True for sqrt(T) memory at one more forward pass, or a number of bytes.
-    backend: ``"torch"``; None for the fastest.
-    validate: whether to look for NaN and infinite weights first, at the cost of one pass (True).
-    """
-
-    strategy: StrategyName | None
-    checkpoint: bool | int | None
-    backend: str | None
-    validate: bool
 
 
 def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple[Chain, Plan]:
@@ -73,6 +59,8 @@ def total(
             f"{semiring}: lifts a log-weight and {semiring.inputs - 1} features, so total needs as many structures in "
             f"features, got {len(features)}."
         )
+    if not features and (found := total_of(structure, semiring, options)) is not None:
+        return found
     chain, plan = prepare(structure, semiring, options)
     if not semiring.additive:
         chain = _without_width(structure, semiring)

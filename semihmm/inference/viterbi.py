@@ -11,7 +11,9 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.engine.backends.tensors import mapped, transformed
 from semihmm.errors import SemihmmError
-from semihmm.inference.total import Options, prepare
+from semihmm.inference.options import Options
+from semihmm.inference.program import best_path_of
+from semihmm.inference.total import prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
 from semihmm.structures import Structure
 
@@ -76,6 +78,9 @@ def viterbi(structure: Structure, **options: Unpack[Options]) -> Paths:
         >>> best.event.tolist(), float(best.score)
         ([1, 0], 4.0)
     """
+    path = best_path_of(structure, options)
+    if path is not None:
+        return Paths(structure.event(path), path.value, path.valid, structure)
     best = decode(structure, Max(), **options)
     return Paths(best.event[0], best.score[0], best.valid[0], structure)
 

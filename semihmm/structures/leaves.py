@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -174,3 +176,41 @@ def _starts(potentials: Mapping[str, Tensor]) -> dict[str, int]:
         starts[name] = start
         start += x.numel()
     return starts
+
+
+def event_axes(chain: Chain, leaf: int) -> int:
+    """How many axes of a leaf are an event's.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> [event_axes(hmm.chain(), leaf) for leaf in range(4)]
+        [1, 1, 2, 1]
+    """
+    borders = len(chain.start) + len(chain.end)
+    return 1 if leaf < borders else chain.steps.ranks[leaf - borders]
+
+
+@lru_cache(maxsize=1024)
+def disjoint(views: tuple[View, ...], events: tuple[int, ...], batch: torch.Size) -> bool:
+    """Whether no two views share an entry, each has all batch axes or shares all, and events lie in one piece.
+
+    Example:
+        >>> one, other = View("x", (2,), (1,), 0), View("x", (2,), (1,), 2)
+        >>> disjoint((one, other), (1, 1), torch.Size()), disjoint((one, one), (1, 1), torch.Size())
+        (True, False)
+    """
+    pieces = []
+    for (_, shape, stride, first), event in zip(views, events, strict=True):
+        axes = len(batch)
+        own = shape[:axes] == batch or shape[:axes] == (1,) * axes
+        if not own or any(s == 0 and n > 1 for n, s in zip(shape, stride, strict=True)):
+            return False
+        size = 1
+        for n, s in zip(reversed(shape[-event:]), reversed(stride[-event:]), strict=True):
+            if n > 1 and s != size:
+                return False
+            size *= n
+        reach = sum((n - 1) * s for n, s in zip(shape[axes:], stride[axes:], strict=True))
+        pieces.append((first, first + reach + 1 if math.prod(shape) else first))
+    pieces.sort()
+    return all(one[1] <= other[0] for one, other in pairwise(pieces))

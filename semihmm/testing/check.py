@@ -13,7 +13,7 @@ from semihmm import semirings as sr
 from semihmm.engine.plan import StrategyName
 from semihmm.errors import LawError, StructureError
 from semihmm.inference import Paths
-from semihmm.inference.total import Options
+from semihmm.inference.options import Options
 from semihmm.structures import Structure
 from semihmm.testing import oracle
 from semihmm.testing.oracle import By

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from semihmm._optional import require
-from semihmm.inference.total import Options
+from semihmm.inference.options import Options
 from semihmm.structures import Structure
 from semihmm.testing.examples import KINDS, small
 

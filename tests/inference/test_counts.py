@@ -67,6 +67,14 @@ def test_counts_of_potentials_that_are_views_of_one_tensor():
     assert_close(semihmm.expected_counts(structure)[1], slopes_of(structure)[1])
 
 
+def test_a_callers_tensors_are_not_marked():
+    structure = hmm()
+    emission = structure.emission.clone().requires_grad_()
+    semihmm.expected_counts(structure.replace(emission=emission))
+    semihmm.marginals(structure.replace(emission=emission))
+    assert not structure.initial.requires_grad and not structure.transition.requires_grad
+
+
 def test_counts_have_a_gradient():
     structure = hmm()
     emission = structure.emission.clone().requires_grad_()

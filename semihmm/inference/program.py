@@ -1,0 +1,195 @@
+"""Programs: what a question of one form works out once, so that a small call is a look-up and one compiled call.
+
+A structure whose chain is views of its potentials, and constants that its form decides, has a program for each question. It
+is found by the structure's class, the shapes and dtypes of its potentials, its other fields, and the options. Nobody sees
+it: whatever it does not know (a derivative that may be asked for, a transform, potentials in pieces, lengths, a log-weight
+that is none) goes the general way, which gives the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from semihmm import engine
+from semihmm.engine import Path
+from semihmm.engine.backends import compiled, native
+from semihmm.engine.backends.tensors import LANES, THREADS_FROM, plain
+from semihmm.inference.options import Options
+from semihmm.semirings import Log, Max, Semiring, SmoothMax
+from semihmm.structures import Structure
+from semihmm.structures.leaves import Made, View, disjoint, event_axes, views
+
+MOST = 256  # programs that are kept, the latest ones
+
+
+class Program(NamedTuple):
+    """A compiled program, and what Python must know of it."""
+
+    work: Any  # of the compiled module
+    names: tuple[str, ...]  # its potentials
+    validate: bool
+    busy: bool  # whether threads pay
+    direct: frozenset[str]  # the potentials whose gradient it writes
+
+    def threads(self) -> int:
+        """How many to work on."""
+        return torch.get_num_threads() if self.busy else 1
+
+
+_PROGRAMS: OrderedDict[Hashable, Program | None] = OrderedDict()
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def total_of(structure: Structure, semiring: Semiring, options: Options) -> Tensor | None:
+    """A total by its program; None where there is none, or a log-weight or the total is not what it should be.
+
+    Example:
+        >>> found = total_of(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2)), Log(), {})
+        >>> found is None or round(float(found.exp())) == 8
+        True
+    """
+    found = _program_for(structure, semiring, options)
+    if found is None:
+        return None
+    program, potentials = found
+    value: Tensor | None = program.work.total(potentials, program.validate, program.threads())
+    return value
+
+
+def best_path_of(structure: Structure, options: Options) -> Path | None:
+    """The best path by its program, without an axis of rows; None as for `total_of`.
+
+    Example:
+        >>> found = best_path_of(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2)), {})
+        >>> found is None or found.slots.tolist() == [0, 0, 0]
+        True
+    """
+    found = _program_for(structure, Max(), options)
+    if found is None:
+        return None
+    program, potentials = found
+    path = program.work.best_path(potentials, program.validate, program.threads())
+    return None if path is None else Path(*path)
+
+
+def posteriors_of(
+    structure: Structure, names: Sequence[str], options: Options
+) -> tuple[Tensor, dict[str, Tensor]] | None:
+    """The log-partition and its gradient by some potentials, by their program; None as for `total_of`.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> found = posteriors_of(hmm, ("initial",), {})
+        >>> found is None or found[1]["initial"].tolist() == [0.5, 0.5]
+        True
+    """
+    found = _program_for(structure, Log(), options)
+    if found is None:
+        return None
+    program, potentials = found
+    if not program.direct.issuperset(names):
+        return None
+    requested = [name in names for name in program.names]
+    answer = program.work.posteriors(potentials, requested, program.validate, program.threads())
+    if answer is None:
+        return None
+    value, *grads = answer
+    each = iter(grads)
+    by_name = {name: next(each) for name, r in zip(program.names, requested, strict=True) if r}
+    return value, {name: by_name[name] for name in names}
+
+
+def _program_for(structure: Structure, semiring: Semiring, options: Options) -> tuple[Program, list[Tensor]] | None:
+    """The program of a question, and the potentials that it is to be given; None where there is none."""
+    if torch.compiler.is_compiling() or native() is None:
+        return None
+    kind = type(structure)
+    names = _FIELDS.get(kind)
+    if names is None:
+        names = _FIELDS[kind] = tuple(f.name for f in fields(structure))  # type: ignore[arg-type]
+    own = structure.__dict__
+    key: list[Any] = [kind, semiring, *options.items()]
+    potentials = []
+    for name in names:
+        x = own[name]
+        if isinstance(x, Tensor):
+            potentials.append(x)
+            key.append(x.shape)
+        else:
+            key.append(x)
+    key += (potentials[0].dtype, potentials[0].device)
+    try:
+        program = _PROGRAMS[tuple(key)]
+    except KeyError:
+        program = _PROGRAMS[tuple(key)] = _made(structure, semiring, options)
+        if len(_PROGRAMS) > MOST:
+            _PROGRAMS.popitem(last=False)
+    except TypeError:  # a field or a semiring that nobody can hash
+        return None
+    if program is None or not plain(potentials):
+        return None
+    grad = torch.is_grad_enabled()
+    for x in potentials:
+        if (grad and x.requires_grad) or not x.is_contiguous() or x.is_neg() or x.dtype is not potentials[0].dtype:
+            return None
+    return program, potentials
+
+
+def _made(structure: Structure, semiring: Semiring, options: Options) -> Program | None:
+    """A program; None where a structure's form does not decide all that one must know."""
+    potentials = structure.potentials
+    given = {n: x for n, x in structure.__dict__.items() if isinstance(x, Tensor)}
+    batch = structure.batch_shape
+    known = type(semiring) in (Log, Max, SmoothMax) and given.keys() == potentials.keys() and len(batch) < 2
+    if not known or not batch.numel() or not all(x.is_cpu for x in given.values()):
+        return None
+    if any(isinstance(x, tuple | list) and any(isinstance(y, Tensor) for y in x) for x in structure.__dict__.values()):
+        return None
+    whole = {n: x.detach().contiguous() for n, x in potentials.items()}
+    chain = structure.holding(**whole).chain()
+    way = engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
+    form = views(structure)
+    if way.backend != "native" or way.blocks != 1 or chain.lengths is not None:
+        return None
+    if any(isinstance(place, Made) and place.potentials for place in form):
+        return None
+    call, tensors, names = compiled.call_for(semiring, chain), compiled.leaves(chain), tuple(given)
+    places: list[Any] = []
+    for i, x in enumerate(tensors):
+        place = form[i] if i < len(form) else None
+        if isinstance(place, View):
+            places.append((names.index(place.potential), place.first, list(place.shape), list(place.stride)))
+        else:
+            places.append(x.contiguous())
+    several = call.stride * tensors[0].element_size() > LANES
+    work = native().Program(  # type: ignore[union-attr]
+        call.semiring,
+        call.beta,
+        tensors[0].dtype == torch.float64,
+        list(call.spec),
+        bool(batch),
+        batch.numel(),
+        call.length,
+        batch.numel() if several else min(torch.get_num_threads(), batch.numel()),
+        structure.sign,
+        [whole[name] for name in names],
+        places,
+    )
+    busy = batch.numel() * call.length * call.work >= THREADS_FROM
+    return Program(work, names, options.get("validate", True), busy, _direct(form, chain, names))
+
+
+def _direct(form: Sequence[Any], chain: engine.Chain, names: tuple[str, ...]) -> frozenset[str]:
+    """The potentials whose log-weights are disjoint views of them."""
+    found = set()
+    for name in names:
+        mine = [(i, p) for i, p in enumerate(form) if isinstance(p, View) and p.potential == name]
+        if disjoint(tuple(p for _, p in mine), tuple(event_axes(chain, i) for i, _ in mine), chain.batch):
+            found.add(name)
+    return frozenset(found)
