@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm import inference
-from semihmm.engine.backends.tensors import usable
+from semihmm.engine.backends.tensors import plain, usable
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import Paths
 from semihmm.models import saving, training
@@ -19,7 +19,7 @@ from semihmm.models.emissions import Emission
 from semihmm.models.part import Law, Part
 from semihmm.models.training import Fit, before_the_end
 from semihmm.structures import Structure
-from semihmm.structures.base import check_lengths, traced, until
+from semihmm.structures.base import check_lengths, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -269,8 +269,9 @@ class Model(Part, Generic[S]):
             assert inside is not None
             x = torch.where(inside, x, 0)
         if x.is_floating_point():
-            x = x.to(next(self.parameters()).dtype)
-            if not traced() and not usable([x], 0.0) and (bad := ~x.isfinite()).any():
+            law = next(iter(self.laws.values()))  # whose parameters are found faster than all of the model's
+            x = x.to(next(law.parameters()).dtype)
+            if plain((x,)) and not usable([x], 0.0) and (bad := ~x.isfinite()).any():
                 at = tuple(int(i) for i in bad.nonzero()[0])
                 raise DataError(
                     f"{name}: observation {list(at)} is {float(x[at])}. Cut such steps out, fill them in, or end the "
