@@ -15,12 +15,13 @@ BENCH_ARGS ?=
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
-.PHONY: help demo native no-native test test-torch lint format types docs bench clean
+.PHONY: help demo native no-native test test-torch test-asan lint format types docs bench clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
 	@echo "make test    the whole test suite, and its coverage"
-	@echo "make native  compile csrc/                make test-torch  the tests without the native backend"
+	@echo "make native  compile csrc/ for this CPU   make test-torch  the tests without the native backend"
+	@echo "make test-asan  the native tests and a fuzzer, with the address and undefined-behaviour sanitizers"
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
@@ -29,11 +30,16 @@ demo: $(VENV)/speech.stamp $(NATIVE)
 	$(BIN)/semihmm demo --out build/demo
 
 # Always asked, seldom work to do: ninja knows what csrc/ holds. `mv` puts a whole new file in the place of the old one, which
-# a running Python may have open. ISA=avx512 (avx2, baseline) compiles that one alone.
+# a running Python may have open. Only the best instruction set that this CPU runs, which is the one that semihmm loads;
+# ISA=avx512 (avx2, baseline) compiles that one, ISA=all every one, as wheels and CI do.
+BEST := from semihmm.engine.backends import runnable; print(runnable()[0])
+CONFIGURE = CXX="$(CXX)" $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 native: $(VENV)/native.stamp
-	@CXX="$(CXX)" $(BIN)/cmake -S . -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
-		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python >/dev/null
-	@$(BIN)/cmake --build build/native $(if $(ISA),--target _native_$(ISA))
+	@$(CONFIGURE) -B build/native >/dev/null
+	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$(SEMIHMM_BACKEND=torch $(BIN)/python -c '$(BEST)'); \
+		if [ "$$isa" = all ]; then $(BIN)/cmake --build build/native; \
+		else $(BIN)/cmake --build build/native --target _native_$$isa; fi
 	@for built in build/native/_native_*.so; do kept=semihmm/engine/backends/$${built##*/}; \
 		cmp -s $$built $$kept || { cp $$built $$built.new && mv -f $$built.new $$kept; }; done
 
@@ -48,6 +54,20 @@ test: $(VENV)/dev.stamp $(NATIVE)
 test-torch: export SEMIHMM_BACKEND := torch
 test-torch: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+# Compiled once more, into build/asan, with the sanitizers: the tests of the compiled module, and a fuzzer that sends it
+# 100,000 requests, most of them wrong. Python must find ASan before anything else, and leaks memory when it ends. ISA as
+# above. A module that is not instrumented, as PyTorch's, throws exceptions that ASan must see: libstdc++ comes first too.
+ASAN_TESTS ?= tests/engine/test_native_kernels.py tests/engine/test_boundary.py tests/engine/test_strips.py
+ASAN_COUNT ?= 100000
+test-asan: $(VENV)/dev.stamp $(VENV)/native.stamp
+	@$(CONFIGURE) -B build/asan -DSEMIHMM_SANITIZE=ON >/dev/null
+	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$(SEMIHMM_BACKEND=torch $(BIN)/python -c '$(BEST)'); \
+		$(BIN)/cmake --build build/asan --target _native_$$isa && SEMIHMM_ISA=$$isa \
+		SEMIHMM_ASAN=$(CURDIR)/build/asan PYTHONPATH=$(CURDIR)/tests/engine/asan \
+		LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:use_sigaltstack=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+		sh -ec '$(BIN)/python tests/engine/fuzz_native.py --count $(ASAN_COUNT); $(BIN)/pytest -n 2 --no-cov -q $(ASAN_TESTS)'
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

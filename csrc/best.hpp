@@ -47,7 +47,7 @@ class Best {
             values[b + r] = static_cast<double>(best) + s.lost;
             s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
             s.marks = marks ? marks + s.b * chain_.length * marked : nullptr;
-            if (!(std::abs(static_cast<F>(values[b + r])) < infinity<F>)) s.length = -1;  // there is no path
+            if (!representable<F>(values[b + r])) s.length = -1;  // there is no path
             std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
             std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
             if (marks) std::fill(s.marks + std::max<int64_t>(s.length, 0) * marked, s.marks + chain_.length * marked, int64_t{-1});

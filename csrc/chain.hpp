@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -16,15 +17,33 @@ namespace semihmm {
 
 constexpr int64_t kBlock = 32;  // steps whose tables are made at a time
 
+// The sizes of a tensor, or its strides: a few numbers that need no memory of their own.
+class Sizes {
+  public:
+    static constexpr std::size_t most = 8;  // axes: whoever borrows a tensor refuses more
+
+    void push_back(int64_t size) { at_[count_++] = size; }
+    std::size_t size() const { return count_; }
+    bool empty() const { return count_ == 0; }
+    int64_t operator[](std::size_t i) const { return at_[i]; }
+    int64_t back(std::size_t i = 0) const { return at_[count_ - 1 - i]; }  // the last one, or the i-th before it
+    const int64_t* begin() const { return at_.data(); }
+    const int64_t* end() const { return at_.data() + count_; }
+
+  private:
+    std::array<int64_t, most> at_{};
+    std::size_t count_ = 0;
+};
+
 // A tensor (batch or 1, time or 1, event...) as it lies; a size of 1, or an axis that repeats, has stride 0.
 template <class T>
 struct Leaf {
     const T* data = nullptr;
     int64_t batch = 1, time = 1;
     bool alone = false;                    // there is one sequence, whose own this is
-    std::vector<int64_t> event;            // sizes
+    Sizes event;
     int64_t by_batch = 0, by_time = 0;     // strides, in elements
-    std::vector<int64_t> by_event;
+    Sizes by_event;
 
     const T* at(int64_t b, int64_t t) const { return data + (batch == 1 ? 0 : b) * by_batch + (time == 1 ? 0 : t) * by_time; }
     bool over_time() const { return time != 1; }
@@ -61,6 +80,12 @@ class Buffer {
     std::unique_ptr<F[], Free> data_;
     int64_t size_ = 0;
 };
+
+// Whether a number is one in F too: neither infinite nor NaN, nor too large.
+template <class F>
+bool representable(double x) {
+    return std::abs(x) <= static_cast<double>(std::numeric_limits<F>::max());
+}
 
 template <class F>
 constexpr F kNothing = -std::numeric_limits<F>::infinity();

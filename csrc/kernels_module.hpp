@@ -12,6 +12,7 @@
 #include <nanobind/ndarray.h>
 
 #include "lanes.hpp"
+#include "parallel.hpp"
 #include "product.hpp"
 
 namespace semihmm {
@@ -175,6 +176,21 @@ void bind(nb::module_& m) {
         nb::arg("a").noconvert());
 }
 
+// How often each item was worked on, and by which worker. `bad` is a part that throws.
+inline nb::tuple parts(std::int64_t batch, std::int64_t count, std::int64_t threads, std::int64_t bad) {
+    require(batch >= 0 && batch < 1 << 20 && count >= 0 && count < 1 << 20, "parts: too many.");
+    Result<std::int64_t> times{static_cast<std::size_t>(batch)}, workers{static_cast<std::size_t>(batch)};
+    const auto its = times.array(), theirs = workers.array();
+    {
+        const nb::gil_scoped_release release;
+        for_each_part(batch, count, threads, [&](std::int64_t part, std::int64_t first, std::int64_t last, std::int64_t worker) {
+            if (part == bad) throw std::invalid_argument("parts: this one is bad.");
+            for (std::int64_t i = first; i < last; ++i) ++times.data[i], workers.data[i] = worker;
+        });
+    }
+    return nb::make_tuple(its, theirs);
+}
+
 }  // namespace kernels
 
 // exp, log, exp_shifted_sum, max_of, multiply, multiply_max, add_outer and transpose for float and double arrays, and
@@ -182,6 +198,7 @@ void bind(nb::module_& m) {
 inline void bind_kernels(nanobind::module_& m) {
     kernels::bind<float>(m);
     kernels::bind<double>(m);
+    m.def("parts", &kernels::parts, nb::arg("batch"), nb::arg("count"), nb::arg("threads"), nb::arg("bad"));
     m.def("halved_without_denormals", [](double x) {
         FlushDenormals here;
         volatile double half = 0.5;  // so that the product is taken here

@@ -1,4 +1,5 @@
-// One semiring and one type: SEMIHMM_SEMIRING and SEMIHMM_REAL say which.
+// One semiring and one type: CMake makes a file for each, which says SEMIHMM_SEMIRING, SEMIHMM_REAL and what is asked of them,
+// and includes this one.
 #include "taken.hpp"
 #include "vectors.hpp"
 

@@ -165,13 +165,13 @@ inline void multiply_with(int rows, const F* const* p, std::int64_t inner, const
 // q[r][j] = sum over i of p[r][i] w[i][j], for j < ld. No q[r] may overlap a p[r] or w. The bits of q[r] depend on
 // p[r], w, inner and ld, and not on the other rows or on how many there are. 8 rows at a time are the fastest.
 template <class F>
-inline void multiply(int rows, const F* const* p, std::int64_t inner, const F* w, std::int64_t ld, F* const* q) {
+void multiply(int rows, const F* const* p, std::int64_t inner, const F* w, std::int64_t ld, F* const* q) {
     multiply_with<PlusTimes<F>>(rows, p, inner, w, ld, q);
 }
 
 // q[r][j] = maximum over i of p[r][i] + w[i][j], for j < ld; -inf if inner is 0. As for `multiply`; not for NaN.
 template <class F>
-inline void multiply_max(int rows, const F* const* p, std::int64_t inner, const F* w, std::int64_t ld, F* const* q) {
+void multiply_max(int rows, const F* const* p, std::int64_t inner, const F* w, std::int64_t ld, F* const* q) {
     multiply_with<MaxPlus<F>>(rows, p, inner, w, ld, q);
 }
 
@@ -199,7 +199,7 @@ inline void to_strips(std::int64_t inner, const F* w, std::int64_t ld, F* to) {
 // q[r][j] = sum over i of p[r][i] w[i][j], for j < ld, and c[r][i] = sum over j of w[i][j] y[r][j], for i < inner rounded
 // up to whole strips, in which p must be finite.
 template <int rows, class F>
-inline void multiply_both(const F* const* p, const F* const* y, std::int64_t inner, const F* w, std::int64_t ld,
+void multiply_both(const F* const* p, const F* const* y, std::int64_t inner, const F* w, std::int64_t ld,
                           F* const* q, F* const* c) {
     using L = Lanes<F>;
     using V = typename L::type;
@@ -284,7 +284,7 @@ inline void outer_columns(std::int64_t n, const F* const* a, const F* const* y, 
 // g[i][j] += sum over k < n of a[k][i] y[k][j], for i < inner and j < ld: g is read and written once. Neither a nor y
 // may overlap g.
 template <class F>
-inline void add_outer(std::int64_t n, const F* const* a, const F* const* y, std::int64_t inner, std::int64_t ld, F* g) {
+void add_outer(std::int64_t n, const F* const* a, const F* const* y, std::int64_t inner, std::int64_t ld, F* g) {
     constexpr int rows = vector_registers == 32 ? 8 : 4;
     constexpr int columns = 2;
     std::int64_t i = 0;
@@ -321,7 +321,7 @@ inline void transpose_square(const F* a, std::int64_t lda, F* b, std::int64_t ld
 
 // b[j][i] = a[i][j] for i < rows, j < columns. The two may not overlap; nothing else of b is written.
 template <class F>
-inline void transpose(std::int64_t rows, std::int64_t columns, const F* a, std::int64_t lda, F* b, std::int64_t ldb) {
+void transpose(std::int64_t rows, std::int64_t columns, const F* a, std::int64_t lda, F* b, std::int64_t ldb) {
     constexpr std::int64_t tile = 16, size = 16 / static_cast<int>(sizeof(F));  // a tile's lines stay in the cache
     const std::int64_t whole_rows = rows / size * size, whole_columns = columns / size * size;
     for (std::int64_t i0 = 0; i0 < whole_rows; i0 += tile) {
@@ -339,5 +339,17 @@ inline void transpose(std::int64_t rows, std::int64_t columns, const F* a, std::
         for (std::int64_t j = i < whole_rows ? whole_columns : 0; j < columns; ++j) b[j * ldb + i] = a[i * lda + j];
     }
 }
+
+// ---- compiled once for each type, in products.cc: they are large, and a call of one takes much longer than to call it ----------
+
+#define SEMIHMM_PRODUCTS(extern, F)                                                                                                 \
+    extern template void multiply<F>(int, const F* const*, std::int64_t, const F*, std::int64_t, F* const*);                        \
+    extern template void multiply_max<F>(int, const F* const*, std::int64_t, const F*, std::int64_t, F* const*);                    \
+    extern template void multiply_both<1, F>(const F* const*, const F* const*, std::int64_t, const F*, std::int64_t, F* const*, F* const*); \
+    extern template void multiply_both<2, F>(const F* const*, const F* const*, std::int64_t, const F*, std::int64_t, F* const*, F* const*); \
+    extern template void add_outer<F>(std::int64_t, const F* const*, const F* const*, std::int64_t, std::int64_t, F*);              \
+    extern template void transpose<F>(std::int64_t, std::int64_t, const F*, std::int64_t, F*, std::int64_t);
+SEMIHMM_PRODUCTS(extern, float)
+SEMIHMM_PRODUCTS(extern, double)
 
 }  // namespace semihmm

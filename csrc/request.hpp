@@ -1,29 +1,9 @@
 // What Python passes to a chain.
 #pragma once
 
-#include <array>
-
 #include "chain.hpp"
 
 namespace semihmm {
-
-// The sizes of a tensor, or its strides: a few numbers that need no memory of their own.
-class Sizes {
-  public:
-    static constexpr std::size_t most = 8;  // axes: whoever borrows a tensor refuses more
-
-    void push_back(int64_t size) { at_[count_++] = size; }
-    std::size_t size() const { return count_; }
-    bool empty() const { return count_ == 0; }
-    int64_t operator[](std::size_t i) const { return at_[i]; }
-    int64_t back(std::size_t i = 0) const { return at_[count_ - 1 - i]; }  // the last one, or the i-th before it
-    const int64_t* begin() const { return at_.data(); }
-    const int64_t* end() const { return at_.data() + count_; }
-
-  private:
-    std::array<int64_t, most> at_{};
-    std::size_t count_ = 0;
-};
 
 enum class Type : uint8_t { kNone, kFloat, kDouble, kInt64, kOther };  // kNone: Python gave None
 
@@ -54,8 +34,7 @@ struct Given {
         leaf.by_batch = shape[0] == 1 ? 0 : strides[0];
         const std::size_t event = time ? 2 : 1;
         if (time) leaf.time = shape[1], leaf.by_time = shape[1] == 1 ? 0 : strides[1];
-        leaf.event.assign(shape.begin() + event, shape.end());
-        leaf.by_event.assign(strides.begin() + event, strides.end());
+        for (std::size_t i = event; i < shape.size(); ++i) leaf.event.push_back(shape[i]), leaf.by_event.push_back(strides[i]);
         return leaf;
     }
     template <class T>

@@ -201,7 +201,7 @@ class Scan {
                 for (int c = 0; c < comps; ++c) picker.offer(ends_[c * width + map_.out.place(slot)]);
             const auto [slot, rank] = picker.pick(uniforms ? 0 : r);
             const double its = values[comps == 1 ? 0 : r];
-            walks[r] = {length, slot, rank, std::abs(static_cast<F>(its)) < infinity<F>};
+            walks[r] = {length, slot, rank, representable<F>(its)};
             std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
             std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
             if (marks) std::fill_n(marks + r * choice_stride * marked, chain_.length * marked, int64_t{-1});

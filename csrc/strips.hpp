@@ -208,7 +208,7 @@ class Strips {
         begin(b);
         const double value = forward(true);
         std::fill_n(slots, request_.length + 1, int64_t{-1}), std::fill_n(choices, request_.length, int64_t{-1});
-        if (std::abs(static_cast<F>(value)) < infinity<F>) trace(slots, choices);
+        if (representable<F>(value)) trace(slots, choices);
         const int64_t width = request_.weights[Lattice::kCost + 2].shape.back();
         for (int64_t t = 0; marks && t < request_.length; ++t) marks[t] = choices[t] < 0 ? -1 : slots[t + 1] * width + choices[t];
         return value;

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
 import semihmm
-from semihmm.engine.backends import backends, kernels, native, tensors
+from semihmm.engine.backends import backends, kernels, native
 
 why = backends()["native"].split(".")[0]
 pytestmark = pytest.mark.skipif(native() is None, reason=f"the native backend is {why}")
@@ -52,7 +53,8 @@ def hmm(**changed):
     """A total of 2 sequences, 3 steps between 4 states, with some arguments changed."""
     weights = [drawn(1, 4), drawn(1, 1, 4, 4), drawn(2, 3, 4)]
     spec = (1, 0, kernels.DENSE, kernels.DIAGONAL)
-    return request(spec, weights, 2, 3, **changed)
+    given = {"spec": spec, "weights": weights, "batch": 2, "length": 3, "values": torch.empty(2, dtype=torch.float64)}
+    return request(**(given | changed))
 
 
 def request(spec, weights, batch, length, **changed):
@@ -343,35 +345,33 @@ def test_a_forked_child_works_after_its_parent_used_two_threads():
 
 
 LONG = """
-import sys, time
+import sys
 import torch
 import semihmm
-from semihmm.engine import Arcs, Chain, Dense, plan, total
-from semihmm.semirings import Log, Max, Sample, TopK
-
-torch.set_num_threads(int(sys.argv[2]))
-g = torch.Generator().manual_seed(0)
-log, best = Log(), Max()
-def chain(states, batch=()):
-    weights = [torch.randn(s, generator=g) for s in ((*batch, states), (1, 1, states, states) if batch else (1, states, states))]
-    return Chain((weights[0],), Dense(weights[1]), length=1 << 34)
-def sparse(slots=50):
-    at = torch.randint(slots, (2, 400), generator=g)
-    steps = semihmm.engine.Arcs.of(*at, torch.randn(1, 400, generator=g), slots)
-    return Chain((torch.zeros(slots),), steps, length=1 << 34)
-chains = {"few states": lambda: chain(4), "many states": lambda: chain(300), "a batch": lambda: chain(40, (32,)), "arcs": sparse}
-work = chains[sys.argv[1]]()
-semihmm.log_partition(semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(5, 3)))
-call = plan(work, log, checkpoint=True) if False else None
-print("ready", flush=True)
+from semihmm.engine import Arcs, Chain, Dense
 from semihmm.engine.backends import compiled, kernels
-c = compiled.call_for(log, work)
+from semihmm.semirings import Log
+
+g = torch.Generator().manual_seed(0)
+
+def dense(states, *batch):
+    arcs = torch.randn((*(1,) * len(batch), 1, states, states), generator=g)
+    return Chain((torch.randn((*batch, states), generator=g),), Dense(arcs), length=1 << 34)  # hours
+
+def sparse(states):
+    steps = Arcs(*torch.randint(states, (2, 400), generator=g), torch.randn(1, 400, generator=g), states)
+    return Chain((torch.zeros(states),), steps, length=1 << 34)
+
+chain = {"few states": dense(4), "many states": dense(300), "a batch": dense(40, 32), "arcs": sparse(50)}[sys.argv[1]]
+torch.set_num_threads(int(sys.argv[2]))
+small = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(5, 3))
+semihmm.log_partition(small)
+print("ready", flush=True)
 try:
-    kernels.total(compiled.leaves(work), [], None, c, 0)
+    kernels.total(compiled.leaves(chain), [], None, compiled.call_for(Log(), chain), 0)
 except KeyboardInterrupt:
     print("stopped", flush=True)
-small = semihmm.log_partition(semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(5, 3)))
-assert abs(float(small) - 5 * torch.tensor(3.0).log()) < 1e-5
+assert abs(float(semihmm.log_partition(small)) - 5 * float(torch.tensor(3.0).log())) < 1e-5
 print("usable", flush=True)
 """
 
@@ -391,26 +391,26 @@ def test_ctrl_c_ends_a_long_call(what, threads):
         assert child.wait(60) == 0
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_an_exception_of_a_helper_reaches_the_caller(monkeypatch):
-    calls = []
-    monkeypatch.setattr(signal, "getsignal", lambda n: calls.append(n))
-    x = drawn(64, 40, 4)
-    with pytest.raises(ValueError, match="room for the state vectors"):
-        spec = (1, 0, kernels.DENSE, kernels.DIAGONAL)
-        weights = [START, ARCS, x]
-        slots, choices = torch.empty(64 * 41, **INT64), torch.empty(64 * 40, **INT64)
-        values = torch.empty(64, dtype=torch.float64)
-        numbers = kept((1, 41, STRIDE), (1, 41), rows=41, segment=40).values()
-        native().paths(LOG, 1, 1.0, False, spec, True, weights, [], None, 64, 40, 2, *numbers, 1, slots, choices,
-                       torch.rand(64, 82, dtype=torch.float64), 82, values, None)  # fmt: skip
+@pytest.mark.parametrize("threads", [1, 2, 3, 9])
+@pytest.mark.parametrize("count", [1, 2, 7, 200])
+def test_each_part_is_done_once_by_one_of_the_workers(threads, count):
+    for _ in range(20):
+        times, workers = native().parts(500, count, threads, -1)
+        assert (times == 1).all()
+        assert workers.min() >= 0 and workers.max() < threads
 
 
-@pytest.fixture
-def two_threads(monkeypatch):
-    before = torch.get_num_threads()
-    monkeypatch.setattr(tensors, "THREADS_FROM", 0)
-    monkeypatch.setattr(kernels, "THREADS_FROM", 0)
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+@pytest.mark.parametrize("threads", [1, 2, 9])
+def test_what_a_part_throws_reaches_the_caller(threads):
+    for bad in range(20):
+        with pytest.raises(ValueError, match="this one is bad"):
+            native().parts(500, 20, threads, bad)
+        assert (native().parts(500, 20, threads, 20)[0] == 1).all()
+
+
+def test_several_calls_share_the_helpers():
+    def call(_):
+        return all((native().parts(500, 40, 3, -1)[0] == 1).all() for _ in range(200))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(call, range(16)))
