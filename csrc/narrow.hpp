@@ -4,30 +4,9 @@
 // Each product is divided by the power of two that its vector has added up to: vectors stay near 1, and nothing is rounded.
 #pragma once
 
-#include "chain.hpp"
+#include "scaled.hpp"
 
 namespace semihmm {
-
-// Sums of terms no less than this are not touched by what is raised to the smallest normal number.
-template <class F>
-constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
-
-constexpr double kLogTwo = 0.693147180559945309417;
-
-// The exponent of a positive normal number, and 2 to the power of minus that.
-template <class F>
-double exponent(F x) {
-    typename Format<F>::Int bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    return static_cast<double>((bits >> Format<F>::mantissa) - Format<F>::bias);
-}
-template <class F>
-typename Lanes<F>::type one_over_power(typename Lanes<F>::type x) {
-    using B = typename Lanes<F>::bits;
-    using C = Format<F>;
-    const B power = (B)x & static_cast<typename C::Int>(~((typename C::Int(1) << C::mantissa) - 1));
-    return (typename Lanes<F>::type)(2 * C::one - power);
-}
 
 template <class F>
 class Narrow {
