@@ -20,13 +20,18 @@ inline bool irregular(const Leaf<int64_t>& source, int64_t memory) {
     return memory == 1 && !source.over_time() && source.same_for_all() && !band_of(source, memory);
 }
 
-// The topology of the first map, if that has irregular arcs: made once, for all parts of a batch.
+// The topology of the first map, if that has irregular arcs: made once, for all parts of a batch. The thread keeps the last
+// one for its next call, if that is not large.
 template <class F>
 std::shared_ptr<const ArcSlices<F>> topology_of(const Request& request) {
     if (request.spec[2] != kSparse) return nullptr;
     const auto source = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1]) + 1].leaf<int64_t>(true);
     if (!irregular(source, request.spec[3])) return nullptr;
-    return std::make_shared<const ArcSlices<F>>(ArcSlices<F>::of(source));
+    static thread_local std::shared_ptr<const ArcSlices<F>> last;
+    if (last && last->is_of(source)) return last;
+    auto made = std::make_shared<const ArcSlices<F>>(ArcSlices<F>::of(source));
+    if (source.entries() <= 1 << 20) last = made;
+    return made;
 }
 
 template <class S>
@@ -122,8 +127,19 @@ constexpr bool kLinear = std::is_same_v<S, Log<typename S::F>> || std::is_same_v
 // A transition that all steps share, dense or of irregular arcs, with or without emissions.
 struct Stationary {
     bool dense = true;
+    bool shared = true;  // by all sequences
     std::size_t arcs = 0, seen = 0;  // which weights they are; `seen` 0: none
 };
+
+// Whether all sequences have the same numbers, though each has its own, as where Python gathered them for each.
+template <class F>
+bool repeated(const Given& given) {
+    const auto leaf = given.leaf<F>(true);
+    if (leaf.by_event[1] != 1 || leaf.by_event[0] != leaf.event[1]) return false;
+    for (int64_t b = 1; b < leaf.batch; ++b)
+        if (std::memcmp(leaf.at(b, 0), leaf.at(0, 0), static_cast<std::size_t>(leaf.entries()) * sizeof(F))) return false;
+    return true;
+}
 
 // What the fast paths of Log, Expectation and Max do; nothing where they do not do this chain.
 template <class S>
@@ -140,8 +156,12 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
     const Given& arcs = request.weights[found.arcs];
     if (request.length < 2 || arcs.shape[1] != 1 || (found.dense && arcs.shape[2] != arcs.shape[3])) return std::nullopt;
     if (found.seen && request.weights[found.seen].shape[1] != request.length) return std::nullopt;
-    if constexpr (S::features)
-        if (request.features[found.arcs].shape[1] != 1) return std::nullopt;
+    found.shared = arcs.shape[0] == 1 || arcs.strides[0] == 0 || (!found.dense && repeated<typename S::F>(arcs));
+    if constexpr (S::features) {
+        const Given& held = request.features[found.arcs];
+        if (held.shape[1] != 1) return std::nullopt;
+        found.shared = found.shared && (held.shape[0] == 1 || held.strides[0] == 0);
+    }
     return found;
 }
 
@@ -149,10 +169,7 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
 template <class S>
 int64_t group_of(const Request& request, const std::optional<Stationary>& form) {
     if (!form) return 0;
-    const auto own = [](const Given& g) { return g.shape[0] != 1 && g.strides[0] != 0; };
-    if constexpr (S::features)
-        if (own(request.features[form->arcs])) return 1;
-    if (own(request.weights[form->arcs])) return 1;
+    if (!form->shared) return 1;
     if (!form->dense) {  // an arc takes as long for all of a group as for one
         const int64_t groups = (request.batch + kGroup - 1) / kGroup;
         return groups ? (request.batch + groups - 1) / groups : 1;
@@ -163,7 +180,8 @@ int64_t group_of(const Request& request, const std::optional<Stationary>& form) 
 template <class Path, class S>
 Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const std::shared_ptr<const ArcSlices<typename S::F>>& topology = nullptr) {
     using F = typename S::F;
-    const auto weight = request.weights[form.arcs].template leaf<F>(true);
+    auto weight = request.weights[form.arcs].template leaf<F>(true);
+    if (form.shared) weight.by_batch = 0;
     const auto seen = form.seen ? request.weights[form.seen].template leaf<F>(true) : Leaf<F>{};
     if constexpr (std::is_same_v<S, Max<F>>) {
         return {chain, weight, seen};
@@ -179,10 +197,10 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
     }
 }
 
-// Whether a dense transition is between no more states than a vector has lanes: those go one sequence after the other.
+// Whether a dense transition is between no more states than these: sequences go one after the other then.
 template <class S>
-bool narrow(const Request& request, const Stationary& form) {
-    return form.dense && !S::features && request.weights[form.arcs].shape[2] <= Lanes<typename S::F>::width;
+bool few(const Request& request, const Stationary& form, int64_t states) {
+    return form.dense && !S::features && request.weights[form.arcs].shape[2] <= states;
 }
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
@@ -372,7 +390,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     const int64_t parts = parts_of(request, group);
     if constexpr (kLinear<S>)
         if (form) {
-            if (narrow<S>(request, *form)) group = 1;
+            if (few<S>(request, *form, kFewStates<F>)) group = 1;
             const int64_t states = request.weights[form->arcs].shape[2], products = form->dense ? states * states : topology->into.places();
             if (values && request.batch == 1 && kept.segment >= request.length && request.length * products >= kLong)
                 return with_transition<S>(form->dense, [&]<class Transition>() {
@@ -436,7 +454,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     const auto form = std::is_same_v<S, Max<F>> && whole ? stationary<S>(request, false) : std::nullopt;
     int64_t group = group_of<S>(request, form);
     const int64_t parts = parts_of(request, group);
-    if (form && narrow<S>(request, *form)) group = 1;
+    if (form && few<S>(request, *form, Lanes<F>::width)) group = 1;  // kernels.py knows of this
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
         Kept<F> room = kept;

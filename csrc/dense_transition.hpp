@@ -36,8 +36,7 @@ class DenseTransition {
     // `feature` without data: arcs have none.
     DenseTransition(Leaf<F> weight, Leaf<F> feature, double beta)
         : given_(weight), feature_(feature), states_(weight.event[0]), ld_(padded<F>(states_)), beta_(beta) {
-        const int64_t rows = std::max<int64_t>(states_, L::width);
-        weight_.reset(rows * ld_), back_.reset(rows * ld_), row_.reset(ld_);
+        weight_.reset(ld_ * ld_), back_.reset(ld_ * ld_), row_.reset(ld_);
     }
     int64_t states() const { return states_; }
     double log_scale() const { return log_scale_; }

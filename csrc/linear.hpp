@@ -14,7 +14,7 @@
 // where D is what the arcs hold. The moment of a mass that was raised is left as it is: the means that it has a part in
 // are off by no more than the feature's range times that part.
 //
-// No more states than a vector has lanes, and no feature: narrow.hpp does the steps.
+// Few states, and no feature: narrow.hpp does the steps.
 #pragma once
 
 #include "dense_transition.hpp"
@@ -133,7 +133,7 @@ class Linear {
         F largest = 1, peak = 0, scale = 1;
     };
 
-    bool narrow() const { return Transition::dense && !S::features && states_ <= L::width; }
+    bool narrow() const { return Transition::dense && !S::features && states_ <= kFewStates<F>; }
     Narrow<F> in_registers() const { return {transition_.weight(), transition_.back(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
