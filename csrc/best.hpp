@@ -163,15 +163,19 @@ class Best {
     template <int inner, int parts>
     void in_registers(Sequence& s) {
         V vector[parts];
+#pragma GCC unroll 4
         for (int p = 0; p < parts; ++p) vector[p] = L::load(s.rows.at(0) + p * L::width);
         for (int64_t t = 0; t < s.length; ++t) {
             V best[2][parts];
+#pragma GCC unroll 4
             for (int p = 0; p < parts; ++p) best[0][p] = best[1][p] = L::broadcast(kNothing<F>);
             best_of<parts>(vector, best, std::make_integer_sequence<int, inner>{});
+#pragma GCC unroll 4
             for (int p = 0; p < parts; ++p) vector[p] = L::max(best[1][p], best[0][p]);
             if (emission_.data) {
                 const F* from = emission(s.b, t);
                 V e[parts], most = L::broadcast(kNothing<F>);
+#pragma GCC unroll 4
                 for (int p = 0; p < parts; ++p) {
                     const int64_t left = states_ - p * L::width;
                     e[p] = p + 1 < parts ? L::load(from + p * L::width) : L::load_part(from + p * L::width, left, kNothing<F>);
@@ -179,17 +183,21 @@ class Best {
                 }
                 const F peak = taken(L::max(most));
                 s.lost += static_cast<double>(peak) * chain_.beta;
+#pragma GCC unroll 4
                 for (int p = 0; p < parts; ++p) vector[p] += (e[p] - peak) * beta_;
             }
             if (t % kGrow == kGrow - 1) {
                 V most = vector[0];
+#pragma GCC unroll 4
                 for (int p = 1; p < parts; ++p) most = L::max(vector[p], most);
                 const F peak = L::max(most);
                 if (std::abs(peak) < infinity<F>) {
+#pragma GCC unroll 4
                     for (V& x : vector) x -= peak;
                     s.lost += static_cast<double>(peak);
                 }
             }
+#pragma GCC unroll 4
             for (int p = 0; p < parts; ++p) L::store(s.rows.at(t + 1) + p * L::width, vector[p]);
         }
     }
@@ -200,6 +208,7 @@ class Best {
     template <int i, int parts>
     [[gnu::always_inline]] void best_of_one(const V (&vector)[parts], V (&best)[parts]) const {
         const V here = L::template spread<i % L::width>(vector[i / L::width]);
+#pragma GCC unroll 4
         for (int p = 0; p < parts; ++p) best[p] = L::max(here + L::load(weight_.get() + (i * parts + p) * L::width), best[p]);
     }
 

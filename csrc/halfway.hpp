@@ -216,7 +216,11 @@ class Halfway final : public Linear<S, Transition> {
         std::copy_n(at.border(t1), stride_, exact_[r].get());
         s.exact = s.at_border = true;
         s.bad = at.exactly[at.block(t0)] || !linear(s, t0, t1);
-        for (int64_t t = t1; counted_ && !s.bad && t-- > t0;) {  // times the emissions once more
+        if (counted_ && !s.bad && narrow()) {
+            if constexpr (Transition::dense) in_registers().weigh(emissions(s.b), t0, t1, costs, after_[r].get());
+            std::fill_n(taken_[r], kBlock, 0.0);
+        }
+        for (int64_t t = t1; counted_ && !s.bad && !narrow() && t-- > t0;) {  // times the emissions once more
             s.now = costs + (t - t0) * stride_;
             depart(s, r, t, t0, costs);
         }

@@ -45,6 +45,18 @@ class Narrow {
     bool backward(const Emission& emission, int64_t t0, int64_t t1, F* cost, F* costs, F* after) const {
         return with_rows<F>(states_, [&]<int inner, int parts>() { return backward<inner, parts>(emission, t0, t1, cost, costs, after); });
     }
+    // The costs after each step of a block times its emissions, as `backward` makes them.
+    template <class Emission>
+    void weigh(const Emission& emission, int64_t t0, int64_t t1, const F* costs, F* after) const {
+        with_rows<F>(states_, [&]<int inner, int parts>() {
+            const Vector<parts> none = this->none<parts>();
+            for (int64_t t = t0; t < t1; ++t) {
+                Vector<parts> log;
+                seen(emission, t, none, log);
+                store(after + (t - t0) * ld_, weighed(load<parts>(costs + (t - t0) * ld_), log, L::broadcast(F(1))));
+            }
+        });
+    }
 
   private:
     template <int parts>
@@ -79,6 +91,7 @@ class Narrow {
         const F* from;
         explicit Matrix(const F* matrix) : from(matrix) {
             if constexpr (parts == 1)
+#pragma GCC unroll 16
                 for (int i = 0; i < inner; ++i) row[i] = L::load(matrix + i * L::width);
         }
         // Where there is an arc, 1.
@@ -97,8 +110,10 @@ class Narrow {
                 V sum[chains][parts] = {};
                 add_rows(vector, sum, std::make_integer_sequence<int, inner>{});
                 V all = vector.part[0];
+#pragma GCC unroll 16
                 for (int p = 1; p < parts; ++p) all += vector.part[p];
                 mass = L::broadcast(L::sum(all));
+#pragma GCC unroll 16
                 for (int p = 0; p < parts; ++p) {
                     if constexpr (chains == 4) sum[0][p] += sum[2][p], sum[1][p] += sum[3][p];
                     product.part[p] = sum[0][p] + sum[1][p];
@@ -124,10 +139,18 @@ class Narrow {
         const V low = by == F(0) ? V{} : least();
         return L::max(L::min(sum * large, low), sum * (by * scale));
     }
+    template <int parts>
+    static Vector<parts> weighed(const Vector<parts>& sum, const Vector<parts>& log, V scale) {
+        Vector<parts> to;
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) to.part[p] = weighed(sum.part[p], number(log.part[p]), scale);
+        return to;
+    }
     // 0 for states, -inf for the padding.
     template <int parts>
     Vector<parts> none() const {
         Vector<parts> none;
+#pragma GCC unroll 16
         for (int p = 0; p < parts; ++p) none.part[p] = L::first(states_ - p * L::width) ? V{} : L::broadcast(kNothing<F>);
         return none;
     }
@@ -139,23 +162,28 @@ class Narrow {
             log = none;
             return 0;
         }
+#pragma GCC unroll 16
         for (int p = 0; p < parts - 1; ++p) log.part[p] = L::load(e + p * L::width);
         log.part[parts - 1] = L::load_part(e + (parts - 1) * L::width, states_ - (parts - 1) * L::width, kNothing<F>);
         V most = log.part[0];
+#pragma GCC unroll 16
         for (int p = 1; p < parts; ++p) most = L::max(log.part[p], most);
         F peak = L::max(most);
         if (std::isinf(peak)) peak = 0;
+#pragma GCC unroll 16
         for (int p = 0; p < parts; ++p) log.part[p] = (log.part[p] - peak) * beta_;
         return peak;
     }
     template <int parts>
     static Vector<parts> load(const F* from) {
         Vector<parts> x;
+#pragma GCC unroll 16
         for (int p = 0; p < parts; ++p) x.part[p] = L::load(from + p * L::width);
         return x;
     }
     template <int parts>
     static void store(F* to, const Vector<parts>& x) {
+#pragma GCC unroll 16
         for (int p = 0; p < parts; ++p) L::store(to + p * L::width, x.part[p]);
     }
     // Whether small sums are 0 because no path leads there, in each product of the vectors of a block.
@@ -167,10 +195,12 @@ class Narrow {
         for (int64_t k = 0; k < count; ++k) {
             const Vector<parts> vector = from(k);
             Vector<parts> sum, paths, weights = vector;
+#pragma GCC unroll 16
             for (V& x : weights.part) x = x > F(0) ? L::broadcast(F(1)) : V{};
             V mass;
             matrix.multiply(vector, sum, mass);
             there.multiply(weights, paths, mass);
+#pragma GCC unroll 16
             for (int p = 0; p < parts; ++p) lost |= (sum.part[p] < kTrusted<F>) & (paths.part[p] > F(0));
         }
         return L::min(lost) == 0;
@@ -181,6 +211,7 @@ class Narrow {
         const Matrix<inner, parts> matrix(weight_);
         const Vector<parts> none = this->none<parts>();
         Vector<parts> first = load<parts>(rows.at(t0));
+#pragma GCC unroll 16
         for (V& x : first.part) x = number(x);
         Vector<parts> vector = first;
         V least_mass = L::broadcast(infinity<F>);
@@ -191,23 +222,26 @@ class Narrow {
             V mass;
             taken += static_cast<double>(seen(emission, t, none, log));
             matrix.multiply(vector, sum, mass);
+#pragma GCC unroll 16
             for (const V& x : sum.part) small |= x < kTrusted<F>;
             least_mass = L::min(mass, least_mass);
             if (t + 1 == t1) {
                 V most = L::broadcast(kNothing<F>);
+#pragma GCC unroll 16
                 for (int p = 0; p < parts; ++p) {
                     log.part[p] += semihmm::log<F>(sum.part[p]);
                     most = L::max(log.part[p], most);
                 }
                 const F peak = L::max(most);
                 if (!(std::abs(peak) < infinity<F>)) return false;
+#pragma GCC unroll 16
                 for (V& x : log.part) x -= peak;
                 store(rows.at(t1), log);
                 rows.off(t1) = offset + static_cast<double>(peak);
                 break;
             }
             const V scale = one_over_power<F>(mass);
-            for (int p = 0; p < parts; ++p) vector.part[p] = weighed(sum.part[p], number(log.part[p]), scale);
+            vector = weighed(sum, log, scale);
             offset += exponent<F>(mass[0]) * kLogTwo;
             store(rows.at(t + 1), vector);
             rows.off(t + 1) = offset;
@@ -226,20 +260,23 @@ class Narrow {
         B small{};
         const V one = L::broadcast(F(1));
         for (int64_t t = t1 - 1; t >= t0; --t) {
-            Vector<parts> log, sum, weighed_costs;
+            Vector<parts> log, sum;
             V mass;
             seen(emission, t, none, log);
             store(costs + (t - t0) * ld_, vector);
-            for (int p = 0; p < parts; ++p) weighed_costs.part[p] = weighed(vector.part[p], number(log.part[p]), one);
-            store(after + (t - t0) * ld_, weighed_costs);
-            matrix.multiply(weighed_costs, sum, mass);
+            const Vector<parts> from = weighed(vector, log, one);
+            store(after + (t - t0) * ld_, from);
+            matrix.multiply(from, sum, mass);
+#pragma GCC unroll 16
             for (const V& x : sum.part) small |= x < kTrusted<F>;
             least_mass = L::min(mass, least_mass);
             const V scale = one_over_power<F>(mass);
+#pragma GCC unroll 16
             for (int p = 0; p < parts; ++p) vector.part[p] = weighed(sum.part[p], none.part[p] == F(0) ? one : V{}, scale);
         }
         store(cost, vector);
         V most = vector.part[0];
+#pragma GCC unroll 16
         for (const V& x : vector.part) most = L::max(x, most);
         if (!(least_mass[0] > F(0)) || !(L::max(most) > F(0))) return false;
         return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return load<parts>(after + k * ld_); });
