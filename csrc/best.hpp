@@ -1,10 +1,11 @@
 // The best paths of a stationary dense transition, with or without emissions.
 //
 // No more states than a vector has lanes: a state vector never leaves its register, and what is kept is which predecessor
-// each state has chosen. Else several sequences at a time, and what is kept are the state vectors, from which the choices
-// along the path alone are made again.
+// each state has chosen. Else what is kept are the state vectors, from which the arcs along the path alone are found: of few
+// states, one sequence after the other, in some registers; of more, several sequences at a time.
 #pragma once
 
+#include "narrow.hpp"
 #include "product.hpp"
 #include "scan.hpp"
 
@@ -34,6 +35,11 @@ class Best {
         for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
         if (small()) {
             for (int r = 0; r < count; ++r) along<2>(all[r]);
+        } else if (states_ <= kFewStates<F>) {
+            with_rows<F>(states_, [&]<int inner, int parts>() {
+                if constexpr (parts > 1)
+                    for (int r = 0; r < count; ++r) in_registers<inner, parts>(all[r]);
+            });
         } else {
             forward(all, count);
         }
@@ -153,6 +159,59 @@ class Best {
             }
         }
         L::store(s.rows.at(0), vector);
+    }
+
+    // All steps of a sequence of at most `inner` states, which are `parts` vectors.
+    template <int inner, int parts>
+    void in_registers(Sequence& s) {
+        V vector[parts];
+#pragma GCC unroll 4
+        for (int p = 0; p < parts; ++p) vector[p] = L::load(s.rows.at(0) + p * L::width);
+        for (int64_t t = 0; t < s.length; ++t) {
+            V best[2][parts];
+#pragma GCC unroll 4
+            for (int p = 0; p < parts; ++p) best[0][p] = best[1][p] = L::broadcast(kNothing<F>);
+            best_of<parts>(vector, best, std::make_integer_sequence<int, inner>{});
+#pragma GCC unroll 4
+            for (int p = 0; p < parts; ++p) vector[p] = L::max(best[1][p], best[0][p]);
+            if (emission_.data) {
+                const F* from = emission(s.b, t);
+                V e[parts], most = L::broadcast(kNothing<F>);
+#pragma GCC unroll 4
+                for (int p = 0; p < parts; ++p) {
+                    const int64_t left = states_ - p * L::width;
+                    e[p] = p + 1 < parts ? L::load(from + p * L::width) : L::load_part(from + p * L::width, left, kNothing<F>);
+                    most = L::max(e[p], most);
+                }
+                const F peak = taken(L::max(most));
+                s.lost += static_cast<double>(peak) * chain_.beta;
+#pragma GCC unroll 4
+                for (int p = 0; p < parts; ++p) vector[p] += (e[p] - peak) * beta_;
+            }
+            if (t % kGrow == kGrow - 1) {
+                V most = vector[0];
+#pragma GCC unroll 4
+                for (int p = 1; p < parts; ++p) most = L::max(vector[p], most);
+                const F peak = L::max(most);
+                if (std::abs(peak) < infinity<F>) {
+#pragma GCC unroll 4
+                    for (V& x : vector) x -= peak;
+                    s.lost += static_cast<double>(peak);
+                }
+            }
+#pragma GCC unroll 4
+            for (int p = 0; p < parts; ++p) L::store(s.rows.at(t + 1) + p * L::width, vector[p]);
+        }
+    }
+    template <int parts, int... i>
+    [[gnu::always_inline]] void best_of(const V (&vector)[parts], V (&best)[2][parts], std::integer_sequence<int, i...>) const {
+        (best_of_one<i>(vector, best[i % 2]), ...);
+    }
+    template <int i, int parts>
+    [[gnu::always_inline]] void best_of_one(const V (&vector)[parts], V (&best)[parts]) const {
+        const V here = L::template spread<i % L::width>(vector[i / L::width]);
+#pragma GCC unroll 4
+        for (int p = 0; p < parts; ++p) best[p] = L::max(here + L::load(weight_.get() + (i * parts + p) * L::width), best[p]);
     }
 
     void forward(Sequence* all, int count) {

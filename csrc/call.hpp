@@ -4,6 +4,8 @@
 // number of threads.
 #pragma once
 
+#include "arcs.hpp"
+#include "arcs_transition.hpp"
 #include "best.hpp"
 #include "halfway.hpp"
 #include "operations.hpp"
@@ -24,8 +26,28 @@ inline int64_t work_of(const Request& request) {
     return work * request.components;
 }
 
+// Whether a Sparse has arcs that are no band, the same for all steps and sequences.
+inline bool irregular(const Leaf<int64_t>& source, int64_t memory) {
+    return memory == 1 && !source.over_time() && source.same_for_all() && !band_of(source, memory);
+}
+
+// The topology of the first map, if that has irregular arcs: made once, for all parts of a batch. The thread keeps the last
+// one for its next call, if that is not large.
+template <class F>
+std::shared_ptr<const ArcSlices<F>> topology_of(const Request& request) {
+    if (request.spec[2] != kSparse) return nullptr;
+    const auto source = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1]) + 1].leaf<int64_t>(true);
+    if (!irregular(source, request.spec[3])) return nullptr;
+    static thread_local std::shared_ptr<const ArcSlices<F>> last;
+    if (last && last->is_of(source)) return last;
+    auto made = std::make_shared<const ArcSlices<F>>(ArcSlices<F>::of(source));
+    if (source.entries() <= 1 << 20) last = made;
+    return made;
+}
+
 template <class S>
-Chain<S> build(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features) {
+Chain<S> build(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features,
+               std::shared_ptr<const ArcSlices<typename S::F>> topology = nullptr) {
     using F = typename S::F;
     Chain<S> chain;
     chain.semiring.components = request.components;
@@ -63,8 +85,15 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 break;
             case kSparse: {
                 const int64_t memory = request.spec[word++];
-                maps.push_back(std::make_unique<Sparse<S>>(chain.semiring, weight(true), request.weights[next + 1].leaf<int64_t>(true),
-                                                           feature(true), memory, sink(out, true), sink(out_features, true), request.beta));
+                const auto source = request.weights[next + 1].leaf<int64_t>(true);
+                if (irregular(source, memory)) {
+                    maps.push_back(std::make_unique<Arcs<S>>(chain.semiring, weight(true), source, feature(true), std::move(topology), sink(out, true),
+                                                             sink(out_features, true), request.beta));
+                    topology = nullptr;
+                } else {
+                    maps.push_back(std::make_unique<Sparse<S>>(chain.semiring, weight(true), source, feature(true), memory, sink(out, true),
+                                                               sink(out_features, true), request.beta));
+                }
                 next += 2;
                 break;
             }
@@ -106,54 +135,94 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
 template <class S>
 constexpr bool kLinear = std::is_same_v<S, Log<typename S::F>> || std::is_same_v<S, Expectation<typename S::F>>;
 
-// How many sequences the fast paths of Log, Expectation and Max take at a time; 0 where they do not do this chain.
+// A transition that all steps share, dense or of irregular arcs, with or without emissions.
+struct Stationary {
+    bool dense = true;
+    bool shared = true;  // by all sequences
+    std::size_t arcs = 0, seen = 0;  // which weights they are; `seen` 0: none
+};
+
+// Whether all sequences have the same numbers, though each has its own, as where Python gathered them for each.
+template <class F>
+bool repeated(const Given& given) {
+    const auto leaf = given.leaf<F>(true);
+    if (leaf.by_event[1] != 1 || leaf.by_event[0] != leaf.event[1]) return false;
+    for (int64_t b = 1; b < leaf.batch; ++b)
+        if (std::memcmp(leaf.at(b, 0), leaf.at(0, 0), static_cast<std::size_t>(leaf.entries()) * sizeof(F))) return false;
+    return true;
+}
+
+// What the fast paths of Log, Expectation and Max do; nothing where they do not do this chain.
 template <class S>
-int64_t group_of(const Request& request) {
-    if constexpr (!kLinear<S> && !std::is_same_v<S, Max<typename S::F>>) return 0;
-    const std::size_t maps = request.spec.size() - 2, first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
-    if (maps > 2 || request.spec[2] != kDense || (maps == 2 && request.spec[3] != kDiagonal)) return 0;
-    const Given &arcs = request.weights[first], *seen = maps == 2 ? &request.weights[first + 1] : nullptr;
-    if (request.length < 2 || arcs.shape[1] != 1 || arcs.shape[2] != arcs.shape[3]) return 0;
-    if (seen && seen->shape[1] != request.length) return 0;
-    const auto own = [](const Given& g) { return g.shape[0] != 1 && g.strides[0] != 0; };
+std::optional<Stationary> stationary(const Request& request, bool irregular) {
+    constexpr bool best = std::is_same_v<S, Max<typename S::F>>;
+    if constexpr (!kLinear<S> && !best) return std::nullopt;
+    Stationary found;
+    found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
+    found.dense = request.spec[2] == kDense;
+    if (!found.dense && (best || !irregular)) return std::nullopt;
+    const std::size_t words = found.dense ? 3 : 4;
+    if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal)) return std::nullopt;
+    if (request.spec.size() > words) found.seen = found.arcs + (found.dense ? 1 : 2);
+    const Given& arcs = request.weights[found.arcs];
+    if (request.length < 2 || arcs.shape[1] != 1 || (found.dense && arcs.shape[2] != arcs.shape[3])) return std::nullopt;
+    if (found.seen && request.weights[found.seen].shape[1] != request.length) return std::nullopt;
+    found.shared = arcs.shape[0] == 1 || arcs.strides[0] == 0 || (!found.dense && repeated<typename S::F>(arcs));
     if constexpr (S::features) {
-        if (request.features[first].shape[1] != 1) return 0;
-        if (own(request.features[first])) return 1;
+        const Given& held = request.features[found.arcs];
+        if (held.shape[1] != 1) return std::nullopt;
+        found.shared = found.shared && (held.shape[0] == 1 || held.strides[0] == 0);
     }
-    if (own(arcs)) return 1;
+    return found;
+}
+
+// How many sequences those take at a time; 0 where there is nothing to take.
+template <class S>
+int64_t group_of(const Request& request, const std::optional<Stationary>& form) {
+    if (!form) return 0;
+    if (!form->shared) return 1;
+    if (!form->dense) {  // an arc takes as long for all of a group as for one
+        const int64_t groups = (request.batch + kGroup - 1) / kGroup;
+        return groups ? (request.batch + groups - 1) / groups : 1;
+    }
     return request.batch >= 2 * kGroup ? kGroup : (request.batch + 1) / 2;
 }
 
 template <class Path, class S>
-Path fast(const Request& request, Chain<S>& chain) {
+Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const std::shared_ptr<const ArcSlices<typename S::F>>& topology = nullptr) {
     using F = typename S::F;
-    const std::size_t first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
-    const bool seen = request.spec.size() == 4;
-    if constexpr (S::features)
-        return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{},
-                request.features[first].template leaf<F>(true), seen ? request.features[first + 1].template leaf<F>(true) : Leaf<F>{}};
-    return {chain, request.weights[first].template leaf<F>(true), seen ? request.weights[first + 1].template leaf<F>(true) : Leaf<F>{}};
+    auto weight = request.weights[form.arcs].template leaf<F>(true);
+    if (form.shared) weight.by_batch = 0;
+    const auto seen = form.seen ? request.weights[form.seen].template leaf<F>(true) : Leaf<F>{};
+    if constexpr (std::is_same_v<S, Max<F>>) {
+        return {chain, weight, seen};
+    } else {
+        using Transition = typename Path::Transition;
+        const auto along = [&](std::size_t i) { return S::features ? request.features[i].template leaf<F>(true) : Leaf<F>{}; };
+        const auto seen_feature = form.seen ? along(form.seen) : Leaf<F>{};
+        if constexpr (Transition::dense) {
+            return {chain, Transition(weight, along(form.arcs), chain.beta), seen, seen_feature};
+        } else {
+            return {chain, Transition(topology, weight, along(form.arcs), chain.beta), seen, seen_feature};
+        }
+    }
 }
 
-// Whether a dense transition is between no more states than a vector has lanes: those go one sequence after the other.
+// Whether a dense transition is between no more states than these: sequences go one after the other then.
 template <class S>
-bool narrow(const Request& request) {
-    const Given& arcs = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1])];
-    return !S::features && arcs.shape[2] <= Lanes<typename S::F>::width;
-}
-
-// How many sequences Linear takes at a time.
-template <class S>
-int64_t linear_group(const Request& request) {
-    const int64_t group = group_of<S>(request);
-    return group && narrow<S>(request) ? 1 : group;
+bool few(const Request& request, const Stationary& form, int64_t states) {
+    return form.dense && !S::features && request.weights[form.arcs].shape[2] <= states;
 }
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
-template <class S>
-int64_t parts_of(const Request& request) {
-    const int64_t group = group_of<S>(request);
+inline int64_t parts_of(const Request& request, int64_t group) {
     return group > 1 ? (request.batch + group - 1) / group : std::min<int64_t>(request.batch, 16);
+}
+
+// Calls work<Transition>().
+template <class S, class Work>
+void with_transition(bool dense, const Work& work) {
+    dense ? work.template operator()<DenseTransition<S>>() : work.template operator()<ArcsTransition<S>>();
 }
 
 // A Grid that Log and Max do in strips: all of it at a time, or nothing is kept.
@@ -176,14 +245,18 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
             });
             return;
         }
-    const int64_t group = group_of<S>(request);
-    for_each_part(request.batch, parts_of<S>(request), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
-        Chain<S> chain = build<S>(request, {}, {});
+    const auto topology = topology_of<F>(request);
+    const auto form = stationary<S>(request, topology != nullptr);
+    const int64_t group = group_of<S>(request, form);
+    for_each_part(request.batch, parts_of(request, group), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+        Chain<S> chain = build<S>(request, {}, {}, topology);
         if constexpr (kLinear<S>)
             if (group) {
-                Linear<S> linear = fast<Linear<S>>(request, chain);
-                for (int64_t b = first; b < last; b += group)
-                    linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
+                with_transition<S>(form->dense, [&]<class Transition>() {
+                    auto linear = fast<Linear<S, Transition>>(request, *form, chain, topology);
+                    for (int64_t b = first; b < last; b += group)
+                        linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
+                });
                 return;
             }
         Scan<S> scan(chain);
@@ -242,8 +315,9 @@ struct Sums {
     Chain<S> chain;
     std::vector<Sink<F>> start, end;
 
-    Sums(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features, bool best = false)
-        : chain(build<S>(request, out, out_features)) {
+    Sums(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features, bool best = false,
+         std::shared_ptr<const ArcSlices<F>> topology = nullptr)
+        : chain(build<S>(request, out, out_features, std::move(topology))) {
         for (auto [border, sinks] : {std::pair{&chain.start, &start}, std::pair{&chain.end, &end}}) {
             for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out[i], border->weights[i], false);
             for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out_features[i], border->features[i], false);
@@ -273,12 +347,13 @@ void write(const std::vector<std::unique_ptr<Sums<S>>>& parts) {
 // A sequence between so many states, and so long, that it pays to go there and back at the same time.
 constexpr int64_t kLong = 300'000;  // products
 
-template <class S>
-void both_ways(const Request& request, const Kept<typename S::F>& kept, double g0, double g1, const std::vector<Given>& out,
-               const std::vector<Given>& out_features, double* values) {
+template <class S, class Transition>
+void both_ways(const Request& request, const Stationary& form, const std::shared_ptr<const ArcSlices<typename S::F>>& topology,
+               const Kept<typename S::F>& kept, double g0, double g1, const std::vector<Given>& out, const std::vector<Given>& out_features,
+               double* values) {
     using F = typename S::F;
-    Sums<S> sums(request, out, out_features), others(request, out, out_features);
-    Halfway<S> one = fast<Halfway<S>>(request, sums.chain), other = fast<Halfway<S>>(request, others.chain);
+    Sums<S> sums(request, out, out_features, false, topology), others(request, out, out_features, false, topology);
+    auto one = fast<Halfway<S, Transition>>(request, form, sums.chain, topology), other = fast<Halfway<S, Transition>>(request, form, others.chain, topology);
     Meeting<F> meeting = one.meeting(0, kept);
     const auto both = [&](const auto& there, const auto& back) {
         for_each_part(2, 2, request.threads, [&](int64_t part, int64_t, int64_t, int64_t) { part ? back() : there(); });
@@ -323,32 +398,40 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             }
             return;
         }
-    const int64_t group = kLinear<S> ? linear_group<S>(request) : 0;
-    if constexpr (kLinear<S>) {
-        const std::size_t first = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
-        const int64_t states = group ? request.weights[first].shape[2] : 0;
-        if (values && request.batch == 1 && kept.segment >= request.length && request.length * states * states >= kLong)
-            return both_ways<S>(request, room_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
-    }
-    const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
+    const auto topology = topology_of<F>(request);
+    const auto form = kLinear<S> ? stationary<S>(request, topology != nullptr) : std::nullopt;
+    int64_t group = group_of<S>(request, form);
+    const int64_t parts = parts_of(request, group);
+    if constexpr (kLinear<S>)
+        if (form) {
+            if (few<S>(request, *form, kFewStates<F>)) group = 1;
+            const int64_t states = request.weights[form->arcs].shape[2], products = form->dense ? states * states : topology->into.places();
+            if (values && request.batch == 1 && kept.segment >= request.length && request.length * products >= kLong)
+                return with_transition<S>(form->dense, [&]<class Transition>() {
+                    both_ways<S, Transition>(request, *form, topology, room_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
+                });
+        }
     std::vector<std::unique_ptr<Sums<S>>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
-        done[part] = std::make_unique<Sums<S>>(request, out, out_features, Weighing<S>::best);
+        done[part] = std::make_unique<Sums<S>>(request, out, out_features, Weighing<S>::best, topology);
         Sums<S>& sums = *done[part];
         const Room<F>* room = room_for(worker, std::max<int64_t>(group, 1));
         if constexpr (kLinear<S>)
             if (group) {
-                Halfway<S> linear = fast<Halfway<S>>(request, sums.chain);
-                for (int64_t b = first; b < last; b += group) {
-                    const int count = static_cast<int>(std::min(group, last - b));
-                    const Kept<F> all = room ? room->from(b) : kept;
-                    if (values && count == 1 && linear.reads_once(all)) {
-                        linear.at_once(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
-                        continue;
+                with_transition<S>(form->dense, [&]<class Transition>() {
+                    auto linear = fast<Halfway<S, Transition>>(request, *form, sums.chain, topology);
+                    for (int64_t b = first; b < last; b += group) {
+                        const int count = static_cast<int>(std::min(group, last - b));
+                        const Kept<F> all = room ? room->from(b) : kept;
+                        if constexpr (Transition::dense)
+                            if (values && count == 1 && linear.reads_once(all)) {
+                                linear.at_once(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
+                                continue;
+                            }
+                        if (values) linear.total(b, count, all, values + b, values + request.batch + b);
+                        linear.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
                     }
-                    if (values) linear.total(b, count, all, values + b, values + request.batch + b);
-                    linear.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
-                }
+                });
                 return;
             }
         Scan<S> scan(sums.chain);
@@ -381,19 +464,21 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
             return;
         }
     const bool whole = kept.segment > 0 && kept.segment >= request.length;
-    int64_t group = std::is_same_v<S, Max<F>> && whole ? group_of<S>(request) : 0;
-    const int64_t parts = group ? parts_of<S>(request) : std::min<int64_t>(request.batch, 16);
-    if (group && narrow<S>(request)) group = 1;
-    const int64_t rooms = group > 1 ? request.batch : std::min(request.threads, parts);
-    if (kept.sequences < rooms)
-        throw std::invalid_argument("semihmm: there must be room for the state vectors of " + std::to_string(rooms) + " sequences, got " + std::to_string(kept.sequences) + ".");
+    const auto topology = topology_of<F>(request);
+    const auto form = std::is_same_v<S, Max<F>> && whole ? stationary<S>(request, false) : std::nullopt;
+    int64_t group = group_of<S>(request, form);
+    const int64_t parts = parts_of(request, group);
+    if (form && few<S>(request, *form, Lanes<F>::width)) group = 1;  // kernels.py knows of this
+    const int64_t sequences = group > 1 ? request.batch : std::min(request.threads, parts);
+    if (kept.sequences < sequences)
+        throw std::invalid_argument("semihmm: there must be memory for the state vectors of " + std::to_string(sequences) + " sequences, got " + std::to_string(kept.sequences) + ".");
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
-        Chain<S> chain = build<S>(request, {}, {});
+        Chain<S> chain = build<S>(request, {}, {}, topology);
         Kept<F> room = kept;
         if (group <= 1) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows;
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
-                Best<F> best = fast<Best<F>>(request, chain);
+                Best<F> best = fast<Best<F>>(request, *form, chain);
                 for (int64_t b = first; b < last; b += group) {
                     if (group == 1) room.first = b;
                     best.paths(b, static_cast<int>(std::min(group, last - b)), room, out.slots, out.choices, out.marks, out.values);

@@ -26,10 +26,10 @@ struct Meeting {
     F* border(int64_t time) const { return borders.get() + block(time) * rows.stride; }
 };
 
-template <class S>
-class Halfway final : public Linear<S> {
+template <class S, class Transition>
+class Halfway final : public Linear<S, Transition> {
   public:
-    using Base = Linear<S>;
+    using Base = Linear<S, Transition>;
     using F = typename S::F;
     using V = typename Lanes<F>::type;
     using Sinks = std::vector<Sink<F>*>;
@@ -41,7 +41,7 @@ class Halfway final : public Linear<S> {
 
     // On a thread of its own: the way there up to the middle; and, if it then `passes`, what is left of it.
     void there(const Meeting<F>& at, double g0, double g1, const Sinks& steps) {
-        matrix(at.b);
+        transition_.fill(at.b);
         aim(steps, 1, 1);
         way_ = from_start(at, g0, g1);
         for (int64_t t0 = 0; t0 < at.half; t0 += kBlock) forward(&way_, 1, t0, t0 + kBlock);
@@ -60,7 +60,7 @@ class Halfway final : public Linear<S> {
     }
     // On another thread, by another one: the way back down to the middle, and what is left of it.
     void back(Meeting<F>& at, double g0, double g1, const Sinks& steps) {
-        matrix(at.b);
+        transition_.fill(at.b);
         aim(steps, 1, 1);
         way_ = from_end(0, at, g0, g1);
         for (int64_t t1 = at.length, t0; t1 > at.half; t1 = t0) {
@@ -79,18 +79,18 @@ class Halfway final : public Linear<S> {
     // Both are done, this one on the way there.
     void join(const Halfway& other, const Sinks& steps) {
         for (int f = 0; f <= S::features; ++f)
-            for (int64_t i = 0; arcs_[f] && i < states_ * states_; ++i) counts_[f][0][i] += other.counts_[f][0][i];
+            for (int64_t i = 0; arcs_[f] && i < transition_.entries(); ++i) counts_[f][0][i] += other.counts_[f][0][i];
         hand_out(way_, steps);
     }
 
     // Whether `at_once` pays.
     bool reads_once(const Kept<F>& kept) const {
-        return whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
+        return Transition::dense && whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
     }
     // On one thread, both ways.
     void at_once(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                  std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        if (matrix(b) || !strips_[0]) strips();
+        if (transition_.fill(b) || !strips_[0]) strips();
         aim(steps, 2, 1);
         Meeting<F> at = meeting(b, kept);
         const int64_t length = at.length, half = at.half;
@@ -115,7 +115,7 @@ class Halfway final : public Linear<S> {
                 through(1, &back.from, true, &sums[1]);
             }
             if (goes) arrive(there, 0, t, t1);
-            if (returns) return_to(back, 1, u, u0, costs, goes ? even_ : F(1));
+            if (returns) return_to(back, 1, u, u0, costs, goes ? transition_.even() : F(1));
             if (t + 1 == t1) leave(there, t0, t1);
             if (t + 1 == half) go_on(there, at);
             if (u == u0 && u0 >= half) leave_costs(back, 1, u0, u1, !back.bad, at);
@@ -136,11 +136,11 @@ class Halfway final : public Linear<S> {
     using Sequence = typename Base::Sequence;
     using Base::aim, Base::arrive, Base::at_end, Base::at_start, Base::back_exactly, Base::came_back, Base::common, Base::contract;
     using Base::depart, Base::emissions, Base::enter, Base::flush, Base::forward, Base::hand_out, Base::in_log_space, Base::in_registers;
-    using Base::leave, Base::linear, Base::logs, Base::look, Base::matrix, Base::narrow, Base::return_to, Base::room, Base::settle;
+    using Base::leave, Base::linear, Base::logs, Base::look, Base::narrow, Base::return_to, Base::room, Base::settle;
     using Base::slide, Base::tell, Base::through, Base::turn, Base::whole;
     using Base::after_, Base::arcs_, Base::brought_, Base::chain_, Base::cost_, Base::costs_, Base::counted_, Base::counts_, Base::ends_;
-    using Base::even_, Base::exact_, Base::ld_, Base::moved_, Base::moving_, Base::next_, Base::states_, Base::stride_, Base::sum_;
-    using Base::taken_, Base::weight_;
+    using Base::exact_, Base::ld_, Base::next_, Base::states_, Base::stride_, Base::sum_;
+    using Base::taken_, Base::transition_;
 
     // The ends of the ways; that back works in the buffers r.
     Sequence from_start(const Meeting<F>& at, double g0, double g1) const {
@@ -171,7 +171,7 @@ class Halfway final : public Linear<S> {
         Sequence& s = way_;
         turn(s, 0);
         if (s.bad) return false;
-        if (narrow()) {
+        if constexpr (Transition::dense) if (narrow()) {
             chain_.pulse(chain_.work * (t1 - t0));
             std::copy_n(s.now, ld_, next_[0].get());
             std::fill_n(taken_[0], kBlock, 0.0);
@@ -219,7 +219,11 @@ class Halfway final : public Linear<S> {
         std::copy_n(at.border(t1), stride_, exact_[r].get());
         s.exact = s.at_border = true;
         s.bad = at.exactly[at.block(t0)] || !linear(s, t0, t1);
-        for (int64_t t = t1; counted_ && !s.bad && t-- > t0;) {  // times the emissions once more
+        if (counted_ && !s.bad && narrow()) {
+            if constexpr (Transition::dense) in_registers().weigh(emissions(s.b), t0, t1, costs, after_[r].get());
+            std::fill_n(taken_[r], kBlock, 0.0);
+        }
+        for (int64_t t = t1; counted_ && !s.bad && !narrow() && t-- > t0;) {  // times the emissions once more
             s.now = costs + (t - t0) * stride_;
             depart(s, r, t, t0, costs);
         }
@@ -239,9 +243,9 @@ class Halfway final : public Linear<S> {
 
     // The matrices as `multiply_both` reads them.
     void strips() {
-        for (int i = 0; i <= moving_; ++i) {
+        for (int i = 0; i <= transition_.has_features(); ++i) {
             if (!strips_[i]) strips_[i].reset(strips_size<F>(states_, ld_));
-            to_strips<F>(states_, (i ? moved_[0] : weight_).get(), ld_, strips_[i].get());
+            to_strips<F>(states_, i ? transition_.with_feature() : transition_.weight(), ld_, strips_[i].get());
         }
     }
     // A vector times the transition, and the transition times a vector; both numbers.
@@ -250,7 +254,7 @@ class Halfway final : public Linear<S> {
         F *sums[] = {sum, sum + ld_}, *costs[] = {cost, cost + ld_};
         multiply_both<1 + S::features, F>(from, to, states_, strips_[0].get(), ld_, sums, costs);
         std::fill(cost + states_, cost + ld_, F(1));  // padding is not small
-        if (!moving_) return;
+        if (!transition_.has_features()) return;
         F *moved[] = {brought_[0].get()}, *backs[] = {brought_[1].get()};
         multiply_both<1, F>(from, to, states_, strips_[1].get(), ld_, moved, backs);
         for (int64_t j = 0; j < ld_; j += Lanes<F>::width) {

@@ -1,5 +1,6 @@
-// The fast path of Log and Expectation for a stationary dense transition, with or without emissions (HMM, linear-chain
-// CRF): vectors are the numbers themselves, several sequences at a time, so that a step is a product of matrices.
+// The fast path of Log and Expectation for a transition that all steps share, dense or of few arcs, with or without
+// emissions (HMM, linear-chain CRF): vectors are the numbers themselves, several sequences at a time, so that a step is a
+// product of matrices.
 //
 // Vectors have their largest number near 1. A number less than the smallest normal one is raised to that: exact 0 means
 // that there is no path, and nothing else does. What this costs a sum is at most a smallest normal number for each state,
@@ -13,31 +14,31 @@
 // where D is what the arcs hold. The moment of a mass that was raised is left as it is: the means that it has a part in
 // are off by no more than the feature's range times that part.
 //
-// No more states than a vector has lanes, and no feature: narrow.hpp does the steps.
+// Few states, and no feature: narrow.hpp does the steps.
 #pragma once
 
+#include "dense_transition.hpp"
 #include "narrow.hpp"
-#include "product.hpp"
 #include "scan.hpp"
 
 namespace semihmm {
 
 constexpr int kGroup = 8;  // sequences at a time
 
-template <class S>
+template <class S, class T>
 class Linear {
   public:
+    using Transition = T;  // DenseTransition or ArcsTransition
     using F = typename S::F;
     using L = Lanes<F>;
     using V = typename L::type;
 
     // `emission` without data: there is none.
-    Linear(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission, Leaf<F> arc_feature = {}, Leaf<F> seen_feature = {})
-        : chain_(chain), scan_(chain), transition_(transition), emission_(emission), arc_feature_(arc_feature),
-          seen_feature_(seen_feature), states_(transition.event[0]), ld_(padded<F>(states_)),
-          stride_(ld_ * (1 + S::features)), beta_(static_cast<F>(chain.beta)) {
-        const int64_t rows = std::max<int64_t>(states_, L::width);
-        weight_.reset(rows * ld_), back_.reset(rows * ld_), mask_.reset(stride_);
+    Linear(Chain<S>& chain, Transition transition, Leaf<F> emission, Leaf<F> seen_feature = {})
+        : chain_(chain), scan_(chain), transition_(std::move(transition)), emission_(emission), seen_feature_(seen_feature),
+          states_(transition_.states()), ld_(padded<F>(states_)), stride_(ld_ * (1 + S::features)),
+          beta_(static_cast<F>(chain.beta)) {
+        mask_.reset(stride_);
         std::fill_n(mask_.get(), states_, F(1));
         ends_.reset(stride_), row_.reset(stride_), first_.reset(stride_), last_.reset(stride_);
         again_.reset((kBlock + 1) * stride_, kNothing<F>), again_costs_.reset((kBlock + 1) * stride_, kNothing<F>);
@@ -53,7 +54,7 @@ class Linear {
             all[r] = begin(b + r, kept, r);
             longest = std::max(longest, all[r].length);
         }
-        matrix(b);
+        transition_.fill(b);
         const bool fronts = kept.segment && !whole(kept);
         const int64_t segment = fronts ? kept.segment : std::max<int64_t>(chain_.length, 1);
         for (int64_t t0 = 0, t1; t0 < longest; t0 = t1) {
@@ -76,7 +77,7 @@ class Linear {
     // Adds the gradients of totals, each times its weight in g0, and of means, in g1. `steps` are the sinks of the chain's map.
     void gradient(int64_t b, int count, const Kept<F>& kept, const double* g0, const double* g1, std::vector<Sink<F>*> steps,
                   std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        matrix(b);
+        transition_.fill(b);
         aim(steps, count, count);
         Sequence all[kGroup];
         const int64_t segment = whole(kept) ? std::max<int64_t>(chain_.length, 1) : kept.segment;
@@ -132,8 +133,8 @@ class Linear {
         F largest = 1, peak = 0, scale = 1;
     };
 
-    bool narrow() const { return !S::features && states_ <= L::width; }
-    Narrow<F> in_registers() const { return {weight_.get(), back_.get(), states_, beta_}; }
+    bool narrow() const { return Transition::dense && !S::features && states_ <= kFewStates<F>; }
+    Narrow<F> in_registers() const { return {transition_.weight(), transition_.back(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
         const F* first = emission_.data ? emission_.at(b, 0) : nullptr;
@@ -167,8 +168,8 @@ class Linear {
         }
         for (int r = 0; r < (together_ ? 1 : sequences) && counted_; ++r)
             for (int f = 0; f <= S::features && !sums_[f][r]; ++f) {
-                sums_[f][r].reset(states_ * ld_);
-                if (!together_) counts_[f][r].reset(states_ * states_);
+                sums_[f][r].reset(transition_.sums());
+                if (!together_) counts_[f][r].reset(transition_.entries());
             }
     }
     // Log space, where numbers cannot be trusted.
@@ -187,46 +188,6 @@ class Linear {
         return weighing;
     }
 
-    // The transition as numbers, its peak taken out; the columns of the padding hold 1, so that no sum there is small. Whether
-    // it is another one than before.
-    bool matrix(int64_t b) {
-        if (filled_ && transition_.same_for_all() && arc_feature_.same_for_all()) return false;
-        filled_ = true;
-        const F* w = transition_.at(b, 0);
-        const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
-        const F peak = matrix_peak(transition_, w);
-        lost_ = static_cast<double>(peak) * chain_.beta;
-        for (int64_t i = 0; i < states_; ++i) {
-            const F* row = w + i * by_from;
-            if (by_to != 1) {
-                for (int64_t j = 0; j < states_; ++j) row_[j] = row[j * by_to];
-                row = row_.get();
-            }
-            raised(row, peak, weight_.get() + i * ld_, F(1));
-        }
-        transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
-        const F column = tamed(weight_);
-        lost_ += std::log(static_cast<double>(column));
-        even_ = one_over_power<F>(L::broadcast(tamed(back_) / column))[0];
-        if constexpr (S::features) {
-            const F* d = arc_feature_.at(b, 0);
-            moving_ = false;
-            for (int64_t i = 0; i < states_ && !moving_; ++i)
-                for (int64_t j = 0; j < states_; ++j) moving_ = moving_ || d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]] != 0;
-            if (!moving_) return true;
-            for (Buffer<F>& table : moved_)
-                if (!table) table.reset(states_ * ld_);
-            for (int64_t i = 0; i < states_; ++i)
-                for (int64_t j = 0; j < states_; ++j) moved_[0][i * ld_ + j] = d[i * arc_feature_.by_event[0] + j * arc_feature_.by_event[1]];
-            transpose<F>(states_, states_, moved_[0].get(), ld_, moved_[1].get(), ld_);
-            for (int back = 0; back < 2; ++back)
-                for (int64_t at = 0; at < states_ * ld_; at += L::width) {
-                    const V w = L::load((back ? back_ : weight_).get() + at), x = L::load(moved_[back].get() + at);
-                    L::store(moved_[back].get() + at, w == F(0) ? V{} : w * x);
-                }
-        }
-        return true;
-    }
     // Vectors times the transition; `back`: its transpose.
     void through(int count, const F* const* from, bool back, F* const* sum) const {
         const F* rows[2 * kGroup];
@@ -235,42 +196,12 @@ class Linear {
             rows[i] = from[i], to[i] = sum[i];
             if (S::features) rows[count + i] = from[i] + ld_, to[count + i] = sum[i] + ld_;
         }
-        multiply<F>((1 + S::features) * count, rows, states_, (back ? back_ : weight_).get(), ld_, to);
-        if (!moving_) return;
+        transition_.multiply((1 + S::features) * count, rows, back, to);
+        if (!transition_.has_features()) return;
         for (int i = 0; i < count; ++i) to[i] = brought_[i].get();
-        multiply<F>(count, rows, states_, moved_[back].get(), ld_, to);
+        transition_.multiply_features(count, rows, back, to);
         for (int i = 0; i < count; ++i)
             for (int64_t j = ld_; j < stride_; j += L::width) L::store(sum[i] + j, L::load(sum[i] + j) + L::load(to[i] + j - ld_));
-    }
-    // Divides a matrix so that it makes no vector larger; returns by what.
-    F tamed(Buffer<F>& matrix) const {
-        const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
-        std::fill_n(row_.get(), ld_, F(0));
-        for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < ld_; j += L::width) L::store(row_.get() + j, L::load(row_.get() + j) + L::load(matrix.get() + i * ld_ + j));
-        const F largest = std::max(std::numeric_limits<F>::min(), max_of<F>(states_, row_.get()));
-        for (int64_t i = 0; i < states_; ++i) {
-            F* row = matrix.get() + i * ld_;
-            for (int64_t j = 0; j < ld_; j += L::width) {
-                const V x = L::load(row + j);
-                L::store(row + j, x > zero ? L::max(x / largest, least) : x);  // a NaN stays one
-            }
-            std::fill(row + states_, row + ld_, F(1));
-        }
-        return largest;
-    }
-    // exp(beta * (x - peak)), at least the smallest normal number, 0 for -inf; `rest` in the padding.
-    void raised(const F* x, F peak, F* to, F rest) const {
-        const V least = L::broadcast(std::numeric_limits<F>::min()), nothing = L::broadcast(kNothing<F>);
-        const auto one = [&](V v) {
-            const V y = (v - peak) * beta_;
-            return y == nothing ? V{} : L::max(least, exp<F>(y));
-        };
-        int64_t j = 0;
-        for (; j + L::width <= states_; j += L::width) L::store(to + j, one(L::load(x + j)));
-        if (j == states_) return;
-        L::store(to + j, one(L::load_part(x + j, states_ - j, kNothing<F>)));
-        std::fill(to + states_, to + ld_, rest);
     }
     // The emissions of step t, as numbers by their peak, which is returned.
     F emission(int64_t b, int64_t t, F* to) const {
@@ -282,7 +213,7 @@ class Linear {
         }
         F peak = max_of<F>(states_, e);
         if (std::isinf(peak)) peak = 0;
-        raised(e, peak, to, F(0));
+        exps_above_least(states_, e, peak, beta_, to, F(0), ld_);
         if constexpr (S::features) {
             const F* d = seen_feature_.at(b, t);
             const int64_t step = seen_feature_.by_event[0];
@@ -310,20 +241,6 @@ class Linear {
         }
         trusted = !(-L::max(-smallest) < kTrusted<F>);
         return L::max(largest);
-    }
-    // Whether all small sums are 0 because no path leads there: their predecessors have no weight, or they no arc.
-    bool no_path(const F* from, const F* sum, const F* matrix) const {
-        const V zero{};
-        for (int64_t j = 0; j < states_; ++j) {
-            if (!(sum[j] < kTrusted<F>)) continue;
-            if (sum[j] > 0) return false;
-            const F* arcs = matrix + j * ld_;  // those that lead to j
-            typename L::bits any{};
-            for (int64_t i = 0; i < ld_; i += L::width) any |= (L::load(from + i) != zero) & (L::load(arcs + i) != zero);
-            for (int lane = 0; lane < L::width; ++lane)
-                if (any[lane]) return false;
-        }
-        return true;
     }
     static bool sound(F largest) { return largest > F(0) && largest < infinity<F>; }
 
@@ -407,14 +324,14 @@ class Linear {
 
     // The vectors at times t0 + 1 to t1.
     void forward(Sequence* all, int count, int64_t t0, int64_t t1) {
-        if (narrow()) {
+        if constexpr (Transition::dense) if (narrow()) {
             for (Sequence* s = all; s < all + count; ++s) {
                 if (s->length <= t0) continue;
                 chain_.pulse(chain_.work * (t1 - t0));
                 const int64_t stop = std::min(t1, s->length);
                 double peaks = 0;
                 if (in_registers().forward(emissions(s->b), s->rows, t0, stop, peaks)) {
-                    s->lost += static_cast<double>(stop - t0) * lost_ + peaks * chain_.beta;
+                    s->lost += static_cast<double>(stop - t0) * transition_.log_scale() + peaks * chain_.beta;
                 } else {
                     advance_exactly(*s, t0, t1);
                 }
@@ -450,12 +367,12 @@ class Linear {
     void look(Sequence& s, int r, int64_t t) { s.peak = emission_.data ? emission(s.b, t, seen_[r].get()) : F(0); }
     void arrive(Sequence& s, int r, int64_t t, int64_t t1) {
         const F *sum = sum_[r].get(), *by = emission_.data ? seen_[r].get() : mask_.get();
-        s.spent += lost_ + static_cast<double>(s.peak) * chain_.beta;
+        s.spent += transition_.log_scale() + static_cast<double>(s.peak) * chain_.beta;
         F* to = s.rows.at(t + 1);
         bool trusted = true;
         const F before = s.largest;
         s.largest = weigh(sum, by, scale_of(before), to, trusted);
-        if (!sound(s.largest) || (!trusted && !no_path(s.now, sum, back_.get()))) {
+        if (!sound(s.largest) || (!trusted && !transition_.no_path(s.now, sum, false))) {
             s.bad = true;
             return;
         }
@@ -514,8 +431,8 @@ class Linear {
     void hand_out(const Sequence& s, const std::vector<Sink<F>*>& steps) {
         for (int f = 0; f <= S::features; ++f) {
             if (!arcs_[f] || together_) continue;
-            arcs_[f]->add(s.b, 0, states_ * states_, counts_[f][s.sums].get());
-            std::fill_n(counts_[f][s.sums].get(), states_ * states_, 0.0);
+            arcs_[f]->add(s.b, 0, transition_.entries(), counts_[f][s.sums].get());
+            std::fill_n(counts_[f][s.sums].get(), transition_.entries(), 0.0);
         }
         for (Sink<F>* sink : steps) sink->finish(s.b);
     }
@@ -535,11 +452,12 @@ class Linear {
             if (s.length <= t1) at_end(s, r, end);
             turn(s, r);
             s.bad = s.bad || !linear(s, t0, stop);
-            if (!narrow() || s.bad) continue;
-            std::copy_n(s.now, ld_, next_[r].get());
-            chain_.pulse(chain_.work * (t1 - t0));
-            s.bad = !in_registers().backward(emissions(s.b), t0, stop, next_[r].get(), costs_[r].get(), after_[r].get());
-            std::fill_n(taken_[r], kBlock, 0.0);
+            if constexpr (Transition::dense) if (narrow() && !s.bad) {
+                std::copy_n(s.now, ld_, next_[r].get());
+                chain_.pulse(chain_.work * (t1 - t0));
+                s.bad = !in_registers().backward(emissions(s.b), t0, stop, next_[r].get(), costs_[r].get(), after_[r].get());
+                std::fill_n(taken_[r], kBlock, 0.0);
+            }
         }
         if (narrow()) return;
         for (int64_t t = t1 - 1; t >= t0; --t) {
@@ -592,7 +510,7 @@ class Linear {
         bool trusted = true;
         F* to = t > t0 ? costs + (t - 1 - t0) * stride_ : next_[r].get();
         const F largest = weigh(sum_[r].get(), mask_.get(), s.scale * scale, to, trusted);
-        if (!sound(largest) || (!trusted && !no_path(s.from, sum_[r].get(), weight_.get()))) {
+        if (!sound(largest) || (!trusted && !transition_.no_path(s.from, sum_[r].get(), true))) {
             s.bad = true;
             return;
         }
@@ -665,14 +583,14 @@ class Linear {
         }
         const int shared = together_ ? 0 : s.sums;
         if constexpr (S::features) {
-            if (moving_ || arcs_[1]) add_outer<F>(count, vectors, after, states_, ld_, sums_[1][shared].get());
+            if (transition_.has_features() || arcs_[1]) transition_.add(count, vectors, after, sums_[1][shared].get());
             if (!arcs_[0]) return true;
             for (int64_t k = 0; k < count; ++k) {
                 vectors[count + k] = vectors[k] + ld_, after[count + k] = after[k];
                 after[k] += ld_;
             }
         }
-        add_outer<F>((1 + S::features) * count, vectors, after, states_, ld_, sums_[0][shared].get());
+        transition_.add((1 + S::features) * count, vectors, after, sums_[0][shared].get());
         return true;
     }
 
@@ -694,26 +612,12 @@ class Linear {
     void flush(int count) {
         if (!counted_) return;
         for (int r = 0; r < (together_ ? 1 : count); ++r)
-            for (int64_t i = 0; i < states_; ++i) {
-                const F *w = weight_.get() + i * ld_, *moved = moving_ ? moved_[0].get() + i * ld_ : w;
-                F *sum = sums_[0][r].get() + i * ld_, *times = sums_[S::features][r].get() + i * ld_;
-                for (int64_t j = 0; j < ld_; j += L::width) {
-                    V x = L::load(sum + j) * L::load(w + j);
-                    if (moving_) x += L::load(times + j) * L::load(moved + j);
-                    L::store(sum + j, x);
-                    if (S::features) L::store(times + j, L::load(times + j) * L::load(w + j));
-                }
-                for (int f = 0; f <= S::features; ++f) {
-                    sum = sums_[f][r].get() + i * ld_;
-                    if (arcs_[f] && together_) {
-                        arcs_[f]->add(0, 0, states_, sum, i * states_);
-                    } else if (arcs_[f]) {
-                        double* counts = counts_[f][r].get() + i * states_;
-                        for (int64_t j = 0; j < states_; ++j) counts[j] += sum[j];
-                    }
-                    std::fill_n(sum, ld_, F(0));
-                }
-            }
+            transition_.flush(sums_[0][r].get(), sums_[S::features][r].get(), [&](int f, int64_t first, int64_t n, const F* numbers) {
+                if (!arcs_[f]) return;
+                if (together_) return arcs_[f]->add(0, 0, n, numbers, first);
+                double* counts = counts_[f][r].get() + first;
+                for (int64_t i = 0; i < n; ++i) counts[i] += numbers[i];
+            });
     }
 
     // The gradient over a block in log space; leaves the cost at t0.
@@ -753,14 +657,11 @@ class Linear {
 
     Chain<S>& chain_;
     Scan<S> scan_;
-    Leaf<F> transition_, emission_, arc_feature_, seen_feature_;
+    Transition transition_;
+    Leaf<F> emission_, seen_feature_;
     int64_t states_, ld_, stride_;
     F beta_;
-    double lost_ = 0;  // the transition's peak
-    bool filled_ = false, moving_ = false;  // whether arcs have features
-    F even_ = 1;  // a power of two, times which the matrix has rows that add up to no more than about 1
-    Buffer<F> weight_, back_, mask_;  // [from][to], [to][from]; 1 for slots, 0 for padding
-    Buffer<F> moved_[2];              // the first two times what the arcs hold
+    Buffer<F> mask_;  // 1 for slots, 0 for padding
     Sink<F>*arcs_[2] = {}, *seen_sinks_[2] = {};  // of log-weights and features, if wanted
     bool counted_ = false;                        // whether arcs' are
     bool together_ = true;                        // arcs are summed up for all sequences at once

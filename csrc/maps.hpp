@@ -41,6 +41,47 @@ struct Origin {
     int64_t slot, rank, delay, choice;
 };
 
+// Sorted lists of numbers, merged as far as is asked for: the best first, of equal ones that of the first list.
+template <class F>
+class Merge {
+  public:
+    // value(i, c): the c-th number of list i, of so many each.
+    template <class Value>
+    void start(int64_t lists, int components, const Value& value) {
+        components_ = components;
+        order_.clear(), heads_.clear();
+        for (int64_t i = 0; i < lists; ++i) heads_.push_back({value(i, 0), static_cast<int32_t>(i), 0});
+        std::make_heap(heads_.begin(), heads_.end(), behind);
+    }
+    // The list and the place there of the number that has `rank` others in front of it. {0, 0} if there are not so many.
+    template <class Value>
+    std::pair<int64_t, int64_t> nth(int64_t rank, const Value& value) {
+        while (static_cast<int64_t>(order_.size()) <= rank) {
+            if (heads_.empty()) return {0, 0};
+            std::pop_heap(heads_.begin(), heads_.end(), behind);
+            Head& head = heads_.back();
+            order_.emplace_back(head.list, head.place);
+            if (++head.place < components_) {
+                head.value = value(head.list, head.place);
+                std::push_heap(heads_.begin(), heads_.end(), behind);
+            } else {
+                heads_.pop_back();
+            }
+        }
+        return order_[static_cast<std::size_t>(rank)];
+    }
+
+  private:
+    struct Head {
+        F value;
+        int32_t list, place;
+    };
+    static bool behind(const Head& a, const Head& b) { return a.value < b.value || (a.value == b.value && a.list > b.list); }
+    int components_ = 1;
+    std::vector<Head> heads_;
+    std::vector<std::pair<int32_t, int32_t>> order_;
+};
+
 // Chooses among candidates, one after the other: the best, the rank-th best of sorted lists, or a drawn one.
 template <class S>
 class Picker {
@@ -54,22 +95,17 @@ class Picker {
     std::pair<int64_t, int64_t> pick(int64_t rank) {
         const int64_t count = static_cast<int64_t>(values_.size()) / components_;
         if (uniform_) return {draw(count), rank};
-        heads_.assign(static_cast<std::size_t>(count), 0);
-        int64_t best = 0;
-        for (int64_t round = 0; round <= rank; ++round) {
-            best = -1;
-            for (int64_t i = 0; i < count; ++i) {
-                if (heads_[i] >= components_) continue;
-                if (best < 0 || at(i) > at(best)) best = i;
-            }
-            if (best < 0) return {0, 0};
-            ++heads_[best];
+        if (rank == 0) {  // without a heap
+            int64_t best = 0;
+            for (int64_t i = 1; i < count; ++i)
+                if (values_[i * components_] > values_[best * components_]) best = i;
+            return {best, 0};
         }
-        return {best, heads_[best] - 1};
+        merge_.start(count, components_, [&](int64_t i, int c) { return values_[i * components_ + c]; });
+        return merge_.nth(rank, [&](int64_t i, int c) { return values_[i * components_ + c]; });
     }
 
   private:
-    F at(int64_t i) const { return values_[i * components_ + heads_[i]]; }
     int64_t draw(int64_t count) {
         F peak = kNothing<F>;
         for (F x : values_) peak = std::max(peak, x);
@@ -91,7 +127,7 @@ class Picker {
     int components_;
     const double* uniform_ = nullptr;
     std::vector<F> values_;
-    std::vector<int64_t> heads_;
+    Merge<F> merge_;
 };
 
 // A sequence of maps, acting on the state vectors at the times before. Step t leads from time t to time t + 1.
@@ -251,11 +287,21 @@ class Dense final : public Map<S> {
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+        if constexpr (std::is_same_v<S, TopK<F>>) if (this->semiring.components > 1) {  // paths that come through the same slot share what is merged there
+            const F *from = rows.at(t), *weight = back_table(0, t) + slot * back_ld_;
+            const auto value = [=, stride = this->in.width()](int64_t i, int c) { return from[c * stride + i] + weight[i]; };
+            if (merged_.empty()) merged_.resize(static_cast<std::size_t>(this->out.size));
+            auto& [merge, b, time] = merged_[static_cast<std::size_t>(slot)];
+            if (b != this->b_ || time != t) merge.start(this->in.size, this->semiring.components, value), b = this->b_, time = t;
+            const auto [source, row] = merge.nth(rank, value);
+            *marks = source * this->out.size + slot;
+            return {source, row, 1, source};
+        }
         return choose(t, slot, rank, rows.at(t), this->in.width(), picker, marks);
     }
     Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker, int64_t* marks) {
         const F* weight = back_table(0, t) + slot * back_ld_;
-        if constexpr (std::is_same_v<S, Max<F>>) {
+        if (std::is_same_v<S, Max<F>> || (std::is_same_v<S, TopK<F>> && this->semiring.components == 1)) {
             const int64_t source = first_best(this->in.size, from, weight);
             *marks = source * this->out.size + slot;
             return {source, rank, 1, source};
@@ -322,6 +368,11 @@ class Dense final : public Map<S> {
     Sink<F> sink_, sink_feature_;
     int64_t ld_ = 0, back_ld_ = 0, size_ = 0, back_size_ = 0, t0_ = 0;
     Buffer<F> table_[2], back_[2], sum_, sum_feature_;  // [step][from][to], [step][to][from]
+    struct Merged {
+        Merge<F> merge;
+        int64_t b = -1, time = -1;
+    };
+    std::vector<Merged> merged_;  // of TopK, at each slot, for the time that it was asked for last
     std::vector<double> lost_;
 };
 

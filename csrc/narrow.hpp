@@ -1,33 +1,25 @@
-// Steps of linear.hpp between no more states than a vector has lanes: a state vector stays in its register from the first
-// step of a block to the last, and no step waits for what is found out about it.
+// Steps of linear.hpp between few states: a state vector stays in its registers, one to four of them, from the first step
+// of a block to the last, and no step waits for what is found out about it.
 //
 // Each product is divided by the power of two that its vector has added up to: vectors stay near 1, and nothing is rounded.
 #pragma once
 
-#include "chain.hpp"
+#include "scaled.hpp"
 
 namespace semihmm {
 
-// Sums of terms no less than this are not touched by what is raised to the smallest normal number.
+// The most states that are few.
 template <class F>
-constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
+constexpr int64_t kFewStates = 4 * Lanes<F>::width;
 
-constexpr double kLogTwo = 0.693147180559945309417;
-
-// The exponent of a positive normal number, and 2 to the power of minus that.
-template <class F>
-double exponent(F x) {
-    typename Format<F>::Int bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    return static_cast<double>((bits >> Format<F>::mantissa) - Format<F>::bias);
-}
-template <class F>
-typename Lanes<F>::type one_over_power(typename Lanes<F>::type x) {
-    using B = typename Lanes<F>::word;  // of a number that is not positive it is anything
-    using C = Format<F>;
-    using Word = std::make_unsigned_t<typename C::Int>;
-    const B power = (B)x & static_cast<Word>(~((Word(1) << C::mantissa) - 1));
-    return (typename Lanes<F>::type)(2 * static_cast<Word>(C::one) - power);
+// Calls work<rows, parts>() with the fewest of the rows that there is code for, no less than `states`, and as many
+// registers as those fill. A register's rows are halved until they are 2; of more registers, the last one's are halved once.
+template <class F, int rows = 2, class Work>
+auto with_rows(int64_t states, const Work& work) {
+    constexpr int width = Lanes<F>::width, parts = (rows + width - 1) / width;
+    if constexpr (rows < kFewStates<F>)
+        if (states > rows) return with_rows<F, rows < width ? 2 * rows : rows + std::max(width / 2, 2)>(states, work);
+    return work.template operator()<rows, parts>();
 }
 
 template <class F>
@@ -37,35 +29,40 @@ class Narrow {
     using V = typename L::type;
     using B = typename L::bits;
 
-    // Matrices of whole vectors, as many rows as lanes: those behind the last state are 0.
+    // Matrices of whole vectors, as many rows as columns: those behind the last state are 0.
     Narrow(const F* weight, const F* back, int64_t states, F beta)
-        : weight_(weight), back_(back), states_(states), beta_(beta),
-          none_(L::first(states) ? V{} : L::broadcast(kNothing<F>)) {}
+        : weight_(weight), back_(back), states_(states), ld_(padded<F>(states)), beta_(beta) {}
 
     // The vectors at times t0 + 1 to t1, from one in log space; the last in log space again. `emission(t)` may be null.
     // Adds the peaks of the emissions to `peaks`. False where some sum cannot be trusted.
     template <class Emission>
     bool forward(const Emission& emission, const Rows<F>& rows, int64_t t0, int64_t t1, double& peaks) const {
-        return sized([&]<int inner>() { return forward<inner>(emission, rows, t0, t1, peaks); });
+        return with_rows<F>(states_, [&]<int inner, int parts>() { return forward<inner, parts>(emission, rows, t0, t1, peaks); });
     }
     // The costs from time t1 down to t0: those after each step in `costs`, from there on times the emissions in `after`;
     // `cost` is that at t1, and then that at t0. False where some sum cannot be trusted.
     template <class Emission>
     bool backward(const Emission& emission, int64_t t0, int64_t t1, F* cost, F* costs, F* after) const {
-        return sized([&]<int inner>() { return backward<inner>(emission, t0, t1, cost, costs, after); });
+        return with_rows<F>(states_, [&]<int inner, int parts>() { return backward<inner, parts>(emission, t0, t1, cost, costs, after); });
+    }
+    // The costs after each step of a block times its emissions, as `backward` makes them.
+    template <class Emission>
+    void weigh(const Emission& emission, int64_t t0, int64_t t1, const F* costs, F* after) const {
+        with_rows<F>(states_, [&]<int inner, int parts>() {
+            const Vector<parts> none = this->none<parts>();
+            for (int64_t t = t0; t < t1; ++t) {
+                Vector<parts> log;
+                seen(emission, t, none, log);
+                store(after + (t - t0) * ld_, weighed(load<parts>(costs + (t - t0) * ld_), log, L::broadcast(F(1))));
+            }
+        });
     }
 
   private:
-    template <class Work>
-    bool sized(const Work& work) const {
-        if constexpr (L::width >= 16)
-            if (states_ > 8) return work.template operator()<16>();
-        if constexpr (L::width >= 8)
-            if (states_ > 4) return work.template operator()<8>();
-        if constexpr (L::width >= 4)
-            if (states_ > 2) return work.template operator()<4>();
-        return work.template operator()<2>();
-    }
+    template <int parts>
+    struct Vector {
+        V part[parts];
+    };
     static V least() { return L::broadcast(std::numeric_limits<F>::min()); }
     // exp, but nothing that is more than 0 comes out as less than the least.
     static V number(V log) { return log == kNothing<F> ? V{} : L::max(least(), exp<F>(log)); }
@@ -86,105 +83,208 @@ class Narrow {
             product += more, mass += other;
         }
     }
-    template <int inner>
-    void load(const F* matrix, V* row) const {
-        for (int i = 0; i < inner; ++i) row[i] = L::load(matrix + i * L::width);
-    }
+    // The rows of a matrix: of one register each in registers, of several where they lie.
+    template <int inner, int parts>
+    struct Matrix {
+        static constexpr int chains = parts == 2 ? 4 : 2;  // sums of some rows each, which do not wait for one another
+        V row[parts == 1 ? inner : 1];
+        const F* from;
+        explicit Matrix(const F* matrix) : from(matrix) {
+            if constexpr (parts == 1)
+#pragma GCC unroll 16
+                for (int i = 0; i < inner; ++i) row[i] = L::load(matrix + i * L::width);
+        }
+        // Where there is an arc, 1.
+        Matrix arcs(Buffer<F>& room) const {
+            room.reset(inner * parts * L::width);
+            for (int64_t i = 0; i < inner * parts; ++i) {
+                const V x = L::load(from + i * L::width);
+                L::store(room.get() + i * L::width, x > F(0) ? L::broadcast(F(1)) : V{});
+            }
+            return Matrix(room.get());
+        }
+        [[gnu::always_inline]] void multiply(const Vector<parts>& vector, Vector<parts>& product, V& mass) const {
+            if constexpr (parts == 1) {
+                Narrow::multiply<0, inner>(vector.part[0], row, product.part[0], mass);
+            } else {
+                V sum[chains][parts] = {};
+                add_rows(vector, sum, std::make_integer_sequence<int, inner>{});
+                V all = vector.part[0];
+#pragma GCC unroll 16
+                for (int p = 1; p < parts; ++p) all += vector.part[p];
+                mass = L::broadcast(L::sum(all));
+#pragma GCC unroll 16
+                for (int p = 0; p < parts; ++p) {
+                    if constexpr (chains == 4) sum[0][p] += sum[2][p], sum[1][p] += sum[3][p];
+                    product.part[p] = sum[0][p] + sum[1][p];
+                }
+            }
+        }
+
+      private:
+        template <int... i>
+        [[gnu::always_inline]] void add_rows(const Vector<parts>& vector, V (&sum)[chains][parts], std::integer_sequence<int, i...>) const {
+            (add_row<i>(vector, sum[i % chains]), ...);
+        }
+        template <int i>
+        [[gnu::always_inline]] void add_row(const Vector<parts>& vector, V (&sum)[parts]) const {
+            const V here = L::template spread<i % L::width>(vector.part[i / L::width]);
+#pragma GCC unroll 4
+            for (int p = 0; p < parts; ++p) sum[p] += here * L::load(from + (i * parts + p) * L::width);
+        }
+    };
     // sum * by, where neither is 0 at least the least.
     static V weighed(V sum, V by, V scale) {
         constexpr F large = 1 / std::numeric_limits<F>::min();  // any sum but 0, times that, is more than the least
         const V low = by == F(0) ? V{} : least();
         return L::max(L::min(sum * large, low), sum * (by * scale));
     }
+    template <int parts>
+    static Vector<parts> weighed(const Vector<parts>& sum, const Vector<parts>& log, V scale) {
+        Vector<parts> to;
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) to.part[p] = weighed(sum.part[p], number(log.part[p]), scale);
+        return to;
+    }
+    // 0 for states, -inf for the padding.
+    template <int parts>
+    Vector<parts> none() const {
+        Vector<parts> none;
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) none.part[p] = L::first(states_ - p * L::width) ? V{} : L::broadcast(kNothing<F>);
+        return none;
+    }
     // The log of the emissions less their peak, which is returned.
-    template <class Emission>
-    [[gnu::always_inline]] F seen(const Emission& emission, int64_t t, V& log) const {
+    template <int parts, class Emission>
+    [[gnu::always_inline]] F seen(const Emission& emission, int64_t t, const Vector<parts>& none, Vector<parts>& log) const {
         const F* e = emission(t);
         if (!e) {
-            log = none_;
+            log = none;
             return 0;
         }
-        log = L::load_part(e, states_, kNothing<F>);
-        F peak = L::max(log);
+#pragma GCC unroll 16
+        for (int p = 0; p < parts - 1; ++p) log.part[p] = L::load(e + p * L::width);
+        log.part[parts - 1] = L::load_part(e + (parts - 1) * L::width, states_ - (parts - 1) * L::width, kNothing<F>);
+        V most = log.part[0];
+#pragma GCC unroll 16
+        for (int p = 1; p < parts; ++p) most = L::max(log.part[p], most);
+        F peak = L::max(most);
         if (std::isinf(peak)) peak = 0;
-        log = (log - peak) * beta_;
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) log.part[p] = (log.part[p] - peak) * beta_;
         return peak;
     }
+    template <int parts>
+    static Vector<parts> load(const F* from) {
+        Vector<parts> x;
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) x.part[p] = L::load(from + p * L::width);
+        return x;
+    }
+    template <int parts>
+    static void store(F* to, const Vector<parts>& x) {
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) L::store(to + p * L::width, x.part[p]);
+    }
     // Whether small sums are 0 because no path leads there, in each product of the vectors of a block.
-    template <int inner, class From>
-    static bool no_path(const V* row, int64_t count, const From& from) {
-        V there[inner];
-        for (int i = 0; i < inner; ++i) there[i] = row[i] > F(0) ? L::broadcast(F(1)) : V{};
+    template <int inner, int parts, class From>
+    static bool no_path(const Matrix<inner, parts>& matrix, int64_t count, const From& from) {
+        Buffer<F> room;
+        const Matrix<inner, parts> there = matrix.arcs(room);
         B lost{};
         for (int64_t k = 0; k < count; ++k) {
-            const V vector = from(k);
-            V sum, paths, mass;
-            multiply<0, inner>(vector, row, sum, mass);
-            multiply<0, inner>(vector > F(0) ? L::broadcast(F(1)) : V{}, there, paths, mass);
-            lost |= (sum < kTrusted<F>) & (paths > F(0));
+            const Vector<parts> vector = from(k);
+            Vector<parts> sum, paths, weights = vector;
+#pragma GCC unroll 16
+            for (V& x : weights.part) x = x > F(0) ? L::broadcast(F(1)) : V{};
+            V mass;
+            matrix.multiply(vector, sum, mass);
+            there.multiply(weights, paths, mass);
+#pragma GCC unroll 16
+            for (int p = 0; p < parts; ++p) lost |= (sum.part[p] < kTrusted<F>) & (paths.part[p] > F(0));
         }
         return L::min(lost) == 0;
     }
 
-    template <int inner, class Emission>
+    template <int inner, int parts, class Emission>
     bool forward(const Emission& emission, const Rows<F>& rows, int64_t t0, int64_t t1, double& peaks) const {
-        V row[inner];
-        load<inner>(weight_, row);
-        const V first = number(L::load(rows.at(t0)));
-        V vector = first, least_mass = L::broadcast(infinity<F>);
+        const Matrix<inner, parts> matrix(weight_);
+        const Vector<parts> none = this->none<parts>();
+        Vector<parts> first = load<parts>(rows.at(t0));
+#pragma GCC unroll 16
+        for (V& x : first.part) x = number(x);
+        Vector<parts> vector = first;
+        V least_mass = L::broadcast(infinity<F>);
         B small{};
         double offset = rows.off(t0), taken = 0;
         for (int64_t t = t0;; ++t) {
-            V log, sum, mass;
-            taken += static_cast<double>(seen(emission, t, log));
-            multiply<0, inner>(vector, row, sum, mass);
-            small |= sum < kTrusted<F>;
+            Vector<parts> log, sum;
+            V mass;
+            taken += static_cast<double>(seen(emission, t, none, log));
+            matrix.multiply(vector, sum, mass);
+#pragma GCC unroll 16
+            for (const V& x : sum.part) small |= x < kTrusted<F>;
             least_mass = L::min(mass, least_mass);
             if (t + 1 == t1) {
-                log += semihmm::log<F>(sum);
-                const F peak = L::max(log);
+                V most = L::broadcast(kNothing<F>);
+#pragma GCC unroll 16
+                for (int p = 0; p < parts; ++p) {
+                    log.part[p] += semihmm::log<F>(sum.part[p]);
+                    most = L::max(log.part[p], most);
+                }
+                const F peak = L::max(most);
                 if (!(std::abs(peak) < infinity<F>)) return false;
-                L::store(rows.at(t1), log - peak);
+#pragma GCC unroll 16
+                for (V& x : log.part) x -= peak;
+                store(rows.at(t1), log);
                 rows.off(t1) = offset + static_cast<double>(peak);
                 break;
             }
-            vector = weighed(sum, number(log), one_over_power<F>(mass));
+            const V scale = one_over_power<F>(mass);
+            vector = weighed(sum, log, scale);
             offset += exponent<F>(mass[0]) * kLogTwo;
-            L::store(rows.at(t + 1), vector);
+            store(rows.at(t + 1), vector);
             rows.off(t + 1) = offset;
         }
         peaks += taken;
         if (!(least_mass[0] > F(0))) return false;
-        return L::min(small) == 0 || no_path<inner>(row, t1 - t0, [&](int64_t k) { return k ? L::load(rows.at(t0 + k)) : first; });
+        return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return k ? load<parts>(rows.at(t0 + k)) : first; });
     }
 
-    template <int inner, class Emission>
+    template <int inner, int parts, class Emission>
     bool backward(const Emission& emission, int64_t t0, int64_t t1, F* cost, F* costs, F* after) const {
-        V row[inner];
-        load<inner>(back_, row);
-        V vector = L::load(cost), least_mass = L::broadcast(infinity<F>);
+        const Matrix<inner, parts> matrix(back_);
+        const Vector<parts> none = this->none<parts>();
+        Vector<parts> vector = load<parts>(cost);
+        V least_mass = L::broadcast(infinity<F>);
         B small{};
-        const V one = L::broadcast(F(1)), there = none_ == F(0) ? one : V{};
+        const V one = L::broadcast(F(1));
         for (int64_t t = t1 - 1; t >= t0; --t) {
-            V log, sum, mass;
-            seen(emission, t, log);
-            L::store(costs + (t - t0) * L::width, vector);
-            const V seen = weighed(vector, number(log), one);
-            L::store(after + (t - t0) * L::width, seen);
-            multiply<0, inner>(seen, row, sum, mass);
-            small |= sum < kTrusted<F>;
+            Vector<parts> log, sum;
+            V mass;
+            seen(emission, t, none, log);
+            store(costs + (t - t0) * ld_, vector);
+            const Vector<parts> from = weighed(vector, log, one);
+            store(after + (t - t0) * ld_, from);
+            matrix.multiply(from, sum, mass);
+#pragma GCC unroll 16
+            for (const V& x : sum.part) small |= x < kTrusted<F>;
             least_mass = L::min(mass, least_mass);
-            vector = weighed(sum, there, one_over_power<F>(mass));
+            const V scale = one_over_power<F>(mass);
+#pragma GCC unroll 16
+            for (int p = 0; p < parts; ++p) vector.part[p] = weighed(sum.part[p], none.part[p] == F(0) ? one : V{}, scale);
         }
-        L::store(cost, vector);
-        if (!(least_mass[0] > F(0)) || !(L::max(vector) > F(0))) return false;
-        return L::min(small) == 0 || no_path<inner>(row, t1 - t0, [&](int64_t k) { return L::load(after + k * L::width); });
+        store(cost, vector);
+        V most = vector.part[0];
+#pragma GCC unroll 16
+        for (const V& x : vector.part) most = L::max(x, most);
+        if (!(least_mass[0] > F(0)) || !(L::max(most) > F(0))) return false;
+        return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return load<parts>(after + k * ld_); });
     }
 
     const F *weight_, *back_;
-    int64_t states_;
+    int64_t states_, ld_;
     F beta_;
-    V none_;  // 0 for states, -inf for the padding
 };
 
 }  // namespace semihmm

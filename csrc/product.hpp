@@ -297,12 +297,12 @@ void add_outer(std::int64_t n, const F* const* a, const F* const* y, std::int64_
 
 // The smallest square whose rows are vectors on every machine. Each round interleaves the first half of the rows with
 // the second; log2(size) rounds are a transposition.
-template <class F>
-inline void transpose_square(const F* a, std::int64_t lda, F* b, std::int64_t ldb) {
+template <class F, class From, class To>
+inline void transpose_square(const From& from, const To& to) {
     constexpr int size = 16 / static_cast<int>(sizeof(F));
     typedef F Row __attribute__((vector_size(16)));
     Row x[size];
-    for (int r = 0; r < size; ++r) std::memcpy(&x[r], a + r * lda, sizeof(Row));
+    for (int r = 0; r < size; ++r) std::memcpy(&x[r], from(r), sizeof(Row));
     for (int round = 1; round < size; round *= 2) {
         Row y[size];
         for (int r = 0; r < size / 2; ++r) {
@@ -316,7 +316,21 @@ inline void transpose_square(const F* a, std::int64_t lda, F* b, std::int64_t ld
         }
         for (int r = 0; r < size; ++r) x[r] = y[r];
     }
-    for (int r = 0; r < size; ++r) std::memcpy(b + r * ldb, &x[r], sizeof(Row));
+    for (int r = 0; r < size; ++r) std::memcpy(to(r), &x[r], sizeof(Row));
+}
+
+template <class F>
+inline void transpose_square(const F* a, std::int64_t lda, F* b, std::int64_t ldb) {
+    transpose_square<F>([=](int r) { return a + r * lda; }, [=](int r) { return b + r * ldb; });
+}
+
+// to[i * stride + r] = row[r][i], for r < stride and i < n, both multiples of 16 bytes' numbers.
+template <class F>
+inline void interleave(std::int64_t stride, const F* const* row, std::int64_t n, F* to) {
+    constexpr int size = 16 / static_cast<int>(sizeof(F));
+    for (std::int64_t r = 0; r < stride; r += size)
+        for (std::int64_t i = 0; i < n; i += size)
+            transpose_square<F>([=](int u) { return row[r + u] + i; }, [=](int u) { return to + (i + u) * stride + r; });
 }
 
 // b[j][i] = a[i][j] for i < rows, j < columns. The two may not overlap; nothing else of b is written.

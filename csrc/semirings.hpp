@@ -84,12 +84,17 @@ struct TopK {
     static constexpr bool features = false;
     int components;  // k
 
+    // A term is a list, best first, and so is what is kept of those before. The best k of both are, for each c, the better
+    // of the c-th best of one and the c-th last of the other: first falling, then rising, which log k rounds of exchanges
+    // put in order (Batcher 1968, "Sorting networks and their applications").
     template <class Terms>
     void sum(int64_t count, int64_t width, const Terms& terms, F* out, int64_t stride) const {
-        std::vector<V> best(static_cast<std::size_t>(components));
+        std::vector<V> kept(static_cast<std::size_t>(components));
+        V* best = kept.data();
+        const int last = components - 1;
         for (int64_t j = 0; j < width; j += L::width) {
-            for (V& b : best) b = L::broadcast(kNothing<F>);
-            for (int64_t k = 0; k < count; ++k) {
+            for (V& b : kept) b = L::broadcast(kNothing<F>);
+            for (int64_t k = 0; k < count && components < kSorted; ++k)
                 for (int c = 0; c < components; ++c) {
                     V x = terms.value(k, c, j);
                     for (int r = c; r < components; ++r) {  // no list's c-th may be better than c others
@@ -98,9 +103,33 @@ struct TopK {
                         best[r] = high;
                     }
                 }
+            for (int64_t k = 0; k < count && components >= kSorted; ++k) {
+                const V first = terms.value(k, 0, j);
+                if (L::min(~(first <= best[last])) == 0) continue;  // not even its best is among the best anywhere
+                for (int c = 0; c < components; ++c) best[last - c] = L::max(terms.value(k, c, j), best[last - c]);
+                sort(best);
             }
             for (int c = 0; c < components; ++c) L::store(out + c * stride + j, best[c]);
         }
+    }
+
+  private:
+    static constexpr int kSorted = 5;  // of fewer, each is put in its place by itself
+
+    // Puts what first falls and then rises in order, in each lane: as if there were as many entries as the next power of
+    // two says, those in front infinite.
+    void sort(V* x) const {
+        int size = 1;
+        while (size < components) size *= 2;
+        const int absent = size - components;
+        x -= absent;
+        for (int half = size / 2; half > 0; half /= 2)
+            for (int begin = absent / (2 * half) * (2 * half); begin < size; begin += 2 * half)
+                for (int i = std::max(begin, absent); i < begin + half; ++i) {
+                    const V high = L::max(x[i], x[i + half]);
+                    x[i + half] = L::min(x[i], x[i + half]);
+                    x[i] = high;
+                }
     }
 };
 

@@ -2,6 +2,8 @@
 // other arcs are handled as runs of neighbours.
 #pragma once
 
+#include <optional>
+
 #include "maps.hpp"
 #include "product.hpp"
 
@@ -235,6 +237,25 @@ struct Shifted {
     }
 };
 
+// By how many places arc k goes back, where each k spans the same number of them wherever there is such an arc, at all
+// times; else nothing.
+inline std::optional<std::vector<int64_t>> band_of(const Leaf<int64_t>& source, int64_t memory) {
+    if (memory != 1 || source.over_time()) return std::nullopt;
+    const int64_t slots = source.event[0], width = source.event[1];
+    std::vector<int64_t> by(static_cast<std::size_t>(width), 0);
+    for (int64_t k = 0; k < width; ++k) {
+        bool found = false;
+        const int64_t* codes = source.at(0, 0) + k * source.by_event[1];
+        for (int64_t n = 0; n < slots; ++n) {
+            const int64_t from = codes[n * source.by_event[0]];
+            if (from < 0) continue;
+            if (found && from - n != by[k]) return std::nullopt;
+            by[k] = from - n, found = true;
+        }
+    }
+    return by;
+}
+
 template <class S>
 class Sparse final : public ByArcs<S> {
   public:
@@ -317,21 +338,13 @@ class Sparse final : public ByArcs<S> {
     Topology read(int64_t t) const {
         return Topology::of(source_.at(0, t), this->slots_, this->width_, source_.by_event[0], source_.by_event[1]);
     }
-    // Whether every arc k spans the same number of places wherever there is one, at all times; and then, by how many.
     bool find_band() {
-        if (this->memory != 1 || source_.over_time()) return false;
-        for (auto& by : by_) by.assign(static_cast<std::size_t>(this->width_), 0);
+        const auto band = band_of(source_, this->memory);
+        if (!band) return false;
+        by_[kInto] = by_[kLeaving] = *band;
+        for (int64_t& by : by_[kLeaving]) by = -by;
         int64_t furthest = 0;
-        for (int64_t k = 0; k < this->width_; ++k) {
-            bool found = false;
-            for (int64_t n = 0; n < this->slots_; ++n) {
-                const int64_t from = source(0, n, k);
-                if (from < 0) continue;
-                if (found && from - n != by_[kInto][k]) return false;
-                by_[kInto][k] = from - n, by_[kLeaving][k] = n - from, found = true;
-            }
-            furthest = std::max(furthest, std::abs(by_[kInto][k]));
-        }
+        for (int64_t by : *band) furthest = std::max(furthest, std::abs(by));
         margin_ = padded<F>(furthest);
         rightward_ = furthest <= 64 / static_cast<int64_t>(sizeof(F));
         for (int64_t by : by_[kInto]) rightward_ = rightward_ && by <= 0;

@@ -40,7 +40,7 @@ from semihmm.engine.costs import (
     size_of,
     table,
 )
-from semihmm.engine.maps import Banded, Dense, Diagonal, Grid, Map, Segmental
+from semihmm.engine.maps import Arcs, Banded, Dense, Diagonal, Grid, Map, Segmental
 from semihmm.engine.plan import StrategyName
 from semihmm.engine.planner import plan
 from semihmm.engine.total import total
@@ -62,6 +62,16 @@ SIZES: dict[str, list[tuple[int, int, int]]] = {
     ],
     "sparse": [
         *[(1, 8, 4), (8, 64, 4), (1, 512, 8), (8, 256, 32), (1, 64, 8), (1, 64, 32), (16, 300, 120), (1, 1000, 4)],
+    ],
+    "arcs": [
+        *[(1, 8, 4), (8, 64, 16), (1, 512, 40), (8, 200, 400), (1, 64, 8), (2, 300, 120), (1, 1000, 16), (16, 50, 1000)],
+        *[(1, 100, 700), (8, 500, 60)],
+    ],
+    "arcs over time": [
+        *[(1, 8, 4), (8, 64, 4), (1, 512, 8), (4, 100, 64), (1, 64, 16), (1, 100, 200), (8, 32, 40), (1, 300, 30)],
+    ],
+    "topology over time": [
+        *[(1, 8, 4), (8, 64, 4), (1, 512, 8), (4, 100, 64), (1, 64, 16), (1, 100, 200), (8, 32, 40), (1, 300, 30)],
     ],
     "segmental": [
         *[(1, 16, 2), (8, 64, 2), (1, 256, 8), (4, 128, 16), (1, 64, 4), (1, 400, 2), (8, 200, 32), (1, 128, 1)],
@@ -108,6 +118,15 @@ def _map(kind: str, normal: Callable[..., Tensor], batch: int, steps: int, state
     if kind == "grid":
         return Grid.of(((1, 0), (0, 1), (1, 1)), normal(batch, 3, states, max(steps + 2 - states, 1)))
     observed = Diagonal(normal(batch, steps, states))
+    if kind in ("arcs", "arcs over time", "topology over time"):
+        # From 3 to 20 arcs for each state, each as likely as the others.
+        count = min(states * (3 + states % 18), states * states)
+        order = torch.randperm(states * states, generator=torch.Generator().manual_seed(0))[:count].sort().values
+        source, target = order // states, order % states
+        if kind == "topology over time":
+            source, target = source.expand(steps, -1), target.expand(steps, -1)
+        weight = normal(1, 1, count) if kind == "arcs" else normal(batch, steps, count)
+        return Arcs(source, target, weight, states) @ observed
     if kind == "sparse":
         return Banded((0, 1, 2), normal(1, states, 3)) @ observed
     return Dense(normal(1, states, states)) @ observed if kind == "dense" else observed

@@ -30,7 +30,11 @@ from semihmm.semirings import Semiring
 
 VERSION = 1  # of the form of a table and of what `counts` counts: a table of another version is not used
 SHIPPED = Path(__file__).with_name("costs.json")
-FAMILIES = ("dense", "dense over time", "diagonal", "sparse", "segmental", "grid")
+FAMILIES = (
+    *("dense", "dense over time", "diagonal", "sparse", "arcs", "arcs over time", "topology over time"),
+    *("segmental", "grid"),
+)
+TOGETHER = 8  # sequences that the compiled code takes through irregular arcs in the time of one
 WAYS = ("native sequential", "torch sequential", "torch chunked", "torch associative")
 QUESTIONS = ("total", "gradient")  # a total alone; a total and then its gradient
 AGAIN = "measure this machine with: python -m semihmm.engine.calibrate"
@@ -82,11 +86,29 @@ def family(steps: Map) -> str:
         'dense'
     """
     while isinstance(steps, Compose):
-        steps = steps.first if steps.first.work >= steps.then.work else steps.then
+        steps = steps.first if products(steps.first) >= products(steps.then) else steps.then
     if isinstance(steps, Dense):
         return "dense" if steps.weight.shape[-3] == 1 else "dense over time"
+    if isinstance(steps, Sparse) and steps.arcs is not None:
+        if steps.source.shape[-3] != 1:
+            return "topology over time"
+        return "arcs" if steps.weight.shape[-3] == 1 else "arcs over time"
     known = {Diagonal: "diagonal", Sparse: "sparse", Segmental: "segmental", Grid: "grid"}
     return known.get(type(steps), "dense")
+
+
+def products(steps: Map) -> int:
+    """How many products a step takes: of irregular arcs, one for each of them, not for the padding of their tables.
+
+    Example:
+        >>> from semihmm.engine import Arcs
+        >>> star = Arcs(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 0, 0]), torch.zeros(1, 4), slots=4)
+        >>> products(star), star.work
+        (4, 16)
+    """
+    if isinstance(steps, Compose):
+        return products(steps.first) + products(steps.then)
+    return steps.work if not isinstance(steps, Sparse) or steps.arcs is None else steps.arcs
 
 
 def components(semiring: Semiring) -> int:
@@ -107,10 +129,20 @@ def size_of(chain: Chain, semiring: Semiring) -> Size:
         >>> size_of(chain, semihmm.semirings.Log())
         Size(family='dense', batch=1, steps=3, slots=2, memory=1, work=4, components=1)
     """
-    steps = chain.steps
-    return Size(
-        family(steps), chain.batch.numel(), chain.length, steps.slots, steps.memory, steps.work, components(semiring)
-    )
+    steps, kind, batch, work = chain.steps, family(chain.steps), chain.batch.numel(), products(chain.steps)
+    if kind == "arcs" and not _shared(steps):
+        work *= min(batch, TOGETHER)  # sequences whose arcs weigh differently do not go together
+    return Size(kind, batch, chain.length, steps.slots, steps.memory, work, components(semiring))
+
+
+def _shared(steps: Map) -> bool:
+    """Whether all sequences have the same arcs' weights."""
+    if isinstance(steps, Compose):
+        return _shared(steps.first) and _shared(steps.then)
+    if not isinstance(steps, Sparse):
+        return True
+    batch, strides = steps.weight.shape[:-3], steps.weight.stride()
+    return all(size == 1 or stride == 0 for size, stride in zip(batch, strides, strict=False))
 
 
 def counts(way: str, size: Size) -> tuple[float, float, float, float]:
@@ -125,6 +157,9 @@ def counts(way: str, size: Size) -> tuple[float, float, float, float]:
     """
     every = float(size.batch * size.steps * size.components)
     carry = size.slots * size.memory
+    if way == "native sequential" and size.family == "arcs":
+        together = float(-(-size.batch // TOGETHER) * size.steps * size.components)
+        return 1.0, float(size.batch * size.steps), every * size.slots, together * size.work
     if way == "native sequential":
         return 1.0, float(size.batch * size.steps), every * size.slots, every * size.work
     if way == "torch sequential":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from semihmm.engine.costs import duration, seconds, size_of, table
+from semihmm.engine.costs import duration, products, seconds, size_of, table
 from semihmm.engine.memory import estimate
 from semihmm.engine.strategies import STRATEGIES
 from semihmm.inference.options import Options
@@ -46,7 +46,7 @@ def explain(structure: Structure, semiring: Semiring | None = None, **options: U
     memory = estimate(chain, semiring, plan)
     return (
         f"{type(structure).__name__}: {sequences}, {chain.length} steps, carry {steps.memory} x {steps.slots}; "
-        f"{batch * chain.length * steps.work:,} products\n"
+        f"{batch * chain.length * products(steps):,} products\n"
         f"backend {plan.backend}, strategy {plan.strategy}, {blocks}: {plan.reason}\n"
         f"time about {duration(once)}, with its gradient about {duration(both)} ({costs.where}){instead}\n"
         f"memory at most {memory.total:,} bytes, with its gradient {memory.gradient:,} bytes; "

@@ -36,6 +36,7 @@ class Sparse(Map):
         weight: log-weight of each slot's k-th arc, ``(..., T or 1, N, K)``; ``-inf`` where there is none.
         source: where that arc comes from, int64 ``(T or 1, N, K)``: ``(delay - 1) * N + slot``, -1 where there is none.
         memory: the longest delay. With a memory over 1, ``source`` must be shared over time.
+        arcs: how many arcs a step has at most, where they are irregular and the tables mostly padding; None: N times K.
 
     Example:
         >>> swap = Sparse(torch.zeros(1, 2, 1), torch.tensor([[[1], [0]]]))
@@ -48,6 +49,7 @@ class Sparse(Map):
     weight: Tensor
     source: Tensor
     memory: int = 1
+    arcs: int | None = None
     ranks = (2, 2)
     table_ranks = (2, 2)
 
@@ -95,7 +97,7 @@ class Sparse(Map):
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
         """With other weights."""
         weight, source = leaves
-        return unchecked(Sparse, weight=weight, source=source, memory=self.memory)
+        return unchecked(Sparse, weight=weight, source=source, memory=self.memory, arcs=self.arcs)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The leaves."""
@@ -235,8 +237,8 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
     shape = torch.broadcast_shapes(weight.shape[-2:-1], entry.shape[:1])
     index = safe.flatten(-2).expand(*weight.shape[:-2], *shape, -1)
     table = weight.expand(*weight.shape[:-2], *shape, -1).gather(-1, index).unflatten(-1, entry.shape[-2:])
-    weight, source = torch.where(entry < 0, FORBIDDEN, table), torch.where(entry < 0, -1, sources)
-    return unchecked(Sparse, weight=weight, source=source, memory=1)
+    weight, sources = torch.where(entry < 0, FORBIDDEN, table), torch.where(entry < 0, -1, sources)
+    return unchecked(Sparse, weight=weight, source=sources, memory=1, arcs=source.shape[-1])
 
 
 def incoming(target: Tensor, slots: int) -> Tensor:
