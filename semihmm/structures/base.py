@@ -24,7 +24,8 @@ class Structure(ABC):
     """A set of weighted paths. Subclasses are frozen dataclasses of tensors.
 
     Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none (shared by all
-    sequences); the observed one always has them all.
+    sequences); the observed one always has them all. They get one dtype, the widest among them; integers alone become
+    the default floating dtype. Lengths and other indices may be integers of any width, and become int64.
     """
 
     observed: ClassVar[
