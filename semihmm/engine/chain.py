@@ -16,8 +16,8 @@ from semihmm.errors import ShapeError
 class Chain:
     """``start * steps[0] * ... * steps[T-1] * end``, for a batch of sequences of their own lengths.
 
-    Everything is in log-weights, which get the widest dtype among them. Each tensor has all batch axes or none, and 1 among
-    them or over time means shared.
+    Everything is in log-weights, which get the widest dtype among them. Each tensor has all batch axes or none, and 1
+    among them or over time means shared.
 
     Args:
         start: the state vector at time 0, ``(..., slots)``, as one or several factors.
