@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -15,7 +16,8 @@ from semihmm.errors import ShapeError
 class Chain:
     """``start * steps[0] * ... * steps[T-1] * end``, for a batch of sequences of their own lengths.
 
-    Everything is in log-weights. Each tensor has all batch axes or none, and 1 among them or over time means shared.
+    Everything is in log-weights, which get the widest dtype among them. Each tensor has all batch axes or none, and 1
+    among them or over time means shared.
 
     Args:
         start: the state vector at time 0, ``(..., slots)``, as one or several factors.
@@ -26,7 +28,7 @@ class Chain:
         length: T; needed only where all of ``steps`` is shared over time, or T is 1.
 
     Raises:
-        ShapeError: tensors that do not fit together, of different or no floating dtypes; lengths outside of 0 to T.
+        ShapeError: tensors that do not fit together, or hold no floating log-weights; lengths outside of 0 to T.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -48,7 +50,10 @@ class Chain:
         steps, borders = self.steps, self.start + self.end
         leaves, ranks, slots = steps.leaves, steps.ranks, steps.slots
         object.__setattr__(self, "length", self._steps())
-        self._check_dtypes(borders + leaves)
+        if self._mixed(borders + leaves):
+            self._promote()
+            steps, borders = self.steps, self.start + self.end
+            leaves = steps.leaves
         if self.lengths is not None:
             object.__setattr__(self, "lengths", as_index("Chain", "lengths", self.lengths))
             check_range("Chain", "lengths", self.lengths, 0, self.length, "the steps that there are")
@@ -83,17 +88,28 @@ class Chain:
             raise ShapeError(f"Chain: its maps have {held} steps, so length must be {held} or be left out, got {said}.")
         return said if held is None else held
 
-    def _check_dtypes(self, tensors: tuple[Tensor, ...]) -> None:
-        """One floating dtype for all log-weights; maps have refused integers where log-weights belong."""
-        kind = tensors[0].dtype
-        if not kind.is_floating_point:
-            raise ShapeError(f"Chain: start must hold floating log-weights, got {kind}. Pass start.float().")
+    def _mixed(self, tensors: tuple[Tensor, ...]) -> bool:
+        """Whether log-weights are of several floating dtypes; maps have refused integers where those belong."""
+        kind, mixed = tensors[0].dtype, False
         for i, x in enumerate(tensors):
-            if x.dtype != kind and (x.is_floating_point() or i < len(self.start) + len(self.end)):
-                raise ShapeError(
-                    "Chain: all its log-weights must be of one floating dtype, got "
-                    f"{', '.join(sorted({str(x.dtype) for x in tensors}))}. Convert them to the widest."
-                )
+            if x.dtype != kind or not i:
+                if x.is_floating_point():
+                    mixed = mixed or x.dtype != kind
+                elif i < len(self.start) + len(self.end):
+                    raise ShapeError(
+                        f"Chain: start and end must hold floating log-weights, got {x.dtype}. Convert them, as to "
+                        "torch.get_default_dtype()."
+                    )
+        return mixed
+
+    def _promote(self) -> None:
+        """Give all log-weights the widest dtype among them: constants are often of the default one."""
+        kinds = {x.dtype for x in (*self.start, *self.end, *self.steps.leaves) if x.is_floating_point()}
+        widest = reduce(torch.promote_types, kinds)
+        object.__setattr__(self, "start", tuple([x.to(widest) for x in self.start]))
+        object.__setattr__(self, "end", tuple([x.to(widest) for x in self.end]))
+        leaves = tuple([x.to(widest) if x.is_floating_point() else x for x in self.steps.leaves])
+        object.__setattr__(self, "steps", self.steps.rebuild(leaves))
 
     def _batch(self, axes: int, leaves: tuple[Tensor, ...]) -> torch.Size:
         if not axes:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import plain, usable
+from semihmm.engine.backends.tensors import finite, plain, usable
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Grid
 from semihmm.errors import DataError
@@ -25,7 +25,7 @@ def check_overflow(chain: Chain, value: Tensor) -> None:
             ...
         semihmm.errors.DataError: log-weights of up to 3e+38 are finite, but not their sum over 3 steps in ...
     """
-    if not value.is_floating_point() or not plain((value,)) or usable([value], 0.0):
+    if not value.is_floating_point() or not plain((value,)) or finite(value):
         return
     kind = chain.start[0].dtype
     limit = torch.finfo(kind).max / (4 * (chain.length + 4))  # a step may count twice, or hold several factors

@@ -24,7 +24,8 @@ class Structure(ABC):
     """A set of weighted paths. Subclasses are frozen dataclasses of tensors.
 
     Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none (shared by all
-    sequences); the observed one always has them all.
+    sequences); the observed one always has them all. They get one dtype, the widest among them; integers alone become
+    the default floating dtype. Lengths and other indices may be integers of any width, and become int64.
     """
 
     observed: ClassVar[
@@ -157,15 +158,16 @@ def settle(structure: Structure, *names: str) -> None:
     Raises:
         DataError: booleans or complex numbers, by name.
     """
-    given = {n: x for n in names if (x := getattr(structure, n)) is not None}
-    kinds = [x.dtype for x in given.values()]
-    if kinds.count(kinds[0]) == len(kinds) and kinds[0].is_floating_point:
+    held = structure.__dict__
+    kinds = {x.dtype for n in names if (x := held[n]) is not None}
+    if len(kinds) == 1 and next(iter(kinds)).is_floating_point:
         return
-    for name, kind in zip(given, kinds, strict=True):
-        if kind == torch.bool or kind.is_complex:
+    given = {n: x for n in names if (x := held[n]) is not None}
+    for name, x in given.items():
+        if x.dtype == torch.bool or x.is_complex():
             raise DataError(
-                f"{type(structure).__name__}: {name} must hold real log-weights (or costs), got {kind}. A mask? Pass "
-                "torch.where(mask, 0.0, -torch.inf), or ask semihmm.condition."
+                f"{type(structure).__name__}: {name} must hold real log-weights (or costs), got {x.dtype}. A mask? "
+                "Pass torch.where(mask, 0.0, -torch.inf), or ask semihmm.condition."
             )
     floating = [k for k in kinds if k.is_floating_point]
     widest = reduce(torch.promote_types, floating) if floating else torch.get_default_dtype()
@@ -179,8 +181,9 @@ def settle_indices(structure: Structure, *names: str) -> None:
     Raises:
         ShapeError: floats or booleans, by name.
     """
+    held = structure.__dict__
     for name in names:
-        x = getattr(structure, name)
+        x = held[name]
         if x is not None and x.dtype != torch.int64:
             object.__setattr__(structure, name, as_index(type(structure).__name__, name, x))
 

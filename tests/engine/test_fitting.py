@@ -99,12 +99,8 @@ NO_CHAIN = {
     ),
     "a length that was forgotten": (lambda: Chain(START, Dense(z(1, 2, 2))), "how many steps there are. Pass length="),
     "no start": (lambda: Chain((), FIVE), "at least one tensor"),
-    "an integer start": (lambda: Chain((index(0, 1),), FIVE), "floating log-weights, got torch.int64"),
-    "an integer end": (
-        lambda: Chain(START, FIVE, (index(0, 1),)),
-        "of one floating dtype, got torch.float32, torch.int64",
-    ),
-    "mixed dtypes": (lambda: Chain((z(2).double(),), FIVE), "of one floating dtype, got torch.float32, torch.float64"),
+    "an integer start": (lambda: Chain((index(0, 1),), FIVE), "must hold floating log-weights, got torch.int64"),
+    "an integer end": (lambda: Chain(START, FIVE, (index(0, 1),)), "must hold floating log-weights, got torch.int64"),
     "a matrix that is not square": (lambda: Chain((z(3),), Dense(z(1, 2, 3)), length=1), "got 2 and 3"),
 }
 
@@ -185,3 +181,19 @@ def test_a_map_rebuilt_from_its_own_leaves_is_the_same():
         again = steps.rebuild(steps.leaves)
         assert type(again) is type(steps) and vars(again).keys() == vars(steps).keys()
         assert all(x is y for x, y in zip(again.leaves, steps.leaves, strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_chain_has_the_widest_dtype_among_its_log_weights(backend):
+    torch.manual_seed(0)
+    start, dense, emission, end = torch.randn(2), torch.randn(1, 2, 2), torch.randn(5, 2), torch.randn(2)
+    tied = Diagonal(emission.double(), index([1, 0]))
+    wide = Chain((start.double(),), Dense(dense.double()) @ tied, (end.double(),))
+    for mixed in (
+        Chain((start,), Dense(dense) @ tied, (end,)),
+        Chain((start.double(),), Dense(dense) @ Diagonal(emission, index([1, 0])), (end,)),
+        Chain((start,), Dense(dense) @ Diagonal(emission, index([1, 0])), (end.double(),)),
+    ):
+        assert {x.dtype for x in mixed.leaves} == {torch.float64, torch.int64}
+        found, expected = (engine.total(engine.plan(c, Log(), backend=backend), Log(), c) for c in (mixed, wide))
+        assert_close(found, expected)

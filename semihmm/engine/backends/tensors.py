@@ -103,6 +103,20 @@ def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
     return all(bool(peak < math.inf) for peak in peaks)
 
 
+def finite(x: Tensor) -> bool:
+    """Whether a few numbers are all finite.
+
+    Example:
+        >>> finite(torch.zeros(2)), finite(torch.tensor([0.0, -torch.inf]))
+        (True, False)
+    """
+    x = x.detach() if x.requires_grad else x
+    if MODULE is not None and x.is_cpu and x.dtype in (torch.float32, torch.float64):
+        found: bool = MODULE.usable([x], 0.0, 1)
+        return found
+    return bool(x.isfinite().all())
+
+
 def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) -> Tensor | None:
     """Squared distances of all items of ``(..., N, F)`` and ``(..., M, F)``, ``(..., N, M)``; None: not compiled.
 
