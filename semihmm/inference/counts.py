@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.backends.tensors import transformed, zeros
+from semihmm.engine.backends.tensors import mapped, transformed, zeros
 from semihmm.engine.total import posteriors
 from semihmm.inference.options import Options
 from semihmm.inference.program import posteriors_of
@@ -46,6 +46,8 @@ def expected_counts(
         [[2.5, 2.5], [2.5, 2.5]]
     """
     names = tuple(structure.ranks) if names is None else names
+    if mapped():
+        return _in_transforms(structure, names, options)
     by_program = posteriors_of(structure, names, options)
     if by_program is not None:
         return by_program[0], _signed(structure, names, list(by_program[1].values()))
@@ -70,6 +72,19 @@ def expected_counts(
             value.sum(), list(inputs.values()), create_graph=create_graph, materialize_grads=True
         )
     return value if create_graph else value.detach(), _signed(structure, names, found)
+
+
+def _in_transforms(
+    structure: Structure, names: Sequence[str], options: Options
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same where PyTorch knows no `torch.autograd.grad`: inside vmap, grad and the other transforms."""
+
+    def value(*given: Tensor) -> Tensor:
+        chain, plan = prepare(structure.holding(**dict(zip(names, given, strict=True))), Log(), options)
+        return engine.total(plan, Log(), chain)
+
+    found, pull, *_ = torch.func.vjp(value, *(structure.potentials[n] for n in names))
+    return found, _signed(structure, names, pull(torch.ones_like(found)))
 
 
 @contextmanager

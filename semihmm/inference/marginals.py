@@ -57,7 +57,7 @@ def max_marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> max_marginals(hmm).emission.tolist()
         [[3.0, 4.0], [4.0, 1.0]]
     """
-    whole = structure.expanded()
+    whole = structure.replace(**{n: x.detach() for n, x in structure.expanded_potentials.items()})
     with torch.no_grad():
         chain, plan = prepare(whole, Max(), options)
         form, best = engine.best_through(plan, chain)
@@ -75,7 +75,8 @@ def _by_owner(structure: Structure, best: list[Tensor], unrolled: bool) -> dict[
         if source.number is None:
             assert isinstance(place, Made)
             raise StructureError(f"{type(structure).__name__}: log-weight {i} of its chain {place.why}")
-        score.scatter_reduce_(0, (source.number % len(score)).expand(weight.shape).flatten(), weight.flatten(), "amax")
+        owner = (source.number % len(score)).expand(weight.shape)
+        score = score.scatter_reduce(0, owner.flatten(), weight.flatten(), "amax")
     return {n: x.reshape(given[n].shape) for n, x in zip(given, score[:-1].split(sizes), strict=True)}
 
 

@@ -1,7 +1,7 @@
 """Programs: what a question of one form works out once, so that a small call is a look-up and one compiled call.
 
-A structure whose chain is views of its potentials, and constants that its form decides, has a program for each question.
-It is found by the structure's class, the shapes and dtype of its potentials, its other fields, and the options. Nobody
+A structure whose chain is views of its potentials, and constants that its form decides, has a program for each
+question. It is found by the structure's class, the shapes and dtype of its potentials, its other fields, and the options. Nobody
 sees it: whatever it does not know (a derivative that may be asked for, a transform, potentials in pieces, lengths, a
 log-weight that is none) goes the general way, which gives the same numbers.
 """
@@ -19,6 +19,7 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.engine import Path
 from semihmm.engine.backends import compiled, native
+from semihmm.engine.backends.kernels import DENSE
 from semihmm.engine.backends.tensors import LANES, THREADS_FROM, plain
 from semihmm.inference.options import Options
 from semihmm.semirings import Log, Max, Semiring, SmoothMax
@@ -123,6 +124,8 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
             key.append(x.shape)
         else:
             key.append(x)
+    if not plain(potentials):
+        return None
     key += (potentials[0].dtype, potentials[0].device)
     try:
         program = _PROGRAMS[tuple(key)]
@@ -132,7 +135,7 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
             _PROGRAMS.popitem(last=False)
     except TypeError:  # a field or a semiring that nobody can hash
         return None
-    if program is None or not plain(potentials):
+    if program is None:
         return None
     grad = torch.is_grad_enabled()
     for x in potentials:
@@ -167,7 +170,7 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
             places.append((names.index(place.potential), place.first, list(place.shape), list(place.stride)))
         else:
             places.append(x.contiguous())
-    several = call.stride * tensors[0].element_size() > LANES
+    several = call.spec[2] == DENSE and call.stride * tensors[0].element_size() > LANES
     work = native().Program(  # type: ignore[union-attr]
         call.semiring,
         call.beta,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Chain
+from semihmm.engine.backends.tensors import plain
 from semihmm.engine.leaves import Source, sources, tracked
 from semihmm.errors import StructureError
 from semihmm.structures.base import Structure
@@ -59,7 +60,8 @@ def numbered(structure: Structure, unrolled: bool = False) -> list[Source | None
         [[0, 1], [6, 7], [2, 3, 4, 5], [8, 9, 10, 11]]
     """
     with torch.inference_mode(False), torch.no_grad():  # inference mode does not know what is a view of what
-        given = tracked(structure.potentials)
+        blank = {n: x if plain((x,)) else torch.zeros(x.shape, dtype=x.dtype) for n, x in structure.potentials.items()}
+        given = tracked(blank)
         chain = structure.holding(**given).chain()
         return sources(chain.unrolled() if unrolled else chain, given)
 
