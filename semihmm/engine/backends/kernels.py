@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, in_huge_pages, zeros
+from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -63,7 +63,7 @@ def posteriors(
     each = [_whole(w, call.batch) for w in weights] if weights else (torch.ones(call.batch, dtype=torch.float64), None)
     outs = _outs(call, tensors, needed, into)
     if call.semiring == MAX:
-        outs = [None if x is None else x.fill_(-math.inf) for x in outs]
+        outs = [None if x is None else filled(x, -math.inf) for x in outs]
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
     if values.numel():
         head, kept = _head(call, tensors, features, lengths), (None, None, _rows(call, segment), segment)
