@@ -1,4 +1,4 @@
-"""tests/engine/test_boundary.py: nothing that is sent to the compiled module, and nothing that it reads, ends the process.
+"""tests/engine/test_boundary.py: nothing that the compiled module is sent ends the process.
 
 What may be a crash runs in a process of its own.
 """
@@ -22,7 +22,19 @@ why = backends()["native"].split(".")[0]
 pytestmark = pytest.mark.skipif(native() is None, reason=f"the native backend is {why}")
 HERE = Path(__file__).parent
 LOG, MAX, TOPK, EXPECTATION = kernels.LOG, kernels.MAX, kernels.TOPK, kernels.EXPECTATION
-NAMES = ("semiring", "components", "beta", "wide", "spec", "batched", "weights", "features", "lengths", "batch", "length")
+NAMES = (
+    "semiring",
+    "components",
+    "beta",
+    "wide",
+    "spec",
+    "batched",
+    "weights",
+    "features",
+    "lengths",
+    "batch",
+    "length",
+)
 
 
 def in_a_process(code, *arguments, timeout=600.0):
@@ -73,7 +85,11 @@ WRONG = {
     "an unknown map": ({"spec": (1, 0, 17)}, IndexError, r"kind of a map must be from 0 to 5, got 17"),
     "a spec that ends too soon": ({"spec": (1, 0, 0, 1, 2)}, ValueError, r"spec ends before the memory of a Sparse"),
     "more weights than the spec reads": ({"spec": (1, 0, 0)}, ValueError, r"spec reads 2 weights, got 3"),
-    "fewer weights": ({"weights": [START, ARCS]}, ValueError, r"weights end before the weight of Diagonal: there are 2"),
+    "fewer weights": (
+        {"weights": [START, ARCS]},
+        ValueError,
+        r"weights end before the weight of Diagonal: there are 2",
+    ),
     "another type": ({"wide": True}, TypeError, r"weights\[0\], the factor of the start, must be float64, got float32"),
     "integers": ({"weights": [START, ARCS.long(), SEEN]}, TypeError, r"must be float32, got int64"),
     "None": ({"weights": [START, None, SEEN]}, TypeError, r"must be float32, got None"),
@@ -82,9 +98,17 @@ WRONG = {
     "too few steps": ({"weights": [START, ARCS, SEEN[:, :2]]}, ValueError, r"must be of 1 step or 3, got \(2, 2, 4\)"),
     "a start of other slots": ({"weights": [drawn(1, 5), ARCS, SEEN]}, ValueError, r"start factor must be of 4 slots"),
     "maps that do not fit": ({"weights": [START, ARCS, drawn(2, 3, 2)]}, ValueError, r"Diagonal acts on 2 slots, but"),
-    "a step that leads elsewhere": ({"weights": [START, drawn(1, 1, 4, 2), drawn(2, 3, 2)]}, ValueError, r"4 slots to 2"),
+    "a step that leads elsewhere": (
+        {"weights": [START, drawn(1, 1, 4, 2), drawn(2, 3, 2)]},
+        ValueError,
+        r"4 slots to 2",
+    ),
     "features": ({"features": [START]}, ValueError, r"must be 0 features, got 1"),
-    "lengths of another type": ({"lengths": torch.tensor([3, 3], dtype=torch.int32)}, TypeError, r"lengths must be int64"),
+    "lengths of another type": (
+        {"lengths": torch.tensor([3, 3], dtype=torch.int32)},
+        TypeError,
+        r"lengths must be int64",
+    ),
     "too few lengths": ({"lengths": torch.tensor([3])}, ValueError, r"lengths must be 2 numbers"),
     "a length beyond the last step": ({"lengths": torch.tensor([3, 4])}, IndexError, r"from 0 to 3, got 4"),
     "a negative one": ({"lengths": torch.tensor([-1, 3])}, IndexError, r"from 0 to 3, got -1"),
@@ -158,7 +182,12 @@ def test_the_tables_of_a_grid_stay_in_its_planes():
         with pytest.raises(error, match=message):
             grid(**changed)
     # Far more steps than the grid has anti-diagonals: what lies behind its last row is not read.
-    tables = torch.arange(2), torch.tensor([[0], [0]]), torch.zeros(2, 1, **INT64), torch.ones(2, 1, dtype=torch.float64)
+    tables = (
+        torch.arange(2),
+        torch.tensor([[0], [0]]),
+        torch.zeros(2, 1, **INT64),
+        torch.ones(2, 1, dtype=torch.float64),
+    )
     columns = torch.zeros(2, 1, **INT64), torch.full((2, 1), 3)
     request((1, 0, kernels.GRID, 1, 0), [drawn(1, 2), drawn(1, 1, 2, 3), *tables, *columns], 1, 300)
 
