@@ -104,7 +104,9 @@ def page(rows: list[dict[str, Any]], where: str) -> str:
     for found in rows:
         cells = [f"{x:.2f}" if isinstance(x, float) else str(x) for x in found.values()]
         lines.append("| " + " | ".join(cells) + " |")
-    note = f"Met on busy cores: both the median and what 95 of 100 calls stay below, within {TIMES} times those of one thread"
+    note = (
+        f"Met on busy cores: the median and what 95 of 100 calls stay below, within {TIMES} times those of one thread"
+    )
     return "\n".join(
         [*lines, "", f"{note} and {SLICE:g} ms; on idle cores: the median is below that of one thread.", ""]
     )
