@@ -1,4 +1,4 @@
-"""tests/engine/test_boundary.py: nothing that is sent to the compiled module, and nothing that it reads, ends the process.
+"""tests/engine/test_boundary.py: nothing that the compiled module is sent ends the process.
 
 What may be a crash runs in a process of its own.
 """

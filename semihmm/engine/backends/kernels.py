@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, extremes, in_huge_pages, zeros
-from semihmm.errors import ShapeError
+from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -64,7 +63,7 @@ def posteriors(
     each = [_whole(w, call.batch) for w in weights] if weights else (torch.ones(call.batch, dtype=torch.float64), None)
     outs = _outs(call, tensors, needed, into)
     if call.semiring == MAX:
-        outs = [None if x is None else x.fill_(-math.inf) for x in outs]
+        outs = [None if x is None else filled(x, -math.inf) for x in outs]
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
     if values.numel():
         head, kept = _head(call, tensors, features, lengths), (None, None, _rows(call, segment), segment)
@@ -131,11 +130,6 @@ def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], len
     if lengths is not None:
         if lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous():
             lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
-        found = extremes(lengths)  # a traced program may be given any
-        if found is not None and (found[0] < 0 or found[1] > call.length):
-            raise ShapeError(
-                f"lengths must lie between 0 and {call.length}, the steps of the chain, got {found[0]} to {found[1]}."
-            )
     wide = tensors[0].dtype == torch.float64
     numbers = (call.semiring, call.components, call.beta, wide, call.spec, bool(call.batch))
     return (*numbers, _given(call, tensors), along, lengths, count, call.length, threads)

@@ -1,5 +1,7 @@
-"""Finds the compiled modules in the folder that SEMIHMM_ASAN names: those with the sanitizers. `make test-asan` puts this
-on the path of every process that it starts."""
+"""Finds the compiled modules in the folder that SEMIHMM_ASAN names: those with the sanitizers.
+
+`make test-asan` puts this on the path of every process that it starts.
+"""
 
 import importlib.util
 import os
