@@ -74,9 +74,7 @@ def expected_counts(
     return value if create_graph else value.detach(), _signed(structure, names, found)
 
 
-def _in_transforms(
-    structure: Structure, names: Sequence[str], options: Options
-) -> tuple[Tensor, dict[str, Tensor]]:
+def _in_transforms(structure: Structure, names: Sequence[str], options: Options) -> tuple[Tensor, dict[str, Tensor]]:
     """The same where PyTorch knows no `torch.autograd.grad`: inside vmap, grad and the other transforms."""
 
     def value(*given: Tensor) -> Tensor:

@@ -147,6 +147,10 @@ class HMM(Structure):
         elif weight.ndim == axes + event:
             weight = weight.unsqueeze(-1 - event)
         if self.arcs is not None:
+            if weight.shape[-2] == 1 and _is_dense(self.states, weight.shape[-1]):
+                at = (self.arcs[0] * self.states + self.arcs[1]).expand_as(weight)
+                matrix = weight.new_full((*weight.shape[:-1], self.states**2), -torch.inf).scatter(-1, at, weight)
+                return Dense(matrix.unflatten(-1, (self.states, self.states)))
             return Arcs(*self.arcs, weight, self.states)
         return Dense(weight) if self.offsets is None else Banded(self.offsets, weight)
 
@@ -202,3 +206,12 @@ class HMM(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
         return vectors
+
+
+def _is_dense(states: int, arcs: int) -> bool:
+    """Whether it takes less time to go along a matrix of all arcs, most of them forbidden, than along those there are.
+
+    As measured by benchmarks/sparse.py: between few states vectors stay in registers; else what is multiplied one after
+    the other takes a quarter of the time of what lies anywhere.
+    """
+    return states <= 32 or states**2 <= 4 * arcs

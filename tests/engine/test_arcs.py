@@ -200,7 +200,7 @@ def test_there_may_be_a_single_arc():
 
 
 def hmm(states, batch, steps, g, dtype=torch.float32, spread=1.0, arcs=None):
-    pairs = torch.randperm(states * states, generator=g)[: max(1, states * states // 3)] if arcs is None else arcs
+    pairs = torch.randperm(states * states, generator=g)[: states * states // 6] if arcs is None else arcs
     weight = spread * torch.randn(len(pairs), generator=g, dtype=dtype)
     emission = spread * torch.randn(batch, steps, states, generator=g, dtype=dtype)
     lengths = torch.randint(1, steps + 1, (batch,), generator=g)
@@ -209,7 +209,7 @@ def hmm(states, batch, steps, g, dtype=torch.float32, spread=1.0, arcs=None):
     )
 
 
-@pytest.mark.parametrize("states", SIZES)
+@pytest.mark.parametrize("states", [33, 40, 65])  # fewer are a dense matrix
 def test_paths_are_those_of_pytorch(states):
     g = torch.Generator().manual_seed(states)
     for batch in (1, 3):
@@ -226,7 +226,7 @@ def test_paths_are_those_of_pytorch(states):
         assert_close(best.emission, most.emission)
 
 
-@pytest.mark.parametrize("states", [9, 33])
+@pytest.mark.parametrize("states", [33, 40])
 def test_draws_are_paths_as_often_as_their_probability_says(states):
     g = torch.Generator().manual_seed(states)
     given = replace(hmm(states, 1, 6, g, torch.float64), lengths=None)
@@ -289,3 +289,43 @@ def test_an_arc_from_a_slot_that_there_is_not_is_refused():
     )
     with pytest.raises((IndexError, ValueError, semihmm.errors.SemihmmError)):
         run(chain, Log(), "native")
+
+
+@pytest.mark.parametrize("states, count", [(5, 6), (33, 300), (33, 40)])
+@pytest.mark.parametrize("own", [False, True])
+def test_arcs_are_a_matrix_where_that_is_faster(states, count, own):
+    """Whichever it is, totals, counts and paths are those of the matrix."""
+    g = torch.Generator().manual_seed(count)
+    pairs = torch.randperm(states * states, generator=g)[:count]
+    arcs = (pairs // states, pairs % states)
+    weight = torch.randn(*((2,) if own else ()), count, generator=g, dtype=torch.float64)
+    emission = torch.randn(2, 9, states, generator=g, dtype=torch.float64)
+    given = semihmm.HMM(torch.zeros(states, dtype=torch.float64), weight, emission, arcs=arcs)
+    assert isinstance(given.chain().steps.first, engine.Sparse) == (count == 40)
+    matrix = torch.full((*weight.shape[:-1], states, states), -math.inf, dtype=torch.float64)
+    matrix[..., arcs[0], arcs[1]] = weight
+    dense = semihmm.HMM(given.initial, matrix, emission)
+    for backend in ("native", "torch"):
+        value, found = semihmm.expected_counts(given, backend=backend)
+        its, expected = semihmm.expected_counts(dense, backend=backend)
+        assert_close(value, its)
+        assert_close(found["transition"], expected["transition"][..., arcs[0], arcs[1]])
+        marginals = semihmm.marginals(given, backend=backend).transition
+        assert_close(marginals, semihmm.marginals(dense, backend=backend).transition[..., arcs[0], arcs[1]])
+        best, same = semihmm.viterbi(given, backend=backend), semihmm.viterbi(dense, backend=backend)
+        assert torch.equal(best.event, same.event)
+        assert_close(best.score, same.score)
+
+
+def test_only_the_arcs_that_there_are_count_as_work():
+    star = Arcs(torch.arange(40), torch.zeros(40, dtype=torch.int64), torch.zeros(1, 40), 40)
+    size = engine.costs.size_of(Chain((torch.zeros(40),), star, length=3), Log())
+    assert (size.family, size.work) == ("arcs", 40)
+    own = Chain(
+        (torch.zeros(3, 40),),
+        Arcs(torch.arange(40), torch.zeros(40, dtype=torch.int64), torch.zeros(3, 1, 40), 40),
+        length=3,
+    )
+    assert engine.costs.size_of(own, Log()).work == 3 * 40  # one after the other
+    rates = engine.costs.counts("native sequential", engine.costs.Size("arcs", 9, 10, 4, 1, 5))
+    assert rates == (1.0, 90.0, 360.0, 100.0)  # two groups of sequences

@@ -127,9 +127,10 @@ def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], len
     busy = count * call.length * call.work * call.components
     threads = torch.get_num_threads() if busy >= THREADS_FROM else 1
     along = _given(call, features) if features else []
-    if lengths is not None:
-        if lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous():
-            lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
+    if lengths is not None and (
+        lengths.dtype != torch.int64 or lengths.shape != call.batch or not lengths.is_contiguous()
+    ):
+        lengths = lengths.to(torch.int64).expand(call.batch).contiguous()
     wide = tensors[0].dtype == torch.float64
     numbers = (call.semiring, call.components, call.beta, wide, call.spec, bool(call.batch))
     return (*numbers, _given(call, tensors), along, lengths, count, call.length, threads)
