@@ -1,9 +1,9 @@
 """Programs: what a question of one form works out once, so that a small call is a look-up and one compiled call.
 
 A structure whose chain is views of its potentials, and constants that its form decides, has a program for each
-question. It is found by the structure's class, the shapes and dtype of its potentials, its other fields, and the options. Nobody
-sees it: whatever it does not know (a derivative that may be asked for, a transform, potentials in pieces, lengths, a
-log-weight that is none) goes the general way, which gives the same numbers.
+question. It is found by the structure's class, the shapes and dtype of its potentials, its other fields, and the
+options. Nobody sees it: whatever it does not know (a derivative that may be asked for, a transform, potentials in
+pieces, lengths, a log-weight that is none) goes the general way, which gives the same numbers.
 """
 
 from __future__ import annotations
