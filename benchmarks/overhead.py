@@ -3,7 +3,10 @@
     python benchmarks/overhead.py [--smoke] [--only TEXT] [--without PEER ...] [--out DIR]
 
 The import is timed in processes of its own, after that of torch, which everybody here needs first. The chain has 10
-steps and 3 states, float32, no batch: what teaching and decisions step by step call thousands of times.
+steps and 3 states, float32, no batch: what teaching and decisions step by step call thousands of times. The unit is one
+`torch.logsumexp` of 10 x 4 numbers in the same run: a total and a best path are to take at most 3 of those, marginals 5,
+and the posteriors of a model of 8 states, 200 steps, 8 and what its kernels take (of which `expected_counts` alone, most of
+it kernel at that size, gives an idea).
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from _case import Call, Case, Contestant, Results
 from _compare import main
 
 import semihmm
+import semihmm.models
 
 STEPS, STATES = 10, 3
+UNIT = "one torch.logsumexp"
 
 
 class Import:
@@ -67,12 +72,12 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
     emission = torch.randn(STEPS, STATES, generator=g)
     given = [x.to(device) for x in (initial.log_softmax(-1), transition.log_softmax(-1), emission)]
     hmm = semihmm.HMM(*given)
-    questions: dict[str, tuple[Callable[..., Results], Callable[[list[torch.Tensor]], Results], float | None]] = {
-        "log_partition": (log_partition, loop_log_partition, 0.06),
-        "viterbi": (viterbi, loop_viterbi, None),
-        "marginals": (marginals, loop_marginals, None),
+    questions: dict[str, tuple[Callable[..., Results], Callable[[list[torch.Tensor]], Results], float | None, int]] = {
+        "log_partition": (log_partition, loop_log_partition, 0.06, 3),
+        "viterbi": (viterbi, loop_viterbi, None, 3),
+        "marginals": (marginals, loop_marginals, None, 5),
     }
-    for name, (ask, loop, limit) in questions.items():
+    for name, (ask, loop, limit, most) in questions.items():
         yield Case(
             work=f"per-call overhead: {name}",
             sizes={"S": STATES, "T": STEPS},
@@ -81,11 +86,52 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
                 "semihmm, validate=False": Contestant(lambda ask=ask: lambda: ask(hmm, validate=False), ours=True),
                 "semihmm, with its structure": Contestant(lambda ask=ask: lambda: ask(semihmm.HMM(*given)), ours=True),
                 "torch loop": Contestant(lambda loop=loop: lambda: loop(given)),
+                UNIT: unit(lambda loop=loop: loop(given), device),
             },
             tolerance={"value": 1e-5},
+            targets={UNIT: 1 / most},
             limit=limit,
             device=device,
         )
+    if device == "cpu":
+        model = semihmm.models.HMM(8, semihmm.models.Gaussian(8, features=4))
+        x = torch.randn(200, 4, generator=g)
+        with torch.no_grad():
+            structure = model(x)
+        yield Case(
+            work="per-call overhead: predict_proba of a model",
+            sizes={"S": 8, "T": 200},
+            contestants={
+                "semihmm": Contestant(lambda: lambda: {"value": model.predict_proba(x)}, ours=True),
+                "semihmm, expected_counts of its structure alone": Contestant(
+                    lambda: lambda: {"value": semihmm.expected_counts(structure, ("emission",))[1]["emission"]},
+                    ours=True,
+                ),
+                UNIT: unit(lambda: {"value": model.predict_proba(x)}, device),
+            },
+            tolerance={"value": 1e-5},
+            device=device,
+        )
+
+
+def counts(structure: semihmm.HMM) -> Results:
+    """Posteriors of the states alone."""
+    return {"value": semihmm.expected_counts(structure, ("emission",))[1]["emission"]}
+
+
+def unit(answer: Callable[[], Results], device: str) -> Contestant:
+    """One operation of PyTorch's, beside the answer that others must give."""
+
+    def prepare() -> Call:
+        expected, x = answer(), torch.randn(10, 4, device=device)
+
+        def call() -> Results:
+            torch.logsumexp(x, -1)
+            return expected
+
+        return call
+
+    return Contestant(prepare, note="no peer but the unit: one operation of PyTorch's on 40 numbers")
 
 
 def log_partition(hmm: semihmm.HMM, **options: bool) -> Results:
