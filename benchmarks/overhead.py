@@ -3,10 +3,10 @@
     python benchmarks/overhead.py [--smoke] [--only TEXT] [--without PEER ...] [--out DIR]
 
 The import is timed in processes of its own, after that of torch, which everybody here needs first. The chain has 10
-steps and 3 states, float32, no batch: what teaching and decisions step by step call thousands of times. The unit is one
-`torch.logsumexp` of 10 x 4 numbers in the same run: a total and a best path are to take at most 3 of those, marginals 5,
-and the posteriors of a model of 8 states, 200 steps, 8 and what its kernels take (of which `expected_counts` alone, most of
-at that size, gives an idea).
+steps and 3 states, float32, no batch: what teaching and decisions step by step call thousands of times. The unit is
+one `torch.logsumexp` of 10 x 4 numbers in the same run: a total and a best path are to take at most 3 of those,
+marginals 5, and the posteriors of a model of 8 states, 200 steps, 8 and what its kernels take (`expected_counts`
+alone, most of it kernel at that size, gives an idea).
 """
 
 from __future__ import annotations
