@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import plain
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import Measure, fit
@@ -16,6 +15,7 @@ from semihmm.engine.plan import Plan
 from semihmm.engine.scan import advance, begin, carries, centred, cleaned, forward, part, preceded
 from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import pieces
+from semihmm.engine.tracing import plain
 from semihmm.semirings import Max, Semiring
 
 

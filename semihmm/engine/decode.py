@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import mapped
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
@@ -17,6 +16,7 @@ from semihmm.engine.overflow import check_overflow
 from semihmm.engine.plan import Plan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
+from semihmm.engine.tracing import mapped
 from semihmm.semirings import Min, Sample, Semiring
 
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 
 from semihmm.engine.backends import Backend, compiled
-from semihmm.engine.backends.tensors import LANES
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import components
 from semihmm.engine.maps import Grid, Segmental
 from semihmm.engine.plan import Plan
 from semihmm.engine.strategies.base import BLOCK
+from semihmm.engine.tensors import LANES
 from semihmm.errors import SemihmmError
 from semihmm.semirings import Semiring
 

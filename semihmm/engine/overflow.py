@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import plain, usable
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Grid
+from semihmm.engine.tensors import usable
+from semihmm.engine.tracing import plain
 from semihmm.errors import DataError
 
 

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.plan import Plan
 from semihmm.engine.strategies import STRATEGIES, State, Trail
 from semihmm.engine.strategies.base import joined, rescaled
+from semihmm.engine.tracing import transformed
 from semihmm.semirings import Log, Semiring
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.derivatives.best import best
 from semihmm.engine.derivatives.call import Call, directly
@@ -15,6 +14,7 @@ from semihmm.engine.derivatives.moments import moments
 from semihmm.engine.derivatives.smooth import smooth
 from semihmm.engine.overflow import check_overflow
 from semihmm.engine.plan import Plan
+from semihmm.engine.tracing import transformed
 from semihmm.semirings import Log, Min, Semiring
 
 

@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_map_only
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.backends.tensors import transformed, zeros
+from semihmm.engine.tensors import zeros
 from semihmm.engine.total import posteriors
+from semihmm.engine.tracing import traced, transformed
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Log
 from semihmm.structures import Structure
-from semihmm.structures.base import traced
 from semihmm.structures.leaves import Made, Place, View, views
 
 if TYPE_CHECKING:

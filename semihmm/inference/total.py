@@ -13,10 +13,10 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.plan import StrategyName
+from semihmm.engine.tracing import traced
 from semihmm.errors import SemiringError, ShapeError, StructureError
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
-from semihmm.structures.base import traced
 from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:

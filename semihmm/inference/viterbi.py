@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine.backends.tensors import mapped, transformed
+from semihmm.engine.tracing import mapped, transformed
 from semihmm.errors import SemihmmError
 from semihmm.inference.total import Options, prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK

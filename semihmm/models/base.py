@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from semihmm import inference
-from semihmm.engine.backends.tensors import usable
+from semihmm.engine.tensors import usable
+from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import Paths
 from semihmm.models import saving, training
@@ -19,7 +20,7 @@ from semihmm.models.emissions import Emission
 from semihmm.models.part import Law, Part
 from semihmm.models.training import Fit, before_the_end
 from semihmm.structures import Structure
-from semihmm.structures.base import check_lengths, traced, until
+from semihmm.structures.base import check_lengths, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self

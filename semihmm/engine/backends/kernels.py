@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, extremes, in_huge_pages, zeros
+from semihmm.engine.tensors import LANES, MODULE, THREADS_FROM, in_huge_pages, zeros
+from semihmm.engine.tracing import extremes
 from semihmm.errors import ShapeError
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp

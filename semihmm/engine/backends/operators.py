@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semihmm.engine.backends import kernels
 from semihmm.engine.backends.kernels import GRID, GRID_TABLES, Call
-from semihmm.engine.backends.tensors import plain
+from semihmm.engine.tracing import plain
 
 
 def total(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import plain, transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.contract import Posterior, contract
 from semihmm.engine.derivatives.call import Asked, Call, Outputs, directly, many, or_zeros, placed, shares, widened
@@ -21,6 +20,7 @@ from semihmm.engine.derivatives.moments import moments
 from semihmm.engine.plan import Plan
 from semihmm.engine.scan import finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
+from semihmm.engine.tracing import plain, transformed
 from semihmm.semirings import Expectation, Semiring
 
 
