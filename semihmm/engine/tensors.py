@@ -80,6 +80,10 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
         [0.0, 0.0]
     """
     size = math.prod(shape) * like.element_size()
+    if not like.is_cpu or like.dtype not in (torch.float32, torch.float64):
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+    if not like.is_cpu or like.dtype not in (torch.float32, torch.float64):
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
     if MODULE is not None and size >= FRESH:
         fresh: Tensor = MODULE.fresh_zeros(shape, like.dtype == torch.float64)
         return fresh
@@ -88,7 +92,6 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
 
 def in_huge_pages(fresh: Tensor) -> Tensor:
     """A tensor that nobody has touched; if it is large, in huge pages, which are faster to touch first."""
-    if fresh.numel() * fresh.element_size() >= LARGE:
-        assert MODULE is not None
+    if MODULE is not None and fresh.numel() * fresh.element_size() >= LARGE:
         MODULE.in_huge_pages(fresh)
     return fresh
