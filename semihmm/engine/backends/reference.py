@@ -75,6 +75,7 @@ class Reference:
         found += [None] * (len(requested) - len(found))  # lengths
         return [g if r else None for g, r in zip(found, requested, strict=True)]
 
+    @torch.no_grad()
     def posteriors(
         self,
         plan: Plan,
