@@ -168,7 +168,7 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(scan: Scan, *leaves: Tensor) -> Outputs:
         value, kept = scan.worker.total(scan.plan, scan.semiring, scan.chains(leaves), keep=True)
-        return (value, *kept)
+        return (value.clone() if transformed() else value, *kept)  # forward mode takes no views
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
