@@ -103,7 +103,9 @@ def test_draws_under_vmap_say_how_they_are_drawn() -> None:
         return semihmm.sample(hmm.replace(emission=emission), (3,)).event
 
     several = torch.zeros(2, 40, 2)
-    with pytest.raises(SemihmmError, match=r"inside torch\.func\.vmap, .* pass randomness='same' or 'different'"):
+    with pytest.raises(
+        SemihmmError, match=r"sample: inside torch\.func\.vmap, .* pass randomness='same' or 'different'"
+    ):
         torch.func.vmap(event)(several)
     one, two = torch.func.vmap(event, randomness="same")(several)
     assert torch.equal(one, two)

@@ -1,14 +1,12 @@
 """One scan engine: a chain of semiring-linear maps multiplied out, differentiated, and traced back."""
 
-from semihmm.engine.backends import backends
+from semihmm.engine.backends import backends, compiled, reference  # noqa: F401 (these two register themselves)
 from semihmm.engine.chain import Chain
-from semihmm.engine.contract import best_through
 from semihmm.engine.decode import Path, decode
 from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
-from semihmm.engine.scan import vectors
-from semihmm.engine.total import total
+from semihmm.engine.total import best_through, total, vectors
 
 __all__ = [
     "Arcs",

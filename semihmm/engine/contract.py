@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import plain
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import Measure, fit
 from semihmm.engine.plan import Plan
-from semihmm.engine.scan import advance, begin, carries, centred, cleaned, forward, part, preceded
+from semihmm.engine.scan import advance, begin, carries, part, preceded
 from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import pieces
 from semihmm.semirings import Max, Semiring
@@ -77,32 +75,6 @@ class Best:
     def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         """No path."""
         return like.new_full(shape, -math.inf)
-
-
-def best_through(plan: Plan, chain: Chain) -> tuple[Chain, list[Tensor]]:
-    """The score of the best path through each log-weight of a chain, ``-inf`` where there is none.
-
-    Returns:
-        The chain whose log-weights these are (the torch backend unrolls it), and one tensor for each, of its shape.
-
-    Example:
-        >>> weights = torch.tensor([[[0.0, 1.0], [3.0, 0.0]]])
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(weights), length=1)
-        >>> found = best_through(semihmm.engine.plan(chain, semihmm.semirings.Max()), chain)[1]
-        >>> [x.tolist() for x in found]
-        [[1.0, 3.0], [[[0.0, 1.0], [3.0, 0.0]]]]
-    """
-    if plan.backend == "native" and plain(chain.leaves):
-        asked = compiled.asked_of(chain, [x.is_floating_point() for x in chain.leaves])
-        call, segment = compiled.call_for(Max(), chain), plan.segment(chain.length)
-        each = compiled.posteriors(call, compiled.leaves(chain), chain.lengths, segment, asked)[1]
-    else:
-        chain = chain.unrolled()
-        near, lost = centred(cleaned(chain))
-        last, fronts, trail = forward(plan, Max(), [near], plan.blocks == 1)
-        found = contract(plan, near, Best(), fronts, trail, last, -lost)
-        each = [None if x is None else fit(Best(), x, leaf) for x, leaf in zip(found, chain.leaves, strict=False)]
-    return chain, [x for x in each if x is not None]
 
 
 def contract(

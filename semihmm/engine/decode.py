@@ -1,23 +1,15 @@
-"""Paths: the choices of a selective semiring, traced back. One tracer for Max, TopK and Sample."""
+"""Paths: the choices of a selective semiring."""
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import mapped
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Map
-from semihmm.engine.maps.base import select
 from semihmm.engine.overflow import check_overflow
 from semihmm.engine.plan import Plan
-from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
-from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
-from semihmm.semirings import Min, Sample, Semiring
+from semihmm.engine.tracing import mapped
+from semihmm.semirings import Semiring
 
 
 @dataclass(frozen=True)
@@ -30,6 +22,7 @@ class Path:
         choices: by which predecessor it came to the slot at time ``t + 1``, int64 ``(rows, ..., T)``; -1 likewise.
         value: the lowered total of the semiring, ``(rows or 1, ...)``.
         valid: whether there is such a path, bool ``(rows, ...)``.
+        arcs: which log-weights it takes, as arc indices of the backend that found it; None where not requested.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -41,13 +34,11 @@ class Path:
     choices: Tensor
     value: Tensor
     valid: Tensor
+    arcs: Tensor | None = None
 
 
 def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None) -> Path:
-    """Trace the choices of a selective semiring back from the end.
-
-    Pointers are made a block of steps at a time, from the state vectors of the forward pass, and are gone once they
-    have been followed: memory is that of the state vectors.
+    """The paths that a selective semiring chooses. They are no function that has a derivative.
 
     Raises:
         SemiringError: the semiring is not selective.
@@ -58,90 +49,12 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
         >>> decode(plan(chain, semihmm.semirings.TopK(2)), semihmm.semirings.TopK(2), chain).slots.shape
         torch.Size([2, 4])
     """
-    work = _natively if plan.backend == "native" and semiring.selective else _in_blocks
-    found = work(plan, semiring, chain, generator)
-    check_overflow(chain, found.value)
-    return found
-
-
-@torch.no_grad()
-def _in_blocks(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
-    """Paths by the torch backend."""
-    chain, lost = cleaned(chain.unrolled()), None
-    if semiring.scalable:
-        chain, lost = centred(chain)
-    last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)
-    ends, offset = finish(semiring, [chain], last)
-    value, code = semiring.choose(ends, -1, generator)
-    rows = semiring.rows
-    value = semiring.lower(unscaled(semiring, value, offset if lost is None else offset + lost))
-    value = value.to(chain.start[0].dtype)
-    value = value if semiring.components else value.unsqueeze(0)
-    slot, row = code // rows, code % rows
-    reached = torch.tensor(chain.length, device=code.device) if chain.lengths is None else chain.lengths
-    time = reached.expand(code.shape)
-    slots, choices = [], []
-    for step, map_, pointer, tables in _backwards(plan, semiring, chain, fronts, trail, generator):
-        here = time == step + 1
-        origin = map_.trace(partial(_look, pointer, row, rows), slot.clamp(min=0), tables)
-        slots.append(torch.where(here, slot, -1))
-        choices.append(torch.where(here, origin.choice, -1))
-        slot = torch.where(here, origin.slot, slot)
-        row = row if origin.row is None else torch.where(here, origin.row, row)
-        time = torch.where(here, time - origin.delay, time)
-    slots.append(torch.where(time == 0, slot, -1))
-    valid = value.isfinite().expand(code.shape)
-    along = torch.stack(slots[::-1], -1)
-    chosen = torch.stack(choices[::-1], -1) if choices else along[..., :0]
-    return Path(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
-
-
-def _natively(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
-    """Paths by the compiled backend, which follows each one's own choices only."""
-    if mapped():  # an operator with a derivative takes part in no transform; which path it is has none
-        chain = compiled.settled(chain.rebuild(x.detach() for x in chain.leaves))
-    call, uniforms = compiled.call_for(semiring, chain), None
-    if isinstance(semiring, Sample):
-        shape = (semiring.rows, *chain.batch, max(2, compiled.marks_of(call.spec)) * chain.length + 2)
-        uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
-    segment = plan.segment(chain.length)
-    leaves = compiled.leaves(chain)
-    value, slots, choices, _ = compiled.paths(call, leaves, chain.lengths, segment, semiring.rows, uniforms)
-    value = value.to(chain.start[0].dtype)
-    valid = slots[..., 0] >= 0  # of no path, or one whose score is no number, the compiled code says nothing
-    return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid)
-
-
-def _backwards(
-    plan: Plan,
-    semiring: Semiring,
-    chain: Chain,
-    fronts: list[State],
-    trail: Trail | None,
-    generator: torch.Generator | None,
-) -> Iterator[tuple[int, Map, Tensor, Tables]]:
-    """Each step from the last to the first, with its map, its pointers and its tables."""
-    active = chain.active(chain.batch)
-    for (start, stop), front in zip(reversed(plan.bounds(chain.length)), reversed(fronts), strict=True):
-        steps = chain.steps.window(start, stop)
-        if trail is None:
-            going = None if active is None else active[..., start:stop]
-            block = advance(plan, semiring, (steps,), front, going, True, stop - start)[1]
-            assert block is not None
-        else:
-            block = part(trail, start, stop)
-        vectors = preceded(front, block)
-        work = steps.work * semiring.rows * math.prod(chain.batch)
-        for at, end in reversed(list(pieces(stop - start, work))):
-            few = steps.window(at, end)
-            tables = lifted(semiring, (few,))
-            carry, _ = carries(semiring, steps.memory, vectors, at, end)
-            pointers = few.choose(semiring, carry, tables, generator).unbind(-2)
-            each = by_step(tables, few.table_ranks, end - at)
-            for step in reversed(range(end - at)):
-                yield start + at + step, few, pointers[step], each[step]
-
-
-def _look(pointer: Tensor, followed: Tensor, rows: int, column: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Read a pointer of the row that is followed, unless another one is named."""
-    return select(pointer, column, followed if row is None else row, rows)
+    if not semiring.selective:
+        semiring.choose(chain.start[0], -1)  # says why not
+    if mapped():  # an operator with a derivative takes part in no transform
+        chain = chain.rebuild(x.detach() for x in chain.leaves)
+    worker = plan.worker
+    found = worker.paths(plan, semiring, worker.prepared(semiring, [chain])[0], generator)
+    value = found.value.to(chain.start[0].dtype)
+    check_overflow(chain, value)
+    return Path(found.slots, found.choices, value, found.valid)

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import finite, plain, usable
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Grid
+from semihmm.engine.tensors import finite, usable
+from semihmm.engine.tracing import plain
 from semihmm.errors import DataError
 
 

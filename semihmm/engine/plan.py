@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from semihmm.engine.backends import Backend
+from semihmm.engine.backends import Backend, registered
+from semihmm.engine.tracing import traced
 
 StrategyName = Literal["sequential", "associative", "chunked"]
 
@@ -20,8 +21,14 @@ class Plan:
 
     strategy: StrategyName
     blocks: int  # how many blocks of steps; 1 keeps every state vector for the gradient
-    backend: Backend
+    backend: str
     reason: str
+
+    @property
+    def worker(self) -> Backend:
+        """The backend that does the call now."""
+        named = registered(self.backend)
+        return named if named.traceable or not traced() else registered("torch")
 
     def segment(self, length: int) -> int:
         """How many steps there are in a block, at least 1."""

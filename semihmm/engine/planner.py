@@ -4,8 +4,7 @@ import math
 import os
 from typing import cast
 
-from semihmm.engine.backends import Backend, backend_for
-from semihmm.engine.backends.compiled import refusal
+from semihmm.engine.backends import backend_for, registered
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import choose
 from semihmm.engine.memory import blocks_within
@@ -33,8 +32,8 @@ def plan(
         checkpoint: True keeps sqrt(T) carries (sqrt(T / D) ring buffers) and as many state vectors instead of T, and
             computes the rest twice; a number is the bytes that both may take, offsets and padding included; None or
             False keeps everything.
-        backend: ``"torch"`` or ``"native"``. Where neither it nor a strategy is named, what takes least time by the
-            table of `semihmm.engine.costs`, of all that is possible.
+        backend: ``"torch"``, ``"native"``, or one that was registered. Where neither it nor a strategy is named, what
+            takes least time by the table of `semihmm.engine.costs`, of all that is possible.
     Raises:
         SemiringError: a parallel strategy for a semiring whose sums depend on their order.
         SemihmmError: an unknown name, or a byte budget that cannot be met.
@@ -50,17 +49,17 @@ def plan(
         )
     worker = backend_for(chain.start[0].device, backend)
     ways: tuple[str, ...] = _TORCH if semiring.associative else _TORCH[:1]
-    if worker == "native":
-        why = refusal(semiring, chain)
+    if worker != "torch":
+        why = registered(worker).supports(semiring, chain)
         if why is None and strategy not in (None, "sequential"):
             why = f"strategy={strategy!r} is the torch backend's"
         if why is None:
             if backend is not None or strategy is not None or _NAMED:
                 blocks = _blocks(chain, semiring, checkpoint, worker)
-                return Plan("sequential", blocks, worker, "compiled; named by the caller")
+                return Plan("sequential", blocks, worker, "named by the caller")
             ways = _ALL if semiring.associative else _ALL[:2]
         elif backend is not None:
-            raise SemihmmError(f"backend='native' cannot do this: {why}. Pass backend=None for the best that can.")
+            raise SemihmmError(f"backend={worker!r} cannot do this: {why}. Pass backend=None for the best that can.")
     if strategy is not None:
         if strategy != "sequential" and not semiring.associative:
             raise SemiringError(
@@ -72,11 +71,11 @@ def plan(
         blocks = _blocks(chain, semiring, checkpoint, "torch")
         return Plan("sequential", blocks, "torch", "sums of this semiring depend on their order")
     way, reason = choose(ways, chain, semiring)
-    worker, chosen = cast("tuple[Backend, StrategyName]", way.split())
+    worker, chosen = cast("tuple[str, StrategyName]", way.split())
     return Plan(chosen, _blocks(chain, semiring, checkpoint, worker), worker, reason)
 
 
-def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None, worker: Backend) -> int:
+def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None, worker: str) -> int:
     if checkpoint is None or checkpoint is False or chain.length < 2:
         return 1
     if checkpoint is True:

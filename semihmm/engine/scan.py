@@ -1,4 +1,4 @@
-"""The scan: a chain multiplied out, block by block, by the strategy and backend that a plan names."""
+"""The scan of the torch backend: a chain multiplied out, block by block, by the strategy that a plan names."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.backends import compiled
-from semihmm.engine.backends.tensors import transformed
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
 from semihmm.engine.plan import Plan
 from semihmm.engine.strategies import STRATEGIES, State, Trail
 from semihmm.engine.strategies.base import joined, rescaled
-from semihmm.semirings import Log, Semiring
+from semihmm.semirings import Semiring
 
 
 def cleaned(chain: Chain) -> Chain:
@@ -32,18 +30,18 @@ def cleaned(chain: Chain) -> Chain:
 
 
 def centred(chain: Chain) -> tuple[Chain, Tensor]:
-    """The chain with its steps brought near 0 nats, and what every path lost by it, float64 ``(...)``.
+    """The chain with its log-weights rescaled to a peak of 0 nats, and the log scale of every path, float64 ``(...)``.
 
     Where each path takes exactly one entry, the largest may be taken out: its difference to the others is exact, while
     a state vector near 0 plus entries near a million would be rounded, and differently so forwards and backwards.
     """
-    lost = torch.zeros(chain.batch, dtype=torch.float64, device=chain.start[0].device)
-    count = torch.tensor(chain.length, device=lost.device) if chain.lengths is None else chain.lengths
+    scale = torch.zeros(chain.batch, dtype=torch.float64, device=chain.start[0].device)
+    count = torch.tensor(chain.length, device=scale.device) if chain.lengths is None else chain.lengths
     vectors, leaves = [], []
     for x in chain.start + chain.end:
         peak = x.detach().amax(-1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
         vectors.append(x - peak)
-        lost = lost + peak.squeeze(-1)
+        scale = scale + peak.squeeze(-1)
     steps = chain.steps
     for leaf, rank, steady, reach in zip(steps.leaves, steps.ranks, steps.steady, steps.reaches, strict=True):
         if not steady or not leaf.numel():
@@ -54,10 +52,10 @@ def centred(chain: Chain) -> tuple[Chain, Tensor]:
         if reach:  # no path takes what is in front of its first step
             peak = pad(peak.narrow(-1 - rank, reach, chain.length), (0, 0) * rank + (reach, 0))
         leaves.append(leaf - peak)
-        each = peak.squeeze(events).to(lost.dtype)  # (..., T or 1)
-        lost = lost + (each.squeeze(-1) * count if each.shape[-1] == 1 else each.sum(-1))
+        each = peak.squeeze(events).to(scale.dtype)  # (..., T or 1)
+        scale = scale + (each.squeeze(-1) * count if each.shape[-1] == 1 else each.sum(-1))
     lengths = () if chain.lengths is None else (chain.lengths,)
-    return chain.rebuild((*vectors, *leaves, *lengths)), lost
+    return chain.rebuild((*vectors, *leaves, *lengths)), scale
 
 
 def product(semiring: Semiring, factors: Sequence[tuple[Tensor, ...]]) -> Tensor | None:
@@ -121,33 +119,6 @@ def forward(
     return state, fronts, joined([t for t in trails if t is not None])
 
 
-def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
-    """The state vector at each time, ``(..., T + 1, slots)``; in float64 where the semiring is scaled.
-
-    Natively in the log semiring, where nobody asks for derivatives.
-
-    Example:
-        >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
-        >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
-        [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
-    """
-    if plan.backend == "native" and type(semiring) is Log and not transformed() and not _followed(chain):
-        call = compiled.call_for(semiring, chain)
-        return compiled.vectors(call, compiled.leaves(chain), chain.lengths, chain.steps.slots)
-    chain = cleaned(chain.unrolled())
-    _, _, trail = forward(plan, semiring, [chain], True)
-    first = begin(semiring, [chain])
-    trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]
-    whole = joined(trails + ([] if trail is None else [trail]))
-    assert whole is not None
-    return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
-
-
-def _followed(chain: Chain) -> bool:
-    """Whether derivatives by a chain's log-weights may be asked for."""
-    return torch.is_grad_enabled() and any(x.requires_grad for x in chain.leaves)
-
-
 def preceded(front: State, block: Trail) -> Trail:
     """The state vectors of a block behind those of the carry in front of it, in the order of time."""
     first = front.offset.unsqueeze(-1).expand(*front.offset.shape, front.carry.shape[-2])
@@ -157,11 +128,11 @@ def preceded(front: State, block: Trail) -> Trail:
 
 def carries(semiring: Semiring, memory: int, vectors: Trail, start: int, stop: int) -> tuple[Tensor, Tensor]:
     """The carry that each of some steps of a block takes, ``(..., T, memory, slots)``, and its offset ``(..., T)``."""
-    needed = part(vectors, start, stop + memory - 1)
-    carry = needed.vectors.unfold(-2, memory, 1).flip(-1).mT
-    base = needed.offsets[..., memory - 1 :]
+    inside = part(vectors, start, stop + memory - 1)
+    carry = inside.vectors.unfold(-2, memory, 1).flip(-1).mT
+    base = inside.offsets[..., memory - 1 :]
     if memory > 1 and semiring.scalable:
-        older = needed.offsets.unfold(-1, memory, 1).flip(-1) - base.unsqueeze(-1)
+        older = inside.offsets.unfold(-1, memory, 1).flip(-1) - base.unsqueeze(-1)
         carry = semiring.scale(carry, older.to(carry.dtype).unsqueeze(-1))
     return carry, base
 

@@ -12,14 +12,14 @@ from torch.utils._pytree import tree_map_only
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.backends.tensors import mapped, transformed, zeros
+from semihmm.engine.tensors import zeros
 from semihmm.engine.total import posteriors
+from semihmm.engine.tracing import mapped, traced, transformed
 from semihmm.inference.options import Options
 from semihmm.inference.program import posteriors_of
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log
 from semihmm.structures import Structure
-from semihmm.structures.base import traced
 from semihmm.structures.leaves import Made, Place, View, disjoint, event_axes, views
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def expected_counts(
         left = [n for n in names if any(isinstance(p, Made) and n in p.potentials for p in form)]
         with _recorded(given, left) as inputs:
             chain, plan = prepare(given, Log(), options)
-            if plan.backend == "native":
-                value, found = _natively(plan, chain, given, form, names, inputs)
-                return value.to(chain.start[0].dtype), _signed(structure, names, found)
+            direct = _directly(plan, chain, given, form, names, inputs)
+            if direct is not None:
+                return direct[0].to(chain.start[0].dtype), _signed(structure, names, direct[1])
         options = {**options, "validate": False}
     given = structure.holding(**potentials)
     with _recorded(given, names, keep=create_graph) as inputs:
@@ -109,22 +109,22 @@ def _signed(structure: Structure, names: Sequence[str], found: Sequence[Tensor])
     return {n: g if structure.sign == 1 else structure.sign * g for n, g in zip(names, found, strict=True)}
 
 
-def _natively(
+def _directly(
     plan: Plan,
     chain: Chain,
     structure: Structure,
     form: Sequence[Place],
     names: Sequence[str],
     recorded: Mapping[str, Tensor],
-) -> tuple[Tensor, list[Tensor]]:
-    """The log-mass and its gradient by some of a structure's potentials.
+) -> tuple[Tensor, list[Tensor]] | None:
+    """The log-mass and its gradient by some of a structure's potentials; None where the backend has no such pass.
 
-    Where log-weights are views of a potential, the compiled code writes to the same views of its gradient. What else
-    the structure does to its potentials, autograd has ``recorded``.
+    Where log-weights are views of a potential, the backend writes to the same views of its gradient. What else the
+    structure does to its potentials, autograd has ``recorded``.
     """
     into: list[Tensor | None] = [None] * len(chain.leaves)
     grads: dict[str, Tensor] = {}
-    indirect: list[tuple[int, Tensor]] = []  # views that the compiled code does not write to
+    indirect: list[tuple[int, Tensor]] = []  # views that the backend does not write to
     for name in names:
         if name in recorded:
             continue
@@ -141,7 +141,10 @@ def _natively(
     requested = [x.requires_grad or into[i] is not None for i, x in enumerate(chain.leaves)]
     for i, _ in indirect:
         requested[i] = True
-    value, weights = posteriors(plan, chain, requested, into)
+    found = posteriors(plan, chain, requested, into)
+    if found is None:
+        return None
+    value, weights = found
     for i, view in indirect:
         share = weights[i]
         assert share is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from semihmm.engine.costs import duration, products, seconds, size_of, table
+from semihmm.engine.costs import WAYS, duration, products, seconds, size_of, table
 from semihmm.engine.memory import estimate
 from semihmm.engine.strategies import STRATEGIES
 from semihmm.inference.options import Options
@@ -37,11 +37,12 @@ def explain(structure: Structure, semiring: Semiring | None = None, **options: U
     steps, costs, size = chain.steps, table(), size_of(chain, semiring)
     sequences = "1 sequence" if batch == 1 else f"{batch} sequences"
     blocks = "1 block" if plan.blocks == 1 else f"{plan.blocks} blocks"
-    once, both = (seconds(costs, f"{plan.backend} {plan.strategy}", size, q) for q in ("total", "gradient"))
+    way = f"{plan.backend} {plan.strategy}"
+    once, both = (seconds(costs, way, size, q) if way in WAYS else math.nan for q in ("total", "gradient"))
     if plan.blocks > 1:
         both += once  # every block but its first vectors is computed again
     others = [f"torch {strategy}" for strategy in STRATEGIES if semiring.associative or strategy == "sequential"]
-    rest = [seconds(costs, w, size, "gradient") for w in others if w != f"{plan.backend} {plan.strategy}"]
+    rest = [seconds(costs, w, size, "gradient") for w in others if w != way]
     instead = f"; by another way {duration(min(rest))}" if rest else ""
     memory = estimate(chain, semiring, plan)
     return (

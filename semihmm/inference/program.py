@@ -18,9 +18,8 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Path
-from semihmm.engine.backends import compiled, native
-from semihmm.engine.backends.kernels import DENSE
-from semihmm.engine.backends.tensors import LANES, THREADS_FROM, plain
+from semihmm.engine.tensors import THREADS_FROM
+from semihmm.engine.tracing import plain
 from semihmm.inference.options import Options
 from semihmm.semirings import Log, Max, Semiring, SmoothMax
 from semihmm.structures import Structure
@@ -108,7 +107,7 @@ def posteriors_of(
 
 def _program_for(structure: Structure, semiring: Semiring, options: Options) -> tuple[Program, list[Tensor]] | None:
     """The program of a question, and the potentials that it is to be given; None where there is none."""
-    if torch.compiler.is_compiling() or native() is None:
+    if torch.compiler.is_compiling():
         return None
     kind = type(structure)
     names = _FIELDS.get(kind)
@@ -148,43 +147,24 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
     """A program; None where a structure's form does not decide all that one must know."""
     potentials = structure.potentials
     given = {n: x for n, x in structure.__dict__.items() if isinstance(x, Tensor)}
-    batch = structure.batch_shape
-    known = type(semiring) in (Log, Max, SmoothMax) and given.keys() == potentials.keys() and len(batch) < 2
-    if not known or not batch.numel() or not all(x.is_cpu for x in given.values()):
+    if type(semiring) not in (Log, Max, SmoothMax) or given.keys() != potentials.keys():
         return None
     if any(isinstance(x, tuple | list) and any(isinstance(y, Tensor) for y in x) for x in structure.__dict__.values()):
         return None
-    whole = {n: x.detach().contiguous() for n, x in potentials.items()}
+    whole = {n: x.detach().contiguous() for n, x in given.items()}
     chain = structure.holding(**whole).chain()
     way = engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
     form = views(structure)
-    if way.backend != "native" or way.blocks != 1 or chain.lengths is not None:
+    if way.blocks != 1 or chain.lengths is not None or any(isinstance(p, Made) and p.potentials for p in form):
         return None
-    if any(isinstance(place, Made) and place.potentials for place in form):
+    names = tuple(given)
+    places = [
+        (names.index(p.potential), p.first, [*p.shape], [*p.stride]) if isinstance(p, View) else None for p in form
+    ]
+    work = way.worker.program(semiring, chain, list(whole.values()), places, structure.sign)
+    if work is None:
         return None
-    call, tensors, names = compiled.call_for(semiring, chain), compiled.leaves(chain), tuple(given)
-    places: list[Any] = []
-    for i, x in enumerate(tensors):
-        place = form[i] if i < len(form) else None
-        if isinstance(place, View):
-            places.append((names.index(place.potential), place.first, list(place.shape), list(place.stride)))
-        else:
-            places.append(x.contiguous())
-    several = call.spec[2] == DENSE and call.stride * tensors[0].element_size() > LANES
-    work = native().Program(  # type: ignore[union-attr]
-        call.semiring,
-        call.beta,
-        tensors[0].dtype == torch.float64,
-        list(call.spec),
-        bool(batch),
-        batch.numel(),
-        call.length,
-        batch.numel() if several else min(torch.get_num_threads(), batch.numel()),
-        structure.sign,
-        [whole[name] for name in names],
-        places,
-    )
-    busy = batch.numel() * call.length * call.work >= THREADS_FROM
+    busy = chain.batch.numel() * chain.length * chain.steps.work >= THREADS_FROM
     return Program(work, names, options.get("validate", True), busy, _direct(form, chain, names))
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
+from semihmm.engine.tracing import traced
 from semihmm.errors import SemiringError, ShapeError, StructureError
 from semihmm.inference.options import Options
 from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
-from semihmm.structures.base import traced
 from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine.backends.tensors import mapped, transformed
+from semihmm.engine.tracing import mapped, transformed
 from semihmm.errors import SemihmmError
 from semihmm.inference.options import Options
 from semihmm.inference.program import best_path_of
@@ -55,7 +55,7 @@ def decode(
     chain, plan = prepare(structure, semiring, options)
     path = engine.decode(plan, semiring, chain, generator)
     event = structure.event(path)
-    if plan.backend == "native" and not isinstance(semiring, Sample) and not _derived(structure):
+    if plan.worker.exact_scores and not isinstance(semiring, Sample) and not _derived(structure):
         return Paths(event, path.value, path.valid, structure)  # summed in float64, on the way; -inf if not valid
     score = structure.score(event)
     return Paths(event, torch.where(path.valid, score, -torch.inf), path.valid, structure)

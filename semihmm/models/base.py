@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from semihmm import inference
-from semihmm.engine.backends.tensors import plain, usable
+from semihmm.engine.tensors import usable
+from semihmm.engine.tracing import plain
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import Paths
 from semihmm.models import saving, training

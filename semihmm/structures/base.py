@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
-from semihmm.engine.backends.tensors import usable
 from semihmm.engine.maps.base import as_index, check_range
+from semihmm.engine.tensors import usable
 from semihmm.errors import DataError, ShapeError, StructureError
 
 if TYPE_CHECKING:
@@ -200,14 +200,6 @@ def check_lengths(
             f"got {tuple(lengths.shape)} of {lengths.dtype}."
         )
     check_range(owner, name, lengths, least, longest, "the steps that there are")
-
-
-def traced() -> bool:
-    """Whether values cannot be looked at now: in torch.compile, torch.export, make_fx, or a transform of torch.func."""
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
-        return True
-    modes = torch._C._TorchDispatchModeKey
-    return any(torch._C._get_dispatch_mode(m) is not None for m in (modes.PROXY, modes.FAKE))
 
 
 def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:

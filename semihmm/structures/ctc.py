@@ -11,8 +11,9 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.engine.maps.base import unchecked
+from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, traced, until
+from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, until
 
 
 @dataclass(frozen=True)

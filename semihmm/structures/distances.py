@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends import tensors
-from semihmm.engine.backends.tensors import transformed
+from semihmm.engine import tensors
+from semihmm.engine.tracing import plain, transformed
 from semihmm.errors import ShapeError
 
 
@@ -36,7 +36,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
             f"dtype, got {tuple(x.shape)} of {x.dtype} and {tuple(y.shape)} of {y.dtype}. One feature? Pass "
             "x.unsqueeze(-1)."
         )
-    if transformed() or not tensors.plain((x, y)):
+    if transformed() or not plain((x, y)):
         return (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1)
     if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
         found: Tensor = _Distances.apply(x, y)  # type: ignore[no-untyped-call]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
-from semihmm.engine.backends.tensors import numbers
 from semihmm.engine.chain import aligned
 from semihmm.engine.maps.base import as_index, check_range, check_shared
+from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Chain
-from semihmm.engine.backends.tensors import plain
 from semihmm.engine.leaves import Source, sources, tracked
+from semihmm.engine.tracing import plain
 from semihmm.errors import StructureError
 from semihmm.structures.base import Structure
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Path, Plan
-from semihmm.engine.planner import StrategyName
+from semihmm.engine.plan import StrategyName
 from semihmm.semirings import Semiring
 
 

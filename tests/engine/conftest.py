@@ -4,6 +4,7 @@ The public functions are what most tests call. For the rest there are fixtures: 
 `vector_bytes`, `posteriors`, `operands`, and what compares posteriors with an oracle (`assert_survives` and its parts).
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from semihmm.engine.backends import backends, compiled, kernels, native
+from semihmm.inference import program
 from semihmm.semirings import Expectation, Log
 from semihmm.testing import differentiable, forward_backward, in_float64, plan_of, total_of
 
@@ -52,6 +54,8 @@ def native_calls(monkeypatch):
     """The names of the compiled functions that are called, as they are called."""
     recorder = Recorder(kernels.MODULE)
     monkeypatch.setattr(kernels, "MODULE", recorder)
+    monkeypatch.setattr(program, "_PROGRAMS", OrderedDict())
+    monkeypatch.setattr(program, "_made", lambda *_: None)  # whose compiled code is called by another way
     return recorder.calls
 
 
@@ -78,11 +82,11 @@ def vector_bytes():
 
 def posteriors_of(chain, semiring, feature=None, weights=None, blocks=None, requested=None):
     """Totals and their gradient by the log-weights, or by those requested, in one call; nothing is kept for another."""
-    call, tensors = compiled.call_for(semiring, chain), compiled.leaves(chain)
+    call, tensors = compiled.call_for(semiring, chain), compiled.tensors_of(chain)
     each = [x.is_floating_point() and (requested is None or requested[i]) for i, x in enumerate(tensors)]
-    along = () if feature is None else compiled.leaves(feature)
-    segment = plan_of(chain, semiring, backend="native", blocks=blocks).segment(chain.length)
-    value, found = compiled.posteriors(call, tensors, chain.lengths, segment, each, (), along, weights)
+    along = () if feature is None else compiled.tensors_of(feature)
+    blocks = plan_of(chain, semiring, backend="native", blocks=blocks).blocks
+    value, found = kernels.posteriors(tensors, chain.lengths, call, blocks, each, (), along, weights)
     return value, [x for x in found if x is not None]
 
 
@@ -96,15 +100,15 @@ def posteriors():
 class Operands:
     """A chain as the operators take it. Each method gives an operator and its arguments: ``operator(*arguments)``."""
 
-    call: compiled.Call
+    call: kernels.Call
     tensors: list[Tensor]
     features: list[Tensor]
     lengths: Tensor | None
 
     @classmethod
     def of(cls, semiring, chain, features=()):
-        along = [x for feature in features for x in compiled.leaves(feature)]
-        return cls(compiled.call_for(semiring, chain), compiled.leaves(chain), along, chain.lengths)
+        along = [x for feature in features for x in compiled.tensors_of(feature)]
+        return cls(compiled.call_for(semiring, chain), compiled.tensors_of(chain), along, chain.lengths)
 
     def requiring(self, gradients):
         """All floating-point tensors, a grid's factors among them, require gradients; or none does."""
@@ -118,20 +122,25 @@ class Operands:
         """Of tensors, then features: the log-weights of the map with two axes or more, so none of a grid's tables."""
         return [x.is_floating_point() and x.ndim > 2 for xs in (self.tensors, self.features) for x in xs]
 
+    def blocks(self, segment):
+        """How many blocks there are of so many steps each; 0 for none that is kept."""
+        return max(-(-self.call.length // segment), 1) if segment else 0
+
     def total(self, segment):
         """The operator of totals; keeps the state vectors in front of each segment."""
-        return torch.ops.semihmm.total.default, (self.tensors, self.features, self.lengths, *self.call, segment)
+        given = (self.tensors, self.features, self.lengths, *self.call, self.blocks(segment))
+        return torch.ops.semihmm.total.default, given
 
     def gradient(self, segment, weight):
         """The operator of a total's gradient; with features, ``weight`` is that of the log-mass and of the mean."""
         total, arguments = self.requiring(False).total(segment)
         kept, other = total(*arguments)[1:], weight if self.features else None
-        given = (self.tensors, self.features, self.lengths, *self.call, segment)
+        given = (self.tensors, self.features, self.lengths, *self.call, self.blocks(segment))
         return torch.ops.semihmm.gradient.default, (*given, *kept, weight, other, self.requested())
 
     def paths(self, segment, rows, uniforms=None):
         """The operator of paths: the best ones, with arc indices for their gradient; or, given uniforms, drawn ones."""
-        given = (self.tensors, self.lengths, *self.call, segment, rows)
+        given = (self.tensors, self.lengths, *self.call, self.blocks(segment), rows)
         return torch.ops.semihmm.paths.default, (*given, uniforms, uniforms is None)
 
     def gradient_of_paths(self, segment, rows):

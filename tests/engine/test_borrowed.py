@@ -10,8 +10,9 @@ import torch
 from torch.testing import assert_close
 
 import semihmm
-from semihmm.engine.backends import native, tensors
-from semihmm.engine.backends.tensors import usable
+from semihmm.engine import tensors
+from semihmm.engine.backends import native
+from semihmm.engine.tensors import usable
 
 LAYOUTS = {
     "contiguous": lambda x: x,
@@ -112,7 +113,7 @@ from pathlib import Path
 
 import torch
 
-from semihmm.engine.backends import tensors
+from semihmm.engine import tensors
 
 def resident():  # counted page by page: `statm` may lag behind
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm import squared_distances
-from semihmm.engine.backends import tensors
+from semihmm.engine import tensors
 from semihmm.errors import ShapeError
 
 

@@ -1,4 +1,4 @@
-"""Who does the arithmetic. A backend never changes a result beyond rounding; it is chosen here and nowhere else.
+"""Who does the arithmetic: the registry of backends (see `Backend`). One is chosen here and nowhere else.
 
 ``native`` is compiled once per instruction set. The best module that this CPU runs is loaded when semihmm is imported.
 Two environment variables are read then: ``SEMIHMM_BACKEND`` (torch or native) names the backend of the calls that name
@@ -10,18 +10,18 @@ import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
+from semihmm.engine.backends.protocol import Backend
 from semihmm.errors import SemihmmError
 
-__all__ = ["Backend", "backend_for", "backends", "native"]
+__all__ = ["Backend", "backend_for", "backends", "native", "register", "registered", "unregister"]
 
-Backend = Literal["torch", "native"]
-NAMES: tuple[Backend, ...] = ("torch", "native")
+NAMES = ("torch", "native")
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # best first; on Arm, baseline has NEON
-DEFAULT: Backend = "native"  # who works where neither the caller nor SEMIHMM_BACKEND says, if it is loaded and can
+DEFAULT = "native"  # who works where neither the caller nor SEMIHMM_BACKEND says, if it is loaded and can
 NOT_BUILT = (
     "not built: no compiled module was found. Reinstall where a C++ compiler and Python's headers are: pip install "
     "--force-reinstall --no-deps --no-cache-dir --no-binary semihmm semihmm (in a checkout: make native)"
@@ -55,8 +55,8 @@ def load(environment: Mapping[str, str]) -> Native:
         raise SemihmmError(f"SEMIHMM_ISA={isa}: this CPU does not run it, it runs {', '.join(runnable())}.")
     found = _best((isa,) if isa else runnable())
     if found.module is None and (isa or backend):
-        asked = f"SEMIHMM_ISA={isa}" if isa else "SEMIHMM_BACKEND=native"
-        raise SemihmmError(f"{asked} cannot be met: {found.why}")
+        requested = f"SEMIHMM_ISA={isa}" if isa else "SEMIHMM_BACKEND=native"
+        raise SemihmmError(f"{requested} cannot be met: {found.why}")
     return found
 
 
@@ -99,11 +99,56 @@ def backends() -> dict[str, str]:
         >>> list(backends())
         ['torch', 'native']
     """
-    return {"torch": "loaded: every semiring, every map, every device", "native": _NATIVE.why}
+    others = {name: "registered by this program" for name in _REGISTRY if name not in NAMES}
+    return {"torch": "loaded: every semiring, every map, every device", "native": _NATIVE.why, **others}
 
 
-def backend_for(device: torch.device, name: str | None) -> Backend:
-    """The backend a call runs on: the one named, or the fastest one for the device.
+_REGISTRY: dict[str, Backend] = {}
+
+
+def register(backend: Backend) -> None:
+    """Let callers name a backend: ``backend="its name"``.
+
+    Raises:
+        SemihmmError: the name is taken.
+
+    Example:
+        >>> register(registered("torch"))
+        Traceback (most recent call last):
+            ...
+        semihmm.errors.SemihmmError: there is a backend 'torch' already.
+    """
+    if backend.name in _REGISTRY:
+        raise SemihmmError(f"there is a backend {backend.name!r} already.")
+    _REGISTRY[backend.name] = backend
+
+
+def unregister(name: str) -> None:
+    """Forget a backend that `register` was given.
+
+    Example:
+        >>> unregister("abacus")
+        Traceback (most recent call last):
+            ...
+        semihmm.errors.SemihmmError: there is no backend 'abacus' to unregister.
+    """
+    if name in NAMES or name not in _REGISTRY:
+        raise SemihmmError(f"there is no backend {name!r} to unregister.")
+    del _REGISTRY[name]
+
+
+def registered(name: str) -> Backend:
+    """The backend of that name.
+
+    Example:
+        >>> registered("torch").name
+        'torch'
+    """
+    return _REGISTRY[name]
+
+
+def backend_for(device: torch.device, name: str | None) -> str:
+    """The name of the backend that a call runs on: the one named, or the fastest one for the device.
 
     Raises:
         SemihmmError: a name that does not exist, is not loaded, or does not run on this device.
@@ -112,11 +157,12 @@ def backend_for(device: torch.device, name: str | None) -> Backend:
         >>> backend_for(torch.device("cpu"), "torch")
         'torch'
     """
-    if name is not None and name not in NAMES:
-        raise SemihmmError(f"backend must be one of {', '.join(NAMES)} (None: the fastest), got {name!r}.")
+    if name is not None and name not in _REGISTRY:
+        raise SemihmmError(f"backend must be one of {', '.join(backends())} (None: the fastest), got {name!r}.")
     if name == "native" and _NATIVE.module is None:
         raise SemihmmError(f"backend='native' cannot be used: {_NATIVE.why}")
     if name == "native" and device.type != "cpu":
         raise SemihmmError(f"backend='native' runs on the CPU, got tensors on {device}; pass backend='torch' there.")
-    wanted = _DEFAULT if name is None else name
-    return "native" if wanted == "native" and _NATIVE.module is not None and device.type == "cpu" else "torch"
+    if name is not None:
+        return name
+    return "native" if _DEFAULT == "native" and _NATIVE.module is not None and device.type == "cpu" else "torch"

@@ -1,17 +1,21 @@
-"""The compiled backend: totals, gradients and paths of a whole chain in one call each (csrc/).
+"""The native backend: totals, gradients and paths of a whole chain in one compiled call each (csrc/).
 
-Here a chain becomes a call and its tensors; `operators` and `kernels` do the rest. To import `library` registers the
-operators that PyTorch sees.
+Here a chain becomes a `Call` and its tensors. Where they hold numbers, `kernels` gets them; where they are traced,
+PyTorch sees the operators of `ops`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from semihmm.engine.backends import kernels, ops, register
 from semihmm.engine.backends.kernels import (
     DENSE,
     DIAGONAL,
@@ -25,55 +29,183 @@ from semihmm.engine.backends.kernels import (
     TIED,
     TOPK,
     Call,
-    marks_of,
-    posteriors,
+    arc_indices,
     stride_of,
 )
-from semihmm.engine.backends.library import OPERATORS
-from semihmm.engine.backends.operators import gradient, gradient_of_paths, paths, scores_along, total, vectors
+from semihmm.engine.backends.protocol import Gradients, two_passes
 from semihmm.engine.chain import Chain
+from semihmm.engine.decode import Path
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine.memory import OFFSET, Bytes
+from semihmm.engine.plan import Plan
+from semihmm.engine.tensors import LANES
+from semihmm.engine.tracing import followed, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-__all__ = [
-    "OPERATORS",
-    "Call",
-    "asked_of",
-    "call_for",
-    "gradient",
-    "gradient_of_paths",
-    "leaves",
-    "marks_of",
-    "of_leaves",
-    "paths",
-    "posteriors",
-    "refusal",
-    "scores_along",
-    "settled",
-    "total",
-    "vectors",
-]
+PARTS = 16  # of a batch: each has its own sums (csrc/call.hpp)
+GROUP = 8  # sequences that a thread works on at a time, at most (csrc/linear.hpp)
+STEPS = 33  # steps whose tables a sequence has at a time, and one (csrc/chain.hpp)
 
 
-def refusal(semiring: Semiring, chain: Chain) -> str | None:
-    """Why the compiled code does not do this chain; None where it does.
+class Native:
+    """A `Backend` of compiled code: Log, SmoothMax, Max, Min, TopK, Sample and Expectation; every map; on the CPU."""
 
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> refusal(semihmm.semirings.Count(), chain)
-        'no kernel for Count()'
-    """
-    if _arithmetic(semiring) is None:
-        return f"no kernel for {semiring}"
-    leaves = chain.leaves
-    kind = leaves[0].dtype
-    if kind not in (torch.float32, torch.float64) or any(x.dtype != kind and x.is_floating_point() for x in leaves):
-        return f"no kernel for {', '.join(sorted({str(x.dtype) for x in leaves if x.is_floating_point()}))}"
-    if not all(x.is_cpu for x in leaves):
-        return "its tensors are not on the CPU"
-    if _spec(chain.steps) is None:
-        return f"no kernel for {type(chain.steps).__name__}"
-    return None
+    name = "native"
+    traceable = True
+    exact_scores = True
+
+    def supports(self, semiring: Semiring, chain: Chain) -> str | None:
+        if _arithmetic(semiring) is None:
+            return f"no kernel for {semiring}"
+        leaves = chain.leaves
+        if leaves[0].dtype not in (torch.float32, torch.float64):
+            return f"no kernel for {leaves[0].dtype}"
+        if not all(x.is_cpu for x in leaves):
+            return "its tensors are not on the CPU"
+        return f"no kernel for {type(chain.steps).__name__}" if _spec(chain.steps) is None else None
+
+    def differentiates(self, semiring: Semiring) -> bool:
+        return True
+
+    def prepared(self, semiring: Semiring, chains: Sequence[Chain]) -> list[Chain]:
+        """With a Grid's tables as plain tensors. In float64 with a feature: a mean grows with the chain, and a
+        covariance is what is left of the difference of two.
+        """
+        given = list(chains)
+        if len(given) > 1:
+            given = [_widened(c) for c in given]
+            if any(c.steps.ranks != given[0].steps.ranks for c in given):  # some are unrolled
+                given = [c.unrolled() for c in given]
+        return [_settled(c) for c in given]
+
+    def total(
+        self, plan: Plan, semiring: Semiring, chains: Sequence[Chain], keep: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        call, (tensors, features) = call_for(semiring, chains[0]), _given(chains)
+        run = _chosen(kernels.total, torch.ops.semihmm.total, _readable(tensors, features))
+        value, *kept = run(tensors, features, chains[0].lengths, call, plan.blocks if keep else 0)
+        return _lowered(semiring, value), tuple(kept)
+
+    def gradient(
+        self,
+        plan: Plan,
+        semiring: Semiring,
+        chains: Sequence[Chain],
+        kept: tuple[Tensor, ...],
+        weight: Tensor,
+        requested: Sequence[bool],
+    ) -> Gradients:
+        call, (tensors, features) = call_for(semiring, chains[0]), _given(chains)
+        requested = _of_tensors(chains, requested)
+        weights = weight.unbind() if features else (weight, None)
+        vectors, offsets = kept
+        now = _readable(tensors, features, (weight,))
+        run = _chosen(kernels.gradient, torch.ops.semihmm.gradient, now)
+        given = (tensors, features, chains[0].lengths, call, plan.blocks, vectors, offsets, *weights)
+        return _of_leaves(chains, requested, run(*given, requested))
+
+    def posteriors(
+        self,
+        plan: Plan,
+        semiring: Semiring,
+        chains: Sequence[Chain],
+        requested: Sequence[bool],
+        weight: Tensor | None = None,
+        into: Sequence[Tensor | None] = (),
+    ) -> tuple[Tensor, Gradients] | None:
+        call, (tensors, features) = call_for(semiring, chains[0]), _given(chains)
+        if not plain((*tensors, *features, *(() if weight is None else (weight,)))):
+            return (
+                None if isinstance(semiring, Max) else two_passes(self, plan, semiring, chains, requested, weight, into)
+            )
+        requested = _of_tensors(chains[:1], requested)
+        weights = None if weight is None else (weight.unbind() if features else (weight, None))
+        value, found = kernels.posteriors(
+            tensors, chains[0].lengths, call, plan.blocks, requested, into[: len(tensors)], features, weights
+        )
+        return value, _of_leaves(chains, requested, [x for x in found if x is not None])
+
+    def paths(
+        self, plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None, arcs: bool = False
+    ) -> Path:
+        call, tensors, uniforms = call_for(semiring, chain), tensors_of(chain), None
+        if isinstance(semiring, Sample):
+            shape = (semiring.rows, *chain.batch, max(2, arc_indices(call.spec)) * chain.length + 2)
+            uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
+        run = _chosen(kernels.paths, torch.ops.semihmm.paths, plain(tensors))
+        value, slots, choices, indices = run(tensors, chain.lengths, call, plan.blocks, semiring.rows, uniforms, arcs)
+        valid = slots[..., 0] >= 0  # of no path, or one whose score is no number, the compiled code says nothing
+        return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid, indices)
+
+    def path_gradient(
+        self,
+        plan: Plan,
+        semiring: Semiring,
+        chain: Chain,
+        slots: Tensor,
+        arcs: Tensor,
+        weight: Tensor,
+        requested: Sequence[bool],
+    ) -> Gradients:
+        call, tensors, requested = call_for(semiring, chain), tensors_of(chain), _of_tensors([chain], requested)
+        weight = -weight if isinstance(semiring, Min) else weight
+        now = _readable(tensors, (weight,))
+        run = _chosen(kernels.gradient_of_paths, torch.ops.semihmm.gradient_of_paths, now)
+        return _of_leaves([chain], requested, run(tensors, chain.lengths, call, slots, arcs, weight, requested))
+
+    def vectors(self, plan: Plan, semiring: Semiring, chain: Chain) -> Tensor | None:
+        if type(semiring) is not Log:
+            return None
+        tensors = tensors_of(chain)
+        run = _chosen(kernels.vectors, torch.ops.semihmm.vectors, plain(tensors))
+        found: Tensor = run(tensors, chain.lengths, call_for(semiring, chain), chain.steps.slots)
+        return found
+
+    def program(
+        self, semiring: Semiring, chain: Chain, potentials: Sequence[Tensor], places: Sequence[Any], sign: float
+    ) -> Any:
+        call, tensors = call_for(semiring, chain), tensors_of(chain)
+        if len(call.batch) > 1 or call.semiring not in (LOG, MAX) or not prod(call.batch):
+            return None
+        where = [place if isinstance(place, tuple) else x for place, x in zip(places, tensors, strict=False)]
+        where += tensors[len(where) :]
+        count = prod(call.batch)
+        together = call.spec[2] == DENSE and call.stride * tensors[0].element_size() > LANES
+        return kernels.the_module().Program(
+            call.semiring,
+            call.beta,
+            tensors[0].dtype == torch.float64,
+            list(call.spec),
+            bool(call.batch),
+            count,
+            call.length,
+            count if together else min(torch.get_num_threads(), count),
+            sign,
+            list(potentials),
+            [x.contiguous() if isinstance(x, Tensor) else x for x in where],
+        )
+
+    def kept(self, semiring: Semiring, chain: Chain) -> Vectors:
+        vector = call_for(semiring, chain).stride * chain.start[0].element_size()
+        return Vectors(prod(chain.batch), vector, chain.steps.memory, chain.length)
+
+    def workspace_bytes(self, plan: Plan, semiring: Semiring, chain: Chain) -> Bytes:
+        vectors = self.kept(semiring, chain)
+        rows, (total, gradient) = vectors.rows(plan.blocks), _own(chain, vectors, plan.blocks)
+        leaves = sum(x.numel() * x.element_size() for x in chain.leaves if x.is_floating_point())
+        if semiring.temperature or semiring.inputs > 1:
+            # Twice the rows: autograd makes zeros for what a total keeps but has no gradient.
+            return Bytes(rows, total, max(total, 2 * rows + leaves + gradient))
+        # Paths remain, no vectors: slots, choices and arc indices.
+        numbers = 2 + arc_indices(call_for(semiring, chain).spec)
+        paths = OFFSET * semiring.rows * vectors.sequences * numbers * (chain.length + 1)
+        return Bytes(0, total, max(total, rows + paths + leaves + gradient))
+
+
+register(Native())
+
+
+# ---- a chain as the compiled code is told of it
 
 
 def _arithmetic(semiring: Semiring) -> tuple[int, int, float] | None:
@@ -111,7 +243,7 @@ def _spec(steps: Map) -> tuple[int, ...] | None:
 
 
 def call_for(semiring: Semiring, chain: Chain) -> Call:
-    """How the compiled code is told of a chain that it does not refuse.
+    """What the compiled code is told of a chain beside its tensors.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -126,57 +258,77 @@ def call_for(semiring: Semiring, chain: Chain) -> Call:
     return Call(spec, *arithmetic, tuple(chain.batch), chain.length, stride, map_.memory, map_.work)
 
 
-def leaves(chain: Chain) -> list[Tensor]:
-    """All tensors of a chain but its lengths, in the order of the compiled code.
+def tensors_of(chain: Chain) -> list[Tensor]:
+    """All tensors of a chain but its lengths, in the order of the compiled code: a Grid's tables come last.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> [tuple(x.shape) for x in leaves(chain)]
+        >>> [tuple(x.shape) for x in tensors_of(chain)]
         [(2,), (1, 2, 2)]
     """
-    steps, more = chain.steps, []
+    steps, tables = chain.steps, []
     if isinstance(steps, Grid):
-        more = [steps.row, steps.source, steps.plane, steps.factor, steps.low, steps.high]
-    return [*chain.start, *chain.end, *steps.leaves, *more]
+        tables = [steps.row, steps.source, steps.plane, steps.factor, steps.low, steps.high]
+    return [*chain.start, *chain.end, *steps.leaves, *tables]
 
 
-def asked_of(chain: Chain, asked: Sequence[bool]) -> tuple[bool, ...]:
-    """Which of a chain's `leaves` are asked for, from which of ``chain.leaves`` are.
-
-    Those have the tables of a Grid last, these the lengths.
-
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> asked_of(chain, (True, False))
-        (True, False)
-    """
-    tables = GRID_TABLES if isinstance(chain.steps, Grid) else 0
-    return (*asked[: _own(chain)], *(False,) * tables)
+def _given(chains: Sequence[Chain]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors of a chain, and of one with features if there is one."""
+    return tensors_of(chains[0]), tensors_of(chains[1]) if len(chains) > 1 else []
 
 
-def of_leaves(chain: Chain, found: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """What there is for each of ``chain.leaves``, from what was found for each of its `leaves`; None for lengths.
-
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> of_leaves(chain, [torch.ones(2), None])
-        [tensor([1., 1.]), None]
-    """
-    return [*found[: _own(chain)], *(None,) * (chain.lengths is not None)]
+def _chosen(kernel: Callable[..., Any], operator: Callable[..., Any], now: bool) -> Callable[..., Any]:
+    """A kernel, where it may run now; else the operator that PyTorch is to see."""
+    return kernel if now else partial(ops.traced, operator)
 
 
-def _own(chain: Chain) -> int:
+def _of_tensors(chains: Sequence[Chain], requested: Sequence[bool]) -> list[bool]:
+    """Which of the chains' tensors are requested, from which of their leaves are."""
+    found, rest = [], iter(requested)
+    for chain in chains:
+        mine = [next(rest) and x.is_floating_point() for x in chain.leaves]
+        found += [*mine[: _own_leaves(chain)], *(False,) * (GRID_TABLES if isinstance(chain.steps, Grid) else 0)]
+    return found
+
+
+def _of_leaves(chains: Sequence[Chain], requested: Sequence[bool], found: Sequence[Tensor]) -> Gradients:
+    """The other way: what was found of the tensors that were requested, for each leaf."""
+    gradients: Gradients = []
+    each, given = iter(found), iter(requested)
+    for chain in chains:
+        own = _own_leaves(chain)
+        gradients += [next(each) if next(given, False) else None for _ in range(own)]
+        gradients += [None] * (len(chain.leaves) - own)
+        for _ in range(GRID_TABLES if isinstance(chain.steps, Grid) else 0):
+            next(given, None)
+    return gradients
+
+
+def _own_leaves(chain: Chain) -> int:
     return len(chain.leaves) - (chain.lengths is not None)
 
 
-def settled(chain: Chain) -> Chain:
-    """The chain with the tables of a Grid as plain tensors, which outlive the transform that they were made in.
+def _lowered(semiring: Semiring, value: Tensor) -> Tensor:
+    value = value if semiring.components else value[0]
+    return -value if isinstance(semiring, Min) else value
 
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> settled(chain) is chain
-        True
-    """
+
+def _readable(*given: Sequence[Tensor]) -> bool:
+    """Whether tensors hold numbers, and autograd does not follow what is made of them."""
+    tensors = [x for xs in given for x in xs]
+    return plain(tensors) and not followed(tensors)
+
+
+def _widened(chain: Chain) -> Chain:
+    """The chain in float64."""
+    leaves = chain.leaves
+    if all(x.dtype == torch.float64 or not x.is_floating_point() for x in leaves):
+        return chain
+    return chain.rebuild(x.double() if x.is_floating_point() else x for x in leaves)
+
+
+def _settled(chain: Chain) -> Chain:
+    """The chain with the tables of a Grid as plain tensors, which outlive the transform that they were made in."""
     if torch.compiler.is_compiling() or not isinstance(chain.steps, Grid):
         return chain
     if torch._C._functorch.peek_interpreter_stack() is None:
@@ -188,3 +340,59 @@ def settled(chain: Chain) -> Chain:
             x = torch._C._functorch.get_unwrapped(x)
         tables[name] = x
     return replace(chain, steps=chain.steps.holding(**tables))
+
+
+# ---- memory
+
+
+class Vectors(NamedTuple):
+    """Every state vector, or the carry in front of each block."""
+
+    sequences: int
+    vector: int  # bytes of one vector, padding included
+    memory: int  # vectors in a carry
+    length: int
+
+    def rows(self, blocks: int) -> int:
+        each = self.sequences * (self.vector + OFFSET)
+        if blocks == 1:
+            return each * (self.length + 1)
+        return each * (self.length // max(-(-self.length // blocks), 1) + 1) * self.memory
+
+    def block(self, blocks: int) -> int:
+        steps = -(-self.length // blocks) + self.memory
+        at_once = min(self.sequences, GROUP * torch.get_num_threads())
+        return at_once * steps * (self.vector + OFFSET) if blocks > 1 else 0
+
+
+def _own(chain: Chain, vectors: Vectors, blocks: int) -> tuple[int, int]:
+    """What the compiled code takes for itself, for a total and for a gradient."""
+    steps, item, batch = chain.steps, chain.start[0].element_size(), vectors.sequences
+    threads = min(torch.get_num_threads(), batch)
+    row = vectors.vector + OFFSET
+    at_once = min(batch, GROUP * threads)
+    own = at_once * (steps.memory + STEPS) * row
+    lanes = LANES // item
+    tables = sums = groups = 0
+    for leaf, rank in zip(steps.leaves, steps.ranks, strict=True):
+        if not leaf.is_floating_point():
+            continue
+        shape = leaf.shape[leaf.ndim - rank :]
+        wide = max(shape[-1], steps.slots) if rank == 1 else shape[-1]  # an index may make them wider
+        width = -(-wide // lanes) * lanes  # a table is padded to whole vectors, whichever way it is turned
+        other = prod(shape[:-1])
+        time = leaf.shape[-1 - rank]
+        entries = other * width if rank == 1 else max(other * width, -(-other // lanes) * lanes * shape[-1])
+        tables += item * entries * (STEPS if time > 1 and not isinstance(steps, Grid) else 1)
+        if leaf.shape[: -1 - rank].numel() == 1 or time == 1:  # else added up where it goes
+            sums += OFFSET * time * shape.numel()
+        groups += item * entries if rank > 1 and time == 1 else 0  # expected counts, for each of a group
+    if isinstance(steps, Grid):  # whose planes lie in rows; its tables are those of some anti-diagonals
+        tables = item * (STEPS + steps.memory) * 4 * steps.work + 3 * OFFSET * steps.slots * (chain.length + 1)
+    if isinstance(steps, Segmental):
+        tables += item * 2 * (chain.length + steps.memory) * vectors.vector // item
+    total = own + threads * 4 * tables + 2 * OFFSET * batch
+    parts = min(batch, PARTS)
+    ring = at_once * (2 * steps.memory + 2 * STEPS) * row
+    gradient = own + ring + vectors.block(blocks) + parts * (4 * tables + sums) + at_once * groups
+    return total, gradient

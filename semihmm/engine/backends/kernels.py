@@ -1,4 +1,9 @@
-"""The calls of the compiled module: tensors that hold numbers in, tensors out."""
+"""The calls of the compiled module: tensors that hold numbers in, tensors out.
+
+What they have in common: ``tensors`` are a chain's, as `compiled.tensors_of` has them; ``features`` are those of a
+chain with features, for Expectation. ``requested`` says of which of them gradients are to be found. ``blocks`` is how
+many blocks of steps there are: the state vectors in front of each are kept, those of every step if 1, none if 0.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
+from semihmm.engine.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
@@ -32,42 +37,40 @@ class Call(NamedTuple):
 
 
 def posteriors(
-    call: Call,
     tensors: Sequence[Tensor],
     lengths: Tensor | None,
-    segment: int,
-    needed: Sequence[bool],
+    call: Call,
+    blocks: int,
+    requested: Sequence[bool],
     into: Sequence[Tensor | None] = (),
     features: Sequence[Tensor] = (),
-    weights: tuple[Tensor, Tensor] | None = None,
+    weights: Sequence[Tensor | None] | None = None,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Totals and their gradient in one go, of tensors that hold numbers: a few sequences at a time, so nothing is kept.
 
-    For Max, totals and the scores of the best paths through each weight.
+    For Max, totals and the scores of the best paths through each weight. With features, totals have an axis in front.
 
     Args:
-        needed: which gradients are asked for.
         into: zeros to write them to, of each tensor's shape, event axes in one piece; new ones where None.
-        features: for Expectation; then totals have an axis of components in front.
-        weights: as for `operators.gradient`; None for 1.
+        weights: of the totals; with features, of the log-mass and of the mean. None for 1.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> from semihmm.engine.backends.compiled import call_for, leaves
+        >>> from semihmm.engine.backends.compiled import call_for, tensors_of
         >>> if native() is not None:
         ...     call = call_for(semihmm.semirings.Log(), chain)
-        ...     _, found = posteriors(call, leaves(chain), None, 3, (True, True))
+        ...     _, found = posteriors(tensors_of(chain), None, call, 1, (True, True))
         ...     assert found[0].tolist() == [0.5, 0.5]
     """
     values = torch.empty((call.components, *call.batch) if features else call.batch, dtype=torch.float64)
     each = [_whole(w, call.batch) for w in weights] if weights else (torch.ones(call.batch, dtype=torch.float64), None)
-    outs = _outs(call, tensors, needed, into)
+    outs = _outs(call, tensors, requested, into)
     if call.semiring == MAX:
         outs = [None if x is None else filled(x, -math.inf) for x in outs]
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
     if values.numel():
-        head, kept = _head(call, tensors, features, lengths), (None, None, _rows(call, segment), segment)
-        _module().gradient(*head, *kept, *each, flat, [None] * count, values, call.stride)
+        head, kept = _head(call, tensors, features, lengths), (None, None, *_segments(call, blocks))
+        the_module().gradient(*head, *kept, *each, flat, [None] * count, values, call.stride)
     gather = _best if call.semiring == MAX else _summed
     found = [None if g is None else gather(g, x) for g, x in zip(outs, tensors, strict=True)]
     return values if call.beta == 1.0 else values / call.beta, found
@@ -84,13 +87,13 @@ def stride_of(spec: Sequence[int], slots: int, size: int, components: int) -> in
     return parts * -(-slots // parts // lanes) * lanes * components
 
 
-def marks_of(spec: Sequence[int]) -> int:
-    """How many numbers tell which weights of a step a path has taken: one for each map, two for a Segmental.
+def arc_indices(spec: Sequence[int]) -> int:
+    """How many arc indices say which weights of a step a path takes: one for each map, two for a Segmental.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
         >>> from semihmm.engine.backends.compiled import call_for
-        >>> marks_of(call_for(semihmm.semirings.Max(), chain).spec)
+        >>> arc_indices(call_for(semihmm.semirings.Max(), chain).spec)
         1
     """
     words, at, count = {SPARSE: 2, SEGMENTAL: 2, GRID: 3}, 2, 0  # of a map's kind and constants
@@ -136,18 +139,19 @@ def _head(call: Call, tensors: Sequence[Tensor], features: Sequence[Tensor], len
     return (*numbers, _given(call, tensors), along, lengths, count, call.length, threads)
 
 
-def _rows(call: Call, segment: int) -> int:
-    """How many state vectors are kept: all of them, those in front of each segment, or (segment 0) none."""
-    if not segment:
-        return 0
-    return call.length + 1 if segment >= call.length else (call.length // segment + 1) * call.memory
+def _segments(call: Call, blocks: int) -> tuple[int, int]:
+    """How many state vectors are kept, and how many steps there are in a block (0 where none is kept)."""
+    segment = max(-(-call.length // blocks), 1) if blocks else 0
+    if not segment or segment >= call.length:
+        return (call.length + 1 if segment else 0), segment
+    return (call.length // segment + 1) * call.memory, segment
 
 
-def room(
-    call: Call, segment: int, like: Tensor, batch: Sequence[int], new: Callable[..., Tensor] = torch.empty
+def workspace(
+    call: Call, blocks: int, like: Tensor, batch: Sequence[int], new: Callable[..., Tensor] = torch.empty
 ) -> tuple[Tensor, Tensor]:
     """Where state vectors and their offsets are kept."""
-    rows = _rows(call, segment)
+    rows, _ = _segments(call, blocks)
     offsets = new((*batch, rows), dtype=torch.float64, device=like.device)
     return new((*batch, rows, call.stride), dtype=like.dtype, device=like.device), offsets
 
@@ -157,16 +161,16 @@ def total(
     features: Sequence[Tensor],
     lengths: Tensor | None,
     call: Call,
-    segment: int,
+    blocks: int,
     new: Callable[..., Tensor] = torch.empty,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`operators.total`, now."""
+    """The total, float64 ``(components, ...)``, and the state vectors that are kept, with their offsets."""
     values = torch.empty((call.components, *call.batch), dtype=torch.float64)
-    vectors, offsets = room(call, segment, tensors[0], call.batch, new)
+    vectors, offsets = workspace(call, blocks, tensors[0], call.batch, new)
     in_huge_pages(vectors)
     head = _head(call, tensors, features, lengths)
     if values.numel():
-        _module().total(*head, vectors, offsets, _rows(call, segment), segment, values)
+        the_module().total(*head, vectors, offsets, *_segments(call, blocks), values)
     return values if call.beta == 1.0 else values / call.beta, vectors, offsets
 
 
@@ -175,33 +179,38 @@ def gradient(
     features: Sequence[Tensor],
     lengths: Tensor | None,
     call: Call,
-    segment: int,
+    blocks: int,
     vectors: Tensor,
     offsets: Tensor,
-    one: Tensor,
-    two: Tensor | None,
-    wanted: Sequence[bool],
+    weight: Tensor,
+    mean_weight: Tensor | None,
+    requested: Sequence[bool],
 ) -> list[Tensor]:
-    """`operators.gradient`, now, of those that are ``wanted`` alone."""
+    """The gradient of totals, weighted, by what is requested, from what `total` kept for the same ``blocks``.
+
+    Args:
+        weight: of the totals ``(...)``; with features, of the log-mass.
+        mean_weight: with features, that of the mean.
+    """
     everything = [*tensors, *features]
-    outs = _outs(call, everything, wanted)
-    weights = [None if w is None else _whole(w, call.batch) for w in (one, two)]
+    outs = _outs(call, everything, requested)
+    weights = [_whole(w, call.batch) for w in (weight, mean_weight)]
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
-    after = (vectors.detach().contiguous(), offsets.detach().contiguous(), _rows(call, segment), segment)
+    after = (vectors.detach().contiguous(), offsets.detach().contiguous(), *_segments(call, blocks))
     if math.prod(call.batch):
         head = _head(call, tensors, features, lengths)
-        _module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
+        the_module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
     return [_summed(g, x) for g, x in zip(outs, everything, strict=True) if g is not None]
 
 
 def _outs(
-    call: Call, tensors: Sequence[Tensor], wanted: Sequence[bool], into: Sequence[Tensor | None] = ()
+    call: Call, tensors: Sequence[Tensor], requested: Sequence[bool], into: Sequence[Tensor | None] = ()
 ) -> list[Tensor | None]:
-    """Where the gradients that are wanted go: zeros, given or new."""
+    """Where the gradients that are requested go: zeros, given or new."""
     axes = len(call.batch)
     outs: list[Tensor | None] = [*into, *(None,) * (len(tensors) - len(into))]
     for i, x in enumerate(tensors):
-        if wanted[i] and outs[i] is None:
+        if requested[i] and outs[i] is None:
             # A leaf that has some of several batch axes is filled as if it had them all, then summed up.
             some = axes > 1 and x.shape[:axes].numel() > 1
             outs[i] = zeros((*call.batch, *x.shape[axes:]) if some else x.shape, x)
@@ -226,37 +235,45 @@ def _without_axes(outs: list[Tensor | None], axes: int) -> list[Tensor | None]:
     return [None if x is None else x.view(x.shape[:axes].numel(), *x.shape[axes:]) for x in outs]
 
 
-def _whole(x: Tensor, batch: Sequence[int]) -> Tensor:
+def _whole(x: Tensor | None, batch: Sequence[int]) -> Tensor | None:
     """Numbers for each sequence, float64, one after the other."""
-    return x.detach().double().expand(batch).contiguous()
+    return None if x is None else x.detach().double().expand(batch).contiguous()
 
 
 def paths(
     tensors: Sequence[Tensor],
     lengths: Tensor | None,
     call: Call,
-    segment: int,
+    blocks: int,
     rows: int,
     uniforms: Tensor | None,
-    marked: bool,
+    with_arcs: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`operators.paths`, now."""
+    """Paths: their values, slots and choices, and by which weights they go.
+
+    Args:
+        uniforms: float64 in [0, 1), ``(rows, ..., 2 T + 2)``, to draw paths with; None for the best ones.
+        with_arcs: whether arc indices are requested, for `gradient_of_paths`.
+    Returns:
+        Values ``(components, ...)``, float64; slots ``(rows, ..., T + 1)``, choices ``(rows, ..., T)`` and arc indices
+        ``(rows, ..., T, n)``, int64.
+    """
     slots = torch.empty((rows, *call.batch, call.length + 1), dtype=torch.int64)
     choices = torch.empty((rows, *call.batch, call.length), dtype=torch.int64)
     values = torch.empty((call.components, *call.batch), dtype=torch.float64)
-    marks = torch.empty((rows, *call.batch, call.length, marks_of(call.spec) if marked else 0), dtype=torch.int64)
+    arcs = torch.empty((rows, *call.batch, call.length, arc_indices(call.spec) if with_arcs else 0), dtype=torch.int64)
     head = _head(call, tensors, (), lengths)
-    # Room for the vectors of one sequence for each thread, or of all of them where several may go together.
+    # Workspace for the vectors of one sequence for each thread, or of all of them where several may go together.
     several = call.spec[2] == DENSE and call.semiring == MAX and call.stride * tensors[0].element_size() > LANES
-    rooms = call.batch if several else (min(head[-1], math.prod(call.batch)),)
-    vectors, offsets = room(call, segment, tensors[0], rooms)
+    sequences = call.batch if several else (min(head[-1], math.prod(call.batch)),)
+    vectors, offsets = workspace(call, blocks, tensors[0], sequences)
     in_huge_pages(vectors)
     draws = 0 if uniforms is None else uniforms.shape[-1]
     uniforms = None if uniforms is None else uniforms.contiguous()
-    kept = (vectors, offsets, _rows(call, segment), segment)
+    kept = (vectors, offsets, *_segments(call, blocks))
     if values.numel():
-        _module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, marks if marked else None)
-    return values if call.beta == 1.0 else values / call.beta, slots, choices, marks
+        the_module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, arcs if with_arcs else None)
+    return values if call.beta == 1.0 else values / call.beta, slots, choices, arcs
 
 
 def gradient_of_paths(
@@ -264,30 +281,36 @@ def gradient_of_paths(
     lengths: Tensor | None,
     call: Call,
     slots: Tensor,
-    marks: Tensor,
+    arcs: Tensor,
     weight: Tensor,
-    wanted: Sequence[bool],
+    requested: Sequence[bool],
 ) -> list[Tensor]:
-    """`operators.gradient_of_paths`, now, of those that are ``wanted`` alone."""
-    outs, rows = _outs(call, tensors, wanted), len(slots)
+    """The gradient of the scores of paths, each times its ``weight (rows, ...)``, by what is requested."""
+    outs, rows = _outs(call, tensors, requested), len(slots)
     weight = weight.detach().double().expand(rows, *call.batch).contiguous()
     if weight.numel():
         flat = _without_axes(outs, len(call.batch))
         few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
         head = _head(few, tensors, (), lengths)
-        _module().gradient_of_paths(*head, rows, slots.contiguous(), marks.contiguous(), weight, flat)
+        the_module().gradient_of_paths(*head, rows, slots.contiguous(), arcs.contiguous(), weight, flat)
     return [_summed(g, x) for g, x in zip(outs, tensors, strict=True) if g is not None]
 
 
 def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int) -> Tensor:
-    """`operators.vectors`, now."""
+    """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``."""
     assert call.semiring == LOG and call.beta == 1.0
     out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
     if out.numel():
-        _module().vectors(*_head(call, tensors, (), lengths), out)
+        the_module().vectors(*_head(call, tensors, (), lengths), out)
     return out
 
 
-def _module() -> ModuleType:
+def the_module() -> ModuleType:
+    """The compiled module, which is there.
+
+    Example:
+        >>> native() is None or the_module() is native()
+        True
+    """
     assert MODULE is not None
     return MODULE

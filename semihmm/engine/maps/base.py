@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import extremes, numbers
+from semihmm.engine.tracing import extremes, numbers
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 

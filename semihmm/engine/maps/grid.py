@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.backends.tensors import numbers
 from semihmm.engine.maps.base import (
     Look,
     Map,
@@ -26,6 +25,7 @@ from semihmm.engine.maps.base import (
     unchecked,
 )
 from semihmm.engine.maps.sparse import FORBIDDEN, Sparse
+from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends.tensors import extremes, numbers
 from semihmm.engine.maps.base import (
     Look,
     Map,
@@ -22,6 +21,7 @@ from semihmm.engine.maps.base import (
     remembered,
     unchecked,
 )
+from semihmm.engine.tracing import extremes, numbers
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 

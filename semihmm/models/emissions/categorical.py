@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from semihmm.engine.tracing import traced
 from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.table import Table
-from semihmm.structures.base import traced
 
 
 class Categorical(Emission):

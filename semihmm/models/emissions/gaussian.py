@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.engine.backends import tensors
-from semihmm.engine.backends.tensors import transformed
+from semihmm.engine import tensors
+from semihmm.engine.tracing import plain, transformed
 from semihmm.models.emissions.base import Emission
 
 LEAST_WEIGHT = 1e-10  # a Gaussian with a smaller total posterior than this stays as it is: it has seen nothing
@@ -20,7 +20,7 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     kept small by putting the origin among the means.
     """
     followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
-    if not followed and not transformed() and x.dtype == mean.dtype and tensors.plain((x, mean, log_variance)):
+    if not followed and not transformed() and x.dtype == mean.dtype and plain((x, mean, log_variance)):
         found = tensors.squared_distances(x, mean, log_variance)
         if found is not None:
             return found

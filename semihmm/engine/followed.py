@@ -1,9 +1,8 @@
-"""Totals that autograd follows step by step, by the torch backend: what has no scan of its own for its derivatives."""
+"""Totals that autograd follows step by step, by the torch backend: derivatives where no scan has them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,48 +10,35 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.chain import Chain
-from semihmm.engine.derivatives.call import Call, Outputs
 from semihmm.engine.maps import Map
 from semihmm.engine.plan import Plan
 from semihmm.engine.scan import advance, begin, centred, cleaned, finish, unscaled
 from semihmm.engine.strategies import State
-from semihmm.semirings import Min, Semiring
+from semihmm.semirings import Semiring
+
+Outputs = tuple[Tensor, ...]
 
 
-def plainly(
-    plan: Plan, semiring: Semiring, chains: Sequence[Chain], scan: Callable[[Plan, Semiring, list[Chain]], Tensor]
-) -> Tensor:
-    """The lowered total by the torch backend, in float64 where it is scaled: a scan of chains made ready for it."""
-    given = [cleaned(c.unrolled()) for c in chains]
-    if not semiring.scalable:
-        return semiring.lower(scan(plan, semiring, given))
-    given[0], lost = centred(given[0])
-    return semiring.lower(semiring.scale(scan(plan, semiring, given), lost))
-
-
-def slowly(call: Call, *leaves: Tensor) -> Outputs:
-    """What the compiled backend gives of one chain, ``(components, ...)``, as autograd can follow it."""
-    plan = replace(call.plan, backend="torch")
-    found = plainly(plan, call.semiring, [call.skeleton.rebuild(leaves)], by_blocks).double()
-    found = -found if isinstance(call.semiring, Min) else found
-    return (found if call.semiring.components else found.unsqueeze(0),)
-
-
-def by_blocks(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tensor:
-    """A total that autograd can follow. With more than one block, only the states between them are remembered."""
-    chain = chains[0]
-    active = chain.active(chain.batch)
+def by_autograd(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tensor:
+    """The lowered total, in float64 where it is scaled. With more than one block, only the states between them are
+    remembered.
+    """
+    given, shift = [cleaned(c.unrolled()) for c in chains], None
+    if semiring.scalable:
+        given[0], shift = centred(given[0])
+    active = given[0].active(given[0].batch)
     again = plan.blocks > 1 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    state = begin(semiring, chains)
-    for start, stop in plan.bounds(chain.length):
-        maps = [c.steps.window(start, stop) for c in chains]
+    state = begin(semiring, given)
+    for start, stop in plan.bounds(given[0].length):
+        maps = [c.steps.window(start, stop) for c in given]
         going = None if active is None else active[..., start:stop]
         block = partial(_advance, plan, semiring, maps, stop - start)
         leaves = (x for m in maps for x in m.leaves)
         inputs = (*state, *leaves) if going is None else (*state, *leaves, going)
         state = State(*(_Again.apply(block, *inputs) if again else block(*inputs)))  # type: ignore[no-untyped-call]
-    ends, offset = finish(semiring, chains, state)
-    return unscaled(semiring, semiring.sum(ends, -1), offset)
+    ends, offset = finish(semiring, given, state)
+    value = unscaled(semiring, semiring.sum(ends, -1), offset)
+    return semiring.lower(value if shift is None else semiring.scale(value, shift))
 
 
 def _advance(plan: Plan, semiring: Semiring, maps: list[Map], length: int, *inputs: Tensor) -> Outputs:

@@ -1,4 +1,4 @@
-"""What the compiled module does with tensors alone: whether they may be read, checks, distances, and fresh memory."""
+"""What the compiled module does with tensors alone, for every layer: checks, distances and fresh memory."""
 
 from __future__ import annotations
 
@@ -7,80 +7,14 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from semihmm.engine.backends import native
 
 MODULE = native()
 LANES: int = 64 if MODULE is None else MODULE.lanes()  # bytes in a vector
 LARGE = 4 << 20  # bytes from which huge pages pay
-FEW = 64  # numbers that Python looks at faster than PyTorch
 FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
-
-
-def plain(tensors: Sequence[Tensor]) -> bool:
-    """Whether tensors hold numbers that may be read now: no transform, no tracing, no subclass.
-
-    Example:
-        >>> plain([torch.zeros(2)])
-        True
-    """
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
-        return False
-    if torch._C._len_torch_dispatch_stack():  # somebody takes down what is called, such as make_fx
-        return False
-    return all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
-
-
-def mapped() -> bool:
-    """Whether values are part of a transform of torch.func: vmap, grad, jvp and what they are made of.
-
-    Example:
-        >>> mapped()
-        False
-    """
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def transformed() -> bool:
-    """Whether values are part of a transform of torch.func, or duals of forward mode."""
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-
-
-def numbers(x: Tensor) -> Tensor | None:
-    """The numbers beneath a tensor, under every transform of torch.func; None where they are not known: it is traced.
-
-    Example:
-        >>> seen = []
-        >>> _ = torch.func.vmap(lambda x: seen.append(numbers(x)) or x)(torch.tensor([1, 2]))
-        >>> seen[0].tolist()
-        [1, 2]
-    """
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
-        return None
-    while torch._C._functorch.is_functorch_wrapped_tensor(x):
-        x = torch._C._functorch.get_unwrapped(x)
-    return x if type(x) is Tensor or type(x) is torch.nn.Parameter else None
-
-
-def extremes(x: Tensor) -> tuple[int, int] | None:
-    """The least and the largest of some integers; None where there are none, or they are not known (see `numbers`).
-
-    Example:
-        >>> extremes(torch.tensor([3, 1, 2]))
-        (1, 3)
-    """
-    known = numbers(x)
-    if known is None or not known.numel():
-        return None
-    if known.numel() > FEW:
-        least, most = torch.aminmax(known)
-        return int(least), int(most)
-    values = known.flatten().tolist()
-    return min(values), max(values)
 
 
 def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
@@ -160,6 +94,10 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
         [0.0, 0.0]
     """
     size = math.prod(shape) * like.element_size()
+    if not like.is_cpu or like.dtype not in (torch.float32, torch.float64):
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+    if not like.is_cpu or like.dtype not in (torch.float32, torch.float64):
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
     if MODULE is not None and size >= FRESH:
         fresh: Tensor = MODULE.fresh_zeros(shape, like.dtype == torch.float64)
         return fresh
@@ -183,7 +121,6 @@ def filled(x: Tensor, value: float) -> Tensor:
 
 def in_huge_pages(fresh: Tensor) -> Tensor:
     """A tensor that nobody has touched; if it is large, in huge pages, which are faster to touch first."""
-    if fresh.numel() * fresh.element_size() >= LARGE:
-        assert MODULE is not None
+    if MODULE is not None and fresh.numel() * fresh.element_size() >= LARGE:
         MODULE.in_huge_pages(fresh)
     return fresh
