@@ -26,8 +26,9 @@ VIEWS = frozenset(
     "__getitem__".split()
 )
 MOVES = frozenset(
-    "broadcast_to cat clone concat concatenate contiguous flip gather index_copy index_put index_select masked_fill pad "
-    "repeat repeat_interleave roll scatter select_scatter slice_scatter stack take_along_dim tile tril triu unfold where".split()
+    "broadcast_to cat clone concat concatenate contiguous flip gather index_copy index_put index_select masked_fill "
+    "pad repeat repeat_interleave roll scatter select_scatter slice_scatter stack take_along_dim tile tril triu unfold "
+    "where".split()
 )
 CASTS = frozenset("to type type_as double float".split())
 # What multiplies them by a constant.

@@ -27,7 +27,7 @@ def factors(steps):
 
 
 class Arrays:
-    """A chain as arrays: start and end ``(B, S)``, a matrix for each step ``(B, T, S, S)``, and which steps are taken."""
+    """A chain as arrays: start and end ``(B, S)``, a matrix a step ``(B, T, S, S)``, and which steps are taken."""
 
     def __init__(self, chain):
         self.chain, self.count, self.steps, size = chain, chain.batch.numel(), chain.length, chain.steps.slots
