@@ -185,7 +185,7 @@ void check_grid(const Given& weight, const Given* tables, int64_t slots, int64_t
     check_range(tables[2], "Grid: a plane", -1, planes - 1);
     check_range(tables[4], "Grid: a first column", -kMost, kMost);
     check_range(tables[5], "Grid: a column behind the last", -kMost, kMost);
-    if (std::abs(first) > kMost) out_of_range("Grid: the first anti-diagonal", -kMost, kMost, first);
+    if (first < -kMost || first > kMost) out_of_range("Grid: the first anti-diagonal", -kMost, kMost, first);
     const auto *source = tables[1].as<int64_t>(), *plane = tables[2].as<int64_t>(), *low = tables[4].as<int64_t>(), *high = tables[5].as<int64_t>();
     for (int64_t arc = 0; arc < slots * width; ++arc) {
         const bool reads = source[arc] >= 0 && plane[arc] >= 0 && low[arc] < high[arc];

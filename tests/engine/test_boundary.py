@@ -135,12 +135,12 @@ def sparse(source, memory=1, weight=None):
     return request((1, 0, kernels.SPARSE, memory), [drawn(1, 3), weight, source], 1, 4)
 
 
-def grid(**changed):
+def grid(first=1, **changed):
     """A grid of 2 rows and 3 columns, with paths down and to the right."""
     tables = {"row": torch.arange(2), "source": torch.tensor([[0, -1], [1, 0]]), "plane": torch.zeros(2, 2, **INT64)}
     tables |= {"factor": torch.ones(2, 2, dtype=torch.float64), "low": torch.tensor([[1, 1], [1, 0]])}
     tables |= {"high": torch.full((2, 2), 3)} | changed
-    return request((1, 1, kernels.GRID, 1, 1), [drawn(1, 2), drawn(1, 2), drawn(1, 1, 2, 3), *tables.values()], 1, 3)
+    return request((1, 1, kernels.GRID, 1, first), [drawn(1, 2), drawn(1, 2), drawn(1, 1, 2, 3), *tables.values()], 1, 3)
 
 
 def test_indices_point_at_something():
@@ -180,6 +180,9 @@ def test_the_tables_of_a_grid_stay_in_its_planes():
     ):
         with pytest.raises(error, match=message):
             grid(**changed)
+    for first in (-(2**63), 2**62):
+        with pytest.raises(IndexError, match=r"first anti-diagonal must be from"):
+            grid(first=first)
     # Far more steps than the grid has anti-diagonals: what lies behind its last row is not read.
     tables = (
         torch.arange(2),
