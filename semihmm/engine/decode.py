@@ -7,7 +7,7 @@ from torch import Tensor
 
 from semihmm.engine.chain import Chain
 from semihmm.engine.overflow import check_overflow
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.tracing import mapped
 from semihmm.semirings import Semiring
 
@@ -54,7 +54,7 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
     if mapped():  # an operator with a derivative takes part in no transform
         chain = chain.rebuild(x.detach() for x in chain.leaves)
     worker = plan.worker
-    found = worker.paths(plan, semiring, worker.prepared(semiring, [chain])[0], generator)
+    found = worker.paths(Scan(plan, semiring, worker.prepared(semiring, (chain,))), generator)
     value = found.value.to(chain.start[0].dtype)
     check_overflow(chain, value)
     return Path(found.slots, found.choices, value, found.valid)

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -19,90 +19,77 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.backends import registered
-from semihmm.engine.backends.protocol import Backend
-from semihmm.engine.chain import Chain
 from semihmm.engine.followed import Outputs, by_autograd, pullback
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Scan
 from semihmm.engine.tracing import batched, followed, transformed, twice_forward
 from semihmm.semirings import Expectation, Semiring
 
 
-def total(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tensor:
-    """The lowered total of log-weights and features, with derivatives of every order: in float64 if it is scaled."""
-    worker, watched = plan.worker, followed(x for c in chains for x in c.leaves)
-    derived = watched or transformed()
-    if derived and (not worker.differentiates(semiring) or twice_forward()):
-        return by_autograd(plan, semiring, chains)
-    if derived and not semiring.temperature and transformed():  # rules for autograd alone
-        return by_autograd(plan, semiring, chains)
-    if len(chains) > 2 and worker.differentiates(semiring):
-        each = [total(plan, Expectation(1), [chains[0], feature]) for feature in chains[1:]]
+def total(scan: Scan) -> Tensor:
+    """The lowered total, with derivatives of every order; in float64 if the semiring is scaled."""
+    plan, semiring, worker = scan.plan, scan.semiring, scan.plan.worker
+    watched, changed = followed(scan.leaves), transformed()
+    rules = worker.differentiates(semiring)
+    if (watched or changed) and (not rules or twice_forward() or (changed and not semiring.temperature)):
+        return by_autograd(scan)
+    if len(scan.chains) > 2 and rules:
+        first, *features = scan.chains
+        each = [total(Scan(plan, Expectation(1), (first, feature))) for feature in features]
         return torch.cat([each[0], *(x[1:] for x in each[1:])])
-    chains = worker.prepared(semiring, chains)
-    best = watched and len(chains) == 1 and not semiring.temperature
-    if torch.compiler.is_compiling() or not derived:  # an operator knows its derivatives
-        if best:
-            return _lowered(semiring, worker.paths(plan, semiring, chains[0], arcs=True).value)
-        return worker.total(plan, semiring, chains, keep=watched)[0]
-    scan = Scan(plan, semiring, tuple(chains))
-    found: Outputs = (_Best if best else _Total).apply(scan, *(x for c in chains for x in c.leaves))  # type: ignore[no-untyped-call]
+    scan = Scan(plan, semiring, worker.prepared(semiring, scan.chains))
+    best = watched and len(scan.chains) == 1 and not semiring.temperature
+    if not (watched or changed) or torch.compiler.is_compiling():  # an operator knows its derivatives
+        return _lowered(semiring, worker.paths(scan, arcs=True).value) if best else worker.total(scan, keep=watched)[0]
+    found: Outputs = (_Best if best else _Total).apply(scan, *scan.leaves)  # type: ignore[no-untyped-call]
     return found[0]
 
 
-def along(plan: Plan, semiring: Semiring, chain: Chain, direction: Sequence[Tensor]) -> Tensor:
+def along(scan: Scan, direction: Sequence[Tensor]) -> Tensor:
     """How far a total moves when its log-weights move along ``direction``: the expectation of a feature."""
-    chains, mean = _tilted(semiring, chain, direction), Expectation(1)
-    if plan.worker.supports(mean, chains[0]) is not None:
-        return by_autograd(plan, mean, chains)[1]
-    return total(plan, mean, chains)[1]
+    tilted = _tilted(scan, direction)
+    supported = scan.plan.worker.supports(tilted.semiring, tilted.chain) is None
+    return (total if supported else by_autograd)(tilted)[1]
 
 
 def curved(
-    plan: Plan,
-    semiring: Semiring,
-    chain: Chain,
-    direction: Sequence[Tensor | None],
-    weight: Tensor,
-    requested: Sequence[bool],
+    scan: Scan, direction: Sequence[Tensor | None], weight: Tensor, requested: Sequence[bool]
 ) -> tuple[Tensor, list[Tensor | None]]:
     """What `along` says, and its gradient, weighted, by the leaves of a chain; autograd follows neither."""
-    leaves, scale, mean = chain.leaves, semiring.temperature, Expectation(1)
-    assert scale is not None
-    whole = [_or_zeros(v, x) for v, x in zip(direction, leaves, strict=True)]
-    chains = plan.worker.prepared(mean, _tilted(semiring, chain, whole))
+    leaves, scale, worker = scan.leaves, scan.semiring.temperature, scan.plan.worker
+    tilted = _tilted(scan, [_or_zeros(v, x) for v, x in zip(direction, leaves, strict=True)])
+    tilted = replace(tilted, chains=worker.prepared(tilted.semiring, tilted.chains))
     weights = torch.stack([torch.zeros_like(weight), weight])
-    posteriors = plan.worker.posteriors(plan, mean, chains, (*requested, *(False,) * len(leaves)), weights)
-    assert posteriors is not None
+    posteriors = worker.posteriors(tilted, (*requested, *(False,) * len(leaves)), weights)
+    assert posteriors is not None and scale is not None
     value, found = posteriors
     cooled = [g if g is None or scale == 1.0 else g / scale for g in found]
     return value[1], [None if g is None else g.to(x.dtype) for g, x in zip(cooled, leaves, strict=False)]
 
 
-def scores_along(
-    plan: Plan, semiring: Semiring, chain: Chain, slots: Tensor, arcs: Tensor, direction: Sequence[Tensor | None]
-) -> Tensor:
+def scores_along(scan: Scan, slots: Tensor, arcs: Tensor, direction: Sequence[Tensor | None]) -> Tensor:
     """How far the totals of best paths move, ``(rows, ...)``, when log-weights move along ``direction`` (None: not).
 
     Cost: the gradient of each path and sequence by itself, so memory for that many.
     """
-    axes, requested = len(chain.batch), [v is not None for v in direction]
-    leaves = [x.expand(*chain.batch, *x.shape[axes:]) if r else x for x, r in zip(chain.leaves, requested, strict=True)]
-    own = chain.rebuild(leaves)
-    one = torch.ones((1, *chain.batch), dtype=torch.float64, device=slots.device)
+    batch, requested = scan.chain.batch, [v is not None for v in direction]
+    axes = len(batch)
+    leaves = [x.expand(*batch, *x.shape[axes:]) if r else x for x, r in zip(scan.leaves, requested, strict=True)]
+    own = scan.holding(leaves)
+    one = torch.ones((1, *batch), dtype=torch.float64, device=slots.device)
     rows = []
     for slot, arc in zip(slots.split(1), arcs.split(1), strict=True):
-        taken = plan.worker.path_gradient(plan, semiring, own, slot, arc, one, requested)
+        taken = scan.plan.worker.path_gradient(own, slot, arc, one, requested)
         pairs = [(t.double(), v) for t, v in zip(taken, direction, strict=True) if t is not None and v is not None]
         rows.append(torch.stack([(t * v).flatten(axes).sum(-1) for t, v in pairs]).sum(0))
     return torch.stack(rows)
 
 
-def _tilted(semiring: Semiring, chain: Chain, direction: Sequence[Tensor]) -> list[Chain]:
-    """Log-weights, and the feature that adds up along a path as they move."""
-    scale = semiring.temperature
+def _tilted(scan: Scan, direction: Sequence[Tensor]) -> Scan:
+    """The log-mass, and the mean of the feature that adds up along a path as log-weights move."""
+    scale = scan.semiring.temperature
     assert scale is not None
-    warm = [x / scale if scale != 1.0 and x.is_floating_point() else x for x in chain.leaves]
-    return [chain.rebuild(warm), chain.rebuild(direction)]
+    warm = [x / scale if scale != 1.0 and x.is_floating_point() else x for x in scan.leaves]
+    return Scan(scan.plan, Expectation(1), (scan.chain.rebuild(warm), scan.chain.rebuild(direction)))
 
 
 def _lowered(semiring: Semiring, value: Tensor) -> Tensor:
@@ -115,49 +102,35 @@ def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
     return tangent if tangent is not None else torch.zeros_like(like) if like.is_floating_point() else like
 
 
-# ---- the rules as autograd has them
+# ---- the rules as autograd has them: of a scan, whose leaves are given anew
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What a call to the engine is about, less the leaves of its chains."""
+def _requested(needs_grad: Sequence[bool], leaves: Sequence[Tensor]) -> tuple[bool, ...]:
+    """The gradients that autograd has a need for."""
+    return tuple([n and x.is_floating_point() for n, x in zip(needs_grad, leaves, strict=True)])
 
-    plan: Plan
-    semiring: Semiring
-    forms: tuple[Chain, ...]
-    requested: tuple[bool, ...] = ()  # for each leaf, whether its gradient is
 
-    @property
-    def worker(self) -> Backend:
-        """The backend."""
-        return self.plan.worker
+def _placed(found: Sequence[Tensor], requested: Sequence[bool]) -> list[Tensor | None]:
+    """One entry for each leaf: what was found of those that are requested, None for the others."""
+    rest = iter(found)
+    return [next(rest) if r else None for r in requested]
 
-    def chains(self, leaves: Sequence[Tensor]) -> list[Chain]:
-        """The chains with these leaves."""
-        rest = iter(leaves)
-        return [form.rebuild([next(rest) for _ in form.leaves]) for form in self.forms]
 
-    def of_some(self, needs_grad: Sequence[bool], leaves: Sequence[Tensor]) -> Scan:
-        """The same, with the gradients requested that autograd has a need for."""
-        each = (n and x.is_floating_point() for n, x in zip(needs_grad, leaves, strict=True))
-        return replace(self, requested=tuple(each))
+def _slowly(scan: Scan, leaves: Sequence[Tensor], weight: Tensor) -> tuple[Tensor | None, ...]:
+    """A backward pass by autograd alone, of a function of a scan and its leaves."""
+    function = lambda *given: (by_autograd(scan.holding(given)).double(),)  # noqa: E731
+    return (None, *pullback(function, tuple(leaves), (weight,))[1])
 
-    def placed(self, found: Sequence[Tensor]) -> list[Tensor | None]:
-        """One entry for each leaf: what was found of those that are requested, None for the others."""
-        rest = iter(found)
-        return [next(rest) if r else None for r in self.requested]
 
-    def by_autograd(self, *leaves: Tensor) -> Outputs:
-        """The total, as autograd follows it."""
-        return (by_autograd(self.plan, self.semiring, self.chains(leaves)).double(),)
+def _many(scan: Scan, weight: Tensor) -> bool:
+    """Whether there are several gradients at once, and not PyTorch's own operations to take them."""
+    return batched(weight) and scan.plan.worker is not registered("torch")
 
-    def along(self, direction: Sequence[Tensor], *leaves: Tensor) -> Outputs:
-        """The function of that name."""
-        return (along(self.plan, self.semiring, self.chains(leaves)[0], direction),)
 
-    def slowly(self, weight: Tensor) -> bool:
-        """Whether autograd is to find gradients: there are several at once, which PyTorch's own operations take."""
-        return batched(weight) and self.worker is not registered("torch")
+def _moving(scan: Scan, direction: Sequence[Tensor], leaves: tuple[Tensor, ...], weight: Tensor) -> Any:
+    """What `curved` gives, so that autograd can follow it."""
+    (moved,), found = pullback(lambda *given: (along(scan.holding(given), direction),), leaves, (weight,))
+    return moved, found
 
 
 class _Total(torch.autograd.Function):
@@ -167,7 +140,7 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def forward(scan: Scan, *leaves: Tensor) -> Outputs:
-        value, kept = scan.worker.total(scan.plan, scan.semiring, scan.chains(leaves), keep=True)
+        value, kept = scan.plan.worker.total(scan.holding(leaves), keep=True)
         return (value.clone() if transformed() else value, *kept)  # forward mode takes no views
 
     @staticmethod
@@ -182,8 +155,8 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         leaves = ctx.saved_tensors[ctx.kept :]
-        moved = ctx.scan.along([_or_zeros(v, x) for v, x in zip(tangents, leaves, strict=True)], *leaves)
-        return (*moved, *(None,) * ctx.kept)
+        moved = along(ctx.scan.holding(leaves), [_or_zeros(v, x) for v, x in zip(tangents, leaves, strict=True)])
+        return (moved, *(None,) * ctx.kept)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -192,11 +165,11 @@ class _Total(torch.autograd.Function):
         if weight is None:  # a derivative of what is kept: there is none
             return (None, *(None for _ in leaves))
         derived = torch.is_grad_enabled() or transformed() or torch.compiler.is_compiling()
-        if scan.slowly(weight) or (derived and not scan.semiring.temperature):
-            return (None, *pullback(scan.by_autograd, tuple(leaves), (weight,))[1])
-        scan = scan.of_some(ctx.needs_input_grad[1:], leaves)
+        if _many(scan, weight) or (derived and not scan.semiring.temperature):
+            return _slowly(scan, leaves, weight)
+        requested = _requested(ctx.needs_input_grad[1:], leaves)
         work = _Gradient.apply if derived else _Gradient.forward
-        return (None, *scan.placed(work(scan, ctx.kept, weight, *saved)))
+        return (None, *_placed(work(scan, requested, ctx.kept, weight, *saved), requested))
 
 
 class _Gradient(torch.autograd.Function):
@@ -205,40 +178,37 @@ class _Gradient(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(scan: Scan, count: int, weight: Tensor, *saved: Tensor) -> Outputs:
-        chains, given = scan.chains(saved[count:]), (scan.plan, scan.semiring)
-        found = scan.worker.gradient(*given, chains, saved[:count], weight, scan.requested)
-        return tuple(x for x in found if x is not None)
+    def forward(scan: Scan, requested: tuple[bool, ...], count: int, weight: Tensor, *saved: Tensor) -> Outputs:
+        found = scan.plan.worker.gradient(scan.holding(saved[count:]), saved[:count], weight, requested)
+        return tuple([x for x in found if x is not None])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-        ctx.scan, ctx.kept = inputs[:2]
-        ctx.save_for_backward(*inputs[2:])
-        ctx.save_for_forward(*inputs[2:])
+        ctx.scan, ctx.requested, ctx.kept = inputs[:3]
+        ctx.save_for_backward(*inputs[3:])
+        ctx.save_for_forward(*inputs[3:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, *saved = ctx.saved_tensors
         scan, leaves = ctx.scan, tuple(saved[ctx.kept :])
-        direction = [_or_zeros(v, x) for v, x in zip(scan.placed(grads), leaves, strict=True)]
-        mean = scan.worker.differentiates(Expectation(1))
-        if mean and not (torch.is_grad_enabled() or transformed()):
-            requested = scan.of_some(ctx.needs_input_grad[3 + ctx.kept :], leaves).requested
-            chain = scan.chains(leaves)[0]
-            moved, pulled = curved(scan.plan, scan.semiring, chain, direction, weight, requested)
+        direction = [_or_zeros(v, x) for v, x in zip(_placed(grads, ctx.requested), leaves, strict=True)]
+        if scan.plan.worker.differentiates(Expectation(1)) and not (torch.is_grad_enabled() or transformed()):
+            requested = _requested(ctx.needs_input_grad[4 + ctx.kept :], leaves)
+            moved, pulled = curved(scan.holding(leaves), direction, weight, requested)
         else:
-            (moved,), pulled = pullback(lambda *x: scan.along(direction, *x), leaves, (weight,))
-        return (None, None, moved, *(None,) * ctx.kept, *pulled)
+            moved, pulled = _moving(scan, direction, leaves, weight)
+        return (None, None, None, moved, *(None,) * ctx.kept, *pulled)
 
     @staticmethod
-    def jvp(ctx: Any, _: None, __: None, moved: Tensor | None, *tangents: Tensor | None) -> Outputs:
+    def jvp(ctx: Any, _: None, __: None, ___: None, moved: Tensor | None, *tangents: Tensor | None) -> Outputs:
         weight, *saved = ctx.saved_tensors
         scan, leaves = ctx.scan, tuple(saved[ctx.kept :])
         direction = [_or_zeros(v, x) for v, x in zip(tangents[ctx.kept :], leaves, strict=True)]
-        curved = pullback(lambda *x: scan.along(direction, *x), leaves, (weight,))[1]
-        by_weight = _Gradient.forward(scan, ctx.kept, _or_zeros(moved, weight), *saved)
-        requested = (x for x, r in zip(curved, scan.requested, strict=True) if r and x is not None)
-        return tuple(a + b for a, b in zip(requested, by_weight, strict=True))
+        by_leaves = _moving(scan, direction, leaves, weight)[1]
+        by_weight = _Gradient.forward(scan, ctx.requested, ctx.kept, _or_zeros(moved, weight), *saved)
+        needed = (x for x, r in zip(by_leaves, ctx.requested, strict=True) if r and x is not None)
+        return tuple(a + b for a, b in zip(needed, by_weight, strict=True))
 
 
 class _Best(torch.autograd.Function):
@@ -246,7 +216,7 @@ class _Best(torch.autograd.Function):
 
     @staticmethod
     def forward(scan: Scan, *leaves: Tensor) -> Outputs:
-        found = scan.worker.paths(scan.plan, scan.semiring, scan.chains(leaves)[0], arcs=True)
+        found = scan.plan.worker.paths(scan.holding(leaves), arcs=True)
         assert found.arcs is not None
         return _lowered(scan.semiring, found.value), found.slots, found.arcs
 
@@ -263,35 +233,35 @@ class _Best(torch.autograd.Function):
         scan, weight = ctx.scan, grads[0]
         if weight is None:
             return (None, *(None for _ in leaves))
-        if scan.slowly(weight):
-            return (None, *pullback(scan.by_autograd, tuple(leaves), (weight,))[1])
-        scan = scan.of_some(ctx.needs_input_grad[1:], leaves)
+        if _many(scan, weight):
+            return _slowly(scan, leaves, weight)
+        requested = _requested(ctx.needs_input_grad[1:], leaves)
         work = _PathGradient.apply if torch.is_grad_enabled() else _PathGradient.forward
         weight = weight if scan.semiring.components else weight.unsqueeze(0)
-        return (None, *scan.placed(work(scan, weight, slots, arcs, *leaves)))
+        return (None, *_placed(work(scan, requested, weight, slots, arcs, *leaves), requested))
 
 
 class _PathGradient(torch.autograd.Function):
     """The gradient of the totals of best paths, weighted: linear in the weights, and constant otherwise."""
 
     @staticmethod
-    def forward(scan: Scan, weight: Tensor, slots: Tensor, arcs: Tensor, *leaves: Tensor) -> Outputs:
-        (chain,), given = scan.chains(leaves), (scan.plan, scan.semiring)
-        found = scan.worker.path_gradient(*given, chain, slots, arcs, weight, scan.requested)
-        return tuple(x for x in found if x is not None)
+    def forward(
+        scan: Scan, requested: tuple[bool, ...], weight: Tensor, slots: Tensor, arcs: Tensor, *leaves: Tensor
+    ) -> Outputs:
+        found = scan.plan.worker.path_gradient(scan.holding(leaves), slots, arcs, weight, requested)
+        return tuple([x for x in found if x is not None])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-        ctx.scan = inputs[0]
-        ctx.save_for_backward(*inputs[2:])
+        ctx.scan, ctx.requested = inputs[:2]
+        ctx.save_for_backward(*inputs[3:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         slots, arcs, *leaves = ctx.saved_tensors
-        scan = ctx.scan
-        moved = scores_along(scan.plan, scan.semiring, scan.chains(leaves)[0], slots, arcs, scan.placed(grads))
-        flat = (torch.zeros_like(x) if r else None for x, r in zip(leaves, scan.requested, strict=True))
-        return (None, moved, None, None, *flat)
+        moved = scores_along(ctx.scan.holding(leaves), slots, arcs, _placed(grads, ctx.requested))
+        flat = (torch.zeros_like(x) if r else None for x, r in zip(leaves, ctx.requested, strict=True))
+        return (None, None, moved, None, None, *flat)
 
 
 for _function in (_Total, _Gradient):  # `apply` binds its arguments to a signature: to find it anew takes 25 us a call

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Map
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.scan import advance, begin, centred, cleaned, finish, unscaled
 from semihmm.engine.strategies import State
 from semihmm.semirings import Semiring
@@ -19,11 +18,12 @@ from semihmm.semirings import Semiring
 Outputs = tuple[Tensor, ...]
 
 
-def by_autograd(plan: Plan, semiring: Semiring, chains: Sequence[Chain]) -> Tensor:
+def by_autograd(scan: Scan) -> Tensor:
     """The lowered total, in float64 where it is scaled. With more than one block, only the states between them are
     remembered.
     """
-    given, shift = [cleaned(c.unrolled()) for c in chains], None
+    plan, semiring = scan.plan, scan.semiring
+    given, shift = [cleaned(c.unrolled()) for c in scan.chains], None
     if semiring.scalable:
         given[0], shift = centred(given[0])
     active = given[0].active(given[0].batch)

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from semihmm.engine.backends import registered
 from semihmm.engine.chain import Chain
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Plan, Scan
 from semihmm.errors import SemihmmError
 from semihmm.semirings import Semiring
 
@@ -90,4 +90,4 @@ def estimate(chain: Chain, semiring: Semiring, plan: Plan) -> Bytes:
         >>> whole.vectors > 10 * blocks.vectors, whole.gradient > blocks.gradient
         (True, True)
     """
-    return registered(plan.backend).workspace_bytes(plan, semiring, chain)
+    return registered(plan.backend).workspace_bytes(Scan(plan, semiring, (chain,)))

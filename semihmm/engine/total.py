@@ -10,7 +10,7 @@ from semihmm.engine import derivatives
 from semihmm.engine.backends import registered
 from semihmm.engine.chain import Chain
 from semihmm.engine.overflow import check_overflow
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.tracing import followed, transformed
 from semihmm.semirings import Log, Max, Semiring
 
@@ -33,7 +33,7 @@ def total(plan: Plan, semiring: Semiring, chain: Chain, features: Sequence[Chain
         >>> float(total(plan(chain, semihmm.semirings.Max()), semihmm.semirings.Max(), chain))
         0.0
     """
-    value = derivatives.total(plan, semiring, (chain, *features))
+    value = derivatives.total(Scan(plan, semiring, (chain, *features)))
     check_overflow(chain, value)
     return value.to(chain.start[0].dtype) if value.dtype == torch.float64 else value
 
@@ -54,10 +54,10 @@ def posteriors(
         [0.5, 0.5]
     """
     worker = plan.worker
-    (form,) = worker.prepared(Log(), [chain])
-    if form is not chain:
+    scan = Scan(plan, Log(), worker.prepared(Log(), (chain,)))
+    if scan.chain is not chain:
         return None
-    found = worker.posteriors(plan, Log(), [chain], requested, None, into)
+    found = worker.posteriors(scan, requested, None, into)
     if found is not None:
         check_overflow(chain, found[0])
     return found
@@ -78,11 +78,11 @@ def best_through(plan: Plan, chain: Chain) -> tuple[Chain, list[Tensor]]:
     """
     requested = [x.is_floating_point() for x in chain.leaves]
     worker = plan.worker
-    (form,) = worker.prepared(Max(), [chain])
-    found = worker.posteriors(plan, Max(), [form], requested)
+    scan = Scan(plan, Max(), worker.prepared(Max(), (chain,)))
+    found = worker.posteriors(scan, requested)
     if found is None:
         return best_through(replace(plan, backend="torch"), chain)
-    return form, [x for x in found[1] if x is not None]
+    return scan.chain, [x for x in found[1] if x is not None]
 
 
 def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
@@ -93,10 +93,6 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
         >>> vectors(plan(chain, semihmm.semirings.Log()), semihmm.semirings.Log(), chain).exp().round().tolist()
         [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
     """
-    found, worker = None, registered("torch")
-    if not transformed() and not followed(chain.leaves):
-        found = plan.worker.vectors(plan, semiring, plan.worker.prepared(semiring, [chain])[0])
-    if found is None:  # derivatives are PyTorch's
-        found = worker.vectors(plan, semiring, worker.prepared(semiring, [chain])[0])
-    assert found is not None
-    return found
+    worker = registered("torch") if transformed() or followed(chain.leaves) else plan.worker  # which has derivatives
+    found = worker.vectors(Scan(plan, semiring, worker.prepared(semiring, (chain,))))
+    return vectors(replace(plan, backend="torch"), semiring, chain) if found is None else found

@@ -11,20 +11,20 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Path
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
 from semihmm.semirings import Semiring
 
 
 @torch.no_grad()
-def trace(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None) -> Path:
+def trace(scan: Scan, generator: torch.Generator | None) -> Path:
     """The paths through an unrolled chain.
 
     Pointers are made a block of steps at a time, from the state vectors of the forward pass, and are gone once they
     have been followed: memory is that of the state vectors.
     """
-    chain, scale = cleaned(chain), None
+    plan, semiring, chain, scale = scan.plan, scan.semiring, cleaned(scan.chain), None
     if semiring.scalable:
         chain, scale = centred(chain)
     last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Path
+from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import THREADS_FROM
 from semihmm.engine.tracing import plain
 from semihmm.inference.options import Options
@@ -161,7 +162,7 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
     places = [
         (names.index(p.potential), p.first, [*p.shape], [*p.stride]) if isinstance(p, View) else None for p in form
     ]
-    work = way.worker.program(semiring, chain, list(whole.values()), places, structure.sign)
+    work = way.worker.program(Scan(way, semiring, (chain,)), list(whole.values()), places, structure.sign)
     if work is None:
         return None
     busy = chain.batch.numel() * chain.length * chain.steps.work >= THREADS_FROM

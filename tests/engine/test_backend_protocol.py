@@ -80,16 +80,16 @@ class NumPy:
         return type(semiring) is Log
 
     def prepared(self, semiring, chains):
-        return list(chains)
+        return chains
 
-    def total(self, plan, semiring, chains, keep):
-        given, plus = Arrays(chains[0]), np.logaddexp.reduce if type(semiring) is Log else np.max
+    def total(self, scan, keep):
+        given, plus = Arrays(scan.chain), np.logaddexp.reduce if type(scan.semiring) is Log else np.max
         vectors = given.scan(plus)
         value = plus(vectors[-1] + given.end, -1)
         return given.tensor(value), ((torch.from_numpy(vectors), given.tensor(value.copy())) if keep else ())
 
-    def gradient(self, plan, semiring, chains, kept, weight, requested):
-        (chain,), (before, value) = chains, (x.numpy() for x in kept)
+    def gradient(self, scan, kept, weight, requested):
+        chain, (before, value) = scan.chain, (x.numpy() for x in kept)
         given, after = Arrays(chain), [Arrays(chain).end]
         for t in reversed(range(given.steps)):
             moved = np.logaddexp.reduce(given.weight[:, t] + after[0][:, None], -1)
@@ -107,11 +107,11 @@ class NumPy:
         each = [given.tensor(g).sum_to_size(x.shape).to(x.dtype) if r else None for g, x, r in pairs]
         return each + [None] * (len(chain.leaves) - len(each))
 
-    def posteriors(self, plan, semiring, chains, requested, weight=None, into=()):
-        return two_passes(self, plan, semiring, chains, requested, weight, into) if type(semiring) is Log else None
+    def posteriors(self, scan, requested, weight=None, into=()):
+        return two_passes(self, scan, requested, weight, into) if type(scan.semiring) is Log else None
 
-    def paths(self, plan, semiring, chain, generator=None, arcs=False):
-        given = Arrays(chain)
+    def paths(self, scan, generator=None, arcs=False):
+        given = Arrays(scan.chain)
         vectors, items = given.scan(np.max), np.arange(given.count)
         ends = vectors[-1] + given.end
         slot, value = ends.argmax(-1), ends.max(-1)
@@ -125,10 +125,10 @@ class NumPy:
         every = (np.where(valid[:, None], x, -1) for x in (slots, choices))
         return Path(*(given.tensor(x).unsqueeze(0) for x in (*every, value, valid)))
 
-    def path_gradient(self, plan, semiring, chain, slots, arcs, weight, requested):
+    def path_gradient(self, scan, slots, arcs, weight, requested):
         raise NotImplementedError
 
-    def vectors(self, plan, semiring, chain):
+    def vectors(self, scan):
         return None
 
 

@@ -37,7 +37,7 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Path
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import LANES
 from semihmm.engine.tracing import followed, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
@@ -67,93 +67,76 @@ class Native:
     def differentiates(self, semiring: Semiring) -> bool:
         return True
 
-    def prepared(self, semiring: Semiring, chains: Sequence[Chain]) -> list[Chain]:
+    def prepared(self, semiring: Semiring, chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
         """With a Grid's tables as plain tensors. In float64 with a feature: a mean grows with the chain, and a
         covariance is what is left of the difference of two.
         """
-        given = list(chains)
-        if len(given) > 1:
-            given = [_widened(c) for c in given]
-            if any(c.steps.ranks != given[0].steps.ranks for c in given):  # some are unrolled
-                given = [c.unrolled() for c in given]
-        return [_settled(c) for c in given]
+        if len(chains) > 1:
+            chains = tuple([_widened(c) for c in chains])
+            if any(c.steps.ranks != chains[0].steps.ranks for c in chains):  # some are unrolled
+                chains = tuple([c.unrolled() for c in chains])
+        return tuple([_settled(c) for c in chains])
 
-    def total(
-        self, plan: Plan, semiring: Semiring, chains: Sequence[Chain], keep: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        call, (tensors, features) = call_for(semiring, chains[0]), _given(chains)
+    def total(self, scan: Scan, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        call, (tensors, features) = call_for(scan.semiring, scan.chain), _given(scan.chains)
         run = _chosen(kernels.total, torch.ops.semihmm.total, _readable(tensors, features))
-        value, *kept = run(tensors, features, chains[0].lengths, call, plan.blocks if keep else 0)
-        return _lowered(semiring, value), tuple(kept)
+        value, *kept = run(tensors, features, scan.chain.lengths, call, scan.plan.blocks if keep else 0)
+        return _lowered(scan.semiring, value), tuple(kept)
 
-    def gradient(
-        self,
-        plan: Plan,
-        semiring: Semiring,
-        chains: Sequence[Chain],
-        kept: tuple[Tensor, ...],
-        weight: Tensor,
-        requested: Sequence[bool],
-    ) -> Gradients:
-        call, (tensors, features) = call_for(semiring, chains[0]), _given(chains)
-        requested = _of_tensors(chains, requested)
+    def gradient(self, scan: Scan, kept: tuple[Tensor, ...], weight: Tensor, requested: Sequence[bool]) -> Gradients:
+        call, (tensors, features) = call_for(scan.semiring, scan.chain), _given(scan.chains)
+        requested = _of_tensors(scan.chains, requested)
         weights = weight.unbind() if features else (weight, None)
         vectors, offsets = kept
         now = _readable(tensors, features, (weight,))
         run = _chosen(kernels.gradient, torch.ops.semihmm.gradient, now)
-        given = (tensors, features, chains[0].lengths, call, plan.blocks, vectors, offsets, *weights)
-        return _of_leaves(chains, requested, run(*given, requested))
+        given = (tensors, features, scan.chain.lengths, call, scan.plan.blocks, vectors, offsets, *weights)
+        return _of_leaves(scan.chains, requested, run(*given, requested))
 
     def posteriors(
         self,
-        plan: Plan,
-        semiring: Semiring,
-        chains: Sequence[Chain],
+        scan: Scan,
         requested: Sequence[bool],
         weight: Tensor | None = None,
         into: Sequence[Tensor | None] = (),
     ) -> tuple[Tensor, Gradients] | None:
-        call, (tensors, features) = call_for(semiring, chains[0]), _given(chains)
+        call, (tensors, features) = call_for(scan.semiring, scan.chain), _given(scan.chains)
         if not plain((*tensors, *features, *(() if weight is None else (weight,)))):
-            return (
-                None if isinstance(semiring, Max) else two_passes(self, plan, semiring, chains, requested, weight, into)
-            )
-        requested = _of_tensors(chains[:1], requested)
+            return None if isinstance(scan.semiring, Max) else two_passes(self, scan, requested, weight, into)
+        requested = _of_tensors(scan.chains[:1], requested)
         weights = None if weight is None else (weight.unbind() if features else (weight, None))
         value, found = kernels.posteriors(
-            tensors, chains[0].lengths, call, plan.blocks, requested, into[: len(tensors)], features, weights
+            tensors, scan.chain.lengths, call, scan.plan.blocks, requested, into[: len(tensors)], features, weights
         )
-        return value, _of_leaves(chains, requested, [x for x in found if x is not None])
+        return value, _of_leaves(scan.chains, requested, [x for x in found if x is not None])
 
-    def paths(
-        self, plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None, arcs: bool = False
-    ) -> Path:
-        call, tensors, uniforms = call_for(semiring, chain), tensors_of(chain), None
+    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
+        semiring, chain, uniforms = scan.semiring, scan.chain, None
+        call, tensors = call_for(semiring, chain), tensors_of(chain)
         if isinstance(semiring, Sample):
             shape = (semiring.rows, *chain.batch, max(2, arc_indices(call.spec)) * chain.length + 2)
             uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
         run = _chosen(kernels.paths, torch.ops.semihmm.paths, plain(tensors))
-        value, slots, choices, indices = run(tensors, chain.lengths, call, plan.blocks, semiring.rows, uniforms, arcs)
+        value, slots, choices, indices = run(
+            tensors, chain.lengths, call, scan.plan.blocks, semiring.rows, uniforms, arcs
+        )
         valid = slots[..., 0] >= 0  # of no path, or one whose score is no number, the compiled code says nothing
         return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid, indices)
 
     def path_gradient(
-        self,
-        plan: Plan,
-        semiring: Semiring,
-        chain: Chain,
-        slots: Tensor,
-        arcs: Tensor,
-        weight: Tensor,
-        requested: Sequence[bool],
+        self, scan: Scan, slots: Tensor, arcs: Tensor, weight: Tensor, requested: Sequence[bool]
     ) -> Gradients:
-        call, tensors, requested = call_for(semiring, chain), tensors_of(chain), _of_tensors([chain], requested)
-        weight = -weight if isinstance(semiring, Min) else weight
+        call, tensors = call_for(scan.semiring, scan.chain), tensors_of(scan.chain)
+        requested = _of_tensors(scan.chains, requested)
+        weight = -weight if isinstance(scan.semiring, Min) else weight
         now = _readable(tensors, (weight,))
         run = _chosen(kernels.gradient_of_paths, torch.ops.semihmm.gradient_of_paths, now)
-        return _of_leaves([chain], requested, run(tensors, chain.lengths, call, slots, arcs, weight, requested))
+        return _of_leaves(
+            scan.chains, requested, run(tensors, scan.chain.lengths, call, slots, arcs, weight, requested)
+        )
 
-    def vectors(self, plan: Plan, semiring: Semiring, chain: Chain) -> Tensor | None:
+    def vectors(self, scan: Scan) -> Tensor | None:
+        chain, semiring = scan.chain, scan.semiring
         if type(semiring) is not Log:
             return None
         tensors = tensors_of(chain)
@@ -161,10 +144,8 @@ class Native:
         found: Tensor = run(tensors, chain.lengths, call_for(semiring, chain), chain.steps.slots)
         return found
 
-    def program(
-        self, semiring: Semiring, chain: Chain, potentials: Sequence[Tensor], places: Sequence[Any], sign: float
-    ) -> Any:
-        call, tensors = call_for(semiring, chain), tensors_of(chain)
+    def program(self, scan: Scan, potentials: Sequence[Tensor], places: Sequence[Any], sign: float) -> Any:
+        call, tensors = call_for(scan.semiring, scan.chain), tensors_of(scan.chain)
         if len(call.batch) > 1 or call.semiring not in (LOG, MAX) or not prod(call.batch):
             return None
         where = [place if isinstance(place, tuple) else x for place, x in zip(places, tensors, strict=False)]
@@ -189,9 +170,10 @@ class Native:
         vector = call_for(semiring, chain).stride * chain.start[0].element_size()
         return Vectors(prod(chain.batch), vector, chain.steps.memory, chain.length)
 
-    def workspace_bytes(self, plan: Plan, semiring: Semiring, chain: Chain) -> Bytes:
+    def workspace_bytes(self, scan: Scan) -> Bytes:
+        semiring, chain, blocks = scan.semiring, scan.chain, scan.plan.blocks
         vectors = self.kept(semiring, chain)
-        rows, (total, gradient) = vectors.rows(plan.blocks), _own(chain, vectors, plan.blocks)
+        rows, (total, gradient) = vectors.rows(blocks), _own(chain, vectors, blocks)
         leaves = sum(x.numel() * x.element_size() for x in chain.leaves if x.is_floating_point())
         if semiring.temperature or semiring.inputs > 1:
             # Twice the rows: autograd makes zeros for what a total keeps but has no gradient.

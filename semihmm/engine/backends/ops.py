@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from semihmm.engine import derivatives
-from semihmm.engine.backends import kernels
+from semihmm.engine.backends import kernels, registered
 from semihmm.engine.backends.kernels import (
     DENSE,
     DIAGONAL,
@@ -35,7 +35,7 @@ from semihmm.engine.backends.kernels import (
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.maps.base import unchecked
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Plan, Scan
 from semihmm.errors import SemihmmError
 from semihmm.semirings import Expectation, Log, Max, Semiring, SmoothMax, TopK
 
@@ -61,27 +61,13 @@ _ARGUMENTS = {n: [a.name for a in getattr(torch.ops.semihmm, n).default._schema.
 
 
 def traced(operator: Callable[..., Any], *args: Any) -> Any:
-    """Call an operator, whose call is in pieces.
-
-    Example:
-        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
-        >>> from semihmm.engine.backends.compiled import call_for, tensors_of
-        >>> if native() is not None:
-        ...     call = call_for(semihmm.semirings.Log(), chain)
-        ...     value, *_ = traced(torch.ops.semihmm.total, tensors_of(chain), [], None, call, 0)
-        ...     assert round(float(value.exp())) == 16
-    """
+    """Call an operator, whose call is in pieces."""
     whole = (list(x) if isinstance(x, Sequence) and not isinstance(x, Call) else x for x in args)
     return operator(*(y for x in whole for y in (x if isinstance(x, Call) else (x,))))
 
 
 def named(operator: str, args: Sequence[Any]) -> dict[str, Any]:
-    """An operator's arguments by name, its call in one piece.
-
-    Example:
-        >>> list(named("vectors", [None] * 12))
-        ['tensors', 'lengths', 'slots', 'call']
-    """
+    """An operator's arguments by name, its call in one piece."""
     given = dict(zip(_ARGUMENTS[operator], args, strict=True))
     call = Call(*(given.pop(field) for field in Call._fields))
     return {**given, "call": call}
@@ -196,15 +182,11 @@ class _Given(SimpleNamespace):
         return cls(**tree_unflatten(flat, ctx.form))
 
     @property
-    def plan(self) -> Plan:
-        """A plan for the same."""
-        return Plan("sequential", self.blocks, "native", "traced")
-
-    @property
-    def chains(self) -> list[Chain]:
-        """The chain, and that of the features."""
+    def scan(self) -> Scan:
+        """The same for the engine."""
         given = [self.tensors, self.features] if self.features else [self.tensors]
-        return [chain_of(self.call, tensors, self.lengths) for tensors in given]
+        chains = tuple([chain_of(self.call, tensors, self.lengths) for tensors in given])
+        return Scan(Plan("sequential", self.blocks, "native", "traced"), _semiring(self.call), chains)
 
     def leaves(self, each: Sequence[Any], other: Any) -> list[Any]:
         """One thing for each leaf of a chain, from one for each of its tensors."""
@@ -234,8 +216,7 @@ class _Given(SimpleNamespace):
 def _pull_total(ctx: Any, by_value: Tensor, *_: Tensor) -> tuple[Any, ...]:
     given = _Given.of(ctx)
     weight = by_value if given.features else by_value[0]
-    plan, needed = given.plan, given.needed()
-    found = plan.worker.gradient(plan, _semiring(given.call), given.chains, tuple(given.output), weight, needed)
+    found = registered("native").gradient(given.scan, tuple(given.output), weight, given.needed())
     return given.answers("total", found)
 
 
@@ -247,24 +228,21 @@ def _pull_gradient(ctx: Any, along: list[Tensor]) -> tuple[Any, ...]:
             "torch.compile and make_fx, or with backend='torch'."
         )
     direction = given.leaves([next(directions) if r else None for r in given.requested], None)
-    plan, semiring, (chain,) = given.plan, _semiring(given.call), given.chains
-    moved, found = derivatives.curved(plan, semiring, chain, direction, given.weight, given.needed())
+    moved, found = derivatives.curved(given.scan, direction, given.weight, given.needed())
     return given.answers("gradient", found, weight=moved.to(given.weight.dtype).sum_to_size(given.weight.shape))
 
 
 def _pull_paths(ctx: Any, by_value: Tensor, *_: Tensor) -> tuple[Any, ...]:
     given = _Given.of(ctx)
     slots, arcs = given.output
-    plan, semiring, (chain,) = given.plan, _semiring(given.call), given.chains
-    found = plan.worker.path_gradient(plan, semiring, chain, slots, arcs, by_value, given.needed())
+    found = registered("native").path_gradient(given.scan, slots, arcs, by_value, given.needed())
     return given.answers("paths", found)
 
 
 def _pull_gradient_of_paths(ctx: Any, along: list[Tensor]) -> tuple[Any, ...]:
     given, directions = _Given.of(ctx), iter(along)
     direction = given.leaves([next(directions) if r else None for r in given.requested], None)
-    plan, semiring, (chain,) = given.plan, _semiring(given.call), given.chains
-    moved = derivatives.scores_along(plan, semiring, chain, given.slots, given.arcs, direction)
+    moved = derivatives.scores_along(given.scan, given.slots, given.arcs, direction)
     weight = moved.to(given.weight.dtype).sum_to_size(given.weight.shape)
     return given.answers("gradient_of_paths", (), weight=weight)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # chains and plans are made of what knows backends by name
     from semihmm.engine.chain import Chain
     from semihmm.engine.decode import Path
     from semihmm.engine.memory import Bytes, Kept
-    from semihmm.engine.plan import Plan
+    from semihmm.engine.plan import Scan
     from semihmm.semirings import Semiring
 
 Gradients = list[Tensor | None]  # one for each leaf of some chains; None where none was requested
@@ -21,10 +21,9 @@ Gradients = list[Tensor | None]  # one for each leaf of some chains; None where 
 class Backend(Protocol):
     """Who does the arithmetic of scans. It never changes a result beyond rounding.
 
-    Its methods take what `supports` does not refuse, get chains as `prepared` returns them, and give totals lowered and
+    Its methods take what `supports` does not refuse, with chains as `prepared` returns them, and give totals lowered,
     in float64 (or in the semiring's own dtype). None of them is followed by autograd: `semihmm.engine.derivatives` has
-    the rules. ``chains`` are the log-weights', then one with a feature in place of each log-weight (`Expectation`
-    alone, one at a time). ``requested`` and the gradients have an entry for each leaf of each of ``chains``.
+    the rules. ``requested`` and gradients have an entry for each leaf of each chain of a scan.
 
     Attributes:
         name: what callers name it by.
@@ -52,33 +51,21 @@ class Backend(Protocol):
         """
         ...
 
-    def prepared(self, semiring: Semiring, chains: Sequence[Chain]) -> list[Chain]:
+    def prepared(self, semiring: Semiring, chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
         """The chains as the other methods take them, made by operations that autograd follows."""
         ...
 
-    def total(
-        self, plan: Plan, semiring: Semiring, chains: Sequence[Chain], keep: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def total(self, scan: Scan, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The total, and what `gradient` is to have of it (nothing unless ``keep``)."""
         ...
 
-    def gradient(
-        self,
-        plan: Plan,
-        semiring: Semiring,
-        chains: Sequence[Chain],
-        kept: tuple[Tensor, ...],
-        weight: Tensor,
-        requested: Sequence[bool],
-    ) -> Gradients:
+    def gradient(self, scan: Scan, kept: tuple[Tensor, ...], weight: Tensor, requested: Sequence[bool]) -> Gradients:
         """The gradient of ``(value * weight).sum()``, from what `total` kept."""
         ...
 
     def posteriors(
         self,
-        plan: Plan,
-        semiring: Semiring,
-        chains: Sequence[Chain],
+        scan: Scan,
         requested: Sequence[bool],
         weight: Tensor | None = None,
         into: Sequence[Tensor | None] = (),
@@ -92,26 +79,17 @@ class Backend(Protocol):
         """
         ...
 
-    def paths(
-        self, plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None, arcs: bool = False
-    ) -> Path:
+    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
         """The paths that a selective semiring chooses, with the arc indices that `path_gradient` takes if ``arcs``."""
         ...
 
     def path_gradient(
-        self,
-        plan: Plan,
-        semiring: Semiring,
-        chain: Chain,
-        slots: Tensor,
-        arcs: Tensor,
-        weight: Tensor,
-        requested: Sequence[bool],
+        self, scan: Scan, slots: Tensor, arcs: Tensor, weight: Tensor, requested: Sequence[bool]
     ) -> Gradients:
         """The gradient of the values of paths, each times its ``weight (rows, ...)``."""
         ...
 
-    def vectors(self, plan: Plan, semiring: Semiring, chain: Chain) -> Tensor | None:
+    def vectors(self, scan: Scan) -> Tensor | None:
         """The state vector at each time, ``(..., T + 1, slots)``; None where it has none: the torch backend's serve."""
         ...
 
@@ -119,36 +97,28 @@ class Backend(Protocol):
         """What `total` keeps for `gradient`."""
         ...
 
-    def program(
-        self, semiring: Semiring, chain: Chain, potentials: Sequence[Tensor], places: Sequence[Any], sign: float
-    ) -> Any:
+    def program(self, scan: Scan, potentials: Sequence[Tensor], places: Sequence[Any], sign: float) -> Any:
         """What answers a question of structures of one form again and again (see `semihmm.inference.program`), or None.
 
         Args:
-            chain: one of the form, made from ``potentials``, each in one piece.
+            scan: of one of the form, made from ``potentials``, each in one piece.
             places: where each leaf lies, ``(number of the potential, first element, shape, stride)``; None: a constant.
             sign: that of a potential which is a log-weight.
         """
         ...
 
-    def workspace_bytes(self, plan: Plan, semiring: Semiring, chain: Chain) -> Bytes:
+    def workspace_bytes(self, scan: Scan) -> Bytes:
         """What a scan takes beside its log-weights, at most."""
         ...
 
 
 def two_passes(
-    worker: Backend,
-    plan: Plan,
-    semiring: Semiring,
-    chains: Sequence[Chain],
-    requested: Sequence[bool],
-    weight: Tensor | None,
-    into: Sequence[Tensor | None],
+    worker: Backend, scan: Scan, requested: Sequence[bool], weight: Tensor | None, into: Sequence[Tensor | None]
 ) -> tuple[Tensor, Gradients]:
     """`Backend.posteriors` made of a total and its gradient."""
-    value, kept = worker.total(plan, semiring, chains, keep=True)
+    value, kept = worker.total(scan, keep=True)
     weight = torch.ones_like(value) if weight is None else weight
-    found = worker.gradient(plan, semiring, chains, kept, weight, requested)
+    found = worker.gradient(scan, kept, weight, requested)
     for i, target in enumerate(into):
         gradient = found[i]
         if target is not None and gradient is not None:

@@ -19,7 +19,7 @@ from semihmm.engine.followed import by_autograd
 from semihmm.engine.maps import Grid, Segmental
 from semihmm.engine.maps.base import fit
 from semihmm.engine.memory import OFFSET, Bytes
-from semihmm.engine.plan import Plan
+from semihmm.engine.plan import Scan
 from semihmm.engine.scan import begin, centred, cleaned, finish, forward, unscaled
 from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import BLOCK, joined
@@ -40,98 +40,77 @@ class Reference:
     def differentiates(self, semiring: Semiring) -> bool:
         return bool(semiring.temperature) and not torch.compiler.is_compiling()
 
-    def prepared(self, semiring: Semiring, chains: Sequence[Chain]) -> list[Chain]:
-        return [c.unrolled() for c in chains]
+    def prepared(self, semiring: Semiring, chains: tuple[Chain, ...]) -> tuple[Chain, ...]:
+        return tuple([c.unrolled() for c in chains])
 
-    def total(
-        self, plan: Plan, semiring: Semiring, chains: Sequence[Chain], keep: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def total(self, scan: Scan, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Keeps the centred total, the states in front of each block, and the last one; of one block every vector."""
         if not keep:
-            return by_autograd(plan, semiring, chains), ()
-        chain, scale = centred(cleaned(chains[0]))
-        last, fronts, trail = forward(plan, semiring, [chain], plan.blocks == 1)
+            return by_autograd(scan), ()
+        semiring, (chain, scale) = scan.semiring, centred(cleaned(scan.chain))
+        last, fronts, trail = forward(scan.plan, semiring, [chain], scan.plan.blocks == 1)
         ends, offset = finish(semiring, [chain], last)
         value = unscaled(semiring, semiring.sum(ends, -1), offset)
         states = [*fronts, last]
         kept = (value, torch.stack([s.carry for s in states], -3), torch.stack([s.offset for s in states], -1))
         return value + scale, (*kept, *(trail if trail is not None else ()))
 
-    def gradient(
-        self,
-        plan: Plan,
-        semiring: Semiring,
-        chains: Sequence[Chain],
-        kept: tuple[Tensor, ...],
-        weight: Tensor,
-        requested: Sequence[bool],
-    ) -> Gradients:
+    def gradient(self, scan: Scan, kept: tuple[Tensor, ...], weight: Tensor, requested: Sequence[bool]) -> Gradients:
         value, carries, offsets, *trail = kept
-        chain, _ = centred(cleaned(chains[0]))
+        chain, _ = centred(cleaned(scan.chain))
         *fronts, last = (State(c, o) for c, o in zip(carries.unbind(-3), offsets.unbind(-1), strict=True))
-        assert semiring.temperature is not None
-        measure = Posterior(semiring, weight.to(carries.dtype), semiring.temperature)
-        found = contract(plan, chain, measure, fronts, Trail(*trail) if trail else None, last, value)
+        assert scan.semiring.temperature is not None
+        measure = Posterior(scan.semiring, weight.to(carries.dtype), scan.semiring.temperature)
+        found = contract(scan.plan, chain, measure, fronts, Trail(*trail) if trail else None, last, value)
         found += [None] * (len(requested) - len(found))  # lengths
         return [g if r else None for g, r in zip(found, requested, strict=True)]
 
     @torch.no_grad()
     def posteriors(
         self,
-        plan: Plan,
-        semiring: Semiring,
-        chains: Sequence[Chain],
+        scan: Scan,
         requested: Sequence[bool],
         weight: Tensor | None = None,
         into: Sequence[Tensor | None] = (),
     ) -> tuple[Tensor, Gradients]:
+        plan, semiring = scan.plan, scan.semiring
         if not isinstance(semiring, Max):
-            return two_passes(self, plan, semiring, chains, requested, weight, into)
-        near, scale = centred(cleaned(chains[0]))
+            return two_passes(self, scan, requested, weight, into)
+        near, scale = centred(cleaned(scan.chain))
         last, fronts, trail = forward(plan, semiring, [near], plan.blocks == 1)
         ends, offset = finish(semiring, [near], last)
         each = contract(plan, near, Best(), fronts, trail, last, -scale)
-        found = [None if x is None else fit(Best(), x, y) for x, y in zip(each, chains[0].leaves, strict=False)]
+        found = [None if x is None else fit(Best(), x, y) for x, y in zip(each, scan.leaves, strict=False)]
         return unscaled(semiring, semiring.sum(ends, -1), offset) + scale, found
 
     @torch.no_grad()
-    def paths(
-        self, plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None, arcs: bool = False
-    ) -> Path:
-        return trace(plan, semiring, chain, generator)
+    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
+        return trace(scan, generator)
 
     def path_gradient(
-        self,
-        plan: Plan,
-        semiring: Semiring,
-        chain: Chain,
-        slots: Tensor,
-        arcs: Tensor,
-        weight: Tensor,
-        requested: Sequence[bool],
+        self, scan: Scan, slots: Tensor, arcs: Tensor, weight: Tensor, requested: Sequence[bool]
     ) -> Gradients:
         raise AssertionError("autograd follows the torch backend's best totals: see `differentiates`")
 
-    def vectors(self, plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
-        chain = cleaned(chain)
-        _, _, trail = forward(plan, semiring, [chain], True)
+    def vectors(self, scan: Scan) -> Tensor:
+        semiring, chain = scan.semiring, cleaned(scan.chain)
+        _, _, trail = forward(scan.plan, semiring, [chain], True)
         first = begin(semiring, [chain])
         trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]
         whole = joined(trails + ([] if trail is None else [trail]))
         assert whole is not None
         return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
 
-    def program(
-        self, semiring: Semiring, chain: Chain, potentials: Sequence[Tensor], places: Sequence[Any], sign: float
-    ) -> None:
+    def program(self, scan: Scan, potentials: Sequence[Tensor], places: Sequence[Any], sign: float) -> None:
         """None: it has no small calls to save time in."""
 
     def kept(self, semiring: Semiring, chain: Chain) -> Carries:
         vector = chain.steps.slots * components(semiring) * chain.start[0].element_size()
         return Carries(prod(chain.batch), vector, chain.steps.memory, chain.length)
 
-    def workspace_bytes(self, plan: Plan, semiring: Semiring, chain: Chain) -> Bytes:
+    def workspace_bytes(self, scan: Scan) -> Bytes:
         """Measured multiples of what tensors take beside the log-weights."""
+        plan, semiring, chain = scan.plan, scan.semiring, scan.chain
         steps, vectors = chain.steps, self.kept(semiring, chain)
         rows, batch = vectors.rows(plan.blocks), vectors.sequences
         leaves = sum(x.numel() * x.element_size() for x in chain.leaves if x.is_floating_point())
@@ -162,9 +141,9 @@ class Reference:
         if not semiring.temperature:  # autograd remembers all that happens in a block; of a maximum, where it is
             remembered, again = (0, 2) if semiring.idempotent else (6 * product, 4)
             return Bytes(rows, total, total + gradient + length * (remembered + 12 * state) + again * extra)
-        scan = 3 * block + extra + (2 * length * carry * state if plan.strategy == "associative" else 0)
+        scanned = 3 * block + extra + (2 * length * carry * state if plan.strategy == "associative" else 0)
         found = 10 * block + 4 * some * product + steps.memory * 4 * some * batch * steps.slots * number
-        return Bytes(rows, total, gradient + max(scan, found) + 4 * product + 8 * state)
+        return Bytes(rows, total, gradient + max(scanned, found) + 4 * product + 8 * state)
 
 
 class Carries(NamedTuple):
