@@ -32,12 +32,13 @@ demo: $(VENV)/speech.stamp $(NATIVE)
 # Always asked, seldom work to do: ninja knows what csrc/ holds. `mv` puts a whole new file in the place of the old one, which
 # a running Python may have open. Only the best instruction set that this CPU runs, which is the one that semihmm loads;
 # ISA=avx512 (avx2, baseline) compiles that one, ISA=all every one, as wheels and CI do.
-BEST := from semihmm.engine.backends import runnable; print(runnable()[0])
+BEST := import torch; cpu = torch.backends.cpu.get_cpu_capability().lower(); \
+	print(next((isa for isa in ("avx512", "avx2") if cpu.startswith(isa)), "baseline"))
 CONFIGURE = CXX="$(CXX)" $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 native: $(VENV)/native.stamp
 	@$(CONFIGURE) -B build/native >/dev/null
-	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$(SEMIHMM_BACKEND=torch $(BIN)/python -c '$(BEST)'); \
+	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$($(BIN)/python -c '$(BEST)'); \
 		if [ "$$isa" = all ]; then $(BIN)/cmake --build build/native; \
 		else $(BIN)/cmake --build build/native --target _native_$$isa; fi
 	@for built in build/native/_native_*.so; do kept=semihmm/engine/backends/$${built##*/}; \
@@ -62,7 +63,7 @@ ASAN_TESTS ?= tests/engine/test_native_kernels.py tests/engine/test_boundary.py 
 ASAN_COUNT ?= 100000
 test-asan: $(VENV)/dev.stamp $(VENV)/native.stamp
 	@$(CONFIGURE) -B build/asan -DSEMIHMM_SANITIZE=ON >/dev/null
-	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$(SEMIHMM_BACKEND=torch $(BIN)/python -c '$(BEST)'); \
+	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$($(BIN)/python -c '$(BEST)'); \
 		$(BIN)/cmake --build build/asan --target _native_$$isa && SEMIHMM_ISA=$$isa \
 		SEMIHMM_ASAN=$(CURDIR)/build/asan PYTHONPATH=$(CURDIR)/tests/engine/asan \
 		LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
