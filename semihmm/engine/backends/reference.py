@@ -138,9 +138,8 @@ class Reference:
         some = min(length, max(BLOCK // max(steps.work * batch, 1), 1))  # steps that `contract` looks at together
         block = length * batch * (steps.slots * number + OFFSET)
         gradient = copies + 3 * leaves + 2 * rows
-        gradient += (
-            2 * OFFSET * sum(x.numel() for x in steps.leaves if not x.is_floating_point())
-        )  # turned the other way
+        turned = sum(x.numel() for x in steps.leaves if not x.is_floating_point())  # indices, the other way
+        gradient += 2 * OFFSET * turned
         if not semiring.temperature:  # autograd remembers all that happens in a block; of a maximum, where it is
             remembered, again = (0, 2) if semiring.idempotent else (6 * product, 4)
             return Bytes(rows, total, total + gradient + length * (remembered + 12 * state) + again * extra)
