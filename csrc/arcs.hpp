@@ -51,7 +51,7 @@ class Arcs final : public Map<S> {
         if (varies_)
             for (int64_t t = t0; t < std::min(t1, this->length_); ++t) fill(t, t - t0);
     }
-    double lost(int64_t t) const override { return lost_[step_of(t)]; }
+    double log_scale(int64_t t) const override { return log_scale_[step_of(t)]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         sum(topology_->into, rows.at(t), table(0, 0, t), table(0, 1, t), to);
     }
@@ -86,7 +86,7 @@ class Arcs final : public Map<S> {
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         const Slices<F>& arcs = topology_->into;
         const int64_t first = arcs.first(slot), stop = arcs.begin[arcs.lane[slot] / L::width + 1];
         const F *from = rows.at(t), *w = table(0, 0, t);
@@ -105,12 +105,12 @@ class Arcs final : public Map<S> {
             const auto [candidate, its] = picker.pick(rank);
             chosen = first + candidate * L::width, row = its;
         }
-        if (chosen >= stop || arcs.arc[chosen] < 0) return {0, 0, 1, *marks = 0};  // no arc leads there
-        *marks = arcs.arc[chosen];
+        if (chosen >= stop || arcs.arc[chosen] < 0) return {0, 0, 1, *arc_indices = 0};  // no arc leads there
+        *arc_indices = arcs.arc[chosen];
         return {arcs.from[chosen], row, 1, arcs.arc[chosen] % topology_->width};
     }
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
     }
 
   private:
@@ -119,7 +119,7 @@ class Arcs final : public Map<S> {
         const int64_t steps = varies_ ? kBlock + 1 : 1, places[] = {topology_->into.places(), topology_->leaving.places()};
         for (int side = 0; side < 2; ++side)
             for (int f = 0; f <= S::features; ++f) table_[side][f].reset(steps * places[side], f ? F(0) : kNothing<F>);
-        lost_.assign(static_cast<std::size_t>(steps), 0.0);
+        log_scale_.assign(static_cast<std::size_t>(steps), 0.0);
         turned_.assign(static_cast<std::size_t>(steps), 0);
         row_.reset(this->semiring.components * L::width);
         if (sink_.wanted()) sum_.reset(places[0], Weighing<S>::empty);
@@ -133,7 +133,7 @@ class Arcs final : public Map<S> {
     void fill(int64_t t, int64_t to) {
         const F* w = weight_.at(this->b_, t);
         const F peak = matrix_peak(weight_, w);
-        lost_[to] = static_cast<double>(peak) * beta_;
+        log_scale_[to] = static_cast<double>(peak) * beta_;
         turned_[to] = 0;
         F* log = table_[0][0].get() + to * places(0);
         each(weight_, [&](int64_t place, int64_t at) { log[place] = (w[at] - peak) * beta_; });
@@ -201,7 +201,7 @@ class Arcs final : public Map<S> {
     int64_t ld_ = 0, t0_ = 0;
     Buffer<F> table_[2][1 + S::features];  // [step][place]: by where arcs lead to, by where they leave
     Buffer<F> row_, sum_, sum_feature_, entries_;
-    std::vector<double> lost_;
+    std::vector<double> log_scale_;
     std::vector<char> turned_;
 };
 

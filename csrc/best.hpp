@@ -5,7 +5,7 @@
 // states, one sequence after the other, in some registers; of more, several sequences at a time.
 #pragma once
 
-#include "narrow.hpp"
+#include "few_states.hpp"
 #include "product.hpp"
 #include "scan.hpp"
 
@@ -26,10 +26,10 @@ class Best {
         if (!small()) back_.reset(ld_ * ld_, kNothing<F>);
     }
 
-    // The paths of `count` sequences from `b` on, and their totals. `kept` has room for all state vectors. Marks, if those
+    // The paths of `count` sequences from `b` on, and their totals. `kept` has workspace for all state vectors. Marks, if those
     // are asked for, are as `Map::trace` makes them.
-    void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* marks, double* values) {
-        const int64_t marked = chain_.steps->marks;
+    void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
+        const int64_t marked = chain_.steps->arc_indices;
         matrix(b);
         Sequence all[kTogether];
         for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
@@ -46,17 +46,17 @@ class Best {
         int64_t at[kTogether], longest = 0;
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
-            s.lost += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+            s.log_scale += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
             const F* last = small() ? s.rows.at(0) : s.rows.at(s.length);
             at[r] = first_best<F>(states_, last, ends_.get());
             const F best = last[at[r]] + ends_[at[r]];
-            values[b + r] = static_cast<double>(best) + s.lost;
+            values[b + r] = static_cast<double>(best) + s.log_scale;
             s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
-            s.marks = marks ? marks + s.b * chain_.length * marked : nullptr;
+            s.arc_indices = arc_indices ? arc_indices + s.b * chain_.length * marked : nullptr;
             if (!representable<F>(values[b + r])) s.length = -1;  // there is no path
             std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
             std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
-            if (marks) std::fill(s.marks + std::max<int64_t>(s.length, 0) * marked, s.marks + chain_.length * marked, int64_t{-1});
+            if (arc_indices) std::fill(s.arc_indices + std::max<int64_t>(s.length, 0) * marked, s.arc_indices + chain_.length * marked, int64_t{-1});
             longest = std::max(longest, s.length);
             if (s.length >= 0) s.slots[s.length] = at[r];
         }
@@ -68,9 +68,9 @@ class Best {
                 chain_.pulse(states_);
                 at[r] = small() ? s.chosen[t * L::width + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
                 s.slots[t] = s.choices[t] = at[r];
-                if (!marks) continue;
-                s.marks[t * marked] = at[r] * states_ + to;
-                if (emission_.data) s.marks[t * marked + 1] = to;
+                if (!arc_indices) continue;
+                s.arc_indices[t * marked] = at[r] * states_ + to;
+                if (emission_.data) s.arc_indices[t * marked + 1] = to;
             }
     }
     static constexpr int kTogether = 8;
@@ -81,8 +81,8 @@ class Best {
         int64_t b = 0, length = 0;
         Rows<F> rows;
         uint8_t* chosen = nullptr;  // [time][state], where the state vectors would be but the first
-        double lost = 0;
-        int64_t *slots = nullptr, *choices = nullptr, *marks = nullptr;
+        double log_scale = 0;
+        int64_t *slots = nullptr, *choices = nullptr, *arc_indices = nullptr;
     };
     bool small() const { return states_ <= L::width; }
 
@@ -91,7 +91,7 @@ class Best {
         s.b = b, s.length = chain_.length_of(b);
         s.rows = {kept.vectors + kept.row(b) * ld_, kept.offsets + kept.row(b), ld_, 0};
         s.chosen = reinterpret_cast<uint8_t*>(s.rows.at(1));
-        s.lost = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0)) + lost_ * static_cast<double>(s.length);
+        s.log_scale = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0)) + log_scale_ * static_cast<double>(s.length);
         return s;
     }
     void matrix(int64_t b) {
@@ -100,7 +100,7 @@ class Best {
         const F* w = transition_.at(b, 0);
         const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
         const F peak = matrix_peak(transition_, w);
-        lost_ = static_cast<double>(peak) * chain_.beta;
+        log_scale_ = static_cast<double>(peak) * chain_.beta;
         for (int64_t i = 0; i < states_; ++i)
             for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;
         if (!small()) transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
@@ -145,7 +145,7 @@ class Best {
             if (emission_.data) {
                 const V e = L::load_part(emission(s.b, t), states_, kNothing<F>);
                 const F peak = taken(L::max(e));
-                s.lost += static_cast<double>(peak) * chain_.beta;
+                s.log_scale += static_cast<double>(peak) * chain_.beta;
                 best += (e - peak) * beta_;
             }
             typedef uint8_t Bytes __attribute__((vector_size(L::width)));
@@ -155,7 +155,7 @@ class Best {
             if (t % kGrow == kGrow - 1) {
                 chain_.pulse(kGrow * chain_.work);
                 const F peak = L::max(vector);
-                if (std::abs(peak) < infinity<F>) vector -= peak, s.lost += static_cast<double>(peak);
+                if (std::abs(peak) < infinity<F>) vector -= peak, s.log_scale += static_cast<double>(peak);
             }
         }
         L::store(s.rows.at(0), vector);
@@ -184,7 +184,7 @@ class Best {
                     most = L::max(e[p], most);
                 }
                 const F peak = taken(L::max(most));
-                s.lost += static_cast<double>(peak) * chain_.beta;
+                s.log_scale += static_cast<double>(peak) * chain_.beta;
 #pragma GCC unroll 4
                 for (int p = 0; p < parts; ++p) vector[p] += (e[p] - peak) * beta_;
             }
@@ -196,7 +196,7 @@ class Best {
                 if (std::abs(peak) < infinity<F>) {
 #pragma GCC unroll 4
                     for (V& x : vector) x -= peak;
-                    s.lost += static_cast<double>(peak);
+                    s.log_scale += static_cast<double>(peak);
                 }
             }
 #pragma GCC unroll 4
@@ -230,11 +230,11 @@ class Best {
                 if (emission_.data) {
                     const F* e = emission(s.b, t);
                     const F peak = taken(max_of<F>(states_, e));
-                    s.lost += static_cast<double>(peak) * chain_.beta;
+                    s.log_scale += static_cast<double>(peak) * chain_.beta;
                     F* vector = to[i];
                     for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j] - peak) * beta_;
                 }
-                if (t % kGrow == kGrow - 1) s.lost += rescale(chain_.semiring, ld_, to[i]);
+                if (t % kGrow == kGrow - 1) s.log_scale += rescale(chain_.semiring, ld_, to[i]);
             }
         }
     }
@@ -243,7 +243,7 @@ class Best {
     Leaf<F> transition_, emission_;
     int64_t states_, ld_;
     F beta_;
-    double lost_ = 0;
+    double log_scale_ = 0;
     bool filled_ = false;
     Buffer<F> weight_, back_, ends_, seen_;
 };

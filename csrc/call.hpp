@@ -7,11 +7,11 @@
 #include "arcs.hpp"
 #include "arcs_transition.hpp"
 #include "best.hpp"
-#include "halfway.hpp"
+#include "bidirectional.hpp"
 #include "operations.hpp"
 #include "pages.hpp"
 #include "parallel.hpp"
-#include "strips.hpp"
+#include "row_tiles.hpp"
 
 namespace semihmm {
 
@@ -225,11 +225,11 @@ void with_transition(bool dense, const Work& work) {
     dense ? work.template operator()<DenseTransition<S>>() : work.template operator()<ArcsTransition<S>>();
 }
 
-// A Grid that Log and Max do in strips: all of it at a time, or nothing is kept.
+// A Grid that Log and Max do in tiles: all of it at a time, or nothing is kept.
 template <class F>
-std::optional<Lattice> lattice_of(const Request& request, const Kept<F>& kept) {
+std::optional<GridForm> grid_form_of(const Request& request, const Kept<F>& kept) {
     if (kept.segment && kept.segment < request.length) return std::nullopt;
-    const auto found = Lattice::of<F>(request);
+    const auto found = GridForm::of<F>(request);
     // The values of all cells are kept where state vectors would be: (length + 1) of them, of more numbers than rows.
     return found && request.length < std::max(found->rows, found->columns) ? std::nullopt : found;
 }
@@ -238,10 +238,10 @@ template <class S>
 void total(const Request& request, const Kept<typename S::F>& kept, double* values) {
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>)
-        if (const auto lattice = lattice_of(request, kept)) {
+        if (const auto form = grid_form_of(request, kept)) {
             for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
-                Strips<S> strips(*lattice, request);
-                for (int64_t b = first; b < last; ++b) values[b] = strips.total(b, kept);
+                RowTiles<S> tiles(*form, request);
+                for (int64_t b = first; b < last; ++b) values[b] = tiles.total(b, kept);
             });
             return;
         }
@@ -268,12 +268,12 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     });
 }
 
-// What a worker keeps of a few sequences between the way there and the way back. The thread holds on to some memory for the
+// What a worker keeps of a few sequences between forward and backward pass. The thread holds on to some memory for the
 // next call: that is faster than to have it cleared again, page by page. What is larger goes when the call is over.
 template <class F>
-class Room {
+class Workspace {
   public:
-    Room(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : sequences_(sequences), rows_(rows), segment_(segment) {
+    Workspace(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : sequences_(sequences), rows_(rows), segment_(segment) {
         vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
         const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
         static thread_local Memory held;
@@ -344,23 +344,23 @@ void write(const std::vector<std::unique_ptr<Sums<S>>>& parts) {
     for (auto* sink : sums) sink->write();
 }
 
-// A sequence between so many states, and so long, that it pays to go there and back at the same time.
+// A sequence between so many states, and so long, that a bidirectional scan pays.
 constexpr int64_t kLong = 300'000;  // products
 
 template <class S, class Transition>
-void both_ways(const Request& request, const Stationary& form, const std::shared_ptr<const ArcSlices<typename S::F>>& topology,
+void bidirectional_gradient(const Request& request, const Stationary& form, const std::shared_ptr<const ArcSlices<typename S::F>>& topology,
                const Kept<typename S::F>& kept, double g0, double g1, const std::vector<Given>& out, const std::vector<Given>& out_features,
                double* values) {
     using F = typename S::F;
     Sums<S> sums(request, out, out_features, false, topology), others(request, out, out_features, false, topology);
-    auto one = fast<Halfway<S, Transition>>(request, form, sums.chain, topology), other = fast<Halfway<S, Transition>>(request, form, others.chain, topology);
-    Meeting<F> meeting = one.meeting(0, kept);
-    const auto both = [&](const auto& there, const auto& back) {
-        for_each_part(2, 2, request.threads, [&](int64_t part, int64_t, int64_t, int64_t) { part ? back() : there(); });
+    auto one = fast<Bidirectional<S, Transition>>(request, form, sums.chain, topology), other = fast<Bidirectional<S, Transition>>(request, form, others.chain, topology);
+    Junction<F> junction = one.junction(0, kept);
+    const auto both = [&](const auto& forward, const auto& backward) {
+        for_each_part(2, 2, request.threads, [&](int64_t part, int64_t, int64_t, int64_t) { part ? backward() : forward(); });
     };
-    both([&] { one.there(meeting, g0, g1, sums.chain.steps->sinks()); }, [&] { other.back(meeting, g0, g1, others.chain.steps->sinks()); });
-    if (one.passes(meeting, values, values + 1))
-        both([&] { one.there_on(meeting, values, values + 1, sums.end); }, [&] { other.back_on(meeting, others.start); });
+    both([&] { one.forward_half(junction, g0, g1, sums.chain.steps->sinks()); }, [&] { other.backward_half(junction, g0, g1, others.chain.steps->sinks()); });
+    if (one.passes(junction, values, values + 1))
+        both([&] { one.forward_rest(junction, values, values + 1, sums.end); }, [&] { other.backward_rest(junction, others.start); });
     one.join(other, sums.chain.steps->sinks());
 }
 
@@ -370,29 +370,29 @@ template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
               const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride) {
     using F = typename S::F;
-    std::vector<std::unique_ptr<Room<F>>> rooms(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1)));
-    const auto room_for = [&](int64_t worker, int64_t sequences) {
-        std::unique_ptr<Room<F>>& room = rooms[static_cast<std::size_t>(worker)];
-        if (values && !room) room = std::make_unique<Room<F>>(sequences, kept.rows, stride, kept.segment);
-        return room.get();
+    std::vector<std::unique_ptr<Workspace<F>>> workspaces(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1)));
+    const auto workspace_for = [&](int64_t worker, int64_t sequences) {
+        std::unique_ptr<Workspace<F>>& workspace = workspaces[static_cast<std::size_t>(worker)];
+        if (values && !workspace) workspace = std::make_unique<Workspace<F>>(sequences, kept.rows, stride, kept.segment);
+        return workspace.get();
     };
     if constexpr (std::is_same_v<S, Log<F>>)
-        if (const auto lattice = lattice_of(request, kept)) {
+        if (const auto form = grid_form_of(request, kept)) {
             const int64_t parts = std::min<int64_t>(request.batch, 16);
             std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
             for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
-                Strips<S> strips(*lattice, request);
-                for (std::size_t i = 0; i <= Lattice::kCost; ++i)
-                    sums[part].emplace_back(out[i].out<F>(false), request.leaf<F>(request.weights, i, false), i == Lattice::kCost);
-                const Room<F>* room = room_for(worker, 1);
+                RowTiles<S> tiles(*form, request);
+                for (std::size_t i = 0; i <= GridForm::kCost; ++i)
+                    sums[part].emplace_back(out[i].out<F>(false), request.leaf<F>(request.weights, i, false), i == GridForm::kCost);
+                const Workspace<F>* workspace = workspace_for(worker, 1);
                 for (int64_t b = first; b < last; ++b) {
-                    const Kept<F> mine = room ? room->from(b) : kept;
-                    if (values) values[b] = strips.total(b, mine);
-                    strips.gradient(b, mine, g0[b], sums[part]);
+                    const Kept<F> mine = workspace ? workspace->from(b) : kept;
+                    if (values) values[b] = tiles.total(b, mine);
+                    tiles.gradient(b, mine, g0[b], sums[part]);
                     for (Sink<F>& sink : sums[part]) sink.finish(b);
                 }
             });
-            for (std::size_t i = 0; i <= Lattice::kCost; ++i) {
+            for (std::size_t i = 0; i <= GridForm::kCost; ++i) {
                 for (int64_t part = 1; part < parts; ++part) sums[0][i].join(sums[part][i]);
                 sums[0][i].write();
             }
@@ -408,21 +408,21 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             const int64_t states = request.weights[form->arcs].shape[2], products = form->dense ? states * states : topology->into.places();
             if (values && request.batch == 1 && kept.segment >= request.length && request.length * products >= kLong)
                 return with_transition<S>(form->dense, [&]<class Transition>() {
-                    both_ways<S, Transition>(request, *form, topology, room_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
+                    bidirectional_gradient<S, Transition>(request, *form, topology, workspace_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
                 });
         }
     std::vector<std::unique_ptr<Sums<S>>> done(static_cast<std::size_t>(parts));
     for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
         done[part] = std::make_unique<Sums<S>>(request, out, out_features, Weighing<S>::best, topology);
         Sums<S>& sums = *done[part];
-        const Room<F>* room = room_for(worker, std::max<int64_t>(group, 1));
+        const Workspace<F>* workspace = workspace_for(worker, std::max<int64_t>(group, 1));
         if constexpr (kLinear<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
-                    auto linear = fast<Halfway<S, Transition>>(request, *form, sums.chain, topology);
+                    auto linear = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);
                     for (int64_t b = first; b < last; b += group) {
                         const int count = static_cast<int>(std::min(group, last - b));
-                        const Kept<F> all = room ? room->from(b) : kept;
+                        const Kept<F> all = workspace ? workspace->from(b) : kept;
                         if constexpr (Transition::dense)
                             if (values && count == 1 && linear.reads_once(all)) {
                                 linear.at_once(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
@@ -437,7 +437,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         Scan<S> scan(sums.chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
-            const Kept<F> one = room ? room->from(b) : kept;
+            const Kept<F> one = workspace ? workspace->from(b) : kept;
             if (values) {
                 scan.total(b, one, value.data());
                 for (int c = 0; c < request.components; ++c) values[c * request.batch + b] = value[c];
@@ -449,17 +449,17 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
 }
 
 // The state vectors are wanted no longer than it takes to trace a path: unless several sequences go together, each
-// worker has room for those of one sequence, which stay in its cache.
+// worker has workspace for those of one sequence, which stay in its cache.
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Max<F>>)
-        if (const auto lattice = lattice_of(request, kept)) {
+        if (const auto form = grid_form_of(request, kept)) {
             for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
-                Strips<S> strips(*lattice, request);
+                RowTiles<S> tiles(*form, request);
                 for (int64_t b = first; b < last; ++b)
-                    out.values[b] = strips.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length,
-                                                out.marks ? out.marks + b * request.length : nullptr);
+                    out.values[b] = tiles.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length,
+                                                out.arc_indices ? out.arc_indices + b * request.length : nullptr);
             });
             return;
         }
@@ -474,23 +474,23 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
         throw std::invalid_argument("semihmm: there must be memory for the state vectors of " + std::to_string(sequences) + " sequences, got " + std::to_string(kept.sequences) + ".");
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
-        Kept<F> room = kept;
-        if (group <= 1) room.vectors += worker * kept.rows * chain.stride(), room.offsets += worker * kept.rows;
+        Kept<F> workspace = kept;
+        if (group <= 1) workspace.vectors += worker * kept.rows * chain.stride(), workspace.offsets += worker * kept.rows;
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, *form, chain);
                 for (int64_t b = first; b < last; b += group) {
-                    if (group == 1) room.first = b;
-                    best.paths(b, static_cast<int>(std::min(group, last - b)), room, out.slots, out.choices, out.marks, out.values);
+                    if (group == 1) workspace.first = b;
+                    best.paths(b, static_cast<int>(std::min(group, last - b)), workspace, out.slots, out.choices, out.arc_indices, out.values);
                 }
                 return;
             }
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
-            room.first = b;
-            scan.trace(b, room, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
-                       out.marks ? out.marks + b * request.length * chain.steps->marks : nullptr, request.batch * (request.length + 1), request.batch * request.length,
+            workspace.first = b;
+            scan.trace(b, workspace, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
+                       out.arc_indices ? out.arc_indices + b * request.length * chain.steps->arc_indices : nullptr, request.batch * (request.length + 1), request.batch * request.length,
                        out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];
         }

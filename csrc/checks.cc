@@ -273,14 +273,14 @@ Form check_chain(const Request& request) {
             case kDense: {
                 const Given& w = reader.weight("Dense", "transition", request.length, 2);
                 join("Dense", {1, w.shape[2]}, {1, w.shape[3]});
-                form.marks.push_back({0, product({w.shape[2], w.shape[3]}, "Dense: transitions") - 1});
+                form.arc_indices.push_back({0, product({w.shape[2], w.shape[3]}, "Dense: transitions") - 1});
                 ++form.draws;
                 break;
             }
             case kDiagonal: {
                 const Given& w = reader.weight("Diagonal", "weight", request.length, 1);
                 join("Diagonal", {1, w.shape[2]}, {1, w.shape[2]});
-                form.marks.push_back({0, w.shape[2] - 1});
+                form.arc_indices.push_back({0, w.shape[2] - 1});
                 break;
             }
             case kTied: {
@@ -291,7 +291,7 @@ Form check_chain(const Request& request) {
                 if (index.shape[2] < 1) refuse(name + " must not be empty, got " + shown(index.shape) + ".");
                 check_range(index, name, 0, w.shape[2] - 1);
                 join("Diagonal", {1, index.shape[2]}, {1, index.shape[2]});
-                form.marks.push_back({0, w.shape[2] - 1});
+                form.arc_indices.push_back({0, w.shape[2] - 1});
                 break;
             }
             case kSparse: {
@@ -305,7 +305,7 @@ Form check_chain(const Request& request) {
                     refuse(name + " must have the event axes of the weights, " + shown(w.shape) + ", got " + shown(source.shape) + ".");
                 check_range(source, name, -1, product({w.shape[2], form.memory}, "Sparse: sources") - 1);
                 join("Sparse", {1, w.shape[2]}, {1, w.shape[2]});
-                form.marks.push_back({0, product({w.shape[2], w.shape[3]}, "Sparse: arcs") - 1});
+                form.arc_indices.push_back({0, product({w.shape[2], w.shape[3]}, "Sparse: arcs") - 1});
                 ++form.draws;
                 break;
             }
@@ -329,8 +329,8 @@ Form check_chain(const Request& request) {
                         refuse("Segmental: segment must be of " + listed(std::initializer_list<int64_t>{form.memory, states}) + ", got " + shown(segment.shape) + ".");
                 }
                 join("Segmental", {2, states}, {2, states});
-                form.marks.push_back({-1, product({states, states}, "Segmental: transitions") - 1});
-                form.marks.push_back({0, product({form.memory, states}, "Segmental: durations") - 1});
+                form.arc_indices.push_back({-1, product({states, states}, "Segmental: transitions") - 1});
+                form.arc_indices.push_back({0, product({form.memory, states}, "Segmental: durations") - 1});
                 form.draws += 2;
                 break;
             }
@@ -354,7 +354,7 @@ Form check_chain(const Request& request) {
                 for (const char* what : {"low", "high"}) reader.table(what, Type::kInt64, {slots, width});
                 check_grid(w, &w + 1, slots, width, form.memory, diagonal);
                 join("Grid", {1, slots}, {1, slots});
-                form.marks.push_back({0, slots * width - 1});
+                form.arc_indices.push_back({0, slots * width - 1});
                 ++form.draws;
                 break;
             }
@@ -436,11 +436,11 @@ void settle(const Request& request, double* values) {
         if (std::isnan(values[i])) values[i] = std::numeric_limits<double>::infinity();
 }
 
-void check_paths(const Request& request, const Form& form, int64_t rows, const int64_t* slots, const int64_t* marks) {
-    const int64_t length = request.length, columns = static_cast<int64_t>(form.marks.size());
+void check_paths(const Request& request, const Form& form, int64_t rows, const int64_t* slots, const int64_t* arc_indices) {
+    const int64_t length = request.length, columns = static_cast<int64_t>(form.arc_indices.size());
     for (int64_t path = 0; path < rows * request.batch; ++path) {
         const int64_t* at = slots + path * (length + 1);
-        const int64_t* taken = marks + path * length * columns;
+        const int64_t* taken = arc_indices + path * length * columns;
         if (at[0] < 0) continue;  // there is no such path
         const int64_t steps = request.lengths ? request.lengths[path % request.batch] : length;
         for (int64_t t : {int64_t{0}, steps})
@@ -449,7 +449,7 @@ void check_paths(const Request& request, const Form& form, int64_t rows, const i
             if (at[t + 1] < 0) continue;
             for (int64_t c = 0; c < columns; ++c) {
                 const int64_t mark = taken[t * columns + c];
-                const auto [least, greatest] = form.marks[static_cast<std::size_t>(c)];
+                const auto [least, greatest] = form.arc_indices[static_cast<std::size_t>(c)];
                 if (mark < least || mark > greatest) out_of_range("a mark of a path", least, greatest, mark);
                 if (!form.grid) continue;
                 const Given* tables = form.grid + 1;

@@ -29,7 +29,7 @@ struct Form {
     int64_t slots = 0, memory = 1;
     int64_t stride = 0;                 // numbers in a state vector: all components, padding included
     int64_t draws = 1;                  // how many uniform numbers the drawing of one path takes at most
-    std::vector<Range> marks;           // of the numbers that tell which weights of a step a path took
+    std::vector<Range> arc_indices;           // of the numbers that tell which weights of a step a path took
     std::vector<uint8_t> events;        // where the event axes of each tensor begin; 0 for indices
     const Given* grid = nullptr;        // the weight of a Grid, and behind it its tables
 };
@@ -47,15 +47,15 @@ const int64_t* check_lengths(const Request& request, const Given& lengths);
 // One array of so many elements, which may be None only if it is `optional`.
 template <class T>
 T* check_array(const Given& array, const char* name, int64_t size, bool optional = false);
-// Room for the state vectors of so many sequences, or of more: `rows` of each.
+// Workspace for the state vectors of so many sequences, or of more: `rows` of each.
 void check_kept(const Request& request, const Form& form, const Given& vectors, const Given& offsets, int64_t rows, int64_t segment,
                 int64_t sequences);
 // That `rows` and `segment` are what they must be of each other.
 void check_rows(const Request& request, const Form& form, int64_t rows, int64_t segment);
 // Where gradients go: for each of the chain's tensors one like it, or None.
 void check_out(const Request& request, const Form& form, const std::vector<Given>& out, const std::vector<Given>& like, const char* list);
-// Slots and marks of paths, as `paths` makes them.
-void check_paths(const Request& request, const Form& form, int64_t rows, const int64_t* slots, const int64_t* marks);
+// Slots and arc_indices of paths, as `paths` makes them.
+void check_paths(const Request& request, const Form& form, int64_t rows, const int64_t* slots, const int64_t* arc_indices);
 
 // After the call: a total that is NaN although no log-weight is has overflowed. Then it is infinite, and says so.
 void settle(const Request& request, double* values);

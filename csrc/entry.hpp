@@ -85,7 +85,7 @@ inline void must_be(bool answered, const char* question) {
     if (!answered) refuse(std::string(question) + " is not asked of this semiring.");
 }
 
-// What is kept, or to be kept: for so many sequences, or as many as there is room for.
+// What is kept, or to be kept: for so many sequences, or as many as there is workspace for.
 template <class F>
 Kept<F> kept(const Given& vectors, const Given& offsets, int64_t rows, int64_t segment, int64_t sequences) {
     return {vectors.to<F>(), offsets.to<double>(), rows, segment, 0, sequences};

@@ -140,12 +140,12 @@ void bind(nb::module_& m) {
             const Padded<F> matrix(w, F(0));
             Padded<F> left(p, F(0)), right(y, F(0)), out(p.shape(0), w.shape(1), F(0)), dots(p.shape(0), w.shape(0), F(0));
             const auto inner = static_cast<std::int64_t>(w.shape(0)), ld = static_cast<std::int64_t>(matrix.ld);
-            std::vector<F> strips(static_cast<std::size_t>(strips_size<F>(inner, ld)));
-            to_strips<F>(inner, matrix.data.data(), ld, strips.data());
+            std::vector<F> panels(static_cast<std::size_t>(panels_size<F>(inner, ld)));
+            to_panels<F>(inner, matrix.data.data(), ld, panels.data());
             const auto from = left.template rows<const F*>(p.shape(0)), with = right.template rows<const F*>(p.shape(0));
             const auto to = out.template rows<F*>(p.shape(0)), sums = dots.template rows<F*>(p.shape(0));
             const auto work = p.shape(0) == 1 ? multiply_both<1, F> : multiply_both<2, F>;
-            work(from.data(), with.data(), inner, strips.data(), ld, to.data(), sums.data());
+            work(from.data(), with.data(), inner, panels.data(), ld, to.data(), sums.data());
             return nb::make_tuple(out.array(p.shape(0)), dots.array(p.shape(0)));
         },
         nb::arg("p").noconvert(), nb::arg("y").noconvert(), nb::arg("w").noconvert());

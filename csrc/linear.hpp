@@ -14,11 +14,11 @@
 // where D is what the arcs hold. The moment of a mass that was raised is left as it is: the means that it has a part in
 // are off by no more than the feature's range times that part.
 //
-// Few states, and no feature: narrow.hpp does the steps.
+// Few states, and no feature: few_states.hpp does the steps.
 #pragma once
 
 #include "dense_transition.hpp"
-#include "narrow.hpp"
+#include "few_states.hpp"
 #include "scan.hpp"
 
 namespace semihmm {
@@ -120,7 +120,7 @@ class Linear {
     struct Sequence {
         int64_t b = 0, length = 0;
         Rows<F> rows;
-        double lost = 0;
+        double log_scale = 0;
         double g0 = 1, g1 = 0;
         bool bad = false, possible = true;
         bool exact = false;      // exact_ holds the cost in log space
@@ -133,8 +133,8 @@ class Linear {
         F largest = 1, peak = 0, scale = 1;
     };
 
-    bool narrow() const { return Transition::dense && !S::features && states_ <= kFewStates<F>; }
-    Narrow<F> in_registers() const { return {transition_.weight(), transition_.back(), states_, beta_}; }
+    bool few_states() const { return Transition::dense && !S::features && states_ <= kFewStates<F>; }
+    FewStates<F> in_registers() const { return {transition_.weight(), transition_.back(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
         const F* first = emission_.data ? emission_.at(b, 0) : nullptr;
@@ -148,12 +148,12 @@ class Linear {
     }
     // The total, at the end.
     void tell(const Sequence& s, double* value, double* mean) const {
-        const double lost = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+        const double log_scale = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
         const auto found = common(s.rows.at(s.length), ends_.get());
-        *value = found.first + s.rows.off(s.length) + s.lost + lost;
+        *value = found.first + s.rows.off(s.length) + s.log_scale + log_scale;
         if (S::features) *mean = found.second;
     }
-    // Where gradients go, and room for so many costs at a time and sums of so many sequences.
+    // Where gradients go, and workspace for so many costs at a time and sums of so many sequences.
     void aim(const std::vector<Sink<F>*>& steps, int costs, int sequences) {
         for (int f = 0; f <= S::features; ++f) {
             arcs_[f] = steps[f]->wanted() ? steps[f] : nullptr;
@@ -175,7 +175,7 @@ class Linear {
     // Log space, where numbers cannot be trusted.
     void advance_exactly(Sequence& s, int64_t t0, int64_t t1) {
         chain_.steps->start(s.b, s.length);
-        s.lost += advance(chain_, s.rows, t0, std::min(t1, s.length));
+        s.log_scale += advance(chain_, s.rows, t0, std::min(t1, s.length));
     }
 
     static bool numbers(int64_t width, const F* vector) { return max_of<F>(width, vector) > F(0); }
@@ -280,13 +280,13 @@ class Linear {
         if (whole(kept)) {
             s.rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
         } else {
-            s.rows = room(r, kBlock, 0);
+            s.rows = workspace(r, kBlock, 0);
         }
-        s.lost = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0));
+        s.log_scale = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0));
         s.rows.off(0) = rescale(chain_.semiring, ld_, s.rows.at(0));
         return s;
     }
-    Rows<F> room(int r, int64_t steps, int64_t time) {
+    Rows<F> workspace(int r, int64_t steps, int64_t time) {
         if (scratch_[r].size() < (steps + 1) * stride_) {
             scratch_[r].reset((steps + 1) * stride_, kNothing<F>);
             scratch_offsets_[r].assign(static_cast<std::size_t>(steps + 1), 0.0);
@@ -310,7 +310,7 @@ class Linear {
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
             if (s.length < first) continue;
-            s.rows = room(r, segment, first);
+            s.rows = workspace(r, segment, first);
             const int64_t row = kept.row(s.b) + first / segment;
             std::copy_n(kept.vectors + row * stride_, stride_, s.rows.data);
             s.rows.offset[0] = kept.offsets[row];
@@ -324,14 +324,14 @@ class Linear {
 
     // The vectors at times t0 + 1 to t1.
     void forward(Sequence* all, int count, int64_t t0, int64_t t1) {
-        if constexpr (Transition::dense) if (narrow()) {
+        if constexpr (Transition::dense) if (few_states()) {
             for (Sequence* s = all; s < all + count; ++s) {
                 if (s->length <= t0) continue;
                 chain_.pulse(chain_.work * (t1 - t0));
                 const int64_t stop = std::min(t1, s->length);
                 double peaks = 0;
                 if (in_registers().forward(emissions(s->b), s->rows, t0, stop, peaks)) {
-                    s->lost += static_cast<double>(stop - t0) * transition_.log_scale() + peaks * chain_.beta;
+                    s->log_scale += static_cast<double>(stop - t0) * transition_.log_scale() + peaks * chain_.beta;
                 } else {
                     advance_exactly(*s, t0, t1);
                 }
@@ -391,7 +391,7 @@ class Linear {
         if (s.bad) {
             advance_exactly(s, t0, t1);
         } else {
-            s.lost += s.spent;
+            s.log_scale += s.spent;
         }
     }
     // The emissions of step t times a vector in log space; returns its peak, which is taken out.
@@ -452,14 +452,14 @@ class Linear {
             if (s.length <= t1) at_end(s, r, end);
             turn(s, r);
             s.bad = s.bad || !linear(s, t0, stop);
-            if constexpr (Transition::dense) if (narrow() && !s.bad) {
+            if constexpr (Transition::dense) if (few_states() && !s.bad) {
                 std::copy_n(s.now, ld_, next_[r].get());
                 chain_.pulse(chain_.work * (t1 - t0));
                 s.bad = !in_registers().backward(emissions(s.b), t0, stop, next_[r].get(), costs_[r].get(), after_[r].get());
                 std::fill_n(taken_[r], kBlock, 0.0);
             }
         }
-        if (narrow()) return;
+        if (few_states()) return;
         for (int64_t t = t1 - 1; t >= t0; --t) {
             const F* from[kGroup];
             F* sum[kGroup];

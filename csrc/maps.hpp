@@ -144,13 +144,13 @@ class Map {
     S semiring;
     int64_t memory = 1;
     Layout<F> in, out;  // of state vectors
-    int64_t marks = 1;  // how many numbers tell which weights of a step a path has taken
+    int64_t arc_indices = 1;  // how many numbers tell which weights of a step a path has taken
     bool reads_output = false;
 
     virtual void start(int64_t b, int64_t length) = 0;  // a sequence, of so many steps
     virtual void load(int64_t, int64_t) {}              // the tables of steps t0 to t1, and of memory - 1 more
     virtual void look(int64_t t0, int64_t t1) { load(t0, t1); }  // what `trace` needs of them
-    virtual double lost(int64_t) const { return 0; }    // the peak taken out of step t
+    virtual double log_scale(int64_t) const { return 0; }    // the peak taken out of step t
     // The vector at t + 1, relative to the offset of time t.
     virtual void step(int64_t t, const Rows<F>& rows, F* to) = 0;
     // What comes after time t: its cost, relative to the offset of time t + 1.
@@ -161,10 +161,10 @@ class Map {
     virtual void unload(int64_t, int64_t) {}  // gradients of a block of steps are complete
     virtual void finish() {}                  // and those of the sequence
     virtual std::vector<Sink<F>*> sinks() = 0;
-    // Where a path came from, and by which weights: that goes to `marks`.
-    virtual Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) = 0;
+    // Where a path came from, and by which weights: that goes to `arc_indices`.
+    virtual Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) = 0;
     // Adds a share to the gradient of those weights. Needs neither `start` nor tables.
-    virtual void take(int64_t b, int64_t t, const int64_t* marks, double share) = 0;
+    virtual void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) = 0;
 
     // Whether a table is still that of another sequence or step.
     template <class T>
@@ -242,7 +242,7 @@ class Dense final : public Map<S> {
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
         this->b_ = b, this->length_ = length;
-        if (first) room();
+        if (first) workspace();
         if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
     }
     void load(int64_t t0, int64_t t1) override {
@@ -250,7 +250,7 @@ class Dense final : public Map<S> {
         if (varies_)
             for (int64_t t = t0; t < std::min(t1, this->length_); ++t) fill(t, t - t0);
     }
-    double lost(int64_t t) const override { return lost_[at(t)]; }
+    double log_scale(int64_t t) const override { return log_scale_[at(t)]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override { forward(t, rows.at(t), this->in.width(), to, this->out.width()); }
     void forward(int64_t t, const F* from, int64_t from_stride, F* to, int64_t to_stride) {
         const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
@@ -286,7 +286,7 @@ class Dense final : public Map<S> {
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         if constexpr (std::is_same_v<S, TopK<F>>) if (this->semiring.components > 1) {  // paths that come through the same slot share what is merged there
             const F *from = rows.at(t), *weight = back_table(0, t) + slot * back_ld_;
             const auto value = [=, stride = this->in.width()](int64_t i, int c) { return from[c * stride + i] + weight[i]; };
@@ -294,38 +294,38 @@ class Dense final : public Map<S> {
             auto& [merge, b, time] = merged_[static_cast<std::size_t>(slot)];
             if (b != this->b_ || time != t) merge.start(this->in.size, this->semiring.components, value), b = this->b_, time = t;
             const auto [source, row] = merge.nth(rank, value);
-            *marks = source * this->out.size + slot;
+            *arc_indices = source * this->out.size + slot;
             return {source, row, 1, source};
         }
-        return choose(t, slot, rank, rows.at(t), this->in.width(), picker, marks);
+        return choose(t, slot, rank, rows.at(t), this->in.width(), picker, arc_indices);
     }
-    Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker, int64_t* marks) {
+    Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker, int64_t* arc_indices) {
         const F* weight = back_table(0, t) + slot * back_ld_;
         if (std::is_same_v<S, Max<F>> || (std::is_same_v<S, TopK<F>> && this->semiring.components == 1)) {
             const int64_t source = first_best(this->in.size, from, weight);
-            *marks = source * this->out.size + slot;
+            *arc_indices = source * this->out.size + slot;
             return {source, rank, 1, source};
         }
         picker.clear();
         for (int64_t i = 0; i < this->in.size; ++i)
             for (int c = 0; c < this->semiring.components; ++c) picker.offer(from[c * from_stride + i] + weight[i]);
         const auto [source, row] = picker.pick(rank);
-        *marks = source * this->out.size + slot;
+        *arc_indices = source * this->out.size + slot;
         return {source, row, 1, source};
     }
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
     }
 
   private:
     // Memory for the tables; who never starts a sequence, as where a faster path takes all of them, needs none.
-    void room() {
+    void workspace() {
         const int64_t steps = varies_ ? kBlock + 1 : 1;
         for (int f = 0; f <= S::features; ++f) {
             table_[f].reset(steps * size_, f ? F(0) : kNothing<F>);
             back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
         }
-        lost_.assign(static_cast<std::size_t>(steps), 0.0);
+        log_scale_.assign(static_cast<std::size_t>(steps), 0.0);
         if (sink_.wanted()) sum_.reset(size_, Weighing<S>::empty);
         if (sink_feature_.wanted()) sum_feature_.reset(size_);
     }
@@ -338,7 +338,7 @@ class Dense final : public Map<S> {
         const F* w = weight_.at(this->b_, t);
         double peak = 0;
         if (centre_) peak = matrix_peak(weight_, w);
-        lost_[to] = peak * beta_;
+        log_scale_[to] = peak * beta_;
         for (int64_t i = 0; i < rows; ++i)
             for (int64_t j = 0; j < columns; ++j) {
                 const F x = static_cast<F>((w[i * weight_.by_event[0] + j * weight_.by_event[1]] - static_cast<F>(peak)) * static_cast<F>(beta_));
@@ -373,7 +373,7 @@ class Dense final : public Map<S> {
         int64_t b = -1, time = -1;
     };
     std::vector<Merged> merged_;  // of TopK, at each slot, for the time that it was asked for last
-    std::vector<double> lost_;
+    std::vector<double> log_scale_;
 };
 
 // A weight for each state. With an index, state j has that of column index[j] of a row of weights: states may share one.
@@ -390,7 +390,7 @@ class Diagonal final : public Map<S> {
         this->reads_output = true;
         ld_ = this->in.width();
         for (int f = 0; f <= S::features; ++f) table_[f].reset(kBlock * ld_, f ? F(0) : kNothing<F>);
-        lost_.assign(kBlock, 0.0);
+        log_scale_.assign(kBlock, 0.0);
         if (sink_.wanted()) sum_.reset(ld_);
         if (sink_feature_.wanted()) sum_feature_.reset(ld_);
         if (tied_ && (sink_.wanted() || sink_feature_.wanted())) columns_.reset(weight.event[0], Weighing<S>::empty);
@@ -404,7 +404,7 @@ class Diagonal final : public Map<S> {
         t0_ = t0;
         for (int64_t t = t0; t < std::min(t1, this->length_); ++t) {
             F* to = table_[0].get() + (t - t0) * ld_;
-            lost_[t - t0] = static_cast<double>(read_centred(t, to)) * beta_;
+            log_scale_[t - t0] = static_cast<double>(read_centred(t, to)) * beta_;
             if constexpr (S::features) {
                 F* also = table_[1].get() + (t - t0) * ld_;
                 read(feature_, t, also);
@@ -414,7 +414,7 @@ class Diagonal final : public Map<S> {
         }
     }
     void look(int64_t, int64_t) override {}
-    double lost(int64_t t) const override { return lost_[t - t0_]; }
+    double log_scale(int64_t t) const override { return log_scale_[t - t0_]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override { weigh(t, rows.at(t), to); }
     void back(int64_t t, const Rows<F>& costs, F* to) override { weigh(t, costs.at(t + 1), to); }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
@@ -439,12 +439,12 @@ class Diagonal final : public Map<S> {
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
-    Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&, int64_t* marks) override {
-        *marks = tied_ ? column_[slot] : slot;
+    Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&, int64_t* arc_indices) override {
+        *arc_indices = tied_ ? column_[slot] : slot;
         return {slot, rank, 1, slot};
     }
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
     }
 
   private:
@@ -549,7 +549,7 @@ class Diagonal final : public Map<S> {
     int64_t common_column_ = 0;                     // the one that most states have, such as a blank's
     Buffer<F> common_;                              // 1 for those states
     std::vector<std::pair<int32_t, int32_t>> others_;  // and all others, with their columns
-    std::vector<double> lost_;
+    std::vector<double> log_scale_;
 };
 
 // One after the other within a step; all of them look one step back.
@@ -564,8 +564,8 @@ class Compose final : public Map<S> {
             forward_.emplace_back(map->out.width() * semiring.components, kNothing<F>);
             backward_.emplace_back(map->in.width() * semiring.components, kNothing<F>);
         }
-        this->marks = 0;
-        for (auto& map : maps_) this->marks += map->marks;
+        this->arc_indices = 0;
+        for (auto& map : maps_) this->arc_indices += map->arc_indices;
         needed_ = maps_.size() - 1;
         while (needed_ > 0 && maps_[needed_]->reads_output) --needed_;
     }
@@ -578,9 +578,9 @@ class Compose final : public Map<S> {
     void look(int64_t t0, int64_t t1) override {
         for (std::size_t i = 0; i < maps_.size(); ++i) i < needed_ ? maps_[i]->load(t0, t1) : maps_[i]->look(t0, t1);
     }
-    double lost(int64_t t) const override {
+    double log_scale(int64_t t) const override {
         double sum = 0;
-        for (auto& map : maps_) sum += map->lost(t);
+        for (auto& map : maps_) sum += map->log_scale(t);
         return sum;
     }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
@@ -613,16 +613,16 @@ class Compose final : public Map<S> {
             for (Sink<F>* sink : map->sinks()) all.push_back(sink);
         return all;
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         inputs(t, rows);
         Origin at{slot, rank, 1, slot};
-        marks += this->marks;
+        arc_indices += this->arc_indices;
         for (std::size_t i = maps_.size(); i-- > 0;)
-            at = maps_[i]->trace(t, at.slot, at.rank, i ? alone(forward_[i - 1], t) : rows, picker, marks -= maps_[i]->marks);
+            at = maps_[i]->trace(t, at.slot, at.rank, i ? alone(forward_[i - 1], t) : rows, picker, arc_indices -= maps_[i]->arc_indices);
         return at;
     }
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        for (auto& map : maps_) map->take(b, t, marks, share), marks += map->marks;
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        for (auto& map : maps_) map->take(b, t, arc_indices, share), arc_indices += map->arc_indices;
     }
 
   private:

@@ -161,7 +161,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
                       int64_t rows, int64_t segment, int64_t count, nb::object slots, nb::object choices, nb::object uniforms,
-                      int64_t draws, nb::object values, nb::object marks) {
+                      int64_t draws, nb::object values, nb::object arc_indices) {
         must_be(semiring != kExpectation, "paths");
         const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         const int64_t most = semiring == kLog ? kMost : components, paths = product({count, batch}, "paths");
@@ -174,7 +174,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         if (out.uniforms && (semiring != kLog || draws < d.form.draws))
             refuse("uniforms are for draws, at least " + std::to_string(d.form.draws) + " for each, got " + std::to_string(draws) + ".");
         out.values = check_array<double>(given(values), "values", product({components, batch}, "values"));
-        out.marks = check_array<int64_t>(given(marks), "marks", product({paths, length, static_cast<int64_t>(d.form.marks.size())}, "marks"), true);
+        out.arc_indices = check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, length, static_cast<int64_t>(d.form.arc_indices.size())}, "arc_indices"), true);
         check_rows(d.request, d.form, rows, segment);
         const Given held = given(vectors), by = given(offsets);
         int64_t sequences = 1;
@@ -183,7 +183,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         check_kept(d.request, d.form, held, by, rows, segment, std::max<int64_t>(sequences, 1));
         const nb::gil_scoped_release release;
         d.request.wide ? run_paths<double>(d, kept<double>(held, by, rows, segment, sequences), out) : run_paths<float>(d, kept<float>(held, by, rows, segment, sequences), out);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "marks"_a.none());
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
     m.def("vectors", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                         nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object out) {
         must_be(semiring == kLog, "vectors");
@@ -194,19 +194,19 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "out"_a);
     m.def("gradient_of_paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
                                   nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, int64_t count,
-                                  nb::object slots, nb::object marks, nb::object shares, nb::list out) {
+                                  nb::object slots, nb::object arc_indices, nb::object shares, nb::list out) {
         must_be(semiring != kExpectation, "gradient_of_paths");
         Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
         d.request.components = 1;  // a path's weights are its own, of whichever it is the k-th best
         const int64_t paths = product({count, batch}, "paths");
         if (count < 1) refuse("count must be at least 1, got " + std::to_string(count) + ".");
-        const Taken taken{count, check_array<int64_t>(given(slots), "slots", product({paths, length + 1}, "slots")),
-                          check_array<int64_t>(given(marks), "marks", product({paths, length, static_cast<int64_t>(d.form.marks.size())}, "marks")),
+        const TracedPaths taken{count, check_array<int64_t>(given(slots), "slots", product({paths, length + 1}, "slots")),
+                          check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, length, static_cast<int64_t>(d.form.arc_indices.size())}, "arc_indices")),
                           check_array<double>(given(shares), "shares", paths)};
         const auto to = all(out, batched);
         check_out(d.request, d.form, to, d.request.weights, "out");
-        check_paths(d.request, d.form, count, taken.slots, taken.marks);
+        check_paths(d.request, d.form, count, taken.slots, taken.arc_indices);
         const nb::gil_scoped_release release;
         d.request.wide ? gradient_of_paths<double>(d.request, taken, to) : gradient_of_paths<float>(d.request, taken, to);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "count"_a, "slots"_a, "marks"_a, "shares"_a, "out"_a);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "count"_a, "slots"_a, "arc_indices"_a, "shares"_a, "out"_a);
 }

@@ -1,6 +1,6 @@
 // One semiring and one type: CMake makes a file for each, which says SEMIHMM_SEMIRING, SEMIHMM_REAL and what is asked of them,
 // and includes this one.
-#include "taken.hpp"
+#include "path_gradient.hpp"
 #include "vectors.hpp"
 
 namespace semihmm {
@@ -19,7 +19,7 @@ template void paths<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, const P
 template void vectors<SEMIHMM_REAL>(const Request&, double*);
 #endif
 #if SEMIHMM_HAS_PATH_GRADIENT
-template void gradient_of_paths<SEMIHMM_REAL>(const Request&, const Taken&, const Vectors&);
+template void gradient_of_paths<SEMIHMM_REAL>(const Request&, const TracedPaths&, const Vectors&);
 #endif
 
 }  // namespace semihmm

@@ -13,7 +13,7 @@ struct Kept {
     double* offsets = nullptr;  // [sequence][row]
     int64_t rows = 0, segment = 0;
     int64_t first = 0;      // the sequence that is kept first
-    int64_t sequences = 0;  // for how many there is room
+    int64_t sequences = 0;  // for how many there is workspace
 
     int64_t row(int64_t b) const { return (b - first) * rows; }
 };
@@ -21,16 +21,16 @@ struct Kept {
 struct PathsOut {
     int64_t rows = 1;
     int64_t *slots = nullptr, *choices = nullptr;  // (rows, batch, length + 1), (rows, batch, length)
-    int64_t* marks = nullptr;                      // (rows, batch, length, marks of the map); may be null
+    int64_t* arc_indices = nullptr;                      // (rows, batch, length, arc_indices of the map); may be null
     const double* uniforms = nullptr;              // (rows, batch, draws)
     int64_t draws = 0;
     double* values = nullptr;  // (components, batch)
 };
 
 // Paths as `paths` left them.
-struct Taken {
+struct TracedPaths {
     int64_t rows = 1;
-    const int64_t *slots = nullptr, *marks = nullptr;  // (rows, batch, length + 1), (rows, batch, length, marks of the map)
+    const int64_t *slots = nullptr, *arc_indices = nullptr;  // (rows, batch, length + 1), (rows, batch, length, arc_indices of the map)
     const double* shares = nullptr;                    // (rows, batch)
 };
 
@@ -45,6 +45,6 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
 template <class F>
 void vectors(const Request& request, double* to);
 template <class F>
-void gradient_of_paths(const Request& request, const Taken& taken, const std::vector<Given>& out);
+void gradient_of_paths(const Request& request, const TracedPaths& taken, const std::vector<Given>& out);
 
 }  // namespace semihmm

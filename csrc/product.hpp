@@ -177,33 +177,33 @@ void multiply_max(int rows, const F* const* p, std::int64_t inner, const F* w, s
 
 // ---- a matrix read once, from both sides ----------------------------------------------------------------------------
 
-// A matrix in strips of a few rows: the vectors of a strip's rows lie side by side, so that all is read in one piece.
+// A matrix in panels of a few rows: the vectors of a panel's rows lie side by side, so that all is read in one piece.
 template <class F>
-inline constexpr int strip = Lanes<F>::width < 4 ? Lanes<F>::width : 4;
+inline constexpr int panel = Lanes<F>::width < 4 ? Lanes<F>::width : 4;
 
 template <class F>
-inline std::int64_t strips_size(std::int64_t inner, std::int64_t ld) {
-    return (inner + strip<F> - 1) / strip<F> * strip<F> * ld;
+inline std::int64_t panels_size(std::int64_t inner, std::int64_t ld) {
+    return (inner + panel<F> - 1) / panel<F> * panel<F> * ld;
 }
 template <class F>
-inline void to_strips(std::int64_t inner, const F* w, std::int64_t ld, F* to) {
+inline void to_panels(std::int64_t inner, const F* w, std::int64_t ld, F* to) {
     constexpr int width = Lanes<F>::width;
-    for (std::int64_t i = 0; i < inner; i += strip<F>) {
+    for (std::int64_t i = 0; i < inner; i += panel<F>) {
         for (std::int64_t j = 0; j < ld; j += width) {
-            for (int r = 0; r < strip<F>; ++r, to += width)
+            for (int r = 0; r < panel<F>; ++r, to += width)
                 Lanes<F>::store(to, i + r < inner ? Lanes<F>::load(w + (i + r) * ld + j) : typename Lanes<F>::type{});
         }
     }
 }
 
 // q[r][j] = sum over i of p[r][i] w[i][j], for j < ld, and c[r][i] = sum over j of w[i][j] y[r][j], for i < inner rounded
-// up to whole strips, in which p must be finite.
+// up to whole panels, in which p must be finite.
 template <int rows, class F>
 void multiply_both(const F* const* p, const F* const* y, std::int64_t inner, const F* w, std::int64_t ld,
                           F* const* q, F* const* c) {
     using L = Lanes<F>;
     using V = typename L::type;
-    constexpr int height = strip<F>;
+    constexpr int height = panel<F>;
     const F *from[rows], *with[rows];
     F *to[rows], *dots[rows];
 #pragma GCC unroll 32

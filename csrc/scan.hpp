@@ -19,14 +19,14 @@ struct Border {
     double read(const S& semiring, int64_t b, const Layout<F>& layout, double beta, F* to) const {
         const int64_t width = layout.width();
         std::fill_n(to, width * semiring.components, kNothing<F>);
-        double lost = 0;
+        double log_scale = 0;
         for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] = 0;
         for (const Leaf<F>& leaf : weights) {
             const F* w = leaf.at(b, 0);
             const int64_t by = leaf.by_event[0];
             const F peak = static_cast<F>(peak_of<F>(layout.slots(), [&](int64_t slot) { return w[slot * by]; }, 1.0));
             for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] += (w[slot * by] - peak) * static_cast<F>(beta);
-            lost += static_cast<double>(peak) * beta;
+            log_scale += static_cast<double>(peak) * beta;
         }
         if constexpr (S::features) {
             std::fill_n(to + width, width, F(0));
@@ -34,7 +34,7 @@ struct Border {
                 for (int64_t slot = 0; slot < layout.slots(); ++slot)
                     if (to[layout.place(slot)] > kNothing<F>) to[width + layout.place(slot)] += leaf.at(b, 0)[slot * leaf.by_event[0]];
         }
-        return lost;
+        return log_scale;
     }
 };
 
@@ -68,7 +68,7 @@ double rescale(const S& semiring, int64_t width, typename S::F* vector) {
 // The state vectors at times t0 + 1 to t1, from those before, in place.
 template <class S>
 double advance(Chain<S>& chain, const Rows<typename S::F>& rows, int64_t t0, int64_t t1) {
-    double lost = 0;
+    double log_scale = 0;
     for (int64_t at = t0; at < t1; at += kBlock) {
         const int64_t stop = std::min(at + kBlock, t1);
         chain.steps->load(at, stop);
@@ -78,10 +78,10 @@ double advance(Chain<S>& chain, const Rows<typename S::F>& rows, int64_t t0, int
             // Scores lose nothing by growing for a while; logs of sums would.
             const bool waits = std::is_same_v<S, Max<typename S::F>> && t + 1 < stop;
             rows.off(t + 1) = rows.off(t) + (waits ? 0.0 : rescale(chain.semiring, chain.steps->out.width(), rows.at(t + 1)));
-            lost += chain.steps->lost(t);
+            log_scale += chain.steps->log_scale(t);
         }
     }
-    return lost;
+    return log_scale;
 }
 
 template <class S>
@@ -94,24 +94,24 @@ class Scan {
     void total(int64_t b, const Kept<F>& kept, double* value) {
         const int64_t length = chain_.length_of(b);
         map_.start(b, length);
-        double lost = 0;
-        Rows<F> rows = begin(b, kept, lost);
+        double log_scale = 0;
+        Rows<F> rows = begin(b, kept, log_scale);
         if (whole(kept)) {
-            lost += advance(chain_, rows, 0, length);
+            log_scale += advance(chain_, rows, 0, length);
         } else {
             const int64_t segment = kept.segment ? kept.segment : kBlock;
             for (int64_t t0 = 0; t0 < length; t0 += segment) {
                 if (kept.segment) keep(b, kept, t0 / segment, rows, t0);
                 const int64_t t1 = std::min(t0 + segment, length);
-                lost += advance(chain_, rows, t0, t1);
+                log_scale += advance(chain_, rows, t0, t1);
                 rows = shifted(rows, t1);
             }
             if (kept.segment && length % segment == 0) keep(b, kept, length / segment, rows, length);
         }
         last_ = rows;
-        end(b, length, lost);
-        finish(length, lost, value);
-        lost_ = lost;
+        end(b, length, log_scale);
+        finish(length, log_scale, value);
+        log_scale_ = log_scale;
     }
 
     // Adds the gradient of a total, weighted: g0 of its value, g1 of its mean. Or, of the total that was asked for just
@@ -126,10 +126,10 @@ class Scan {
             rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
         }
         // Costs in the order of time, in a ring that slides towards the beginning.
-        const int64_t room = memory + std::max<int64_t>(kBlock, memory);
-        costs_.reset((room + 1) * stride_, kNothing<F>);
-        cost_offsets_.assign(static_cast<std::size_t>(room + 1), 0.0);
-        int64_t first = length - room;
+        const int64_t workspace = memory + std::max<int64_t>(kBlock, memory);
+        costs_.reset((workspace + 1) * stride_, kNothing<F>);
+        cost_offsets_.assign(static_cast<std::size_t>(workspace + 1), 0.0);
+        int64_t first = length - workspace;
         Rows<F> costs{costs_.get(), cost_offsets_.data(), stride_, first};
         ends_.reset(stride_, kNothing<F>);
         chain_.end.read(chain_.semiring, b, map_.out, chain_.beta, costs.at(length));
@@ -140,7 +140,7 @@ class Scan {
         total_of(rows, length, costs.at(length), value);
         Weighing<S> weighing;
         weighing.g0 = static_cast<F>(g0), weighing.g1 = static_cast<F>(g1), weighing.mean = static_cast<F>(value[1]);
-        const double total = Weighing<S>::best ? -lost_ : value[0];  // what log terms are compared with
+        const double total = Weighing<S>::best ? -log_scale_ : value[0];  // what log terms are compared with
         const bool possible = value[0] > -std::numeric_limits<double>::infinity();
         if (!possible) {
             map_.finish();
@@ -156,7 +156,7 @@ class Scan {
                 map_.load(t0, t1);
                 for (int64_t t = t1 - 1; t >= t0; --t) {
                     if (t < costs.first) {  // slide
-                        const int64_t moved = room - memory;
+                        const int64_t moved = workspace - memory;
                         std::copy_backward(costs_.get(), costs_.get() + (memory + 1) * stride_, costs_.get() + (memory + 1 + moved) * stride_);
                         std::copy_backward(cost_offsets_.begin(), cost_offsets_.begin() + memory + 1, cost_offsets_.begin() + memory + 1 + moved);
                         costs.first -= moved;
@@ -179,10 +179,10 @@ class Scan {
     }
 
     // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
-    // Likewise the marks of each step, if those are asked for.
-    void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t* marks, int64_t slot_stride,
+    // Likewise the arc_indices of each step, if those are asked for.
+    void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t* arc_indices, int64_t slot_stride,
                int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
-        const int64_t length = chain_.length_of(b), marked = map_.marks, width = map_.out.width(), slots_count = map_.out.slots();
+        const int64_t length = chain_.length_of(b), marked = map_.arc_indices, width = map_.out.width(), slots_count = map_.out.slots();
         const int comps = chain_.semiring.components;
         total(b, kept, values);
         Rows<F> rows = last_;
@@ -204,7 +204,7 @@ class Scan {
             walks[r] = {length, slot, rank, representable<F>(its)};
             std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
             std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
-            if (marks) std::fill_n(marks + r * choice_stride * marked, chain_.length * marked, int64_t{-1});
+            if (arc_indices) std::fill_n(arc_indices + r * choice_stride * marked, chain_.length * marked, int64_t{-1});
         }
         std::vector<int64_t> unseen(static_cast<std::size_t>(marked));
         for (int64_t stop = length; stop > 0;) {
@@ -219,7 +219,7 @@ class Scan {
                         if (!walk.valid || walk.time != t + 1) continue;
                         chain_.pulse(slots_count);
                         slots[r * slot_stride + t + 1] = walk.slot;
-                        int64_t* its = marks ? marks + (r * choice_stride + t) * marked : unseen.data();
+                        int64_t* its = arc_indices ? arc_indices + (r * choice_stride + t) * marked : unseen.data();
                         const Origin origin = map_.trace(t, walk.slot, walk.rank, rows, pickers[r], its);
                         choices[r * choice_stride + t] = origin.choice;
                         walk.slot = origin.slot, walk.rank = origin.rank, walk.time -= origin.delay;
@@ -279,19 +279,19 @@ class Scan {
 
   private:
     bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
-    Rows<F> begin(int64_t b, const Kept<F>& kept, double& lost) {
+    Rows<F> begin(int64_t b, const Kept<F>& kept, double& log_scale) {
         Rows<F> rows;
         if (whole(kept)) {
             rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
         } else {
-            rows = room(kept.segment ? kept.segment : kBlock, 0);
+            rows = workspace(kept.segment ? kept.segment : kBlock, 0);
         }
-        lost += chain_.start.read(chain_.semiring, b, map_.in, chain_.beta, rows.at(0));
+        log_scale += chain_.start.read(chain_.semiring, b, map_.in, chain_.beta, rows.at(0));
         rows.off(0) = rescale(chain_.semiring, map_.in.width(), rows.at(0));
         return rows;
     }
     // Own memory for a segment that begins at `time`, and for what it looks back to.
-    Rows<F> room(int64_t segment, int64_t time) {
+    Rows<F> workspace(int64_t segment, int64_t time) {
         const int64_t count = map_.memory - 1 + segment + 1;
         if (own_.size() < count * stride_) {
             own_.reset(count * stride_, kNothing<F>);
@@ -326,24 +326,24 @@ class Scan {
     // The vectors of a segment, up to time `stop`, from those kept in front of it.
     Rows<F> recall(int64_t b, const Kept<F>& kept, int64_t segment, int64_t stop) {
         const int64_t memory = map_.memory, t0 = segment * kept.segment;
-        Rows<F> rows = room(kept.segment, t0);
+        Rows<F> rows = workspace(kept.segment, t0);
         std::copy_n(kept.vectors + (kept.row(b) + segment * memory) * stride_, memory * stride_, rows.data);
         std::copy_n(kept.offsets + kept.row(b) + segment * memory, memory, rows.offset);
         advance(chain_, rows, t0, stop);
         return rows;
     }
-    void end(int64_t b, int64_t length, double& lost) {
+    void end(int64_t b, int64_t length, double& log_scale) {
         ends_.reset(stride_, kNothing<F>);
-        lost += chain_.end.read(chain_.semiring, b, map_.out, chain_.beta, ends_.get());
+        log_scale += chain_.end.read(chain_.semiring, b, map_.out, chain_.beta, ends_.get());
         const int64_t width = map_.out.width();
         const F* last = last_.at(length);
         for (int c = chain_.semiring.components; c-- > 0;)
             for (int64_t j = 0; j < width; ++j) ends_[c * width + j] = last[c * width + j] + ends_[(S::features ? c * width : 0) + j];
     }
-    void finish(int64_t length, double lost, double* value) {
+    void finish(int64_t length, double log_scale, double* value) {
         const int comps = chain_.semiring.components;
         const int64_t width = map_.out.width();
-        const double offset = last_.off(length) + lost;
+        const double offset = last_.off(length) + log_scale;
         if constexpr (S::features) {
             mixture(ends_.get(), width, value);
             value[0] += offset;
@@ -381,7 +381,7 @@ class Scan {
     Buffer<F> own_, costs_, ends_;
     std::vector<double> own_offsets_, cost_offsets_;
     Rows<F> last_;
-    double lost_ = 0;  // by peaks, of the last total
+    double log_scale_ = 0;  // by peaks, of the last total
 };
 
 }  // namespace semihmm

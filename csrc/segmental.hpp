@@ -27,7 +27,7 @@ class Segmental final : public Map<S> {
         states_ = transition.weight.event[0];
         longest_ = this->memory = duration.weight.event[0];
         this->in = this->out = {2, states_};
-        this->marks = 2;  // the arc, -1 for none; then the length and the state
+        this->arc_indices = 2;  // the arc, -1 for none; then the length and the state
         ld_ = this->in.part();
         width_ = this->in.width();
         for (int f = 0; f <= S::features; ++f) {
@@ -69,7 +69,7 @@ class Segmental final : public Map<S> {
     }
     // One step more: what ended at time t began something by the arcs of step t - 1.
     void load(int64_t t0, int64_t t1) override { arcs_.load(std::max<int64_t>(t0 - 1, 0), t1); }
-    double lost(int64_t t) const override { return peaks_[t]; }
+    double log_scale(int64_t t) const override { return peaks_[t]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         const int64_t count = gather(t, rows);
         const Ready<S> terms{terms_.get(), this->semiring.components, ld_};
@@ -162,12 +162,12 @@ class Segmental final : public Map<S> {
         for (Sink<F>& sink : sink_) all.push_back(&sink);
         return all;
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         const int comps = this->semiring.components;
         int64_t state = slot;
-        marks[0] = -1;
+        arc_indices[0] = -1;
         if (slot >= states_) {
-            const Origin before = arcs_.choose(t, slot - states_, rank, rows.at(t + 1), width_, picker, marks);
+            const Origin before = arcs_.choose(t, slot - states_, rank, rows.at(t + 1), width_, picker, arc_indices);
             state = before.slot, rank = before.rank;
         }
         const int64_t count = gather(t, rows);
@@ -175,15 +175,15 @@ class Segmental final : public Map<S> {
         for (int64_t d = 0; d < count; ++d)
             for (int c = 0; c < comps; ++c) picker.offer(terms_[(d * comps + c) * ld_ + state]);
         const auto [length, row] = picker.pick(rank);
-        marks[1] = length * states_ + state;
+        arc_indices[1] = length * states_ + state;
         return {state + states_, row, length + 1, length};
     }
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        if (marks[0] >= 0) arcs_.take(b, t, marks, share);
-        const int64_t state = marks[1] % states_;
-        if (sink_[0].wanted()) sink_[0].add(b, t, 1, &share, marks[1]);
-        if (sink_[2].wanted()) sink_[2].add(b, t, 1, &share, marks[1]);
-        for (int64_t frame = t - marks[1] / states_; sink_[1].wanted() && frame <= t; ++frame)
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (arc_indices[0] >= 0) arcs_.take(b, t, arc_indices, share);
+        const int64_t state = arc_indices[1] % states_;
+        if (sink_[0].wanted()) sink_[0].add(b, t, 1, &share, arc_indices[1]);
+        if (sink_[2].wanted()) sink_[2].add(b, t, 1, &share, arc_indices[1]);
+        for (int64_t frame = t - arc_indices[1] / states_; sink_[1].wanted() && frame <= t; ++frame)
             sink_[1].add(b, frame + longest_ - 1, 1, &share, state);
     }
 

@@ -113,7 +113,7 @@ class ByArcs : public Map<S> {
         gather(t, rows);
         shares(t, Ready<S>{terms_.get(), this->semiring.components, ld_}, costs, weighing);
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         picker.clear();
         for (int64_t k = 0; k < width_; ++k) {
             const int64_t code = source(t, slot, k), delay = code / slots_ + 1;
@@ -125,7 +125,7 @@ class ByArcs : public Map<S> {
         }
         const auto [k, row] = picker.pick(rank);
         const int64_t code = std::max<int64_t>(source(t, slot, k), 0);
-        *marks = slot * width_ + k;
+        *arc_indices = slot * width_ + k;
         return {code % slots_, row, code / slots_ + 1, k};
     }
 
@@ -272,7 +272,7 @@ class Sparse final : public ByArcs<S> {
         band_ = find_band();
         for (int f = 0; f <= S::features; ++f)
             for (int side = 0; side <= band_; ++side) table_[side][f].reset(steps_ * this->width_ * this->ld_, f ? F(0) : kNothing<F>);
-        lost_.assign(static_cast<std::size_t>(steps_), 0.0);
+        log_scale_.assign(static_cast<std::size_t>(steps_), 0.0);
         if (!band_ && !source.over_time()) topologies_.push_back(read(0));
     }
     void start(int64_t b, int64_t length) override {
@@ -291,7 +291,7 @@ class Sparse final : public ByArcs<S> {
             for (int64_t t = t0; t < std::min(t1, this->length_); ++t) topologies_.push_back(read(t));
         }
     }
-    double lost(int64_t t) const override { return lost_[varies_ ? t - t0_ : 0]; }
+    double log_scale(int64_t t) const override { return log_scale_[varies_ ? t - t0_ : 0]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         if (!band_) return ByArcs<S>::step(t, rows, to);
         this->semiring.sum(this->width_, this->ld_, shifted(kInto, t, rows, t), to, this->ld_);
@@ -304,17 +304,17 @@ class Sparse final : public ByArcs<S> {
         if (!band_) return ByArcs<S>::contract(t, rows, output, costs, weighing);
         if (wanted()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
     }
-    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* marks) override {
+    Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         if constexpr (std::is_same_v<S, Max<F>>)
             if (band_) {
                 const Origin best = best_into(t, slot, rank, rows.at(t));
-                *marks = slot * this->width_ + best.choice;
+                *arc_indices = slot * this->width_ + best.choice;
                 return best;
             }
-        return ByArcs<S>::trace(t, slot, rank, rows, picker, marks);
+        return ByArcs<S>::trace(t, slot, rank, rows, picker, arc_indices);
     }
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *marks);
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
@@ -387,7 +387,7 @@ class Sparse final : public ByArcs<S> {
         if (this->memory == 1) {  // each path takes one arc a step, so what they share may be taken out
             peak = matrix_peak(weight_, w);
         }
-        lost_[to] = static_cast<double>(peak) * beta_;
+        log_scale_[to] = static_cast<double>(peak) * beta_;
         for (int64_t k = 0; k < this->width_; ++k) {
             const int64_t at = (to * this->width_ + k) * this->ld_;
             F* into = table_[kInto][0].get() + at;
@@ -417,11 +417,11 @@ class Sparse final : public ByArcs<S> {
     int64_t steps_ = 1, t0_ = 0, margin_ = 0;
     Buffer<F> table_[2][2], wide_;  // by side and feature: [step][k][ld]; and a vector with margins
     std::vector<int64_t> by_[2];
-    std::vector<double> lost_;
+    std::vector<double> log_scale_;
     std::vector<Topology> topologies_;
 };
 
-// A two-dimensional lattice by anti-diagonals, its weights read where they lie: see Grid in Python.
+// A two-dimensional form by anti-diagonals, its weights read where they lie: see Grid in Python.
 template <class S>
 class Grid final : public ByArcs<S> {
   public:
@@ -483,9 +483,9 @@ class Grid final : public ByArcs<S> {
         if constexpr (S::features) skew(feature_, skewed_[1], from, stop);
     }
     void look(int64_t, int64_t) override {}
-    void take(int64_t b, int64_t t, const int64_t* marks, double share) override {
-        const int64_t plane = form_.plane[*marks], row = form_.row[*marks / form_.width];
-        share *= form_.factor[*marks];
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        const int64_t plane = form_.plane[*arc_indices], row = form_.row[*arc_indices / form_.width];
+        share *= form_.factor[*arc_indices];
         if (plane >= 0 && sink_.wanted()) sink_.add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
     }
     void unload(int64_t t0, int64_t t1) override {

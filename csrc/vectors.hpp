@@ -22,17 +22,17 @@ void vectors(const Request& request, double* to) {
             const int64_t length = chain.length_of(b);
             double* all = to + b * (request.length + 1) * slots;
             map.start(b, length);
-            double lost = chain.start.read(chain.semiring, b, map.in, chain.beta, rows.at(0));
+            double log_scale = chain.start.read(chain.semiring, b, map.in, chain.beta, rows.at(0));
             rows.off(0) = rescale(chain.semiring, map.in.width(), rows.at(0));
             const auto write = [&](int64_t t) {
                 for (int64_t slot = 0; slot < slots; ++slot)
-                    all[t * slots + slot] = static_cast<double>(rows.at(t)[map.out.place(slot)]) + (rows.off(t) + lost);
+                    all[t * slots + slot] = static_cast<double>(rows.at(t)[map.out.place(slot)]) + (rows.off(t) + log_scale);
             };
             write(0);
             for (int64_t t0 = 0; t0 < length; t0 += kBlock) {
                 const int64_t t1 = std::min(t0 + kBlock, length);
                 advance(chain, rows, t0, t1);
-                for (int64_t t = t0; t < t1; ++t) lost += map.lost(t), write(t + 1);
+                for (int64_t t = t0; t < t1; ++t) log_scale += map.log_scale(t), write(t + 1);
             }
             for (int64_t t = length + 1; t <= request.length; ++t) std::copy_n(all + length * slots, slots, all + t * slots);
         }

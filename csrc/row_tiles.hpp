@@ -1,7 +1,7 @@
-// A Grid whose cells are reached from their left, from above and from the corner between, in strips of rows: Max and Log.
+// A Grid whose cells are reached from their left, from above and from the corner between, in tiles of rows: Max and Log.
 //
-// A strip is a few vectors high. Step t of it is one short anti-diagonal, whose lanes are the rows, the last one first, so
-// that a step is a few shuffled vectors and all that a strip needs lies in the nearest cache. The last row of a strip goes
+// A tile is a few vectors high. Step t of it is one short anti-diagonal, whose lanes are the rows, the last one first, so
+// that a step is a few shuffled vectors and all that a tile needs lies in the nearest cache. The last row of a tile goes
 // on to the next. Cells are brought side by side, and back, by transposing squares in registers.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace semihmm {
 
 // What the tables of a Grid say, if they say no more than this. Rows are slots 0 to `rows` - 1; then come, if paths may
 // end early, as many in which they wait; the last slot is that of paths which have not begun.
-struct Lattice {
+struct GridForm {
     enum Arc { kLeft, kAbove, kCorner, kArcs };
     int64_t rows = 0, columns = 0, slots = 0;
     bool exits = false;
@@ -26,7 +26,7 @@ struct Lattice {
     static constexpr std::size_t kStart = 0, kEnd = 1, kCost = 2;  // where these are among a request's tensors
 
     template <class F>
-    static std::optional<Lattice> of(const Request& request) {
+    static std::optional<GridForm> of(const Request& request) {
         const auto& spec = request.spec;
         if (spec.size() != 5 || spec[0] != 1 || spec[1] != 1 || spec[2] != kGrid || spec[4] != 0) return {};
         const Leaf<F> cost = request.weights[kCost].leaf<F>(false);
@@ -35,7 +35,7 @@ struct Lattice {
                    *plane = static_cast<const int64_t*>(tables[2].data), *low = static_cast<const int64_t*>(tables[4].data),
                    *high = static_cast<const int64_t*>(tables[5].data);
         const auto* factor = static_cast<const double*>(tables[3].data);
-        Lattice found;
+        GridForm found;
         found.rows = cost.event[1], found.columns = cost.event[2], found.slots = tables[1].shape.back(1);
         found.exits = found.slots == 2 * found.rows + 1;
         if (cost.event[0] != 1 || found.slots != (found.exits ? 2 : 1) * found.rows + 1) return {};
@@ -179,19 +179,19 @@ struct Plane {
 };
 
 template <class S>
-class Strips {
+class RowTiles {
   public:
     using F = typename S::F;
     using L = Lanes<F>;
     using V = typename L::type;
     static constexpr bool kLog = std::is_same_v<S, Log<F>>;
-    static constexpr int W = L::width, kTall = 4;  // vectors in a strip
+    static constexpr int W = L::width, kTall = 4;  // vectors in a tile
 
-    Strips(const Lattice& lattice, const Request& request)
-        : lattice_(lattice), request_(request), start_(request.weights[Lattice::kStart].leaf<F>(false)),
-          end_(request.weights[Lattice::kEnd].leaf<F>(false)), cost_(request.weights[Lattice::kCost].leaf<F>(false)) {
-        for (int i = 0; i < Lattice::kArcs; ++i) factor_[i] = static_cast<F>(lattice.factor[i] * request.beta);
-        begin_factor_ = static_cast<F>(lattice.begin_factor * request.beta);
+    RowTiles(const GridForm& form, const Request& request)
+        : form_(form), request_(request), start_(request.weights[GridForm::kStart].leaf<F>(false)),
+          end_(request.weights[GridForm::kEnd].leaf<F>(false)), cost_(request.weights[GridForm::kCost].leaf<F>(false)) {
+        for (int i = 0; i < GridForm::kArcs; ++i) factor_[i] = static_cast<F>(form.factor[i] * request.beta);
+        begin_factor_ = static_cast<F>(form.begin_factor * request.beta);
     }
 
     // The total of sequence b. Log keeps the values of all cells, if it is to keep anything.
@@ -204,13 +204,13 @@ class Strips {
     }
 
     // The best path, and what it is worth. Marks, if those are asked for, are as `Grid` makes them.
-    double path(int64_t b, int64_t* slots, int64_t* choices, int64_t* marks) {
+    double path(int64_t b, int64_t* slots, int64_t* choices, int64_t* arc_indices) {
         begin(b);
         const double value = forward(true);
         std::fill_n(slots, request_.length + 1, int64_t{-1}), std::fill_n(choices, request_.length, int64_t{-1});
         if (representable<F>(value)) trace(slots, choices);
-        const int64_t width = request_.weights[Lattice::kCost + 2].shape.back();
-        for (int64_t t = 0; marks && t < request_.length; ++t) marks[t] = choices[t] < 0 ? -1 : slots[t + 1] * width + choices[t];
+        const int64_t width = request_.weights[GridForm::kCost + 2].shape.back();
+        for (int64_t t = 0; arc_indices && t < request_.length; ++t) arc_indices[t] = choices[t] < 0 ? -1 : slots[t + 1] * width + choices[t];
         return value;
     }
 
@@ -219,12 +219,12 @@ class Strips {
         begin(b);
         if (last_ < 0 || columns_ <= 0) return;
         keep(b, kept);
-        row_.reset(room(), kNothing<F>);
+        row_.reset(workspace(), kNothing<F>);
         std::copy_n(kept_.data + last_ * kept_.by_row, columns_, row());
-        offset_ = kept_offsets_[strip_of(last_)];
+        offset_ = kept_offsets_[tile_of(last_)];
         const double value = finish() - entry();
         if (value > -std::numeric_limits<double>::infinity() && entry() > -std::numeric_limits<double>::infinity())
-            backward(b, weight, value, sinks[Lattice::kCost], sinks[Lattice::kStart], sinks[Lattice::kEnd]);
+            backward(b, weight, value, sinks[GridForm::kCost], sinks[GridForm::kStart], sinks[GridForm::kEnd]);
         kept_ = {}, kept_offsets_ = nullptr;
     }
 
@@ -237,26 +237,26 @@ class Strips {
     void begin(int64_t b) {
         b_ = b;
         const int64_t length = request_.lengths ? request_.lengths[b] : request_.length;
-        last_ = lattice_.last_row(end_, b);
+        last_ = form_.last_row(end_, b);
         corner_ = length - 1 - last_;  // the column that a path reaches in the last row
-        columns_ = std::min(lattice_.columns, corner_ + 1);
-        exit_stop_ = lattice_.exits ? std::min(lattice_.columns, corner_) : 0;
+        columns_ = std::min(form_.columns, corner_ + 1);
+        exit_stop_ = form_.exits ? std::min(form_.columns, corner_) : 0;
         length_ = length;
         plane_ = {cost_.at(b, 0), cost_.by_event[1], cost_.by_event[2], last_ + 1, columns_, infinity<F>};
     }
     void keep(int64_t b, const Kept<F>& kept) {
-        const int64_t stride = padded<F>(lattice_.slots);
-        kept_ = {kept.vectors + kept.row(b) * stride, lattice_.columns, 1, last_ + 1, columns_, kNothing<F>};
+        const int64_t stride = padded<F>(form_.slots);
+        kept_ = {kept.vectors + kept.row(b) * stride, form_.columns, 1, last_ + 1, columns_, kNothing<F>};
         kept_offsets_ = kept.offsets + kept.row(b);
     }
-    double entry() const { return static_cast<double>(start_.at(b_, 0)[(lattice_.slots - 1) * start_.by_event[0]]) * request_.beta; }
+    double entry() const { return static_cast<double>(start_.at(b_, 0)[(form_.slots - 1) * start_.by_event[0]]) * request_.beta; }
     double leaving(bool exit) const {  // the weight of ending at the corner, or before it
-        return static_cast<double>(end_.at(b_, 0)[(last_ + (exit ? lattice_.rows : 0)) * end_.by_event[0]]) * request_.beta;
+        return static_cast<double>(end_.at(b_, 0)[(last_ + (exit ? form_.rows : 0)) * end_.by_event[0]]) * request_.beta;
     }
-    bool at_corner() const { return corner_ >= 0 && corner_ < lattice_.columns; }
+    bool at_corner() const { return corner_ >= 0 && corner_ < form_.columns; }
     F* row() const { return row_.get() + kMargin; }
-    int64_t room() const { return columns_ + 2 * kMargin + W; }
-    static int64_t strip_of(int64_t row) { return row ? (row - 1) / (kTall * W) + 1 : 0; }
+    int64_t workspace() const { return columns_ + 2 * kMargin + W; }
+    static int64_t tile_of(int64_t row) { return row ? (row - 1) / (kTall * W) + 1 : 0; }
     int64_t steps(int64_t height) const { return padded<F>(columns_ + height * W - 1); }
     F cost(int64_t i, int64_t j) const { return plane_.data[i * plane_.by_row + j * plane_.by_column]; }
 
@@ -264,9 +264,9 @@ class Strips {
 
     double forward(bool with_arcs) {
         if (last_ < 0 || columns_ <= 0) return -std::numeric_limits<double>::infinity();
-        row_.reset(room(), kNothing<F>);
+        row_.reset(workspace(), kNothing<F>);
         offset_ = 0;
-        if (with_arcs) make_room_for_arcs();
+        if (with_arcs) reserve_arcs();
         first_row();
         for (int64_t i = 1; i <= last_; i += kTall * W) {
             const F peak = max_of<F>(columns_, row());
@@ -274,10 +274,10 @@ class Strips {
                 for (int64_t j = 0; j < columns_; ++j) row()[j] -= peak;
                 offset_ += peak;
             }
-            if (kept_offsets_) kept_offsets_[strip_of(i)] = offset_;
+            if (kept_offsets_) kept_offsets_[tile_of(i)] = offset_;
             pulse_(kTall * W * columns_);
             const int64_t rows = std::min<int64_t>(kTall * W, last_ + 1 - i);
-            with_height(rows, [&](auto height) { with_arcs ? strip<height(), true>(i, rows) : strip<height(), false>(i, rows); });
+            with_height(rows, [&](auto height) { with_arcs ? tile<height(), true>(i, rows) : tile<height(), false>(i, rows); });
         }
         return finish();
     }
@@ -292,12 +292,12 @@ class Strips {
     }
     // Row 0, where paths begin; in double, since all costs of a row may add up.
     void first_row() {
-        const double per_left = lattice_.factor[Lattice::kLeft] * request_.beta, per_begin = lattice_.begin_factor * request_.beta;
-        const bool later = lattice_.begin_rank > lattice_.rank[Lattice::kLeft];
+        const double per_left = form_.factor[GridForm::kLeft] * request_.beta, per_begin = form_.begin_factor * request_.beta;
+        const bool later = form_.begin_rank > form_.rank[GridForm::kLeft];
         line_.resize(static_cast<std::size_t>(columns_));
         double before = kNothing<double>;
         for (int64_t j = 0; j < columns_; ++j) {
-            const double left = before + per_left * cost(0, j), begun = j < lattice_.begin_stop ? per_begin * cost(0, j) : kNothing<double>;
+            const double left = before + per_left * cost(0, j), begun = j < form_.begin_stop ? per_begin * cost(0, j) : kNothing<double>;
             const double worse = std::min(left, begun);
             before = std::max(left, begun);
             if (kLog && worse != kNothing<double>) before += std::log1p(std::exp(worse - before));
@@ -315,9 +315,9 @@ class Strips {
         const V shift = peak - peak == V{} ? peak : V{};  // of infinities there is no difference
         return peak + log<F>(F(1) + (exp<F>(L::min(high, c) - shift) + exp<F>(L::min(a, b) - shift)));
     }
-    // `rows` rows from i on, in strips of `height` vectors: from the row above to the last of them.
+    // `rows` rows from i on, in tiles of `height` vectors: from the row above to the last of them.
     template <int height, bool with_arcs>
-    void strip(int64_t i, int64_t rows) {
+    void tile(int64_t i, int64_t rows) {
         const bool ends = i + rows > last_;
         const int64_t count = steps(height);
         F *above = row(), *out = row() - (height * W - 1);
@@ -376,7 +376,7 @@ class Strips {
     // ---- the best path ----
 
     // Of each cell the arcs that are as good as the best, one bit each, in the order in which cells are worked on.
-    void make_room_for_arcs() {
+    void reserve_arcs() {
         first_arcs_.assign(static_cast<std::size_t>(columns_), 0);
         const int64_t tall = kTall * W, size = last_ ? arcs_of(1 + (last_ - 1) / tall * tall) + steps(kTall) * tall : 0;
         if (arcs_size_ >= size) return;
@@ -385,14 +385,14 @@ class Strips {
         in_huge_pages(arcs_.get(), static_cast<std::size_t>(size));
         arcs_size_ = size;
     }
-    int64_t arcs_of(int64_t i) const { return (i - 1) * steps(kTall); }  // where those of the strip from row i on begin
-    Lattice::Arc arc_into(int64_t i, int64_t j) const {
+    int64_t arcs_of(int64_t i) const { return (i - 1) * steps(kTall); }  // where those of the tile from row i on begin
+    GridForm::Arc arc_into(int64_t i, int64_t j) const {
         const int64_t first = (i - 1) / (kTall * W) * (kTall * W) + 1, height = std::min<int64_t>(kTall, (last_ + W - first) / W), q = i - first;
         const uint8_t which = arcs_.get()[arcs_of(first) + ((j + q) * height + height - 1 - q / W) * W + W - 1 - q % W];
         int best = -1;
-        for (int a = 0; a < Lattice::kArcs; ++a)
-            if (which >> a & 1 && (best < 0 || lattice_.rank[a] < lattice_.rank[best])) best = a;
-        return static_cast<Lattice::Arc>(best < 0 ? 0 : best);
+        for (int a = 0; a < GridForm::kArcs; ++a)
+            if (which >> a & 1 && (best < 0 || form_.rank[a] < form_.rank[best])) best = a;
+        return static_cast<GridForm::Arc>(best < 0 ? 0 : best);
     }
     void trace(int64_t* slots, int64_t* choices) const {
         int64_t i = last_, j = corner_;
@@ -401,22 +401,22 @@ class Strips {
             if (row()[c] > row()[exit]) exit = c;
         if (exit >= 0 && !(at_corner() && row()[corner_] + leaving(false) >= row()[exit] + leaving(true))) {
             j = exit;
-            for (int64_t t = i + j + 1; t < length_; ++t) slots[t + 1] = lattice_.rows + last_, choices[t] = t > i + j + 1;
+            for (int64_t t = i + j + 1; t < length_; ++t) slots[t + 1] = form_.rows + last_, choices[t] = t > i + j + 1;
         }
         for (bool begun = false; !begun;) {
             slots[i + j + 1] = i;
             int64_t& choice = choices[i + j];
             if (i == 0) {
                 begun = j == 0 || first_arcs_[static_cast<std::size_t>(j)];
-                choice = begun ? lattice_.begin_rank : lattice_.rank[Lattice::kLeft];
+                choice = begun ? form_.begin_rank : form_.rank[GridForm::kLeft];
                 j -= !begun;
             } else {
-                const Lattice::Arc arc = j ? arc_into(i, j) : Lattice::kAbove;  // whatever NaN left there: not off the grid
-                choice = lattice_.rank[arc];
-                i -= arc != Lattice::kLeft, j -= arc != Lattice::kAbove;
+                const GridForm::Arc arc = j ? arc_into(i, j) : GridForm::kAbove;  // whatever NaN left there: not off the grid
+                choice = form_.rank[arc];
+                i -= arc != GridForm::kLeft, j -= arc != GridForm::kAbove;
             }
         }
-        for (int64_t t = j; t >= 0; --t) slots[t] = lattice_.slots - 1;
+        for (int64_t t = j; t >= 0; --t) slots[t] = form_.slots - 1;
         std::fill_n(choices, j, int64_t{0});
     }
 
@@ -424,7 +424,7 @@ class Strips {
 
     void backward(int64_t b, double weight, double value, Sink<F>& cost, Sink<F>& start, Sink<F>& end) {
         // What a path's end adds to each cell of the last row.
-        below_.reset(room(), F(0));
+        below_.reset(workspace(), F(0));
         F* at_end = below_.get() + kMargin;
         double early = 0, at_last = 0;
         for (int64_t j = 0; j < exit_stop_; ++j) {
@@ -432,31 +432,31 @@ class Strips {
             at_end[j] += static_cast<F>(share), early += share;
         }
         if (at_corner()) at_last = weight * std::exp(row()[corner_] + leaving(false) + offset_ - value), at_end[corner_] += static_cast<F>(at_last);
-        if (start.wanted()) start.add(b, 0, 1, &weight, lattice_.slots - 1);
+        if (start.wanted()) start.add(b, 0, 1, &weight, form_.slots - 1);
         if (end.wanted()) {
             if (at_corner()) end.add(b, 0, 1, &at_last, last_);
-            if (exit_stop_) end.add(b, 0, 1, &early, lattice_.rows + last_);
+            if (exit_stop_) end.add(b, 0, 1, &early, form_.rows + last_);
         }
         if (!cost.wanted()) return;
         F* mine = cost.row(b, 0);
-        if (!mine) shares_.reset(lattice_.rows * lattice_.columns), mine = shares_.get();
-        out_ = {mine, lattice_.columns, 1, last_ + 1, columns_, F(0)};
+        if (!mine) shares_.reset(form_.rows * form_.columns), mine = shares_.get();
+        out_ = {mine, form_.columns, 1, last_ + 1, columns_, F(0)};
         const int64_t tall = kTall * W;
         for (int64_t i = last_ ? 1 + (last_ - 1) / tall * tall : 0; i > 0; i -= tall) {
             const int64_t rows = std::min<int64_t>(tall, last_ + 1 - i);
             pulse_(tall * columns_);
-            const F shift = static_cast<F>(kept_offsets_[strip_of(i - 1)] - kept_offsets_[strip_of(i)]);
+            const F shift = static_cast<F>(kept_offsets_[tile_of(i - 1)] - kept_offsets_[tile_of(i)]);
             std::fill_n(row_.get(), row_.size(), kNothing<F>);
             for (int64_t j = 0; j < columns_; ++j) row()[j] = kept_.data[(i - 1) * kept_.by_row + j] + shift;
-            with_height(rows, [&](auto height) { back_strip<height()>(i, rows); });
+            with_height(rows, [&](auto height) { backward_tile<height()>(i, rows); });
         }
         back_first_row();
-        if (mine == shares_.get()) cost.add(b, 0, lattice_.rows * lattice_.columns, mine);
+        if (mine == shares_.get()) cost.add(b, 0, form_.rows * form_.columns, mine);
     }
     // How much of a cell comes by an arc of this value.
     static V share(V arc, V cell) { return exp<F>(arc - (cell == kNothing<F> ? L::broadcast(infinity<F>) : cell)); }
     template <int height>
-    void back_strip(int64_t i, int64_t rows) {
+    void backward_tile(int64_t i, int64_t rows) {
         const bool ends = i + rows > last_;
         const int64_t count = steps(height);
         const F* above = row();
@@ -468,7 +468,7 @@ class Strips {
             std::fill_n(below_.get(), below_.size(), F(0));
         }
         const V left_factor = L::broadcast(factor_[0]), above_factor = L::broadcast(factor_[1]), corner_factor = L::broadcast(factor_[2]);
-        const F per_left = static_cast<F>(lattice_.factor[0]), per_above = static_cast<F>(lattice_.factor[1]), per_corner = static_cast<F>(lattice_.factor[2]);
+        const F per_left = static_cast<F>(form_.factor[0]), per_above = static_cast<F>(form_.factor[1]), per_corner = static_cast<F>(form_.factor[2]);
         // Mass that leaves a cell by each arc, at the step before; by the corner, also at the one before that.
         V left[height] = {}, up[height] = {}, corner[height] = {}, corner_before[height] = {};
         V cells[height][W], values[height][2 * W];  // of this square, and of the one before it
@@ -511,21 +511,21 @@ class Strips {
             const F mass = below[j] + from_right, cell = kept_.data[j], c = cost(0, j);
             F by_left = 0, by_begin = 0;
             if (cell != kNothing<F>) {
-                if (j > 0) by_left = j < lattice_.begin_stop ? mass * exp_scalar<F>(kept_.data[j - 1] + factor_[0] * c - cell) : mass;
-                if (j < lattice_.begin_stop) by_begin = j > 0 ? mass * exp_scalar<F>(static_cast<F>(begin_factor_ * c - kept_offsets_[0]) - cell) : mass;
+                if (j > 0) by_left = j < form_.begin_stop ? mass * exp_scalar<F>(kept_.data[j - 1] + factor_[0] * c - cell) : mass;
+                if (j < form_.begin_stop) by_begin = j > 0 ? mass * exp_scalar<F>(static_cast<F>(begin_factor_ * c - kept_offsets_[0]) - cell) : mass;
             }
             from_right = by_left;
-            out_.data[j] = static_cast<F>(lattice_.factor[0]) * by_left + static_cast<F>(lattice_.begin_factor) * by_begin;
+            out_.data[j] = static_cast<F>(form_.factor[0]) * by_left + static_cast<F>(form_.begin_factor) * by_begin;
         }
     }
 
     struct Free {
         void operator()(uint8_t* p) const { std::free(p); }
     };
-    const Lattice& lattice_;
+    const GridForm& form_;
     const Request& request_;
     Leaf<F> start_, end_, cost_;
-    F factor_[Lattice::kArcs], begin_factor_;
+    F factor_[GridForm::kArcs], begin_factor_;
     int64_t b_ = 0, length_ = 0, last_ = -1, corner_ = 0, columns_ = 0, exit_stop_ = 0;
     Plane<const F> plane_{};
     Plane<F> kept_{}, out_{};

@@ -23,14 +23,14 @@ auto with_rows(int64_t states, const Work& work) {
 }
 
 template <class F>
-class Narrow {
+class FewStates {
   public:
     using L = Lanes<F>;
     using V = typename L::type;
     using B = typename L::bits;
 
     // Matrices of whole vectors, as many rows as columns: those behind the last state are 0.
-    Narrow(const F* weight, const F* back, int64_t states, F beta)
+    FewStates(const F* weight, const F* back, int64_t states, F beta)
         : weight_(weight), back_(back), states_(states), ld_(padded<F>(states)), beta_(beta) {}
 
     // The vectors at times t0 + 1 to t1, from one in log space; the last in log space again. `emission(t)` may be null.
@@ -95,17 +95,17 @@ class Narrow {
                 for (int i = 0; i < inner; ++i) row[i] = L::load(matrix + i * L::width);
         }
         // Where there is an arc, 1.
-        Matrix arcs(Buffer<F>& room) const {
-            room.reset(inner * parts * L::width);
+        Matrix arcs(Buffer<F>& workspace) const {
+            workspace.reset(inner * parts * L::width);
             for (int64_t i = 0; i < inner * parts; ++i) {
                 const V x = L::load(from + i * L::width);
-                L::store(room.get() + i * L::width, x > F(0) ? L::broadcast(F(1)) : V{});
+                L::store(workspace.get() + i * L::width, x > F(0) ? L::broadcast(F(1)) : V{});
             }
-            return Matrix(room.get());
+            return Matrix(workspace.get());
         }
         [[gnu::always_inline]] void multiply(const Vector<parts>& vector, Vector<parts>& product, V& mass) const {
             if constexpr (parts == 1) {
-                Narrow::multiply<0, inner>(vector.part[0], row, product.part[0], mass);
+                FewStates::multiply<0, inner>(vector.part[0], row, product.part[0], mass);
             } else {
                 V sum[chains][parts] = {};
                 add_rows(vector, sum, std::make_integer_sequence<int, inner>{});
@@ -189,9 +189,9 @@ class Narrow {
     // Whether small sums are 0 because no path leads there, in each product of the vectors of a block.
     template <int inner, int parts, class From>
     static bool no_path(const Matrix<inner, parts>& matrix, int64_t count, const From& from) {
-        Buffer<F> room;
-        const Matrix<inner, parts> there = matrix.arcs(room);
-        B lost{};
+        Buffer<F> workspace;
+        const Matrix<inner, parts> there = matrix.arcs(workspace);
+        B flushed{};
         for (int64_t k = 0; k < count; ++k) {
             const Vector<parts> vector = from(k);
             Vector<parts> sum, paths, weights = vector;
@@ -201,9 +201,9 @@ class Narrow {
             matrix.multiply(vector, sum, mass);
             there.multiply(weights, paths, mass);
 #pragma GCC unroll 16
-            for (int p = 0; p < parts; ++p) lost |= (sum.part[p] < kTrusted<F>) & (paths.part[p] > F(0));
+            for (int p = 0; p < parts; ++p) flushed |= (sum.part[p] < kTrusted<F>) & (paths.part[p] > F(0));
         }
-        return L::min(lost) == 0;
+        return L::min(flushed) == 0;
     }
 
     template <int inner, int parts, class Emission>

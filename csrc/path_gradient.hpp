@@ -1,4 +1,4 @@
-// The gradient of best paths' scores: the weights that a path took, from its marks alone. There is no scan.
+// The gradient of best paths' scores: the weights that a path took, from its arc_indices alone. There is no scan.
 #pragma once
 
 #include "call.hpp"
@@ -7,12 +7,12 @@ namespace semihmm {
 
 // Adds the weights that the paths of sequence b took.
 template <class F>
-void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const Taken& taken) {
+void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const TracedPaths& taken) {
     Map<Max<F>>& steps = *sums.chain.steps;
     const int64_t length = sums.chain.length_of(b);
     for (int64_t r = 0; r < taken.rows; ++r) {
         const int64_t path = r * request.batch + b;
-        const int64_t *slots = taken.slots + path * (request.length + 1), *marks = taken.marks + path * request.length * steps.marks;
+        const int64_t *slots = taken.slots + path * (request.length + 1), *arc_indices = taken.arc_indices + path * request.length * steps.arc_indices;
         const double share = taken.shares[path];
         sums.chain.pulse(length);
         if (slots[0] < 0) continue;  // there is no such path
@@ -21,13 +21,13 @@ void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const Taken& tak
         for (Sink<F>& sink : sums.end)
             if (sink.wanted()) sink.add(b, 0, 1, &share, slots[length]);
         for (int64_t t = 0; t < length; ++t)
-            if (slots[t + 1] >= 0) steps.take(b, t, marks + t * steps.marks, share);
+            if (slots[t + 1] >= 0) steps.take(b, t, arc_indices + t * steps.arc_indices, share);
     }
     for (Sink<F>* sink : sums.all()) sink->finish(b);
 }
 
 template <class F>
-void gradient_of_paths(const Request& request, const Taken& taken, const std::vector<Given>& out) {
+void gradient_of_paths(const Request& request, const TracedPaths& taken, const std::vector<Given>& out) {
     const std::vector<Given> nowhere(out.size());  // there are no features
     std::vector<std::unique_ptr<Sums<Max<F>>>> parts(static_cast<std::size_t>(std::min<int64_t>(request.batch, 16)));
     for_each_part(request.batch, static_cast<int64_t>(parts.size()), request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {

@@ -1,8 +1,9 @@
-// One sequence of the fast path, gone along from both ends at the same time: its total and the gradient of that. Up to the
-// middle each way keeps what it makes; from there on it meets what the other has kept, and blocks are contracted.
+// A bidirectional scan of one sequence of the fast path: its total and the gradient of that, by a forward and a backward pass
+// at the same time. Up to the middle each pass keeps what it makes; from there on it combines what it makes with what the
+// other has kept, block by block.
 //
-// A thread for each way; or, where a step waits for a matrix that the nearest caches do not hold, one thread on both ways,
-// which reads the matrix once for both.
+// A thread for each pass; or, where a step waits for a matrix that the nearest caches do not hold, one thread for both, which
+// reads the matrix once for both.
 #pragma once
 
 #include "linear.hpp"
@@ -11,15 +12,15 @@ namespace semihmm {
 
 constexpr int64_t kNear = 32 << 10;  // bytes of a matrix that stays, with its transpose, in the nearest caches
 
-// What the two ways know of each other.
+// What the two passes know of each other.
 template <class F>
-struct Meeting {
-    int64_t b, length, half;    // the sequence, its steps, and where the ways meet: between two blocks
+struct Junction {
+    int64_t b, length, half;    // the sequence, its steps, and where the passes meet: between two blocks
     Rows<F> rows;               // the vectors at times 0 to half; behind those, at t + 1, the costs after step t
     Buffer<F> borders;          // the costs between the blocks of the second half, in log space
     std::vector<char> exactly;  // whether a block's costs are in log space alone
 
-    Meeting(int64_t b, int64_t length, const Rows<F>& rows)
+    Junction(int64_t b, int64_t length, const Rows<F>& rows)
         : b(b), length(length), half((length + kBlock) / (2 * kBlock) * kBlock), rows(rows),
           borders((block(length) + 1) * rows.stride), exactly(static_cast<std::size_t>(block(length) + 1)) {}
     int64_t block(int64_t time) const { return (time - half + kBlock - 1) / kBlock; }  // the one that begins there, or ends at the end
@@ -27,7 +28,7 @@ struct Meeting {
 };
 
 template <class S, class Transition>
-class Halfway final : public Linear<S, Transition> {
+class Bidirectional final : public Linear<S, Transition> {
   public:
     using Base = Linear<S, Transition>;
     using F = typename S::F;
@@ -35,20 +36,20 @@ class Halfway final : public Linear<S, Transition> {
     using Sinks = std::vector<Sink<F>*>;
     using Base::Base;
 
-    Meeting<F> meeting(int64_t b, const Kept<F>& kept) const {
+    Junction<F> junction(int64_t b, const Kept<F>& kept) const {
         return {b, chain_.length_of(b), {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0}};
     }
 
-    // On a thread of its own: the way there up to the middle; and, if it then `passes`, what is left of it.
-    void there(const Meeting<F>& at, double g0, double g1, const Sinks& steps) {
+    // On a thread of its own: the forward pass up to the middle; and, if it then `passes`, the rest of it.
+    void forward_half(const Junction<F>& at, double g0, double g1, const Sinks& steps) {
         transition_.fill(at.b);
         aim(steps, 1, 1);
         way_ = from_start(at, g0, g1);
         for (int64_t t0 = 0; t0 < at.half; t0 += kBlock) forward(&way_, 1, t0, t0 + kBlock);
         go_on(way_, at);
     }
-    bool passes(const Meeting<F>& at, double* value, double* mean) { return pass(way_, at, value, mean); }
-    void there_on(const Meeting<F>& at, double* value, double* mean, std::vector<Sink<F>>& end) {
+    bool passes(const Junction<F>& at, double* value, double* mean) { return pass(way_, at, value, mean); }
+    void forward_rest(const Junction<F>& at, double* value, double* mean, std::vector<Sink<F>>& end) {
         for (int64_t t0 = at.half, t1; t0 < at.length; t0 = t1) {
             t1 = std::min(t0 + kBlock, at.length);
             forward(&way_, 1, t0, t1);
@@ -58,26 +59,26 @@ class Halfway final : public Linear<S, Transition> {
         tell(way_, value, mean);
         at_end(way_, 0, end);
     }
-    // On another thread, by another one: the way back down to the middle, and what is left of it.
-    void back(Meeting<F>& at, double g0, double g1, const Sinks& steps) {
+    // On another thread, by another one: the backward pass down to the middle, and the rest of it.
+    void backward_half(Junction<F>& at, double g0, double g1, const Sinks& steps) {
         transition_.fill(at.b);
         aim(steps, 1, 1);
         way_ = from_end(0, at, g0, g1);
         for (int64_t t1 = at.length, t0; t1 > at.half; t1 = t0) {
             t0 = (t1 - 1) / kBlock * kBlock;
-            leave_costs(way_, 0, t0, t1, go_back(t0, t1, at.rows.at(t0 + 1)), at);
+            leave_costs(way_, 0, t0, t1, backward_block(t0, t1, at.rows.at(t0 + 1)), at);
         }
     }
-    void back_on(const Meeting<F>& at, std::vector<Sink<F>>& start) {
+    void backward_rest(const Junction<F>& at, std::vector<Sink<F>>& start) {
         for (int64_t t0 = at.half - kBlock; t0 >= 0; t0 -= kBlock) {
             F* costs = costs_[0].get();
-            meet_vectors(way_, 0, t0, t0 + kBlock, costs, go_back(t0, t0 + kBlock, costs));
+            meet_vectors(way_, 0, t0, t0 + kBlock, costs, backward_block(t0, t0 + kBlock, costs));
         }
         flush(1);
         at_start(way_, 0, start);
     }
-    // Both are done, this one on the way there.
-    void join(const Halfway& other, const Sinks& steps) {
+    // Both are done, this one with the forward pass.
+    void join(const Bidirectional& other, const Sinks& steps) {
         for (int f = 0; f <= S::features; ++f)
             for (int64_t i = 0; arcs_[f] && i < transition_.entries(); ++i) counts_[f][0][i] += other.counts_[f][0][i];
         hand_out(way_, steps);
@@ -85,72 +86,72 @@ class Halfway final : public Linear<S, Transition> {
 
     // Whether `at_once` pays.
     bool reads_once(const Kept<F>& kept) const {
-        return Transition::dense && whole(kept) && !narrow() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
+        return Transition::dense && whole(kept) && !few_states() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
     }
-    // On one thread, both ways.
+    // On one thread, both passes.
     void at_once(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                  std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        if (transition_.fill(b) || !strips_[0]) strips();
+        if (transition_.fill(b) || !panels_[0]) panels();
         aim(steps, 2, 1);
-        Meeting<F> at = meeting(b, kept);
+        Junction<F> at = junction(b, kept);
         const int64_t length = at.length, half = at.half;
-        Sequence there = from_start(at, g0, g1), back = from_end(1, at, g0, g1);
-        if (half == 0) go_on(there, at);
-        if (length == 0) pass(there, at, value, mean);
+        Sequence forward_pass = from_start(at, g0, g1), backward_pass = from_end(1, at, g0, g1);
+        if (half == 0) go_on(forward_pass, at);
+        if (length == 0) pass(forward_pass, at, value, mean);
         for (int64_t t = 0; t < length; ++t) {
             const int64_t u = length - 1 - t, t0 = t / kBlock * kBlock, t1 = std::min(t0 + kBlock, length);
             const int64_t u0 = u / kBlock * kBlock, u1 = std::min(u0 + kBlock, length);
             F* costs = u0 >= half ? at.rows.at(u0 + 1) : costs_[1].get();
-            if (t == t0) enter(there, 0, t0);
-            if (u + 1 == u1) turn(back, 1);
-            const bool goes = !there.bad, returns = !back.bad && depart(back, 1, u, u0, costs);
-            if (goes) look(there, 0, t);
+            if (t == t0) enter(forward_pass, 0, t0);
+            if (u + 1 == u1) turn(backward_pass, 1);
+            const bool goes = !forward_pass.bad, returns = !backward_pass.bad && depart(backward_pass, 1, u, u0, costs);
+            if (goes) look(forward_pass, 0, t);
             F* sums[] = {sum_[0].get(), sum_[1].get()};
             chain_.pulse(2 * chain_.work);
             if (goes && returns) {
-                through_both(there.now, back.from, sums[0], sums[1]);
+                through_both(forward_pass.now, backward_pass.from, sums[0], sums[1]);
             } else if (goes) {
-                through(1, &there.now, false, &sums[0]);
+                through(1, &forward_pass.now, false, &sums[0]);
             } else if (returns) {
-                through(1, &back.from, true, &sums[1]);
+                through(1, &backward_pass.from, true, &sums[1]);
             }
-            if (goes) arrive(there, 0, t, t1);
-            if (returns) return_to(back, 1, u, u0, costs, goes ? transition_.even() : F(1));
-            if (t + 1 == t1) leave(there, t0, t1);
-            if (t + 1 == half) go_on(there, at);
-            if (u == u0 && u0 >= half) leave_costs(back, 1, u0, u1, !back.bad, at);
-            if (t + 1 == std::max(half, length - half) && !pass(there, at, value, mean)) break;
-            if (t + 1 == t1 && t0 >= half) meet(there, 0, t0, t1, at);
-            if (u == u0 && u1 <= half) meet_vectors(back, 1, u0, u1, costs, !back.bad);
+            if (goes) arrive(forward_pass, 0, t, t1);
+            if (returns) return_to(backward_pass, 1, u, u0, costs, goes ? transition_.even() : F(1));
+            if (t + 1 == t1) leave(forward_pass, t0, t1);
+            if (t + 1 == half) go_on(forward_pass, at);
+            if (u == u0 && u0 >= half) leave_costs(backward_pass, 1, u0, u1, !backward_pass.bad, at);
+            if (t + 1 == std::max(half, length - half) && !pass(forward_pass, at, value, mean)) break;
+            if (t + 1 == t1 && t0 >= half) meet(forward_pass, 0, t0, t1, at);
+            if (u == u0 && u1 <= half) meet_vectors(backward_pass, 1, u0, u1, costs, !backward_pass.bad);
         }
         flush(1);
-        if (there.possible) {
-            tell(there, value, mean);
-            at_end(there, 0, end);
-            at_start(back, 1, start);
+        if (forward_pass.possible) {
+            tell(forward_pass, value, mean);
+            at_end(forward_pass, 0, end);
+            at_start(backward_pass, 1, start);
         }
-        hand_out(there, steps);
+        hand_out(forward_pass, steps);
     }
 
   private:
     using Sequence = typename Base::Sequence;
     using Base::aim, Base::arrive, Base::at_end, Base::at_start, Base::back_exactly, Base::came_back, Base::common, Base::contract;
     using Base::depart, Base::emissions, Base::enter, Base::flush, Base::forward, Base::hand_out, Base::in_log_space, Base::in_registers;
-    using Base::leave, Base::linear, Base::logs, Base::look, Base::narrow, Base::return_to, Base::room, Base::settle;
+    using Base::leave, Base::linear, Base::logs, Base::look, Base::few_states, Base::return_to, Base::workspace, Base::settle;
     using Base::slide, Base::tell, Base::through, Base::turn, Base::whole;
     using Base::after_, Base::arcs_, Base::brought_, Base::chain_, Base::cost_, Base::costs_, Base::counted_, Base::counts_, Base::ends_;
     using Base::exact_, Base::ld_, Base::next_, Base::states_, Base::stride_, Base::sum_;
     using Base::taken_, Base::transition_;
 
-    // The ends of the ways; that back works in the buffers r.
-    Sequence from_start(const Meeting<F>& at, double g0, double g1) const {
+    // Where the passes begin; the backward one works in the buffers r.
+    Sequence from_start(const Junction<F>& at, double g0, double g1) const {
         Sequence s;
         s.b = at.b, s.length = at.length, s.rows = at.rows, s.g0 = g0, s.g1 = g1;
-        s.lost = chain_.start.read(chain_.semiring, at.b, {1, states_}, chain_.beta, s.rows.at(0));
+        s.log_scale = chain_.start.read(chain_.semiring, at.b, {1, states_}, chain_.beta, s.rows.at(0));
         s.rows.off(0) = rescale(chain_.semiring, ld_, s.rows.at(0));
         return s;
     }
-    Sequence from_end(int r, Meeting<F>& at, double g0, double g1) {
+    Sequence from_end(int r, Junction<F>& at, double g0, double g1) {
         Sequence s;
         s.b = at.b, s.length = at.length, s.rows = at.rows, s.g0 = g0, s.g1 = g1;
         chain_.end.read(chain_.semiring, at.b, {1, states_}, chain_.beta, ends_.get());
@@ -159,7 +160,7 @@ class Halfway final : public Linear<S, Transition> {
         remember(s, r, at.length, at);
         return s;
     }
-    void remember(const Sequence& s, int r, int64_t time, Meeting<F>& at) const {
+    void remember(const Sequence& s, int r, int64_t time, Junction<F>& at) const {
         if (s.exact) {
             std::copy_n(exact_[r].get(), stride_, at.border(time));
         } else {
@@ -167,11 +168,11 @@ class Halfway final : public Linear<S, Transition> {
         }
     }
     // The costs of a block from its end to t0, those after each step in `costs`; false where numbers do not tell.
-    bool go_back(int64_t t0, int64_t t1, F* costs) {
+    bool backward_block(int64_t t0, int64_t t1, F* costs) {
         Sequence& s = way_;
         turn(s, 0);
         if (s.bad) return false;
-        if constexpr (Transition::dense) if (narrow()) {
+        if constexpr (Transition::dense) if (few_states()) {
             chain_.pulse(chain_.work * (t1 - t0));
             std::copy_n(s.now, ld_, next_[0].get());
             std::fill_n(taken_[0], kBlock, 0.0);
@@ -187,7 +188,7 @@ class Halfway final : public Linear<S, Transition> {
         return !s.bad;
     }
     // A block of the second half is gone back over; if not with numbers, then now.
-    void leave_costs(Sequence& s, int r, int64_t t0, int64_t t1, bool numbers, Meeting<F>& at) {
+    void leave_costs(Sequence& s, int r, int64_t t0, int64_t t1, bool numbers, Junction<F>& at) {
         at.exactly[at.block(t0)] = !numbers;
         if (numbers) {
             came_back(s, r);
@@ -197,33 +198,33 @@ class Halfway final : public Linear<S, Transition> {
         }
         remember(s, r, t0, at);
     }
-    // The way there goes on from the middle in rows of its own.
-    void go_on(Sequence& there, const Meeting<F>& at) {
-        there.rows = room(0, kBlock, at.half);
-        std::copy_n(at.rows.at(at.half), stride_, there.rows.data);
-        there.rows.off(at.half) = at.rows.off(at.half);
+    // The forward pass goes on from the middle in rows of its own.
+    void go_on(Sequence& forward_pass, const Junction<F>& at) {
+        forward_pass.rows = workspace(0, kBlock, at.half);
+        std::copy_n(at.rows.at(at.half), stride_, forward_pass.rows.data);
+        forward_pass.rows.off(at.half) = at.rows.off(at.half);
     }
     // Both are in the middle. Whether there is a path; if not, that is all.
-    bool pass(Sequence& there, const Meeting<F>& at, double* value, double* mean) const {
+    bool pass(Sequence& forward_pass, const Junction<F>& at, double* value, double* mean) const {
         const auto [total, its] = common(at.rows.at(at.half), at.border(at.half));
-        there.possible = total > -std::numeric_limits<double>::infinity();
-        if (!there.possible) {
+        forward_pass.possible = total > -std::numeric_limits<double>::infinity();
+        if (!forward_pass.possible) {
             *value = total;
             if (S::features) *mean = its;
         }
-        return there.possible;
+        return forward_pass.possible;
     }
     // A block of the second half, with the costs that were made for it, of which the last is known in log space.
-    void meet(Sequence& s, int r, int64_t t0, int64_t t1, const Meeting<F>& at) {
+    void meet(Sequence& s, int r, int64_t t0, int64_t t1, const Junction<F>& at) {
         F* costs = at.rows.at(t0 + 1);
         std::copy_n(at.border(t1), stride_, exact_[r].get());
         s.exact = s.at_border = true;
         s.bad = at.exactly[at.block(t0)] || !linear(s, t0, t1);
-        if (counted_ && !s.bad && narrow()) {
+        if (counted_ && !s.bad && few_states()) {
             if constexpr (Transition::dense) in_registers().weigh(emissions(s.b), t0, t1, costs, after_[r].get());
             std::fill_n(taken_[r], kBlock, 0.0);
         }
-        for (int64_t t = t1; counted_ && !s.bad && !narrow() && t-- > t0;) {  // times the emissions once more
+        for (int64_t t = t1; counted_ && !s.bad && !few_states() && t-- > t0;) {  // times the emissions once more
             s.now = costs + (t - t0) * stride_;
             depart(s, r, t, t0, costs);
         }
@@ -242,21 +243,21 @@ class Halfway final : public Linear<S, Transition> {
     }
 
     // The matrices as `multiply_both` reads them.
-    void strips() {
+    void panels() {
         for (int i = 0; i <= transition_.has_features(); ++i) {
-            if (!strips_[i]) strips_[i].reset(strips_size<F>(states_, ld_));
-            to_strips<F>(states_, i ? transition_.with_feature() : transition_.weight(), ld_, strips_[i].get());
+            if (!panels_[i]) panels_[i].reset(panels_size<F>(states_, ld_));
+            to_panels<F>(states_, i ? transition_.with_feature() : transition_.weight(), ld_, panels_[i].get());
         }
     }
     // A vector times the transition, and the transition times a vector; both numbers.
-    void through_both(const F* there, const F* back, F* sum, F* cost) const {
-        const F *from[] = {there, there + ld_}, *to[] = {back, back + ld_};
+    void through_both(const F* forward_pass, const F* backward_pass, F* sum, F* cost) const {
+        const F *from[] = {forward_pass, forward_pass + ld_}, *to[] = {backward_pass, backward_pass + ld_};
         F *sums[] = {sum, sum + ld_}, *costs[] = {cost, cost + ld_};
-        multiply_both<1 + S::features, F>(from, to, states_, strips_[0].get(), ld_, sums, costs);
+        multiply_both<1 + S::features, F>(from, to, states_, panels_[0].get(), ld_, sums, costs);
         std::fill(cost + states_, cost + ld_, F(1));  // padding is not small
         if (!transition_.has_features()) return;
         F *moved[] = {brought_[0].get()}, *backs[] = {brought_[1].get()};
-        multiply_both<1, F>(from, to, states_, strips_[1].get(), ld_, moved, backs);
+        multiply_both<1, F>(from, to, states_, panels_[1].get(), ld_, moved, backs);
         for (int64_t j = 0; j < ld_; j += Lanes<F>::width) {
             Lanes<F>::store(sums[1] + j, Lanes<F>::load(sums[1] + j) + Lanes<F>::load(moved[0] + j));
             Lanes<F>::store(costs[1] + j, Lanes<F>::load(costs[1] + j) + Lanes<F>::load(backs[0] + j));
@@ -264,7 +265,7 @@ class Halfway final : public Linear<S, Transition> {
     }
 
     Sequence way_;
-    Buffer<F> strips_[2];  // the transition, and that times what its arcs hold
+    Buffer<F> panels_[2];  // the transition, and that times what its arcs hold
 };
 
 }  // namespace semihmm
