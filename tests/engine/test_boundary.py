@@ -141,7 +141,9 @@ def grid(first=1, **changed):
     tables = {"row": torch.arange(2), "source": torch.tensor([[0, -1], [1, 0]]), "plane": torch.zeros(2, 2, **INT64)}
     tables |= {"factor": torch.ones(2, 2, dtype=torch.float64), "low": torch.tensor([[1, 1], [1, 0]])}
     tables |= {"high": torch.full((2, 2), 3)} | changed
-    return request((1, 1, kernels.GRID, 1, first), [drawn(1, 2), drawn(1, 2), drawn(1, 1, 2, 3), *tables.values()], 1, 3)
+    return request(
+        (1, 1, kernels.GRID, 1, first), [drawn(1, 2), drawn(1, 2), drawn(1, 1, 2, 3), *tables.values()], 1, 3
+    )
 
 
 def test_indices_point_at_something():
