@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 import semihmm
-from semihmm.engine.backends import kernels, native, tensors
+from semihmm.engine import tensors
+from semihmm.engine.backends import kernels, native
 from semihmm.testing.examples import KINDS, small
 
 NUMBERS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 5, 8, 64, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, 10**30)

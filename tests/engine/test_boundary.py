@@ -325,7 +325,8 @@ FORK = """
 import multiprocessing
 import torch
 import semihmm
-from semihmm.engine.backends import kernels, tensors
+from semihmm.engine import tensors
+from semihmm.engine.backends import kernels
 
 kernels.THREADS_FROM = tensors.THREADS_FROM = 0
 torch.set_num_threads(2)
@@ -371,7 +372,7 @@ small = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(5, 3))
 semihmm.log_partition(small)
 print("ready", flush=True)
 try:
-    kernels.total(compiled.leaves(chain), [], None, compiled.call_for(Log(), chain), 0)
+    kernels.total(compiled.tensors_of(chain), [], None, compiled.call_for(Log(), chain), 0)
 except KeyboardInterrupt:
     print("stopped", flush=True)
 assert abs(float(semihmm.log_partition(small)) - 5 * float(torch.tensor(3.0).log())) < 1e-5
