@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -29,10 +29,10 @@ def total(scan: Scan) -> Tensor:
     """The lowered total, with derivatives of every order; in float64 if the semiring is scaled."""
     plan, semiring, worker = scan.plan, scan.semiring, scan.plan.worker
     watched, changed = followed(scan.leaves), transformed()
-    rules = worker.differentiates(semiring)
-    if (watched or changed) and (not rules or twice_forward() or (changed and not semiring.temperature)):
+    by_rule = not changed or (semiring.temperature and not twice_forward())
+    if (watched or changed) and not (by_rule and worker.differentiates(semiring)):
         return by_autograd(scan)
-    if len(scan.chains) > 2 and rules:
+    if len(scan.chains) > 2 and worker.differentiates(semiring):
         first, *features = scan.chains
         each = [total(Scan(plan, Expectation(1), (first, feature))) for feature in features]
         return torch.cat([each[0], *(x[1:] for x in each[1:])])
@@ -105,15 +105,22 @@ def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
 # ---- the rules as autograd has them: of a scan, whose leaves are given anew
 
 
-def _requested(needs_grad: Sequence[bool], leaves: Sequence[Tensor]) -> tuple[bool, ...]:
-    """The gradients that autograd has a need for."""
-    return tuple([n and x.is_floating_point() for n, x in zip(needs_grad, leaves, strict=True)])
+@dataclass(frozen=True)
+class _Part:
+    """Which gradients of a scan are requested, one for each leaf. It is no tuple, as vmap looks into those."""
 
+    scan: Scan
+    requested: tuple[bool, ...]
 
-def _placed(found: Sequence[Tensor], requested: Sequence[bool]) -> list[Tensor | None]:
-    """One entry for each leaf: what was found of those that are requested, None for the others."""
-    rest = iter(found)
-    return [next(rest) if r else None for r in requested]
+    @staticmethod
+    def of(scan: Scan, needs_grad: Sequence[bool], leaves: Sequence[Tensor]) -> _Part:
+        """Those that autograd has a need for."""
+        return _Part(scan, tuple([n and x.is_floating_point() for n, x in zip(needs_grad, leaves, strict=True)]))
+
+    def placed(self, found: Sequence[Tensor]) -> list[Tensor | None]:
+        """One entry for each leaf: what was found of those that are requested, None for the others."""
+        rest = iter(found)
+        return [next(rest) if r else None for r in self.requested]
 
 
 def _slowly(scan: Scan, leaves: Sequence[Tensor], weight: Tensor) -> tuple[Tensor | None, ...]:
@@ -167,9 +174,9 @@ class _Total(torch.autograd.Function):
         derived = torch.is_grad_enabled() or transformed() or torch.compiler.is_compiling()
         if _many(scan, weight) or (derived and not scan.semiring.temperature):
             return _slowly(scan, leaves, weight)
-        requested = _requested(ctx.needs_input_grad[1:], leaves)
+        part = _Part.of(scan, ctx.needs_input_grad[1:], leaves)
         work = _Gradient.apply if derived else _Gradient.forward
-        return (None, *_placed(work(scan, requested, ctx.kept, weight, *saved), requested))
+        return (None, *part.placed(work(part, ctx.kept, weight, *saved)))
 
 
 class _Gradient(torch.autograd.Function):
@@ -178,36 +185,37 @@ class _Gradient(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(scan: Scan, requested: tuple[bool, ...], count: int, weight: Tensor, *saved: Tensor) -> Outputs:
-        found = scan.plan.worker.gradient(scan.holding(saved[count:]), saved[:count], weight, requested)
+    def forward(part: _Part, count: int, weight: Tensor, *saved: Tensor) -> Outputs:
+        scan = part.scan.holding(saved[count:])
+        found = scan.plan.worker.gradient(scan, saved[:count], weight, part.requested)
         return tuple([x for x in found if x is not None])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-        ctx.scan, ctx.requested, ctx.kept = inputs[:3]
-        ctx.save_for_backward(*inputs[3:])
-        ctx.save_for_forward(*inputs[3:])
+        ctx.part, ctx.kept = inputs[:2]
+        ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, *saved = ctx.saved_tensors
-        scan, leaves = ctx.scan, tuple(saved[ctx.kept :])
-        direction = [_or_zeros(v, x) for v, x in zip(_placed(grads, ctx.requested), leaves, strict=True)]
+        scan, leaves = ctx.part.scan, tuple(saved[ctx.kept :])
+        direction = [_or_zeros(v, x) for v, x in zip(ctx.part.placed(grads), leaves, strict=True)]
         if scan.plan.worker.differentiates(Expectation(1)) and not (torch.is_grad_enabled() or transformed()):
-            requested = _requested(ctx.needs_input_grad[4 + ctx.kept :], leaves)
-            moved, pulled = curved(scan.holding(leaves), direction, weight, requested)
+            part = _Part.of(scan, ctx.needs_input_grad[3 + ctx.kept :], leaves)
+            moved, pulled = curved(scan.holding(leaves), direction, weight, part.requested)
         else:
             moved, pulled = _moving(scan, direction, leaves, weight)
-        return (None, None, None, moved, *(None,) * ctx.kept, *pulled)
+        return (None, None, moved, *(None,) * ctx.kept, *pulled)
 
     @staticmethod
-    def jvp(ctx: Any, _: None, __: None, ___: None, moved: Tensor | None, *tangents: Tensor | None) -> Outputs:
+    def jvp(ctx: Any, _: None, __: None, moved: Tensor | None, *tangents: Tensor | None) -> Outputs:
         weight, *saved = ctx.saved_tensors
-        scan, leaves = ctx.scan, tuple(saved[ctx.kept :])
+        part, leaves = ctx.part, tuple(saved[ctx.kept :])
         direction = [_or_zeros(v, x) for v, x in zip(tangents[ctx.kept :], leaves, strict=True)]
-        by_leaves = _moving(scan, direction, leaves, weight)[1]
-        by_weight = _Gradient.forward(scan, ctx.requested, ctx.kept, _or_zeros(moved, weight), *saved)
-        needed = (x for x, r in zip(by_leaves, ctx.requested, strict=True) if r and x is not None)
+        by_leaves = _moving(part.scan, direction, leaves, weight)[1]
+        by_weight = _Gradient.forward(part, ctx.kept, _or_zeros(moved, weight), *saved)
+        needed = (x for x, r in zip(by_leaves, part.requested, strict=True) if r and x is not None)
         return tuple(a + b for a, b in zip(needed, by_weight, strict=True))
 
 
@@ -235,33 +243,32 @@ class _Best(torch.autograd.Function):
             return (None, *(None for _ in leaves))
         if _many(scan, weight):
             return _slowly(scan, leaves, weight)
-        requested = _requested(ctx.needs_input_grad[1:], leaves)
+        part = _Part.of(scan, ctx.needs_input_grad[1:], leaves)
         work = _PathGradient.apply if torch.is_grad_enabled() else _PathGradient.forward
         weight = weight if scan.semiring.components else weight.unsqueeze(0)
-        return (None, *_placed(work(scan, requested, weight, slots, arcs, *leaves), requested))
+        return (None, *part.placed(work(part, weight, slots, arcs, *leaves)))
 
 
 class _PathGradient(torch.autograd.Function):
     """The gradient of the totals of best paths, weighted: linear in the weights, and constant otherwise."""
 
     @staticmethod
-    def forward(
-        scan: Scan, requested: tuple[bool, ...], weight: Tensor, slots: Tensor, arcs: Tensor, *leaves: Tensor
-    ) -> Outputs:
-        found = scan.plan.worker.path_gradient(scan.holding(leaves), slots, arcs, weight, requested)
+    def forward(part: _Part, weight: Tensor, slots: Tensor, arcs: Tensor, *leaves: Tensor) -> Outputs:
+        scan = part.scan.holding(leaves)
+        found = scan.plan.worker.path_gradient(scan, slots, arcs, weight, part.requested)
         return tuple([x for x in found if x is not None])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Outputs) -> None:
-        ctx.scan, ctx.requested = inputs[:2]
-        ctx.save_for_backward(*inputs[3:])
+        ctx.part = inputs[0]
+        ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         slots, arcs, *leaves = ctx.saved_tensors
-        moved = scores_along(ctx.scan.holding(leaves), slots, arcs, _placed(grads, ctx.requested))
-        flat = (torch.zeros_like(x) if r else None for x, r in zip(leaves, ctx.requested, strict=True))
-        return (None, None, moved, None, None, *flat)
+        moved = scores_along(ctx.part.scan.holding(leaves), slots, arcs, ctx.part.placed(grads))
+        flat = (torch.zeros_like(x) if r else None for x, r in zip(leaves, ctx.part.requested, strict=True))
+        return (None, moved, None, None, *flat)
 
 
 for _function in (_Total, _Gradient):  # `apply` binds its arguments to a signature: to find it anew takes 25 us a call

@@ -77,5 +77,7 @@ class Scan:
 
     def holding(self, leaves: Iterable[Tensor]) -> Scan:
         """The same with other leaves."""
+        if len(self.chains) == 1:
+            return Scan(self.plan, self.semiring, (self.chains[0].rebuild(leaves),))
         rest = iter(leaves)
         return replace(self, chains=tuple([c.rebuild([next(rest) for _ in c.leaves]) for c in self.chains]))

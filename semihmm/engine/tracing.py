@@ -62,7 +62,7 @@ def followed(tensors: Iterable[Tensor]) -> bool:
         >>> followed([torch.zeros(2)]), followed([torch.zeros(2, requires_grad=True)])
         (False, True)
     """
-    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return torch.is_grad_enabled() and any([x.requires_grad for x in tensors])  # noqa: C419 (quicker than a generator)
 
 
 def twice_forward() -> bool:

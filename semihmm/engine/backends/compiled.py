@@ -6,7 +6,7 @@ PyTorch sees the operators of `ops`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -39,7 +39,7 @@ from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, 
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import LANES
-from semihmm.engine.tracing import followed, plain
+from semihmm.engine.tracing import followed, mapped, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
 PARTS = 16  # of a batch: each has its own sums (csrc/call.hpp)
@@ -75,23 +75,25 @@ class Native:
             chains = tuple([_widened(c) for c in chains])
             if any(c.steps.ranks != chains[0].steps.ranks for c in chains):  # some are unrolled
                 chains = tuple([c.unrolled() for c in chains])
-        return tuple([_settled(c) for c in chains])
+            return tuple([_settled(c) for c in chains])
+        return (_settled(chains[0]),)
 
     def total(self, scan: Scan, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        call, (tensors, features) = call_for(scan.semiring, scan.chain), _given(scan.chains)
+        call, chain, tensors, features = _given(scan)
         run = _chosen(kernels.total, torch.ops.semihmm.total, _readable(tensors, features))
-        value, *kept = run(tensors, features, scan.chain.lengths, call, scan.plan.blocks if keep else 0)
+        value, *kept = run(tensors, features, chain.lengths, call, scan.plan.blocks if keep else 0)
         return _lowered(scan.semiring, value), tuple(kept)
 
     def gradient(self, scan: Scan, kept: tuple[Tensor, ...], weight: Tensor, requested: Sequence[bool]) -> Gradients:
-        call, (tensors, features) = call_for(scan.semiring, scan.chain), _given(scan.chains)
-        requested = _of_tensors(scan.chains, requested)
+        call, chain, tensors, features = _given(scan)
+        groups = (tensors, features) if features else (tensors,)
+        requested = _of_tensors(chain, groups, requested)
         weights = weight.unbind() if features else (weight, None)
         vectors, offsets = kept
         now = _readable(tensors, features, (weight,))
         run = _chosen(kernels.gradient, torch.ops.semihmm.gradient, now)
-        given = (tensors, features, scan.chain.lengths, call, scan.plan.blocks, vectors, offsets, *weights)
-        return _of_leaves(scan.chains, requested, run(*given, requested))
+        given = (tensors, features, chain.lengths, call, scan.plan.blocks, vectors, offsets, *weights)
+        return _of_leaves(chain, groups, requested, run(*given, requested))
 
     def posteriors(
         self,
@@ -100,19 +102,19 @@ class Native:
         weight: Tensor | None = None,
         into: Sequence[Tensor | None] = (),
     ) -> tuple[Tensor, Gradients] | None:
-        call, (tensors, features) = call_for(scan.semiring, scan.chain), _given(scan.chains)
+        call, chain, tensors, features = _given(scan)
         if not plain((*tensors, *features, *(() if weight is None else (weight,)))):
             return None if isinstance(scan.semiring, Max) else two_passes(self, scan, requested, weight, into)
-        requested = _of_tensors(scan.chains[:1], requested)
+        requested = _of_tensors(chain, (tensors,), requested)
         weights = None if weight is None else (weight.unbind() if features else (weight, None))
         value, found = kernels.posteriors(
-            tensors, scan.chain.lengths, call, scan.plan.blocks, requested, into[: len(tensors)], features, weights
+            tensors, chain.lengths, call, scan.plan.blocks, requested, into[: len(tensors)], features, weights
         )
-        return value, _of_leaves(scan.chains, requested, [x for x in found if x is not None])
+        return value, _of_leaves(chain, (tensors,), requested, [x for x in found if x is not None])
 
     def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
-        semiring, chain, uniforms = scan.semiring, scan.chain, None
-        call, tensors = call_for(semiring, chain), tensors_of(chain)
+        call, chain, tensors, _ = _given(scan)
+        semiring, uniforms = scan.semiring, None
         if isinstance(semiring, Sample):
             shape = (semiring.rows, *chain.batch, max(2, arc_indices(call.spec)) * chain.length + 2)
             uniforms = torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -126,22 +128,20 @@ class Native:
     def path_gradient(
         self, scan: Scan, slots: Tensor, arcs: Tensor, weight: Tensor, requested: Sequence[bool]
     ) -> Gradients:
-        call, tensors = call_for(scan.semiring, scan.chain), tensors_of(scan.chain)
-        requested = _of_tensors(scan.chains, requested)
+        call, chain, tensors, _ = _given(scan)
+        requested = _of_tensors(chain, (tensors,), requested)
         weight = -weight if isinstance(scan.semiring, Min) else weight
         now = _readable(tensors, (weight,))
         run = _chosen(kernels.gradient_of_paths, torch.ops.semihmm.gradient_of_paths, now)
-        return _of_leaves(
-            scan.chains, requested, run(tensors, scan.chain.lengths, call, slots, arcs, weight, requested)
-        )
+        found = run(tensors, chain.lengths, call, slots, arcs, weight, requested)
+        return _of_leaves(chain, (tensors,), requested, found)
 
     def vectors(self, scan: Scan) -> Tensor | None:
-        chain, semiring = scan.chain, scan.semiring
-        if type(semiring) is not Log:
+        if type(scan.semiring) is not Log:
             return None
-        tensors = tensors_of(chain)
+        call, chain, tensors, _ = _given(scan)
         run = _chosen(kernels.vectors, torch.ops.semihmm.vectors, plain(tensors))
-        found: Tensor = run(tensors, chain.lengths, call_for(semiring, chain), chain.steps.slots)
+        found: Tensor = run(tensors, chain.lengths, call, chain.steps.slots)
         return found
 
     def program(self, scan: Scan, potentials: Sequence[Tensor], places: Sequence[Any], sign: float) -> Any:
@@ -254,9 +254,10 @@ def tensors_of(chain: Chain) -> list[Tensor]:
     return [*chain.start, *chain.end, *steps.leaves, *tables]
 
 
-def _given(chains: Sequence[Chain]) -> tuple[list[Tensor], list[Tensor]]:
-    """The tensors of a chain, and of one with features if there is one."""
-    return tensors_of(chains[0]), tensors_of(chains[1]) if len(chains) > 1 else []
+def _given(scan: Scan) -> tuple[Call, Chain, list[Tensor], list[Tensor]]:
+    """What the compiled code is told of a scan: the chain with its tensors, and those of one with features."""
+    chain, *features = scan.chains
+    return call_for(scan.semiring, chain), chain, tensors_of(chain), tensors_of(features[0]) if features else []
 
 
 def _chosen(kernel: Callable[..., Any], operator: Callable[..., Any], now: bool) -> Callable[..., Any]:
@@ -264,30 +265,30 @@ def _chosen(kernel: Callable[..., Any], operator: Callable[..., Any], now: bool)
     return kernel if now else partial(ops.traced, operator)
 
 
-def _of_tensors(chains: Sequence[Chain], requested: Sequence[bool]) -> list[bool]:
-    """Which of the chains' tensors are requested, from which of their leaves are."""
-    found, rest = [], iter(requested)
-    for chain in chains:
-        mine = [next(rest) and x.is_floating_point() for x in chain.leaves]
-        found += [*mine[: _own_leaves(chain)], *(False,) * (GRID_TABLES if isinstance(chain.steps, Grid) else 0)]
+def _of_tensors(chain: Chain, groups: Sequence[Sequence[Tensor]], requested: Sequence[bool]) -> list[bool]:
+    """Which tensors of each chain are requested, from which leaves are: those have lengths, and no tables of a Grid."""
+    tables, more = GRID_TABLES if isinstance(chain.steps, Grid) else 0, chain.lengths is not None
+    found, at = [], 0
+    for tensors in groups:
+        own = len(tensors) - tables
+        found += [r and x.is_floating_point() for r, x in zip(requested[at : at + own], tensors, strict=False)]
+        found += [False] * tables
+        at += own + more
     return found
 
 
-def _of_leaves(chains: Sequence[Chain], requested: Sequence[bool], found: Sequence[Tensor]) -> Gradients:
+def _of_leaves(
+    chain: Chain, groups: Sequence[Sequence[Tensor]], requested: Sequence[bool], found: Iterable[Tensor]
+) -> Gradients:
     """The other way: what was found of the tensors that were requested, for each leaf."""
+    tables, more = GRID_TABLES if isinstance(chain.steps, Grid) else 0, chain.lengths is not None
+    rest = iter(found)
+    each: Gradients = [next(rest) if r else None for r in requested]
     gradients: Gradients = []
-    each, given = iter(found), iter(requested)
-    for chain in chains:
-        own = _own_leaves(chain)
-        gradients += [next(each) if next(given, False) else None for _ in range(own)]
-        gradients += [None] * (len(chain.leaves) - own)
-        for _ in range(GRID_TABLES if isinstance(chain.steps, Grid) else 0):
-            next(given, None)
+    for tensors in groups:
+        gradients += each[: len(tensors) - tables] + [None] * more
+        each = each[len(tensors) :]
     return gradients
-
-
-def _own_leaves(chain: Chain) -> int:
-    return len(chain.leaves) - (chain.lengths is not None)
 
 
 def _lowered(semiring: Semiring, value: Tensor) -> Tensor:
@@ -311,9 +312,7 @@ def _widened(chain: Chain) -> Chain:
 
 def _settled(chain: Chain) -> Chain:
     """The chain with the tables of a Grid as plain tensors, which outlive the transform that they were made in."""
-    if torch.compiler.is_compiling() or not isinstance(chain.steps, Grid):
-        return chain
-    if torch._C._functorch.peek_interpreter_stack() is None:
+    if not isinstance(chain.steps, Grid) or not mapped():
         return chain
     tables = {}
     for name in ("row", "source", "plane", "factor", "low", "high"):

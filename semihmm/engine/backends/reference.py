@@ -63,7 +63,8 @@ class Reference:
         measure = Posterior(scan.semiring, weight.to(carries.dtype), scan.semiring.temperature)
         found = contract(scan.plan, chain, measure, fronts, Trail(*trail) if trail else None, last, value)
         found += [None] * (len(requested) - len(found))  # lengths
-        return [g if r else None for g, r in zip(found, requested, strict=True)]
+        every = zip(found, scan.leaves, requested, strict=True)
+        return [fit(measure, g, x) if r and g is not None else None for g, x, r in every]
 
     @torch.no_grad()
     def posteriors(
