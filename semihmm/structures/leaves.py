@@ -38,8 +38,8 @@ class Made(NamedTuple):
 
     Example:
         >>> ctc = semihmm.CTC(torch.zeros(3, 4), torch.tensor([1, 2]))
-        >>> views(ctc)[0]  # all paths begin with the first blank
-        Made(potentials=frozenset())
+        >>> views(ctc)[0].potentials  # all paths begin with the first blank
+        frozenset()
     """
 
     potentials: frozenset[str]

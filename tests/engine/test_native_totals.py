@@ -11,6 +11,7 @@ from torch.testing import assert_close
 import semihmm
 from semihmm import engine
 from semihmm.engine import Banded, Chain, Compose, Diagonal
+from semihmm.errors import ShapeError
 from semihmm.semirings import Expectation, Log, Max, Min, SmoothMax, TopK
 from semihmm.testing import differentiable, in_float64, plan_of, random_chain, random_feature, total_of
 from semihmm.testing.chains import KINDS
@@ -73,9 +74,12 @@ def test_filters_have_derivatives(kind, native_calls):
 @pytest.mark.parametrize("backend", ["native", "torch"])
 def test_an_index_outside_the_columns_is_refused(backend):
     for index in (-1, 3):
-        steps = Diagonal(torch.zeros(4, 3), torch.tensor([[0, index]]))
+        chain = Chain((torch.zeros(2),), Diagonal(torch.zeros(4, 3), torch.tensor([[0, 1]])))
+        with pytest.raises(ShapeError, match="index"):
+            Diagonal(torch.zeros(4, 3), torch.tensor([[0, index]]))
+        behind = chain.rebuild((*chain.start, chain.steps.weight, torch.tensor([[0, index]])))  # which looks at no values
         with pytest.raises((IndexError, RuntimeError), match="index"):
-            total_of(Chain((torch.zeros(2),), steps), Log(), backend=backend)
+            total_of(behind, Log(), backend=backend)
 
 
 @pytest.mark.parametrize("offsets", [(0, 1, 2), (0, -1, -2), (0, 1, -1)])
