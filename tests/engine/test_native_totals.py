@@ -77,7 +77,7 @@ def test_an_index_outside_the_columns_is_refused(backend):
         chain = Chain((torch.zeros(2),), Diagonal(torch.zeros(4, 3), torch.tensor([[0, 1]])))
         with pytest.raises(ShapeError, match="index"):
             Diagonal(torch.zeros(4, 3), torch.tensor([[0, index]]))
-        behind = chain.rebuild((*chain.start, chain.steps.weight, torch.tensor([[0, index]])))  # which looks at no values
+        behind = chain.rebuild((*chain.start, chain.steps.weight, torch.tensor([[0, index]])))
         with pytest.raises((IndexError, RuntimeError), match="index"):
             total_of(behind, Log(), backend=backend)
 
