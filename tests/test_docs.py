@@ -104,7 +104,7 @@ def check_command(words: list[str]) -> None:
     words = list(dropwhile(lambda word: "=" in word, words))
     program = Path(words[0]).name if words else ""
     if program == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in words[1:] if "=" not in word and not word.startswith("-")} <= set(targets)
     elif program == "semihmm":
         usage = help_of(*words[1:2])

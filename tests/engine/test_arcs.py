@@ -284,11 +284,13 @@ def test_a_topology_that_another_call_had_is_not_taken_for_this_one():
 
 
 def test_an_arc_from_a_slot_that_there_is_not_is_refused():
-    chain = Chain(
-        (torch.zeros(3),), engine.Sparse(torch.zeros(1, 3, 2), torch.tensor([[[0, 2], [1, 0], [3, 1]]])), length=4
-    )
-    with pytest.raises((IndexError, ValueError, semihmm.errors.SemihmmError)):
-        run(chain, Log(), "native")
+    weight, source = torch.zeros(1, 3, 2), torch.tensor([[[0, 2], [1, 0], [2, 1]]])
+    chain, beyond = Chain((torch.zeros(3),), engine.Sparse(weight, source), length=4), source + (source == 2)
+    with pytest.raises(semihmm.errors.ShapeError, match="source must lie between"):
+        engine.Sparse(weight, beyond)
+    behind = chain.rebuild((*chain.start, weight, beyond))  # whose indices nobody looks at in Python
+    with pytest.raises(IndexError, match="must be from -1 to 2"):
+        run(behind, Log(), "native")
 
 
 @pytest.mark.parametrize("states, count", [(5, 6), (33, 300), (33, 40)])
