@@ -13,6 +13,7 @@
 #include "entry.hpp"
 
 namespace semihmm {
+inline namespace SEMIHMM_MODULE {  // a type for each module: a process may load several, and types are known by their names
 
 class Program {
   public:
@@ -235,4 +236,5 @@ inline void bind_programs(nb::module_& m) {
         .def("best_path", &Program::best_path);
 }
 
+}  // namespace SEMIHMM_MODULE
 }  // namespace semihmm
