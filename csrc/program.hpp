@@ -229,6 +229,10 @@ class Program {
 };
 
 inline void bind_programs(nb::module_& m) {
+    if (const nb::handle made = nb::type<Program>(); made.is_valid()) {  // the same module, imported once more
+        m.attr("Program") = made;
+        return;
+    }
     nb::class_<Program>(m, "Program", "A question of structures of one form; see semihmm/inference/program.py.")
         .def(nb::init<int, double, bool, Program::Numbers, bool, int64_t, int64_t, int64_t, double, const nb::list&, const nb::list&>())
         .def("total", &Program::total)
