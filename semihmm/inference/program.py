@@ -126,7 +126,7 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
             key.append(x)
     if not plain(potentials):
         return None
-    key += (potentials[0].dtype, potentials[0].device)
+    key += (potentials[0].dtype, potentials[0].device, torch.get_num_threads())  # a program has memory for so many
     try:
         program = _PROGRAMS[tuple(key)]
     except KeyError:

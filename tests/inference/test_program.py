@@ -146,6 +146,17 @@ def test_programs_are_bounded():
     assert len(program._PROGRAMS) <= program.MOST
 
 
+def test_more_threads_than_a_program_was_made_with():
+    structure, before = hmm((8,), steps=9000, dtype=torch.float32), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = semihmm.viterbi(structure)
+        torch.set_num_threads(2)
+        assert torch.equal(semihmm.viterbi(structure).event, expected.event)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_threads_may_share_programs():
     structures = [hmm(steps=s, seed=s) for s in range(1, 9)]
     expected = [semihmm.log_partition(s) for s in structures]

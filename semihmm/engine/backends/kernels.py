@@ -17,9 +17,9 @@ from torch import Tensor
 
 from semihmm.engine.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
 
-DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/call.hpp
+DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/request.hpp
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
-LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/module.cc
+LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/request.hpp
 
 
 class Call(NamedTuple):
