@@ -186,7 +186,7 @@ def several(k: int, states: int, steps: int, batch: int, device: str) -> Case:
         return lambda: {"score": semihmm.topk(hmm, k).score.reshape(k, batch)}
 
     def torch_struct() -> Call:
-        fits(8.0 * k * batch * steps * states**2)
+        fits(4.0 * k**2 * batch * steps * states**3)  # it multiplies matrices of k best scores each
         from torch_struct import LinearChainCRF
 
         warnings.filterwarnings("ignore", message=".*does not define `arg_constraints`")  # it is older than that check

@@ -1,8 +1,8 @@
 // The best paths of a stationary dense transition, with or without emissions.
 //
-// No more states than a vector has lanes: a state vector never leaves its register, and what is kept is which predecessor
-// each state has chosen. Else what is kept are the state vectors, from which the arcs along the path alone are found: of few
-// states, one sequence after the other, in some registers; of more, several sequences at a time.
+// Of few states, a vector never leaves its registers. In one or two of them, what is kept is which predecessor each state has
+// chosen; else the state vectors, from which the arcs along the path alone are found. Of more states, several sequences go at
+// a time.
 #pragma once
 
 #include "few_states.hpp"
@@ -23,55 +23,23 @@ class Best {
         : chain_(chain), transition_(transition), emission_(emission), states_(transition.event[0]), ld_(padded<F>(states_)),
           beta_(static_cast<F>(chain.beta)) {
         weight_.reset(ld_ * ld_, kNothing<F>), ends_.reset(ld_, kNothing<F>), seen_.reset(ld_, kNothing<F>);
-        if (!small()) back_.reset(ld_ * ld_, kNothing<F>);
+        if (!chooses()) back_.reset(ld_ * ld_, kNothing<F>);
     }
 
     // The paths of `count` sequences from `b` on, and their totals. `kept` has workspace for all state vectors. Marks, if those
     // are asked for, are as `Map::trace` makes them.
     void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
-        const int64_t marked = chain_.steps->arc_indices;
         matrix(b);
         Sequence all[kTogether];
         for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
-        if (small()) {
-            for (int r = 0; r < count; ++r) along<2>(all[r]);
-        } else if (states_ <= kFewStates<F>) {
+        if (states_ <= kFewStates<F>) {
             with_rows<F>(states_, [&]<int inner, int parts>() {
-                if constexpr (parts > 1)
-                    for (int r = 0; r < count; ++r) in_registers<inner, parts>(all[r]);
+                for (int r = 0; r < count; ++r) in_registers<inner, parts>(all[r]);
             });
         } else {
             forward(all, count);
         }
-        int64_t at[kTogether], longest = 0;
-        for (int r = 0; r < count; ++r) {
-            Sequence& s = all[r];
-            s.log_scale += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
-            const F* last = small() ? s.rows.at(0) : s.rows.at(s.length);
-            at[r] = first_best<F>(states_, last, ends_.get());
-            const F best = last[at[r]] + ends_[at[r]];
-            values[b + r] = static_cast<double>(best) + s.log_scale;
-            s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
-            s.arc_indices = arc_indices ? arc_indices + s.b * chain_.length * marked : nullptr;
-            if (!representable<F>(values[b + r])) s.length = -1;  // there is no path
-            std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
-            std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
-            if (arc_indices) std::fill(s.arc_indices + std::max<int64_t>(s.length, 0) * marked, s.arc_indices + chain_.length * marked, int64_t{-1});
-            longest = std::max(longest, s.length);
-            if (s.length >= 0) s.slots[s.length] = at[r];
-        }
-        for (int64_t t = longest - 1; t >= 0; --t)
-            for (int r = 0; r < count; ++r) {
-                Sequence& s = all[r];
-                if (t >= s.length) continue;
-                const int64_t to = at[r];
-                chain_.pulse(states_);
-                at[r] = small() ? s.chosen[t * L::width + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
-                s.slots[t] = s.choices[t] = at[r];
-                if (!arc_indices) continue;
-                s.arc_indices[t * marked] = at[r] * states_ + to;
-                if (emission_.data) s.arc_indices[t * marked + 1] = to;
-            }
+        trace(all, count, slots, choices, arc_indices, values);
     }
     static constexpr int kTogether = 8;
     static constexpr int64_t kGrow = 8;  // steps for which scores may grow: the larger they are, the more is rounded
@@ -84,8 +52,42 @@ class Best {
         double log_scale = 0;
         int64_t *slots = nullptr, *choices = nullptr, *arc_indices = nullptr;
     };
-    bool small() const { return states_ <= L::width; }
+    // Whether each state's predecessor is chosen as its score is found.
+    bool chooses() const { return states_ <= 2 * L::width; }
 
+    // The paths, from the ends of the forward passes on.
+    void trace(Sequence* all, int count, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
+        const int64_t marked = chain_.steps->arc_indices;
+        int64_t at[kTogether], longest = 0;
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            s.log_scale += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
+            const F* last = s.rows.at(chooses() ? 0 : s.length);
+            at[r] = first_best<F>(states_, last, ends_.get());
+            const F best = last[at[r]] + ends_[at[r]];
+            values[s.b] = static_cast<double>(best) + s.log_scale;
+            s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
+            s.arc_indices = arc_indices ? arc_indices + s.b * chain_.length * marked : nullptr;
+            if (!representable<F>(values[s.b])) s.length = -1;  // there is no path
+            std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
+            std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
+            if (arc_indices) std::fill(s.arc_indices + std::max<int64_t>(s.length, 0) * marked, s.arc_indices + chain_.length * marked, int64_t{-1});
+            longest = std::max(longest, s.length);
+            if (s.length >= 0) s.slots[s.length] = at[r];
+        }
+        for (int64_t t = longest - 1; t >= 0; --t)
+            for (int r = 0; r < count; ++r) {
+                Sequence& s = all[r];
+                if (t >= s.length) continue;
+                const int64_t to = at[r];
+                chain_.pulse(states_);
+                at[r] = chooses() ? s.chosen[t * ld_ + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
+                s.slots[t] = s.choices[t] = at[r];
+                if (!arc_indices) continue;
+                s.arc_indices[t * marked] = at[r] * states_ + to;
+                if (emission_.data) s.arc_indices[t * marked + 1] = to;
+            }
+    }
     Sequence begin(int64_t b, const Kept<F>& kept) const {
         Sequence s;
         s.b = b, s.length = chain_.length_of(b);
@@ -103,7 +105,7 @@ class Best {
         log_scale_ = static_cast<double>(peak) * chain_.beta;
         for (int64_t i = 0; i < states_; ++i)
             for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;
-        if (!small()) transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
+        if (!chooses()) transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
     }
     // The emissions of step t, one after the other.
     const F* emission(int64_t b, int64_t t) const {
@@ -115,52 +117,6 @@ class Best {
     }
     static F taken(F peak) { return std::isinf(peak) ? F(0) : peak; }
 
-    // The best of so many predecessors of each state, and which it is: of equal ones the first.
-    template <int first, int count>
-    static void choose(V from, const V* weight, V& best, typename L::bits& at) {
-        if constexpr (count == 1) {
-            best = L::template spread<first>(from) + weight[first];
-            at = typename L::bits{} + first;
-        } else {
-            V other;
-            typename L::bits there;
-            choose<first, count / 2>(from, weight, best, at);
-            choose<first + count / 2, count / 2>(from, weight, other, there);
-            at = other > best ? there : at;
-            best = L::max(other, best);
-        }
-    }
-    // All steps of a sequence of at most `inner` states, from its first vector to its last, in place.
-    template <int inner>
-    void along(Sequence& s) {
-        if constexpr (inner < L::width)
-            if (states_ > inner) return along<inner * 2>(s);
-        V weight[inner];
-        for (int i = 0; i < inner; ++i) weight[i] = L::load(weight_.get() + i * L::width);
-        V vector = L::load(s.rows.at(0));
-        for (int64_t t = 0; t < s.length; ++t) {
-            V best;
-            typename L::bits at;
-            choose<0, inner>(vector, weight, best, at);
-            if (emission_.data) {
-                const V e = L::load_part(emission(s.b, t), states_, kNothing<F>);
-                const F peak = taken(L::max(e));
-                s.log_scale += static_cast<double>(peak) * chain_.beta;
-                best += (e - peak) * beta_;
-            }
-            typedef uint8_t Bytes __attribute__((vector_size(L::width)));
-            const Bytes bytes = __builtin_convertvector(at, Bytes);
-            std::memcpy(s.chosen + t * L::width, &bytes, sizeof bytes);
-            vector = best;
-            if (t % kGrow == kGrow - 1) {
-                chain_.pulse(kGrow * chain_.work);
-                const F peak = L::max(vector);
-                if (std::abs(peak) < infinity<F>) vector -= peak, s.log_scale += static_cast<double>(peak);
-            }
-        }
-        L::store(s.rows.at(0), vector);
-    }
-
     // All steps of a sequence of at most `inner` states, which are `parts` vectors.
     template <int inner, int parts>
     void in_registers(Sequence& s) {
@@ -168,12 +124,10 @@ class Best {
 #pragma GCC unroll 4
         for (int p = 0; p < parts; ++p) vector[p] = L::load(s.rows.at(0) + p * L::width);
         for (int64_t t = 0; t < s.length; ++t) {
-            V best[2][parts];
+            V best[parts];
+            best_of<inner, parts>(vector, best, parts <= 2 ? s.chosen + t * ld_ : nullptr, std::make_integer_sequence<int, parts>{});
 #pragma GCC unroll 4
-            for (int p = 0; p < parts; ++p) best[0][p] = best[1][p] = L::broadcast(kNothing<F>);
-            best_of<parts>(vector, best, std::make_integer_sequence<int, inner>{});
-#pragma GCC unroll 4
-            for (int p = 0; p < parts; ++p) vector[p] = L::max(best[1][p], best[0][p]);
+            for (int p = 0; p < parts; ++p) vector[p] = best[p];
             if (emission_.data) {
                 const F* from = emission(s.b, t);
                 V e[parts], most = L::broadcast(kNothing<F>);
@@ -199,19 +153,39 @@ class Best {
                     s.log_scale += static_cast<double>(peak);
                 }
             }
+            if (parts > 2 || t + 1 == s.length)
 #pragma GCC unroll 4
-            for (int p = 0; p < parts; ++p) L::store(s.rows.at(t + 1) + p * L::width, vector[p]);
+                for (int p = 0; p < parts; ++p) L::store(s.rows.at(parts > 2 ? t + 1 : 0) + p * L::width, vector[p]);
         }
     }
-    template <int parts, int... i>
-    [[gnu::always_inline]] void best_of(const V (&vector)[parts], V (&best)[2][parts], std::integer_sequence<int, i...>) const {
-        (best_of_one<i>(vector, best[i % 2]), ...);
+    template <int inner, int parts, int... p>
+    [[gnu::always_inline]] void best_of(const V (&vector)[parts], V (&best)[parts], uint8_t* chosen, std::integer_sequence<int, p...>) const {
+        (best_of_part<inner, parts, p>(vector, best[p], chosen), ...);
     }
-    template <int i, int parts>
-    [[gnu::always_inline]] void best_of_one(const V (&vector)[parts], V (&best)[parts]) const {
-        const V here = L::template spread<i % L::width>(vector[i / L::width]);
-#pragma GCC unroll 4
-        for (int p = 0; p < parts; ++p) best[p] = L::max(here + L::load(weight_.get() + (i * parts + p) * L::width), best[p]);
+    template <int inner, int parts, int p>
+    [[gnu::always_inline]] void best_of_part(const V (&vector)[parts], V& best, uint8_t* chosen) const {
+        typename L::bits at;
+        choose<0, inner, parts>(vector, weight_.get() + p * L::width, best, at);
+        if constexpr (parts <= 2) {
+            typedef uint8_t Bytes __attribute__((vector_size(L::width)));
+            const Bytes bytes = __builtin_convertvector(at, Bytes);
+            std::memcpy(chosen + p * L::width, &bytes, sizeof bytes);
+        }
+    }
+    // The best of so many predecessors of each state of a register, and which it is: of equal ones the first.
+    template <int first, int count, int parts>
+    [[gnu::always_inline]] static void choose(const V (&from)[parts], const F* weight, V& best, typename L::bits& at) {
+        if constexpr (count == 1) {
+            best = L::template spread<first % L::width>(from[first / L::width]) + L::load(weight + first * parts * L::width);
+            at = typename L::bits{} + first;
+        } else {
+            V other;
+            typename L::bits there;
+            choose<first, count / 2>(from, weight, best, at);
+            choose<first + count / 2, count - count / 2>(from, weight, other, there);
+            at = other > best ? there : at;
+            best = L::max(other, best);
+        }
     }
 
     void forward(Sequence* all, int count) {

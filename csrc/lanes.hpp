@@ -1,7 +1,7 @@
 // Vectors of the widest kind that this translation unit is compiled for, with exp and log of our own.
 //
-// Portable GNU vector extensions (GCC, Clang). The only intrinsics load and store the first few elements of a vector,
-// where a loop over elements would cost more than the arithmetic. Nothing reads or writes past the n elements given.
+// Portable GNU vector extensions (GCC, Clang). The only intrinsics load and store the first few elements of a vector, and
+// make one number of a mask, where a loop over elements would cost more than the arithmetic. Nothing reads or writes past the n elements given.
 //
 // exp and log state the largest error that was found, in units in the last place (ulp) of the exact result: over all
 // floats against double precision, and over 60 million doubles each against extended precision. A smaller sweep is a
@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -16,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__AVX__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -129,6 +130,33 @@ struct Lanes {
         for (int i = 0; i < width; ++i) {
             if (i < count) to[i] = x[i];
         }
+#endif
+    }
+
+    // A bit for each lane of a mask, the first lane's lowest.
+    static std::uint32_t bits_of(bits mask) {
+#if defined(__AVX512F__)
+        if constexpr (sizeof(F) == 4) {
+            return _mm512_movepi32_mask((__m512i)mask);
+        } else {
+            return _mm512_movepi64_mask((__m512i)mask);
+        }
+#elif defined(__AVX__)
+        if constexpr (sizeof(F) == 4) {
+            return static_cast<std::uint32_t>(_mm256_movemask_ps((__m256)mask));
+        } else {
+            return static_cast<std::uint32_t>(_mm256_movemask_pd((__m256d)mask));
+        }
+#elif defined(__SSE2__)
+        if constexpr (sizeof(F) == 4) {
+            return static_cast<std::uint32_t>(_mm_movemask_ps((__m128)mask));
+        } else {
+            return static_cast<std::uint32_t>(_mm_movemask_pd((__m128d)mask));
+        }
+#else
+        std::uint32_t found = 0;
+        for (int i = 0; i < width; ++i) found |= static_cast<std::uint32_t>(mask[i] != 0) << i;
+        return found;
 #endif
     }
 
@@ -333,16 +361,14 @@ inline F max_of(std::int64_t n, const F* x) {
 template <class F>
 inline std::int64_t first_best(std::int64_t n, const F* a, const F* b) {
     using L = Lanes<F>;
-    auto best = L::broadcast(-infinity<F>);
-    typename L::bits at{}, here = L::count();
-    for (std::int64_t i = 0; i < n; i += L::width, here += L::width) {
-        const auto x = L::load(a + i) + L::load(b + i);
-        at = x > best ? here : at;
-        best = L::max(x, best);
-    }
-    const typename L::bits beyond = typename L::bits{} + std::numeric_limits<typename Format<F>::Int>::max();
-    return L::min(best == L::max(best) ? at : beyond);
+    auto most = L::broadcast(-infinity<F>);
+    for (std::int64_t i = 0; i < n; i += L::width) most = L::max(L::load(a + i) + L::load(b + i), most);
+    const F best = L::max(most);
+    if (best == -infinity<F>) return 0;
+    for (std::int64_t i = 0;; i += L::width)
+        if (const auto found = L::bits_of(L::load(a + i) + L::load(b + i) == L::broadcast(best))) return i + std::countr_zero(found);
 }
+
 // ---- tables ---------------------------------------------------------------------------------------------------------
 
 // A few numbers in registers, to be looked up a vector at a time.

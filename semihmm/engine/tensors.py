@@ -96,8 +96,6 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
     size = math.prod(shape) * like.element_size()
     if not like.is_cpu or like.dtype not in (torch.float32, torch.float64):
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
-    if not like.is_cpu or like.dtype not in (torch.float32, torch.float64):
-        return torch.zeros(shape, dtype=like.dtype, device=like.device)
     if MODULE is not None and size >= FRESH:
         fresh: Tensor = MODULE.fresh_zeros(shape, like.dtype == torch.float64)
         return fresh

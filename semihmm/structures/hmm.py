@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
 from semihmm.engine.chain import aligned
-from semihmm.engine.maps.base import as_index, check_range, check_shared
+from semihmm.engine.maps.base import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
@@ -77,18 +77,8 @@ class HMM(Structure):
         if self.arcs is not None:
             source, target = (as_index("HMM", "arcs", x) for x in self.arcs)
             object.__setattr__(self, "arcs", (source, target))
-            for x in (source, target):
-                check_shared("HMM", "arcs", x)
-                check_range("HMM", "arcs", x, 0, self.states - 1, f"the {self.states} states")
+            _check_arcs(source, target, self.states)
             event = (len(source),)
-            fits = source.shape == target.shape and source.ndim == 1
-            pairs = numbers(source * self.states + target) if fits else None
-            if not fits or (pairs is not None and len(pairs.unique()) != len(pairs)):
-                raise ShapeError(
-                    "HMM: arcs must be (source, target), integers (A,) each, and none may come twice: states would not "
-                    "say which was taken (semihmm.Lattice allows it). "
-                    f"Got {tuple(source.shape)} and {tuple(target.shape)}."
-                )
         shape, varying = self.transition.shape, (self.steps - 1, *event)
         if shape != event and shape != (*batch, *event) and shape != (*batch, *varying):
             raise ShapeError(
@@ -206,6 +196,22 @@ class HMM(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
         return vectors
+
+
+@remembered_for
+def _check_arcs(source: Tensor, target: Tensor, states: int) -> None:
+    """Refuse arcs that lead outside, come twice, or are no pairs."""
+    for x in (source, target):
+        check_shared("HMM", "arcs", x)
+        check_range("HMM", "arcs", x, 0, states - 1, f"the {states} states")
+    fits = source.shape == target.shape and source.ndim == 1
+    pairs = numbers(source * states + target) if fits else None
+    if not fits or (pairs is not None and len(pairs.unique()) != len(pairs)):
+        raise ShapeError(
+            "HMM: arcs must be (source, target), integers (A,) each, and none may come twice: states would not "
+            "say which was taken (semihmm.Lattice allows it). "
+            f"Got {tuple(source.shape)} and {tuple(target.shape)}."
+        )
 
 
 def _is_dense(states: int, arcs: int) -> bool:

@@ -38,7 +38,7 @@ from semihmm.engine.decode import Path
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
-from semihmm.engine.tensors import LANES
+from semihmm.engine.tensors import LANES, THREADS_FROM
 from semihmm.engine.tracing import followed, mapped, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
@@ -80,6 +80,11 @@ class Native:
 
     def total(self, scan: Scan, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
         call, chain, tensors, features = _given(scan)
+        if keep and _at_once(scan, call, tensors):
+            requested = [x.requires_grad for x in tensors]
+            value, found = kernels.posteriors(tensors, chain.lengths, call, 1, requested)
+            nothing = tensors[0].new_empty(0)
+            return value, (nothing, *(nothing if g is None else g for g in found))
         run = _chosen(kernels.total, torch.ops.semihmm.total, _readable(tensors, features))
         value, *kept = run(tensors, features, chain.lengths, call, scan.plan.blocks if keep else 0)
         return _lowered(scan.semiring, value), tuple(kept)
@@ -88,6 +93,9 @@ class Native:
         call, chain, tensors, features = _given(scan)
         groups = (tensors, features) if features else (tensors,)
         requested = _of_tensors(chain, groups, requested)
+        if len(kept) > 2:  # the gradient itself, of one sequence
+            scaled = [g * weight.to(g.dtype) for g, r in zip(kept[1:], requested, strict=True) if r]
+            return _of_leaves(chain, groups, requested, scaled)
         weights = weight.unbind() if features else (weight, None)
         vectors, offsets = kept
         now = _readable(tensors, features, (weight,))
@@ -252,6 +260,25 @@ def tensors_of(chain: Chain) -> list[Tensor]:
     if isinstance(steps, Grid):
         tables = [steps.row, steps.source, steps.plane, steps.factor, steps.low, steps.high]
     return [*chain.start, *chain.end, *steps.leaves, *tables]
+
+
+def _at_once(scan: Scan, call: Call, tensors: Sequence[Tensor]) -> bool:
+    """Whether a total that autograd follows finds its gradient with it: that of one sequence is but multiplied later.
+
+    Both are then of one bidirectional scan, on two threads, or with a large matrix read once for both.
+    """
+    steps = scan.chain.steps
+    arcs = steps.first if isinstance(steps, Compose) else steps
+    return (
+        call.semiring == LOG
+        and prod(call.batch) == 1
+        and scan.plan.blocks == 1
+        and call.length * call.work >= THREADS_FROM
+        and isinstance(arcs, Dense)
+        and arcs.weight.shape[-3] == 1
+        and plain(tensors)
+        and any(x.requires_grad for x in tensors)
+    )
 
 
 def _given(scan: Scan) -> tuple[Call, Chain, list[Tensor], list[Tensor]]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
+from weakref import ref as weakref
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from semihmm.engine.tracing import extremes, numbers
 from semihmm.errors import ShapeError
@@ -406,6 +408,36 @@ def remembered(tables: Callable[P, R]) -> Callable[P, R]:
     @wraps(tables)
     def recall(*args: P.args, **kwargs: P.kwargs) -> R:
         return tables(*args, **kwargs) if torch.compiler.is_compiling() else known(*args, **kwargs)  # type: ignore[arg-type]
+
+    return recall
+
+
+def remembered_for(tables: Callable[P, R]) -> Callable[P, R]:
+    """The function of index tensors, with what it returned last for its first one, as long as that one lives and no
+    number in any of them has changed.
+
+    What it returns must be numpy's, as for `remembered`.
+    """
+    known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    @wraps(tables)
+    def recall(*args: P.args, **kwargs: P.kwargs) -> R:
+        held = [x for x in args if isinstance(x, Tensor)]
+        if torch.compiler.is_compiling() or any(numbers(x) is not x or x.is_inference() for x in held):
+            return tables(*args, **kwargs)
+        # A reference to each of the others: another tensor may come to lie where one was.
+        versions = [x._version for x in held]
+        others = [x for x in args if not isinstance(x, Tensor)]
+        entry = known.get(held[0])
+        if (
+            entry is not None
+            and entry[:2] == (versions, others)
+            and all(ref() is x for ref, x in zip(entry[2], held[1:], strict=True))
+        ):
+            return entry[3]  # type: ignore[no-any-return]
+        made = tables(*args, **kwargs)
+        known[held[0]] = (versions, others, [weakref(x) for x in held[1:]], made)
+        return made
 
     return recall
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,10 @@ from semihmm.engine.maps.base import (
     check_weight,
     fit,
     remembered,
+    remembered_for,
     unchecked,
 )
-from semihmm.engine.tracing import extremes, numbers
+from semihmm.engine.tracing import extremes, numbers, plain
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -222,6 +224,23 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
         )
     check_weight("Arcs", "weight", weight, ("T or 1", "A"))
     source, target = as_index("Arcs", "source", source), as_index("Arcs", "target", target)
+    if numbers(source) is None or numbers(target) is None:
+        entry = _incoming_unseen(target.reshape(-1, target.shape[-1]), slots)
+        at, absent = entry.clamp(min=0), entry < 0
+        sources = source.reshape(-1, source.shape[-1]).gather(-1, at.flatten(-2)).unflatten(-1, at.shape[-2:])
+        sources = torch.where(absent, -1, sources)
+    else:
+        at, absent, sources = (torch.from_numpy(x).to(weight.device) for x in _places(source, target, slots))
+    shape = torch.broadcast_shapes(weight.shape[-2:-1], at.shape[:1])
+    index = at.flatten(-2).expand(*weight.shape[:-2], *shape, -1)
+    table = weight.expand(*weight.shape[:-2], *shape, -1).gather(-1, index).unflatten(-1, at.shape[-2:])
+    weight = table.masked_fill(absent, FORBIDDEN)
+    return unchecked(Sparse, weight=weight, source=sources, memory=1, arcs=source.shape[-1])
+
+
+@remembered_for
+def _places(source: Tensor, target: Tensor, slots: int) -> tuple[npt.NDArray[Any], ...]:
+    """Arcs by the slot they enter, ``(T or 1, slots, K)`` each: their numbers, where there is none, their sources."""
     for name, x in (("source", source), ("target", target)):
         check_shared("Arcs", name, x)
         found = extremes(x)
@@ -231,35 +250,36 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
             raise ShapeError(
                 f"Arcs: states are numbered from 0 (-1, where arcs differ over time: no arc), got {found[0]}."
             )
-    entry = incoming(target.reshape(-1, target.shape[-1]), slots)
-    safe = entry.clamp(min=0)
-    sources = source.reshape(-1, source.shape[-1]).gather(-1, safe.flatten(-2)).unflatten(-1, entry.shape[-2:])
-    shape = torch.broadcast_shapes(weight.shape[-2:-1], entry.shape[:1])
-    index = safe.flatten(-2).expand(*weight.shape[:-2], *shape, -1)
-    table = weight.expand(*weight.shape[:-2], *shape, -1).gather(-1, index).unflatten(-1, entry.shape[-2:])
-    weight, sources = torch.where(entry < 0, FORBIDDEN, table), torch.where(entry < 0, -1, sources)
-    return unchecked(Sparse, weight=weight, source=sources, memory=1, arcs=source.shape[-1])
+    entry = _entries(_array(target.reshape(-1, target.shape[-1])), slots)
+    at, absent = entry.clip(min=0), entry < 0
+    sources = np.take_along_axis(
+        _array(source.reshape(-1, source.shape[-1])), at.reshape(len(at), slots * at.shape[-1]), -1
+    )
+    return at, absent, np.where(absent, -1, sources.reshape(at.shape))
+
+
+def _array(x: Tensor) -> npt.NDArray[np.int64]:
+    known = numbers(x)
+    assert known is not None
+    return known.cpu().numpy() if plain((known,)) else np.array(known.tolist(), np.int64).reshape(known.shape)
 
 
 def incoming(target: Tensor, slots: int) -> Tensor:
     """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
-    known = numbers(target)
-    if known is None:
+    if numbers(target) is None:
         return _incoming_unseen(target, slots)
-    tables = []
-    for step in np.array(known.tolist(), np.int64).reshape(known.shape):  # inside torch.func.grad there is no .numpy()
-        arcs = np.flatnonzero(step >= 0)
-        order = arcs[np.argsort(step[arcs], kind="stable")]
-        count = np.bincount(step[arcs], minlength=slots)
-        rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
-        table = np.full((slots, max(int(count.max(initial=0)), 1)), -1)
-        table[step[order], rank] = order
-        tables.append(table)
-    width = max((t.shape[-1] for t in tables), default=1)
-    entries = np.full((len(tables), slots, width), -1)
-    for entry, table in zip(entries, tables, strict=True):
-        entry[:, : table.shape[-1]] = table
-    return torch.from_numpy(entries).to(target.device)
+    return torch.from_numpy(_entries(_array(target), slots)).to(target.device)
+
+
+def _entries(target: npt.NDArray[np.int64], slots: int) -> npt.NDArray[np.int64]:
+    steps, arcs = np.nonzero(target >= 0)
+    entered = steps * slots + target[steps, arcs]
+    order = np.argsort(entered, kind="stable")
+    count = np.bincount(entered, minlength=len(target) * slots)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    table = np.full((len(target) * slots, max(int(count.max(initial=0)), 1)), -1)
+    table[entered[order], rank] = arcs[order]
+    return table.reshape(len(target), slots, table.shape[-1])
 
 
 def _incoming_unseen(target: Tensor, slots: int) -> Tensor:
