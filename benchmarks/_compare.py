@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +41,8 @@ def main(description: str | None, name: str, cases: Callable[[bool, str], Iterab
             puts small ones first.
     """
     args = arguments(description)
+    kernels = os.environ.get("SEMIHMM_ISA", "")  # figures of other kernels than this CPU's best stand beside those
+    name = "-".join(filter(None, (name, kernels)))
     use_threads(1 if args.smoke else args.threads)  # smoke tests run side by side
     rows: list[dict[str, Any]] = []
     clock = Clock(args.smoke, set(args.without), time.monotonic() + 60 * args.minutes)
@@ -51,6 +54,8 @@ def main(description: str | None, name: str, cases: Callable[[bool, str], Iterab
             for case in cases(args.smoke, device):
                 if args.only and args.only not in f"{case.work}: {case.label}":
                     continue
+                if kernels:
+                    case = replace(case, work=f"{case.work}, {kernels} kernels")
                 rows.append(clock.run(case, rates))
                 _page.progress(rows[-1])
     except KeyboardInterrupt:

@@ -121,11 +121,10 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     where = f"{cores} cores, float32, torch {torch.__version__}, {platform.machine()}, {semihmm.backends()['native']}"
     rows = []
-    for states, steps, batch in ((8, 30, 1), (4, 20, 3)) if args.smoke else SIZES:
-        call = posteriors(states, steps, batch)
-        for busy in (False, True):
+    for busy in (False, True):
+        for sizes in ((8, 30, 1), (4, 20, 3)) if args.smoke else SIZES:
             with burners(cores if busy else 0):
-                rows.append(row(states, steps, batch, busy, times(call, 1 if args.smoke else 60)))
+                rows.append(row(*sizes, busy, times(posteriors(*sizes), 1 if args.smoke else 100)))
     show(where, rows)
     if args.smoke:
         return

@@ -107,6 +107,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.doc() = "semihmm's native backend, for one instruction set.";
     m.def("isa", [] { return SEMIHMM_ISA; }, "The instruction set that this module is compiled for.");
     m.def("lanes", [] { return vector_bytes; }, "Bytes in a vector, to whole numbers of which state vectors are padded.");
+    m.def("has_helpers", &has_helpers, "Whether PyTorch's threads help; else every call is done by one thread.");
     known = find_borrowing();
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {

@@ -4,16 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <ctime>
 #include <exception>
-#include <memory>
+#include <utility>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
-#include <system_error>
-#include <thread>
-#include <vector>
 
+#include <dlfcn.h>
 #include <pthread.h>
 
 #include "lanes.hpp"
@@ -22,12 +20,13 @@ namespace semihmm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::milliseconds, std::chrono::nanoseconds;
+using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::nanoseconds;
 
-constexpr auto kSpin = microseconds(50);      // for what comes at once; to be woken takes as long
-constexpr auto kAsk = milliseconds(50);       // between two questions whether the call is to end
-constexpr auto kLost = microseconds(1000);    // that a thread was kept from running: others want its core
-constexpr auto kCrowded = milliseconds(25);   // for so long nobody is asked to help then
+constexpr auto kSpin = microseconds(500);       // for parts that others are about to end; to sleep and be woken takes 50
+constexpr auto kAsk = milliseconds(50);         // between two questions whether the call is to end
+constexpr auto kLost = microseconds(1000);      // that a thread was kept from running: others want its core
+constexpr auto kCrowded = milliseconds(100);    // for so long nobody is asked to help then: at least, and at most
+constexpr auto kMostCrowded = milliseconds(800);
 constexpr int64_t kMostThreads = 256;
 
 void relax() {
@@ -48,20 +47,12 @@ bool soon(const Ready& ready) {
     return true;
 }
 
-nanoseconds processor_time() {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return std::chrono::seconds(now.tv_sec) + nanoseconds(now.tv_nsec);
-}
-
-// One call: its parts, and who works on them. A helper that comes too late may hold it when the call is over: then no part is
-// left, and `work` is gone.
+// One call: its parts, and what became of them.
 struct Job {
     const Work& work;
     const int64_t batch, parts, threads;
-    std::atomic<int64_t> next{0};     // the first part that nobody has begun
-    std::atomic<int64_t> workers{1};  // who has come; the caller is number 0
-    std::atomic<int64_t> done{0};     // parts that are over
+    std::atomic<int64_t> next{0};  // the first part that nobody has begun
+    std::atomic<int64_t> done{0};  // parts that are over
     std::atomic<bool> stopped{false}, waited_for{false};
     std::mutex guard;  // of what follows
     std::condition_variable over;
@@ -69,7 +60,6 @@ struct Job {
 
     Job(const Work& work, int64_t batch, int64_t parts, int64_t threads) : work(work), batch(batch), parts(parts), threads(threads) {}
 
-    bool open() const { return next < parts && workers < threads; }
     bool finished() const { return done == parts; }
     void stop(std::exception_ptr why) {
         const std::lock_guard lock(guard);
@@ -96,19 +86,37 @@ void ask(Job& job) {
     if (!first && interruption && !job.stopped) interruption();
 }
 
-// Until when nobody is asked to help, on the steady clock: the cores are others' as well.
-std::atomic<Clock::rep> crowded_until{0};
-bool crowded() { return Clock::now().time_since_epoch().count() < crowded_until.load(std::memory_order_relaxed); }
-
-// How long a thread was kept from running since; whoever is, notes that cores are others' as well.
-class Watch {
+// Whether cores are others' as well, so that nobody is to be asked to help for a while.
+class Crowd {
   public:
-    void note() const {
-        const auto now = Clock::now();
-        if (now - began_ - (processor_time() - used_) > kLost) crowded_until = (now + kCrowded).time_since_epoch().count();
+    bool here() const { return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed); }
+    // The caller itself was kept from running.
+    void seen() { until_ = (Clock::now() + kCrowded).time_since_epoch().count(); }
+    // Helpers were: each time that they are asked again, and still are, it is longer until the next.
+    void tried(bool late) {
+        const int64_t pause = late ? std::min<int64_t>(2 * pause_.load(), kMostCrowded.count()) : kCrowded.count();
+        pause_ = pause;
+        if (late) until_ = (Clock::now() + milliseconds(pause)).time_since_epoch().count();
     }
 
   private:
+    std::atomic<Clock::rep> until_{0};
+    std::atomic<int64_t> pause_{kCrowded.count()};
+} crowd;
+
+// Notes it if the calling thread is kept from running.
+class Watch {
+  public:
+    ~Watch() {
+        if (Clock::now() - began_ - (processor_time() - used_) > kLost) crowd.seen();
+    }
+
+  private:
+    static nanoseconds processor_time() {
+        timespec now{};
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return std::chrono::seconds(now.tv_sec) + nanoseconds(now.tv_nsec);
+    }
     Clock::time_point began_ = Clock::now();
     nanoseconds used_ = processor_time();
 };
@@ -125,13 +133,7 @@ void run(Job& job, int64_t worker) {
     for (int64_t part = job.next++; part < job.parts; part = job.next++) {
         if (!job.stopped) {
             try {
-                if (job.threads == 1) {
-                    do_part(job, part, worker);
-                } else {
-                    const Watch watch;
-                    do_part(job, part, worker);
-                    watch.note();
-                }
+                do_part(job, part, worker);
             } catch (const Ended&) {
             } catch (...) {
                 job.stop(std::current_exception());
@@ -162,85 +164,59 @@ void wait(Job& job) {
     }
 }
 
-// Threads that help with the calls of all threads. It is never taken down: its threads sleep until the process ends.
-class Pool {
-  public:
-    // Asks for help with a job. Who holds the lock may be kept from running: then there is none.
-    void offer(const std::shared_ptr<Job>& job) {
-        const int64_t helpers = std::min(job->threads - 1, job->parts - 1);
-        std::unique_lock lock(guard_, std::try_to_lock);
-        for (int i = 0; i < 64 && !lock; ++i) relax(), static_cast<void>(lock.try_lock());
-        if (!lock) return;
-        while (helpers_ < std::min(helpers, kMostThreads)) {
-            if (!hire()) break;
-        }
-        open_.push_back(job);
-        ++calls_;
-        lock.unlock();
-        for (int64_t i = 0; i < std::min(helpers, helpers_.load()); ++i) called_.notify_one();
-    }
-    // It is over. Where this does not come to pass, the next helper that looks drops the job.
-    void close(const std::shared_ptr<Job>& job) {
-        const std::unique_lock lock(guard_, std::try_to_lock);
-        if (lock) std::erase(open_, job);
-    }
+// PyTorch's threads: the OpenMP library that it is linked with, by the entries that compilers call. After each of its operations
+// these threads spin for some milliseconds, on the very cores that could help here: threads of our own would wait for them.
+struct OpenMP {
+    void (*parallel)(void (*)(void*), void*, unsigned, unsigned) = nullptr;
+    int (*thread)() = nullptr;
 
-  private:
-    // A thread more, which leaves signals to the others. False where the system has none.
-    bool hire() {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        bool made = true;
-        try {
-            std::thread([this] { help(); }).detach();
-            ++helpers_;
-        } catch (const std::system_error&) {
-            made = false;
-        }
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
-        return made;
+    OpenMP() {
+        void* torch = nullptr;
+        for (const char* name : {"libtorch_cpu.so", "@rpath/libtorch_cpu.dylib"})
+            if (!torch) torch = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+        if (!torch) return;
+        parallel = reinterpret_cast<decltype(parallel)>(dlsym(torch, "GOMP_parallel"));
+        thread = reinterpret_cast<decltype(thread)>(dlsym(torch, "omp_get_thread_num"));
     }
-    [[noreturn]] void help() {
-        std::unique_lock lock(guard_);
-        while (true) {
-            std::erase_if(open_, [](const auto& job) { return !job->open(); });
-            if (!open_.empty()) {
-                std::shared_ptr<Job> job = open_.front();
-                lock.unlock();
-                if (const int64_t worker = job->workers++; worker < job->threads) run(*job, worker);
-                job.reset();
-                lock.lock();
-                continue;
-            }
-            const uint64_t seen = calls_;
-            lock.unlock();
-            soon([&] { return calls_ != seen; });
-            lock.lock();
-            called_.wait(lock, [&] { return calls_ != seen; });
-        }
-    }
-
-    std::mutex guard_;
-    std::condition_variable called_;
-    std::vector<std::shared_ptr<Job>> open_;  // that have parts which nobody has begun
-    std::atomic<uint64_t> calls_{0};
-    std::atomic<int64_t> helpers_{0};
+    explicit operator bool() const { return parallel && thread; }
 };
+const OpenMP& open_mp() {
+    static const OpenMP found;
+    return found;
+}
 
-// The pool of this process. A child has none of its parent's threads, and may find its locks taken: it makes its own.
-std::atomic<Pool*> the_pool{nullptr};
-Pool& pool() {
-    static const int forgotten = pthread_atfork(nullptr, nullptr, [] { the_pool = nullptr; });
-    static_cast<void>(forgotten);
-    Pool* found = the_pool;
-    if (found) return *found;
-    auto made = std::make_unique<Pool>();
-    if (the_pool.compare_exchange_strong(found, made.get())) found = made.release();
-    return *found;
+// A child has none of its parent's threads.
+bool forked() {
+    static std::atomic<bool> child{false};
+    static const int watched = pthread_atfork(nullptr, nullptr, [] { child = true; });
+    static_cast<void>(watched);
+    return child;
+}
+
+// The job on PyTorch's threads. They come when the system lets them: what none has begun, the caller does. It cannot go on until
+// each has come and gone, though; where that takes long, cores are others' as well.
+void run_together(Job& job) {
+    Clock::time_point ready;
+    struct Team {
+        Job& job;
+        Clock::time_point& ready;
+    } team{job, ready};
+    open_mp().parallel(
+        [](void* given) {
+            const Team& mine = *static_cast<Team*>(given);
+            const int worker = open_mp().thread();
+            if (worker < mine.job.threads) run(mine.job, worker);
+            if (worker) return;
+            wait(mine.job);
+            mine.ready = Clock::now();
+        },
+        &team, 0, 0);
+    crowd.tried(Clock::now() - ready > kLost);
 }
 
 }  // namespace
+
+bool has_helpers() { return static_cast<bool>(open_mp()); }
 
 void Pulse::beat() {
     left_ = kBeat;
@@ -251,19 +227,16 @@ void Pulse::beat() {
 
 void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work) {
     threads = std::min({threads, parts, kMostThreads});
-    if (threads > 1 && crowded()) threads = 1;
-    if (threads <= 1) {
-        Job alone(work, batch, parts, 1);
-        run(alone, 0);
-        if (alone.failed) std::rethrow_exception(alone.failed);
-        return;
+    const bool alone = threads == 1 || crowd.here() || forked() || !open_mp();
+    Job job(work, batch, parts, alone ? 1 : threads);
+    if (!alone) {
+        run_together(job);
+    } else {
+        std::optional<Watch> watch;
+        if (threads > 1) watch.emplace();
+        run(job, 0);
     }
-    const auto job = std::make_shared<Job>(work, batch, parts, threads);
-    pool().offer(job);
-    run(*job, 0);
-    wait(*job);
-    pool().close(job);
-    if (job->failed) std::rethrow_exception(job->failed);
+    if (job.failed) std::rethrow_exception(job.failed);
 }
 
 }  // namespace semihmm

@@ -1,7 +1,8 @@
 // The parts of a batch, on several threads.
 //
-// A pool of our own, not OpenMP's: its regions end with a barrier, which waits for threads that another process keeps from
-// running. Here the thread that calls does every part that no helper has begun, and waits for none but those that have.
+// They are PyTorch's, which spin for some milliseconds after each of its operations: others would find the cores taken. A region
+// of OpenMP ends when each of them has come, which another process may keep them from: where that takes long, the caller works
+// alone for a while.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,9 @@ class Work {
 // Calls work(part, first, last, worker) for each part of the batch, on at most so many threads; each of them is a worker, the
 // caller is number 0. What a part throws ends the call, the other parts too as soon as they notice (`Pulse`).
 void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work);
+
+// Whether there are threads to help: PyTorch was found, and the OpenMP that it is linked with.
+bool has_helpers();
 
 // Asked now and then by the thread that called, while it works or waits: throws if the call is to end, as after Ctrl-C.
 inline void (*interruption)() = nullptr;

@@ -21,19 +21,18 @@ struct Topology {
     std::vector<int64_t> arcs;    // for each run in `leaving`, which k its arcs have where they arrive
     int64_t ranks = 1;
 
+    // The slot and the delay that a code says. Most arcs go one step: no division for those.
+    static std::pair<int64_t, int64_t> apart(int64_t code, int64_t slots) {
+        return code < slots ? std::pair<int64_t, int64_t>{code, 1} : std::pair<int64_t, int64_t>{code % slots, code / slots + 1};
+    }
     // source[n * by_slot + k * by_arc]: (delay - 1) * slots + slot, -1 for no arc.
     static Topology of(const int64_t* source, int64_t slots, int64_t width, int64_t by_slot, int64_t by_arc) {
         Topology found;
-        std::vector<int64_t> taken(static_cast<std::size_t>(slots), 0);
-        struct Arc {
-            int64_t k, to, delay;
-        };
-        std::vector<std::vector<Arc>> out(static_cast<std::size_t>(slots));
         for (int64_t k = 0; k < width; ++k) {
             Run run{k, 0, 0, 0, 0};
             for (int64_t n = 0; n <= slots; ++n) {
                 const int64_t code = n < slots ? source[n * by_slot + k * by_arc] : -1;
-                const int64_t from = code % slots, delay = code / slots + 1;
+                const auto [from, delay] = apart(code, slots);
                 if (code >= 0 && run.length && run.to + run.length == n && run.from + run.length == from && run.delay == delay) {
                     ++run.length;
                     continue;
@@ -42,18 +41,33 @@ struct Topology {
                 run = {k, n, from, code >= 0, delay};
             }
         }
+        // The arcs by the slots that they leave, in the order of where they arrive.
+        struct Arc {
+            int64_t k, to, delay;
+        };
+        const auto code_of = [&](int64_t n, int64_t k) { return source[n * by_slot + k * by_arc]; };
+        std::vector<int64_t> first(static_cast<std::size_t>(slots) + 1, 0);
         for (int64_t n = 0; n < slots; ++n)
-            for (int64_t k = 0; k < width; ++k) {
-                const int64_t code = source[n * by_slot + k * by_arc];
-                if (code >= 0) out[code % slots].push_back({k, n, code / slots + 1});
-            }
-        for (auto& arcs : out) found.ranks = std::max(found.ranks, static_cast<int64_t>(arcs.size()));
+            for (int64_t k = 0; k < width; ++k)
+                if (const int64_t code = code_of(n, k); code >= 0) ++first[apart(code, slots).first + 1];
+        for (int64_t n = 0; n < slots; ++n) {
+            found.ranks = std::max(found.ranks, first[n + 1]);
+            first[n + 1] += first[n];
+        }
+        std::vector<Arc> out(static_cast<std::size_t>(first[slots]));
+        std::vector<int64_t> next(first.begin(), first.end() - 1);
+        for (int64_t n = 0; n < slots; ++n)
+            for (int64_t k = 0; k < width; ++k)
+                if (const int64_t code = code_of(n, k); code >= 0) {
+                    const auto [from, delay] = apart(code, slots);
+                    out[next[from]++] = {k, n, delay};
+                }
         for (int64_t rank = 0; rank < found.ranks; ++rank) {
             Run run{rank, 0, 0, 0, 0};
             int64_t arc = 0;
             for (int64_t n = 0; n <= slots; ++n) {
-                const bool there = n < slots && rank < static_cast<int64_t>(out[n].size());
-                const Arc a = there ? out[n][rank] : Arc{-1, -1, 0};
+                const bool there = n < slots && rank < first[n + 1] - first[n];
+                const Arc a = there ? out[first[n] + rank] : Arc{-1, -1, 0};
                 if (there && run.length && run.from + run.length == n && run.to + run.length == a.to && arc == a.k && run.delay == a.delay) {
                     ++run.length;
                     continue;

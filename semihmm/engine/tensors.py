@@ -105,7 +105,7 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
 def filled(x: Tensor, value: float) -> Tensor:
     """A float tensor in one piece, with one number written everywhere.
 
-    On threads of our own: PyTorch's wait for each other, which on a busy machine takes longer than all the arithmetic.
+    On as many threads as there are idle cores: PyTorch waits for each of its own, which on a busy machine takes longer than this.
 
     Example:
         >>> filled(torch.empty(2), 3.0).tolist()

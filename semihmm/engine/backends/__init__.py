@@ -71,7 +71,8 @@ def _best(instruction_sets: tuple[str, ...]) -> Native:
                 broken.append(f"{name} cannot be imported: {error}")
                 warnings.warn(f"semihmm: {broken[-1]}. Compile it on this machine.", RuntimeWarning, stacklevel=2)
         else:
-            return Native(module, "; ".join([f"loaded: {isa}, on the CPU", *broken]))
+            alone = [] if module.has_helpers() else ["on one thread, as the OpenMP of PyTorch was not found"]
+            return Native(module, "; ".join([f"loaded: {isa}, on the CPU", *alone, *broken]))
     return Native(None, "; ".join(["broken", *broken]) if broken else NOT_BUILT)
 
 
