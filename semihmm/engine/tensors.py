@@ -105,7 +105,7 @@ def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
 def filled(x: Tensor, value: float) -> Tensor:
     """A float tensor in one piece, with one number written everywhere.
 
-    On as many threads as there are idle cores: PyTorch waits for each of its own, which on a busy machine takes longer than this.
+    On a busy machine by one thread: there, PyTorch waits for its threads longer than this takes.
 
     Example:
         >>> filled(torch.empty(2), 3.0).tolist()
