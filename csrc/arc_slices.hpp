@@ -19,9 +19,9 @@ template <class F>
     using V = typename Lanes<F>::type;
 #if defined(__AVX512F__)
     if constexpr (sizeof(F) == 4) {
-        return (V)_mm512_i32gather_ps(_mm512_loadu_si512(index), x, 4);
+        return (V)_mm512_mask_i32gather_ps(V{}, 0xffff, _mm512_loadu_si512(index), x, 4);
     } else {
-        return (V)_mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), x, 8);
+        return (V)_mm512_mask_i32gather_pd(V{}, 0xff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), x, 8);
     }
 #else
     return [&]<int... lane>(std::integer_sequence<int, lane...>) {

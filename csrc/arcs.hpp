@@ -60,7 +60,7 @@ class Arcs final : public Map<S> {
         sum(topology_->leaving, costs.at(t + 1), table(1, 0, t), table(1, 1, t), to);
     }
     void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!sink_.requested() && !sink_feature_.requested()) return;
         const Slices<F>& arcs = topology_->into;
         const F* cost = costs.at(t + 1);
         for (int64_t slice = 0; slice < arcs.count(); ++slice) {
@@ -75,8 +75,8 @@ class Arcs final : public Map<S> {
                 const V share = weighing.share(terms.value(k, 0, 0) + after[0]);
                 V mean = share;
                 if constexpr (S::features) mean = terms.value(k, 1, 0) + after[1];
-                if (sink_.wanted()) add(sum_, at, weighing.leaf(share, mean));
-                if (sink_feature_.wanted()) add(sum_feature_, at, weighing.feature(share));
+                if (sink_.requested()) add(sum_, at, weighing.leaf(share, mean));
+                if (sink_feature_.requested()) add(sum_feature_, at, weighing.feature(share));
             }
         }
         if (varies_) flush(t);
@@ -110,7 +110,7 @@ class Arcs final : public Map<S> {
         return {arcs.from[chosen], row, 1, arcs.arc[chosen] % topology_->width};
     }
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
+        if (sink_.requested()) sink_.add(b, t, 1, &share, *arc_indices);
     }
 
   private:
@@ -122,9 +122,9 @@ class Arcs final : public Map<S> {
         log_scale_.assign(static_cast<std::size_t>(steps), 0.0);
         turned_.assign(static_cast<std::size_t>(steps), 0);
         row_.reset(this->semiring.components * L::width);
-        if (sink_.wanted()) sum_.reset(places[0], Weighing<S>::empty);
-        if (sink_feature_.wanted()) sum_feature_.reset(places[0]);
-        if (sink_.wanted() || sink_feature_.wanted()) entries_.reset(weight_.entries(), Weighing<S>::empty);
+        if (sink_.requested()) sum_.reset(places[0], Weighing<S>::empty);
+        if (sink_feature_.requested()) sum_feature_.reset(places[0]);
+        if (sink_.requested() || sink_feature_.requested()) entries_.reset(weight_.entries(), Weighing<S>::empty);
     }
     static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, Weighing<S>::plus(L::load(sum.get() + at), x)); }
     int64_t step_of(int64_t t) const { return varies_ ? t - t0_ : 0; }
@@ -184,7 +184,7 @@ class Arcs final : public Map<S> {
         for (int f = 0; f <= S::features; ++f) {
             Sink<F>& sink = f ? sink_feature_ : sink_;
             Buffer<F>& sum = f ? sum_feature_ : sum_;
-            if (!sink.wanted()) continue;
+            if (!sink.requested()) continue;
             for (int64_t i = 0; i < arcs.places(); ++i)
                 if (arcs.arc[i] >= 0) entries_[arcs.arc[i]] = sum[i];
             sink.add(this->b_, t, entries_.size(), entries_.get());

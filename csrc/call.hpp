@@ -253,9 +253,9 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
         if constexpr (kLinear<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
-                    auto linear = fast<Linear<S, Transition>>(request, *form, chain, topology);
+                    auto scan = fast<ScaledForward<S, Transition>>(request, *form, chain, topology);
                     for (int64_t b = first; b < last; b += group)
-                        linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
+                        scan.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
                 });
                 return;
             }
@@ -273,9 +273,11 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
 template <class F>
 class Workspace {
   public:
-    Workspace(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : sequences_(sequences), rows_(rows), segment_(segment) {
-        vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
-        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
+    // `like`: how much of each sequence is kept.
+    Workspace(int64_t sequences, const Kept<F>& like, int64_t stride) : like_(like) {
+        like_.sequences = sequences;
+        vectors_ = static_cast<std::size_t>(sequences * like.rows * stride) * sizeof(F);
+        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * (like.rows + like.blocks)) * sizeof(double);
         static thread_local Memory held;
         if (bytes > kHeld) held.reset(0);
         Memory& memory = bytes > kHeld ? own_ : held;
@@ -283,7 +285,9 @@ class Workspace {
         data_ = memory.data;
     }
     Kept<F> from(int64_t b) const {
-        return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b, sequences_};
+        Kept<F> kept = like_;
+        kept.vectors = reinterpret_cast<F*>(data_), kept.offsets = reinterpret_cast<double*>(data_ + vectors_), kept.first = b;
+        return kept;
     }
 
   private:
@@ -305,7 +309,7 @@ class Workspace {
     Memory own_;
     char* data_;
     std::size_t vectors_;
-    int64_t sequences_, rows_, segment_;
+    Kept<F> like_;
 };
 
 // The gradients of a chain's leaves, summed up over some sequences; or the best that any of these has there.
@@ -359,7 +363,7 @@ void bidirectional_gradient(const Request& request, const Stationary& form, cons
         for_each_part(2, 2, request.threads, [&](int64_t part, int64_t, int64_t, int64_t) { part ? backward() : forward(); });
     };
     both([&] { one.forward_half(junction, g0, g1, sums.chain.steps->sinks()); }, [&] { other.backward_half(junction, g0, g1, others.chain.steps->sinks()); });
-    if (one.passes(junction, values, values + 1))
+    if (one.has_path(junction, values, values + 1))
         both([&] { one.forward_rest(junction, values, values + 1, sums.end); }, [&] { other.backward_rest(junction, others.start); });
     one.join(other, sums.chain.steps->sinks());
 }
@@ -373,7 +377,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     std::vector<std::unique_ptr<Workspace<F>>> workspaces(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1)));
     const auto workspace_for = [&](int64_t worker, int64_t sequences) {
         std::unique_ptr<Workspace<F>>& workspace = workspaces[static_cast<std::size_t>(worker)];
-        if (values && !workspace) workspace = std::make_unique<Workspace<F>>(sequences, kept.rows, stride, kept.segment);
+        if (values && !workspace) workspace = std::make_unique<Workspace<F>>(sequences, kept, stride);
         return workspace.get();
     };
     if constexpr (std::is_same_v<S, Log<F>>)
@@ -419,17 +423,17 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         if constexpr (kLinear<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
-                    auto linear = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);
+                    auto scan = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);
                     for (int64_t b = first; b < last; b += group) {
                         const int count = static_cast<int>(std::min(group, last - b));
                         const Kept<F> all = workspace ? workspace->from(b) : kept;
                         if constexpr (Transition::dense)
-                            if (values && count == 1 && linear.reads_once(all)) {
-                                linear.at_once(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
+                            if (values && count == 1 && scan.reads_once(all)) {
+                                scan.on_one_thread(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
                                 continue;
                             }
-                        if (values) linear.total(b, count, all, values + b, values + request.batch + b);
-                        linear.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
+                        if (values) scan.total(b, count, all, values + b, values + request.batch + b);
+                        scan.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
                     }
                 });
                 return;
@@ -448,7 +452,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     write(done);
 }
 
-// The state vectors are wanted no longer than it takes to trace a path: unless several sequences go together, each
+// The state vectors are requested no longer than it takes to trace a path: unless several sequences go together, each
 // worker has workspace for those of one sequence, which stay in its cache.
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
@@ -475,7 +479,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
         Kept<F> workspace = kept;
-        if (group <= 1) workspace.vectors += worker * kept.rows * chain.stride(), workspace.offsets += worker * kept.rows;
+        if (group <= 1) workspace.vectors += worker * kept.rows * chain.stride(), workspace.offsets += worker * (kept.rows + kept.blocks);
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, *form, chain);

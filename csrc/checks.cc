@@ -401,8 +401,9 @@ void check_kept(const Request& request, const Form& form, const Given& vectors, 
     const int64_t count = product({sequences, rows}, "kept state vectors");
     if (elements(vectors) < product({count, form.stride}, "the numbers in the kept state vectors") || !in_one_piece(vectors))
         refuse("vectors must be in one piece and of " + number(count) + " times " + number(form.stride) + " numbers, got " + shown(vectors.shape) + ".");
-    if (elements(offsets) < count || !in_one_piece(offsets))
-        refuse("offsets must be in one piece and of " + number(count) + " numbers, got " + shown(offsets.shape) + ".");
+    const int64_t scales = product({sequences, rows + kept_blocks(request.length, segment)}, "the offsets of kept state vectors");
+    if (elements(offsets) < scales || !in_one_piece(offsets))
+        refuse("offsets must be in one piece and of " + number(scales) + " numbers, got " + shown(offsets.shape) + ".");
 }
 
 void check_out(const Request& request, const Form& form, const std::vector<Given>& out, const std::vector<Given>& like, const char* list) {

@@ -87,8 +87,8 @@ inline void must_be(bool answered, const char* question) {
 
 // What is kept, or to be kept: for so many sequences, or as many as there is workspace for.
 template <class F>
-Kept<F> kept(const Given& vectors, const Given& offsets, int64_t rows, int64_t segment, int64_t sequences) {
-    return {vectors.to<F>(), offsets.to<double>(), rows, segment, 0, sequences};
+Kept<F> kept(const Given& vectors, const Given& offsets, int64_t rows, int64_t segment, int64_t length, int64_t sequences) {
+    return {vectors.to<F>(), offsets.to<double>(), rows, segment, kept_blocks(length, segment), 0, sequences};
 }
 
 template <class F>

@@ -267,7 +267,7 @@ class Dense final : public Map<S> {
         through(t, rows.at(t), this->in.width(), costs.at(t + 1), this->out.width(), weighing);
     }
     void through(int64_t t, const F* from, int64_t from_stride, const F* cost, int64_t cost_stride, Weighing<S> weighing) {
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!sink_.requested() && !sink_feature_.requested()) return;
         const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
         for (int64_t i = 0; i < this->in.size; ++i) {
             if (from[i] == kNothing<F>) continue;
@@ -275,8 +275,8 @@ class Dense final : public Map<S> {
                 const V share = weighing.share(terms.value(i, 0, j) + L::load(cost + j));
                 V mean = share;
                 if constexpr (S::features) mean = terms.value(i, 1, j) + L::load(cost + cost_stride + j);
-                if (sink_.wanted()) add(sum_, i * ld_ + j, weighing.leaf(share, mean));
-                if (sink_feature_.wanted()) add(sum_feature_, i * ld_ + j, weighing.feature(share));
+                if (sink_.requested()) add(sum_, i * ld_ + j, weighing.leaf(share, mean));
+                if (sink_feature_.requested()) add(sum_feature_, i * ld_ + j, weighing.feature(share));
             }
         }
         if (varies_) flush(t);
@@ -314,7 +314,7 @@ class Dense final : public Map<S> {
         return {source, row, 1, source};
     }
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
+        if (sink_.requested()) sink_.add(b, t, 1, &share, *arc_indices);
     }
 
   private:
@@ -326,8 +326,8 @@ class Dense final : public Map<S> {
             back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
         }
         log_scale_.assign(static_cast<std::size_t>(steps), 0.0);
-        if (sink_.wanted()) sum_.reset(size_, Weighing<S>::empty);
-        if (sink_feature_.wanted()) sum_feature_.reset(size_);
+        if (sink_.requested()) sum_.reset(size_, Weighing<S>::empty);
+        if (sink_feature_.requested()) sum_feature_.reset(size_);
     }
     static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, Weighing<S>::plus(L::load(sum.get() + at), x)); }
     int64_t at(int64_t t) const { return varies_ ? t - t0_ : 0; }
@@ -355,11 +355,11 @@ class Dense final : public Map<S> {
     void flush(int64_t t) {
         const int64_t columns = this->out.size;
         for (int64_t i = 0; i < this->in.size; ++i) {
-            if (sink_.wanted()) sink_.add(this->b_, t, columns, sum_.get() + i * ld_, i * columns);
-            if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, columns, sum_feature_.get() + i * ld_, i * columns);
+            if (sink_.requested()) sink_.add(this->b_, t, columns, sum_.get() + i * ld_, i * columns);
+            if (sink_feature_.requested()) sink_feature_.add(this->b_, t, columns, sum_feature_.get() + i * ld_, i * columns);
         }
-        if (sink_.wanted()) std::fill_n(sum_.get(), size_, Weighing<S>::empty);
-        if (sink_feature_.wanted()) std::fill_n(sum_feature_.get(), size_, F(0));
+        if (sink_.requested()) std::fill_n(sum_.get(), size_, Weighing<S>::empty);
+        if (sink_feature_.requested()) std::fill_n(sum_feature_.get(), size_, F(0));
     }
 
     Leaf<F> weight_, feature_;
@@ -391,9 +391,9 @@ class Diagonal final : public Map<S> {
         ld_ = this->in.width();
         for (int f = 0; f <= S::features; ++f) table_[f].reset(kBlock * ld_, f ? F(0) : kNothing<F>);
         log_scale_.assign(kBlock, 0.0);
-        if (sink_.wanted()) sum_.reset(ld_);
-        if (sink_feature_.wanted()) sum_feature_.reset(ld_);
-        if (tied_ && (sink_.wanted() || sink_feature_.wanted())) columns_.reset(weight.event[0], Weighing<S>::empty);
+        if (sink_.requested()) sum_.reset(ld_);
+        if (sink_feature_.requested()) sum_feature_.reset(ld_);
+        if (tied_ && (sink_.requested() || sink_feature_.requested())) columns_.reset(weight.event[0], Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
@@ -418,7 +418,7 @@ class Diagonal final : public Map<S> {
     void step(int64_t t, const Rows<F>& rows, F* to) override { weigh(t, rows.at(t), to); }
     void back(int64_t t, const Rows<F>& costs, F* to) override { weigh(t, costs.at(t + 1), to); }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!sink_.requested() && !sink_feature_.requested()) return;
         const F* cost = costs.at(t + 1);
         if (output) {
             weighing.shift = weighing.output_shift;
@@ -431,11 +431,11 @@ class Diagonal final : public Map<S> {
             const V share = weighing.share(L::load(output + j) + L::load(cost + j));
             V mean = share;
             if constexpr (S::features) mean = L::load(output + ld_ + j) + L::load(cost + ld_ + j);
-            if (sink_.wanted()) L::store(sum_.get() + j, weighing.leaf(share, mean));
-            if (sink_feature_.wanted()) L::store(sum_feature_.get() + j, weighing.feature(share));
+            if (sink_.requested()) L::store(sum_.get() + j, weighing.leaf(share, mean));
+            if (sink_feature_.requested()) L::store(sum_feature_.get() + j, weighing.feature(share));
         }
-        if (sink_.wanted()) collect(sink_, t, sum_.get());
-        if (sink_feature_.wanted()) collect(sink_feature_, t, sum_feature_.get());
+        if (sink_.requested()) collect(sink_, t, sum_.get());
+        if (sink_feature_.requested()) collect(sink_feature_, t, sum_feature_.get());
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
@@ -444,7 +444,7 @@ class Diagonal final : public Map<S> {
         return {slot, rank, 1, slot};
     }
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
+        if (sink_.requested()) sink_.add(b, t, 1, &share, *arc_indices);
     }
 
   private:
@@ -462,7 +462,7 @@ class Diagonal final : public Map<S> {
             unused_[c] = 0;
             ++count[c];
         }
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!sink_.requested() && !sink_feature_.requested()) return;
         common_column_ = std::max_element(count.begin(), count.end()) - count.begin();
         common_.reset(ld_);
         others_.clear();

@@ -17,9 +17,9 @@ void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const TracedPath
         sums.chain.pulse(length);
         if (slots[0] < 0) continue;  // there is no such path
         for (Sink<F>& sink : sums.start)
-            if (sink.wanted()) sink.add(b, 0, 1, &share, slots[0]);
+            if (sink.requested()) sink.add(b, 0, 1, &share, slots[0]);
         for (Sink<F>& sink : sums.end)
-            if (sink.wanted()) sink.add(b, 0, 1, &share, slots[length]);
+            if (sink.requested()) sink.add(b, 0, 1, &share, slots[length]);
         for (int64_t t = 0; t < length; ++t)
             if (slots[t + 1] >= 0) steps.take(b, t, arc_indices + t * steps.arc_indices, share);
     }

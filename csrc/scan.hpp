@@ -123,7 +123,7 @@ class Scan {
         const int64_t segment = whole ? std::max<int64_t>(length, 1) : kept.segment;
         Rows<F> rows;
         if (whole) {
-            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
+            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets_of(b), stride_, 0};
         }
         // Costs in the order of time, in a ring that slides towards the beginning.
         const int64_t workspace = memory + std::max<int64_t>(kBlock, memory);
@@ -235,9 +235,9 @@ class Scan {
     // The gradient of the factors of one border: `row` is what comes before it, `cost` what comes after.
     void border(int64_t b, const F* row, const F* cost, F shift, Weighing<S> weighing, std::vector<Sink<F>>& sinks,
                 const Border<S>& border, int64_t width) {
-        bool wanted = false;
-        for (Sink<F>& sink : sinks) wanted = wanted || sink.wanted();
-        if (!wanted) return;
+        bool requested = false;
+        for (Sink<F>& sink : sinks) requested = requested || sink.requested();
+        if (!requested) return;
         weighing.shift = shift;
         Buffer<F> leaf(width), feature(width);
         for (int64_t j = 0; j < width; j += Lanes<F>::width) {
@@ -249,7 +249,7 @@ class Scan {
         }
         const std::size_t count = border.weights.size();
         for (std::size_t i = 0; i < sinks.size(); ++i) {
-            if (!sinks[i].wanted()) continue;
+            if (!sinks[i].requested()) continue;
             const F* from = i < count ? leaf.get() : feature.get();
             for (int64_t part = 0; part < map_.out.parts; ++part)
                 sinks[i].add(b, 0, map_.out.size, from + part * map_.out.part(), part * map_.out.size);
@@ -282,7 +282,7 @@ class Scan {
     Rows<F> begin(int64_t b, const Kept<F>& kept, double& log_scale) {
         Rows<F> rows;
         if (whole(kept)) {
-            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
+            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets_of(b), stride_, 0};
         } else {
             rows = workspace(kept.segment ? kept.segment : kBlock, 0);
         }
@@ -315,7 +315,7 @@ class Scan {
         for (int64_t i = 0; i < memory; ++i) {
             const int64_t at = time - (memory - 1) + i;
             F* to = kept.vectors + (kept.row(b) + row + i) * stride_;
-            double* offset = kept.offsets + kept.row(b) + row + i;
+            double* offset = kept.offsets_of(b) + row + i;
             if (at < 0) {
                 std::fill_n(to, stride_, kNothing<F>), *offset = 0;
             } else {
@@ -328,7 +328,7 @@ class Scan {
         const int64_t memory = map_.memory, t0 = segment * kept.segment;
         Rows<F> rows = workspace(kept.segment, t0);
         std::copy_n(kept.vectors + (kept.row(b) + segment * memory) * stride_, memory * stride_, rows.data);
-        std::copy_n(kept.offsets + kept.row(b) + segment * memory, memory, rows.offset);
+        std::copy_n(kept.offsets_of(b) + segment * memory, memory, rows.offset);
         advance(chain_, rows, t0, stop);
         return rows;
     }

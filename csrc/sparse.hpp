@@ -109,7 +109,7 @@ class ByArcs : public Map<S> {
         this->semiring.sum(arcs.ranks, ld_, terms, to, ld_);
     }
     void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
-        if (!wanted()) return;
+        if (!requested()) return;
         gather(t, rows);
         shares(t, Ready<S>{terms_.get(), this->semiring.components, ld_}, costs, weighing);
     }
@@ -135,7 +135,7 @@ class ByArcs : public Map<S> {
     virtual const F* table(int f, int64_t t, int64_t k) = 0;  // the weights of arc k into each slot, at step t
     virtual std::pair<int64_t, int64_t> window(int64_t) const { return {0, slots_}; }  // the slots that arcs lead to
     virtual F weight(int64_t t, int64_t slot, int64_t k) { return table(0, t, k)[slot]; }
-    virtual bool wanted() const = 0;
+    virtual bool requested() const = 0;
     // Shares of arc k into the slots from `first` to `last`.
     virtual void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) = 0;
     // Adds the shares of all arcs at step t, given their terms.
@@ -302,7 +302,7 @@ class Sparse final : public ByArcs<S> {
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
         if (!band_) return ByArcs<S>::contract(t, rows, output, costs, weighing);
-        if (wanted()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
+        if (requested()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         if constexpr (std::is_same_v<S, Max<F>>)
@@ -314,7 +314,7 @@ class Sparse final : public ByArcs<S> {
         return ByArcs<S>::trace(t, slot, rank, rows, picker, arc_indices);
     }
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
+        if (sink_.requested()) sink_.add(b, t, 1, &share, *arc_indices);
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
@@ -325,11 +325,11 @@ class Sparse final : public ByArcs<S> {
         return source_.at(0, t)[slot * source_.by_event[0] + k * source_.by_event[1]];
     }
     const F* table(int f, int64_t t, int64_t k) override { return tables(kInto, f, t) + k * this->ld_; }
-    bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
+    bool requested() const override { return sink_.requested() || sink_feature_.requested(); }
     void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) override {
         const int64_t from = first * this->width_ + k;
-        if (sink_.wanted()) sink_.add(this->b_, t, last - first, leaf + first, from, this->width_);
-        if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, last - first, feature + first, from, this->width_);
+        if (sink_.requested()) sink_.add(this->b_, t, last - first, leaf + first, from, this->width_);
+        if (sink_feature_.requested()) sink_feature_.add(this->b_, t, last - first, feature + first, from, this->width_);
     }
 
   private:
@@ -464,7 +464,7 @@ class Grid final : public ByArcs<S> {
         for (int64_t n = 0, from = 0; n < form.slots; ++n)  // runs of slots in consecutive rows
             if (n + 1 == form.slots || form.row[n + 1] != form.row[n] + 1) rows_.push_back({0, from, form.row[from], n + 1 - from, 0}), from = n + 1;
         line_.reset(form.slots * kBlock);
-        if (sink_.wanted() || sink_feature_.wanted())
+        if (sink_.requested() || sink_feature_.requested())
             for (int f = 0; f <= S::features; ++f) sums_[f].reset(kBlock * planes_ * this->ld_, Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
@@ -486,11 +486,11 @@ class Grid final : public ByArcs<S> {
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
         const int64_t plane = form_.plane[*arc_indices], row = form_.row[*arc_indices / form_.width];
         share *= form_.factor[*arc_indices];
-        if (plane >= 0 && sink_.wanted()) sink_.add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
+        if (plane >= 0 && sink_.requested()) sink_.add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
     }
     void unload(int64_t t0, int64_t t1) override {
-        if (sink_.wanted()) unskew(sink_, sums_[0], t0, t1);
-        if (sink_feature_.wanted()) unskew(sink_feature_, sums_[1], t0, t1);
+        if (sink_.requested()) unskew(sink_, sums_[0], t0, t1);
+        if (sink_feature_.requested()) unskew(sink_feature_, sums_[1], t0, t1);
     }
     void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
@@ -498,7 +498,7 @@ class Grid final : public ByArcs<S> {
   protected:
     const Topology& topology(int64_t) override { return topology_; }
     int64_t source(int64_t, int64_t slot, int64_t k) override { return form_.source[slot * form_.width + k]; }
-    bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
+    bool requested() const override { return sink_.requested() || sink_feature_.requested(); }
     std::pair<int64_t, int64_t> window(int64_t t) const override {
         int64_t first = form_.slots, last = 0;
         for (const Run& run : planes_of_) {

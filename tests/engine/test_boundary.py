@@ -65,7 +65,7 @@ def request(spec, weights, batch, length, **changed):
     return given["values"]
 
 
-def kept(vectors, offsets, rows=4, segment=3):
+def kept(vectors, offsets, rows=4, segment=3):  # behind the 4 offsets of a sequence, whether its one block is scaled
     numbers = {"vectors": torch.empty(vectors), "offsets": torch.empty(offsets, dtype=torch.float64)}
     return numbers | {"rows": rows, "segment": segment}
 
@@ -114,10 +114,10 @@ WRONG = {
     "values of another type": ({"values": torch.empty(2)}, TypeError, r"values must be float64"),
     "too few values": ({"values": torch.empty(1, dtype=torch.float64)}, ValueError, r"values must be 2 numbers"),
     "values with gaps": ({"values": torch.empty(4, dtype=torch.float64)[::2]}, ValueError, r"in one piece"),
-    "too small vectors": (kept((2, 4, STRIDE - 1), (2, 4)), ValueError, r"vectors must be in one piece"),
-    "too few offsets": (kept((2, 4, STRIDE), (2, 3)), ValueError, r"offsets must be in one piece"),
-    "too few rows": (kept((2, 4, STRIDE), (2, 4), rows=3), IndexError, r"must be from 4 to 4, got 3"),
-    "a negative segment": (kept((2, 4, STRIDE), (2, 4), segment=-1), IndexError, r"segment must be from 1"),
+    "too small vectors": (kept((2, 4, STRIDE - 1), (2, 5)), ValueError, r"vectors must be in one piece"),
+    "too few offsets": (kept((2, 4, STRIDE), (2, 4)), ValueError, r"offsets must be in one piece"),
+    "too few rows": (kept((2, 4, STRIDE), (2, 5), rows=3), IndexError, r"must be from 4 to 4, got 3"),
+    "a negative segment": (kept((2, 4, STRIDE), (2, 5), segment=-1), IndexError, r"segment must be from 1"),
 }
 
 
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_refused_before_it_is_read(what):
     with pytest.raises(error, match=message):
         hmm(**changed)
     assert hmm().isfinite().all()
-    assert hmm(**kept((2, 4, STRIDE), (2, 4))).isfinite().all()
+    assert hmm(**kept((2, 4, STRIDE), (2, 5))).isfinite().all()
 
 
 def sparse(source, memory=1, weight=None):

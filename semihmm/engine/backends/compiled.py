@@ -17,6 +17,7 @@ from torch import Tensor
 
 from semihmm.engine.backends import kernels, ops, register
 from semihmm.engine.backends.kernels import (
+    BLOCK,
     DENSE,
     DIAGONAL,
     EXPECTATION,
@@ -43,7 +44,7 @@ from semihmm.engine.tracing import followed, mapped, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
 PARTS = 16  # of a batch: each has its own sums (csrc/call.hpp)
-GROUP = 8  # sequences that a thread works on at a time, at most (csrc/linear.hpp)
+GROUP = 8  # sequences that a thread works on at a time, at most (csrc/scaled_step.hpp)
 STEPS = 33  # steps whose tables a sequence has at a time, and one (csrc/chain.hpp)
 
 
@@ -336,8 +337,8 @@ class Vectors(NamedTuple):
 
     def rows(self, blocks: int) -> int:
         each = self.sequences * (self.vector + OFFSET)
-        if blocks == 1:
-            return each * (self.length + 1)
+        if blocks == 1:  # behind the offsets, of each block of steps, whether its vectors are scaled
+            return each * (self.length + 1) + self.sequences * OFFSET * -(-self.length // BLOCK)
         return each * (self.length // max(-(-self.length // blocks), 1) + 1) * self.memory
 
     def block(self, blocks: int) -> int:

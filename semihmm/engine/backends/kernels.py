@@ -18,6 +18,7 @@ from torch import Tensor
 from semihmm.engine.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
 
 DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/request.hpp
+BLOCK = 32
 GRID_TABLES = 6  # tensors that say where the arcs of a grid are
 LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/request.hpp
 
@@ -150,9 +151,10 @@ def _segments(call: Call, blocks: int) -> tuple[int, int]:
 def workspace(
     call: Call, blocks: int, like: Tensor, batch: Sequence[int], new: Callable[..., Tensor] = torch.empty
 ) -> tuple[Tensor, Tensor]:
-    """Where state vectors and their offsets are kept."""
-    rows, _ = _segments(call, blocks)
-    offsets = new((*batch, rows), dtype=torch.float64, device=like.device)
+    """Where state vectors and their offsets are kept; behind the offsets, of each block, whether its vectors are scaled."""
+    rows, segment = _segments(call, blocks)
+    numbers = rows + (-(-call.length // BLOCK) if segment >= call.length else 0)
+    offsets = new((*batch, numbers), dtype=torch.float64, device=like.device)
     return new((*batch, rows, call.stride), dtype=like.dtype, device=like.device), offsets
 
 
