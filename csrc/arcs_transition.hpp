@@ -37,21 +37,21 @@ class ArcsTransition {
         const F peak = matrix_peak(given_, w);
         F* numbers = weight_[0].get();
         std::fill_n(numbers, arcs(0).places(), kNothing<F>);
-        each(given_, [&](int64_t place, int64_t at) { numbers[place] = w[at]; });
+        topology_->each(given_, [&](int64_t place, int64_t at) { numbers[place] = w[at]; });
         exps_above_least(arcs(0).places(), numbers, peak, static_cast<F>(beta_), numbers, F(0), 0);
-        transpose(weight_);
+        topology_->transpose(weight_[0].get(), F(0), weight_[1].get());
         const F most = normalized(0);
         log_scale_ = static_cast<double>(peak) * beta_ + std::log(static_cast<double>(most));
         normalized(1);
         if constexpr (S::features) {
             const F* d = feature_.at(b, 0);
             has_features_ = false;
-            each(feature_, [&](int64_t, int64_t at) { has_features_ = has_features_ || d[at] != 0; });
+            topology_->each(feature_, [&](int64_t, int64_t at) { has_features_ = has_features_ || d[at] != 0; });
             if (!has_features_) return true;
             for (int side = 0; side < 2; ++side)
                 if (!moments_[side]) moments_[side].reset(arcs(side).places());
-            each(feature_, [&](int64_t place, int64_t at) { moments_[0][place] = d[at]; });
-            transpose(moments_);
+            topology_->each(feature_, [&](int64_t place, int64_t at) { moments_[0][place] = d[at]; });
+            topology_->transpose(moments_[0].get(), F(0), moments_[1].get());
             for (int side = 0; side < 2; ++side)
                 for (int64_t i = 0; i < arcs(side).places(); ++i)
                     moments_[side][i] = weight_[side][i] == 0 ? F(0) : weight_[side][i] * moments_[side][i];
@@ -117,22 +117,6 @@ class ArcsTransition {
     static constexpr int kAcross = kRegister / static_cast<int>(sizeof(F));
 
     const Slices<F>& arcs(bool transposed) const { return transposed ? topology_->leaving : topology_->into; }
-    // Calls give(place, offset of its weight) for each arc.
-    template <class Give>
-    void each(const Leaf<F>& leaf, const Give& give) const {
-        const Slices<F>& arcs = topology_->into;
-        const int64_t width = topology_->width, by_slot = leaf.by_event[0], by_arc = leaf.by_event[1];
-        const bool even = by_slot == width * by_arc;
-        for (int64_t place = 0; place < arcs.places(); ++place) {
-            const int64_t arc = arcs.arc[place];
-            if (arc >= 0) give(place, even ? arc * by_arc : arc / width * by_slot + arc % width * by_arc);
-        }
-    }
-    // The second table, by the slots that arcs leave, from the first.
-    void transpose(Buffer<F>* table) const {
-        const Slices<F>& leaving = topology_->leaving;
-        for (int64_t i = 0; i < leaving.places(); ++i) table[1][i] = leaving.arc[i] < 0 ? F(0) : table[0][topology_->place[i]];
-    }
     // Divides a table by the largest sum of a row, which is returned: it makes no vector larger then.
     F normalized(bool transposed) const {
         const Slices<F>& arcs = this->arcs(transposed);

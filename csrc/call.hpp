@@ -55,70 +55,56 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     chain.lengths = request.lengths;
     chain.length = request.length;
     std::size_t next = 0, word = 2;
-    const auto weight = [&](bool time) { return request.leaf<F>(request.weights, next, time); };
-    const auto feature = [&](bool time) { return request.leaf<F>(S::features ? request.features : request.weights, next, time); };
-    const auto sink = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
-    Border<S>* borders[2] = {&chain.start, &chain.end};
+    const auto out_of = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
+    const auto part = [&](bool time) {  // the next tensor
+        const std::vector<Given>& features = S::features ? request.features : request.weights;
+        Part<F> found{request.leaf<F>(request.weights, next, time), request.leaf<F>(features, next, time), out_of(out, time), out_of(out_features, time)};
+        ++next;
+        return found;
+    };
+    const auto index = [&] { return request.weights[next++].leaf<int64_t>(true); };
     for (int side = 0; side < 2; ++side)
-        for (int64_t i = 0; i < request.spec[side]; ++i, ++next) {
-            borders[side]->weights.push_back(weight(false));
-            borders[side]->features.push_back(feature(false));
-            borders[side]->out.push_back(sink(out, false));
-            borders[side]->out_features.push_back(sink(out_features, false));
-        }
+        for (int64_t i = 0; i < request.spec[side]; ++i) (side ? chain.end : chain.start).factors.push_back(part(false));
     std::vector<std::unique_ptr<Map<S>>> maps;
+    const auto add = [&]<template <class> class M>(auto&&... more) {
+        maps.push_back(std::make_unique<M<S>>(chain.semiring, std::forward<decltype(more)>(more)...));
+    };
     while (word < request.spec.size()) {
         switch (request.spec[word++]) {
-            case kDense:
-                maps.push_back(std::make_unique<Dense<S>>(chain.semiring, weight(true), feature(true), sink(out, true), sink(out_features, true), request.beta));
-                ++next;
+            case kDense: add.template operator()<Dense>(part(true), request.beta); break;
+            case kDiagonal: add.template operator()<Diagonal>(part(true), request.beta); break;
+            case kTied: {  // a Diagonal with an index
+                const auto weights = part(true);
+                add.template operator()<Diagonal>(weights, request.beta, index());
                 break;
-            case kDiagonal:
-                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), Leaf<int64_t>{}, sink(out, true),
-                                                             sink(out_features, true), request.beta));
-                ++next;
-                break;
-            case kTied:  // a Diagonal with an index
-                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), request.weights[next + 1].leaf<int64_t>(true),
-                                                             sink(out, true), sink(out_features, true), request.beta));
-                next += 2;
-                break;
+            }
             case kSparse: {
                 const int64_t memory = request.spec[word++];
-                const auto source = request.weights[next + 1].leaf<int64_t>(true);
+                const auto weights = part(true);
+                const auto source = index();
                 if (irregular(source, memory)) {
-                    maps.push_back(std::make_unique<Arcs<S>>(chain.semiring, weight(true), source, feature(true), std::move(topology), sink(out, true),
-                                                             sink(out_features, true), request.beta));
-                    topology = nullptr;
+                    add.template operator()<Arcs>(weights, request.beta, source, std::exchange(topology, nullptr));
                 } else {
-                    maps.push_back(std::make_unique<Sparse<S>>(chain.semiring, weight(true), source, feature(true), memory, sink(out, true),
-                                                               sink(out_features, true), request.beta));
+                    add.template operator()<Sparse>(weights, request.beta, source, memory);
                 }
-                next += 2;
                 break;
             }
             case kSegmental: {
                 const bool whole = request.spec[word++] != 0;
-                const auto part = [&] {
-                    typename Segmental<S>::Part p{weight(true), feature(true), sink(out, true), sink(out_features, true)};
-                    ++next;
-                    return p;
-                };
-                const auto transition = part(), duration = part(), emission = part();
-                typename Segmental<S>::Part segment;
-                if (whole) segment = part();
-                maps.push_back(std::make_unique<Segmental<S>>(chain.semiring, transition, duration, emission, segment, request.beta));
+                const auto transition = part(true), duration = part(true), emission = part(true);
+                add.template operator()<Segmental>(transition, duration, emission, whole ? part(true) : Part<F>{}, request.beta);
                 break;
             }
             case kGrid: {
                 typename Grid<S>::Form form;
                 form.memory = request.spec[word++], form.first = request.spec[word++];
-                const Given* g = &request.weights[next + 1];
+                const auto weights = part(false);
+                const Given* g = &request.weights[next];
                 form.row = g[0].as<int64_t>(), form.source = g[1].as<int64_t>(), form.plane = g[2].as<int64_t>();
                 form.factor = g[3].as<double>(), form.low = g[4].as<int64_t>(), form.high = g[5].as<int64_t>();
                 form.slots = g[1].shape.back(1), form.width = g[1].shape.back();
-                maps.push_back(std::make_unique<Grid<S>>(chain.semiring, weight(false), feature(false), form, sink(out, false), sink(out_features, false), request.beta));
-                next += 1 + kGridTables;
+                add.template operator()<Grid>(weights, request.beta, form);
+                next += kGridTables;
                 break;
             }
         }
@@ -216,7 +202,7 @@ bool few(const Request& request, const Stationary& form, int64_t states) {
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
 inline int64_t parts_of(const Request& request, int64_t group) {
-    return group > 1 ? (request.batch + group - 1) / group : std::min<int64_t>(request.batch, 16);
+    return group > 1 ? (request.batch + group - 1) / group : std::min(request.batch, kParts);
 }
 
 // Calls work<Transition>().
@@ -239,7 +225,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>)
         if (const auto form = grid_form_of(request, kept)) {
-            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+            for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
                 for (int64_t b = first; b < last; ++b) values[b] = tiles.total(b, kept);
             });
@@ -323,8 +309,8 @@ struct Sums {
          std::shared_ptr<const ArcSlices<F>> topology = nullptr)
         : chain(build<S>(request, out, out_features, std::move(topology))) {
         for (auto [border, sinks] : {std::pair{&chain.start, &start}, std::pair{&chain.end, &end}}) {
-            for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out[i], border->weights[i], false);
-            for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out_features[i], border->features[i], false);
+            for (const Part<F>& factor : border->factors) sinks->emplace_back(factor.out, factor.weight, false);
+            for (const Part<F>& factor : border->factors) sinks->emplace_back(factor.out_feature, factor.feature, false);
         }
         if (best)
             for (Sink<F>* sink : all()) sink->keep_best();
@@ -382,7 +368,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     };
     if constexpr (std::is_same_v<S, Log<F>>)
         if (const auto form = grid_form_of(request, kept)) {
-            const int64_t parts = std::min<int64_t>(request.batch, 16);
+            const int64_t parts = std::min(request.batch, kParts);
             std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
             for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
                 RowTiles<S> tiles(*form, request);
@@ -459,7 +445,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Max<F>>)
         if (const auto form = grid_form_of(request, kept)) {
-            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+            for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
                 for (int64_t b = first; b < last; ++b)
                     out.values[b] = tiles.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length,

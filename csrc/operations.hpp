@@ -6,6 +6,11 @@
 
 namespace semihmm {
 
+// A batch is cut into no more parts than kParts, each with sums of its own; scaled vectors are those of up to kGroup sequences at
+// a time.
+constexpr int64_t kParts = 16;
+constexpr int kGroup = 8;
+
 // What a scan keeps: the vectors at all times (segment >= length), or those in front of each segment.
 template <class F>
 struct Kept {

@@ -29,7 +29,7 @@ void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const TracedPath
 template <class F>
 void gradient_of_paths(const Request& request, const TracedPaths& taken, const std::vector<Given>& out) {
     const std::vector<Given> nowhere(out.size());  // there are no features
-    std::vector<std::unique_ptr<Sums<Max<F>>>> parts(static_cast<std::size_t>(std::min<int64_t>(request.batch, 16)));
+    std::vector<std::unique_ptr<Sums<Max<F>>>> parts(static_cast<std::size_t>(std::min(request.batch, kParts)));
     for_each_part(request.batch, static_cast<int64_t>(parts.size()), request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
         parts[part] = std::make_unique<Sums<Max<F>>>(request, out, nowhere);
         for (int64_t b = first; b < last; ++b) add(*parts[part], b, request, taken);

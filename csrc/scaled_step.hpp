@@ -18,8 +18,6 @@
 
 namespace semihmm {
 
-constexpr int kGroup = 8;  // sequences at a time
-
 // The state vectors of a sequence. Those between two blocks of kBlock steps are in log space; those within a block, as
 // `scaled` says of it, are scaled (1) or in log space (0). A block of one step has none within.
 template <class F>

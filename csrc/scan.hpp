@@ -12,8 +12,7 @@ namespace semihmm {
 template <class S>
 struct Border {
     using F = typename S::F;
-    std::vector<Leaf<F>> weights, features;
-    std::vector<Out<F>> out, out_features;
+    std::vector<Part<F>> factors;
 
     // The product for sequence b, near 0 nats; returns what was taken out.
     double read(const S& semiring, int64_t b, const Layout<F>& layout, double beta, F* to) const {
@@ -21,18 +20,18 @@ struct Border {
         std::fill_n(to, width * semiring.components, kNothing<F>);
         double log_scale = 0;
         for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] = 0;
-        for (const Leaf<F>& leaf : weights) {
-            const F* w = leaf.at(b, 0);
-            const int64_t by = leaf.by_event[0];
+        for (const Part<F>& factor : factors) {
+            const F* w = factor.weight.at(b, 0);
+            const int64_t by = factor.weight.by_event[0];
             const F peak = static_cast<F>(peak_of<F>(layout.slots(), [&](int64_t slot) { return w[slot * by]; }, 1.0));
             for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] += (w[slot * by] - peak) * static_cast<F>(beta);
             log_scale += static_cast<double>(peak) * beta;
         }
         if constexpr (S::features) {
             std::fill_n(to + width, width, F(0));
-            for (const Leaf<F>& leaf : features)
+            for (const Part<F>& factor : factors)
                 for (int64_t slot = 0; slot < layout.slots(); ++slot)
-                    if (to[layout.place(slot)] > kNothing<F>) to[width + layout.place(slot)] += leaf.at(b, 0)[slot * leaf.by_event[0]];
+                    if (to[layout.place(slot)] > kNothing<F>) to[width + layout.place(slot)] += factor.feature.at(b, 0)[slot * factor.feature.by_event[0]];
         }
         return log_scale;
     }
@@ -241,13 +240,11 @@ class Scan {
         weighing.shift = shift;
         Buffer<F> leaf(width), feature(width);
         for (int64_t j = 0; j < width; j += Lanes<F>::width) {
-            const auto share = weighing.share(Lanes<F>::load(row + j) + Lanes<F>::load(cost + j));
-            auto mean = share;
-            if constexpr (S::features) mean = Lanes<F>::load(row + width + j) + Lanes<F>::load(cost + width + j);
-            Lanes<F>::store(leaf.get() + j, weighing.leaf(share, mean));
-            Lanes<F>::store(feature.get() + j, weighing.feature(share));
+            const auto [own, its] = weighing.shares([&](int c) { return Lanes<F>::load(row + c * width + j) + Lanes<F>::load(cost + c * width + j); });
+            Lanes<F>::store(leaf.get() + j, own);
+            Lanes<F>::store(feature.get() + j, its);
         }
-        const std::size_t count = border.weights.size();
+        const std::size_t count = border.factors.size();
         for (std::size_t i = 0; i < sinks.size(); ++i) {
             if (!sinks[i].requested()) continue;
             const F* from = i < count ? leaf.get() : feature.get();

@@ -11,13 +11,9 @@ class Segmental final : public Map<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    struct Part {  // a leaf, its feature, and where their gradients go
-        Leaf<F> weight, feature;
-        Out<F> out, out_feature;
-    };
-    Segmental(S semiring, Part transition, Part duration, Part emission, Part segment, double beta)
+    Segmental(S semiring, Part<F> transition, Part<F> duration, Part<F> emission, Part<F> segment, double beta)
         : Map<S>(semiring), duration_(duration), emission_(emission), segment_(segment), beta_(static_cast<F>(beta)),
-          arcs_(semiring, transition.weight, transition.feature, transition.out, transition.out_feature, beta, false),
+          arcs_(semiring, transition, beta, false),
           sink_{{duration.out, duration.weight, duration.weight.over_time()},
                 {emission.out, emission.weight, true},
                 {segment.out, segment.weight, true},
@@ -121,11 +117,9 @@ class Segmental final : public Map<S> {
         for (int64_t d = 0; d < count; ++d) {
             const F* term = terms_.get() + d * comps * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) {
-                const V share = weighing.share(L::load(term + j) + L::load(cost + j));
-                V mean = share;
-                if constexpr (S::features) mean = L::load(term + ld_ + j) + L::load(cost + width_ + j);
-                L::store(through_[0].get() + d * ld_ + j, weighing.leaf(share, mean));
-                if constexpr (S::features) L::store(through_[1].get() + d * ld_ + j, weighing.feature(share));
+                const auto [leaf, feature] = weighing.shares([&](int c) { return L::load(term + c * ld_ + j) + L::load(cost + c * width_ + j); });
+                L::store(through_[0].get() + d * ld_ + j, leaf);
+                if constexpr (S::features) L::store(through_[1].get() + d * ld_ + j, feature);
             }
         }
         for (int f = 0; f <= S::features; ++f) {
@@ -195,7 +189,7 @@ class Segmental final : public Map<S> {
     // Into lasting_[row]: the weight of d + 1 frames up to `last`, `newest` the one that the sum does not hold yet.
     void lasts(int64_t last, int64_t d, int64_t newest, F* const* sum, int64_t row) {
         for (int f = 0; f <= S::features; ++f) {
-            const Part& lengths = duration_;
+            const Part<F>& lengths = duration_;
             const F* e = frames_[f].get() + newest * ld_;
             F* to = lasting_[f].get() + row * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) L::store(sum[f] + j, L::load(sum[f] + j) + L::load(e + j));
@@ -237,7 +231,7 @@ class Segmental final : public Map<S> {
         return count;
     }
 
-    Part duration_, emission_, segment_;
+    Part<F> duration_, emission_, segment_;
     F beta_;
     Dense<S> arcs_;
     Sink<F> sink_[6];  // durations, frames, segments; then those of the features
