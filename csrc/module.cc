@@ -56,7 +56,7 @@ void fill(nb::handle x, double value, int64_t threads) {
     int64_t count = 1;
     for (int64_t size : tensor.shape) count *= size;
     if (!count || !tensor.data) return;
-    const int64_t parts = std::clamp<int64_t>(count / (1 << 18), 1, 16);
+    const int64_t parts = std::clamp<int64_t>(count / (1 << 18), 1, kParts);
     const nb::gil_scoped_release release;
     for_each_part(count, parts, threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         if (tensor.type == Type::kFloat) std::fill(tensor.to<float>() + first, tensor.to<float>() + last, static_cast<float>(value));
@@ -106,7 +106,13 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
 NB_MODULE(SEMIHMM_MODULE, m) {
     m.doc() = "semihmm's native backend, for one instruction set.";
     m.def("isa", [] { return SEMIHMM_ISA; }, "The instruction set that this module is compiled for.");
-    m.def("lanes", [] { return vector_bytes; }, "Bytes in a vector, to whole numbers of which state vectors are padded.");
+    // What Python must know of these sources: semihmm/engine/backends/kernels.py.
+    constexpr std::pair<const char*, int64_t> constants[] = {
+        {"LOG", kLog}, {"MAX", kMax}, {"TOPK", kTopK}, {"EXPECTATION", kExpectation},
+        {"DENSE", kDense}, {"DIAGONAL", kDiagonal}, {"TIED", kTied}, {"SPARSE", kSparse}, {"SEGMENTAL", kSegmental}, {"GRID", kGrid},
+        {"GRID_TABLES", kGridTables}, {"LANES", vector_bytes}, {"BLOCK", kBlock}, {"GROUP", kGroup}, {"PARTS", kParts},
+    };
+    for (const auto& [name, value] : constants) m.attr(name) = value;
     known = find_borrowing();
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {

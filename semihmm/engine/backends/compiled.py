@@ -23,8 +23,11 @@ from semihmm.engine.backends.kernels import (
     EXPECTATION,
     GRID,
     GRID_TABLES,
+    GROUP,
+    LANES,
     LOG,
     MAX,
+    PARTS,
     SEGMENTAL,
     SPARSE,
     TIED,
@@ -39,13 +42,10 @@ from semihmm.engine.decode import Path
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
-from semihmm.engine.tensors import LANES
 from semihmm.engine.tracing import followed, mapped, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-PARTS = 16  # of a batch: each has its own sums (csrc/call.hpp)
-GROUP = 8  # sequences that a thread works on at a time, at most (csrc/scaled_step.hpp)
-STEPS = 33  # steps whose tables a sequence has at a time, and one (csrc/chain.hpp)
+STEPS = BLOCK + 1  # whose tables a sequence has at a time, at most
 
 
 class Native:
@@ -153,7 +153,7 @@ class Native:
         where += tensors[len(where) :]
         count = prod(call.batch)
         together = call.spec[2] == DENSE and call.stride * tensors[0].element_size() > LANES
-        return kernels.the_module().Program(
+        return kernels.MODULE.Program(
             call.semiring,
             call.beta,
             tensors[0].dtype == torch.float64,
