@@ -15,10 +15,12 @@ import pytest
 import torch
 
 import semihmm
-from semihmm.engine.backends import backends, kernels, native
+from semihmm.engine.backends import backends, native
 
-why = backends()["native"].split(".")[0]
-pytestmark = pytest.mark.skipif(native() is None, reason=f"the native backend is {why}")
+if native() is None:
+    pytest.skip(f"the native backend is {backends()['native'].split('.')[0]}", allow_module_level=True)
+from semihmm.engine.backends import kernels
+
 HERE = Path(__file__).parent
 LOG, MAX, TOPK, EXPECTATION = kernels.LOG, kernels.MAX, kernels.TOPK, kernels.EXPECTATION
 NAMES = (
@@ -132,7 +134,14 @@ def test_what_does_not_fit_is_refused_before_it_is_read(what):
 
 def sparse(source, memory=1, weight=None):
     weight = drawn(1, 1, 3, 2) if weight is None else weight
-    return request((1, 0, kernels.SPARSE, memory), [drawn(1, 3), weight, source], 1, 4)
+    return request((1, 0, kernels.SPARSE, memory), [drawn(1, 3), weight, source], len(source), 4)
+
+
+def test_all_sequences_share_the_sources_of_a_sparse():
+    source = torch.tensor([[0, 1], [1, 2], [2, -1]]).expand(2, 1, 3, 2)
+    assert sparse(source).isfinite().all()
+    with pytest.raises(ValueError, match=r"source of Sparse, must be the same for all sequences, got \(2, 1, 3, 2\)"):
+        sparse(source.contiguous())
 
 
 def grid(first=1, **changed):
