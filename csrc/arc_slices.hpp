@@ -19,9 +19,9 @@ template <class F>
     using V = typename Lanes<F>::type;
 #if defined(__AVX512F__)
     if constexpr (sizeof(F) == 4) {
-        return (V)_mm512_i32gather_ps(_mm512_loadu_si512(index), x, 4);
+        return (V)_mm512_mask_i32gather_ps(V{}, 0xffff, _mm512_loadu_si512(index), x, 4);
     } else {
-        return (V)_mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), x, 8);
+        return (V)_mm512_mask_i32gather_pd(V{}, 0xff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), x, 8);
     }
 #else
     return [&]<int... lane>(std::integer_sequence<int, lane...>) {
@@ -94,6 +94,20 @@ struct ArcSlices {
     std::vector<std::int32_t> place;    // of each place of `leaving`, that of the arc in `into`; 0 where there is none
     std::vector<std::int32_t> codes;    // [slot][k]: what it was made of
 
+    // Calls give(place in `into`, offset of its weight) for each arc.
+    template <class Give>
+    void each(const Leaf<F>& leaf, const Give& give) const {
+        const std::int64_t by_slot = leaf.by_event[0], by_arc = leaf.by_event[1];
+        const bool even = by_slot == width * by_arc;
+        for (std::int64_t at = 0; at < into.places(); ++at) {
+            const std::int64_t arc = into.arc[at];
+            if (arc >= 0) give(at, even ? arc * by_arc : arc / width * by_slot + arc % width * by_arc);
+        }
+    }
+    // A table by the places of `leaving`, from one by those of `into`; `rest` where there is no arc.
+    void transpose(const F* from, F rest, F* to) const {
+        for (std::int64_t i = 0; i < leaving.places(); ++i) to[i] = leaving.arc[i] < 0 ? rest : from[place[i]];
+    }
     // Whether it is what `of` makes of this.
     bool is_of(const Leaf<std::int64_t>& source) const {
         if (source.event[0] != slots || source.event[1] != width) return false;

@@ -1,5 +1,5 @@
-// Irregular arcs that all steps share, as numbers that scaled vectors are multiplied by: what linear.hpp asks of a
-// transition.
+// Irregular arcs that all steps share, as numbers that scaled vectors are multiplied by: what scaled_step.hpp asks of
+// a transition.
 //
 // Several vectors go together: side by side for each slot, an arc is one number times a vector over the sequences, and
 // nothing is gathered. A single one is gathered, a slice of rows at a time. Both add up the arcs of a row one after the
@@ -23,12 +23,12 @@ class ArcsTransition {
     // `feature` without data: arcs have none.
     ArcsTransition(Topology topology, Leaf<F> weight, Leaf<F> feature, double beta)
         : topology_(std::move(topology)), given_(weight), feature_(feature), ld_(padded<F>(topology_->slots)), beta_(beta) {
-        for (int back = 0; back < 2; ++back) weight_[back].reset(arcs(back).places());
+        for (int side = 0; side < 2; ++side) weight_[side].reset(arcs(side).places());
         together_.reset(ld_ * kTogether), sums_.reset(ld_ * kTogether, F(1));
     }
     int64_t states() const { return topology_->slots; }
     double log_scale() const { return log_scale_; }
-    bool has_features() const { return moving_; }
+    bool has_features() const { return has_features_; }
 
     bool fill(int64_t b) {
         if (filled_ && given_.same_for_all() && feature_.same_for_all()) return false;
@@ -37,39 +37,39 @@ class ArcsTransition {
         const F peak = matrix_peak(given_, w);
         F* numbers = weight_[0].get();
         std::fill_n(numbers, arcs(0).places(), kNothing<F>);
-        each(given_, [&](int64_t place, int64_t at) { numbers[place] = w[at]; });
+        topology_->each(given_, [&](int64_t place, int64_t at) { numbers[place] = w[at]; });
         exps_above_least(arcs(0).places(), numbers, peak, static_cast<F>(beta_), numbers, F(0), 0);
-        turn(weight_);
-        const F most = tamed(0);
+        topology_->transpose(weight_[0].get(), F(0), weight_[1].get());
+        const F most = normalized(0);
         log_scale_ = static_cast<double>(peak) * beta_ + std::log(static_cast<double>(most));
-        tamed(1);
+        normalized(1);
         if constexpr (S::features) {
             const F* d = feature_.at(b, 0);
-            moving_ = false;
-            each(feature_, [&](int64_t, int64_t at) { moving_ = moving_ || d[at] != 0; });
-            if (!moving_) return true;
-            for (int back = 0; back < 2; ++back)
-                if (!moved_[back]) moved_[back].reset(arcs(back).places());
-            each(feature_, [&](int64_t place, int64_t at) { moved_[0][place] = d[at]; });
-            turn(moved_);
-            for (int back = 0; back < 2; ++back)
-                for (int64_t i = 0; i < arcs(back).places(); ++i)
-                    moved_[back][i] = weight_[back][i] == 0 ? F(0) : weight_[back][i] * moved_[back][i];
+            has_features_ = false;
+            topology_->each(feature_, [&](int64_t, int64_t at) { has_features_ = has_features_ || d[at] != 0; });
+            if (!has_features_) return true;
+            for (int side = 0; side < 2; ++side)
+                if (!moments_[side]) moments_[side].reset(arcs(side).places());
+            topology_->each(feature_, [&](int64_t place, int64_t at) { moments_[0][place] = d[at]; });
+            topology_->transpose(moments_[0].get(), F(0), moments_[1].get());
+            for (int side = 0; side < 2; ++side)
+                for (int64_t i = 0; i < arcs(side).places(); ++i)
+                    moments_[side][i] = weight_[side][i] == 0 ? F(0) : weight_[side][i] * moments_[side][i];
         }
         return true;
     }
-    void multiply(int count, const F* const* from, bool back, F* const* to) const { product(count, from, back, weight_[back].get(), to); }
-    void multiply_features(int count, const F* const* from, bool back, F* const* to) const {
-        product(count, from, back, moved_[back].get(), to);
+    void multiply(int count, const F* const* from, bool transposed, F* const* to) const { product(count, from, transposed, weight_[transposed].get(), to); }
+    void multiply_features(int count, const F* const* from, bool transposed, F* const* to) const {
+        product(count, from, transposed, moments_[transposed].get(), to);
     }
-    bool no_path(const F* from, const F* sum, bool back) const {
-        const Slices<F>& arcs = this->arcs(back);
+    bool no_path(const F* from, const F* sum, bool transposed) const {
+        const Slices<F>& arcs = this->arcs(transposed);
         for (int64_t row = 0; row < topology_->slots; ++row) {
             if (!(sum[row] < kTrusted<F>)) continue;
             if (sum[row] > 0) return false;
             const int64_t stop = arcs.begin[arcs.lane[row] / L::width + 1];
             for (int64_t at = arcs.first(row); at < stop; at += L::width)
-                if (from[arcs.from[at]] != 0 && weight_[back][at] != 0) return false;
+                if (from[arcs.from[at]] != 0 && weight_[transposed][at] != 0) return false;
         }
         return true;
     }
@@ -96,7 +96,7 @@ class ArcsTransition {
         if (!entries_) entries_.reset(entries());
         for (int64_t i = 0; i < arcs.places(); i += L::width) {
             V x = L::load(sums + i) * L::load(w + i);
-            if (moving_) x += L::load(feature_sums + i) * L::load(moved_[0].get() + i);
+            if (has_features_) x += L::load(feature_sums + i) * L::load(moments_[0].get() + i);
             L::store(sums + i, x);
             if (S::features) L::store(feature_sums + i, L::load(feature_sums + i) * L::load(w + i));
         }
@@ -116,27 +116,11 @@ class ArcsTransition {
     typedef F Register __attribute__((vector_size(kRegister)));
     static constexpr int kAcross = kRegister / static_cast<int>(sizeof(F));
 
-    const Slices<F>& arcs(bool back) const { return back ? topology_->leaving : topology_->into; }
-    // Calls give(place, offset of its weight) for each arc.
-    template <class Give>
-    void each(const Leaf<F>& leaf, const Give& give) const {
-        const Slices<F>& arcs = topology_->into;
-        const int64_t width = topology_->width, by_slot = leaf.by_event[0], by_arc = leaf.by_event[1];
-        const bool even = by_slot == width * by_arc;
-        for (int64_t place = 0; place < arcs.places(); ++place) {
-            const int64_t arc = arcs.arc[place];
-            if (arc >= 0) give(place, even ? arc * by_arc : arc / width * by_slot + arc % width * by_arc);
-        }
-    }
-    // The second table, by the slots that arcs leave, from the first.
-    void turn(Buffer<F>* table) const {
-        const Slices<F>& leaving = topology_->leaving;
-        for (int64_t i = 0; i < leaving.places(); ++i) table[1][i] = leaving.arc[i] < 0 ? F(0) : table[0][topology_->place[i]];
-    }
-    // Divides a table so that it makes no vector larger; returns by what.
-    F tamed(bool back) const {
-        const Slices<F>& arcs = this->arcs(back);
-        F* w = weight_[back].get();
+    const Slices<F>& arcs(bool transposed) const { return transposed ? topology_->leaving : topology_->into; }
+    // Divides a table by the largest sum of a row, which is returned: it makes no vector larger then.
+    F normalized(bool transposed) const {
+        const Slices<F>& arcs = this->arcs(transposed);
+        F* w = weight_[transposed].get();
         V most{};
         for (int64_t slice = 0; slice < arcs.count(); ++slice) {
             V sum{};
@@ -151,12 +135,12 @@ class ArcsTransition {
         }
         return largest;
     }
-    void product(int count, const F* const* from, bool back, const F* weight, F* const* to) const {
-        for (; count > 1; count -= kTogether, from += kTogether, to += kTogether) side_by_side(std::min(count, kTogether), from, back, weight, to);
-        if (count == 1) gathered(*from, back, weight, *to);
+    void product(int count, const F* const* from, bool transposed, const F* weight, F* const* to) const {
+        for (; count > 1; count -= kTogether, from += kTogether, to += kTogether) side_by_side(std::min(count, kTogether), from, transposed, weight, to);
+        if (count == 1) gathered(*from, transposed, weight, *to);
     }
-    void gathered(const F* from, bool back, const F* weight, F* to) const {
-        const Slices<F>& arcs = this->arcs(back);
+    void gathered(const F* from, bool transposed, const F* weight, F* to) const {
+        const Slices<F>& arcs = this->arcs(transposed);
         for (int64_t slice = 0; slice < arcs.count(); ++slice) {
             V sum{};
             for (int64_t at = arcs.begin[slice]; at < arcs.begin[slice + 1]; at += L::width)
@@ -167,17 +151,17 @@ class ArcsTransition {
         }
         std::fill(to + topology_->slots, to + ld_, F(1));
     }
-    void side_by_side(int count, const F* const* from, bool back, const F* weight, F* const* to) const {
+    void side_by_side(int count, const F* const* from, bool transposed, const F* weight, F* const* to) const {
         const F* rows[kTogether];
         for (int r = 0; r < kTogether; ++r) rows[r] = from[r < count ? r : 0];
         interleave(kTogether, rows, ld_, together_.get());
         constexpr int all = kTogether / kAcross;
         if (all > 2 && count <= kAcross) {
-            multiply_together<1>(arcs(back), weight);
+            multiply_together<1>(arcs(transposed), weight);
         } else if (all > 1 && count <= all / 2 * kAcross) {
-            multiply_together<(all > 1 ? all / 2 : 1)>(arcs(back), weight);
+            multiply_together<(all > 1 ? all / 2 : 1)>(arcs(transposed), weight);
         } else {
-            multiply_together<all>(arcs(back), weight);
+            multiply_together<all>(arcs(transposed), weight);
         }
         constexpr int size = 16 / static_cast<int>(sizeof(F));
         F unused[size];
@@ -234,8 +218,8 @@ class ArcsTransition {
     Leaf<F> given_, feature_;
     int64_t ld_;
     double beta_, log_scale_ = 0;
-    bool filled_ = false, moving_ = false;
-    mutable Buffer<F> weight_[2], moved_[2];  // by the slots that arcs lead to, by those that they leave
+    bool filled_ = false, has_features_ = false;
+    mutable Buffer<F> weight_[2], moments_[2];  // by the slots that arcs lead to, by those that they leave
     mutable Buffer<F> together_, sums_;       // [slot][vector]
     mutable Buffer<F> zero_, before_, after_, entries_;
 };

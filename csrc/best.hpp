@@ -91,7 +91,7 @@ class Best {
     Sequence begin(int64_t b, const Kept<F>& kept) const {
         Sequence s;
         s.b = b, s.length = chain_.length_of(b);
-        s.rows = {kept.vectors + kept.row(b) * ld_, kept.offsets + kept.row(b), ld_, 0};
+        s.rows = {kept.vectors + kept.row(b) * ld_, kept.offsets_of(b), ld_, 0};
         s.chosen = reinterpret_cast<uint8_t*>(s.rows.at(1));
         s.log_scale = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0)) + log_scale_ * static_cast<double>(s.length);
         return s;

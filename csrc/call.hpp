@@ -55,70 +55,56 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     chain.lengths = request.lengths;
     chain.length = request.length;
     std::size_t next = 0, word = 2;
-    const auto weight = [&](bool time) { return request.leaf<F>(request.weights, next, time); };
-    const auto feature = [&](bool time) { return request.leaf<F>(S::features ? request.features : request.weights, next, time); };
-    const auto sink = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
-    Border<S>* borders[2] = {&chain.start, &chain.end};
+    const auto out_of = [&](const std::vector<Given>& all, bool time) { return all.empty() ? Out<F>{} : all[next].out<F>(time); };
+    const auto part = [&](bool time) {  // the next tensor
+        const std::vector<Given>& features = S::features ? request.features : request.weights;
+        Part<F> found{request.leaf<F>(request.weights, next, time), request.leaf<F>(features, next, time), out_of(out, time), out_of(out_features, time)};
+        ++next;
+        return found;
+    };
+    const auto index = [&] { return request.weights[next++].leaf<int64_t>(true); };
     for (int side = 0; side < 2; ++side)
-        for (int64_t i = 0; i < request.spec[side]; ++i, ++next) {
-            borders[side]->weights.push_back(weight(false));
-            borders[side]->features.push_back(feature(false));
-            borders[side]->out.push_back(sink(out, false));
-            borders[side]->out_features.push_back(sink(out_features, false));
-        }
+        for (int64_t i = 0; i < request.spec[side]; ++i) (side ? chain.end : chain.start).factors.push_back(part(false));
     std::vector<std::unique_ptr<Map<S>>> maps;
+    const auto add = [&]<template <class> class M>(auto&&... more) {
+        maps.push_back(std::make_unique<M<S>>(chain.semiring, std::forward<decltype(more)>(more)...));
+    };
     while (word < request.spec.size()) {
         switch (request.spec[word++]) {
-            case kDense:
-                maps.push_back(std::make_unique<Dense<S>>(chain.semiring, weight(true), feature(true), sink(out, true), sink(out_features, true), request.beta));
-                ++next;
+            case kDense: add.template operator()<Dense>(part(true), request.beta); break;
+            case kDiagonal: add.template operator()<Diagonal>(part(true), request.beta); break;
+            case kTied: {  // a Diagonal with an index
+                const auto weights = part(true);
+                add.template operator()<Diagonal>(weights, request.beta, index());
                 break;
-            case kDiagonal:
-                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), Leaf<int64_t>{}, sink(out, true),
-                                                             sink(out_features, true), request.beta));
-                ++next;
-                break;
-            case kTied:  // a Diagonal with an index
-                maps.push_back(std::make_unique<Diagonal<S>>(chain.semiring, weight(true), feature(true), request.weights[next + 1].leaf<int64_t>(true),
-                                                             sink(out, true), sink(out_features, true), request.beta));
-                next += 2;
-                break;
+            }
             case kSparse: {
                 const int64_t memory = request.spec[word++];
-                const auto source = request.weights[next + 1].leaf<int64_t>(true);
+                const auto weights = part(true);
+                const auto source = index();
                 if (irregular(source, memory)) {
-                    maps.push_back(std::make_unique<Arcs<S>>(chain.semiring, weight(true), source, feature(true), std::move(topology), sink(out, true),
-                                                             sink(out_features, true), request.beta));
-                    topology = nullptr;
+                    add.template operator()<Arcs>(weights, request.beta, source, std::exchange(topology, nullptr));
                 } else {
-                    maps.push_back(std::make_unique<Sparse<S>>(chain.semiring, weight(true), source, feature(true), memory, sink(out, true),
-                                                               sink(out_features, true), request.beta));
+                    add.template operator()<Sparse>(weights, request.beta, source, memory);
                 }
-                next += 2;
                 break;
             }
             case kSegmental: {
                 const bool whole = request.spec[word++] != 0;
-                const auto part = [&] {
-                    typename Segmental<S>::Part p{weight(true), feature(true), sink(out, true), sink(out_features, true)};
-                    ++next;
-                    return p;
-                };
-                const auto transition = part(), duration = part(), emission = part();
-                typename Segmental<S>::Part segment;
-                if (whole) segment = part();
-                maps.push_back(std::make_unique<Segmental<S>>(chain.semiring, transition, duration, emission, segment, request.beta));
+                const auto transition = part(true), duration = part(true), emission = part(true);
+                add.template operator()<Segmental>(transition, duration, emission, whole ? part(true) : Part<F>{}, request.beta);
                 break;
             }
             case kGrid: {
                 typename Grid<S>::Form form;
                 form.memory = request.spec[word++], form.first = request.spec[word++];
-                const Given* g = &request.weights[next + 1];
+                const auto weights = part(false);
+                const Given* g = &request.weights[next];
                 form.row = g[0].as<int64_t>(), form.source = g[1].as<int64_t>(), form.plane = g[2].as<int64_t>();
                 form.factor = g[3].as<double>(), form.low = g[4].as<int64_t>(), form.high = g[5].as<int64_t>();
                 form.slots = g[1].shape.back(1), form.width = g[1].shape.back();
-                maps.push_back(std::make_unique<Grid<S>>(chain.semiring, weight(false), feature(false), form, sink(out, false), sink(out_features, false), request.beta));
-                next += 1 + kGridTables;
+                add.template operator()<Grid>(weights, request.beta, form);
+                next += kGridTables;
                 break;
             }
         }
@@ -216,7 +202,7 @@ bool few(const Request& request, const Stationary& form, int64_t states) {
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
 inline int64_t parts_of(const Request& request, int64_t group) {
-    return group > 1 ? (request.batch + group - 1) / group : std::min<int64_t>(request.batch, 16);
+    return group > 1 ? (request.batch + group - 1) / group : std::min(request.batch, kParts);
 }
 
 // Calls work<Transition>().
@@ -239,7 +225,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>)
         if (const auto form = grid_form_of(request, kept)) {
-            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+            for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
                 for (int64_t b = first; b < last; ++b) values[b] = tiles.total(b, kept);
             });
@@ -253,9 +239,9 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
         if constexpr (kLinear<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
-                    auto linear = fast<Linear<S, Transition>>(request, *form, chain, topology);
+                    auto scan = fast<ScaledForward<S, Transition>>(request, *form, chain, topology);
                     for (int64_t b = first; b < last; b += group)
-                        linear.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
+                        scan.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
                 });
                 return;
             }
@@ -273,9 +259,11 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
 template <class F>
 class Workspace {
   public:
-    Workspace(int64_t sequences, int64_t rows, int64_t stride, int64_t segment) : sequences_(sequences), rows_(rows), segment_(segment) {
-        vectors_ = static_cast<std::size_t>(sequences * rows * stride) * sizeof(F);
-        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * rows) * sizeof(double);
+    // `like`: how much of each sequence is kept.
+    Workspace(int64_t sequences, const Kept<F>& like, int64_t stride) : like_(like) {
+        like_.sequences = sequences;
+        vectors_ = static_cast<std::size_t>(sequences * like.rows * stride) * sizeof(F);
+        const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * (like.rows + like.blocks)) * sizeof(double);
         static thread_local Memory held;
         if (bytes > kHeld) held.reset(0);
         Memory& memory = bytes > kHeld ? own_ : held;
@@ -283,7 +271,9 @@ class Workspace {
         data_ = memory.data;
     }
     Kept<F> from(int64_t b) const {
-        return {reinterpret_cast<F*>(data_), reinterpret_cast<double*>(data_ + vectors_), rows_, segment_, b, sequences_};
+        Kept<F> kept = like_;
+        kept.vectors = reinterpret_cast<F*>(data_), kept.offsets = reinterpret_cast<double*>(data_ + vectors_), kept.first = b;
+        return kept;
     }
 
   private:
@@ -305,7 +295,7 @@ class Workspace {
     Memory own_;
     char* data_;
     std::size_t vectors_;
-    int64_t sequences_, rows_, segment_;
+    Kept<F> like_;
 };
 
 // The gradients of a chain's leaves, summed up over some sequences; or the best that any of these has there.
@@ -319,8 +309,8 @@ struct Sums {
          std::shared_ptr<const ArcSlices<F>> topology = nullptr)
         : chain(build<S>(request, out, out_features, std::move(topology))) {
         for (auto [border, sinks] : {std::pair{&chain.start, &start}, std::pair{&chain.end, &end}}) {
-            for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out[i], border->weights[i], false);
-            for (std::size_t i = 0; i < border->weights.size(); ++i) sinks->emplace_back(border->out_features[i], border->features[i], false);
+            for (const Part<F>& factor : border->factors) sinks->emplace_back(factor.out, factor.weight, false);
+            for (const Part<F>& factor : border->factors) sinks->emplace_back(factor.out_feature, factor.feature, false);
         }
         if (best)
             for (Sink<F>* sink : all()) sink->keep_best();
@@ -359,7 +349,7 @@ void bidirectional_gradient(const Request& request, const Stationary& form, cons
         for_each_part(2, 2, request.threads, [&](int64_t part, int64_t, int64_t, int64_t) { part ? backward() : forward(); });
     };
     both([&] { one.forward_half(junction, g0, g1, sums.chain.steps->sinks()); }, [&] { other.backward_half(junction, g0, g1, others.chain.steps->sinks()); });
-    if (one.passes(junction, values, values + 1))
+    if (one.has_path(junction, values, values + 1))
         both([&] { one.forward_rest(junction, values, values + 1, sums.end); }, [&] { other.backward_rest(junction, others.start); });
     one.join(other, sums.chain.steps->sinks());
 }
@@ -373,12 +363,12 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     std::vector<std::unique_ptr<Workspace<F>>> workspaces(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1)));
     const auto workspace_for = [&](int64_t worker, int64_t sequences) {
         std::unique_ptr<Workspace<F>>& workspace = workspaces[static_cast<std::size_t>(worker)];
-        if (values && !workspace) workspace = std::make_unique<Workspace<F>>(sequences, kept.rows, stride, kept.segment);
+        if (values && !workspace) workspace = std::make_unique<Workspace<F>>(sequences, kept, stride);
         return workspace.get();
     };
     if constexpr (std::is_same_v<S, Log<F>>)
         if (const auto form = grid_form_of(request, kept)) {
-            const int64_t parts = std::min<int64_t>(request.batch, 16);
+            const int64_t parts = std::min(request.batch, kParts);
             std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
             for_each_part(request.batch, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t worker) {
                 RowTiles<S> tiles(*form, request);
@@ -419,17 +409,17 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         if constexpr (kLinear<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
-                    auto linear = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);
+                    auto scan = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);
                     for (int64_t b = first; b < last; b += group) {
                         const int count = static_cast<int>(std::min(group, last - b));
                         const Kept<F> all = workspace ? workspace->from(b) : kept;
                         if constexpr (Transition::dense)
-                            if (values && count == 1 && linear.reads_once(all)) {
-                                linear.at_once(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
+                            if (values && count == 1 && scan.reads_once(all)) {
+                                scan.on_one_thread(b, all, g0[b], g1 ? g1[b] : 0.0, values + b, values + request.batch + b, sums.chain.steps->sinks(), sums.start, sums.end);
                                 continue;
                             }
-                        if (values) linear.total(b, count, all, values + b, values + request.batch + b);
-                        linear.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
+                        if (values) scan.total(b, count, all, values + b, values + request.batch + b);
+                        scan.gradient(b, count, all, g0 + b, g1 ? g1 + b : nullptr, sums.chain.steps->sinks(), sums.start, sums.end);
                     }
                 });
                 return;
@@ -448,14 +438,14 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     write(done);
 }
 
-// The state vectors are wanted no longer than it takes to trace a path: unless several sequences go together, each
+// The state vectors are requested no longer than it takes to trace a path: unless several sequences go together, each
 // worker has workspace for those of one sequence, which stay in its cache.
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Max<F>>)
         if (const auto form = grid_form_of(request, kept)) {
-            for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+            for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
                 for (int64_t b = first; b < last; ++b)
                     out.values[b] = tiles.path(b, out.slots + b * (request.length + 1), out.choices + b * request.length,
@@ -475,7 +465,7 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
     for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
         Kept<F> workspace = kept;
-        if (group <= 1) workspace.vectors += worker * kept.rows * chain.stride(), workspace.offsets += worker * kept.rows;
+        if (group <= 1) workspace.vectors += worker * kept.rows * chain.stride(), workspace.offsets += worker * (kept.rows + kept.blocks);
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 Best<F> best = fast<Best<F>>(request, *form, chain);

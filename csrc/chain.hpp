@@ -133,15 +133,15 @@ class Sink {
     // `spread`: every entry gets few terms, so that they may be added up in F where the leaf is one sequence's own.
     Sink(Out<F> out, const Leaf<F>& leaf, bool spread)
         : out_(out), shared_(leaf.batch == 1 && !leaf.alone), time_(leaf.time), entries_(leaf.entries()) {
-        direct_ = wanted() && !shared_ && spread;
-        if (wanted() && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
+        direct_ = requested() && !shared_ && spread;
+        if (requested() && !direct_) sums_.assign(static_cast<std::size_t>(time_ * entries_), 0.0);
     }
     // From now on the best counts and not the sum. Where it goes must hold -inf.
     void keep_best() {
         empty_ = kNothing<double>;
         std::fill(sums_.begin(), sums_.end(), empty_);
     }
-    bool wanted() const { return out_.data != nullptr; }
+    bool requested() const { return out_.data != nullptr; }
     bool shared() const { return shared_; }  // by all sequences
     bool over_time() const { return time_ != 1; }
     // Where the entries of step t are to be written, if they are nobody else's.
@@ -161,17 +161,17 @@ class Sink {
     }
     // The sequence b is done: what is not shared with others goes out.
     void finish(int64_t b) {
-        if (!wanted() || direct_ || shared_) return;
+        if (!requested() || direct_ || shared_) return;
         hand_out(b);
         std::fill(sums_.begin(), sums_.end(), empty_);
     }
     // All sequences are done: sums of the others, in their order.
     void join(const Sink& other) {
-        if (!wanted() || !shared_) return;
+        if (!requested() || !shared_) return;
         plus(time_ * entries_, other.sums_.data(), sums_.data(), 1);
     }
     void write() {
-        if (!wanted() || !shared_) return;
+        if (!requested() || !shared_) return;
         hand_out(0);
     }
 

@@ -150,7 +150,7 @@ class Reader {
   private:
     const Given& next(const char* list, const std::vector<Given>& all, const char* map, const char* what) const {
         if (at_ >= all.size())
-            refuse(std::string(list) + " end before the " + what + " of " + map + ": there are " + number(static_cast<int64_t>(all.size())) + ".");
+            refuse(std::string(list).append(" end before the ").append(what).append(" of ").append(map).append(": there are ").append(number(static_cast<int64_t>(all.size()))) + ".");
         return all[at_];
     }
     void check_leaf(const Given& tensor, const Name& name, Type type, int64_t steps, std::size_t rank) const {
@@ -303,6 +303,7 @@ Form check_chain(const Request& request) {
                 const Given& source = reader.index("Sparse", "source", request.length, 2);
                 if (source.shape[2] != w.shape[2] || source.shape[3] != w.shape[3])
                     refuse(name + " must have the event axes of the weights, " + shown(w.shape) + ", got " + shown(source.shape) + ".");
+                if (source.shape[0] != 1 && source.strides[0] != 0) refuse(name + " must be the same for all sequences, got " + shown(source.shape) + ".");
                 check_range(source, name, -1, product({w.shape[2], form.memory}, "Sparse: sources") - 1);
                 join("Sparse", {1, w.shape[2]}, {1, w.shape[2]});
                 form.arc_indices.push_back({0, product({w.shape[2], w.shape[3]}, "Sparse: arcs") - 1});
@@ -401,8 +402,9 @@ void check_kept(const Request& request, const Form& form, const Given& vectors, 
     const int64_t count = product({sequences, rows}, "kept state vectors");
     if (elements(vectors) < product({count, form.stride}, "the numbers in the kept state vectors") || !in_one_piece(vectors))
         refuse("vectors must be in one piece and of " + number(count) + " times " + number(form.stride) + " numbers, got " + shown(vectors.shape) + ".");
-    if (elements(offsets) < count || !in_one_piece(offsets))
-        refuse("offsets must be in one piece and of " + number(count) + " numbers, got " + shown(offsets.shape) + ".");
+    const int64_t scales = product({sequences, rows + kept_blocks(request.length, segment)}, "the offsets of kept state vectors");
+    if (elements(offsets) < scales || !in_one_piece(offsets))
+        refuse("offsets must be in one piece and of " + number(scales) + " numbers, got " + shown(offsets.shape) + ".");
 }
 
 void check_out(const Request& request, const Form& form, const std::vector<Given>& out, const std::vector<Given>& like, const char* list) {

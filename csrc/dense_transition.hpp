@@ -1,5 +1,5 @@
-// A dense transition that all steps share, as the numbers that scaled vectors are multiplied by: what linear.hpp asks of
-// a transition. arcs_transition.hpp is another.
+// A dense transition that all steps share, as the numbers that scaled vectors are multiplied by: what
+// scaled_step.hpp asks of a transition. arcs_transition.hpp is another.
 #pragma once
 
 #include "maps.hpp"
@@ -36,15 +36,15 @@ class DenseTransition {
     // `feature` without data: arcs have none.
     DenseTransition(Leaf<F> weight, Leaf<F> feature, double beta)
         : given_(weight), feature_(feature), states_(weight.event[0]), ld_(padded<F>(states_)), beta_(beta) {
-        weight_.reset(ld_ * ld_), back_.reset(ld_ * ld_), row_.reset(ld_);
+        weight_.reset(ld_ * ld_), transposed_.reset(ld_ * ld_), row_.reset(ld_);
     }
     int64_t states() const { return states_; }
     double log_scale() const { return log_scale_; }
-    bool has_features() const { return moving_; }  // whether some arc's is not 0
-    F even() const { return even_; }               // a power of two, times which rows add up to no more than about 1
+    bool has_features() const { return has_features_; }  // whether some arc's is not 0
+    F row_scale() const { return row_scale_; }     // a power of two, times which rows add up to no more than about 1
     const F* weight() const { return weight_.get(); }    // [from][to]
-    const F* back() const { return back_.get(); }        // [to][from]
-    const F* with_feature() const { return moved_[0].get(); }  // [from][to], times the arcs' features
+    const F* transposed() const { return transposed_.get(); }   // [to][from]
+    const F* with_features() const { return moments_[0].get(); }  // [from][to], times the arcs' features
 
     // Reads what sequence b has. The columns of the padding hold 1, so that no sum there is small. Whether that is another
     // transition than the one before.
@@ -63,24 +63,24 @@ class DenseTransition {
             }
             exps_above_least(states_, row, peak, static_cast<F>(beta_), weight_.get() + i * ld_, F(1), ld_);
         }
-        transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
-        const F column = tamed(weight_);
+        transpose<F>(states_, states_, weight_.get(), ld_, transposed_.get(), ld_);
+        const F column = normalized(weight_);
         log_scale_ += std::log(static_cast<double>(column));
-        even_ = one_over_power<F>(L::broadcast(tamed(back_) / column))[0];
+        row_scale_ = one_over_power<F>(L::broadcast(normalized(transposed_) / column))[0];
         if constexpr (S::features) fill_features(b);
         return true;
     }
-    // Vectors times the transition; `back`: its transpose.
-    void multiply(int count, const F* const* from, bool back, F* const* to) const {
-        semihmm::multiply<F>(count, from, states_, (back ? back_ : weight_).get(), ld_, to);
+    // Vectors times the transition; or its transpose.
+    void multiply(int count, const F* const* from, bool transposed, F* const* to) const {
+        semihmm::multiply<F>(count, from, states_, (transposed ? transposed_ : weight_).get(), ld_, to);
     }
     // The same, times the arcs' features.
-    void multiply_features(int count, const F* const* from, bool back, F* const* to) const {
-        semihmm::multiply<F>(count, from, states_, moved_[back].get(), ld_, to);
+    void multiply_features(int count, const F* const* from, bool transposed, F* const* to) const {
+        semihmm::multiply<F>(count, from, states_, moments_[transposed].get(), ld_, to);
     }
     // Whether all small sums of a product are 0 because no path leads there: their predecessors have no weight, or they no arc.
-    bool no_path(const F* from, const F* sum, bool back) const {
-        const F* matrix = (back ? weight_ : back_).get();
+    bool no_path(const F* from, const F* sum, bool transposed) const {
+        const F* matrix = (transposed ? weight_ : transposed_).get();
         const V zero{};
         for (int64_t j = 0; j < states_; ++j) {
             if (!(sum[j] < kTrusted<F>)) continue;
@@ -106,11 +106,11 @@ class DenseTransition {
     template <class Give>
     void flush(F* sums, F* feature_sums, const Give& give) const {
         for (int64_t i = 0; i < states_; ++i) {
-            const F *w = weight_.get() + i * ld_, *moved = moving_ ? moved_[0].get() + i * ld_ : w;
+            const F *w = weight_.get() + i * ld_, *moment = has_features_ ? moments_[0].get() + i * ld_ : w;
             F *sum = sums + i * ld_, *times = feature_sums + i * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) {
                 V x = L::load(sum + j) * L::load(w + j);
-                if (moving_) x += L::load(times + j) * L::load(moved + j);
+                if (has_features_) x += L::load(times + j) * L::load(moment + j);
                 L::store(sum + j, x);
                 if (S::features) L::store(times + j, L::load(times + j) * L::load(w + j));
             }
@@ -123,8 +123,8 @@ class DenseTransition {
     }
 
   private:
-    // Divides a matrix so that it makes no vector larger; returns by what.
-    F tamed(Buffer<F>& matrix) const {
+    // Divides a matrix by the largest sum of a column, which is returned: it makes no vector larger then.
+    F normalized(Buffer<F>& matrix) const {
         const V least = L::broadcast(std::numeric_limits<F>::min()), zero{};
         std::fill_n(row_.get(), ld_, F(0));
         for (int64_t i = 0; i < states_; ++i)
@@ -143,28 +143,28 @@ class DenseTransition {
     void fill_features(int64_t b) {
         const F* d = feature_.at(b, 0);
         const int64_t by_from = feature_.by_event[0], by_to = feature_.by_event[1];
-        moving_ = false;
-        for (int64_t i = 0; i < states_ && !moving_; ++i)
-            for (int64_t j = 0; j < states_; ++j) moving_ = moving_ || d[i * by_from + j * by_to] != 0;
-        if (!moving_) return;
-        for (Buffer<F>& table : moved_)
+        has_features_ = false;
+        for (int64_t i = 0; i < states_ && !has_features_; ++i)
+            for (int64_t j = 0; j < states_; ++j) has_features_ = has_features_ || d[i * by_from + j * by_to] != 0;
+        if (!has_features_) return;
+        for (Buffer<F>& table : moments_)
             if (!table) table.reset(states_ * ld_);
         for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < states_; ++j) moved_[0][i * ld_ + j] = d[i * by_from + j * by_to];
-        transpose<F>(states_, states_, moved_[0].get(), ld_, moved_[1].get(), ld_);
-        for (int back = 0; back < 2; ++back)
+            for (int64_t j = 0; j < states_; ++j) moments_[0][i * ld_ + j] = d[i * by_from + j * by_to];
+        transpose<F>(states_, states_, moments_[0].get(), ld_, moments_[1].get(), ld_);
+        for (int side = 0; side < 2; ++side)
             for (int64_t at = 0; at < states_ * ld_; at += L::width) {
-                const V w = L::load((back ? back_ : weight_).get() + at), x = L::load(moved_[back].get() + at);
-                L::store(moved_[back].get() + at, w == F(0) ? V{} : w * x);
+                const V w = L::load((side ? transposed_ : weight_).get() + at), x = L::load(moments_[side].get() + at);
+                L::store(moments_[side].get() + at, w == F(0) ? V{} : w * x);
             }
     }
 
     Leaf<F> given_, feature_;
     int64_t states_, ld_;
     double beta_, log_scale_ = 0;
-    bool filled_ = false, moving_ = false;
-    F even_ = 1;
-    Buffer<F> weight_, back_, moved_[2], row_;
+    bool filled_ = false, has_features_ = false;
+    F row_scale_ = 1;
+    Buffer<F> weight_, transposed_, moments_[2], row_;
 };
 
 }  // namespace semihmm

@@ -44,7 +44,7 @@ inline std::vector<Given> all(const nb::list& tensors, bool batched) {
 template <class F>
 bool usable_by_all(const void* data, const Extent& extent, double sign, int64_t threads) {
     const int64_t size = extent.axes.empty() ? 1 : extent.axes[0].size;
-    const int64_t parts = threads > 1 ? std::min<int64_t>(size, 16) : 1;
+    const int64_t parts = threads > 1 ? std::min(size, kParts) : 1;
     if (parts == 1) return usable(static_cast<const F*>(data), extent, static_cast<F>(sign));
     std::atomic<bool> good = true;
     for_each_part(size, parts, threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
@@ -87,8 +87,8 @@ inline void must_be(bool answered, const char* question) {
 
 // What is kept, or to be kept: for so many sequences, or as many as there is workspace for.
 template <class F>
-Kept<F> kept(const Given& vectors, const Given& offsets, int64_t rows, int64_t segment, int64_t sequences) {
-    return {vectors.to<F>(), offsets.to<double>(), rows, segment, 0, sequences};
+Kept<F> kept(const Given& vectors, const Given& offsets, int64_t rows, int64_t segment, int64_t length, int64_t sequences) {
+    return {vectors.to<F>(), offsets.to<double>(), rows, segment, kept_blocks(length, segment), 0, sequences};
 }
 
 template <class F>

@@ -1,4 +1,4 @@
-// Steps of linear.hpp between few states: a state vector stays in its registers, one to four of them, from the first step
+// Steps of scaled vectors between few states: a state vector stays in its registers, one to four of them, from the first step
 // of a block to the last, and no step waits for what is found out about it.
 //
 // Each product is divided by the power of two that its vector has added up to: vectors stay near 1, and nothing is rounded.

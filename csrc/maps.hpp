@@ -25,6 +25,16 @@ struct Weighing {
         if constexpr (best) return std::max(a, b);
         return a + b;
     }
+    // What terms add to the gradients of log-weights and of their features; term(c): component c of the log term.
+    template <class Term>
+    std::pair<V, V> shares(const Term& term) const {
+        const V share = this->share(term(0));
+        V through = share;
+        if constexpr (S::features) through = term(1);
+        return {leaf(share, through), share * g1};
+    }
+
+  private:
     V share(V term) const {
         if constexpr (best) return term + shift;
         return exp<F>(term + shift);
@@ -34,7 +44,6 @@ struct Weighing {
         if constexpr (!S::features) return share * g0;
         return share == F(0) ? L::broadcast(F(0)) : share * (g0 + g1 * (through - mean));
     }
-    V feature(V share) const { return share * g1; }
 };
 
 struct Origin {
@@ -176,6 +185,77 @@ class Map {
     int64_t b_ = -1, length_ = 0;
 };
 
+// A leaf of log-weights, its features, and where the gradients of both go.
+template <class F>
+struct Part {
+    Leaf<F> weight, feature;
+    Out<F> out, out_feature;
+};
+
+// A map with one such leaf. Its tables hold a step, or where the leaf changes over time, those of a block and one.
+template <class S>
+class OneLeaf : public Map<S> {
+  public:
+    using typename Map<S>::F;
+    using typename Map<S>::L;
+    using typename Map<S>::V;
+    // `spread`: as a Sink has it.
+    OneLeaf(S semiring, const Part<F>& part, double beta, bool spread)
+        : Map<S>(semiring), weight_(part.weight), feature_(part.feature), beta_(beta),
+          varies_(weight_.over_time() || feature_.over_time()),
+          sinks_{{part.out, part.weight, spread}, {part.out_feature, part.feature, spread}} {}
+
+    void start(int64_t b, int64_t length) override {
+        const bool first = this->b_ < 0;
+        this->b_ = b, this->length_ = length;
+        if (first) reserve();
+        if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
+    }
+    void load(int64_t t0, int64_t t1) override {
+        t0_ = t0;
+        if (varies_)
+            for (int64_t t = t0; t < std::min(t1 + this->memory - 1, this->length_); ++t) fill(t, t - t0);
+    }
+    double log_scale(int64_t t) const override { return log_scale_[step_of(t)]; }
+    void finish() override { sinks_[0].finish(this->b_), sinks_[1].finish(this->b_); }
+    std::vector<Sink<F>*> sinks() override { return {&sinks_[0], &sinks_[1]}; }
+    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (sinks_[0].requested()) sinks_[0].add(b, t, 1, &share, *arc_indices);
+    }
+
+  protected:
+    // Memory for the tables; a map that never starts a sequence, as where scaled vectors do all of them, needs none.
+    virtual void reserve() {}
+    virtual void fill(int64_t, int64_t) {}  // the tables of step t, as the given one of those held
+    bool requested() const { return sinks_[0].requested() || sinks_[1].requested(); }
+    int64_t step_of(int64_t t) const { return varies_ ? t - t0_ : 0; }
+    // Memory for tables of so many numbers a step, and for sums of their gradients.
+    void reserve_tables(Buffer<F>* table, int64_t size, int64_t steps) {
+        for (int f = 0; f <= S::features; ++f) table[f].reset(steps * size, f ? F(0) : kNothing<F>);
+        log_scale_.assign(static_cast<std::size_t>(steps), 0.0);
+    }
+    void reserve_sums(int64_t size) {
+        for (int f = 0; f < 2; ++f)
+            if (sinks_[f].requested()) sums_[f].reset(size, empty(f));
+    }
+    static F empty(int f) { return f ? F(0) : Weighing<S>::empty; }
+    void add(int64_t at, const std::pair<V, V>& shares) {
+        for (int f = 0; f < 2; ++f)
+            if (sinks_[f].requested()) {
+                F* sum = sums_[f].get() + at;
+                L::store(sum, Weighing<S>::plus(L::load(sum), f ? shares.second : shares.first));
+            }
+    }
+
+    Leaf<F> weight_, feature_;
+    double beta_;
+    bool varies_;
+    Sink<F> sinks_[2];  // of log-weights and features
+    int64_t t0_ = 0;
+    std::vector<double> log_scale_;
+    Buffer<F> sums_[2];
+};
+
 // Terms of which each predecessor is one number: row k of a matrix.
 template <class S>
 struct FromOne {
@@ -223,34 +303,20 @@ F matrix_peak(const Leaf<F>& leaf, const F* matrix) {
 }
 
 template <class S>
-class Dense final : public Map<S> {
+class Dense final : public OneLeaf<S> {
   public:
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Dense(S semiring, Leaf<F> weight, Leaf<F> feature, Out<F> out, Out<F> out_feature, double beta, bool centre = true)
-        : Map<S>(semiring), weight_(weight), feature_(feature), beta_(beta), centre_(centre),
-          sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
-        this->in = {1, weight.event[0]};
-        this->out = {1, weight.event[1]};
+    Dense(S semiring, const Part<F>& part, double beta, bool centre = true)
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), centre_(centre) {
+        this->in = {1, weight_.event[0]};
+        this->out = {1, weight_.event[1]};
         ld_ = this->out.width();
         back_ld_ = this->in.width();
         size_ = this->in.size * ld_;
         back_size_ = this->out.size * back_ld_;
-        varies_ = weight.over_time() || feature.over_time();
     }
-    void start(int64_t b, int64_t length) override {
-        const bool first = this->b_ < 0;
-        this->b_ = b, this->length_ = length;
-        if (first) workspace();
-        if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
-    }
-    void load(int64_t t0, int64_t t1) override {
-        t0_ = t0;
-        if (varies_)
-            for (int64_t t = t0; t < std::min(t1, this->length_); ++t) fill(t, t - t0);
-    }
-    double log_scale(int64_t t) const override { return log_scale_[at(t)]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override { forward(t, rows.at(t), this->in.width(), to, this->out.width()); }
     void forward(int64_t t, const F* from, int64_t from_stride, F* to, int64_t to_stride) {
         const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
@@ -267,25 +333,18 @@ class Dense final : public Map<S> {
         through(t, rows.at(t), this->in.width(), costs.at(t + 1), this->out.width(), weighing);
     }
     void through(int64_t t, const F* from, int64_t from_stride, const F* cost, int64_t cost_stride, Weighing<S> weighing) {
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!this->requested()) return;
         const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
         for (int64_t i = 0; i < this->in.size; ++i) {
             if (from[i] == kNothing<F>) continue;
-            for (int64_t j = 0; j < ld_; j += L::width) {
-                const V share = weighing.share(terms.value(i, 0, j) + L::load(cost + j));
-                V mean = share;
-                if constexpr (S::features) mean = terms.value(i, 1, j) + L::load(cost + cost_stride + j);
-                if (sink_.wanted()) add(sum_, i * ld_ + j, weighing.leaf(share, mean));
-                if (sink_feature_.wanted()) add(sum_feature_, i * ld_ + j, weighing.feature(share));
-            }
+            for (int64_t j = 0; j < ld_; j += L::width)
+                this->add(i * ld_ + j, weighing.shares([&](int c) { return terms.value(i, c, j) + L::load(cost + c * cost_stride + j); }));
         }
         if (varies_) flush(t);
     }
     void unload(int64_t t0, int64_t) override {
         if (!varies_) flush(t0);
     }
-    void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
-    std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         if constexpr (std::is_same_v<S, TopK<F>>) if (this->semiring.components > 1) {  // paths that come through the same slot share what is merged there
             const F *from = rows.at(t), *weight = back_table(0, t) + slot * back_ld_;
@@ -313,32 +372,20 @@ class Dense final : public Map<S> {
         *arc_indices = source * this->out.size + slot;
         return {source, row, 1, source};
     }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
-    }
 
-  private:
-    // Memory for the tables; who never starts a sequence, as where a faster path takes all of them, needs none.
-    void workspace() {
+  protected:
+    void reserve() override {
         const int64_t steps = varies_ ? kBlock + 1 : 1;
-        for (int f = 0; f <= S::features; ++f) {
-            table_[f].reset(steps * size_, f ? F(0) : kNothing<F>);
-            back_[f].reset(steps * back_size_, f ? F(0) : kNothing<F>);
-        }
-        log_scale_.assign(static_cast<std::size_t>(steps), 0.0);
-        if (sink_.wanted()) sum_.reset(size_, Weighing<S>::empty);
-        if (sink_feature_.wanted()) sum_feature_.reset(size_);
+        this->reserve_tables(table_, size_, steps);
+        this->reserve_tables(back_, back_size_, steps);
+        this->reserve_sums(size_);
     }
-    static void add(Buffer<F>& sum, int64_t at, V x) { L::store(sum.get() + at, Weighing<S>::plus(L::load(sum.get() + at), x)); }
-    int64_t at(int64_t t) const { return varies_ ? t - t0_ : 0; }
-    const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + at(t) * size_; }
-    const F* back_table(int f, int64_t t) const { return f && !S::features ? nullptr : back_[f].get() + at(t) * back_size_; }
-    void fill(int64_t t, int64_t to) {
+    void fill(int64_t t, int64_t to) override {
         const int64_t rows = this->in.size, columns = this->out.size;
         const F* w = weight_.at(this->b_, t);
         double peak = 0;
         if (centre_) peak = matrix_peak(weight_, w);
-        log_scale_[to] = peak * beta_;
+        this->log_scale_[to] = peak * beta_;
         for (int64_t i = 0; i < rows; ++i)
             for (int64_t j = 0; j < columns; ++j) {
                 const F x = static_cast<F>((w[i * weight_.by_event[0] + j * weight_.by_event[1]] - static_cast<F>(peak)) * static_cast<F>(beta_));
@@ -352,48 +399,46 @@ class Dense final : public Map<S> {
                 }
             }
     }
+
+  private:
+    using OneLeaf<S>::weight_, OneLeaf<S>::feature_, OneLeaf<S>::beta_, OneLeaf<S>::varies_;
+
+    const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + this->step_of(t) * size_; }
+    const F* back_table(int f, int64_t t) const { return f && !S::features ? nullptr : back_[f].get() + this->step_of(t) * back_size_; }
     void flush(int64_t t) {
         const int64_t columns = this->out.size;
-        for (int64_t i = 0; i < this->in.size; ++i) {
-            if (sink_.wanted()) sink_.add(this->b_, t, columns, sum_.get() + i * ld_, i * columns);
-            if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, columns, sum_feature_.get() + i * ld_, i * columns);
+        for (int f = 0; f < 2; ++f) {
+            if (!this->sinks_[f].requested()) continue;
+            for (int64_t i = 0; i < this->in.size; ++i) this->sinks_[f].add(this->b_, t, columns, this->sums_[f].get() + i * ld_, i * columns);
+            std::fill_n(this->sums_[f].get(), size_, this->empty(f));
         }
-        if (sink_.wanted()) std::fill_n(sum_.get(), size_, Weighing<S>::empty);
-        if (sink_feature_.wanted()) std::fill_n(sum_feature_.get(), size_, F(0));
     }
 
-    Leaf<F> weight_, feature_;
-    double beta_;
-    bool centre_, varies_ = false;
-    Sink<F> sink_, sink_feature_;
-    int64_t ld_ = 0, back_ld_ = 0, size_ = 0, back_size_ = 0, t0_ = 0;
-    Buffer<F> table_[2], back_[2], sum_, sum_feature_;  // [step][from][to], [step][to][from]
+    bool centre_;
+    int64_t ld_ = 0, back_ld_ = 0, size_ = 0, back_size_ = 0;
+    Buffer<F> table_[2], back_[2];  // [step][from][to], [step][to][from]
     struct Merged {
         Merge<F> merge;
         int64_t b = -1, time = -1;
     };
-    std::vector<Merged> merged_;  // of TopK, at each slot, for the time that it was asked for last
-    std::vector<double> log_scale_;
+    std::vector<Merged> merged_;  // of TopK, at each slot, for the latest time
 };
 
 // A weight for each state. With an index, state j has that of column index[j] of a row of weights: states may share one.
 template <class S>
-class Diagonal final : public Map<S> {
+class Diagonal final : public OneLeaf<S> {
   public:
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Diagonal(S semiring, Leaf<F> weight, Leaf<F> feature, Leaf<int64_t> index, Out<F> out, Out<F> out_feature, double beta)
-        : Map<S>(semiring), weight_(weight), feature_(feature), index_(index), tied_(index.data != nullptr), beta_(beta),
-          sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
-        this->in = this->out = {1, tied_ ? index.event[0] : weight.event[0]};
+    Diagonal(S semiring, const Part<F>& part, double beta, Leaf<int64_t> index = {})
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), index_(index), tied_(index.data != nullptr) {
+        this->in = this->out = {1, tied_ ? index.event[0] : weight_.event[0]};
         this->reads_output = true;
         ld_ = this->in.width();
-        for (int f = 0; f <= S::features; ++f) table_[f].reset(kBlock * ld_, f ? F(0) : kNothing<F>);
-        log_scale_.assign(kBlock, 0.0);
-        if (sink_.wanted()) sum_.reset(ld_);
-        if (sink_feature_.wanted()) sum_feature_.reset(ld_);
-        if (tied_ && (sink_.wanted() || sink_feature_.wanted())) columns_.reset(weight.event[0], Weighing<S>::empty);
+        this->reserve_tables(table_, ld_, kBlock);
+        this->reserve_sums(ld_);
+        if (tied_ && this->requested()) columns_.reset(weight_.event[0], Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
@@ -418,7 +463,7 @@ class Diagonal final : public Map<S> {
     void step(int64_t t, const Rows<F>& rows, F* to) override { weigh(t, rows.at(t), to); }
     void back(int64_t t, const Rows<F>& costs, F* to) override { weigh(t, costs.at(t + 1), to); }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!this->requested()) return;
         const F* cost = costs.at(t + 1);
         if (output) {
             weighing.shift = weighing.output_shift;
@@ -428,26 +473,21 @@ class Diagonal final : public Map<S> {
             output = scratch_.get();
         }
         for (int64_t j = 0; j < ld_; j += L::width) {
-            const V share = weighing.share(L::load(output + j) + L::load(cost + j));
-            V mean = share;
-            if constexpr (S::features) mean = L::load(output + ld_ + j) + L::load(cost + ld_ + j);
-            if (sink_.wanted()) L::store(sum_.get() + j, weighing.leaf(share, mean));
-            if (sink_feature_.wanted()) L::store(sum_feature_.get() + j, weighing.feature(share));
+            const auto [leaf, feature] = weighing.shares([&](int c) { return L::load(output + c * ld_ + j) + L::load(cost + c * ld_ + j); });
+            if (this->sinks_[0].requested()) L::store(this->sums_[0].get() + j, leaf);
+            if (this->sinks_[1].requested()) L::store(this->sums_[1].get() + j, feature);
         }
-        if (sink_.wanted()) collect(sink_, t, sum_.get());
-        if (sink_feature_.wanted()) collect(sink_feature_, t, sum_feature_.get());
+        for (int f = 0; f < 2; ++f)
+            if (this->sinks_[f].requested()) collect(this->sinks_[f], t, this->sums_[f].get());
     }
-    void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
-    std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
     Origin trace(int64_t, int64_t slot, int64_t rank, const Rows<F>&, Picker<S>&, int64_t* arc_indices) override {
         *arc_indices = tied_ ? column_[slot] : slot;
         return {slot, rank, 1, slot};
     }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
-    }
 
   private:
+    using OneLeaf<S>::weight_, OneLeaf<S>::feature_, OneLeaf<S>::beta_, OneLeaf<S>::log_scale_, OneLeaf<S>::t0_;
+
     // Which column each state has.
     void read_index() {
         const int64_t states = this->in.size, columns = weight_.event[0];
@@ -462,7 +502,7 @@ class Diagonal final : public Map<S> {
             unused_[c] = 0;
             ++count[c];
         }
-        if (!sink_.wanted() && !sink_feature_.wanted()) return;
+        if (!this->requested()) return;
         common_column_ = std::max_element(count.begin(), count.end()) - count.begin();
         common_.reset(ld_);
         others_.clear();
@@ -537,19 +577,15 @@ class Diagonal final : public Map<S> {
         }
     }
 
-    Leaf<F> weight_, feature_;
     Leaf<int64_t> index_;
     bool tied_;
-    double beta_;
-    Sink<F> sink_, sink_feature_;
-    int64_t ld_ = 0, t0_ = 0;
-    Buffer<F> table_[2], sum_, sum_feature_, scratch_, columns_;
+    int64_t ld_ = 0;
+    Buffer<F> table_[2], scratch_, columns_;
     Buffer<F> unused_;                              // 0 for a column that a state has, else -inf
     std::vector<typename Format<F>::Int> column_;  // of each state; then -1, up to whole vectors
     int64_t common_column_ = 0;                     // the one that most states have, such as a blank's
     Buffer<F> common_;                              // 1 for those states
     std::vector<std::pair<int32_t, int32_t>> others_;  // and all others, with their columns
-    std::vector<double> log_scale_;
 };
 
 // One after the other within a step; all of them look one step back.

@@ -56,7 +56,7 @@ void fill(nb::handle x, double value, int64_t threads) {
     int64_t count = 1;
     for (int64_t size : tensor.shape) count *= size;
     if (!count || !tensor.data) return;
-    const int64_t parts = std::clamp<int64_t>(count / (1 << 18), 1, 16);
+    const int64_t parts = std::clamp<int64_t>(count / (1 << 18), 1, kParts);
     const nb::gil_scoped_release release;
     for_each_part(count, parts, threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         if (tensor.type == Type::kFloat) std::fill(tensor.to<float>() + first, tensor.to<float>() + last, static_cast<float>(value));
@@ -106,8 +106,14 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
 NB_MODULE(SEMIHMM_MODULE, m) {
     m.doc() = "semihmm's native backend, for one instruction set.";
     m.def("isa", [] { return SEMIHMM_ISA; }, "The instruction set that this module is compiled for.");
-    m.def("lanes", [] { return vector_bytes; }, "Bytes in a vector, to whole numbers of which state vectors are padded.");
     m.def("has_helpers", &has_helpers, "Whether PyTorch's threads help; else every call is done by one thread.");
+    // What Python must know of these sources: semihmm/engine/backends/kernels.py.
+    constexpr std::pair<const char*, int64_t> constants[] = {
+        {"LOG", kLog}, {"MAX", kMax}, {"TOPK", kTopK}, {"EXPECTATION", kExpectation},
+        {"DENSE", kDense}, {"DIAGONAL", kDiagonal}, {"TIED", kTied}, {"SPARSE", kSparse}, {"SEGMENTAL", kSegmental}, {"GRID", kGrid},
+        {"GRID_TABLES", kGridTables}, {"LANES", vector_bytes}, {"BLOCK", kBlock}, {"GROUP", kGroup}, {"PARTS", kParts},
+    };
+    for (const auto& [name, value] : constants) m.attr(name) = value;
     known = find_borrowing();
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {
@@ -137,7 +143,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         check_kept(d.request, d.form, held, by, rows, segment, batch);
         double* to = check_array<double>(given(values), "values", product({components, batch}, "values"));
         const nb::gil_scoped_release release;
-        d.request.wide ? run_total<double>(d, kept<double>(held, by, rows, segment, batch), to) : run_total<float>(d, kept<float>(held, by, rows, segment, batch), to);
+        d.request.wide ? run_total<double>(d, kept<double>(held, by, rows, segment, length, batch), to) : run_total<float>(d, kept<float>(held, by, rows, segment, length, batch), to);
     }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "values"_a);
     m.def("gradient", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
                          nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors,
@@ -156,8 +162,8 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         const double* by_value = check_array<double>(given(g0), "g0", batch);
         const double* by_mean = check_array<double>(given(g1), "g1", batch, true);
         const nb::gil_scoped_release release;
-        d.request.wide ? run_gradient<double>(d, kept<double>(held, by, rows, segment, batch), by_value, by_mean, to, to_features, totals, stride)
-                       : run_gradient<float>(d, kept<float>(held, by, rows, segment, batch), by_value, by_mean, to, to_features, totals, stride);
+        d.request.wide ? run_gradient<double>(d, kept<double>(held, by, rows, segment, length, batch), by_value, by_mean, to, to_features, totals, stride)
+                       : run_gradient<float>(d, kept<float>(held, by, rows, segment, length, batch), by_value, by_mean, to, to_features, totals, stride);
     }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a.none(), "offsets"_a.none(), "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a, "values"_a.none(), "stride"_a);
     m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
@@ -180,10 +186,10 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         const Given held = given(vectors), by = given(offsets);
         int64_t sequences = 1;
         for (std::size_t axis = 0; axis < by.shape.size(); ++axis) sequences = product({sequences, by.shape[axis]}, "offsets");
-        sequences = std::min(sequences / rows, batch);
+        sequences = std::min(sequences / (rows + kept_blocks(length, segment)), batch);
         check_kept(d.request, d.form, held, by, rows, segment, std::max<int64_t>(sequences, 1));
         const nb::gil_scoped_release release;
-        d.request.wide ? run_paths<double>(d, kept<double>(held, by, rows, segment, sequences), out) : run_paths<float>(d, kept<float>(held, by, rows, segment, sequences), out);
+        d.request.wide ? run_paths<double>(d, kept<double>(held, by, rows, segment, length, sequences), out) : run_paths<float>(d, kept<float>(held, by, rows, segment, length, sequences), out);
     }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
     m.def("vectors", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                         nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object out) {

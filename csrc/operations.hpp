@@ -6,17 +6,26 @@
 
 namespace semihmm {
 
-// What a scan keeps: the vectors at all times (segment = length), or those in front of each segment.
+// A batch is cut into no more parts than kParts, each with sums of its own; scaled vectors are those of up to kGroup sequences at
+// a time.
+constexpr int64_t kParts = 16;
+constexpr int kGroup = 8;
+
+// What a scan keeps: the vectors at all times (segment >= length), or those in front of each segment.
 template <class F>
 struct Kept {
-    F* vectors = nullptr;      // [sequence][row][component][width]
-    double* offsets = nullptr;  // [sequence][row]
+    F* vectors = nullptr;       // [sequence][row][component][width]
+    double* offsets = nullptr;  // [sequence][row], and behind the rows of a sequence [block]: see `ScaledRows`
     int64_t rows = 0, segment = 0;
+    int64_t blocks = 0;     // of kBlock steps, where the vectors at all times are kept
     int64_t first = 0;      // the sequence that is kept first
     int64_t sequences = 0;  // for how many there is workspace
 
     int64_t row(int64_t b) const { return (b - first) * rows; }
+    double* offsets_of(int64_t b) const { return offsets + (b - first) * (rows + blocks); }
+    double* scaled_of(int64_t b) const { return offsets_of(b) + rows; }
 };
+inline int64_t kept_blocks(int64_t length, int64_t segment) { return segment >= length ? (length + kBlock - 1) / kBlock : 0; }
 
 struct PathsOut {
     int64_t rows = 1;

@@ -17,9 +17,9 @@ void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const TracedPath
         sums.chain.pulse(length);
         if (slots[0] < 0) continue;  // there is no such path
         for (Sink<F>& sink : sums.start)
-            if (sink.wanted()) sink.add(b, 0, 1, &share, slots[0]);
+            if (sink.requested()) sink.add(b, 0, 1, &share, slots[0]);
         for (Sink<F>& sink : sums.end)
-            if (sink.wanted()) sink.add(b, 0, 1, &share, slots[length]);
+            if (sink.requested()) sink.add(b, 0, 1, &share, slots[length]);
         for (int64_t t = 0; t < length; ++t)
             if (slots[t + 1] >= 0) steps.take(b, t, arc_indices + t * steps.arc_indices, share);
     }
@@ -29,7 +29,7 @@ void add(Sums<Max<F>>& sums, int64_t b, const Request& request, const TracedPath
 template <class F>
 void gradient_of_paths(const Request& request, const TracedPaths& taken, const std::vector<Given>& out) {
     const std::vector<Given> nowhere(out.size());  // there are no features
-    std::vector<std::unique_ptr<Sums<Max<F>>>> parts(static_cast<std::size_t>(std::min<int64_t>(request.batch, 16)));
+    std::vector<std::unique_ptr<Sums<Max<F>>>> parts(static_cast<std::size_t>(std::min(request.batch, kParts)));
     for_each_part(request.batch, static_cast<int64_t>(parts.size()), request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
         parts[part] = std::make_unique<Sums<Max<F>>>(request, out, nowhere);
         for (int64_t b = first; b < last; ++b) add(*parts[part], b, request, taken);

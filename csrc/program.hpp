@@ -77,7 +77,7 @@ class Program {
         {
             const nb::gil_scoped_release release;
             const auto run = [&]<class F>(F) {
-                run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), 0, request_.batch}, ones.data(), nullptr, out, nothing, values.data(), stride);
+                run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), kept_blocks(request_.length, request_.length), 0, request_.batch}, ones.data(), nullptr, out, nothing, values.data(), stride);
             };
             request_.wide ? run(double()) : run(float());
         }
@@ -91,7 +91,7 @@ class Program {
         if (request_.semiring != kMax) refuse("a best path is that of Max.");
         Call call;
         if (!begin(potentials, validate, threads, call)) return nb::none();
-        const int64_t rows = request_.length + 1;
+        const int64_t rows = request_.length + 1, blocks = kept_blocks(request_.length, request_.length);
         const nb::dlpack::dtype integer = nb::dtype<int64_t>();
         const Made slots = make_tensor(integer, shape_of(request_.length + 1)), choices = make_tensor(integer, shape_of(request_.length));
         const Made valid = make_tensor({static_cast<uint8_t>(nb::dlpack::dtype_code::Bool), 8, 1}, shape_of());
@@ -101,13 +101,13 @@ class Program {
         {
             const nb::gil_scoped_release release;
             const auto run = [&]<class F>(F) {
-                const auto size = static_cast<std::size_t>(sequences_ * rows);
+                const auto size = static_cast<std::size_t>(sequences_ * (rows + blocks));
                 static thread_local std::vector<F> vectors;
                 static thread_local std::vector<double> offsets;
                 const auto stride = static_cast<std::size_t>(call.description.form.stride);
                 if (vectors.size() < size * stride) vectors.resize(size * stride);
                 if (offsets.size() < size) offsets.resize(size);
-                run_paths<F>(call.description, {vectors.data(), offsets.data(), rows, std::max<int64_t>(request_.length, 1), 0, sequences_}, out);
+                run_paths<F>(call.description, {vectors.data(), offsets.data(), rows, std::max<int64_t>(request_.length, 1), blocks, 0, sequences_}, out);
                 if (vectors.size() > kHeld) vectors = {}, offsets = {};
             };
             request_.wide ? run(double()) : run(float());

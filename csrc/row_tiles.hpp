@@ -247,7 +247,7 @@ class RowTiles {
     void keep(int64_t b, const Kept<F>& kept) {
         const int64_t stride = padded<F>(form_.slots);
         kept_ = {kept.vectors + kept.row(b) * stride, form_.columns, 1, last_ + 1, columns_, kNothing<F>};
-        kept_offsets_ = kept.offsets + kept.row(b);
+        kept_offsets_ = kept.offsets_of(b);
     }
     double entry() const { return static_cast<double>(start_.at(b_, 0)[(form_.slots - 1) * start_.by_event[0]]) * request_.beta; }
     double leaving(bool exit) const {  // the weight of ending at the corner, or before it
@@ -432,12 +432,12 @@ class RowTiles {
             at_end[j] += static_cast<F>(share), early += share;
         }
         if (at_corner()) at_last = weight * std::exp(row()[corner_] + leaving(false) + offset_ - value), at_end[corner_] += static_cast<F>(at_last);
-        if (start.wanted()) start.add(b, 0, 1, &weight, form_.slots - 1);
-        if (end.wanted()) {
+        if (start.requested()) start.add(b, 0, 1, &weight, form_.slots - 1);
+        if (end.requested()) {
             if (at_corner()) end.add(b, 0, 1, &at_last, last_);
             if (exit_stop_) end.add(b, 0, 1, &early, form_.rows + last_);
         }
-        if (!cost.wanted()) return;
+        if (!cost.requested()) return;
         F* mine = cost.row(b, 0);
         if (!mine) shares_.reset(form_.rows * form_.columns), mine = shares_.get();
         out_ = {mine, form_.columns, 1, last_ + 1, columns_, F(0)};

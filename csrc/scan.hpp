@@ -12,8 +12,7 @@ namespace semihmm {
 template <class S>
 struct Border {
     using F = typename S::F;
-    std::vector<Leaf<F>> weights, features;
-    std::vector<Out<F>> out, out_features;
+    std::vector<Part<F>> factors;
 
     // The product for sequence b, near 0 nats; returns what was taken out.
     double read(const S& semiring, int64_t b, const Layout<F>& layout, double beta, F* to) const {
@@ -21,18 +20,18 @@ struct Border {
         std::fill_n(to, width * semiring.components, kNothing<F>);
         double log_scale = 0;
         for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] = 0;
-        for (const Leaf<F>& leaf : weights) {
-            const F* w = leaf.at(b, 0);
-            const int64_t by = leaf.by_event[0];
+        for (const Part<F>& factor : factors) {
+            const F* w = factor.weight.at(b, 0);
+            const int64_t by = factor.weight.by_event[0];
             const F peak = static_cast<F>(peak_of<F>(layout.slots(), [&](int64_t slot) { return w[slot * by]; }, 1.0));
             for (int64_t slot = 0; slot < layout.slots(); ++slot) to[layout.place(slot)] += (w[slot * by] - peak) * static_cast<F>(beta);
             log_scale += static_cast<double>(peak) * beta;
         }
         if constexpr (S::features) {
             std::fill_n(to + width, width, F(0));
-            for (const Leaf<F>& leaf : features)
+            for (const Part<F>& factor : factors)
                 for (int64_t slot = 0; slot < layout.slots(); ++slot)
-                    if (to[layout.place(slot)] > kNothing<F>) to[width + layout.place(slot)] += leaf.at(b, 0)[slot * leaf.by_event[0]];
+                    if (to[layout.place(slot)] > kNothing<F>) to[width + layout.place(slot)] += factor.feature.at(b, 0)[slot * factor.feature.by_event[0]];
         }
         return log_scale;
     }
@@ -123,7 +122,7 @@ class Scan {
         const int64_t segment = whole ? std::max<int64_t>(length, 1) : kept.segment;
         Rows<F> rows;
         if (whole) {
-            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
+            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets_of(b), stride_, 0};
         }
         // Costs in the order of time, in a ring that slides towards the beginning.
         const int64_t workspace = memory + std::max<int64_t>(kBlock, memory);
@@ -235,21 +234,19 @@ class Scan {
     // The gradient of the factors of one border: `row` is what comes before it, `cost` what comes after.
     void border(int64_t b, const F* row, const F* cost, F shift, Weighing<S> weighing, std::vector<Sink<F>>& sinks,
                 const Border<S>& border, int64_t width) {
-        bool wanted = false;
-        for (Sink<F>& sink : sinks) wanted = wanted || sink.wanted();
-        if (!wanted) return;
+        bool requested = false;
+        for (Sink<F>& sink : sinks) requested = requested || sink.requested();
+        if (!requested) return;
         weighing.shift = shift;
         Buffer<F> leaf(width), feature(width);
         for (int64_t j = 0; j < width; j += Lanes<F>::width) {
-            const auto share = weighing.share(Lanes<F>::load(row + j) + Lanes<F>::load(cost + j));
-            auto mean = share;
-            if constexpr (S::features) mean = Lanes<F>::load(row + width + j) + Lanes<F>::load(cost + width + j);
-            Lanes<F>::store(leaf.get() + j, weighing.leaf(share, mean));
-            Lanes<F>::store(feature.get() + j, weighing.feature(share));
+            const auto [own, its] = weighing.shares([&](int c) { return Lanes<F>::load(row + c * width + j) + Lanes<F>::load(cost + c * width + j); });
+            Lanes<F>::store(leaf.get() + j, own);
+            Lanes<F>::store(feature.get() + j, its);
         }
-        const std::size_t count = border.weights.size();
+        const std::size_t count = border.factors.size();
         for (std::size_t i = 0; i < sinks.size(); ++i) {
-            if (!sinks[i].wanted()) continue;
+            if (!sinks[i].requested()) continue;
             const F* from = i < count ? leaf.get() : feature.get();
             for (int64_t part = 0; part < map_.out.parts; ++part)
                 sinks[i].add(b, 0, map_.out.size, from + part * map_.out.part(), part * map_.out.size);
@@ -282,7 +279,7 @@ class Scan {
     Rows<F> begin(int64_t b, const Kept<F>& kept, double& log_scale) {
         Rows<F> rows;
         if (whole(kept)) {
-            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets + kept.row(b), stride_, 0};
+            rows = {kept.vectors + kept.row(b) * stride_, kept.offsets_of(b), stride_, 0};
         } else {
             rows = workspace(kept.segment ? kept.segment : kBlock, 0);
         }
@@ -315,7 +312,7 @@ class Scan {
         for (int64_t i = 0; i < memory; ++i) {
             const int64_t at = time - (memory - 1) + i;
             F* to = kept.vectors + (kept.row(b) + row + i) * stride_;
-            double* offset = kept.offsets + kept.row(b) + row + i;
+            double* offset = kept.offsets_of(b) + row + i;
             if (at < 0) {
                 std::fill_n(to, stride_, kNothing<F>), *offset = 0;
             } else {
@@ -328,7 +325,7 @@ class Scan {
         const int64_t memory = map_.memory, t0 = segment * kept.segment;
         Rows<F> rows = workspace(kept.segment, t0);
         std::copy_n(kept.vectors + (kept.row(b) + segment * memory) * stride_, memory * stride_, rows.data);
-        std::copy_n(kept.offsets + kept.row(b) + segment * memory, memory, rows.offset);
+        std::copy_n(kept.offsets_of(b) + segment * memory, memory, rows.offset);
         advance(chain_, rows, t0, stop);
         return rows;
     }

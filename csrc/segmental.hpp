@@ -11,13 +11,9 @@ class Segmental final : public Map<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    struct Part {  // a leaf, its feature, and where their gradients go
-        Leaf<F> weight, feature;
-        Out<F> out, out_feature;
-    };
-    Segmental(S semiring, Part transition, Part duration, Part emission, Part segment, double beta)
+    Segmental(S semiring, Part<F> transition, Part<F> duration, Part<F> emission, Part<F> segment, double beta)
         : Map<S>(semiring), duration_(duration), emission_(emission), segment_(segment), beta_(static_cast<F>(beta)),
-          arcs_(semiring, transition.weight, transition.feature, transition.out, transition.out_feature, beta, false),
+          arcs_(semiring, transition, beta, false),
           sink_{{duration.out, duration.weight, duration.weight.over_time()},
                 {emission.out, emission.weight, true},
                 {segment.out, segment.weight, true},
@@ -35,8 +31,8 @@ class Segmental final : public Map<S> {
             lengths_[f].reset((duration.weight.over_time() ? 1 : longest_) * ld_, f ? F(0) : kNothing<F>);
         }
         terms_.reset(longest_ * semiring.components * ld_, kNothing<F>);
-        for (int i = 0; i < 6; ++i) wanted_ = wanted_ || sink_[i].wanted();
-        if (wanted_)
+        for (int i = 0; i < 6; ++i) requested_ = requested_ || sink_[i].requested();
+        if (requested_)
             for (int f = 0; f <= S::features; ++f) through_[f].reset(longest_ * ld_);
     }
     void start(int64_t b, int64_t length) override {
@@ -64,7 +60,7 @@ class Segmental final : public Map<S> {
                 for (int64_t s = 0; s < states_; ++s)
                     frames_[1][t * ld_ + s] = frame(emission_.feature, t)[s * emission_.feature.by_event[0]];
         }
-        if (!wanted_) return;
+        if (!requested_) return;
         for (int f = 0; f <= S::features; ++f) covered_[f].reset(length * ld_, Weighing<S>::empty);
     }
     // One step more: what ended at time t began something by the arcs of step t - 1.
@@ -115,27 +111,25 @@ class Segmental final : public Map<S> {
         Weighing<S> after = weighing;
         after.shift = weighing.output_shift;
         arcs_.through(t, output, width_, costs.at(t + 1) + ld_, width_, after);
-        if (!wanted_) return;
+        if (!requested_) return;
         const int64_t count = gather(t, rows), comps = this->semiring.components;
         const F* cost = costs.at(t + 1);
         for (int64_t d = 0; d < count; ++d) {
             const F* term = terms_.get() + d * comps * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) {
-                const V share = weighing.share(L::load(term + j) + L::load(cost + j));
-                V mean = share;
-                if constexpr (S::features) mean = L::load(term + ld_ + j) + L::load(cost + width_ + j);
-                L::store(through_[0].get() + d * ld_ + j, weighing.leaf(share, mean));
-                if constexpr (S::features) L::store(through_[1].get() + d * ld_ + j, weighing.feature(share));
+                const auto [leaf, feature] = weighing.shares([&](int c) { return L::load(term + c * ld_ + j) + L::load(cost + c * width_ + j); });
+                L::store(through_[0].get() + d * ld_ + j, leaf);
+                if constexpr (S::features) L::store(through_[1].get() + d * ld_ + j, feature);
             }
         }
         for (int f = 0; f <= S::features; ++f) {
             Sink<F>&durations = sink_[3 * f], &segments = sink_[3 * f + 2];
             for (int64_t d = 0; d < count; ++d) {
                 const F* through = through_[f].get() + d * ld_;
-                if (durations.wanted()) durations.add(this->b_, t, states_, through, d * states_);
-                if (segments.wanted()) segments.add(this->b_, t, states_, through, d * states_);
+                if (durations.requested()) durations.add(this->b_, t, states_, through, d * states_);
+                if (segments.requested()) segments.add(this->b_, t, states_, through, d * states_);
             }
-            if (!sink_[3 * f + 1].wanted()) continue;
+            if (!sink_[3 * f + 1].requested()) continue;
             for (int64_t d = count - 1; d >= 0; --d) {  // what lasts d + 1 frames also covers the d before it
                 F* through = through_[f].get() + d * ld_;
                 F* frame = covered_[f].get() + (t - d) * ld_;
@@ -152,7 +146,7 @@ class Segmental final : public Map<S> {
     void finish() override {
         arcs_.finish();
         for (int f = 0; f <= S::features; ++f)
-            if (sink_[3 * f + 1].wanted())
+            if (sink_[3 * f + 1].requested())
                 for (int64_t t = 0; t < this->length_; ++t)
                     sink_[3 * f + 1].add(this->b_, t + longest_ - 1, states_, covered_[f].get() + t * ld_);
         for (Sink<F>& sink : sink_) sink.finish(this->b_);
@@ -181,9 +175,9 @@ class Segmental final : public Map<S> {
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
         if (arc_indices[0] >= 0) arcs_.take(b, t, arc_indices, share);
         const int64_t state = arc_indices[1] % states_;
-        if (sink_[0].wanted()) sink_[0].add(b, t, 1, &share, arc_indices[1]);
-        if (sink_[2].wanted()) sink_[2].add(b, t, 1, &share, arc_indices[1]);
-        for (int64_t frame = t - arc_indices[1] / states_; sink_[1].wanted() && frame <= t; ++frame)
+        if (sink_[0].requested()) sink_[0].add(b, t, 1, &share, arc_indices[1]);
+        if (sink_[2].requested()) sink_[2].add(b, t, 1, &share, arc_indices[1]);
+        for (int64_t frame = t - arc_indices[1] / states_; sink_[1].requested() && frame <= t; ++frame)
             sink_[1].add(b, frame + longest_ - 1, 1, &share, state);
     }
 
@@ -195,7 +189,7 @@ class Segmental final : public Map<S> {
     // Into lasting_[row]: the weight of d + 1 frames up to `last`, `newest` the one that the sum does not hold yet.
     void lasts(int64_t last, int64_t d, int64_t newest, F* const* sum, int64_t row) {
         for (int f = 0; f <= S::features; ++f) {
-            const Part& lengths = duration_;
+            const Part<F>& lengths = duration_;
             const F* e = frames_[f].get() + newest * ld_;
             F* to = lasting_[f].get() + row * ld_;
             for (int64_t j = 0; j < ld_; j += L::width) L::store(sum[f] + j, L::load(sum[f] + j) + L::load(e + j));
@@ -237,12 +231,12 @@ class Segmental final : public Map<S> {
         return count;
     }
 
-    Part duration_, emission_, segment_;
+    Part<F> duration_, emission_, segment_;
     F beta_;
     Dense<S> arcs_;
     Sink<F> sink_[6];  // durations, frames, segments; then those of the features
     int64_t states_ = 0, longest_ = 0, ld_ = 0, width_ = 0;
-    bool wanted_ = false;
+    bool requested_ = false;
     Buffer<F> lasting_[2], lengths_[2], frames_[2], frames_sum_[2], terms_, through_[2], covered_[2];
     std::vector<double> peaks_;
 };

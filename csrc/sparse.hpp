@@ -83,12 +83,12 @@ struct Topology {
 
 // What Sparse and Grid share: how arcs act. They differ in where an arc's weight is read.
 template <class S>
-class ByArcs : public Map<S> {
+class ByArcs : public OneLeaf<S> {
   public:
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    using Map<S>::Map;
+    using OneLeaf<S>::OneLeaf;
 
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         if constexpr (std::is_same_v<S, Max<F>>) return best(t, rows, to);
@@ -123,7 +123,7 @@ class ByArcs : public Map<S> {
         this->semiring.sum(arcs.ranks, ld_, terms, to, ld_);
     }
     void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
-        if (!wanted()) return;
+        if (!this->requested()) return;
         gather(t, rows);
         shares(t, Ready<S>{terms_.get(), this->semiring.components, ld_}, costs, weighing);
     }
@@ -149,7 +149,6 @@ class ByArcs : public Map<S> {
     virtual const F* table(int f, int64_t t, int64_t k) = 0;  // the weights of arc k into each slot, at step t
     virtual std::pair<int64_t, int64_t> window(int64_t) const { return {0, slots_}; }  // the slots that arcs lead to
     virtual F weight(int64_t t, int64_t slot, int64_t k) { return table(0, t, k)[slot]; }
-    virtual bool wanted() const = 0;
     // Shares of arc k into the slots from `first` to `last`.
     virtual void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) = 0;
     // Adds the shares of all arcs at step t, given their terms.
@@ -159,11 +158,9 @@ class ByArcs : public Map<S> {
         const auto [first, last] = lanes(t);
         for (int64_t k = 0; k < width_; ++k) {
             for (int64_t j = first; j < last; j += L::width) {
-                const V share = weighing.share(terms.value(k, 0, j) + L::load(cost + j));
-                V mean = share;
-                if constexpr (S::features) mean = terms.value(k, 1, j) + L::load(cost + ld_ + j);
-                L::store(share_.get() + j, weighing.leaf(share, mean));
-                if constexpr (S::features) L::store(share_.get() + ld_ + j, weighing.feature(share));
+                const auto [leaf, feature] = weighing.shares([&](int c) { return terms.value(k, c, j) + L::load(cost + c * ld_ + j); });
+                L::store(share_.get() + j, leaf);
+                if constexpr (S::features) L::store(share_.get() + ld_ + j, feature);
             }
             collect(t, k, first, std::min(last, slots_), share_.get(), share_.get() + ld_);
         }
@@ -276,36 +273,22 @@ class Sparse final : public ByArcs<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Sparse(S semiring, Leaf<F> weight, Leaf<int64_t> source, Leaf<F> feature, int64_t memory, Out<F> out, Out<F> out_feature, double beta)
-        : ByArcs<S>(semiring), weight_(weight), feature_(feature), source_(source), beta_(beta),
-          sink_(out, weight, weight.over_time()), sink_feature_(out_feature, feature, weight.over_time()) {
+    Sparse(S semiring, const Part<F>& part, double beta, Leaf<int64_t> source, int64_t memory)
+        : ByArcs<S>(semiring, part, beta, part.weight.over_time()), source_(source) {
         this->memory = memory;
-        this->sizes(weight.event[0], weight.event[1]);
-        varies_ = weight.over_time() || feature.over_time();
-        steps_ = varies_ ? kBlock + memory : 1;
+        this->sizes(weight_.event[0], weight_.event[1]);
         band_ = find_band();
-        for (int f = 0; f <= S::features; ++f)
-            for (int side = 0; side <= band_; ++side) table_[side][f].reset(steps_ * this->width_ * this->ld_, f ? F(0) : kNothing<F>);
-        log_scale_.assign(static_cast<std::size_t>(steps_), 0.0);
+        for (int side = 0; side <= band_; ++side) this->reserve_tables(table_[side], this->width_ * this->ld_, varies_ ? kBlock + memory : 1);
         if (!band_ && !source.over_time()) topologies_.push_back(read(0));
     }
-    void start(int64_t b, int64_t length) override {
-        const bool first = this->b_ < 0;
-        this->b_ = b, this->length_ = length;
-        if (!varies_ && (this->stale(weight_, first) || this->stale(feature_, first))) fill(0, 0);
-    }
     void load(int64_t t0, int64_t t1) override {
-        t0_ = t0;
-        const int64_t stop = std::min(t1 + this->memory - 1, this->length_);
-        if (varies_)
-            for (int64_t t = t0; t < stop; ++t) fill(t, t - t0);
+        OneLeaf<S>::load(t0, t1);
         if (source_.over_time()) {
             topologies_.clear();
             this->forget();
             for (int64_t t = t0; t < std::min(t1, this->length_); ++t) topologies_.push_back(read(t));
         }
     }
-    double log_scale(int64_t t) const override { return log_scale_[varies_ ? t - t0_ : 0]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         if (!band_) return ByArcs<S>::step(t, rows, to);
         this->semiring.sum(this->width_, this->ld_, shifted(kInto, t, rows, t), to, this->ld_);
@@ -316,7 +299,7 @@ class Sparse final : public ByArcs<S> {
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
         if (!band_) return ByArcs<S>::contract(t, rows, output, costs, weighing);
-        if (wanted()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
+        if (this->requested()) this->shares(t, shifted(kInto, t, rows, t), costs, weighing);
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         if constexpr (std::is_same_v<S, Max<F>>)
@@ -327,26 +310,47 @@ class Sparse final : public ByArcs<S> {
             }
         return ByArcs<S>::trace(t, slot, rank, rows, picker, arc_indices);
     }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (sink_.wanted()) sink_.add(b, t, 1, &share, *arc_indices);
-    }
-    void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
-    std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
 
   protected:
-    const Topology& topology(int64_t t) override { return topologies_[source_.over_time() ? t - t0_ : 0]; }
+    const Topology& topology(int64_t t) override { return topologies_[source_.over_time() ? t - this->t0_ : 0]; }
     int64_t source(int64_t t, int64_t slot, int64_t k) override {
         return source_.at(0, t)[slot * source_.by_event[0] + k * source_.by_event[1]];
     }
     const F* table(int f, int64_t t, int64_t k) override { return tables(kInto, f, t) + k * this->ld_; }
-    bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
     void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) override {
-        const int64_t from = first * this->width_ + k;
-        if (sink_.wanted()) sink_.add(this->b_, t, last - first, leaf + first, from, this->width_);
-        if (sink_feature_.wanted()) sink_feature_.add(this->b_, t, last - first, feature + first, from, this->width_);
+        for (int f = 0; f < 2; ++f)
+            if (this->sinks_[f].requested()) this->sinks_[f].add(this->b_, t, last - first, (f ? feature : leaf) + first, first * this->width_ + k, this->width_);
+    }
+    void fill(int64_t t, int64_t to) override {
+        const F* w = weight_.at(this->b_, t);
+        const int64_t by_slot = weight_.by_event[0], by_arc = weight_.by_event[1];
+        F peak = 0;
+        if (this->memory == 1) {  // each path takes one arc a step, so what they share may be taken out
+            peak = matrix_peak(weight_, w);
+        }
+        this->log_scale_[to] = static_cast<double>(peak) * beta_;
+        for (int64_t k = 0; k < this->width_; ++k) {
+            const int64_t at = (to * this->width_ + k) * this->ld_;
+            F* into = table_[kInto][0].get() + at;
+            for (int64_t n = 0; n < this->slots_; ++n) into[n] = (w[n * by_slot + k * by_arc] - peak) * static_cast<F>(beta_);
+            if (band_)
+                for (int64_t n = 0; n < this->slots_; ++n)
+                    if (source(t, n, k) < 0) into[n] = kNothing<F>;
+            if constexpr (S::features) {
+                const F* f = feature_.at(this->b_, t);
+                F* also = table_[kInto][1].get() + at;
+                for (int64_t n = 0; n < this->slots_; ++n)
+                    also[n] = into[n] == kNothing<F> ? F(0) : f[n * feature_.by_event[0] + k * feature_.by_event[1]];
+            }
+            if (!band_) continue;
+            const int64_t by = by_[kLeaving][k], first = std::max<int64_t>(-by, 0), last = std::min(this->slots_, this->slots_ - by);
+            for (int f = 0; f <= S::features; ++f)  // where no arc leaves there is nothing, from the beginning
+                std::copy(table_[kInto][f].get() + at + first + by, table_[kInto][f].get() + at + last + by, table_[kLeaving][f].get() + at + first);
+        }
     }
 
   private:
+    using OneLeaf<S>::weight_, OneLeaf<S>::feature_, OneLeaf<S>::beta_, OneLeaf<S>::varies_;
     enum Side { kInto, kLeaving };  // the weights of arcs by the slot that they lead to; of a band, also by the one they leave
 
     Topology read(int64_t t) const {
@@ -366,7 +370,7 @@ class Sparse final : public ByArcs<S> {
         return true;
     }
     const F* tables(Side side, int f, int64_t t) const {
-        return table_[side][f].get() + (varies_ ? t - t0_ : 0) * this->width_ * this->ld_;
+        return table_[side][f].get() + this->step_of(t) * this->width_ * this->ld_;
     }
     // By which arc of a band the best value comes into a slot: the first of those.
     Origin best_into(int64_t t, int64_t slot, int64_t rank, const F* from) const {
@@ -394,44 +398,12 @@ class Sparse final : public ByArcs<S> {
         }
         return {in, stride, by_[side].data(), tables(side, 0, t), S::features ? tables(side, 1, t) : nullptr, this->ld_};
     }
-    void fill(int64_t t, int64_t to) {
-        const F* w = weight_.at(this->b_, t);
-        const int64_t by_slot = weight_.by_event[0], by_arc = weight_.by_event[1];
-        F peak = 0;
-        if (this->memory == 1) {  // each path takes one arc a step, so what they share may be taken out
-            peak = matrix_peak(weight_, w);
-        }
-        log_scale_[to] = static_cast<double>(peak) * beta_;
-        for (int64_t k = 0; k < this->width_; ++k) {
-            const int64_t at = (to * this->width_ + k) * this->ld_;
-            F* into = table_[kInto][0].get() + at;
-            for (int64_t n = 0; n < this->slots_; ++n) into[n] = (w[n * by_slot + k * by_arc] - peak) * static_cast<F>(beta_);
-            if (band_)
-                for (int64_t n = 0; n < this->slots_; ++n)
-                    if (source(t, n, k) < 0) into[n] = kNothing<F>;
-            if constexpr (S::features) {
-                const F* f = feature_.at(this->b_, t);
-                F* also = table_[kInto][1].get() + at;
-                for (int64_t n = 0; n < this->slots_; ++n)
-                    also[n] = into[n] == kNothing<F> ? F(0) : f[n * feature_.by_event[0] + k * feature_.by_event[1]];
-            }
-            if (!band_) continue;
-            const int64_t by = by_[kLeaving][k], first = std::max<int64_t>(-by, 0), last = std::min(this->slots_, this->slots_ - by);
-            for (int f = 0; f <= S::features; ++f)  // where no arc leaves there is nothing, from the beginning
-                std::copy(table_[kInto][f].get() + at + first + by, table_[kInto][f].get() + at + last + by, table_[kLeaving][f].get() + at + first);
-        }
-    }
-
-    Leaf<F> weight_, feature_;
     Leaf<int64_t> source_;
-    double beta_;
-    Sink<F> sink_, sink_feature_;
-    bool varies_ = false, band_ = false;
+    bool band_ = false;
     bool rightward_ = false;  // no arc of the band leads to a slot before, nor far
-    int64_t steps_ = 1, t0_ = 0, margin_ = 0;
+    int64_t margin_ = 0;
     Buffer<F> table_[2][2], wide_;  // by side and feature: [step][k][ld]; and a vector with margins
     std::vector<int64_t> by_[2];
-    std::vector<double> log_scale_;
     std::vector<Topology> topologies_;
 };
 
@@ -445,13 +417,11 @@ class Grid final : public ByArcs<S> {
         const double* factor;
         int64_t slots, width, memory, first;
     };
-    Grid(S semiring, Leaf<F> weight, Leaf<F> feature, Form form, Out<F> out, Out<F> out_feature, double beta)
-        : ByArcs<S>(semiring), weight_(weight), feature_(feature), form_(form), beta_(static_cast<F>(beta)),
-          sink_(out, weight, true), sink_feature_(out_feature, feature, true) {
+    Grid(S semiring, const Part<F>& part, double beta, Form form) : ByArcs<S>(semiring, part, beta, true), form_(form), beta_(static_cast<F>(beta)) {
         this->memory = form.memory;
         this->sizes(form.slots, form.width);
         topology_ = Topology::of(form.source, form.slots, form.width, form.width, 1);
-        planes_ = weight.event[0], height_ = weight.event[1], columns_ = weight.event[2];
+        planes_ = weight_.event[0], height_ = weight_.event[1], columns_ = weight_.event[2];
         ring_ = form.memory + 1;
         for (int f = 0; f <= S::features; ++f) {
             skewed_[f].reset((kSkewed + kBlock + form.memory) * planes_ * this->ld_);
@@ -478,7 +448,7 @@ class Grid final : public ByArcs<S> {
         for (int64_t n = 0, from = 0; n < form.slots; ++n)  // runs of slots in consecutive rows
             if (n + 1 == form.slots || form.row[n + 1] != form.row[n] + 1) rows_.push_back({0, from, form.row[from], n + 1 - from, 0}), from = n + 1;
         line_.reset(form.slots * kBlock);
-        if (sink_.wanted() || sink_feature_.wanted())
+        if (this->requested())
             for (int f = 0; f <= S::features; ++f) sums_[f].reset(kBlock * planes_ * this->ld_, Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
@@ -497,22 +467,20 @@ class Grid final : public ByArcs<S> {
         if constexpr (S::features) skew(feature_, skewed_[1], from, stop);
     }
     void look(int64_t, int64_t) override {}
+    double log_scale(int64_t) const override { return 0; }
     void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
         const int64_t plane = form_.plane[*arc_indices], row = form_.row[*arc_indices / form_.width];
         share *= form_.factor[*arc_indices];
-        if (plane >= 0 && sink_.wanted()) sink_.add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
+        if (plane >= 0 && this->sinks_[0].requested()) this->sinks_[0].add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
     }
     void unload(int64_t t0, int64_t t1) override {
-        if (sink_.wanted()) unskew(sink_, sums_[0], t0, t1);
-        if (sink_feature_.wanted()) unskew(sink_feature_, sums_[1], t0, t1);
+        for (int f = 0; f < 2; ++f)
+            if (this->sinks_[f].requested()) unskew(this->sinks_[f], sums_[f], t0, t1);
     }
-    void finish() override { sink_.finish(this->b_), sink_feature_.finish(this->b_); }
-    std::vector<Sink<F>*> sinks() override { return {&sink_, &sink_feature_}; }
 
   protected:
     const Topology& topology(int64_t) override { return topology_; }
     int64_t source(int64_t, int64_t slot, int64_t k) override { return form_.source[slot * form_.width + k]; }
-    bool wanted() const override { return sink_.wanted() || sink_feature_.wanted(); }
     std::pair<int64_t, int64_t> window(int64_t t) const override {
         int64_t first = form_.slots, last = 0;
         for (const Run& run : planes_of_) {
@@ -548,6 +516,8 @@ class Grid final : public ByArcs<S> {
     }
 
   private:
+    using OneLeaf<S>::weight_, OneLeaf<S>::feature_, OneLeaf<S>::sums_, OneLeaf<S>::t0_;
+
     // Whether the arc k into slot n is there one step later than the one into the slot before, and counts as often.
     bool follows(int64_t k, int64_t n) const {
         const int64_t at = k * this->ld_ + n;
@@ -626,16 +596,14 @@ class Grid final : public ByArcs<S> {
         std::fill_n(sums.get(), sums.size(), Weighing<S>::empty);
     }
 
-    Leaf<F> weight_, feature_;
     Form form_;
     F beta_;
-    Sink<F> sink_, sink_feature_;
     Topology topology_;
     std::vector<Run> planes_of_;  // slots one after the other whose arcs read the same plane; `from` is that
     std::vector<Run> rows_;       // slots that lie in consecutive rows, from row `from` on
     static constexpr int64_t kSkewed = 4 * kBlock;  // steps whose cells are brought side by side at a time
-    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, t0_ = 0, skewed_from_ = -1, skewed_to_ = -1;
-    Buffer<F> skewed_[2], table_[2], low_, high_, factor_, sums_[2], line_;
+    int64_t planes_ = 1, height_ = 0, columns_ = 0, ring_ = 2, skewed_from_ = -1, skewed_to_ = -1;
+    Buffer<F> skewed_[2], table_[2], low_, high_, factor_, line_;
     std::vector<int64_t> held_;
 };
 

@@ -11,7 +11,7 @@ template <class F>
 void vectors(const Request& request, double* to) {
     using S = Log<F>;
     const auto topology = topology_of<F>(request);
-    for_each_part(request.batch, std::min<int64_t>(request.batch, 16), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+    for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
         Map<S>& map = *chain.steps;
         const int64_t stride = chain.stride(), slots = map.out.slots();

@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 import semihmm
+from semihmm.engine.backends import native
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -69,9 +70,14 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
             exec(compile("\n" * first_line + block.content, page, "exec"), names)
 
 
+OF_NATIVE = [f"semihmm.engine.backends.{name}" for name in ("compiled", "kernels", "ops")]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_the_examples_in_docstrings_show_what_happens(module: str) -> None:
     """`torch`, `semihmm` and what the module's own package exports need no import in a docstring."""
+    if module in OF_NATIVE and native() is None:
+        pytest.skip("the native backend is not loaded")
     package = importlib.import_module(module.rpartition(".")[0] or module)
     names = {name: getattr(package, name) for name in package.__all__} | {"torch": torch, "semihmm": semihmm}
     result = doctest.testmod(importlib.import_module(module), extraglobs=names, optionflags=DOCTEST_FLAGS)

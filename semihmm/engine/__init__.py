@@ -1,12 +1,15 @@
 """One scan engine: a chain of semiring-linear maps multiplied out, differentiated, and traced back."""
 
-from semihmm.engine.backends import backends, compiled, reference  # noqa: F401 (these two register themselves)
+from semihmm.engine.backends import backends, native, reference  # noqa: F401 (registers itself)
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Path, decode
 from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
 from semihmm.engine.total import best_through, total, vectors
+
+if native() is not None:
+    from semihmm.engine.backends import compiled  # noqa: F401 (registers itself)
 
 __all__ = [
     "Arcs",

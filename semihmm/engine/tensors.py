@@ -11,7 +11,6 @@ from torch import Tensor
 from semihmm.engine.backends import native
 
 MODULE = native()
-LANES: int = 64 if MODULE is None else MODULE.lanes()  # bytes in a vector
 LARGE = 4 << 20  # bytes from which huge pages pay
 FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves

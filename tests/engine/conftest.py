@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from semihmm.engine.backends import backends, compiled, kernels, native
+from semihmm.engine.backends import backends, native
 from semihmm.inference import program
 from semihmm.semirings import Expectation, Log
 from semihmm.testing import differentiable, forward_backward, in_float64, plan_of, total_of
+
+if native() is not None:
+    from semihmm.engine.backends import compiled, kernels
 
 ROUNDINGS = 8  # of float32, that a state vector may go through at a step
 MOMENTS = 1e-10

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 import semihmm
-from semihmm.engine.backends import backends, kernels, native
+from semihmm.engine.backends import backends, native
 
-why = backends()["native"].split(".")[0]
-pytestmark = pytest.mark.skipif(native() is None, reason=f"the native backend is {why}")
+if native() is None:
+    pytest.skip(f"the native backend is {backends()['native'].split('.')[0]}", allow_module_level=True)
+from semihmm.engine.backends import kernels
+
 HERE = Path(__file__).parent
 LOG, MAX, TOPK, EXPECTATION = kernels.LOG, kernels.MAX, kernels.TOPK, kernels.EXPECTATION
 NAMES = (
@@ -65,7 +67,7 @@ def request(spec, weights, batch, length, **changed):
     return given["values"]
 
 
-def kept(vectors, offsets, rows=4, segment=3):
+def kept(vectors, offsets, rows=4, segment=3):  # behind the 4 offsets of a sequence, whether its one block is scaled
     numbers = {"vectors": torch.empty(vectors), "offsets": torch.empty(offsets, dtype=torch.float64)}
     return numbers | {"rows": rows, "segment": segment}
 
@@ -114,10 +116,10 @@ WRONG = {
     "values of another type": ({"values": torch.empty(2)}, TypeError, r"values must be float64"),
     "too few values": ({"values": torch.empty(1, dtype=torch.float64)}, ValueError, r"values must be 2 numbers"),
     "values with gaps": ({"values": torch.empty(4, dtype=torch.float64)[::2]}, ValueError, r"in one piece"),
-    "too small vectors": (kept((2, 4, STRIDE - 1), (2, 4)), ValueError, r"vectors must be in one piece"),
-    "too few offsets": (kept((2, 4, STRIDE), (2, 3)), ValueError, r"offsets must be in one piece"),
-    "too few rows": (kept((2, 4, STRIDE), (2, 4), rows=3), IndexError, r"must be from 4 to 4, got 3"),
-    "a negative segment": (kept((2, 4, STRIDE), (2, 4), segment=-1), IndexError, r"segment must be from 1"),
+    "too small vectors": (kept((2, 4, STRIDE - 1), (2, 5)), ValueError, r"vectors must be in one piece"),
+    "too few offsets": (kept((2, 4, STRIDE), (2, 4)), ValueError, r"offsets must be in one piece"),
+    "too few rows": (kept((2, 4, STRIDE), (2, 5), rows=3), IndexError, r"must be from 4 to 4, got 3"),
+    "a negative segment": (kept((2, 4, STRIDE), (2, 5), segment=-1), IndexError, r"segment must be from 1"),
 }
 
 
@@ -127,12 +129,19 @@ def test_what_does_not_fit_is_refused_before_it_is_read(what):
     with pytest.raises(error, match=message):
         hmm(**changed)
     assert hmm().isfinite().all()
-    assert hmm(**kept((2, 4, STRIDE), (2, 4))).isfinite().all()
+    assert hmm(**kept((2, 4, STRIDE), (2, 5))).isfinite().all()
 
 
 def sparse(source, memory=1, weight=None):
     weight = drawn(1, 1, 3, 2) if weight is None else weight
-    return request((1, 0, kernels.SPARSE, memory), [drawn(1, 3), weight, source], 1, 4)
+    return request((1, 0, kernels.SPARSE, memory), [drawn(1, 3), weight, source], len(source), 4)
+
+
+def test_all_sequences_share_the_sources_of_a_sparse():
+    source = torch.tensor([[0, 1], [1, 2], [2, -1]]).expand(2, 1, 3, 2)
+    assert sparse(source).isfinite().all()
+    with pytest.raises(ValueError, match=r"source of Sparse, must be the same for all sequences, got \(2, 1, 3, 2\)"):
+        sparse(source.contiguous())
 
 
 def grid(first=1, **changed):

@@ -158,10 +158,10 @@ def backend_for(device: torch.device, name: str | None) -> str:
         >>> backend_for(torch.device("cpu"), "torch")
         'torch'
     """
-    if name is not None and name not in _REGISTRY:
-        raise SemihmmError(f"backend must be one of {', '.join(backends())} (None: the fastest), got {name!r}.")
     if name == "native" and _NATIVE.module is None:
         raise SemihmmError(f"backend='native' cannot be used: {_NATIVE.why}")
+    if name is not None and name not in _REGISTRY:
+        raise SemihmmError(f"backend must be one of {', '.join(backends())} (None: the fastest), got {name!r}.")
     if name == "native" and device.type != "cpu":
         raise SemihmmError(f"backend='native' runs on the CPU, got tensors on {device}; pass backend='torch' there.")
     if name is not None:

@@ -17,13 +17,17 @@ from torch import Tensor
 
 from semihmm.engine.backends import kernels, ops, register
 from semihmm.engine.backends.kernels import (
+    BLOCK,
     DENSE,
     DIAGONAL,
     EXPECTATION,
     GRID,
     GRID_TABLES,
+    GROUP,
+    LANES,
     LOG,
     MAX,
+    PARTS,
     SEGMENTAL,
     SPARSE,
     TIED,
@@ -38,13 +42,11 @@ from semihmm.engine.decode import Path
 from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
-from semihmm.engine.tensors import LANES, THREADS_FROM
+from semihmm.engine.tensors import THREADS_FROM
 from semihmm.engine.tracing import followed, mapped, plain
 from semihmm.semirings import Expectation, Log, Max, Min, Sample, Semiring, SmoothMax, TopK
 
-PARTS = 16  # of a batch: each has its own sums (csrc/call.hpp)
-GROUP = 8  # sequences that a thread works on at a time, at most (csrc/linear.hpp)
-STEPS = 33  # steps whose tables a sequence has at a time, and one (csrc/chain.hpp)
+STEPS = BLOCK + 1  # whose tables a sequence has at a time, at most
 
 
 class Native:
@@ -160,7 +162,7 @@ class Native:
         where += tensors[len(where) :]
         count = prod(call.batch)
         together = call.spec[2] == DENSE and call.stride * tensors[0].element_size() > LANES
-        return kernels.the_module().Program(
+        return kernels.MODULE.Program(
             call.semiring,
             call.beta,
             tensors[0].dtype == torch.float64,
@@ -363,8 +365,8 @@ class Vectors(NamedTuple):
 
     def rows(self, blocks: int) -> int:
         each = self.sequences * (self.vector + OFFSET)
-        if blocks == 1:
-            return each * (self.length + 1)
+        if blocks == 1:  # behind the offsets, of each block of steps, whether its vectors are scaled
+            return each * (self.length + 1) + self.sequences * OFFSET * -(-self.length // BLOCK)
         return each * (self.length // max(-(-self.length // blocks), 1) + 1) * self.memory
 
     def block(self, blocks: int) -> int:

@@ -15,11 +15,28 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.tensors import LANES, MODULE, THREADS_FROM, filled, in_huge_pages, zeros
+from semihmm.engine.backends import native
+from semihmm.engine.tensors import THREADS_FROM, filled, in_huge_pages, zeros
 
-DENSE, DIAGONAL, SPARSE, SEGMENTAL, GRID, TIED = range(6)  # as in csrc/request.hpp
-GRID_TABLES = 6  # tensors that say where the arcs of a grid are
-LOG, MAX, TOPK, EXPECTATION = range(4)  # as in csrc/request.hpp
+_FOUND = native()
+if _FOUND is None:
+    raise ImportError("the native backend is not loaded: semihmm.backends() says why", name=__name__)
+MODULE: ModuleType = _FOUND
+LOG: int = MODULE.LOG
+MAX: int = MODULE.MAX
+TOPK: int = MODULE.TOPK
+EXPECTATION: int = MODULE.EXPECTATION
+DENSE: int = MODULE.DENSE
+DIAGONAL: int = MODULE.DIAGONAL
+TIED: int = MODULE.TIED
+SPARSE: int = MODULE.SPARSE
+SEGMENTAL: int = MODULE.SEGMENTAL
+GRID: int = MODULE.GRID
+GRID_TABLES: int = MODULE.GRID_TABLES  # tensors that say where the arcs of a grid are
+LANES: int = MODULE.LANES  # bytes in a vector, to whole numbers of which state vectors are padded
+BLOCK: int = MODULE.BLOCK  # steps whose tables are made at a time
+GROUP: int = MODULE.GROUP  # sequences that a thread works on at a time, at most
+PARTS: int = MODULE.PARTS  # of a batch, at most: each has its own sums
 
 
 class Call(NamedTuple):
@@ -57,10 +74,10 @@ def posteriors(
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
         >>> from semihmm.engine.backends.compiled import call_for, tensors_of
-        >>> if native() is not None:
-        ...     call = call_for(semihmm.semirings.Log(), chain)
-        ...     _, found = posteriors(tensors_of(chain), None, call, 1, (True, True))
-        ...     assert found[0].tolist() == [0.5, 0.5]
+        >>> call = call_for(semihmm.semirings.Log(), chain)
+        >>> _, found = posteriors(tensors_of(chain), None, call, 1, (True, True))
+        >>> found[0].tolist()
+        [0.5, 0.5]
     """
     values = torch.empty((call.components, *call.batch) if features else call.batch, dtype=torch.float64)
     each = [_whole(w, call.batch) for w in weights] if weights else (torch.ones(call.batch, dtype=torch.float64), None)
@@ -70,7 +87,7 @@ def posteriors(
     flat, count = _without_axes(outs, len(call.batch)), len(tensors)
     if values.numel():
         head, kept = _head(call, tensors, features, lengths), (None, None, *_segments(call, blocks))
-        the_module().gradient(*head, *kept, *each, flat, [None] * count, values, call.stride)
+        MODULE.gradient(*head, *kept, *each, flat, [None] * count, values, call.stride)
     gather = _best if call.semiring == MAX else _summed
     found = [None if g is None else gather(g, x) for g, x in zip(outs, tensors, strict=True)]
     return values if call.beta == 1.0 else values / call.beta, found
@@ -150,9 +167,10 @@ def _segments(call: Call, blocks: int) -> tuple[int, int]:
 def workspace(
     call: Call, blocks: int, like: Tensor, batch: Sequence[int], new: Callable[..., Tensor] = torch.empty
 ) -> tuple[Tensor, Tensor]:
-    """Where state vectors and their offsets are kept."""
-    rows, _ = _segments(call, blocks)
-    offsets = new((*batch, rows), dtype=torch.float64, device=like.device)
+    """Where state vectors and their offsets are kept; behind those is said of each block whether it is scaled."""
+    rows, segment = _segments(call, blocks)
+    numbers = rows + (-(-call.length // BLOCK) if segment >= call.length else 0)
+    offsets = new((*batch, numbers), dtype=torch.float64, device=like.device)
     return new((*batch, rows, call.stride), dtype=like.dtype, device=like.device), offsets
 
 
@@ -170,7 +188,7 @@ def total(
     in_huge_pages(vectors)
     head = _head(call, tensors, features, lengths)
     if values.numel():
-        the_module().total(*head, vectors, offsets, *_segments(call, blocks), values)
+        MODULE.total(*head, vectors, offsets, *_segments(call, blocks), values)
     return values if call.beta == 1.0 else values / call.beta, vectors, offsets
 
 
@@ -199,7 +217,7 @@ def gradient(
     after = (vectors.detach().contiguous(), offsets.detach().contiguous(), *_segments(call, blocks))
     if math.prod(call.batch):
         head = _head(call, tensors, features, lengths)
-        the_module().gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
+        MODULE.gradient(*head, *after, *weights, flat[:count], flat[count:] or [None] * count, None, call.stride)
     return [_summed(g, x) for g, x in zip(outs, everything, strict=True) if g is not None]
 
 
@@ -272,7 +290,7 @@ def paths(
     uniforms = None if uniforms is None else uniforms.contiguous()
     kept = (vectors, offsets, *_segments(call, blocks))
     if values.numel():
-        the_module().paths(*head, *kept, rows, slots, choices, uniforms, draws, values, arcs if with_arcs else None)
+        MODULE.paths(*head, *kept, rows, slots, choices, uniforms, draws, values, arcs if with_arcs else None)
     return values if call.beta == 1.0 else values / call.beta, slots, choices, arcs
 
 
@@ -292,7 +310,7 @@ def gradient_of_paths(
         flat = _without_axes(outs, len(call.batch))
         few = call._replace(work=8)  # a step of a path is a handful of additions, however many arcs there are
         head = _head(few, tensors, (), lengths)
-        the_module().gradient_of_paths(*head, rows, slots.contiguous(), arcs.contiguous(), weight, flat)
+        MODULE.gradient_of_paths(*head, rows, slots.contiguous(), arcs.contiguous(), weight, flat)
     return [_summed(g, x) for g, x in zip(outs, tensors, strict=True) if g is not None]
 
 
@@ -301,16 +319,5 @@ def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots
     assert call.semiring == LOG and call.beta == 1.0
     out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
     if out.numel():
-        the_module().vectors(*_head(call, tensors, (), lengths), out)
+        MODULE.vectors(*_head(call, tensors, (), lengths), out)
     return out
-
-
-def the_module() -> ModuleType:
-    """The compiled module, which is there.
-
-    Example:
-        >>> native() is None or the_module() is native()
-        True
-    """
-    assert MODULE is not None
-    return MODULE
