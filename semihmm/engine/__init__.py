@@ -2,10 +2,11 @@
 
 from semihmm.engine.backends import backends, compiled, reference  # noqa: F401 (these two register themselves)
 from semihmm.engine.chain import Chain
-from semihmm.engine.decode import Path, decode
+from semihmm.engine.decode import Decoded, Path, decode
 from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
+from semihmm.engine.score import score
 from semihmm.engine.total import best_through, total, vectors
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Banded",
     "Chain",
     "Compose",
+    "Decoded",
     "Dense",
     "Diagonal",
     "Grid",
@@ -25,6 +27,7 @@ __all__ = [
     "best_through",
     "decode",
     "plan",
+    "score",
     "total",
     "vectors",
 ]

@@ -52,7 +52,7 @@ def chain_paths(structure: Structure) -> Iterator[Enumerated]:
     if not walks:
         return
     slots, choices = torch.tensor([w.slots for w in walks]), torch.tensor([w.choices for w in walks])
-    events = structure.event(Path(slots, choices, torch.zeros(len(walks)), torch.ones(len(walks), dtype=torch.bool)))
+    events = structure.event(Path(slots, choices))
     values = _Values(structure)
     for walk, event in zip(walks, events.tolist(), strict=True):
         # An arc that no potential weighs is no log-weight of 0: to a width that would be a limit.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.tracing import extremes, numbers
-from semihmm.errors import ShapeError
+from semihmm.errors import ShapeError, StructureError
 from semihmm.semirings import Semiring
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound="Map")
 
+FORBIDDEN = float("-inf")
 Look = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
 
@@ -32,6 +33,16 @@ class Origin(NamedTuple):
     row: Tensor | None  # None: the row being followed goes on
     delay: int | Tensor  # how many steps earlier
     choice: Tensor  # which of its predecessors it was
+
+
+class Transitions(NamedTuple):
+    """What paths do at each step, all ``(..., T)``."""
+
+    before: Tensor  # the latest slot until then
+    after: Tensor  # the slot that it arrives in
+    delay: Tensor  # how many steps that took
+    choice: Tensor  # which of its predecessors it came from; -1: the one that the slots say
+    arrives: Tensor  # whether it arrives at all, or passes this step over: then `after` is any slot
 
 
 class Measure(Protocol):
@@ -110,6 +121,13 @@ class Map(ABC):
         Diagonal with an index; the others are it already.
         """
         return self
+
+    @abstractmethod
+    def log_weights(self, at: Transitions) -> Tensor:
+        """The log-weight of each transition ``(..., T)``; ``-inf`` where there is no such arc.
+
+        Slots are in range, and no delay is longer than `memory`: `semihmm.engine.score` sees to that.
+        """
 
     @abstractmethod
     def tables(self) -> tuple[Tensor, ...]:
@@ -295,6 +313,21 @@ class Compose(Map):
         n = len(self.first.leaves)
         return unchecked(Compose, first=self.first.rebuild(leaves[:n]), then=self.then.rebuild(leaves[n:]))
 
+    def log_weights(self, at: Transitions) -> Tensor:
+        """The sum of both. Slots say where a path is between two maps if one of them keeps it where it is.
+
+        Raises:
+            StructureError: both maps move it.
+        """
+        if self.first.pointers and self.then.pointers:
+            raise StructureError(
+                f"Compose: {type(self.first).__name__} @ {type(self.then).__name__}: both maps lead from slot to slot, "
+                "and a path does not say where it is between them. To have scores, make them one map, or two steps."
+            )
+        middle = at.before if self.then.pointers else at.after
+        then = at._replace(before=middle, choice=torch.full_like(at.choice, -1))
+        return self.first.log_weights(at._replace(after=middle)) + self.then.log_weights(then)
+
     def tables(self) -> tuple[Tensor, ...]:
         """First the first map's."""
         return self.first.tables() + self.then.tables()
@@ -414,6 +447,23 @@ def fit(measure: Measure, x: Tensor, leaf: Tensor) -> Tensor:
     """Reduce ``x`` over the axes that ``leaf`` shares."""
     shared = tuple(d for d in range(-leaf.ndim, 0) if leaf.shape[d] == 1 and x.shape[d] != 1)
     return measure.reduce(x, shared) if shared else x
+
+
+def entries(leaf: Tensor, rank: int, index: Tensor) -> Tensor:
+    """At each step, entry ``index (..., T)`` of the event axes: ``(..., T)``, from a leaf ``(..., T or 1, *event)``."""
+    if leaf.shape[-1 - rank] != 1:
+        index = index + torch.arange(index.shape[-1], device=index.device) * leaf.shape[-rank:].numel()
+    return pick(leaf.flatten(-1 - rank), index)
+
+
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """``x[..., index]``, ``(..., K)`` from ``(..., N)``; the index has more axes in front, or as many."""
+    rows = index.shape[: index.ndim - x.ndim]
+    if rows:  # as more columns, so that the gradient is no copy of x for each row
+        columns: Tensor = pick(x, index.flatten(0, len(rows) - 1).movedim(0, -1).flatten(-2))
+        found: Tensor = columns.unflatten(-1, (index.shape[-1], rows.numel())).movedim(-1, 0).unflatten(0, rows)
+        return found
+    return x.expand(*index.shape[:-1], -1).gather(-1, index)
 
 
 def select(pointer: Tensor, column: Tensor, row: Tensor, rows: int) -> tuple[Tensor, Tensor]:

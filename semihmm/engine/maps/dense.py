@@ -6,13 +6,16 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.maps.base import (
+    FORBIDDEN,
     Look,
     Map,
     Measure,
     Origin,
+    Transitions,
     as_index,
     check_range,
     check_weight,
+    entries,
     fit,
     unchecked,
 )
@@ -71,6 +74,9 @@ class Dense(Map):
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Dense":
         """With another matrix."""
         return unchecked(Dense, weight=leaves[0])
+
+    def log_weights(self, at: Transitions) -> Tensor:
+        return entries(self.weight, 2, at.before * self.slots + at.after)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The matrix."""
@@ -190,6 +196,10 @@ class Diagonal(Map):
         time = self.weight.shape[-2]
         index = self.index.expand(*batch, time, -1)
         return unchecked(Diagonal, weight=self.weight.expand(*batch, -1, -1).gather(-1, index), index=None)
+
+    def log_weights(self, at: Transitions) -> Tensor:
+        column = at.after if self.index is None else entries(self.index, 1, at.after)
+        return torch.where(at.before == at.after, entries(self.weight, 1, column), FORBIDDEN)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weights of all states."""

@@ -13,18 +13,21 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine.maps.base import (
+    FORBIDDEN,
     Look,
     Map,
     Measure,
     Origin,
+    Transitions,
     as_index,
     check_range,
     check_shared,
     check_weight,
+    pick,
     remembered,
     unchecked,
 )
-from semihmm.engine.maps.sparse import FORBIDDEN, Sparse
+from semihmm.engine.maps.sparse import Sparse, which_arc
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
@@ -173,6 +176,18 @@ class Grid(Map):
         there = there & ~(read.isinf() & (self.plane >= 0) & (self.factor == 0))  # inf * 0 is forbidden, not NaN
         weight = torch.where(there, weight, FORBIDDEN)
         return unchecked(Sparse, weight=weight, source=self.source.unsqueeze(0), memory=self.memory)
+
+    def log_weights(self, at: Transitions) -> Tensor:
+        height, width = self.weight.shape[-2:]
+        arc, there = which_arc(at, self.source, self.slots)
+        row, plane, factor = self.row[at.after], self.plane[at.after, arc], self.factor[at.after, arc]
+        column = torch.arange(at.after.shape[-1], device=row.device) + self.first - row
+        there = there & (self.low[at.after, arc] <= column) & (column < self.high[at.after, arc])
+        cell = (plane.clamp(min=0) * height + row) * width + column.clamp(0, width - 1)
+        read = pick(self.weight.flatten(-3), cell)
+        there = there & ~(read.isinf() & (plane >= 0) & (factor == 0))  # inf * 0 is forbidden, not NaN
+        weight = torch.where(plane < 0, 0.0, read * factor.to(read))
+        return torch.where(at.arrives, torch.where(there, weight, FORBIDDEN), 0.0)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The unrolled map's."""

@@ -6,7 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, check_weight, fit, unchecked
+from semihmm.engine.maps.base import (
+    FORBIDDEN,
+    Look,
+    Map,
+    Measure,
+    Origin,
+    Transitions,
+    check_weight,
+    entries,
+    fit,
+    unchecked,
+)
 from semihmm.engine.maps.sparse import later
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
@@ -123,6 +134,19 @@ class Segmental(Map):
             emission=emission,
             segment=segment[0] if segment else None,
         )
+
+    def log_weights(self, at: Transitions) -> Tensor:
+        """Each frame by itself, also where a segment goes on; its length and what follows where it ends."""
+        begun, onward = at.before >= self.states, at.after >= self.states
+        state, following = at.before % self.states, at.after % self.states
+        cell = (at.delay - 1) * self.states + state
+        ended = entries(self.duration, 2, cell)
+        if self.segment is not None:
+            ended = ended + entries(self.segment, 2, cell)
+        moved = entries(self.transition, 2, state * self.states + following)
+        ended = ended + torch.where(onward, moved, torch.where(state == following, 0.0, FORBIDDEN))
+        frames = entries(self.emission[..., self.memory - 1 :, :], 1, state)
+        return torch.where(begun, frames + torch.where(at.arrives, ended, 0.0), FORBIDDEN)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transitions."""

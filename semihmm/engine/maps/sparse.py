@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.maps.base import (
+    FORBIDDEN,
     Look,
     Map,
     Measure,
     Origin,
+    Transitions,
     as_index,
     check_range,
     check_shared,
     check_weight,
+    entries,
     fit,
     remembered,
     unchecked,
@@ -24,8 +27,6 @@ from semihmm.engine.maps.base import (
 from semihmm.engine.tracing import extremes, numbers
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
-
-FORBIDDEN = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,11 @@ class Sparse(Map):
         weight, source = leaves
         return unchecked(Sparse, weight=weight, source=source, memory=self.memory, arcs=self.arcs)
 
+    def log_weights(self, at: Transitions) -> Tensor:
+        arc, there = which_arc(at, self.source, self.slots)
+        weight = entries(self.weight, 2, at.after * self.source.shape[-1] + arc)
+        return torch.where(at.arrives, torch.where(there, weight, FORBIDDEN), 0.0)
+
     def tables(self) -> tuple[Tensor, ...]:
         """The leaves."""
         return self.leaves
@@ -158,6 +164,18 @@ class Sparse(Map):
         """Before, arc and after."""
         term = self._pull(carry, tables[1]) + tables[0] + cost.unsqueeze(-1)
         return (fit(measure, measure.weigh(term), self.weight),)
+
+
+def which_arc(at: Transitions, source: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+    """Which of the arcs into its slot each transition takes, ``(..., T)``, and whether there is one."""
+    line = at.after
+    if source.ndim > 2 and source.shape[-3] != 1:
+        line = line + torch.arange(line.shape[-1], device=line.device) * slots
+    found = source.reshape(-1, source.shape[-1])[line] == ((at.delay - 1) * slots + at.before).unsqueeze(-1)
+    number = torch.arange(source.shape[-1], device=source.device)
+    chosen = at.choice.unsqueeze(-1)
+    found = found & ((chosen < 0) | (chosen == number))
+    return found.int().argmax(-1), found.any(-1)
 
 
 def later(x: Tensor, delay: Tensor, fill: float) -> Tensor:
