@@ -3,7 +3,7 @@
 from semihmm.engine.backends import backends, compiled, reference  # noqa: F401 (these two register themselves)
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Decoded, Path, decode
-from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
 from semihmm.engine.score import score
@@ -17,6 +17,7 @@ __all__ = [
     "Decoded",
     "Dense",
     "Diagonal",
+    "Form",
     "Grid",
     "Map",
     "Path",

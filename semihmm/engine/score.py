@@ -7,7 +7,7 @@ from torch import Tensor
 
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Path
-from semihmm.engine.maps.base import Transitions, pick
+from semihmm.engine.maps.form import Transitions, pick
 from semihmm.errors import ShapeError
 
 

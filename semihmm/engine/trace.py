@@ -63,7 +63,7 @@ def _backwards(
     """Each step from the last to the first, with its map, its pointers and its tables."""
     active = chain.active(chain.batch)
     for (start, stop), front in zip(reversed(plan.bounds(chain.length)), reversed(fronts), strict=True):
-        steps = chain.steps.window(start, stop)
+        steps = chain.maps.window(start, stop)
         if trail is None:
             going = None if active is None else active[..., start:stop]
             block = advance(plan, semiring, (steps,), front, going, True, stop - start)[1]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path, score
-from semihmm.engine.maps.base import as_index, check_range
+from semihmm.engine.maps.form import as_index, check_range
 from semihmm.engine.tensors import usable
 from semihmm.errors import DataError, ShapeError, StructureError
 
@@ -252,7 +252,7 @@ def one_hot(index: Tensor, size: int) -> Tensor:
 def packed(x: Tensor, used: Tensor, size: int) -> Tensor:
     """The ``used (..., L)`` ones among the items ``x (..., L, *item)`` in order, then -1: ``(..., size, *item)``."""
     dim, item = used.ndim - 1, x.shape[used.ndim :]
-    place = torch.where(used, used.cumsum(dim) - 1, size).clamp(max=size)  # what is not wanted goes one place too far
+    place = torch.where(used, used.cumsum(dim) - 1, size).clamp(max=size)  # what is not used goes one place too far
     where = place.reshape(*place.shape, *(1,) * len(item)).expand_as(x)
     return x.new_full((*used.shape[:-1], size + 1, *item), -1).scatter(dim, where, x).narrow(dim, 0, size)
 

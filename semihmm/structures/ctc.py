@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
-from semihmm.engine.maps.base import pick, unchecked
+from semihmm.engine.maps.form import pick, unchecked
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, until
@@ -147,7 +147,6 @@ class CTC(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.emission.shape[-2], 2)
 
     def chain(self) -> Chain:
@@ -169,12 +168,12 @@ class CTC(Structure):
         """Tokens and where they stand in the targets."""
         places, labels = path.slots[..., 1:], self._labels()
         count = labels.shape[-1] + 1
-        told = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
-        told[..., 1:, 0] = labels
-        told[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
-        first = torch.arange(1, told[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
+        read = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
+        read[..., 1:, 0] = labels
+        read[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
+        first = torch.arange(1, read[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
         at = places + first
-        return told.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
+        return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
     def path(self, event: Tensor) -> Path:
         token, index = event.unbind(-1)

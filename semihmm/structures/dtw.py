@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
-from semihmm.engine.maps.base import remembered
+from semihmm.engine.maps.form import remembered
 from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import (
@@ -231,7 +231,6 @@ class DTW(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1, 2)
 
     def chain(self) -> Chain:

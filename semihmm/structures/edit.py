@@ -104,7 +104,6 @@ class EditDistance(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1, 2)
 
     def chain(self) -> Chain:

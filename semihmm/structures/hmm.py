@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
 from semihmm.engine.chain import aligned
-from semihmm.engine.maps.base import as_index, check_range, check_shared
+from semihmm.engine.maps.form import as_index, check_range, check_shared
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, until
@@ -98,22 +98,20 @@ class HMM(Structure):
 
     @property
     def states(self) -> int:
-        """S."""
+        """How many states there are, S."""
         return self.emission.shape[-1]
 
     @property
     def steps(self) -> int:
-        """T."""
+        """How many steps there are, T."""
         return self.emission.shape[-2]
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.steps,)
 
     @property
     def ranks(self) -> dict[str, int]:
-        """Behind the batch axes."""
         event = 1 if self.arcs is not None else 2
         varying = self.transition.ndim == self.emission.ndim - 2 + event + 1
         given = {"initial": 1, "transition": event + varying, "emission": 2}
@@ -162,7 +160,6 @@ class HMM(Structure):
         return Path.through(event)
 
     def state_sequence(self, event: Tensor) -> Tensor:
-        """The event itself."""
         return event
 
     def filtered(self, vectors: Tensor) -> Tensor:

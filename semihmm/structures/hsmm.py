@@ -97,32 +97,29 @@ class HSMM(Structure):
 
     @property
     def states(self) -> int:
-        """S."""
+        """How many states there are, S."""
         return self.emission.shape[-1]
 
     @property
     def steps(self) -> int:
-        """T."""
+        """How many steps there are, T."""
         return self.emission.shape[-2]
 
     @property
     def longest(self) -> int:
-        """D."""
+        """The longest duration, D."""
         return self.duration.shape[-1]
 
     @property
     def batch_shape(self) -> torch.Size:
-        """The batch axes."""
         return self.emission.shape[:-2]
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1, 3)
 
     @property
     def ranks(self) -> dict[str, int]:
-        """Behind the batch axes."""
         axes = self.emission.ndim - 2
         given = {"initial": 1, "transition": 2, "duration": 2, "emission": 2}
         for name in ("transition", "duration"):

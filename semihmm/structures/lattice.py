@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path, Sparse
-from semihmm.engine.maps.base import check_shared, unchecked
+from semihmm.engine.maps.form import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices, spread
 
@@ -107,7 +107,6 @@ class Lattice(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1,)
 
     def chain(self) -> Chain:

@@ -72,7 +72,6 @@ class MonotonicAlignment(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.emission.shape[-2],)
 
     def chain(self) -> Chain:

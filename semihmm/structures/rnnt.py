@@ -90,7 +90,6 @@ class RNNT(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.label.shape[-1],)
 
     def chain(self) -> Chain:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Compose, Dense, Diagonal, Grid, Map, Path, Segmental, Sparse
+from semihmm.engine import Arcs, Compose, Dense, Diagonal, Form, Grid, Path, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.structures import Structure
 from semihmm.structures.leaves import numbered
@@ -100,7 +100,7 @@ def _back(values: "_Values", time: int, slot: int) -> Iterator[Walk]:
                 )
 
 
-def _arcs(steps: Map, t: int, slot: int, leaf: int) -> Iterator[Arc]:
+def _arcs(steps: Form, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     """All arcs into a slot at step ``t``; ``leaf`` is the number of the map's first leaf."""
     if isinstance(steps, Dense):
         for source in range(steps.weight.shape[-2]):

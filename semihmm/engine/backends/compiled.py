@@ -35,7 +35,7 @@ from semihmm.engine.backends.kernels import (
 from semihmm.engine.backends.protocol import Gradients, two_passes
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Decoded
-from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine.maps import Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import LANES
@@ -205,7 +205,7 @@ def _arithmetic(semiring: Semiring) -> tuple[int, int, float] | None:
     return (EXPECTATION, 2, 1.0) if kind is Expectation else None  # one feature at a time
 
 
-def _spec(steps: Map) -> tuple[int, ...] | None:
+def _spec(steps: Form) -> tuple[int, ...] | None:
     kind = type(steps)
     if kind is Compose:
         assert isinstance(steps, Compose)

@@ -6,16 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.maps.base import (
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.form import (
     FORBIDDEN,
-    Look,
-    Map,
-    Measure,
-    Origin,
     Transitions,
     check_weight,
     entries,
-    fit,
     unchecked,
 )
 from semihmm.engine.maps.sparse import later
@@ -75,17 +71,15 @@ class Segmental(Map):
 
     @property
     def memory(self) -> int:  # type: ignore[override]
-        """D."""
         return self.duration.shape[-2]
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """2 S."""
         return 2 * self.states
 
     @property
     def states(self) -> int:
-        """S."""
+        """How many states there are, S: half as many as slots."""
         return self.transition.shape[-1]
 
     @property
@@ -95,13 +89,11 @@ class Segmental(Map):
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """As the arguments."""
         given = (self.transition, self.duration, self.emission)
         return given if self.segment is None else (*given, self.segment)
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """As the arguments."""
         return (2, 2, 1, 2)[: len(self.leaves)]
 
     @property
@@ -116,7 +108,6 @@ class Segmental(Map):
 
     @property
     def work(self) -> int:
-        """S^2 + S D."""
         return self.states * (self.states + self.memory)
 
     @property
@@ -125,7 +116,6 @@ class Segmental(Map):
         return self.states * self.memory
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Segmental":
-        """With other log-weights."""
         transition, duration, emission, *segment = leaves
         return unchecked(
             Segmental,

@@ -8,19 +8,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps.base import (
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.form import (
     FORBIDDEN,
-    Look,
-    Map,
-    Measure,
-    Origin,
     Transitions,
     as_index,
     check_range,
     check_shared,
     check_weight,
     entries,
-    fit,
     remembered,
     unchecked,
 )
@@ -72,7 +68,6 @@ class Sparse(Map):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """N."""
         return self.weight.shape[-2]
 
     @property
@@ -82,21 +77,17 @@ class Sparse(Map):
 
     @property
     def pointers(self) -> int:
-        """N."""
         return self.weight.shape[-2]
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The weights and where they come from."""
         return (self.weight, self.source)
 
     @property
     def work(self) -> int:
-        """N times K."""
         return self.weight.shape[-1] * self.weight.shape[-2]
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
-        """With other weights."""
         weight, source = leaves
         return unchecked(Sparse, weight=weight, source=source, memory=self.memory, arcs=self.arcs)
 
@@ -106,7 +97,6 @@ class Sparse(Map):
         return torch.where(at.arrives, torch.where(there, weight, FORBIDDEN), 0.0)
 
     def tables(self) -> tuple[Tensor, ...]:
-        """The leaves."""
         return self.leaves
 
     def _pull(self, carry: Tensor, source: Tensor) -> Tensor:
@@ -131,7 +121,6 @@ class Sparse(Map):
         return semiring.choose(semiring.times(self._pull(carry, source), weight), -1, generator)[1]
 
     def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """Along the arc."""
         arc, row = look(slot, None)
         source = tables[1].reshape(self.slots, -1)[slot, arc].clamp(min=0)  # -1: the path is impossible anyway
         return Origin(source % self.slots, row, source // self.slots + 1, arc)
@@ -161,7 +150,6 @@ class Sparse(Map):
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Before, arc and after."""
         term = self._pull(carry, tables[1]) + tables[0] + cost.unsqueeze(-1)
         return (fit(measure, measure.weigh(term), self.weight),)
 
@@ -281,7 +269,7 @@ def incoming(target: Tensor, slots: int) -> Tensor:
 
 
 def _incoming_unseen(target: Tensor, slots: int) -> Tensor:
-    """The same where numbers are not known, in torch.compile: room for an arc from every slot into each slot.
+    """The same where numbers are not known, in torch.compile: a place for an arc from every slot into each slot.
 
     So no slot may be entered by more arcs than there are slots, which it is when none comes twice.
     """
