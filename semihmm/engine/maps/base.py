@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -58,7 +58,7 @@ class Measure(Protocol):
         ...
 
 
-class Map(Form, ABC):
+class Map(Form):
     """A form that takes steps: a sequence of linear maps in any semiring.
 
     Its tables are what one step works with. A carry is the ``memory`` latest state vectors, newest first:
