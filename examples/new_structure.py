@@ -18,11 +18,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 import semihmm
 from semihmm.engine import Arcs, Chain, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import check_lengths, pick, until
+from semihmm.structures.base import check_lengths, until
 from semihmm.testing import check_structure
 
 
@@ -87,18 +88,11 @@ class AtMostKJumps(semihmm.Structure):
         """The levels, without the counts."""
         return torch.where(path.slots < 0, -1, path.slots % self.emission.shape[-1])
 
-    def score(self, event: Tensor) -> Tensor:
-        """The sum of the log-weights along the levels; ``-inf`` where they jump too often."""
+    def path(self, event: Tensor) -> Path:
+        """The levels, and how many jumps led to each."""
         levels = self.emission.shape[-1]
-        inside = until(self.lengths, self.emission.shape[-2])
-        used = torch.ones_like(event, dtype=torch.bool) if inside is None else inside.expand(event.shape)
-        known = (event >= 0) & (event < levels)
-        level = event.clamp(0, levels - 1)
-        seen = self.emission.expand(*level.shape, -1).gather(-1, level.unsqueeze(-1)).squeeze(-1)
-        jumped = (level[..., 1:] != level[..., :-1]) & used[..., 1:]
-        jumps = pick(self.jump.flatten(-2).unsqueeze(-2), level[..., :-1] * levels + level[..., 1:])
-        total = torch.where(used, seen, 0.0).sum(-1) + torch.where(jumped, jumps, 0.0).sum(-1)
-        return torch.where((known | ~used).all(-1) & (jumped.sum(-1) <= self.most), total, -math.inf)
+        jumps = pad(event.diff(dim=-1) != 0, (1, 0)).cumsum(-1)
+        return Path.through(torch.where((event >= 0) & (event < levels), jumps * levels + event, -1))
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """The weight of each level so far, over all counts."""

@@ -59,7 +59,7 @@ def resample(wave: Tensor, *, source: Hertz, target: Hertz) -> Tensor:
     Args:
         wave: ``(N,)`` samples at ``source`` Hz.
         source: the sample rate of ``wave``.
-        target: the sample rate wanted.
+        target: the sample rate to give.
 
     Returns:
         ``(about N * target / source,)`` samples, dtype of ``wave``; ``wave`` itself where the rates are equal.

@@ -2,10 +2,11 @@
 
 from semihmm.engine.backends import backends, native, reference  # noqa: F401 (registers itself)
 from semihmm.engine.chain import Chain
-from semihmm.engine.decode import Path, decode
-from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine.decode import Decoded, Path, decode
+from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
+from semihmm.engine.score import score
 from semihmm.engine.total import best_through, total, vectors
 
 if native() is not None:
@@ -16,8 +17,10 @@ __all__ = [
     "Banded",
     "Chain",
     "Compose",
+    "Decoded",
     "Dense",
     "Diagonal",
+    "Form",
     "Grid",
     "Map",
     "Path",
@@ -28,6 +31,7 @@ __all__ = [
     "best_through",
     "decode",
     "plan",
+    "score",
     "total",
     "vectors",
 ]

@@ -40,7 +40,7 @@ from semihmm.engine.costs import (
     size_of,
     table,
 )
-from semihmm.engine.maps import Arcs, Banded, Dense, Diagonal, Grid, Map, Segmental
+from semihmm.engine.maps import Arcs, Banded, Dense, Diagonal, Form, Grid, Segmental
 from semihmm.engine.plan import StrategyName
 from semihmm.engine.planner import plan
 from semihmm.engine.total import total
@@ -109,7 +109,7 @@ def example(kind: str, batch: int, steps: int, states: int) -> Chain:
     return Chain((normal(maps.slots),), maps)
 
 
-def _map(kind: str, normal: Callable[..., Tensor], batch: int, steps: int, states: int) -> Map:
+def _map(kind: str, normal: Callable[..., Tensor], batch: int, steps: int, states: int) -> Form:
     if kind == "dense over time":
         return Dense(normal(batch, steps, states, states))
     if kind == "segmental":

@@ -7,8 +7,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps import Map
-from semihmm.engine.maps.base import as_index, check_range
+from semihmm.engine.maps import Form, Map
+from semihmm.engine.maps.form import as_index, check_range
 from semihmm.errors import ShapeError
 
 
@@ -38,7 +38,7 @@ class Chain:
     """
 
     start: tuple[Tensor, ...]
-    steps: Map
+    steps: Form
     end: tuple[Tensor, ...] = ()
     lengths: Tensor | None = None
     length: int = -1
@@ -150,6 +150,12 @@ class Chain:
         """The chain with maps that can be taken step by step: what every scan of the torch backend begins with."""
         steps = self.steps.unrolled()
         return self if steps is self.steps else replace(self, steps=steps)
+
+    @property
+    def maps(self) -> Map:
+        """The steps of an unrolled chain."""
+        assert isinstance(self.steps, Map)
+        return self.steps
 
     def active(self, batch: torch.Size) -> Tensor | None:
         """Which steps each sequence takes, ``(..., T)``; None for all."""

@@ -31,19 +31,15 @@ class Posterior:
         return share * self.weight.reshape(self.weight.shape + (1,) * (share.ndim - self.weight.ndim))
 
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
-        """Sum."""
         return x.sum(dim, keepdim=True)
 
     def plus(self, a: Tensor, b: Tensor) -> Tensor:
-        """Sum."""
         return a + b
 
     def tail(self, x: Tensor, dim: int) -> Tensor:
-        """Sum from the end."""
         return x.flip(dim).cumsum(dim).flip(dim)
 
     def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """Zeros."""
         return like.new_zeros(shape)
 
 
@@ -53,27 +49,21 @@ class Best:
 
     @property
     def semiring(self) -> Semiring:
-        """Max."""
         return Max()
 
     def weigh(self, log_term: Tensor) -> Tensor:
-        """As it is."""
         return log_term
 
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
-        """The best."""
         return x.amax(dim, keepdim=True)
 
     def plus(self, a: Tensor, b: Tensor) -> Tensor:
-        """The better."""
         return torch.maximum(a, b)
 
     def tail(self, x: Tensor, dim: int) -> Tensor:
-        """The best from the end."""
         return x.flip(dim).cummax(dim).values.flip(dim)
 
     def empty(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """No path."""
         return like.new_full(shape, -math.inf)
 
 
@@ -89,7 +79,7 @@ def contract(
     semiring = measure.semiring
     active = chain.active(chain.batch)
     end = chain.end or (torch.zeros_like(chain.start[0]),)
-    turned = replace(chain, start=tuple(chain.steps.dual(x) for x in end), end=(), steps=chain.steps.transpose())
+    turned = replace(chain, start=tuple(chain.maps.dual(x) for x in end), end=(), steps=chain.maps.transpose())
     back = begin(semiring, [turned])
     steps = chain.steps
     wholes = [
@@ -101,12 +91,12 @@ def contract(
     for (start, stop), front in zip(reversed(plan.bounds(chain.length)), reversed(fronts), strict=True):
         size = stop - start
         going = None if active is None else active[..., start:stop]
-        inside = chain.steps.window(start, stop)
+        inside = chain.maps.window(start, stop)
         if trail is None:
             block = advance(plan, semiring, (inside,), front, going, True, size)[1]
         else:
             block = part(trail, start, stop)
-        reverse = (turned.steps.window(chain.length - stop, chain.length - start),)
+        reverse = (turned.maps.window(chain.length - stop, chain.length - start),)
         entry = back
         back, behind = advance(plan, semiring, reverse, entry, None if going is None else going.flip(-1), True, size)
         assert block is not None and behind is not None
@@ -118,7 +108,7 @@ def contract(
                 whole.add(piece)
     first = begin(semiring, [chain])
     starts = _relative(first.carry.select(-2, 0), first.offset + back.offset - total)
-    starts = starts + chain.steps.dual(back.carry.select(-2, 0))
+    starts = starts + chain.maps.dual(back.carry.select(-2, 0))
     gathered = iter(wholes)
     return [
         *(fit(measure, measure.weigh(starts), x) for x in chain.start),

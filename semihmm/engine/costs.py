@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine.maps import Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
 from semihmm.errors import DataError
 from semihmm.semirings import Semiring
 
@@ -77,7 +77,7 @@ class Table(NamedTuple):
         return f"{self.about.get('origin', 'a table')}: {self.about.get('machine', 'a machine')}"
 
 
-def family(steps: Map) -> str:
+def family(steps: Form) -> str:
     """The family of a map; of several in one step, that of the one with the most work.
 
     Example:
@@ -97,7 +97,7 @@ def family(steps: Map) -> str:
     return known.get(type(steps), "dense")
 
 
-def products(steps: Map) -> int:
+def products(steps: Form) -> int:
     """How many products a step takes: of irregular arcs, one for each of them, not for the padding of their tables.
 
     Example:
@@ -135,7 +135,7 @@ def size_of(chain: Chain, semiring: Semiring) -> Size:
     return Size(kind, batch, chain.length, steps.slots, steps.memory, work, components(semiring))
 
 
-def _shared(steps: Map) -> bool:
+def _shared(steps: Form) -> bool:
     """Whether all sequences have the same arcs' weights."""
     if isinstance(steps, Compose):
         return _shared(steps.first) and _shared(steps.then)

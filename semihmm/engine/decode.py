@@ -1,4 +1,6 @@
-"""Paths: the choices of a selective semiring."""
+"""Paths: what they are, and those that a selective semiring chooses."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -14,12 +16,33 @@ from semihmm.semirings import Semiring
 
 @dataclass(frozen=True)
 class Path:
-    """Paths through a chain, ``rows`` of them for each sequence (Max 1, TopK k, Sample n).
+    """Paths through a chain, ``(...)`` of them.
 
     Attributes:
-        slots: the slot at each time, int64 ``(rows, ..., T + 1)``; -1 at times that a path passes over or that come
-            after its end, and everywhere on a path that is not there.
-        choices: by which predecessor it came to the slot at time ``t + 1``, int64 ``(rows, ..., T)``; -1 likewise.
+        slots: the slot at each time, int64 ``(..., T + 1)``; -1 at times that a path passes over or that come after its
+            end, and everywhere on a path that is not there.
+        choices: by which predecessor it came to the slot at time ``t + 1``, int64 ``(..., T)``; -1 likewise, and where
+            slots say it all.
+
+    Example:
+        >>> Path.through(torch.tensor([0, 1, 1])).choices.tolist()
+        [-1, -1]
+    """
+
+    slots: Tensor
+    choices: Tensor
+
+    @staticmethod
+    def through(slots: Tensor) -> Path:
+        """The paths through these slots, where no two arcs lead from one slot to another."""
+        return Path(slots, torch.full_like(slots[..., 1:], -1))
+
+
+@dataclass(frozen=True)
+class Decoded(Path):
+    """Paths that a semiring chooses, ``rows`` of them for each sequence (Max 1, TopK k, Sample n): ``(rows, ...)``.
+
+    Attributes:
         value: the lowered total of the semiring, ``(rows or 1, ...)``.
         valid: whether there is such a path, bool ``(rows, ...)``.
         arcs: which log-weights it takes, as arc indices of the backend that found it; None where not requested.
@@ -30,14 +53,12 @@ class Path:
         [[0, 0, 0, 0]]
     """
 
-    slots: Tensor
-    choices: Tensor
     value: Tensor
     valid: Tensor
     arcs: Tensor | None = None
 
 
-def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None) -> Path:
+def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Generator | None = None) -> Decoded:
     """The paths that a selective semiring chooses. They are no function that has a derivative.
 
     Raises:
@@ -57,4 +78,4 @@ def decode(plan: Plan, semiring: Semiring, chain: Chain, generator: torch.Genera
     found = worker.paths(Scan(plan, semiring, worker.prepared(semiring, (chain,))), generator)
     value = found.value.to(chain.start[0].dtype)
     check_overflow(chain, value)
-    return Path(found.slots, found.choices, value, found.valid)
+    return Decoded(found.slots, found.choices, value, found.valid)

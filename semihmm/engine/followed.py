@@ -30,7 +30,7 @@ def by_autograd(scan: Scan) -> Tensor:
     again = plan.blocks > 1 and torch.is_grad_enabled() and not torch.compiler.is_compiling()
     state = begin(semiring, given)
     for start, stop in plan.bounds(given[0].length):
-        maps = [c.steps.window(start, stop) for c in given]
+        maps = [c.maps.window(start, stop) for c in given]
         going = None if active is None else active[..., start:stop]
         block = partial(_advance, plan, semiring, maps, stop - start)
         leaves = (x for m in maps for x in m.leaves)

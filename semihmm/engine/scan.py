@@ -112,7 +112,7 @@ def forward(
     fronts, trails = [], []
     for start, stop in plan.bounds(chain.length):
         fronts.append(state)
-        maps = tuple(c.steps.window(start, stop) for c in chains)
+        maps = tuple(c.maps.window(start, stop) for c in chains)
         going = None if active is None else active[..., start:stop]
         state, trail = advance(plan, semiring, maps, state, going, keep, stop - start)
         trails.append(trail)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.chain import Chain
-from semihmm.engine.decode import Path
+from semihmm.engine.decode import Decoded
 from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
 from semihmm.engine.plan import Plan, Scan
@@ -18,7 +18,7 @@ from semihmm.semirings import Semiring
 
 
 @torch.no_grad()
-def trace(scan: Scan, generator: torch.Generator | None) -> Path:
+def trace(scan: Scan, generator: torch.Generator | None) -> Decoded:
     """The paths through an unrolled chain.
 
     Pointers are made a block of steps at a time, from the state vectors of the forward pass, and are gone once they
@@ -49,7 +49,7 @@ def trace(scan: Scan, generator: torch.Generator | None) -> Path:
     valid = value.isfinite().expand(code.shape)
     along = torch.stack(slots[::-1], -1)
     chosen = torch.stack(choices[::-1], -1) if choices else along[..., :0]
-    return Path(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
+    return Decoded(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
 
 
 def _backwards(
@@ -63,7 +63,7 @@ def _backwards(
     """Each step from the last to the first, with its map, its pointers and its tables."""
     active = chain.active(chain.batch)
     for (start, stop), front in zip(reversed(plan.bounds(chain.length)), reversed(fronts), strict=True):
-        steps = chain.steps.window(start, stop)
+        steps = chain.maps.window(start, stop)
         if trail is None:
             going = None if active is None else active[..., start:stop]
             block = advance(plan, semiring, (steps,), front, going, True, stop - start)[1]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine import Path
+from semihmm.engine import Decoded
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import THREADS_FROM
 from semihmm.engine.tracing import plain
@@ -63,7 +63,7 @@ def total_of(structure: Structure, semiring: Semiring, options: Options) -> Tens
     return value
 
 
-def best_path_of(structure: Structure, options: Options) -> Path | None:
+def best_path_of(structure: Structure, options: Options) -> Decoded | None:
     """The best path by its program, without an axis of rows; None as for `total_of`.
 
     Example:
@@ -76,7 +76,7 @@ def best_path_of(structure: Structure, options: Options) -> Path | None:
         return None
     program, potentials = found
     path = program.work.best_path(potentials, program.validate, program.threads())
-    return None if path is None else Path(*path)
+    return None if path is None else Decoded(*path)
 
 
 def posteriors_of(

@@ -57,7 +57,7 @@ def decode(
     event = structure.event(path)
     if plan.worker.exact_scores and not isinstance(semiring, Sample) and not _derived(structure):
         return Paths(event, path.value, path.valid, structure)  # summed in float64, on the way; -inf if not valid
-    score = structure.score(event)
+    score = engine.score(chain, path)
     return Paths(event, torch.where(path.valid, score, -torch.inf), path.valid, structure)
 
 

@@ -29,15 +29,12 @@ class Count(Semiring):
         return (log_weight > -torch.inf).long()
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself, int64."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a * b``."""
         return a * b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """The ordinary sum."""
         return x.sum(dim)
 
 
@@ -61,15 +58,12 @@ class Boolean(Semiring):
         return log_weight > -torch.inf
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself, bool."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a and b``."""
         return a & b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """Any."""
         return x.any(dim)
 
     def choose(self, x: Tensor, dim: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

@@ -45,17 +45,14 @@ class Expectation(Semiring):
 
     @property
     def zero(self) -> tuple[float, ...]:
-        """``(-inf, 0, ...)``."""
         return (-math.inf, *(0.0,) * self.m)
 
     @property
     def one(self) -> tuple[float, ...]:
-        """``(0, 0, ...)``."""
         return (0.0,) * (1 + self.m)
 
     @property
     def inputs(self) -> int:
-        """``1 + m``."""
         return 1 + self.m
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
@@ -79,7 +76,6 @@ class Expectation(Semiring):
         return torch.cat([mass.unsqueeze(0), (share * x[1:]).sum(dim)])
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The log-mass."""
         return value[0]
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
@@ -131,7 +127,6 @@ class SecondOrderExpectation(Semiring):
         return torch.cat([mass.unsqueeze(0), means, covariance.unsqueeze(0)])
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The log-mass."""
         return value[0]
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:

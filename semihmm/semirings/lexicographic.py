@@ -48,22 +48,18 @@ class Lexicographic(Pair):
 
     @property
     def associative(self) -> bool:
-        """Where second is."""
         return self.second.associative
 
     @property
     def idempotent(self) -> bool:
-        """Where second is."""
         return self.second.idempotent
 
     @property
     def selective(self) -> bool:
-        """Where second is."""
         return self.second.selective
 
     @property
     def additive(self) -> bool:
-        """Where second is."""
         return self.second.additive
 
     @property
@@ -78,7 +74,6 @@ class Lexicographic(Pair):
 
     @property
     def rows(self) -> int:
-        """Those of second."""
         return self.second.rows
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
@@ -111,7 +106,6 @@ class Lexicographic(Pair):
         return self.join(best, total), torch.where(nowhere, index * self.rows, chosen)
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """That of first."""
         return self.first.magnitude(value[0])
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:

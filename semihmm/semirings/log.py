@@ -44,19 +44,15 @@ class Log(Semiring):
     scalable = True
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
-        """The log-weight itself."""
         return log_weight
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a + b``."""
         return a + b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """``log sum exp``."""
         if not x.shape[dim]:
             return self.empty(x, dim)
         peak, share = shifted(x, dim)
@@ -67,9 +63,7 @@ class Log(Semiring):
         return torch.where(empty, self.zero, log_mass)
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value + log_factor``."""
         return value + log_factor

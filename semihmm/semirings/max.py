@@ -40,15 +40,12 @@ class Max(Semiring):
     scalable = True
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
-        """The log-weight itself."""
         return log_weight
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a + b``."""
         return a + b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
@@ -60,11 +57,9 @@ class Max(Semiring):
         return first_largest(x, dim)
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value + log_factor``."""
         return value + log_factor
 
 
@@ -95,7 +90,6 @@ class Min(Semiring):
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a + b``."""
         return a + b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
@@ -108,11 +102,9 @@ class Min(Semiring):
         return -best, index
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """Minus the value."""
         return -value
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value - log_factor``."""
         return value - log_factor
 
 
@@ -139,11 +131,9 @@ class Bottleneck(Semiring):
         return log_weight
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """The smaller."""
         return torch.minimum(a, b)
 
     def sum(self, x: Tensor, dim: int) -> Tensor:

@@ -26,17 +26,14 @@ class Pair(Semiring):
 
     @property
     def zero(self) -> tuple[float, ...]:
-        """Both zeros."""
         return (*_parts(self.first.zero), *_parts(self.second.zero))
 
     @property
     def one(self) -> tuple[float, ...]:
-        """Both ones."""
         return (*_parts(self.first.one), *_parts(self.second.one))
 
     @property
     def value_dtype(self) -> torch.dtype | None:
-        """That of both."""
         return self.first.value_dtype
 
     def split(self, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +56,6 @@ class Pair(Semiring):
         return torch.cat([answer.unsqueeze(0) if answer.dim() < value.dim() else answer for answer in answers])
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """Each by its own."""
         (first_a, second_a), (first_b, second_b) = self.split(a), self.split(b)
         return self.join(self.first.times(first_a, first_b), self.second.times(second_a, second_b))
 

@@ -25,22 +25,18 @@ class Product(Pair):
 
     @property
     def associative(self) -> bool:
-        """Where both are."""
         return self.first.associative and self.second.associative
 
     @property
     def idempotent(self) -> bool:
-        """Where both are."""
         return self.first.idempotent and self.second.idempotent
 
     @property
     def additive(self) -> bool:
-        """Where both are."""
         return self.first.additive and self.second.additive
 
     @property
     def scalable(self) -> bool:
-        """Where both are."""
         return self.first.scalable and self.second.scalable
 
     @property
@@ -55,15 +51,12 @@ class Product(Pair):
         return self.join(a, self.second.lift(log_weight, *features[own:]))
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """Each by its own."""
         a, b = self.split(x)
         return self.join(self.first.sum(a, dim), self.second.sum(b, dim))
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """That of first."""
         return self.first.magnitude(self.split(value)[0])
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """Both, by the same."""
         a, b = self.split(value)
         return self.join(self.first.scale(a, log_factor), self.second.scale(b, log_factor))

@@ -32,17 +32,13 @@ class Real(Semiring):
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a * b``."""
         return a * b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """The ordinary sum."""
         return x.sum(dim)
 
     def vecmat(self, vector: Tensor, matrix: Tensor) -> Tensor:
-        """The ordinary product."""
         return (vector.unsqueeze(-2) @ matrix).squeeze(-2)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """The ordinary product."""
         return a @ b

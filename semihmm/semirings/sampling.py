@@ -39,23 +39,18 @@ class Sample(Semiring):
 
     @property
     def rows(self) -> int:
-        """As many as it draws."""
         return self.n
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
-        """The log-weight itself."""
         return log_weight
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a + b``."""
         return a + b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
-        """``log sum exp``."""
         return Log().sum(x, dim)
 
     def choose(self, x: Tensor, dim: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -77,9 +72,7 @@ class Sample(Semiring):
         return Log().sum(x, dim), argument * self.n + row
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value + log_factor``."""
         return value + log_factor

@@ -36,19 +36,15 @@ class SmoothMax(Semiring):
 
     @property
     def temperature(self) -> float:
-        """``gamma``."""
         return self.gamma
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
-        """The log-weight itself."""
         return log_weight
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a + b``."""
         return a + b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
@@ -56,11 +52,9 @@ class SmoothMax(Semiring):
         return Log().sum(x / self.gamma, dim) * self.gamma
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value + log_factor``."""
         return value + log_factor
 
 
@@ -97,15 +91,12 @@ class SparseMax(Semiring):
         _check_gamma(self, self.gamma)
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
-        """The log-weight itself."""
         return log_weight
 
     def lower(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def times(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a + b``."""
         return a + b
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
@@ -126,11 +117,9 @@ class SparseMax(Semiring):
         return torch.where(empty, self.zero, best).squeeze(-1) * self.gamma
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The value itself."""
         return value
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value + log_factor``."""
         return value + log_factor
 
 

@@ -36,12 +36,10 @@ class TopK(Semiring):
 
     @property
     def zero(self) -> tuple[float, ...]:
-        """``(-inf,) * k``."""
         return (-math.inf,) * self.k
 
     @property
     def one(self) -> tuple[float, ...]:
-        """``(0, -inf, ...)``."""
         return (0.0, *self.zero[1:])
 
     @property
@@ -51,7 +49,6 @@ class TopK(Semiring):
 
     @property
     def rows(self) -> int:
-        """As many as it keeps."""
         return self.k
 
     def lift(self, log_weight: Tensor, *features: Tensor) -> Tensor:
@@ -79,11 +76,9 @@ class TopK(Semiring):
         return best, torch.where(best == -math.inf, 0, argument * self.k + rank)
 
     def magnitude(self, value: Tensor) -> Tensor:
-        """The best score."""
         return value[0]
 
     def scale(self, value: Tensor, log_factor: Tensor) -> Tensor:
-        """``value + log_factor``."""
         return value + log_factor
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine import Chain, Path
-from semihmm.engine.maps.base import as_index, check_range
+from semihmm.engine import Chain, Path, score
+from semihmm.engine.maps.form import as_index, check_range
 from semihmm.engine.tensors import usable
 from semihmm.errors import DataError, ShapeError, StructureError
 
@@ -51,8 +51,16 @@ class Structure(ABC):
         """A path in the structure's own terms, ``(rows, ..., *event)``."""
 
     @abstractmethod
+    def path(self, event: Tensor) -> Path:
+        """The path that reads as an event ``(..., *event)``, or as more of them in axes in front: undoes `event`.
+
+        An event may hold any numbers. Of one that is not well-formed, slots that no arcs join are enough, such as -1.
+        """
+
     def score(self, event: Tensor) -> Tensor:
-        """The log-weight of an event ``(..., *event)``, or more in axes in front; ``-inf`` if there is no such path."""
+        """The log-weight of an event, or more in axes in front, ``(...)``; ``-inf`` if there is no such path."""
+        seen = self.potentials[self.observed]
+        return score(self.chain(), self.path(torch.as_tensor(event, dtype=torch.int64, device=seen.device)))
 
     def state_sequence(self, event: Tensor) -> Tensor:
         """The state at each step of an event, int64 ``(..., T)``; -1 after the end."""
@@ -210,11 +218,6 @@ def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:
     return used.reshape(*used.shape, *(1,) * (rank - 1))
 
 
-def pick(weight: Tensor, index: Tensor) -> Tensor:
-    """``weight[..., index]``, from ``(..., N)`` with the axes of ``index`` in front, or fewer."""
-    return weight.expand(*index.shape, -1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
-
-
 def rectangle(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor | None:
     """Which entries of ``x (..., N, M)`` lie within the first ``rows`` and ``columns``; None for all."""
     if rows is None and columns is None:
@@ -249,6 +252,12 @@ def one_hot(index: Tensor, size: int) -> Tensor:
 def packed(x: Tensor, used: Tensor, size: int) -> Tensor:
     """The ``used (..., L)`` ones among the items ``x (..., L, *item)`` in order, then -1: ``(..., size, *item)``."""
     dim, item = used.ndim - 1, x.shape[used.ndim :]
-    place = torch.where(used, used.cumsum(dim) - 1, size).clamp(max=size)  # what is not wanted goes one place too far
+    place = torch.where(used, used.cumsum(dim) - 1, size).clamp(max=size)  # what is not used goes one place too far
     where = place.reshape(*place.shape, *(1,) * len(item)).expand_as(x)
     return x.new_full((*used.shape[:-1], size + 1, *item), -1).scatter(dim, where, x).narrow(dim, 0, size)
+
+
+def spread(x: Tensor, place: Tensor, size: int) -> Tensor:
+    """``(..., size)`` with the items ``x (..., L)`` at their places ``(..., L)``, if those are inside; -1 elsewhere."""
+    place = torch.where((place < 0) | (place >= size), size, place)
+    return x.new_full((*x.shape[:-1], size + 1), -1).scatter(-1, place, x).narrow(-1, 0, size)

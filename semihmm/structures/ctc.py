@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
-from semihmm.engine.maps.base import unchecked
+from semihmm.engine.maps.form import pick, unchecked
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, until
@@ -147,7 +147,6 @@ class CTC(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.emission.shape[-2], 2)
 
     def chain(self) -> Chain:
@@ -169,36 +168,19 @@ class CTC(Structure):
         """Tokens and where they stand in the targets."""
         places, labels = path.slots[..., 1:], self._labels()
         count = labels.shape[-1] + 1
-        told = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
-        told[..., 1:, 0] = labels
-        told[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
-        first = torch.arange(1, told[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
+        read = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
+        read[..., 1:, 0] = labels
+        read[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
+        first = torch.arange(1, read[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
         at = places + first
-        return told.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
+        return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
-    def score(self, event: Tensor) -> Tensor:
-        """The sum of the emissions, if the places follow each other as they may."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
+    def path(self, event: Tensor) -> Path:
         token, index = event.unbind(-1)
-        used = until(self.input_lengths, self.emission.shape[-2])
-        used = torch.ones_like(token, dtype=torch.bool) if used is None else used.expand(token.shape)
-        reached = 2 * index.cummax(-1).values + 2 if index.shape[-1] else index  # the blank after the latest token
-        places = pad(torch.where(index < 0, reached, 2 * index + 1), (1, 0))
-        count = 2 * self.targets.shape[-1] + 1
-        inside = (places >= 0) & (places < count)
-        places = places.clamp(0, count - 1)
-        labels = self._labels().expand(*places.shape[:-1], -1).gather(-1, places[..., 1:])
-        moves = self._moves()
-        jump = places[..., 1:] - places[..., :-1]
-        arrival = places[..., 1:] * moves.shape[-1] + jump.clamp(0, moves.shape[-1] - 1)
-        allowed = moves.flatten(-2).expand(*arrival.shape[:-1], -1).gather(-1, arrival)
-        fine = allowed & (jump >= 0) & (jump < moves.shape[-1]) & (labels == token) & inside[..., 1:]
-        end = given(self.input_lengths, token.shape[-1], token).expand(places.shape[:-1])
-        last = places.gather(-1, end.unsqueeze(-1))
-        ended = self._ends().expand(*places.shape[:-1], -1).gather(-1, last).squeeze(-1)
-        weights = self.emission.expand(*labels.shape, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-        total = torch.where(used, weights, 0.0).sum(-1)
-        return torch.where((fine | ~used).all(-1) & ended, total, -torch.inf)
+        after = 2 * index.cummax(-1).values + 2 if index.shape[-1] else index  # the blank after the latest token
+        places, labels = torch.where(index < 0, after, 2 * index + 1), self._labels()
+        said = pick(labels, places.clamp(0, labels.shape[-1] - 1))
+        return Path.through(pad(torch.where((said == token) & (index >= -1), places, -1), (1, 0)))
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over places."""

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path
-from semihmm.engine.maps.base import remembered
+from semihmm.engine.maps.form import remembered
 from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import (
@@ -24,6 +25,7 @@ from semihmm.structures.base import (
     settle,
     settle_indices,
     single,
+    spread,
 )
 
 Cell = tuple[int, int, float]
@@ -229,7 +231,6 @@ class DTW(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1, 2)
 
     def chain(self) -> Chain:
@@ -262,37 +263,30 @@ class DTW(Structure):
         column = torch.arange(row.shape[-1], device=row.device) - row
         return packed(torch.stack([row, column], -1), (row >= 0) & (row < self.cost.shape[-2]), row.shape[-1])
 
-    def score(self, event: Tensor) -> Tensor:
-        """Minus the cost of the first cell and of all moves."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.cost.device)
+    def path(self, event: Tensor) -> Path:
+        """The cells of the event, those that its moves pass through, and where it waits before and after."""
         height, width = self.cost.shape[-2:]
-        limits = torch.tensor([height, width], device=event.device)
-        n, m = self._sizes()
-        costs = self._allowed().flatten(-2).expand(*event.shape[:-2], -1)
-
-        def along(pair: Tensor) -> Tensor:
-            outside = (pair < 0).any(-1) | (pair >= limits).any(-1)
-            at = (pair.clamp(min=0).minimum(limits - 1) * torch.tensor([width, 1], device=event.device)).sum(-1)
-            return torch.where(outside, -torch.inf, -costs.gather(-1, at))
-
-        used = (event >= 0).all(-1)
-        arrival = event[..., 1:, :]
-        moved = torch.full_like(arrival[..., 0], -torch.inf, dtype=costs.dtype)
+        row, column = pad(event, (0, 0, 0, 1), value=-1).unbind(-1)
+        used, over = (row >= 0) & (column >= 0), (row == -1) & (column == -1)
+        down, right = row.diff(dim=-1), column.diff(dim=-1)
+        slots, times = [row], [torch.where(used, row + column + 1, -1)]
+        moved, layer = over[..., 1:], 0
         for move in self._moves:
-            here, weight = arrival, torch.zeros_like(moved)
-            for down, right, count in reversed(move):
-                value = along(here)
-                weight = weight + torch.where(value == -torch.inf, -torch.inf, count * value)
-                here = here - torch.tensor([down, right], device=event.device)
-            moved = torch.where((here == event[..., :-1, :]).all(-1), weight, moved)
-        total = along(event[..., :1, :]).squeeze(-1) + torch.where(used[..., 1:], moved, 0.0).sum(-1)
-        final = (used.sum(-1) - 1).clamp(min=0)[..., None, None].expand(*used.shape[:-1], 1, 2)
-        last = event.gather(-2, final).squeeze(-2)
-        begun = (event[..., 0, 0] == 0) & (self.open_begin | (event[..., 0, 1] == 0))
-        ended = (last[..., 0] == n - 1) & (self.open_end | (last[..., 1] == m - 1))
-        over = (event == -1).all(-1)
-        together = (used | over).all(-1) & (used[..., 1:] <= used[..., :-1]).all(-1)
-        return torch.where(begun & ended & together, total, -torch.inf)
+            here = used[..., 1:] & (down == sum(c[0] for c in move)) & (right == sum(c[1] for c in move))
+            i, j, moved = row[..., :-1], column[..., :-1], moved | here
+            for below, beside, _ in move[:-1]:
+                i, j, layer = i + below, j + beside, layer + 1
+                slots.append(layer * height + i)
+                times.append(torch.where(here, i + j + 1, -1))
+        fine = moved.all(-1, keepdim=True) & (used[..., 1:] <= used[..., :-1]).all(-1, keepdim=True)
+        n, m = (x.unsqueeze(-1) for x in self._sizes())
+        fine = fine & ((row < n) & (column < m)).all(-1, keepdim=True)
+        slot = spread(torch.cat(slots, -1), torch.cat(times, -1), height + width)
+        time, waits = torch.arange(height + width, device=row.device), (layer + 1) * height
+        if self.open_end:
+            slot = torch.where(time > times[0].amax(-1, keepdim=True), waits + row.amax(-1, keepdim=True), slot)
+            waits += height
+        return Path.through(torch.where(fine, torch.where(time < times[0][..., :1], waits, slot), -1))
 
 
 @remembered

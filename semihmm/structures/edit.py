@@ -22,6 +22,7 @@ from semihmm.structures.base import (
     settle,
     settle_indices,
     single,
+    spread,
 )
 
 
@@ -103,7 +104,6 @@ class EditDistance(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1, 2)
 
     def chain(self) -> Chain:
@@ -130,28 +130,16 @@ class EditDistance(Structure):
         taken = (torch.where(path.choices == 1, -1, row - 1), torch.where(path.choices == 0, -1, column - 1))
         return packed(torch.stack(taken, -1), path.choices >= 0, row.shape[-1])
 
-    def score(self, event: Tensor) -> Tensor:
-        """Minus the sum of the costs, if each item comes once and in order."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.substitution.device)
-        substitution, deletion, insertion = self._used()
-        height, width = substitution.shape[-2:]
+    def path(self, event: Tensor) -> Path:
+        """The items done, after each operation."""
         taken = event >= 0
-        lengths = [given(self.source_lengths, height, event), given(self.target_lengths, width, event)]
-        total = torch.stack([x.expand(event.shape[:-2]) for x in lengths], -1)
-        in_order = (event == taken.cumsum(-2) - 1) | (event == -1)
-        used = taken.any(-1)
-        together = (used[..., 1:] <= used[..., :-1]).all(-1)
-        fine = in_order.all((-2, -1)) & together & (taken.sum(-2) == total).all(-1)
-        i, j = event.unbind(-1)
-
-        def along(cost: Tensor, at: Tensor, here: Tensor) -> Tensor:
-            size = cost.shape[-1]  # one 0 more, for what is no such operation
-            return pad(cost, (0, 1)).expand(*at.shape[:-1], -1).gather(-1, torch.where(here, at, size).clamp(max=size))
-
-        cost = along(substitution.flatten(-2), i * width + j, taken.all(-1))
-        cost = (
-            cost
-            + along(deletion, i, taken[..., 0] & ~taken[..., 1])
-            + along(insertion, j, taken[..., 1] & ~taken[..., 0])
+        done, used = taken.cumsum(-2), taken.any(-1)
+        fine = ((event == done - 1) | (event == -1)).all((-2, -1)) & (used[..., 1:] <= used[..., :-1]).all(-1)
+        (deleted, inserted), (n, m) = taken.sum(-2).unbind(-1), self.substitution.shape[-2:]
+        fine = (
+            fine
+            & (deleted == given(self.source_lengths, n, event))
+            & (inserted == given(self.target_lengths, m, event))
         )
-        return torch.where(fine, -cost.sum(-1), -torch.inf)
+        row = spread(done[..., 0], done.sum(-1) - 1, n + m)  # at times 1 to N + M
+        return Path.through(torch.where(fine.unsqueeze(-1), pad(row, (1, 0)), -1))

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
 from semihmm.engine.chain import aligned
-from semihmm.engine.maps.base import as_index, check_range, check_shared, remembered_for
+from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
+from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, until
 
 
 @dataclass(frozen=True)
@@ -88,22 +88,20 @@ class HMM(Structure):
 
     @property
     def states(self) -> int:
-        """S."""
+        """How many states there are, S."""
         return self.emission.shape[-1]
 
     @property
     def steps(self) -> int:
-        """T."""
+        """How many steps there are, T."""
         return self.emission.shape[-2]
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.steps,)
 
     @property
     def ranks(self) -> dict[str, int]:
-        """Behind the batch axes."""
         event = 1 if self.arcs is not None else 2
         varying = self.transition.ndim == self.emission.ndim - 2 + event + 1
         given = {"initial": 1, "transition": event + varying, "emission": 2}
@@ -148,49 +146,10 @@ class HMM(Structure):
         """States are slots."""
         return path.slots
 
-    def score(self, event: Tensor) -> Tensor:
-        """The sum of the log-weights along the states."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
-        known = (event >= 0) & (event < self.states)
-        states = event.clamp(0, self.states - 1)
-        along = pick(self.emission, states)
-        moved = self._along(states[..., :-1], states[..., 1:])
-        used = until(self.lengths, self.steps)
-        if used is not None:
-            known = known | ~used
-            along, moved = torch.where(used, along, 0.0), torch.where(used[..., 1:], moved, 0.0)
-        total = along.sum(-1) + pick(self.initial, states[..., 0]) + moved.sum(-1)
-        if self.final is not None:
-            last = (
-                states[..., -1:]
-                if self.lengths is None
-                else states.gather(-1, (self.lengths - 1).expand(event.shape[:-1]).unsqueeze(-1))
-            )
-            total = total + pick(self.final, last.squeeze(-1))
-        return torch.where(known.all(-1), total, -torch.inf)
-
-    def _along(self, source: Tensor, target: Tensor) -> Tensor:
-        """The log-weight of each transition; ``-inf`` where there is none."""
-        weight = self.transition
-        event = 1 if self.arcs is not None else 2
-        if self.arcs is not None:
-            number = torch.full((self.states, self.states), -1, device=source.device)
-            number[self.arcs] = torch.arange(len(self.arcs[0]), device=source.device)
-            at = number[source, target]
-        elif self.offsets is not None:
-            here = (target - source).unsqueeze(-1) == torch.tensor(self.offsets, device=source.device)
-            at = torch.where(here.any(-1), target * len(self.offsets) + here.int().argmax(-1), -1)
-        else:
-            at = source * self.states + target
-        flat = weight if event == 1 else weight.flatten(-2)
-        if self.ranks["transition"] == event:
-            flat = flat.unsqueeze(-2)
-        if self.arcs is None and self.offsets is None:
-            return pick(flat, at)
-        return torch.where(at < 0, -torch.inf, pick(flat, at.clamp(min=0)))
+    def path(self, event: Tensor) -> Path:
+        return Path.through(event)
 
     def state_sequence(self, event: Tensor) -> Tensor:
-        """The event itself."""
         return event
 
     def filtered(self, vectors: Tensor) -> Tensor:

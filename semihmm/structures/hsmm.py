@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, pick, settle, settle_indices, until
+from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, spread, until
 
 Censored = Literal["none", "left", "right", "both"]
 
@@ -97,32 +97,29 @@ class HSMM(Structure):
 
     @property
     def states(self) -> int:
-        """S."""
+        """How many states there are, S."""
         return self.emission.shape[-1]
 
     @property
     def steps(self) -> int:
-        """T."""
+        """How many steps there are, T."""
         return self.emission.shape[-2]
 
     @property
     def longest(self) -> int:
-        """D."""
+        """The longest duration, D."""
         return self.duration.shape[-1]
 
     @property
     def batch_shape(self) -> torch.Size:
-        """The batch axes."""
         return self.emission.shape[:-2]
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1, 3)
 
     @property
     def ranks(self) -> dict[str, int]:
-        """Behind the batch axes."""
         axes = self.emission.ndim - 2
         given = {"initial": 1, "transition": 2, "duration": 2, "emission": 2}
         for name in ("transition", "duration"):
@@ -207,44 +204,18 @@ class HSMM(Structure):
         )
         return torch.where(inside & (number >= 0), state.gather(-1, number.clamp(0, state.shape[-1] - 1)), -1)
 
-    def score(self, event: Tensor) -> Tensor:
-        """The sum of the log-weights of all segments, steps and transitions."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
+    def path(self, event: Tensor) -> Path:
+        """Where segments begin, their states; where the last one ends, its state."""
         state, start, length = event.unbind(-1)
         real = state >= 0
-        end = torch.tensor(self.steps, device=state.device) if self.lengths is None else self.lengths
-        follows = start[..., 1:] == start[..., :-1] + length[..., :-1]
-        tiles = (start[..., 0] == 0) & (follows | ~real[..., 1:]).all(-1) & (real[..., :-1] | ~real[..., 1:]).all(-1)
-        tiles = tiles & real[..., 0] & (torch.where(real, length, 0).sum(-1) == end)
-        tiles = tiles & ((~real) | ((length >= 1) & (length <= self.longest) & (state < self.states))).all(-1)
-        state, length = state.clamp(0, self.states - 1), length.clamp(1, self.longest)
-        last = (start + length - 1).clamp(0, self.steps - 1)
-        frames = self.state_sequence(event)
-        seen = pick(self.emission, frames.clamp(0, self.states - 1))
-        total = torch.where(frames >= 0, seen, 0.0).sum(-1) + pick(self.initial, state[..., 0])
-
-        def at(weight: Tensor, row: Tensor, column: Tensor, when: Tensor) -> Tensor:
-            """``weight (..., T or 1, R, C)`` where the segments say."""
-            index = row * weight.shape[-1] + column
-            if weight.shape[-3] == 1:
-                return pick(weight.flatten(-2), index)
-            index = index + when * weight.shape[-1] * weight.shape[-2]
-            return pick(weight.flatten(-3).unsqueeze(-2), index)
-
-        lasting = at(self._lasting(), length - 1, state, last)
-        if self.segment is not None:
-            lasting = lasting + at(self.segment, length - 1, state, last)
-        total = total + torch.where(real, lasting, 0.0).sum(-1)
-        transition = self.transition if self.ranks["transition"] == 3 else self.transition.unsqueeze(-3)
-        if state.shape[-1] > 1:
-            moved = at(
-                transition, state[..., :-1], state[..., 1:], last[..., :-1].clamp(max=max(transition.shape[-3] - 1, 0))
-            )
-            total = total + torch.where(real[..., 1:], moved, 0.0).sum(-1)
-        if self.final is not None:
-            count = (real.sum(-1, keepdim=True) - 1).clamp(min=0)
-            total = total + pick(self.final, state.gather(-1, count).squeeze(-1))
-        return torch.where(tiles, total, -torch.inf)
+        end = torch.where(real, length, 0).cumsum(-1)
+        joined = (start == end - length) & (length >= 1) & (length <= self.longest)
+        fine = torch.where(real, joined, (event == -1).all(-1)).all(-1, keepdim=True) & (
+            real[..., 1:] <= real[..., :-1]
+        ).all(-1, keepdim=True)
+        begun = spread(state + self.states, torch.where(real, start, -1), self.steps + 1)
+        ended = spread(state, torch.where(real, end, -1), self.steps + 1)
+        return Path.through(torch.where(fine, torch.where(begun < 0, ended, begun), -1))
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """Segments begun at each time before that have lasted until now, or longer."""

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path, Sparse
-from semihmm.engine.maps.base import check_shared, unchecked
+from semihmm.engine.maps.form import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices
+from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices, spread
 
 _FORBIDDEN, _FREE = -1, -2  # in place of an arc
 _BEFORE, _AFTER = -1, -2  # in place of a node: in front of all starts, behind all ends
@@ -106,7 +107,6 @@ class Lattice(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (-1,)
 
     def chain(self) -> Chain:
@@ -132,30 +132,24 @@ class Lattice(Structure):
         taken = arc[steps, path.slots[..., 1:].clamp(min=0), path.choices.clamp(min=0)]
         return packed(taken, (taken >= 0) & (path.choices >= 0), max(len(arc) - 2, 0))
 
-    def score(self, event: Tensor) -> Tensor:
-        """The sum of the log-weights, if each arc leaves where the one before it enters."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.log_weight.device)
-        levels, arcs = self._levels(), self.log_weight.shape[-1]
-        used = event >= 0
-        at = event.clamp(0, arcs - 1)
-        source, target = self.source.to(event.device)[at], self.target.to(event.device)[at]
-        # Where it stands before and after each arc: in front of the first, and behind the last, are the start and end.
-        count = used.sum(-1, keepdim=True)
-        joined = (source[..., 1:] == target[..., :-1]) | ~used[..., 1:]
-        known = ((event < arcs) & (event >= -1)).all(-1) & (used[..., 1:] <= used[..., :-1]).all(-1)
-        starts, ends = (torch.tensor(x, device=event.device, dtype=torch.int64) for x in (levels.starts, levels.ends))
-        if event.shape[-1]:
-            last = target.gather(-1, (count - 1).clamp(min=0)).squeeze(-1)
-            begun, ended = (
-                (source[..., :1] == starts).any(-1),
-                (last.unsqueeze(-1) == ends).any(-1),
-            )  # `isin` in a vmap warns
-        else:
-            begun = ended = torch.zeros(event.shape[:-1], dtype=torch.bool, device=event.device)
-        nowhere = bool(set(levels.starts) & set(levels.ends))
-        fine = torch.where(count.squeeze(-1) > 0, joined.all(-1) & begun & ended, nowhere)
-        total = torch.where(used, self.log_weight.expand(*at.shape[:-1], -1).gather(-1, at), 0.0).sum(-1)
-        return torch.where(known & fine, total, -torch.inf)
+    def path(self, event: Tensor) -> Path:
+        """In front of all starts, in each node from when its arc arrives for as long as it stays, behind all ends."""
+        levels, device = self._levels(), event.device
+        event = pad(event, (0, 1), value=-1)
+        used = (event >= 0) & (event < len(levels.joins))
+        source, target, choice = levels.joins.to(device)[event.clamp(0, len(levels.joins) - 1)].unbind(-1)
+        first = torch.where(used[..., :1], source[..., :1], levels.alone)
+        node = torch.cat([torch.zeros_like(first), first, torch.where(used, target, -1)], -1)  # -1: behind all ends
+        arrival = torch.where(node < 0, -1, levels.stays.to(device)[node, 0])
+        onward = (event == -1) | (used & (target > 0) & (arrival[..., 2:] > arrival[..., 1:-1]))
+        fine = onward.all(-1, keepdim=True) & (used[..., 1:] <= used[..., :-1]).all(-1, keepdim=True) & (first > 0)
+        arrival = torch.where(node < 0, arrival.amax(-1, keepdim=True) + 1, arrival)
+        time, number = (torch.arange(n, device=device) for n in (len(levels.arc) + 1, node.shape[-1]))
+        latest = spread(number.expand(node.shape), arrival, len(time)).cummax(-1).values
+        begin, end, offset = levels.stays.to(device)[node.gather(-1, latest)].unbind(-1)
+        slots = levels.stands.to(device)[(offset + time - begin).clamp(0, len(levels.stands) - 1)]
+        slots = torch.where(fine & (begin <= time) & (time < end), slots, -1)
+        return Path(slots, spread(torch.where(used, choice, -1), arrival[..., 2:] - 1, len(levels.arc)))
 
 
 @dataclass(frozen=True)
@@ -165,8 +159,10 @@ class _Levels:
     slot: Tensor  # where each arc into each slot comes from, (T, N, K); -1 for none
     arc: Tensor  # which arc that is, (T, N, K)
     end: int  # the slot in which all paths end
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
+    joins: Tensor  # for each arc, the rows in `stays` of the nodes that it leaves and enters (-1: of no use), and its k
+    stays: Tensor  # for each node, `_BEFORE` first and `_AFTER` last: from when until when, and where in `stands`
+    stands: Tensor  # the slots of all nodes, one for each time that they stay
+    alone: int  # the node that is a path of no arc, by its row; -1 for none
 
 
 @lru_cache(maxsize=32)  # a structure is made anew at every `replace`, its graph is not
@@ -196,10 +192,19 @@ def _levels(
         reached |= {v} if any(u in reached for _, u in into[v]) else set()
     for v in reversed(order):
         useful |= {u for _, u in into[v] if u in reached} if v in useful else set()
+    alone = next(iter({*starts} & {*ends}), None)
     if _BEFORE not in useful:  # no path at all
         nothing = torch.full((1, 1, 1), _FORBIDDEN)
-        return _Levels(nothing, nothing, 0, starts, ends)
-    return _table({v: [(a, u) for a, u in into[v] if u in useful] for v in order if v in useful}, starts, ends)
+        return _Levels(
+            nothing,
+            nothing,
+            0,
+            torch.full((len(source), 3), -1),
+            torch.zeros(1, 3, dtype=torch.int64),
+            nothing[0, 0],
+            -1,
+        )
+    return _table({v: [(a, u) for a, u in into[v] if u in useful] for v in order if v in useful}, len(source), alone)
 
 
 def _in_order(into: dict[int, list[tuple[int, int]]]) -> list[int]:
@@ -213,7 +218,7 @@ def _in_order(into: dict[int, list[tuple[int, int]]]) -> list[int]:
         ) from None
 
 
-def _table(into: dict[int, list[tuple[int, int]]], starts: tuple[int, ...], ends: tuple[int, ...]) -> _Levels:
+def _table(into: dict[int, list[tuple[int, int]]], count: int, alone: int | None) -> _Levels:
     """The slots: a node stays while arcs of its are to come, paths that have ended stay in ``_AFTER``."""
     onward: dict[int, list[int]] = {v: [] for v in into}
     level: dict[int, int] = {}
@@ -224,10 +229,15 @@ def _table(into: dict[int, list[tuple[int, int]]], starts: tuple[int, ...], ends
     for node in reversed(into):  # what has one predecessor waits there, for company, rather than in a slot of its own
         if len(into[node]) == 1 and node != _AFTER:
             level[node] = min((level[v] - 1 for v in onward[node]), default=level[node])
+    stays: list[tuple[int, int, int]] = []
+    stands: list[int] = []
     slot: list[dict[int, int]] = [{} for _ in range(level[_AFTER] + 1)]
     for node, first in level.items():
         begin = first if node != _AFTER else 1 + min(level[u] for _, u in into[node])
-        for at in range(begin, 1 + max([first, *(level[v] - 1 for v in onward[node])])):
+        end = 1 + max([first, *(level[v] - 1 for v in onward[node])])
+        stays.append((begin, end, len(stands)))
+        stands += [len(slot[at]) for at in range(begin, end)]
+        for at in range(begin, end):
             slot[at][node] = len(slot[at])
     arcs: list[tuple[int, int, int, int, int]] = []  # step, slot, which of its arcs, slot before, number
     for at, (earlier, here) in enumerate(pairwise(slot)):
@@ -240,4 +250,11 @@ def _table(into: dict[int, list[tuple[int, int]]], starts: tuple[int, ...], ends
     shape = (level[_AFTER], max(map(len, slot)), int(place[2].max()) + 1)
     source, arc = torch.full(shape, -1), torch.full(shape, _FORBIDDEN)
     source[place[:3]], arc[place[:3]] = place[3], place[4]
-    return _Levels(source, arc, slot[-1][_AFTER], starts, ends)
+    row = {v: i for i, v in enumerate(into)}
+    joins = torch.full((count, 3), -1)
+    for v, came in into.items():
+        for k, (a, u) in enumerate(came):
+            if a >= 0:
+                joins[a] = torch.tensor([row[u], row[v], k])
+    only_node = -1 if alone is None else row[alone]
+    return _Levels(source, arc, slot[-1][_AFTER], joins, torch.tensor(stays), torch.tensor(stands), only_node)

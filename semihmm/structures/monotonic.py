@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
@@ -21,7 +20,6 @@ from semihmm.structures.base import (
     settle,
     settle_indices,
     single,
-    until,
 )
 
 
@@ -74,7 +72,6 @@ class MonotonicAlignment(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.emission.shape[-2],)
 
     def chain(self) -> Chain:
@@ -97,19 +94,8 @@ class MonotonicAlignment(Structure):
         """States are tokens."""
         return path.slots
 
-    def score(self, event: Tensor) -> Tensor:
-        """The sum of the emissions, if tokens come in order."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.emission.device)
-        frames, tokens = self.emission.shape[-2:]
-        used = until(self.input_lengths, frames)
-        used = torch.ones_like(event, dtype=torch.bool) if used is None else used.expand(event.shape)
-        step = pad(event.diff(dim=-1), (1, 0))
-        fine = (event >= 0) & (event < tokens) & (step >= 0) & (step <= 1)
-        end = (given(self.input_lengths, frames, event) - 1).expand(event.shape[:-1])
-        final = event.gather(-1, end.unsqueeze(-1)).squeeze(-1)
-        arrived = (event[..., 0] == 0) & (final == given(self.target_lengths, tokens, event) - 1)
-        picked = self.emission.expand(*event.shape, -1).gather(-1, event.clamp(0, tokens - 1).unsqueeze(-1)).squeeze(-1)
-        return torch.where((fine | ~used).all(-1) & arrived, torch.where(used, picked, 0.0).sum(-1), -torch.inf)
+    def path(self, event: Tensor) -> Path:
+        return Path.through(event)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over tokens."""

@@ -22,6 +22,7 @@ from semihmm.structures.base import (
     settle,
     settle_indices,
     single,
+    spread,
 )
 
 
@@ -89,7 +90,6 @@ class RNNT(Structure):
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """The axes of an event behind the batch's."""
         return (self.label.shape[-1],)
 
     def chain(self) -> Chain:
@@ -113,18 +113,13 @@ class RNNT(Structure):
         """The frames at which the path moves right."""
         return packed(path.slots[..., 1:], path.choices == 1, self.label.shape[-1])
 
-    def score(self, event: Tensor) -> Tensor:
-        """The labels at their frames, and at each frame the blank after the labels so far."""
-        event = torch.as_tensor(event, dtype=torch.int64, device=self.label.device)
-        blank, label = self._used()
-        frames, labels = label.shape[-2:]
-        at = torch.arange(frames, device=event.device)
+    def path(self, event: Tensor) -> Path:
+        """A step that is no label goes down a frame. Labels that are not in use come after the last."""
+        frames, labels = self.label.shape[-2:]
         used = torch.arange(labels, device=event.device) < given(self.target_lengths, labels, event).unsqueeze(-1)
-        fine = (event >= 0) & (event < given(self.input_lengths, frames, event).unsqueeze(-1))
-        fine = torch.where(used, fine & (pad(event.diff(dim=-1), (1, 0)) >= 0 if labels else fine), event == -1)
-        emitted = label.mT.expand(*event.shape, -1).gather(-1, event.clamp(0, frames - 1).unsqueeze(-1)).squeeze(-1)
-        so_far = ((event.unsqueeze(-2) <= at.unsqueeze(-1)) & used.unsqueeze(-2)).sum(-1)  # (..., T)
-        left = blank.expand(*so_far.shape, -1).gather(-1, so_far.unsqueeze(-1)).squeeze(-1)
-        taken = at < given(self.input_lengths, frames, event).unsqueeze(-1)
-        total = torch.where(used, emitted, 0.0).sum(-1) + torch.where(taken, left, 0.0).sum(-1)
-        return torch.where(fine.all(-1), total, -torch.inf)
+        frame = pad(torch.where(used, event, frames), (0, 1), value=frames)
+        fine = (used | (event == -1)) & (frame[..., :-1] >= 0) & (frame.diff(dim=-1) >= 0)
+        time = frame[..., :-1] + torch.arange(1, labels + 1, device=frame.device)
+        emitted = (spread(event, time, frames + labels) >= 0).cumsum(-1)
+        row = torch.arange(frames + labels, device=frame.device) - emitted
+        return Path.through(torch.where(fine.all(-1, keepdim=True), row, -1))

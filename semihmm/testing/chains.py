@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.testing.examples import small
 
@@ -119,10 +119,10 @@ class RandomWeights:
         return self.pick(1, steps, steps)
 
 
-MakeMap = Callable[[RandomWeights, int, int], Map]
+MakeMap = Callable[[RandomWeights, int, int], Form]
 
 
-def random_map(kind: str, weights: RandomWeights, steps: int, states: int) -> Map:
+def random_map(kind: str, weights: RandomWeights, steps: int, states: int) -> Form:
     """A map of one kind, from as many states to as many.
 
     Args:

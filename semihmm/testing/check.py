@@ -51,7 +51,7 @@ def check_structure(
         structure: a small one, with a batch axis or more and ragged lengths at best; of any dtype.
         paths: lists the paths of one sequence without batch axes: ``item -> (event, log-weights), ...``, the same paths
             in the same order whatever the potentials' values. None: enumerated from the definitions for this library's
-            structures; else by walking ``structure.chain()``, which finds faults in `event`, `score` and the rest, but
+            structures; else by walking ``structure.chain()``, which finds faults in `event`, `path` and the rest, but
             cannot know which paths were meant. With ``paths`` it does. (`filtered` is taken at its word.)
         atol: how far answers may be off, next to as much of their size; None for 1e-9, or 1e-4 in float32.
         samples: draws whose frequencies are compared with the posterior (a chi-square test that refuses one right
@@ -255,7 +255,7 @@ class _Check:
             where = f" First at {list(at)}: expected {expected[at].item()}, got {got[at].item()}."
         raise StructureError(
             f"check_structure: {self.name}: {question} does not agree with its {sum(map(len, self.paths))} paths."
-            f"{where} Expected {expected.tolist()}, got {got.tolist()}. Look at chain() and event(), then at score()."
+            f"{where} Expected {expected.tolist()}, got {got.tolist()}. Look at chain(), then at event() and path()."
         )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine import Chain, Path, Plan
+from semihmm.engine import Chain, Decoded, Plan
 from semihmm.engine.plan import StrategyName
 from semihmm.semirings import Semiring
 
@@ -98,7 +98,7 @@ def paths_of(
     strategy: StrategyName | None = None,
     backend: str | None = None,
     blocks: int | None = None,
-) -> Path:
+) -> Decoded:
     """The best or drawn paths of a chain: `semihmm.engine.decode` by the plan that `plan_of` makes.
 
     Example:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Compose, Dense, Diagonal, Grid, Map, Path, Segmental, Sparse
+from semihmm.engine import Arcs, Compose, Dense, Diagonal, Form, Grid, Path, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.structures import Structure
 from semihmm.structures.leaves import numbered
@@ -52,7 +52,7 @@ def chain_paths(structure: Structure) -> Iterator[Enumerated]:
     if not walks:
         return
     slots, choices = torch.tensor([w.slots for w in walks]), torch.tensor([w.choices for w in walks])
-    events = structure.event(Path(slots, choices, torch.zeros(len(walks)), torch.ones(len(walks), dtype=torch.bool)))
+    events = structure.event(Path(slots, choices))
     values = _Values(structure)
     for walk, event in zip(walks, events.tolist(), strict=True):
         # An arc that no potential weighs is no log-weight of 0: to a width that would be a limit.
@@ -100,7 +100,7 @@ def _back(values: "_Values", time: int, slot: int) -> Iterator[Walk]:
                 )
 
 
-def _arcs(steps: Map, t: int, slot: int, leaf: int) -> Iterator[Arc]:
+def _arcs(steps: Form, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     """All arcs into a slot at step ``t``; ``leaf`` is the number of the map's first leaf."""
     if isinstance(steps, Dense):
         for source in range(steps.weight.shape[-2]):

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm import engine
-from semihmm.engine import Compose, Dense, Diagonal, Path
+from semihmm.engine import Compose, Decoded, Dense, Diagonal
 from semihmm.engine.backends import register, registered, unregister
 from semihmm.engine.backends.protocol import two_passes
 from semihmm.errors import SemihmmError
@@ -123,7 +123,7 @@ class NumPy:
         slots[:, 0] = slot
         valid = value > -np.inf
         every = (np.where(valid[:, None], x, -1) for x in (slots, choices))
-        return Path(*(given.tensor(x).unsqueeze(0) for x in (*every, value, valid)))
+        return Decoded(*(given.tensor(x).unsqueeze(0) for x in (*every, value, valid)))
 
     def path_gradient(self, scan, slots, arcs, weight, requested):
         raise NotImplementedError

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 import semihmm
 from semihmm import DTW, engine
 from semihmm.engine import Chain, Compose, Diagonal, Grid, Sparse
-from semihmm.engine.maps.base import remembered
+from semihmm.engine.maps.form import remembered
 from semihmm.semirings import Log, Max
 from semihmm.testing.examples import small
 
@@ -152,17 +152,6 @@ def test_a_grid_in_a_product_is_unrolled():
         grid.weight[:, i, j] += then[i + j - 1, i] if i + j else 0.0
     start = torch.zeros(3).double()
     assert_close(total(Chain((start,), steps), Log()), total(Chain((start,), grid), Log()))
-
-
-def test_step_by_step_a_grid_is_what_it_unrolls_to():
-    grid, carry = odd_grid(3), torch.randn(2, MEMORY, N).double()
-    flat = grid.unrolled()
-    for mine, its in ((grid, flat), (grid.window(2, 4), flat.window(2, 4)), (grid.flip(), flat.flip())):
-        for a, b in zip(mine.tables(), its.tables(), strict=True):
-            assert torch.equal(a, b)
-        now = [x.select(-3, 0) for x in its.tables()]
-        assert torch.equal(mine.step(Log(), carry, now), its.step(Log(), carry, now))
-    assert torch.equal(grid.transpose().leaves[0], flat.transpose().leaves[0])
 
 
 def test_what_is_remembered_was_worked_out_once():

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import semihmm
-from semihmm.engine import Chain, Dense, Diagonal
+from semihmm.engine import Chain, Dense, Diagonal, Path
 from semihmm.testing.strategies_structures import options, structures
 
 
@@ -110,8 +110,8 @@ class Overlapping(semihmm.Structure):
     def event(self, path):
         return path.slots
 
-    def score(self, event):
-        raise NotImplementedError
+    def path(self, event):
+        return Path.through(event)
 
 
 @pytest.mark.parametrize("batch", [(), (2,), (2, 3)])

@@ -38,8 +38,8 @@ from semihmm.engine.backends.kernels import (
 )
 from semihmm.engine.backends.protocol import Gradients, two_passes
 from semihmm.engine.chain import Chain
-from semihmm.engine.decode import Path
-from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
+from semihmm.engine.decode import Decoded
+from semihmm.engine.maps import Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import THREADS_FROM
@@ -122,7 +122,7 @@ class Native:
         )
         return value, _of_leaves(chain, (tensors,), requested, [x for x in found if x is not None])
 
-    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
+    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Decoded:
         call, chain, tensors, _ = _given(scan)
         semiring, uniforms = scan.semiring, None
         if isinstance(semiring, Sample):
@@ -133,7 +133,7 @@ class Native:
             tensors, chain.lengths, call, scan.plan.blocks, semiring.rows, uniforms, arcs
         )
         valid = slots[..., 0] >= 0  # of no path, or one whose score is no number, the compiled code says nothing
-        return Path(slots, choices, -value if isinstance(semiring, Min) else value, valid, indices)
+        return Decoded(slots, choices, -value if isinstance(semiring, Min) else value, valid, indices)
 
     def path_gradient(
         self, scan: Scan, slots: Tensor, arcs: Tensor, weight: Tensor, requested: Sequence[bool]
@@ -215,7 +215,7 @@ def _arithmetic(semiring: Semiring) -> tuple[int, int, float] | None:
     return (EXPECTATION, 2, 1.0) if kind is Expectation else None  # one feature at a time
 
 
-def _spec(steps: Map) -> tuple[int, ...] | None:
+def _spec(steps: Form) -> tuple[int, ...] | None:
     kind = type(steps)
     if kind is Compose:
         assert isinstance(steps, Compose)

@@ -33,8 +33,8 @@ from semihmm.engine.backends.kernels import (
     workspace,
 )
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Compose, Dense, Diagonal, Grid, Map, Segmental, Sparse
-from semihmm.engine.maps.base import unchecked
+from semihmm.engine.maps import Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
+from semihmm.engine.maps.form import unchecked
 from semihmm.engine.plan import Plan, Scan
 from semihmm.errors import SemihmmError
 from semihmm.semirings import Expectation, Log, Max, Semiring, SmoothMax, TopK
@@ -87,9 +87,9 @@ def chain_of(call: Call, tensors: Sequence[Tensor], lengths: Tensor | None) -> C
     starts, ends, *codes = call.spec
     start, end = (tuple([next(rest) for _ in range(count)]) for count in (starts, ends))
     words = iter(codes)
-    steps: Map | None = None
+    steps: Form | None = None
     for kind in words:
-        part: Map
+        part: Form
         if kind == DENSE:
             part = unchecked(Dense, weight=next(rest))
         elif kind in (DIAGONAL, TIED):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:  # chains and plans are made of what knows backends by name
     from semihmm.engine.chain import Chain
-    from semihmm.engine.decode import Path
+    from semihmm.engine.decode import Decoded
     from semihmm.engine.memory import Bytes, Kept
     from semihmm.engine.plan import Scan
     from semihmm.semirings import Semiring
@@ -79,7 +79,7 @@ class Backend(Protocol):
         """
         ...
 
-    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
+    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Decoded:
         """The paths that a selective semiring chooses, with the arc indices that `path_gradient` takes if ``arcs``."""
         ...
 

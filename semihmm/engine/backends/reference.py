@@ -14,7 +14,7 @@ from semihmm.engine.backends.protocol import Gradients, two_passes
 from semihmm.engine.chain import Chain
 from semihmm.engine.contract import Best, Posterior, contract
 from semihmm.engine.costs import components
-from semihmm.engine.decode import Path
+from semihmm.engine.decode import Decoded
 from semihmm.engine.followed import by_autograd
 from semihmm.engine.maps import Grid, Segmental
 from semihmm.engine.maps.base import fit
@@ -85,7 +85,7 @@ class Reference:
         return unscaled(semiring, semiring.sum(ends, -1), offset) + scale, found
 
     @torch.no_grad()
-    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Path:
+    def paths(self, scan: Scan, generator: torch.Generator | None = None, arcs: bool = False) -> Decoded:
         return trace(scan, generator)
 
     def path_gradient(

@@ -1,28 +1,21 @@
-"""What the engine asks of a map: one step of a chain, in any semiring, forwards, backwards and traced."""
+"""What the torch backend asks of a map: one step of a chain, in any semiring, forwards, backwards and traced."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar
-from weakref import ref as weakref
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from semihmm.engine.tracing import extremes, numbers
-from semihmm.errors import ShapeError
+from semihmm.engine.maps.form import Form, Transitions, unchecked
+from semihmm.errors import ShapeError, StructureError
 from semihmm.semirings import Semiring
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-P = ParamSpec("P")
-R = TypeVar("R")
-M = TypeVar("M", bound="Map")
 
 Look = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 
@@ -65,52 +58,17 @@ class Measure(Protocol):
         ...
 
 
-class Map(ABC):
-    """A sequence of semiring-linear maps ``x[t] = step(x[t-1], ..., x[t-memory])``, one for each time step.
+class Map(Form):
+    """A form that takes steps: a sequence of linear maps in any semiring.
 
-    Its leaves are log-weights in factored form, ``(..., T, *event)``: batch axes, then time, then as many event
-    axes as `ranks` says. A size of 1 among batch and time means shared. Its tables are what one step works with.
-    A carry is the ``memory`` latest state vectors, newest first: ``(..., memory, slots)``.
+    Its tables are what one step works with. A carry is the ``memory`` latest state vectors, newest first:
+    ``(..., memory, slots)``.
     """
 
-    memory: int
-    slots: int
     reads_output: bool = False  # `contract` wants the step's output, not its carry
-    composes: bool = True  # else only its unrolled map does
-
-    @property
-    def inputs(self) -> int:
-        """How many slots the state vectors have that it takes; `slots` is how many those have that it gives."""
-        return self.slots
-
-    @property
-    @abstractmethod
-    def leaves(self) -> tuple[Tensor, ...]:
-        """The log-weights; integer leaves are indices and have no weight."""
-
-    @property
-    @abstractmethod
-    def ranks(self) -> tuple[int, ...]:
-        """How many event axes each leaf has."""
-
-    @property
-    @abstractmethod
-    def work(self) -> int:
-        """Products in one step."""
-
-    @property
-    def unfolded(self) -> int:
-        """How many entries `tables` makes for each step that the leaves do not hold."""
-        return 0
-
-    @abstractmethod
-    def rebuild(self, leaves: tuple[Tensor, ...]) -> Self:
-        """The same map with other log-weights."""
 
     def unrolled(self) -> Map:
-        """The same map with log-weights that lie by step and slot. Grid reads a matrix where it lies, and so does a
-        Diagonal with an index; the others are it already.
-        """
+        """The same map with log-weights that lie by step and slot: itself, but for a Diagonal with an index."""
         return self
 
     @abstractmethod
@@ -162,29 +120,6 @@ class Map(ABC):
         state vector of the transpose), both in nats.
         """
 
-    @property
-    def reaches(self) -> tuple[int, ...]:
-        """How many more time steps than the map has each leaf holds (Segmental pads its frames)."""
-        return (0,) * len(self.leaves)
-
-    @property
-    def steady(self) -> tuple[bool, ...]:
-        """For each leaf, whether every path takes exactly one of its entries at each step."""
-        return (False,) * len(self.leaves)
-
-    @property
-    def steps(self) -> int | None:
-        """How many steps there are; None where every leaf is shared over time."""
-        # No set: sizes may be symbols, which have no hash.
-        held = [x.shape[-1 - r] - e for x, r, e in zip(self.leaves, self.ranks, self.reaches, strict=True)]
-        held = [n for n in held if n != 1]
-        if held and held.count(held[0]) < len(held):
-            raise ShapeError(
-                f"{type(self).__name__}: its log-weights must agree on the number of time steps (1: shared by all), "
-                f"got {sorted(set(held))}."
-            )
-        return held[0] if held else None
-
     def spans(self, start: int, stop: int) -> tuple[slice, ...]:
         """Which part of each leaf's time axis the steps ``start`` to ``stop`` read."""
         return tuple(
@@ -201,14 +136,14 @@ class Map(ABC):
         """The same steps, last one first (each still forwards: `transpose` is what turns them round)."""
         return self.rebuild(tuple(x.flip(-1 - r) for x, r in zip(self.leaves, self.ranks, strict=True)))
 
-    def __matmul__(self, other: Map) -> Map:
+    def __matmul__(self, other: Form) -> Compose:
         """One after the other, within each step."""
-        return Compose(self, other)
+        return Compose(self, other)  # type: ignore[arg-type]  # a form is unrolled there
 
 
 @dataclass(frozen=True)
 class Compose(Map):
-    """``first @ then``, within one time step. Only maps that look one step back compose.
+    """``first @ then``, within one time step. Only maps that look one step back compose; a Grid is unrolled.
 
     Example:
         >>> steps = Dense(torch.zeros(1, 2, 2)) @ Diagonal(torch.zeros(3, 2))
@@ -222,8 +157,9 @@ class Compose(Map):
     then: Map
 
     def __post_init__(self) -> None:
-        for name, part in (("first", self.first), ("then", self.then)):
-            if not part.composes:
+        given: tuple[tuple[str, Form], ...] = (("first", self.first), ("then", self.then))
+        for name, part in given:
+            if not isinstance(part, Map):
                 object.__setattr__(self, name, part.unrolled())
         if self.first.memory != 1 or self.then.memory != 1:
             raise ShapeError(
@@ -238,23 +174,19 @@ class Compose(Map):
             )
 
     def unrolled(self) -> Compose:
-        """Both maps unrolled."""
         first, then = self.first.unrolled(), self.then.unrolled()
         return self if first is self.first and then is self.then else unchecked(Compose, first=first, then=then)
 
     @property
     def memory(self) -> int:  # type: ignore[override]
-        """One step."""
         return 1
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Those of the second map."""
         return self.then.slots
 
     @property
     def inputs(self) -> int:
-        """Those that the first map takes."""
         return self.first.inputs
 
     @property
@@ -264,41 +196,48 @@ class Compose(Map):
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """First the first map's."""
         return self.first.leaves + self.then.leaves
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """First the first map's."""
         return self.first.ranks + self.then.ranks
 
     @property
     def steady(self) -> tuple[bool, ...]:
-        """First the first map's."""
         return self.first.steady + self.then.steady
 
     @property
     def table_ranks(self) -> tuple[int, ...]:
-        """First the first map's."""
         return self.first.table_ranks + self.then.table_ranks
 
     @property
     def work(self) -> int:
-        """The sum of both."""
         return self.first.work + self.then.work
 
     @property
     def unfolded(self) -> int:
-        """The sum of both."""
         return self.first.unfolded + self.then.unfolded
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Compose:
-        """Both maps with other log-weights."""
         n = len(self.first.leaves)
         return unchecked(Compose, first=self.first.rebuild(leaves[:n]), then=self.then.rebuild(leaves[n:]))
 
+    def log_weights(self, at: Transitions) -> Tensor:
+        """The sum of both. Slots say where a path is between two maps if one of them keeps it where it is.
+
+        Raises:
+            StructureError: both maps move it.
+        """
+        if self.first.pointers and self.then.pointers:
+            raise StructureError(
+                f"Compose: {type(self.first).__name__} @ {type(self.then).__name__}: both maps lead from slot to slot, "
+                "and a path does not say where it is between them. To have scores, make them one map, or two steps."
+            )
+        middle = at.before if self.then.pointers else at.after
+        then = at._replace(before=middle, choice=torch.full_like(at.choice, -1))
+        return self.first.log_weights(at._replace(after=middle)) + self.then.log_weights(then)
+
     def tables(self) -> tuple[Tensor, ...]:
-        """First the first map's."""
         return self.first.tables() + self.then.tables()
 
     def _split(self, tables: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -306,19 +245,16 @@ class Compose(Map):
         return tables[:n], tables[n:]
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
-        """The second map's step of the first one's."""
         one, two = self._split(tables)
         return self.then.step(semiring, self.first.step(semiring, carry, one).unsqueeze(-2), two)
 
     @property
     def pointers(self) -> int:
-        """The pointers of both, side by side."""
         return self.first.pointers + self.then.pointers
 
     def choose(
         self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
     ) -> Tensor:
-        """The pointers of both, side by side."""
         one, two = self._split(tables)
         head = self.first.choose(semiring, carry, one, generator)
         if not self.then.pointers:
@@ -328,7 +264,7 @@ class Compose(Map):
         return torch.cat([head, tail.expand(*head.shape[:-1], -1)] if self.first.pointers else [tail], -1)
 
     def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """Through the second map, then through the first; the choice told is the first map's."""
+        """Through the second map, then through the first. The choice is the first map's."""
         one, two = self._split(tables)
         middle = self.then.trace(lambda column, row: look(column + self.first.pointers, row), slot, two)
         origin = self.first.trace(
@@ -337,7 +273,6 @@ class Compose(Map):
         return origin if origin.row is not None else origin._replace(row=middle.row)
 
     def transpose(self) -> Map:
-        """Transposed, the second map comes first."""
         return unchecked(Compose, first=self.then.transpose(), then=self.first.transpose())
 
     def contract(
@@ -352,94 +287,6 @@ class Compose(Map):
         return self.first.contract(measure, carry, middle, before, one) + self.then.contract(
             measure, middle.unsqueeze(-2), output, cost, two
         )
-
-
-def unchecked(kind: type[M], **fields: Any) -> M:
-    """A map made of what was checked before, or of tables of our own: its constructor has nothing to find out."""
-    if torch.compiler.is_compiling():  # Dynamo makes objects by their constructors alone
-        return kind(**fields)
-    made = object.__new__(kind)
-    made.__dict__.update(fields)
-    return made
-
-
-def check_weight(owner: str, name: str, x: Tensor, axes: Sequence[str]) -> None:
-    """Refuse log-weights that are no floating tensor with (at least) these axes, the last ones of it."""
-    if x.ndim < len(axes) or not x.is_floating_point():
-        raise ShapeError(
-            f"{owner}: {name} must be a floating tensor (..., {', '.join(axes)}), got {tuple(x.shape)} of {x.dtype}."
-        )
-
-
-def as_index(owner: str, name: str, x: Tensor) -> Tensor:
-    """Integers as int64; what is no tensor of integers is refused."""
-    if x.dtype == torch.int64:
-        return x
-    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
-        raise ShapeError(f"{owner}: {name} must be integers, got {x.dtype}.")
-    return x.to(torch.int64)
-
-
-def check_range(owner: str, name: str, x: Tensor, least: int, most: int, what: str) -> None:
-    """Refuse indices outside of ``least <= x <= most``, where they are known."""
-    found = extremes(x)
-    if found is not None and (found[0] < least or found[1] > most):
-        raise ShapeError(f"{owner}: {name} must lie between {least} and {most}, {what}, got {found[0]} to {found[1]}.")
-
-
-def check_shared(owner: str, name: str, x: Tensor) -> None:
-    """Refuse a table that vmap maps over: it says which arcs there are, and all sequences of a batch have the same."""
-    known = numbers(x)
-    if known is not None and known.shape != x.shape:
-        raise ShapeError(
-            f"{owner}: {name} says which paths there are, the same for all sequences, so vmap cannot map over it. Ask "
-            "one after the other."
-        )
-
-
-def remembered(tables: Callable[P, R]) -> Callable[P, R]:
-    """The function, with what it returned for its latest 64 arguments: a structure's chain is made anew for each call.
-
-    What it returns must be numpy's: a tensor made inside a transform of torch.func or in inference mode must not
-    outlive it. Dynamo, which cannot look into `functools.lru_cache`, traces the function itself.
-    """
-    known = lru_cache(maxsize=64)(tables)
-
-    @wraps(tables)
-    def recall(*args: P.args, **kwargs: P.kwargs) -> R:
-        return tables(*args, **kwargs) if torch.compiler.is_compiling() else known(*args, **kwargs)  # type: ignore[arg-type]
-
-    return recall
-
-
-def remembered_for(tables: Callable[P, R]) -> Callable[P, R]:
-    """The function of index tensors, with what it returned last for its first one, as long as that one lives and no
-    number in any of them has changed.
-
-    What it returns must be numpy's, as for `remembered`.
-    """
-    known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-
-    @wraps(tables)
-    def recall(*args: P.args, **kwargs: P.kwargs) -> R:
-        held = [x for x in args if isinstance(x, Tensor)]
-        if torch.compiler.is_compiling() or any(numbers(x) is not x or x.is_inference() for x in held):
-            return tables(*args, **kwargs)
-        # A reference to each of the others: another tensor may come to lie where one was.
-        versions = [x._version for x in held]
-        others = [x for x in args if not isinstance(x, Tensor)]
-        entry = known.get(held[0])
-        if (
-            entry is not None
-            and entry[:2] == (versions, others)
-            and all(ref() is x for ref, x in zip(entry[2], held[1:], strict=True))
-        ):
-            return entry[3]  # type: ignore[no-any-return]
-        made = tables(*args, **kwargs)
-        known[held[0]] = (versions, others, [weakref(x) for x in held[1:]], made)
-        return made
-
-    return recall
 
 
 def fit(measure: Measure, x: Tensor, leaf: Tensor) -> Tensor:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps.base import (
-    Look,
-    Map,
-    Measure,
-    Origin,
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.form import (
+    FORBIDDEN,
+    Transitions,
     as_index,
     check_range,
     check_weight,
-    fit,
+    entries,
     unchecked,
 )
 from semihmm.errors import ShapeError
@@ -45,61 +44,52 @@ class Dense(Map):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """R."""
         return self.weight.shape[-1]
 
     @property
     def inputs(self) -> int:
-        """S."""
         return self.weight.shape[-2]
 
     @property
     def pointers(self) -> int:
-        """R."""
         return self.weight.shape[-1]
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The one matrix."""
         return (self.weight,)
 
     @property
     def work(self) -> int:
-        """S times R."""
         return self.weight.shape[-1] * self.weight.shape[-2]
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Dense":
-        """With another matrix."""
         return unchecked(Dense, weight=leaves[0])
 
+    def log_weights(self, at: Transitions) -> Tensor:
+        return entries(self.weight, 2, at.before * self.slots + at.after)
+
     def tables(self) -> tuple[Tensor, ...]:
-        """The matrix."""
         return (self.weight,)
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
-        """Vector times matrix."""
         return semiring.vecmat(carry.select(-2, 0), tables[0])
 
     def choose(
         self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
     ) -> Tensor:
-        """The state before."""
         scores = semiring.times(carry.select(-2, 0).unsqueeze(-1), tables[0])
         return semiring.choose(scores, -2, generator)[1]
 
     def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """The state before."""
         source, row = look(slot, None)
         return Origin(source, row, 1, source)
 
     def transpose(self) -> Map:
-        """The transposed matrix."""
         return Dense(self.weight.mT).flip()
 
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Before, arc and after."""
         term = carry.select(-2, 0).unsqueeze(-1) + tables[0] + cost.unsqueeze(-2)
         return (fit(measure, measure.weigh(term), self.weight),)
 
@@ -145,7 +135,6 @@ class Diagonal(Map):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """S."""
         return self.tied.shape[-1]
 
     @property
@@ -155,12 +144,10 @@ class Diagonal(Map):
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The weights, and the index if there is one."""
         return (self.weight,) if self.index is None else (self.weight, self.index)
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """One axis each."""
         return (1,) * len(self.leaves)
 
     @property
@@ -170,7 +157,6 @@ class Diagonal(Map):
 
     @property
     def work(self) -> int:
-        """S."""
         return self.slots
 
     @property
@@ -179,7 +165,6 @@ class Diagonal(Map):
         return 0 if self.index is None else self.slots
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Diagonal":
-        """With other weights."""
         return unchecked(Diagonal, weight=leaves[0], index=leaves[1] if len(leaves) > 1 else None)
 
     def unrolled(self) -> "Diagonal":
@@ -191,27 +176,26 @@ class Diagonal(Map):
         index = self.index.expand(*batch, time, -1)
         return unchecked(Diagonal, weight=self.weight.expand(*batch, -1, -1).gather(-1, index), index=None)
 
+    def log_weights(self, at: Transitions) -> Tensor:
+        column = at.after if self.index is None else entries(self.index, 1, at.after)
+        return torch.where(at.before == at.after, entries(self.weight, 1, column), FORBIDDEN)
+
     def tables(self) -> tuple[Tensor, ...]:
-        """The weights of all states."""
         return (self.unrolled().weight,)
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
-        """Each state by its weight."""
         return semiring.times(carry.select(-2, 0), tables[0])
 
     def choose(
         self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
     ) -> Tensor:
-        """Nothing to choose."""
         batch = carry.shape[semiring.components : -2]
         return carry.new_empty((semiring.rows, *batch, 0), dtype=torch.int64)
 
     def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """The same state."""
         return Origin(slot, None, 1, slot)
 
     def transpose(self) -> Map:
-        """Itself."""
         return self.flip()
 
     def contract(

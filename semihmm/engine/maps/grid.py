@@ -12,26 +12,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.maps.base import (
-    Look,
-    Map,
-    Measure,
-    Origin,
+from semihmm.engine.maps.form import (
+    FORBIDDEN,
+    Form,
+    Transitions,
     as_index,
     check_range,
     check_shared,
     check_weight,
+    pick,
     remembered,
     unchecked,
 )
-from semihmm.engine.maps.sparse import FORBIDDEN, Sparse
+from semihmm.engine.maps.sparse import Sparse, which_arc
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.semirings import Semiring
 
 
 @dataclass(frozen=True)
-class Grid(Map):
+class Grid(Form):
     """Each of N slots sums up at most K predecessors, whose weights are read from matrices where they lie.
 
     A slot lies in a row of the grid; step ``t`` is at its column ``t + first - row``, so all slots together move along
@@ -68,9 +67,7 @@ class Grid(Map):
     high: Tensor
     memory: int
     first: int = 1
-    composes = False
     ranks = (2,)  # the planes stand where other maps have time
-    table_ranks = (2, 2)
 
     def __post_init__(self) -> None:
         check_weight("Grid", "weight", self.weight, ("P", "I", "J"))
@@ -127,22 +124,14 @@ class Grid(Map):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """N."""
-        return self.row.shape[0]
-
-    @property
-    def pointers(self) -> int:
-        """N."""
         return self.row.shape[0]
 
     @property
     def work(self) -> int:
-        """N times K."""
         return self.source.shape[0] * self.source.shape[1]
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The planes."""
         return (self.weight,)
 
     @property
@@ -151,7 +140,6 @@ class Grid(Map):
         return self.weight.shape[-2] + self.weight.shape[-1] - 1 - self.first
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> Grid:
-        """With other planes, of the same shape."""
         return self.holding(weight=leaves[0])
 
     def holding(self, **tensors: Tensor) -> Grid:
@@ -174,41 +162,17 @@ class Grid(Map):
         weight = torch.where(there, weight, FORBIDDEN)
         return unchecked(Sparse, weight=weight, source=self.source.unsqueeze(0), memory=self.memory)
 
-    def tables(self) -> tuple[Tensor, ...]:
-        """The unrolled map's."""
-        return self.unrolled().tables()
-
-    def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
-        """The unrolled map's."""
-        return self.unrolled().step(semiring, carry, tables)
-
-    def choose(
-        self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
-    ) -> Tensor:
-        """The unrolled map's."""
-        return self.unrolled().choose(semiring, carry, tables, generator)
-
-    def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """The unrolled map's."""
-        return self.unrolled().trace(look, slot, tables)
-
-    def transpose(self) -> Map:
-        """The unrolled map's."""
-        return self.unrolled().transpose()
-
-    def contract(
-        self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """The unrolled map's: for each of its leaves."""
-        return self.unrolled().contract(measure, carry, output, cost, tables)
-
-    def window(self, start: int, stop: int) -> Sparse:  # type: ignore[override]
-        """The unrolled map's."""
-        return self.unrolled().window(start, stop)
-
-    def flip(self) -> Sparse:  # type: ignore[override]
-        """The unrolled map's."""
-        return self.unrolled().flip()
+    def log_weights(self, at: Transitions) -> Tensor:
+        height, width = self.weight.shape[-2:]
+        arc, there = which_arc(at, self.source, self.slots)
+        row, plane, factor = self.row[at.after], self.plane[at.after, arc], self.factor[at.after, arc]
+        column = torch.arange(at.after.shape[-1], device=row.device) + self.first - row
+        there = there & (self.low[at.after, arc] <= column) & (column < self.high[at.after, arc])
+        cell = (plane.clamp(min=0) * height + row) * width + column.clamp(0, width - 1)
+        read = pick(self.weight.flatten(-3), cell)
+        there = there & ~(read.isinf() & (plane >= 0) & (factor == 0))  # inf * 0 is forbidden, not NaN
+        weight = torch.where(plane < 0, 0.0, read * factor.to(read))
+        return torch.where(at.arrives, torch.where(there, weight, FORBIDDEN), 0.0)
 
 
 class GridTables(NamedTuple):

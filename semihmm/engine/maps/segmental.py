@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from semihmm.engine.maps.base import Look, Map, Measure, Origin, check_weight, fit, unchecked
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.form import (
+    FORBIDDEN,
+    Transitions,
+    check_weight,
+    entries,
+    unchecked,
+)
 from semihmm.engine.maps.sparse import later
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
@@ -64,17 +71,15 @@ class Segmental(Map):
 
     @property
     def memory(self) -> int:  # type: ignore[override]
-        """D."""
         return self.duration.shape[-2]
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """2 S."""
         return 2 * self.states
 
     @property
     def states(self) -> int:
-        """S."""
+        """How many states there are, S: half as many as slots."""
         return self.transition.shape[-1]
 
     @property
@@ -84,13 +89,11 @@ class Segmental(Map):
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """As the arguments."""
         given = (self.transition, self.duration, self.emission)
         return given if self.segment is None else (*given, self.segment)
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """As the arguments."""
         return (2, 2, 1, 2)[: len(self.leaves)]
 
     @property
@@ -105,7 +108,6 @@ class Segmental(Map):
 
     @property
     def work(self) -> int:
-        """S^2 + S D."""
         return self.states * (self.states + self.memory)
 
     @property
@@ -114,7 +116,6 @@ class Segmental(Map):
         return self.states * self.memory
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Segmental":
-        """With other log-weights."""
         transition, duration, emission, *segment = leaves
         return unchecked(
             Segmental,
@@ -123,6 +124,19 @@ class Segmental(Map):
             emission=emission,
             segment=segment[0] if segment else None,
         )
+
+    def log_weights(self, at: Transitions) -> Tensor:
+        """Each frame by itself, also where a segment goes on; its length and what follows where it ends."""
+        begun, onward = at.before >= self.states, at.after >= self.states
+        state, following = at.before % self.states, at.after % self.states
+        cell = (at.delay - 1) * self.states + state
+        ended = entries(self.duration, 2, cell)
+        if self.segment is not None:
+            ended = ended + entries(self.segment, 2, cell)
+        moved = entries(self.transition, 2, state * self.states + following)
+        ended = ended + torch.where(onward, moved, torch.where(state == following, 0.0, FORBIDDEN))
+        frames = entries(self.emission[..., self.memory - 1 :, :], 1, state)
+        return torch.where(begun, frames + torch.where(at.arrives, ended, 0.0), FORBIDDEN)
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transitions."""

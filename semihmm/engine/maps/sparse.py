@@ -9,16 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from semihmm.engine.maps.base import (
-    Look,
-    Map,
-    Measure,
-    Origin,
+from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.form import (
+    FORBIDDEN,
+    Transitions,
     as_index,
     check_range,
     check_shared,
     check_weight,
-    fit,
+    entries,
     remembered,
     remembered_for,
     unchecked,
@@ -26,8 +25,6 @@ from semihmm.engine.maps.base import (
 from semihmm.engine.tracing import extremes, numbers, plain
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
-
-FORBIDDEN = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,6 @@ class Sparse(Map):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """N."""
         return self.weight.shape[-2]
 
     @property
@@ -83,26 +79,26 @@ class Sparse(Map):
 
     @property
     def pointers(self) -> int:
-        """N."""
         return self.weight.shape[-2]
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        """The weights and where they come from."""
         return (self.weight, self.source)
 
     @property
     def work(self) -> int:
-        """N times K."""
         return self.weight.shape[-1] * self.weight.shape[-2]
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
-        """With other weights."""
         weight, source = leaves
         return unchecked(Sparse, weight=weight, source=source, memory=self.memory, arcs=self.arcs)
 
+    def log_weights(self, at: Transitions) -> Tensor:
+        arc, there = which_arc(at, self.source, self.slots)
+        weight = entries(self.weight, 2, at.after * self.source.shape[-1] + arc)
+        return torch.where(at.arrives, torch.where(there, weight, FORBIDDEN), 0.0)
+
     def tables(self) -> tuple[Tensor, ...]:
-        """The leaves."""
         return self.leaves
 
     def _pull(self, carry: Tensor, source: Tensor) -> Tensor:
@@ -127,7 +123,6 @@ class Sparse(Map):
         return semiring.choose(semiring.times(self._pull(carry, source), weight), -1, generator)[1]
 
     def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """Along the arc."""
         arc, row = look(slot, None)
         source = tables[1].reshape(self.slots, -1)[slot, arc].clamp(min=0)  # -1: the path is impossible anyway
         return Origin(source % self.slots, row, source // self.slots + 1, arc)
@@ -157,9 +152,20 @@ class Sparse(Map):
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Before, arc and after."""
         term = self._pull(carry, tables[1]) + tables[0] + cost.unsqueeze(-1)
         return (fit(measure, measure.weigh(term), self.weight),)
+
+
+def which_arc(at: Transitions, source: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+    """Which of the arcs into its slot each transition takes, ``(..., T)``, and whether there is one."""
+    line = at.after
+    if source.ndim > 2 and source.shape[-3] != 1:
+        line = line + torch.arange(line.shape[-1], device=line.device) * slots
+    found = source.reshape(-1, source.shape[-1])[line] == ((at.delay - 1) * slots + at.before).unsqueeze(-1)
+    number = torch.arange(source.shape[-1], device=source.device)
+    chosen = at.choice.unsqueeze(-1)
+    found = found & ((chosen < 0) | (chosen == number))
+    return found.int().argmax(-1), found.any(-1)
 
 
 def later(x: Tensor, delay: Tensor, fill: float) -> Tensor:
@@ -283,7 +289,7 @@ def _entries(target: npt.NDArray[np.int64], slots: int) -> npt.NDArray[np.int64]
 
 
 def _incoming_unseen(target: Tensor, slots: int) -> Tensor:
-    """The same where numbers are not known, in torch.compile: room for an arc from every slot into each slot.
+    """The same where numbers are not known, in torch.compile: a place for an arc from every slot into each slot.
 
     So no slot may be entered by more arcs than there are slots, which it is when none comes twice.
     """

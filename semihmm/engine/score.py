@@ -1,0 +1,52 @@
+"""The log-weight of a path: along it, one gather from each leaf of a chain."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.chain import Chain
+from semihmm.engine.decode import Path
+from semihmm.engine.maps.form import Transitions, pick
+from semihmm.errors import ShapeError
+
+
+def score(chain: Chain, path: Path) -> Tensor:
+    """The sum of the log-weights along paths, ``(...)``; ``-inf`` where the chain has no such path.
+
+    A path may hold any numbers: what is no slot, or led to by no arc, is no path. What comes after its end does not
+    count. Differentiable any number of times.
+
+    Cost: one entry of each leaf for each step; no table of all arcs at all steps.
+
+    Raises:
+        ShapeError: a path of another number of steps.
+
+    Example:
+        >>> arcs = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+        >>> chain = Chain((torch.zeros(2),), Dense(arcs), length=2)
+        >>> score(chain, Path.through(torch.tensor([[0, 1, 0], [0, 1, 2]]))).tolist()
+        [5.0, -inf]
+    """
+    steps, length = chain.steps, chain.length
+    if path.slots.shape[-1] != length + 1:
+        raise ShapeError(
+            f"score: this chain has {length} steps, so a path must have a slot at {length + 1} times, got "
+            f"{path.slots.shape[-1]}."
+        )
+    batch = torch.broadcast_shapes(path.slots.shape[:-1], chain.batch)
+    slots, choices = path.slots.expand(*batch, -1), path.choices.expand(*batch, -1)
+    lengths = torch.tensor(length, device=slots.device) if chain.lengths is None else chain.lengths
+    end = lengths.expand(batch).unsqueeze(-1)
+    time = torch.arange(length + 1, device=slots.device)
+    over, there = time > end, (slots >= 0) & (slots < steps.slots)
+    fine = (there | over | (slots == -1)).all(-1) & there[..., 0] & there.gather(-1, end).squeeze(-1)
+    latest = torch.where(there, time, -1).cummax(-1).values[..., :-1]  # when it came to the slot that it is in
+    delay, over = time[1:] - latest, over[..., 1:]
+    fine = fine & (over | (delay <= steps.memory)).all(-1)
+    slots, delay = slots.clamp(0, steps.slots - 1), delay.clamp(max=steps.memory)
+    at = Transitions(slots.gather(-1, latest.clamp(min=0)), slots[..., 1:], delay, choices, there[..., 1:])
+    total = torch.where(over, 0.0, steps.log_weights(at)).sum(-1)
+    for x, where in [(x, slots[..., :1]) for x in chain.start] + [(x, slots.gather(-1, end)) for x in chain.end]:
+        total = total + pick(x, where).squeeze(-1)
+    return torch.where(fine, total, -math.inf)
