@@ -8,7 +8,6 @@
 #include <exception>
 #include <utility>
 #include <mutex>
-#include <optional>
 #include <stdexcept>
 
 #include <dlfcn.h>
@@ -25,8 +24,9 @@ using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::nanosec
 constexpr auto kSpin = microseconds(500);       // for parts that others are about to end; to sleep and be woken takes 50
 constexpr auto kAsk = milliseconds(50);         // between two questions whether the call is to end
 constexpr auto kLost = microseconds(1000);      // that a thread was kept from running: others want its core
-constexpr auto kCrowded = milliseconds(100);    // for so long nobody is asked to help then: at least, and at most
-constexpr auto kMostCrowded = milliseconds(800);
+constexpr auto kCrowded = milliseconds(100);    // for so long nobody is asked to help when the caller itself was
+constexpr auto kFirst = milliseconds(50);       // for so long when helpers were: at first, and at most
+constexpr auto kMost = milliseconds(800);
 constexpr int64_t kMostThreads = 256;
 
 void relax() {
@@ -54,6 +54,7 @@ struct Job {
     std::atomic<int64_t> next{0};  // the first part that nobody has begun
     std::atomic<int64_t> done{0};  // parts that are over
     std::atomic<bool> stopped{false}, waited_for{false};
+    std::atomic<bool> late{false};  // a thread was kept from running
     std::mutex guard;  // of what follows
     std::condition_variable over;
     std::exception_ptr failed;
@@ -94,22 +95,20 @@ class Crowd {
     void seen() { until_ = (Clock::now() + kCrowded).time_since_epoch().count(); }
     // Helpers were: each time that they are asked again, and still are, it is longer until the next.
     void tried(bool late) {
-        const int64_t pause = late ? std::min<int64_t>(2 * pause_.load(), kMostCrowded.count()) : kCrowded.count();
-        pause_ = pause;
+        const int64_t pause = late ? pause_.load() : kFirst.count();
         if (late) until_ = (Clock::now() + milliseconds(pause)).time_since_epoch().count();
+        pause_ = late ? std::min<int64_t>(2 * pause, kMost.count()) : pause;
     }
 
   private:
     std::atomic<Clock::rep> until_{0};
-    std::atomic<int64_t> pause_{kCrowded.count()};
+    std::atomic<int64_t> pause_{kFirst.count()};
 } crowd;
 
-// Notes it if the calling thread is kept from running.
+// How long this thread is kept from running.
 class Watch {
   public:
-    ~Watch() {
-        if (Clock::now() - began_ - (processor_time() - used_) > kLost) crowd.seen();
-    }
+    bool lost() const { return Clock::now() - began_ - (processor_time() - used_) > kLost; }
 
   private:
     static nanoseconds processor_time() {
@@ -193,25 +192,36 @@ bool forked() {
     return child;
 }
 
-// The job on PyTorch's threads. They come when the system lets them: what none has begun, the caller does. It cannot go on until
-// each has come and gone, though; where that takes long, cores are others' as well.
+// Parts, with an eye on the clock.
+void run_watched(Job& job, int64_t worker) {
+    const Watch watch;
+    run(job, worker);
+    if (watch.lost()) job.late = true;
+}
+
+// The job on PyTorch's threads. They come when the system lets them: what none has begun, the caller does. But it cannot go on
+// until each has come and gone.
 void run_together(Job& job) {
-    Clock::time_point ready;
     struct Team {
         Job& job;
-        Clock::time_point& ready;
-    } team{job, ready};
+        Clock::time_point called = Clock::now(), begun, ready;
+    } team{job};
     open_mp().parallel(
         [](void* given) {
-            const Team& mine = *static_cast<Team*>(given);
+            Team& mine = *static_cast<Team*>(given);
             const int worker = open_mp().thread();
-            if (worker < mine.job.threads) run(mine.job, worker);
+            if (worker == 0) mine.begun = Clock::now();
+            if (worker < mine.job.threads) run_watched(mine.job, worker);
             if (worker) return;
             wait(mine.job);
             mine.ready = Clock::now();
         },
         &team, 0, 0);
-    crowd.tried(Clock::now() - ready > kLost);
+    crowd.tried(job.late || (team.begun - team.called) + (Clock::now() - team.ready) > kLost);
+}
+void run_alone(Job& job) {
+    run_watched(job, 0);
+    if (job.late) crowd.seen();
 }
 
 }  // namespace
@@ -227,15 +237,9 @@ void Pulse::beat() {
 
 void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work) {
     threads = std::min({threads, parts, kMostThreads});
-    const bool alone = threads == 1 || crowd.here() || forked() || !open_mp();
+    const bool alone = threads > 1 && (crowd.here() || forked() || !open_mp());
     Job job(work, batch, parts, alone ? 1 : threads);
-    if (!alone) {
-        run_together(job);
-    } else {
-        std::optional<Watch> watch;
-        if (threads > 1) watch.emplace();
-        run(job, 0);
-    }
+    threads == 1 ? run(job, 0) : alone ? run_alone(job) : run_together(job);
     if (job.failed) std::rethrow_exception(job.failed);
 }
 
