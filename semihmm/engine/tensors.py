@@ -79,7 +79,8 @@ def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) 
 
 def _in_one_piece(x: Tensor, batch: torch.Size) -> Tensor:
     """With all batch axes, as one; or with none."""
-    x = x.detach().resolve_neg()
+    x = x.detach() if x.requires_grad else x
+    x = x.resolve_neg() if x.is_neg() else x  # a call is longer than a question
     if len(batch) > 1 or x.shape[:-2] != batch:
         x = x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:])
     return x.contiguous()

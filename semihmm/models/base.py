@@ -270,8 +270,7 @@ class Model(Part, Generic[S]):
             assert inside is not None
             x = torch.where(inside, x, 0)
         if x.is_floating_point():
-            law = next(iter(self.laws.values()))  # whose parameters are found faster than all of the model's
-            x = x.to(next(law.parameters()).dtype)
+            x = x.to(next(iter(self.laws.values())).dtype)
             if plain((x,)) and not usable([x], 0.0) and (bad := ~x.isfinite()).any():
                 at = tuple(int(i) for i in bad.nonzero()[0])
                 raise DataError(

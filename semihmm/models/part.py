@@ -24,6 +24,12 @@ class Part(nn.Module, ABC):
         """
         return None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the parameters."""
+        own = next(iter(self._parameters.values()), None)  # `parameters()` walks through all modules: 6 us
+        return (next(self.parameters()) if own is None else own).dtype
+
     def log_prior(self) -> Tensor:
         """The log-density of the parameters under their prior, up to a constant; EM climbs it with the likelihood."""
         return torch.zeros(())
