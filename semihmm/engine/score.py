@@ -35,18 +35,18 @@ def score(chain: Chain, path: Path) -> Tensor:
             f"{path.slots.shape[-1]}."
         )
     batch = torch.broadcast_shapes(path.slots.shape[:-1], chain.batch)
-    slots, choices = path.slots.expand(*batch, -1), path.choices.expand(*batch, -1)
-    lengths = torch.tensor(length, device=slots.device) if chain.lengths is None else chain.lengths
+    given, choices = path.slots.expand(*batch, -1), path.choices.expand(*batch, -1)
+    slots, time = given.clamp(0, steps.slots - 1), torch.arange(length + 1, device=given.device)
+    lengths = time[-1] if chain.lengths is None else chain.lengths
     end = lengths.expand(batch).unsqueeze(-1)
-    time = torch.arange(length + 1, device=slots.device)
-    over, there = time > end, (slots >= 0) & (slots < steps.slots)
-    fine = (there | over | (slots == -1)).all(-1) & there[..., 0] & there.gather(-1, end).squeeze(-1)
-    latest = torch.where(there, time, -1).cummax(-1).values[..., :-1]  # when it came to the slot that it is in
-    delay, over = time[1:] - latest, over[..., 1:]
-    fine = fine & (over | (delay <= steps.memory)).all(-1)
-    slots, delay = slots.clamp(0, steps.slots - 1), delay.clamp(max=steps.memory)
-    at = Transitions(slots.gather(-1, latest.clamp(min=0)), slots[..., 1:], delay, choices, there[..., 1:])
-    total = torch.where(over, 0.0, steps.log_weights(at)).sum(-1)
-    for x, where in [(x, slots[..., :1]) for x in chain.start] + [(x, slots.gather(-1, end)) for x in chain.end]:
-        total = total + pick(x, where).squeeze(-1)
+    over, there = time > end, slots == given
+    fine, at = there, Transitions(slots[..., :-1], slots[..., 1:], torch.ones_like(choices), choices, there[..., 1:])
+    if steps.memory > 1:
+        latest = torch.where(there, time, -1).cummax(-1).values[..., :-1]  # when it came to the slot that it is in
+        at = at._replace(before=slots.gather(-1, latest.clamp(min=0)), delay=time[1:] - latest)
+        fine = there | (given == -1)
+    fine = (fine | over).all(-1) & there[..., 0] & there.gather(-1, end).squeeze(-1)
+    total = torch.where(over[..., 1:], 0.0, steps.log_weights(at)).sum(-1)
+    for x, slot in [(x, slots[..., :1]) for x in chain.start] + [(x, slots.gather(-1, end)) for x in chain.end]:
+        total = total + pick(x, slot).squeeze(-1)
     return torch.where(fine, total, -math.inf)

@@ -85,7 +85,7 @@ class Form(ABC):
     def log_weights(self, at: Transitions) -> Tensor:
         """The log-weight of each transition ``(..., T)``; ``-inf`` where there is no such arc.
 
-        Slots are in range, and no delay is longer than `memory`: `semihmm.engine.score` sees to that.
+        Slots are in range: `semihmm.engine.score` sees to that. Delays may be of any length, if `memory` is over 1.
         """
 
     @property

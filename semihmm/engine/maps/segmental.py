@@ -127,9 +127,9 @@ class Segmental(Map):
 
     def log_weights(self, at: Transitions) -> Tensor:
         """Each frame by itself, also where a segment goes on; its length and what follows where it ends."""
-        begun, onward = at.before >= self.states, at.after >= self.states
+        begun, onward = (at.before >= self.states) & (at.delay <= self.memory), at.after >= self.states
         state, following = at.before % self.states, at.after % self.states
-        cell = (at.delay - 1) * self.states + state
+        cell = (at.delay.clamp(max=self.memory) - 1) * self.states + state
         ended = entries(self.duration, 2, cell)
         if self.segment is not None:
             ended = ended + entries(self.segment, 2, cell)
