@@ -38,7 +38,7 @@ class Arcs final : public OneLeaf<S> {
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         sum(topology_->into, rows.at(t), table(0, 0, t), table(0, 1, t), to);
     }
-    void back(int64_t t, const Rows<F>& costs, F* to) override {
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
         transpose(this->step_of(t));
         sum(topology_->leaving, costs.at(t + 1), table(1, 0, t), table(1, 1, t), to);
     }

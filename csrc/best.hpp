@@ -22,12 +22,12 @@ class Best {
     Best(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission)
         : chain_(chain), transition_(transition), emission_(emission), states_(transition.event[0]), ld_(padded<F>(states_)),
           beta_(static_cast<F>(chain.beta)) {
-        weight_.reset(ld_ * ld_, kNothing<F>), ends_.reset(ld_, kNothing<F>), seen_.reset(ld_, kNothing<F>);
-        if (!chooses()) back_.reset(ld_ * ld_, kNothing<F>);
+        weight_.reset(ld_ * ld_, kNothing<F>), ends_.reset(ld_, kNothing<F>), row_.reset(ld_, kNothing<F>);
+        if (!chooses()) transposed_.reset(ld_ * ld_, kNothing<F>);
     }
 
-    // The paths of `count` sequences from `b` on, and their totals. `kept` has workspace for all state vectors. Marks, if those
-    // are asked for, are as `Map::trace` makes them.
+    // The paths of `count` sequences from `b` on, and their totals. `kept` has workspace for all state vectors. Arc indices, if
+    // requested, are as `Map::trace` makes them.
     void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
         matrix(b);
         Sequence all[kTogether];
@@ -57,7 +57,7 @@ class Best {
 
     // The paths, from the ends of the forward passes on.
     void trace(Sequence* all, int count, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
-        const int64_t marked = chain_.steps->arc_indices;
+        const int64_t per_step = chain_.steps->arc_indices;
         int64_t at[kTogether], longest = 0;
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
@@ -67,11 +67,11 @@ class Best {
             const F best = last[at[r]] + ends_[at[r]];
             values[s.b] = static_cast<double>(best) + s.log_scale;
             s.slots = slots + s.b * (chain_.length + 1), s.choices = choices + s.b * chain_.length;
-            s.arc_indices = arc_indices ? arc_indices + s.b * chain_.length * marked : nullptr;
+            s.arc_indices = arc_indices ? arc_indices + s.b * chain_.length * per_step : nullptr;
             if (!representable<F>(values[s.b])) s.length = -1;  // there is no path
             std::fill(s.slots + s.length + 1, s.slots + chain_.length + 1, int64_t{-1});
             std::fill(s.choices + std::max<int64_t>(s.length, 0), s.choices + chain_.length, int64_t{-1});
-            if (arc_indices) std::fill(s.arc_indices + std::max<int64_t>(s.length, 0) * marked, s.arc_indices + chain_.length * marked, int64_t{-1});
+            if (arc_indices) std::fill(s.arc_indices + std::max<int64_t>(s.length, 0) * per_step, s.arc_indices + chain_.length * per_step, int64_t{-1});
             longest = std::max(longest, s.length);
             if (s.length >= 0) s.slots[s.length] = at[r];
         }
@@ -81,11 +81,11 @@ class Best {
                 if (t >= s.length) continue;
                 const int64_t to = at[r];
                 chain_.pulse(states_);
-                at[r] = chooses() ? s.chosen[t * ld_ + at[r]] : first_best<F>(states_, s.rows.at(t), back_.get() + at[r] * ld_);
+                at[r] = chooses() ? s.chosen[t * ld_ + at[r]] : first_best<F>(states_, s.rows.at(t), transposed_.get() + at[r] * ld_);
                 s.slots[t] = s.choices[t] = at[r];
                 if (!arc_indices) continue;
-                s.arc_indices[t * marked] = at[r] * states_ + to;
-                if (emission_.data) s.arc_indices[t * marked + 1] = to;
+                s.arc_indices[t * per_step] = at[r] * states_ + to;
+                if (emission_.data) s.arc_indices[t * per_step + 1] = to;
             }
     }
     Sequence begin(int64_t b, const Kept<F>& kept) const {
@@ -105,17 +105,17 @@ class Best {
         log_scale_ = static_cast<double>(peak) * chain_.beta;
         for (int64_t i = 0; i < states_; ++i)
             for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;
-        if (!chooses()) transpose<F>(states_, states_, weight_.get(), ld_, back_.get(), ld_);
+        if (!chooses()) transpose<F>(states_, states_, weight_.get(), ld_, transposed_.get(), ld_);
     }
     // The emissions of step t, one after the other.
     const F* emission(int64_t b, int64_t t) const {
         const F* e = emission_.at(b, t);
         const int64_t by = emission_.by_event[0];
         if (by == 1) return e;
-        for (int64_t j = 0; j < states_; ++j) seen_[j] = e[j * by];
-        return seen_.get();
+        for (int64_t j = 0; j < states_; ++j) row_[j] = e[j * by];
+        return row_.get();
     }
-    static F taken(F peak) { return std::isinf(peak) ? F(0) : peak; }
+    static F finite_peak(F peak) { return std::isinf(peak) ? F(0) : peak; }
 
     // All steps of a sequence of at most `inner` states, which are `parts` vectors.
     template <int inner, int parts>
@@ -137,12 +137,13 @@ class Best {
                     e[p] = p + 1 < parts ? L::load(from + p * L::width) : L::load_part(from + p * L::width, left, kNothing<F>);
                     most = L::max(e[p], most);
                 }
-                const F peak = taken(L::max(most));
+                const F peak = finite_peak(L::max(most));
                 s.log_scale += static_cast<double>(peak) * chain_.beta;
 #pragma GCC unroll 4
                 for (int p = 0; p < parts; ++p) vector[p] += (e[p] - peak) * beta_;
             }
             if (t % kGrow == kGrow - 1) {
+                chain_.pulse(kGrow * chain_.work);
                 V most = vector[0];
 #pragma GCC unroll 4
                 for (int p = 1; p < parts; ++p) most = L::max(vector[p], most);
@@ -203,7 +204,7 @@ class Best {
                 Sequence& s = all[who[i]];
                 if (emission_.data) {
                     const F* e = emission(s.b, t);
-                    const F peak = taken(max_of<F>(states_, e));
+                    const F peak = finite_peak(max_of<F>(states_, e));
                     s.log_scale += static_cast<double>(peak) * chain_.beta;
                     F* vector = to[i];
                     for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j] - peak) * beta_;
@@ -219,7 +220,7 @@ class Best {
     F beta_;
     double log_scale_ = 0;
     bool filled_ = false;
-    Buffer<F> weight_, back_, ends_, seen_;
+    Buffer<F> weight_, transposed_, ends_, row_;
 };
 
 }  // namespace semihmm

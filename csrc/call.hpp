@@ -119,13 +119,13 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
 }
 
 template <class S>
-constexpr bool kLinear = std::is_same_v<S, Log<typename S::F>> || std::is_same_v<S, Expectation<typename S::F>>;
+constexpr bool kScaled = std::is_same_v<S, Log<typename S::F>> || std::is_same_v<S, Expectation<typename S::F>>;
 
 // A transition that all steps share, dense or of irregular arcs, with or without emissions.
 struct Stationary {
     bool dense = true;
     bool shared = true;  // by all sequences
-    std::size_t arcs = 0, seen = 0;  // which weights they are; `seen` 0: none
+    std::size_t arcs = 0, emission = 0;  // which weights they are; `emission` 0: none
 };
 
 // Whether all sequences have the same numbers, though each has its own, as where Python gathered them for each.
@@ -142,17 +142,17 @@ bool repeated(const Given& given) {
 template <class S>
 std::optional<Stationary> stationary(const Request& request, bool irregular) {
     constexpr bool best = std::is_same_v<S, Max<typename S::F>>;
-    if constexpr (!kLinear<S> && !best) return std::nullopt;
+    if constexpr (!kScaled<S> && !best) return std::nullopt;
     Stationary found;
     found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     found.dense = request.spec[2] == kDense;
     if (!found.dense && (best || !irregular)) return std::nullopt;
     const std::size_t words = found.dense ? 3 : 4;
     if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal)) return std::nullopt;
-    if (request.spec.size() > words) found.seen = found.arcs + (found.dense ? 1 : 2);
+    if (request.spec.size() > words) found.emission = found.arcs + (found.dense ? 1 : 2);
     const Given& arcs = request.weights[found.arcs];
     if (request.length < 2 || arcs.shape[1] != 1 || (found.dense && arcs.shape[2] != arcs.shape[3])) return std::nullopt;
-    if (found.seen && request.weights[found.seen].shape[1] != request.length) return std::nullopt;
+    if (found.emission && request.weights[found.emission].shape[1] != request.length) return std::nullopt;
     found.shared = arcs.shape[0] == 1 || arcs.strides[0] == 0 || (!found.dense && repeated<typename S::F>(arcs));
     if constexpr (S::features) {
         const Given& held = request.features[found.arcs];
@@ -179,17 +179,17 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
     using F = typename S::F;
     auto weight = request.weights[form.arcs].template leaf<F>(true);
     if (form.shared) weight.by_batch = 0;
-    const auto seen = form.seen ? request.weights[form.seen].template leaf<F>(true) : Leaf<F>{};
+    const auto emission = form.emission ? request.weights[form.emission].template leaf<F>(true) : Leaf<F>{};
     if constexpr (std::is_same_v<S, Max<F>>) {
-        return {chain, weight, seen};
+        return {chain, weight, emission};
     } else {
         using Transition = typename Path::Transition;
         const auto along = [&](std::size_t i) { return S::features ? request.features[i].template leaf<F>(true) : Leaf<F>{}; };
-        const auto seen_feature = form.seen ? along(form.seen) : Leaf<F>{};
+        const auto emission_feature = form.emission ? along(form.emission) : Leaf<F>{};
         if constexpr (Transition::dense) {
-            return {chain, Transition(weight, along(form.arcs), chain.beta), seen, seen_feature};
+            return {chain, Transition(weight, along(form.arcs), chain.beta), emission, emission_feature};
         } else {
-            return {chain, Transition(topology, weight, along(form.arcs), chain.beta), seen, seen_feature};
+            return {chain, Transition(topology, weight, along(form.arcs), chain.beta), emission, emission_feature};
         }
     }
 }
@@ -236,7 +236,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
     const int64_t group = group_of<S>(request, form);
     for_each_part(request.batch, parts_of(request, group), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
-        if constexpr (kLinear<S>)
+        if constexpr (kScaled<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
                     auto scan = fast<ScaledForward<S, Transition>>(request, *form, chain, topology);
@@ -389,10 +389,10 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
             return;
         }
     const auto topology = topology_of<F>(request);
-    const auto form = kLinear<S> ? stationary<S>(request, topology != nullptr) : std::nullopt;
+    const auto form = kScaled<S> ? stationary<S>(request, topology != nullptr) : std::nullopt;
     int64_t group = group_of<S>(request, form);
     const int64_t parts = parts_of(request, group);
-    if constexpr (kLinear<S>)
+    if constexpr (kScaled<S>)
         if (form) {
             if (few<S>(request, *form, kFewStates<F>)) group = 1;
             const int64_t states = request.weights[form->arcs].shape[2], products = form->dense ? states * states : topology->into.places();
@@ -406,7 +406,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         done[part] = std::make_unique<Sums<S>>(request, out, out_features, Weighing<S>::best, topology);
         Sums<S>& sums = *done[part];
         const Workspace<F>* workspace = workspace_for(worker, std::max<int64_t>(group, 1));
-        if constexpr (kLinear<S>)
+        if constexpr (kScaled<S>)
             if (group) {
                 with_transition<S>(form->dense, [&]<class Transition>() {
                     auto scan = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);

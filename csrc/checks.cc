@@ -226,7 +226,7 @@ void check_whole(const Given& tensor, const char* name, Type type, std::initiali
 
 template <class T>
 T* check_array(const Given& array, const char* name, int64_t size, bool optional) {
-    if (!array.there() && optional) return nullptr;
+    if (!array.present() && optional) return nullptr;
     check_type(array, name, kTypeOf<std::remove_const_t<T>>);
     check_memory(array, name);
     if (elements(array) != size || !in_one_piece(array))
@@ -411,7 +411,7 @@ void check_out(const Request& request, const Form& form, const std::vector<Given
     if (out.size() != request.weights.size())
         refuse(std::string(list) + " must be as many as the weights, " + number(static_cast<int64_t>(request.weights.size())) + ", got " + number(static_cast<int64_t>(out.size())) + ".");
     for (std::size_t i = 0; i < out.size(); ++i) {
-        if (!out[i].there()) continue;
+        if (!out[i].present()) continue;
         const Name name(list, i);
         if (like.empty() || form.events[i] == 0) refuse(name + " must be None: nothing has a gradient there.");
         check_type(out[i], name, request.wide ? Type::kDouble : Type::kFloat);
@@ -442,7 +442,7 @@ void check_paths(const Request& request, const Form& form, int64_t rows, const i
     const int64_t length = request.length, columns = static_cast<int64_t>(form.arc_indices.size());
     for (int64_t path = 0; path < rows * request.batch; ++path) {
         const int64_t* at = slots + path * (length + 1);
-        const int64_t* taken = arc_indices + path * length * columns;
+        const int64_t* traced = arc_indices + path * length * columns;
         if (at[0] < 0) continue;  // there is no such path
         const int64_t steps = request.lengths ? request.lengths[path % request.batch] : length;
         for (int64_t t : {int64_t{0}, steps})
@@ -450,14 +450,14 @@ void check_paths(const Request& request, const Form& form, int64_t rows, const i
         for (int64_t t = 0; t < steps; ++t) {
             if (at[t + 1] < 0) continue;
             for (int64_t c = 0; c < columns; ++c) {
-                const int64_t mark = taken[t * columns + c];
+                const int64_t index = traced[t * columns + c];
                 const auto [least, greatest] = form.arc_indices[static_cast<std::size_t>(c)];
-                if (mark < least || mark > greatest) out_of_range("a mark of a path", least, greatest, mark);
+                if (index < least || index > greatest) out_of_range("an arc index of a path", least, greatest, index);
                 if (!form.grid) continue;
                 const Given* tables = form.grid + 1;
-                const int64_t width = tables[1].shape.back(), row = tables[0].as<int64_t>()[mark / width];
+                const int64_t width = tables[1].shape.back(), row = tables[0].as<int64_t>()[index / width];
                 const int64_t column = t + request.spec.back() - row;
-                if (tables[2].as<int64_t>()[mark] >= 0 && (column < 0 || column >= form.grid->shape[3]))
+                if (tables[2].as<int64_t>()[index] >= 0 && (column < 0 || column >= form.grid->shape[3]))
                     out_of_range("the column of a cell that a path took", 0, form.grid->shape[3] - 1, column);
             }
         }

@@ -59,11 +59,13 @@ bool usable_by_all(const void* data, const Extent& extent, double sign, int64_t 
 struct Description {
     Request request;
     Form form;
+    bool batched = true;  // its tensors have a batch axis
 };
 
 inline Description describe(int semiring, int components, double beta, bool wide, const std::vector<int64_t>& spec, bool batched,
                      const nb::list& weights, const nb::list& features, nb::handle lengths, int64_t batch, int64_t length, int64_t threads) {
     Description d;
+    d.batched = batched;
     Request& request = d.request;
     request.semiring = semiring;
     request.components = components;
@@ -86,9 +88,25 @@ inline void must_be(bool answered, const char* question) {
 }
 
 // What is kept, or to be kept: for so many sequences, or as many as there is workspace for.
-template <class F>
-Kept<F> kept(const Given& vectors, const Given& offsets, int64_t rows, int64_t segment, int64_t length, int64_t sequences) {
-    return {vectors.to<F>(), offsets.to<double>(), rows, segment, kept_blocks(length, segment), 0, sequences};
+struct Memory {
+    Given vectors, offsets;
+    int64_t rows, segment, length, sequences;
+
+    template <class F>
+    Kept<F> kept() const {
+        return {vectors.to<F>(), offsets.to<double>(), rows, segment, kept_blocks(length, segment), 0, sequences};
+    }
+};
+inline Memory memory_of(const Description& d, nb::handle vectors, nb::handle offsets, int64_t rows, int64_t segment, int64_t sequences) {
+    const Memory memory{given(vectors), given(offsets), rows, segment, d.request.length, sequences};
+    check_kept(d.request, d.form, memory.vectors, memory.offsets, rows, segment, sequences);
+    return memory;
+}
+
+// work(F()), of the type.
+template <class Work>
+void with_type(bool wide, const Work& work) {
+    wide ? work(double()) : work(float());
 }
 
 template <class F>

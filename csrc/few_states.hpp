@@ -30,8 +30,8 @@ class FewStates {
     using B = typename L::bits;
 
     // Matrices of whole vectors, as many rows as columns: those behind the last state are 0.
-    FewStates(const F* weight, const F* back, int64_t states, F beta)
-        : weight_(weight), back_(back), states_(states), ld_(padded<F>(states)), beta_(beta) {}
+    FewStates(const F* weight, const F* transposed, int64_t states, F beta)
+        : weight_(weight), transposed_(transposed), states_(states), ld_(padded<F>(states)), beta_(beta) {}
 
     // The vectors at times t0 + 1 to t1, from one in log space; the last in log space again. `emission(t)` may be null.
     // Adds the peaks of the emissions to `peaks`. False where some sum cannot be trusted.
@@ -52,7 +52,7 @@ class FewStates {
             const Vector<parts> none = this->none<parts>();
             for (int64_t t = t0; t < t1; ++t) {
                 Vector<parts> log;
-                seen(emission, t, none, log);
+                log_emissions(emission, t, none, log);
                 store(after + (t - t0) * ld_, weighed(load<parts>(costs + (t - t0) * ld_), log, L::broadcast(F(1))));
             }
         });
@@ -156,7 +156,7 @@ class FewStates {
     }
     // The log of the emissions less their peak, which is returned.
     template <int parts, class Emission>
-    [[gnu::always_inline]] F seen(const Emission& emission, int64_t t, const Vector<parts>& none, Vector<parts>& log) const {
+    [[gnu::always_inline]] F log_emissions(const Emission& emission, int64_t t, const Vector<parts>& none, Vector<parts>& log) const {
         const F* e = emission(t);
         if (!e) {
             log = none;
@@ -190,7 +190,7 @@ class FewStates {
     template <int inner, int parts, class From>
     static bool no_path(const Matrix<inner, parts>& matrix, int64_t count, const From& from) {
         Buffer<F> workspace;
-        const Matrix<inner, parts> there = matrix.arcs(workspace);
+        const Matrix<inner, parts> arcs = matrix.arcs(workspace);
         B flushed{};
         for (int64_t k = 0; k < count; ++k) {
             const Vector<parts> vector = from(k);
@@ -199,7 +199,7 @@ class FewStates {
             for (V& x : weights.part) x = x > F(0) ? L::broadcast(F(1)) : V{};
             V mass;
             matrix.multiply(vector, sum, mass);
-            there.multiply(weights, paths, mass);
+            arcs.multiply(weights, paths, mass);
 #pragma GCC unroll 16
             for (int p = 0; p < parts; ++p) flushed |= (sum.part[p] < kTrusted<F>) & (paths.part[p] > F(0));
         }
@@ -216,11 +216,11 @@ class FewStates {
         Vector<parts> vector = first;
         V least_mass = L::broadcast(infinity<F>);
         B small{};
-        double offset = rows.off(t0), taken = 0;
+        double offset = rows.off(t0), sum_of_peaks = 0;
         for (int64_t t = t0;; ++t) {
             Vector<parts> log, sum;
             V mass;
-            taken += static_cast<double>(seen(emission, t, none, log));
+            sum_of_peaks += static_cast<double>(log_emissions(emission, t, none, log));
             matrix.multiply(vector, sum, mass);
 #pragma GCC unroll 16
             for (const V& x : sum.part) small |= x < kTrusted<F>;
@@ -246,14 +246,14 @@ class FewStates {
             store(rows.at(t + 1), vector);
             rows.off(t + 1) = offset;
         }
-        peaks += taken;
+        peaks += sum_of_peaks;
         if (!(least_mass[0] > F(0))) return false;
         return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return k ? load<parts>(rows.at(t0 + k)) : first; });
     }
 
     template <int inner, int parts, class Emission>
     bool backward(const Emission& emission, int64_t t0, int64_t t1, F* cost, F* costs, F* after) const {
-        const Matrix<inner, parts> matrix(back_);
+        const Matrix<inner, parts> matrix(transposed_);
         const Vector<parts> none = this->none<parts>();
         Vector<parts> vector = load<parts>(cost);
         V least_mass = L::broadcast(infinity<F>);
@@ -262,7 +262,7 @@ class FewStates {
         for (int64_t t = t1 - 1; t >= t0; --t) {
             Vector<parts> log, sum;
             V mass;
-            seen(emission, t, none, log);
+            log_emissions(emission, t, none, log);
             store(costs + (t - t0) * ld_, vector);
             const Vector<parts> from = weighed(vector, log, one);
             store(after + (t - t0) * ld_, from);
@@ -282,7 +282,7 @@ class FewStates {
         return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return load<parts>(after + k * ld_); });
     }
 
-    const F *weight_, *back_;
+    const F *weight_, *transposed_;
     int64_t states_, ld_;
     F beta_;
 };

@@ -50,7 +50,7 @@ struct Origin {
     int64_t slot, rank, delay, choice;
 };
 
-// Sorted lists of numbers, merged as far as is asked for: the best first, of equal ones that of the first list.
+// Sorted lists of numbers, merged as far as requested: the best first, of equal ones that of the first list.
 template <class F>
 class Merge {
   public:
@@ -158,12 +158,12 @@ class Map {
 
     virtual void start(int64_t b, int64_t length) = 0;  // a sequence, of so many steps
     virtual void load(int64_t, int64_t) {}              // the tables of steps t0 to t1, and of memory - 1 more
-    virtual void look(int64_t t0, int64_t t1) { load(t0, t1); }  // what `trace` needs of them
+    virtual void load_for_trace(int64_t t0, int64_t t1) { load(t0, t1); }  // what `trace` needs of them
     virtual double log_scale(int64_t) const { return 0; }    // the peak taken out of step t
     // The vector at t + 1, relative to the offset of time t.
     virtual void step(int64_t t, const Rows<F>& rows, F* to) = 0;
     // What comes after time t: its cost, relative to the offset of time t + 1.
-    virtual void back(int64_t t, const Rows<F>& costs, F* to) = 0;
+    virtual void step_backward(int64_t t, const Rows<F>& costs, F* to) = 0;
     virtual void close(int64_t, F*) {}  // the cost at the end, completed
     // Adds the gradient of the weights of step t; with reads_output, `output` is the vector at t + 1.
     virtual void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) = 0;
@@ -173,7 +173,7 @@ class Map {
     // Where a path came from, and by which weights: that goes to `arc_indices`.
     virtual Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) = 0;
     // Adds a share to the gradient of those weights. Needs neither `start` nor tables.
-    virtual void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) = 0;
+    virtual void add_share(int64_t b, int64_t t, const int64_t* arc_indices, double share) = 0;
 
     // Whether a table is still that of another sequence or step.
     template <class T>
@@ -219,7 +219,7 @@ class OneLeaf : public Map<S> {
     double log_scale(int64_t t) const override { return log_scale_[step_of(t)]; }
     void finish() override { sinks_[0].finish(this->b_), sinks_[1].finish(this->b_); }
     std::vector<Sink<F>*> sinks() override { return {&sinks_[0], &sinks_[1]}; }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+    void add_share(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
         if (sinks_[0].requested()) sinks_[0].add(b, t, 1, &share, *arc_indices);
     }
 
@@ -280,7 +280,7 @@ struct Ready {
     auto value(int64_t k, int c, int64_t j) const { return Lanes<F>::load(terms + (k * components + c) * ld + j); }
 };
 
-// log-weights by beta, less their peak if that is asked for; what is forbidden has no feature. Returns the peak.
+// log-weights by beta, less their peak if requested; what is forbidden has no feature. Returns the peak.
 template <class F, class At>
 double peak_of(int64_t n, const At& at, double beta) {
     F peak = kNothing<F>;
@@ -313,20 +313,20 @@ class Dense final : public OneLeaf<S> {
         this->in = {1, weight_.event[0]};
         this->out = {1, weight_.event[1]};
         ld_ = this->out.width();
-        back_ld_ = this->in.width();
+        transposed_ld_ = this->in.width();
         size_ = this->in.size * ld_;
-        back_size_ = this->out.size * back_ld_;
+        transposed_size_ = this->out.size * transposed_ld_;
     }
     void step(int64_t t, const Rows<F>& rows, F* to) override { forward(t, rows.at(t), this->in.width(), to, this->out.width()); }
     void forward(int64_t t, const F* from, int64_t from_stride, F* to, int64_t to_stride) {
         const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
         this->semiring.sum(this->in.size, this->out.width(), terms, to, to_stride);
     }
-    void back(int64_t t, const Rows<F>& costs, F* to) override {
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
         backward(t, costs.at(t + 1), this->out.width(), to, this->in.width());
     }
     void backward(int64_t t, const F* cost, int64_t cost_stride, F* to, int64_t to_stride) {
-        const FromOne<S> terms{cost, cost_stride, back_table(0, t), back_table(1, t), back_ld_};
+        const FromOne<S> terms{cost, cost_stride, transposed_table(0, t), transposed_table(1, t), transposed_ld_};
         this->semiring.sum(this->out.size, this->in.width(), terms, to, to_stride);
     }
     void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
@@ -347,7 +347,7 @@ class Dense final : public OneLeaf<S> {
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         if constexpr (std::is_same_v<S, TopK<F>>) if (this->semiring.components > 1) {  // paths that come through the same slot share what is merged there
-            const F *from = rows.at(t), *weight = back_table(0, t) + slot * back_ld_;
+            const F *from = rows.at(t), *weight = transposed_table(0, t) + slot * transposed_ld_;
             const auto value = [=, stride = this->in.width()](int64_t i, int c) { return from[c * stride + i] + weight[i]; };
             if (merged_.empty()) merged_.resize(static_cast<std::size_t>(this->out.size));
             auto& [merge, b, time] = merged_[static_cast<std::size_t>(slot)];
@@ -359,7 +359,7 @@ class Dense final : public OneLeaf<S> {
         return choose(t, slot, rank, rows.at(t), this->in.width(), picker, arc_indices);
     }
     Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker, int64_t* arc_indices) {
-        const F* weight = back_table(0, t) + slot * back_ld_;
+        const F* weight = transposed_table(0, t) + slot * transposed_ld_;
         if (std::is_same_v<S, Max<F>> || (std::is_same_v<S, TopK<F>> && this->semiring.components == 1)) {
             const int64_t source = first_best(this->in.size, from, weight);
             *arc_indices = source * this->out.size + slot;
@@ -377,7 +377,7 @@ class Dense final : public OneLeaf<S> {
     void reserve() override {
         const int64_t steps = varies_ ? kBlock + 1 : 1;
         this->reserve_tables(table_, size_, steps);
-        this->reserve_tables(back_, back_size_, steps);
+        this->reserve_tables(transposed_, transposed_size_, steps);
         this->reserve_sums(size_);
     }
     void fill(int64_t t, int64_t to) override {
@@ -390,12 +390,12 @@ class Dense final : public OneLeaf<S> {
             for (int64_t j = 0; j < columns; ++j) {
                 const F x = static_cast<F>((w[i * weight_.by_event[0] + j * weight_.by_event[1]] - static_cast<F>(peak)) * static_cast<F>(beta_));
                 table_[0][to * size_ + i * ld_ + j] = x;
-                back_[0][to * back_size_ + j * back_ld_ + i] = x;
+                transposed_[0][to * transposed_size_ + j * transposed_ld_ + i] = x;
                 if constexpr (S::features) {
                     const F* f = feature_.at(this->b_, t);
                     const F y = x == kNothing<F> ? F(0) : f[i * feature_.by_event[0] + j * feature_.by_event[1]];
                     table_[1][to * size_ + i * ld_ + j] = y;
-                    back_[1][to * back_size_ + j * back_ld_ + i] = y;
+                    transposed_[1][to * transposed_size_ + j * transposed_ld_ + i] = y;
                 }
             }
     }
@@ -404,7 +404,7 @@ class Dense final : public OneLeaf<S> {
     using OneLeaf<S>::weight_, OneLeaf<S>::feature_, OneLeaf<S>::beta_, OneLeaf<S>::varies_;
 
     const F* table(int f, int64_t t) const { return f && !S::features ? nullptr : table_[f].get() + this->step_of(t) * size_; }
-    const F* back_table(int f, int64_t t) const { return f && !S::features ? nullptr : back_[f].get() + this->step_of(t) * back_size_; }
+    const F* transposed_table(int f, int64_t t) const { return f && !S::features ? nullptr : transposed_[f].get() + this->step_of(t) * transposed_size_; }
     void flush(int64_t t) {
         const int64_t columns = this->out.size;
         for (int f = 0; f < 2; ++f) {
@@ -415,8 +415,8 @@ class Dense final : public OneLeaf<S> {
     }
 
     bool centre_;
-    int64_t ld_ = 0, back_ld_ = 0, size_ = 0, back_size_ = 0;
-    Buffer<F> table_[2], back_[2];  // [step][from][to], [step][to][from]
+    int64_t ld_ = 0, transposed_ld_ = 0, size_ = 0, transposed_size_ = 0;
+    Buffer<F> table_[2], transposed_[2];  // [step][from][to], [step][to][from]
     struct Merged {
         Merge<F> merge;
         int64_t b = -1, time = -1;
@@ -458,10 +458,10 @@ class Diagonal final : public OneLeaf<S> {
             }
         }
     }
-    void look(int64_t, int64_t) override {}
+    void load_for_trace(int64_t, int64_t) override {}
     double log_scale(int64_t t) const override { return log_scale_[t - t0_]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override { weigh(t, rows.at(t), to); }
-    void back(int64_t t, const Rows<F>& costs, F* to) override { weigh(t, costs.at(t + 1), to); }
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override { weigh(t, costs.at(t + 1), to); }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
         if (!this->requested()) return;
         const F* cost = costs.at(t + 1);
@@ -611,8 +611,8 @@ class Compose final : public Map<S> {
     void load(int64_t t0, int64_t t1) override {
         for (auto& map : maps_) map->load(t0, t1);
     }
-    void look(int64_t t0, int64_t t1) override {
-        for (std::size_t i = 0; i < maps_.size(); ++i) i < needed_ ? maps_[i]->load(t0, t1) : maps_[i]->look(t0, t1);
+    void load_for_trace(int64_t t0, int64_t t1) override {
+        for (std::size_t i = 0; i < maps_.size(); ++i) i < needed_ ? maps_[i]->load(t0, t1) : maps_[i]->load_for_trace(t0, t1);
     }
     double log_scale(int64_t t) const override {
         double sum = 0;
@@ -623,9 +623,9 @@ class Compose final : public Map<S> {
         for (std::size_t i = 0; i < maps_.size(); ++i)
             maps_[i]->step(t, i ? alone(forward_[i - 1], t) : rows, i + 1 < maps_.size() ? forward_[i].get() : to);
     }
-    void back(int64_t t, const Rows<F>& costs, F* to) override {
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
         for (std::size_t i = maps_.size(); i-- > 0;)
-            maps_[i]->back(t, i + 1 < maps_.size() ? alone(backward_[i + 1], t + 1) : costs, i ? backward_[i].get() : to);
+            maps_[i]->step_backward(t, i + 1 < maps_.size() ? alone(backward_[i + 1], t + 1) : costs, i ? backward_[i].get() : to);
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
         inputs(t, rows);
@@ -634,7 +634,7 @@ class Compose final : public Map<S> {
             const Rows<F> after = last ? costs : alone(backward_[i + 1], t + 1);
             const Rows<F> before = i ? alone(forward_[i - 1], t) : rows;
             maps_[i]->contract(t, before, last ? output : nullptr, after, weighing);
-            if (i) maps_[i]->back(t, after, backward_[i].get());
+            if (i) maps_[i]->step_backward(t, after, backward_[i].get());
         }
     }
     void unload(int64_t t0, int64_t t1) override {
@@ -657,8 +657,8 @@ class Compose final : public Map<S> {
             at = maps_[i]->trace(t, at.slot, at.rank, i ? alone(forward_[i - 1], t) : rows, picker, arc_indices -= maps_[i]->arc_indices);
         return at;
     }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        for (auto& map : maps_) map->take(b, t, arc_indices, share), arc_indices += map->arc_indices;
+    void add_share(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        for (auto& map : maps_) map->add_share(b, t, arc_indices, share), arc_indices += map->arc_indices;
     }
 
   private:

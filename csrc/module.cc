@@ -87,7 +87,7 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
     if (sets != 1 && sets != batch) refuse("squared_distances: y must be of 1 sequence or " + std::to_string(batch) + ", got " + shown(b.shape) + ".");
     check_whole(a, "squared_distances: x", type, {batch, n, features});
     check_whole(b, "squared_distances: y", type, {sets, m, features});
-    if (c.there()) check_whole(c, "squared_distances: log_variance", type, {sets, m, features});
+    if (c.present()) check_whole(c, "squared_distances: log_variance", type, {sets, m, features});
     const int64_t numbers = product({batch, n, m}, "squared_distances: pairs");
     product({sets, features, m + 64}, "squared_distances: numbers");
     const Given result = given(out);
@@ -95,10 +95,19 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
     void* to = wide ? static_cast<void*>(check_array<double>(result, "squared_distances: out", numbers)) : check_array<float>(result, "squared_distances: out", numbers);
     const nb::gil_scoped_release release;
     const auto work = [&]<class F>(F* into) {
-        const auto run = c.there() ? squared_distances<F, true> : squared_distances<F, false>;
+        const auto run = c.present() ? squared_distances<F, true> : squared_distances<F, false>;
         run(batch, n, m, features, a.as<F>(), b.as<F>(), sets == 1, c.as<F>(), into, threads);
     };
     wide ? work(static_cast<double*>(to)) : work(static_cast<float*>(to));
+}
+
+// A function of the module whose arguments begin with a chain: `work` gets that checked, and the arguments behind it.
+template <class... More, class... Names>
+void define(nb::module_& m, const char* name, void (*work)(const Description&, More...), const Names&... names) {
+    m.def(name, [work](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
+                       nb::object lengths, int64_t batch, int64_t length, int64_t threads, More... more) {
+        work(describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads), std::move(more)...);
+    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, names...);
 }
 
 }  // namespace
@@ -135,85 +144,73 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));
     }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
     m.def("squared_distances", &distances, "x"_a, "y"_a, "log_variance"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1. With log-variances: log-densities.");
-    m.def("total", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
-                      nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
-                      int64_t rows, int64_t segment, nb::object values) {
-        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
-        const Given held = given(vectors), by = given(offsets);
-        check_kept(d.request, d.form, held, by, rows, segment, batch);
-        double* to = check_array<double>(given(values), "values", product({components, batch}, "values"));
+    define(m, "total", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object values) {
+        const Memory memory = memory_of(d, vectors, offsets, rows, segment, d.request.batch);
+        double* to = check_array<double>(given(values), "values", product({d.request.components, d.request.batch}, "values"));
         const nb::gil_scoped_release release;
-        d.request.wide ? run_total<double>(d, kept<double>(held, by, rows, segment, length, batch), to) : run_total<float>(d, kept<float>(held, by, rows, segment, length, batch), to);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "values"_a);
-    m.def("gradient", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
-                         nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors,
-                         nb::object offsets, int64_t rows, int64_t segment, nb::object g0, nb::object g1, nb::list out,
-                         nb::list out_features, nb::object values, int64_t stride) {
-        must_be(semiring != kTopK, "gradient");
-        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
-        const auto to = all(out, batched), to_features = all(out_features, batched);
-        check_out(d.request, d.form, to, d.request.weights, "out");
-        check_out(d.request, d.form, to_features, d.request.features, "out_features");
-        const Given held = given(vectors), by = given(offsets);
-        double* totals = check_array<double>(given(values), "values", product({components, batch}, "values"), semiring != kMax);
-        check_rows(d.request, d.form, rows, segment);
-        if (!totals) check_kept(d.request, d.form, held, by, rows, segment, batch);
+        with_type(d.request.wide, [&]<class F>(F) { run_total<F>(d, memory.kept<F>(), to); });
+    }, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "values"_a);
+    define(m, "gradient", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object g0, nb::object g1,
+                              nb::list out, nb::list out_features, nb::object values, int64_t stride) {
+        const Request& request = d.request;
+        must_be(request.semiring != kTopK, "gradient");
+        const auto to = all(out, d.batched), to_features = all(out_features, d.batched);
+        check_out(request, d.form, to, request.weights, "out");
+        check_out(request, d.form, to_features, request.features, "out_features");
+        double* totals = check_array<double>(given(values), "values", product({request.components, request.batch}, "values"), request.semiring != kMax);
+        check_rows(request, d.form, rows, segment);
+        const Memory memory = totals ? Memory{{}, {}, rows, segment, request.length, request.batch} : memory_of(d, vectors, offsets, rows, segment, request.batch);
         if (stride != d.form.stride) refuse("stride must be " + std::to_string(d.form.stride) + ", the numbers in a state vector, got " + std::to_string(stride) + ".");
-        const double* by_value = check_array<double>(given(g0), "g0", batch);
-        const double* by_mean = check_array<double>(given(g1), "g1", batch, true);
+        const double* by_value = check_array<double>(given(g0), "g0", request.batch);
+        const double* by_mean = check_array<double>(given(g1), "g1", request.batch, true);
         const nb::gil_scoped_release release;
-        d.request.wide ? run_gradient<double>(d, kept<double>(held, by, rows, segment, length, batch), by_value, by_mean, to, to_features, totals, stride)
-                       : run_gradient<float>(d, kept<float>(held, by, rows, segment, length, batch), by_value, by_mean, to, to_features, totals, stride);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a.none(), "offsets"_a.none(), "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a, "values"_a.none(), "stride"_a);
-    m.def("paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
-                      nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object vectors, nb::object offsets,
-                      int64_t rows, int64_t segment, int64_t count, nb::object slots, nb::object choices, nb::object uniforms,
-                      int64_t draws, nb::object values, nb::object arc_indices) {
-        must_be(semiring != kExpectation, "paths");
-        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
-        const int64_t most = semiring == kLog ? kMost : components, paths = product({count, batch}, "paths");
+        with_type(request.wide, [&]<class F>(F) { run_gradient<F>(d, memory.kept<F>(), by_value, by_mean, to, to_features, totals, stride); });
+    }, "vectors"_a.none(), "offsets"_a.none(), "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a, "values"_a.none(), "stride"_a);
+    define(m, "paths", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, int64_t count, nb::object slots,
+                           nb::object choices, nb::object uniforms, int64_t draws, nb::object values, nb::object arc_indices) {
+        const Request& request = d.request;
+        must_be(request.semiring != kExpectation, "paths");
+        const bool drawn = request.semiring == kLog;
+        const int64_t most = drawn ? kMost : request.components, paths = product({count, request.batch}, "paths");
         if (count < 1 || count > most) refuse("count must be from 1 to " + std::to_string(most) + ", got " + std::to_string(count) + ".");
         PathsOut out;
         out.rows = count;
-        out.slots = check_array<int64_t>(given(slots), "slots", product({paths, length + 1}, "slots"));
-        out.choices = check_array<int64_t>(given(choices), "choices", product({paths, length}, "choices"));
-        out.uniforms = check_array<double>(given(uniforms), "uniforms", product({paths, draws}, "uniforms"), semiring != kLog), out.draws = draws;
-        if (out.uniforms && (semiring != kLog || draws < d.form.draws))
+        out.slots = check_array<int64_t>(given(slots), "slots", product({paths, request.length + 1}, "slots"));
+        out.choices = check_array<int64_t>(given(choices), "choices", product({paths, request.length}, "choices"));
+        out.uniforms = check_array<double>(given(uniforms), "uniforms", product({paths, draws}, "uniforms"), !drawn), out.draws = draws;
+        if (out.uniforms && (!drawn || draws < d.form.draws))
             refuse("uniforms are for draws, at least " + std::to_string(d.form.draws) + " for each, got " + std::to_string(draws) + ".");
-        out.values = check_array<double>(given(values), "values", product({components, batch}, "values"));
-        out.arc_indices = check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, length, static_cast<int64_t>(d.form.arc_indices.size())}, "arc_indices"), true);
-        check_rows(d.request, d.form, rows, segment);
-        const Given held = given(vectors), by = given(offsets);
+        out.values = check_array<double>(given(values), "values", product({request.components, request.batch}, "values"));
+        const auto per_step = static_cast<int64_t>(d.form.arc_indices.size());
+        out.arc_indices = check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, request.length, per_step}, "arc_indices"), true);
+        check_rows(request, d.form, rows, segment);
+        const Given by = given(offsets);
         int64_t sequences = 1;
-        for (std::size_t axis = 0; axis < by.shape.size(); ++axis) sequences = product({sequences, by.shape[axis]}, "offsets");
-        sequences = std::min(sequences / (rows + kept_blocks(length, segment)), batch);
-        check_kept(d.request, d.form, held, by, rows, segment, std::max<int64_t>(sequences, 1));
+        for (int64_t size : by.shape) sequences = product({sequences, size}, "offsets");
+        sequences = std::clamp<int64_t>(sequences / (rows + kept_blocks(request.length, segment)), 1, request.batch);
+        const Memory memory = memory_of(d, vectors, offsets, rows, segment, sequences);
         const nb::gil_scoped_release release;
-        d.request.wide ? run_paths<double>(d, kept<double>(held, by, rows, segment, length, sequences), out) : run_paths<float>(d, kept<float>(held, by, rows, segment, length, sequences), out);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
-    m.def("vectors", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
-                        nb::object lengths, int64_t batch, int64_t length, int64_t threads, nb::object out) {
-        must_be(semiring == kLog, "vectors");
-        const Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
-        double* to = check_array<double>(given(out), "out", product({batch, length + 1, d.form.slots}, "the numbers in state vectors"));
+        with_type(request.wide, [&]<class F>(F) { run_paths<F>(d, memory.kept<F>(), out); });
+    }, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
+    define(m, "vectors", +[](const Description& d, nb::object out) {
+        must_be(d.request.semiring == kLog, "vectors");
+        double* to = check_array<double>(given(out), "out", product({d.request.batch, d.request.length + 1, d.form.slots}, "the numbers in state vectors"));
         const nb::gil_scoped_release release;
-        d.request.wide ? vectors<double>(d.request, to) : vectors<float>(d.request, to);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "out"_a);
-    m.def("gradient_of_paths", [](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights,
-                                  nb::list features, nb::object lengths, int64_t batch, int64_t length, int64_t threads, int64_t count,
-                                  nb::object slots, nb::object arc_indices, nb::object shares, nb::list out) {
-        must_be(semiring != kExpectation, "gradient_of_paths");
-        Description d = describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads);
-        d.request.components = 1;  // a path's weights are its own, of whichever it is the k-th best
-        const int64_t paths = product({count, batch}, "paths");
+        with_type(d.request.wide, [&]<class F>(F) { vectors<F>(d.request, to); });
+    }, "out"_a);
+    define(m, "gradient_of_paths", +[](const Description& d, int64_t count, nb::object slots, nb::object arc_indices, nb::object shares, nb::list out) {
+        must_be(d.request.semiring != kExpectation, "gradient_of_paths");
+        Request request = d.request;
+        request.components = 1;  // a path's weights are its own, of whichever it is the k-th best
+        const int64_t paths = product({count, request.batch}, "paths"), per_step = static_cast<int64_t>(d.form.arc_indices.size());
         if (count < 1) refuse("count must be at least 1, got " + std::to_string(count) + ".");
-        const TracedPaths taken{count, check_array<int64_t>(given(slots), "slots", product({paths, length + 1}, "slots")),
-                          check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, length, static_cast<int64_t>(d.form.arc_indices.size())}, "arc_indices")),
-                          check_array<double>(given(shares), "shares", paths)};
-        const auto to = all(out, batched);
-        check_out(d.request, d.form, to, d.request.weights, "out");
-        check_paths(d.request, d.form, count, taken.slots, taken.arc_indices);
+        const TracedPaths traced{count, check_array<int64_t>(given(slots), "slots", product({paths, request.length + 1}, "slots")),
+                                 check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, request.length, per_step}, "arc_indices")),
+                                 check_array<double>(given(shares), "shares", paths)};
+        const auto to = all(out, d.batched);
+        check_out(request, d.form, to, request.weights, "out");
+        check_paths(request, d.form, count, traced.slots, traced.arc_indices);
         const nb::gil_scoped_release release;
-        d.request.wide ? gradient_of_paths<double>(d.request, taken, to) : gradient_of_paths<float>(d.request, taken, to);
-    }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, "count"_a, "slots"_a, "arc_indices"_a, "shares"_a, "out"_a);
+        with_type(request.wide, [&]<class F>(F) { gradient_of_paths<F>(request, traced, to); });
+    }, "count"_a, "slots"_a, "arc_indices"_a, "shares"_a, "out"_a);
 }

@@ -43,7 +43,7 @@ struct TracedPaths {
     const double* shares = nullptr;                    // (rows, batch)
 };
 
-// The total of each sequence; see semihmm/engine/backends/operators.py for all of these.
+// The total of each sequence; see semihmm/engine/backends/kernels.py for all of these.
 template <class S>
 void total(const Request& request, const Kept<typename S::F>& kept, double* values);
 template <class S>
@@ -54,6 +54,6 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
 template <class F>
 void vectors(const Request& request, double* to);
 template <class F>
-void gradient_of_paths(const Request& request, const TracedPaths& taken, const std::vector<Given>& out);
+void gradient_of_paths(const Request& request, const TracedPaths& traced, const std::vector<Given>& out);
 
 }  // namespace semihmm

@@ -45,11 +45,7 @@ class Program {
         std::vector<double> values(static_cast<std::size_t>(request_.batch));
         {
             const nb::gil_scoped_release release;
-            if (request_.wide) {
-                run_total<double>(call.description, {}, values.data());
-            } else {
-                run_total<float>(call.description, {}, values.data());
-            }
+            with_type(request_.wide, [&]<class F>(F) { run_total<F>(call.description, {}, values.data()); });
         }
         return value_of(values);
     }
@@ -76,10 +72,9 @@ class Program {
         const int64_t rows = request_.length + 1, stride = call.description.form.stride;
         {
             const nb::gil_scoped_release release;
-            const auto run = [&]<class F>(F) {
+            with_type(request_.wide, [&]<class F>(F) {
                 run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), kept_blocks(request_.length, request_.length), 0, request_.batch}, ones.data(), nullptr, out, nothing, values.data(), stride);
-            };
-            request_.wide ? run(double()) : run(float());
+            });
         }
         found[0] = value_of(values);
         if (found[0].is_none()) return nb::none();
@@ -100,7 +95,7 @@ class Program {
         out.slots = static_cast<int64_t*>(slots.data), out.choices = static_cast<int64_t*>(choices.data), out.values = values.data();
         {
             const nb::gil_scoped_release release;
-            const auto run = [&]<class F>(F) {
+            with_type(request_.wide, [&]<class F>(F) {
                 const auto size = static_cast<std::size_t>(sequences_ * (rows + blocks));
                 static thread_local std::vector<F> vectors;
                 static thread_local std::vector<double> offsets;
@@ -109,8 +104,7 @@ class Program {
                 if (offsets.size() < size) offsets.resize(size);
                 run_paths<F>(call.description, {vectors.data(), offsets.data(), rows, std::max<int64_t>(request_.length, 1), blocks, 0, sequences_}, out);
                 if (vectors.size() > kHeld) vectors = {}, offsets = {};
-            };
-            request_.wide ? run(double()) : run(float());
+            });
         }
         for (int64_t b = 0; b < request_.batch; ++b) static_cast<bool*>(valid.data)[b] = values[b] > -std::numeric_limits<double>::infinity();
         const nb::object score = value_of(values);
@@ -170,7 +164,7 @@ class Program {
         return found;
     }
     // The tensors of the chain, in memory that begins at `from` for each potential that is there.
-    std::vector<Given> placed(const std::vector<char*>& from, const std::vector<bool>& there, bool constants) const {
+    std::vector<Given> placed(const std::vector<char*>& from, const std::vector<bool>& present, bool constants) const {
         std::vector<Given> found;
         found.reserve(places_.size());
         for (const Place& place : places_) {
@@ -179,7 +173,7 @@ class Program {
                 continue;
             }
             const auto potential = static_cast<std::size_t>(place.potential);
-            found.push_back(there[potential] ? place.tensor : Given{});
+            found.push_back(present[potential] ? place.tensor : Given{});
             if (from[potential]) found.back().data = from[potential] + place.first * (request_.wide ? 8 : 4);
         }
         return found;

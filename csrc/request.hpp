@@ -16,7 +16,7 @@ struct Given {
     Type type = Type::kNone;
     Sizes shape, strides;
 
-    bool there() const { return type != Type::kNone; }
+    bool present() const { return type != Type::kNone; }
     template <class T>
     const T* as() const {
         return static_cast<const T*>(data);

@@ -203,7 +203,7 @@ class RowTiles {
         return value;
     }
 
-    // The best path, and what it is worth. Marks, if those are asked for, are as `Grid` makes them.
+    // The best path, and what it is worth. Arc indices, if requested, are as `Grid` makes them.
     double path(int64_t b, int64_t* slots, int64_t* choices, int64_t* arc_indices) {
         begin(b);
         const double value = forward(true);

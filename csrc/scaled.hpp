@@ -5,7 +5,7 @@
 
 namespace semihmm {
 
-// Sums of terms no less than this are not touched by what is raised to the smallest normal number.
+// Sums of terms no less than this are not touched by what becomes the smallest normal number.
 template <class F>
 constexpr F kTrusted = sizeof(F) == 4 ? F(0x1p-86) : F(0x1p-920);
 

@@ -149,7 +149,7 @@ class ScaledBackward : public ScaledForward<S, T> {
         chain_.steps->load(t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
             chain_.pulse(chain_.work);
-            chain_.steps->back(t, costs, costs.at(t));
+            chain_.steps->step_backward(t, costs, costs.at(t));
             rescale(chain_.semiring, ld_, costs.at(t));  // only what costs have to do with each other matters
         }
         set_cost(s, r, costs.at(t0));

@@ -12,7 +12,7 @@
 //
 // Steps go in blocks of kBlock. A block in which some sum cannot be trusted is done again in log space; so that it can be,
 // the vector between two blocks is kept there, made from trusted sums. Through log space goes a vector that shrinks a lot in
-// one step, too: to bring it near 1 would magnify what was raised to the smallest normal number.
+// one step, too: to rescale it would magnify what became the smallest normal number.
 //
 // Few states, and no feature: few_states.hpp does the steps.
 #pragma once

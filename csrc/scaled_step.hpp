@@ -4,12 +4,12 @@
 // A vector is either scaled, numbers of which the largest is near 1, or in log space with its peak at 0. Which it is follows
 // from where it is kept (`ScaledRows`), never from its numbers.
 //
-// Exact 0 means that there is no path, and nothing else does: a number less than the smallest normal one is raised to that.
+// Exact 0 means that there is no path, and nothing else does: a number less than the smallest normal one becomes that one.
 // What this costs a sum is at most a smallest normal number for each state, so sums above `kTrusted` are right to rounding
 // error, and with them whatever is made of them. Where some sum is less, and not because there is no path, log space it is.
 //
 // With a feature, numbers are dual: behind the masses p lie the moments m, mass times mean. A step makes them m W + p (W D),
-// where D is what the arcs hold. The moment of a mass that was raised is left as it is: the means that it has a part in
+// where D is what the arcs hold. The moment of such a mass is left as it is: the means that it has a part in
 // are off by no more than the feature's range times that part.
 #pragma once
 

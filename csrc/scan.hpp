@@ -165,7 +165,7 @@ class Scan {
                     weighing.shift = static_cast<F>(rows.off(t) + after);
                     weighing.output_shift = static_cast<F>(rows.off(t + 1) + after);
                     map_.contract(t, rows, rows.at(t + 1), costs, weighing);
-                    map_.back(t, costs, costs.at(t));
+                    map_.step_backward(t, costs, costs.at(t));
                     costs.off(t) = costs.off(t + 1) + rescale(chain_.semiring, width, costs.at(t));
                 }
                 map_.unload(t0, t1);
@@ -178,10 +178,10 @@ class Scan {
     }
 
     // One path for each row of the semiring: slots (length + 1) and choices (length), -1 where there is none.
-    // Likewise the arc_indices of each step, if those are asked for.
-    void trace(int64_t b, const Kept<F>& kept, int64_t rows_wanted, int64_t* slots, int64_t* choices, int64_t* arc_indices, int64_t slot_stride,
+    // Likewise the arc_indices of each step, if requested.
+    void trace(int64_t b, const Kept<F>& kept, int64_t path_count, int64_t* slots, int64_t* choices, int64_t* arc_indices, int64_t slot_stride,
                int64_t choice_stride, const double* uniforms, int64_t uniform_stride, double* values) {
-        const int64_t length = chain_.length_of(b), marked = map_.arc_indices, width = map_.out.width(), slots_count = map_.out.slots();
+        const int64_t length = chain_.length_of(b), per_step = map_.arc_indices, width = map_.out.width(), slots_count = map_.out.slots();
         const int comps = chain_.semiring.components;
         total(b, kept, values);
         Rows<F> rows = last_;
@@ -190,9 +190,9 @@ class Scan {
             int64_t time, slot, rank;
             bool valid;
         };
-        std::vector<Walk> walks(static_cast<std::size_t>(rows_wanted));
-        std::vector<Picker<S>> pickers(static_cast<std::size_t>(rows_wanted), Picker<S>(comps));
-        for (int64_t r = 0; r < rows_wanted; ++r) {
+        std::vector<Walk> walks(static_cast<std::size_t>(path_count));
+        std::vector<Picker<S>> pickers(static_cast<std::size_t>(path_count), Picker<S>(comps));
+        for (int64_t r = 0; r < path_count; ++r) {
             Picker<S>& picker = pickers[r];
             if (uniforms) picker.draw_from(uniforms + r * uniform_stride);
             picker.clear();
@@ -203,22 +203,22 @@ class Scan {
             walks[r] = {length, slot, rank, representable<F>(its)};
             std::fill_n(slots + r * slot_stride, chain_.length + 1, int64_t{-1});
             std::fill_n(choices + r * choice_stride, chain_.length, int64_t{-1});
-            if (arc_indices) std::fill_n(arc_indices + r * choice_stride * marked, chain_.length * marked, int64_t{-1});
+            if (arc_indices) std::fill_n(arc_indices + r * choice_stride * per_step, chain_.length * per_step, int64_t{-1});
         }
-        std::vector<int64_t> unseen(static_cast<std::size_t>(marked));
+        std::vector<int64_t> unused(static_cast<std::size_t>(per_step));
         for (int64_t stop = length; stop > 0;) {
             const int64_t begin_of_segment = (stop - 1) / segment * segment;
             if (!whole(kept)) rows = recall(b, kept, begin_of_segment / segment, stop);
             for (int64_t t1 = stop; t1 > begin_of_segment;) {
                 const int64_t t0 = std::max(begin_of_segment, (t1 - 1) / kBlock * kBlock);
-                map_.look(t0, t1);
+                map_.load_for_trace(t0, t1);
                 for (int64_t t = t1 - 1; t >= t0; --t)
-                    for (int64_t r = 0; r < rows_wanted; ++r) {
+                    for (int64_t r = 0; r < path_count; ++r) {
                         Walk& walk = walks[r];
                         if (!walk.valid || walk.time != t + 1) continue;
                         chain_.pulse(slots_count);
                         slots[r * slot_stride + t + 1] = walk.slot;
-                        int64_t* its = arc_indices ? arc_indices + (r * choice_stride + t) * marked : unseen.data();
+                        int64_t* its = arc_indices ? arc_indices + (r * choice_stride + t) * per_step : unused.data();
                         const Origin origin = map_.trace(t, walk.slot, walk.rank, rows, pickers[r], its);
                         choices[r * choice_stride + t] = origin.choice;
                         walk.slot = origin.slot, walk.rank = origin.rank, walk.time -= origin.delay;
@@ -227,7 +227,7 @@ class Scan {
             }
             stop = begin_of_segment;
         }
-        for (int64_t r = 0; r < rows_wanted; ++r)
+        for (int64_t r = 0; r < path_count; ++r)
             if (walks[r].valid && walks[r].time == 0) slots[r * slot_stride] = walks[r].slot;
     }
 

@@ -72,7 +72,7 @@ class Segmental final : public Map<S> {
         this->semiring.sum(count, ld_, terms, to, width_);
         arcs_.forward(t, to, width_, to + ld_, width_);
     }
-    void back(int64_t t, const Rows<F>& costs, F* to) override {
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
         const int64_t count = std::min(longest_, this->length_ - t), comps = this->semiring.components;
         F* sum[2] = {nullptr, nullptr};
         for (int f = 0; f <= S::features; ++f) {
@@ -172,8 +172,8 @@ class Segmental final : public Map<S> {
         arc_indices[1] = length * states_ + state;
         return {state + states_, row, length + 1, length};
     }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (arc_indices[0] >= 0) arcs_.take(b, t, arc_indices, share);
+    void add_share(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+        if (arc_indices[0] >= 0) arcs_.add_share(b, t, arc_indices, share);
         const int64_t state = arc_indices[1] % states_;
         if (sink_[0].requested()) sink_[0].add(b, t, 1, &share, arc_indices[1]);
         if (sink_[2].requested()) sink_[2].add(b, t, 1, &share, arc_indices[1]);

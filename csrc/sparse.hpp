@@ -66,14 +66,14 @@ struct Topology {
             Run run{rank, 0, 0, 0, 0};
             int64_t arc = 0;
             for (int64_t n = 0; n <= slots; ++n) {
-                const bool there = n < slots && rank < first[n + 1] - first[n];
-                const Arc a = there ? out[first[n] + rank] : Arc{-1, -1, 0};
-                if (there && run.length && run.from + run.length == n && run.to + run.length == a.to && arc == a.k && run.delay == a.delay) {
+                const bool found_arc = n < slots && rank < first[n + 1] - first[n];
+                const Arc a = found_arc ? out[first[n] + rank] : Arc{-1, -1, 0};
+                if (found_arc && run.length && run.from + run.length == n && run.to + run.length == a.to && arc == a.k && run.delay == a.delay) {
                     ++run.length;
                     continue;
                 }
                 if (run.length) found.leaving.push_back(run), found.arcs.push_back(arc);
-                run = {rank, a.to, n, there, a.delay};
+                run = {rank, a.to, n, found_arc, a.delay};
                 arc = a.k;
             }
         }
@@ -101,7 +101,7 @@ class ByArcs : public OneLeaf<S> {
         }
         this->semiring.sum(width_, last - first, terms, to + first, ld_);
     }
-    void back(int64_t t, const Rows<F>& costs, F* to) override {
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
         const Topology& arcs = topology(t);
         const int64_t comps = this->semiring.components, size = arcs.ranks * comps * ld_;
         if (leaving_.size() < size) leaving_.reset(size);
@@ -131,11 +131,11 @@ class ByArcs : public OneLeaf<S> {
         picker.clear();
         for (int64_t k = 0; k < width_; ++k) {
             const int64_t code = source(t, slot, k), delay = code / slots_ + 1;
-            const bool there = code >= 0 && delay <= t + 1;
-            const F* from = there ? rows.at(t + 1 - delay) + code % slots_ : nullptr;
-            const F shift = there ? static_cast<F>(rows.off(t + 1 - delay) - rows.off(t)) : F(0);
+            const bool present = code >= 0 && delay <= t + 1;
+            const F* from = present ? rows.at(t + 1 - delay) + code % slots_ : nullptr;
+            const F shift = present ? static_cast<F>(rows.off(t + 1 - delay) - rows.off(t)) : F(0);
             for (int c = 0; c < this->semiring.components; ++c)
-                picker.offer(there ? from[c * ld_] + shift + weight(t, slot, k) : kNothing<F>);
+                picker.offer(present ? from[c * ld_] + shift + weight(t, slot, k) : kNothing<F>);
         }
         const auto [k, row] = picker.pick(rank);
         const int64_t code = std::max<int64_t>(source(t, slot, k), 0);
@@ -293,8 +293,8 @@ class Sparse final : public ByArcs<S> {
         if (!band_) return ByArcs<S>::step(t, rows, to);
         this->semiring.sum(this->width_, this->ld_, shifted(kInto, t, rows, t), to, this->ld_);
     }
-    void back(int64_t t, const Rows<F>& costs, F* to) override {
-        if (!band_) return ByArcs<S>::back(t, costs, to);
+    void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
+        if (!band_) return ByArcs<S>::step_backward(t, costs, to);
         this->semiring.sum(this->width_, this->ld_, shifted(kLeaving, t, costs, t + 1), to, this->ld_);
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
@@ -466,9 +466,9 @@ class Grid final : public ByArcs<S> {
         skew(weight_, skewed_[0], from, stop);
         if constexpr (S::features) skew(feature_, skewed_[1], from, stop);
     }
-    void look(int64_t, int64_t) override {}
+    void load_for_trace(int64_t, int64_t) override {}
     double log_scale(int64_t) const override { return 0; }
-    void take(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
+    void add_share(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
         const int64_t plane = form_.plane[*arc_indices], row = form_.row[*arc_indices / form_.width];
         share *= form_.factor[*arc_indices];
         if (plane >= 0 && this->sinks_[0].requested()) this->sinks_[0].add(b, 0, 1, &share, (plane * height_ + row) * columns_ + t + form_.first - row);
@@ -484,7 +484,7 @@ class Grid final : public ByArcs<S> {
     std::pair<int64_t, int64_t> window(int64_t t) const override {
         int64_t first = form_.slots, last = 0;
         for (const Run& run : planes_of_) {
-            const auto [begin, end] = there(t, run);
+            const auto [begin, end] = present(t, run);
             if (begin < end) first = std::min(first, begin), last = std::max(last, end);
         }
         return {first, last};
@@ -524,7 +524,7 @@ class Grid final : public ByArcs<S> {
         return low_[at] == low_[at - 1] + 1 && high_[at] == high_[at - 1] + 1 && factor_[at] == factor_[at - 1];
     }
     // The slots of a run whose arc is there at step t: low <= t < high, and both grow with the slot.
-    std::pair<int64_t, int64_t> there(int64_t t, const Run& run) const {
+    std::pair<int64_t, int64_t> present(int64_t t, const Run& run) const {
         const int64_t at = run.k * this->ld_ + run.to, last = run.to + run.length;
         const F now = static_cast<F>(t);
         const int64_t begin = std::clamp(run.to + static_cast<int64_t>(now - high_[at]) + 1, run.to, last);
@@ -537,7 +537,7 @@ class Grid final : public ByArcs<S> {
             F* to = table_[0].get() + place * form_.width * this->ld_ + at;
             const F factor = factor_[at + run.to] * beta_;
             const int64_t last = run.to + run.length;
-            const auto [begin, end] = there(t, run);
+            const auto [begin, end] = present(t, run);
             std::fill(to + run.to, to + begin, kNothing<F>), std::fill(to + end, to + last, kNothing<F>);
             const int64_t from = (t - skewed_from_) * planes_ + std::max<int64_t>(run.from, 0);
             const F* cell = skewed_[0].get() + from * this->ld_;

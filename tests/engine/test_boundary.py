@@ -205,7 +205,7 @@ def test_the_tables_of_a_grid_stay_in_its_planes():
     request((1, 0, kernels.GRID, 1, 0), [drawn(1, 2), drawn(1, 1, 2, 3), *tables, *columns], 1, 300)
 
 
-def test_marks_and_slots_of_paths_are_looked_at():
+def test_arc_indices_and_slots_of_paths_are_looked_at():
     weights, out = [START, ARCS], [None, torch.zeros(1, 1, 4, 4)]
     head = MAX, 1, 1.0, False, (1, 0, kernels.DENSE), True, weights, [], None, 1, 2, 1
     slots, marks, share = torch.tensor([0, 1, 2]), torch.tensor([1, 6]), torch.ones(1, dtype=torch.float64)
@@ -214,8 +214,8 @@ def test_marks_and_slots_of_paths_are_looked_at():
     for which, wrong, message in (
         (slots, [4, 1, 2], r"begins or ends must be from 0 to 3, got 4"),
         (slots, [0, 1, -1], r"begins or ends must be from 0 to 3, got -1"),
-        (marks, [1, 16], r"a mark of a path must be from 0 to 15, got 16"),
-        (marks, [-1, 6], r"a mark of a path must be from 0 to 15, got -1"),
+        (marks, [1, 16], r"an arc index of a path must be from 0 to 15, got 16"),
+        (marks, [-1, 6], r"an arc index of a path must be from 0 to 15, got -1"),
     ):
         given = (torch.tensor(wrong), marks) if which is slots else (slots, torch.tensor(wrong))
         with pytest.raises(IndexError, match=message):

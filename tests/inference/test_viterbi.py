@@ -82,6 +82,31 @@ def test_fewer_of_the_k_best_are_the_first_of_them(kind):
 
 
 @each_kind
+@pytest.mark.parametrize("k", [20, 100])
+def test_many_best_paths_are_those_of_all_that_there_are(kind, k):
+    structure = small(kind, (2,), 4, ragged=True, seed=3)
+    best = semihmm.topk(structure, k)
+    assert_close(best.score, oracle.topk(structure, k))
+    for i, known in enumerate(events_and_scores(structure)):
+        found = [oracle.plain_event(event) for event in best.event[:, i]][: len(known)]
+        assert len(set(found)) == len(found) == min(k, len(known))
+        assert [known[event] for event in found] == pytest.approx(best.score[: len(found), i].tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [20, 100])
+def test_many_best_paths_are_those_of_pytorch(k, dtype):
+    g = torch.Generator().manual_seed(k)
+    for states in (5, 17):
+        initial, transition, emission = (torch.randn(x, generator=g) for x in ((states,), (states,) * 2, (9, states)))
+        hmm = semihmm.HMM(*(x.to(dtype) for x in (initial, transition, emission)))
+        best, expected = semihmm.topk(hmm, k), semihmm.topk(hmm, k, backend="torch")
+        assert_close(best.score, expected.score)
+        if dtype == torch.float64:
+            assert torch.equal(best.event, expected.event)
+
+
+@each_kind
 def test_more_than_there_are_is_minus_infinity_and_not_valid(kind):
     structure = small(kind, (), 2, forbidden=0.2, seed=1)
     count = len(events_and_scores(structure)[0])
