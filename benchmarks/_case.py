@@ -47,11 +47,13 @@ class Floor:
 
     Args:
         flops: additions and multiplications; a fused multiply-add is two.
+        wide_flops: those of them that are in float64 whatever the case's type, at half the rate.
         bytes: read and written once each.
         what: how they were counted, for the page.
     """
 
     flops: float = 0.0
+    wide_flops: float = 0.0
     bytes: float = 0.0
     what: str = ""
 

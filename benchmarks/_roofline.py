@@ -78,7 +78,10 @@ def floor(work: Floor, dtype: str, rates: Mapping[str, Any]) -> dict[str, Any]:
     Bytes are charged at the best copy rate among sizes as large as they are or larger: small cases live in cache.
     """
     threads = str(rates["threads"])
-    arithmetic = work.flops / rates["gflops"][dtype][threads] / 1e6
+    gflops = {kind: rate[threads] for kind, rate in rates["gflops"].items()}
+    arithmetic = (work.flops - work.wide_flops) / gflops[dtype] / 1e6
+    if work.wide_flops:
+        arithmetic += work.wide_flops / gflops["float64"] / 1e6
     speeds = [speed for size, speed in rates["copy"][threads].items() if int(size) >= work.bytes]
     moving = work.bytes / max(speeds or [rates["copy"][threads][max(rates["copy"][threads], key=int)]]) / 1e6
     bound = "arithmetic" if arithmetic >= moving else "memory"

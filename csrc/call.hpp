@@ -15,7 +15,7 @@
 
 namespace semihmm {
 
-// About how many products a step is: what a `Pulse` is told.
+// About how many products a step is: what a `Pulse` is given.
 inline int64_t work_of(const Request& request) {
     int64_t work = 0;
     for (const Given& tensor : request.weights) {

@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Scan:
-    """What is multiplied out, and how: all that a backend is told.
+    """What is multiplied out, and how: all that a backend is given.
 
     Args:
         chains: the log-weights', then (with `Expectation` alone) one that holds a feature in place of each log-weight.

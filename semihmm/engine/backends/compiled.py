@@ -197,7 +197,7 @@ class Native:
 register(Native())
 
 
-# ---- a chain as the compiled code is told of it
+# ---- a chain as the compiled code is given of it
 
 
 def _arithmetic(semiring: Semiring) -> tuple[int, int, float] | None:
@@ -235,7 +235,7 @@ def _spec(steps: Form) -> tuple[int, ...] | None:
 
 
 def call_for(semiring: Semiring, chain: Chain) -> Call:
-    """What the compiled code is told of a chain beside its tensors.
+    """What the compiled code is given of a chain beside its tensors.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -284,7 +284,7 @@ def _at_once(scan: Scan, call: Call, tensors: Sequence[Tensor]) -> bool:
 
 
 def _given(scan: Scan) -> tuple[Call, Chain, list[Tensor], list[Tensor]]:
-    """What the compiled code is told of a scan: the chain with its tensors, and those of one with features."""
+    """What the compiled code is given of a scan: the chain with its tensors, and those of one with features."""
     chain, *features = scan.chains
     return call_for(scan.semiring, chain), chain, tensors_of(chain), tensors_of(features[0]) if features else []
 

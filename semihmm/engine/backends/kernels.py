@@ -40,7 +40,7 @@ PARTS: int = MODULE.PARTS  # of a batch, at most: each has its own sums
 
 
 class Call(NamedTuple):
-    """A chain, less its tensors, as the compiled code is told of it. Everything in it is a plain number."""
+    """A chain, less its tensors, as the compiled code is given of it. Everything in it is a plain number."""
 
     spec: tuple[int, ...]
     semiring: int

@@ -193,7 +193,7 @@ class _Given(SimpleNamespace):
         tables = GRID_TABLES if self.call.spec[2] == GRID else 0
         return [*each[: len(each) - tables], *([] if self.lengths is None else [other])] if each else []
 
-    def needed(self) -> list[bool]:
+    def requires_grad(self) -> list[bool]:
         """Of each leaf of all chains, whether it requires a gradient."""
         return [x for needs in self.needs for x in self.leaves(needs, False)]
 
@@ -216,7 +216,7 @@ class _Given(SimpleNamespace):
 def _pull_total(ctx: Any, by_value: Tensor, *_: Tensor) -> tuple[Any, ...]:
     given = _Given.of(ctx)
     weight = by_value if given.features else by_value[0]
-    found = registered("native").gradient(given.scan, tuple(given.output), weight, given.needed())
+    found = registered("native").gradient(given.scan, tuple(given.output), weight, given.requires_grad())
     return given.answers("total", found)
 
 
@@ -228,14 +228,14 @@ def _pull_gradient(ctx: Any, along: list[Tensor]) -> tuple[Any, ...]:
             "torch.compile and make_fx, or with backend='torch'."
         )
     direction = given.leaves([next(directions) if r else None for r in given.requested], None)
-    moved, found = derivatives.curved(given.scan, direction, given.weight, given.needed())
+    moved, found = derivatives.curved(given.scan, direction, given.weight, given.requires_grad())
     return given.answers("gradient", found, weight=moved.to(given.weight.dtype).sum_to_size(given.weight.shape))
 
 
 def _pull_paths(ctx: Any, by_value: Tensor, *_: Tensor) -> tuple[Any, ...]:
     given = _Given.of(ctx)
     slots, arcs = given.output
-    found = registered("native").path_gradient(given.scan, slots, arcs, by_value, given.needed())
+    found = registered("native").path_gradient(given.scan, slots, arcs, by_value, given.requires_grad())
     return given.answers("paths", found)
 
 
