@@ -123,6 +123,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         {"GRID_TABLES", kGridTables}, {"LANES", vector_bytes}, {"BLOCK", kBlock}, {"GROUP", kGroup}, {"PARTS", kParts},
     };
     for (const auto& [name, value] : constants) m.attr(name) = value;
+    m.def("have_helped", &have_helped, "Whether they have helped since this module was loaded.");
     known = find_borrowing();
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {

@@ -184,13 +184,9 @@ const OpenMP& open_mp() {
     return found;
 }
 
-// A child has none of its parent's threads.
-bool forked() {
-    static std::atomic<bool> child{false};
-    static const int watched = pthread_atfork(nullptr, nullptr, [] { child = true; });
-    static_cast<void>(watched);
-    return child;
-}
+// A forked child has none of its parent's threads, and OpenMP does not know.
+std::atomic<bool> forked{false}, helped{false};
+[[maybe_unused]] const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 // Parts, with an eye on the clock.
 void run_watched(Job& job, int64_t worker) {
@@ -204,8 +200,9 @@ void run_watched(Job& job, int64_t worker) {
 void run_together(Job& job) {
     struct Team {
         Job& job;
-        Clock::time_point called = Clock::now(), begun, ready;
-    } team{job};
+        Clock::time_point called, begun, ready;
+    } team{job, Clock::now(), {}, {}};
+    helped = true;
     open_mp().parallel(
         [](void* given) {
             Team& mine = *static_cast<Team*>(given);
@@ -226,6 +223,7 @@ void run_alone(Job& job) {
 
 }  // namespace
 
+bool have_helped() { return helped; }
 bool has_helpers() { return static_cast<bool>(open_mp()); }
 
 void Pulse::beat() {
@@ -237,9 +235,9 @@ void Pulse::beat() {
 
 void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& work) {
     threads = std::min({threads, parts, kMostThreads});
-    const bool alone = threads > 1 && (crowd.here() || forked() || !open_mp());
+    const bool alone = threads > 1 && (crowd.here() || forked || !open_mp());
     Job job(work, batch, parts, alone ? 1 : threads);
-    threads == 1 ? run(job, 0) : alone ? run_alone(job) : run_together(job);
+    threads <= 1 ? run(job, 0) : alone ? run_alone(job) : run_together(job);
     if (job.failed) std::rethrow_exception(job.failed);
 }
 

@@ -30,6 +30,8 @@ void for_each_part(int64_t batch, int64_t parts, int64_t threads, const Work& wo
 
 // Whether there are threads to help: PyTorch was found, and the OpenMP that it is linked with.
 bool has_helpers();
+// Whether they have helped, so that there are threads of OpenMP that a forked child will not have.
+bool have_helped();
 
 // Asked now and then by the thread that called, while it works or waits: throws if the call is to end, as after Ctrl-C.
 inline void (*interruption)() = nullptr;

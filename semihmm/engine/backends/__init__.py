@@ -77,6 +77,16 @@ def _best(instruction_sets: tuple[str, ...]) -> Native:
 
 
 _NATIVE = load(os.environ)
+
+
+def _use_one_thread() -> None:
+    """In a forked child: it has none of its parent's threads, for which PyTorch's next operation would wait for ever."""
+    if _NATIVE.module is not None and _NATIVE.module.have_helped():
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
 _DEFAULT = os.environ.get("SEMIHMM_BACKEND") or DEFAULT
 
 
