@@ -53,8 +53,8 @@ def hessian(p: Problem) -> Case:
             flops=18.0 * p.arcs,
             wide_flops=12.0 * p.arcs,
             bytes=16.0 * b * t * s,
-            what="18 S² flops a step (6 for the gradient; 12 for its derivative along the direction, in float64 for the "
-            "sake of long chains); emissions and direction read, gradient and product written",
+            what="18 S² flops a step (6 for the gradient; 12 for its derivative along the direction, in float64 for "
+            "the sake of long chains); emissions and direction read, gradient and product written",
         ),
         reference=lambda: p.curvature,
         **common(p),

@@ -335,9 +335,10 @@ import multiprocessing
 import torch
 import semihmm
 from semihmm.engine import tensors
-from semihmm.engine.backends import kernels
+from semihmm.engine.backends import kernels, native
+from semihmm.inference import program
 
-kernels.THREADS_FROM = tensors.THREADS_FROM = 0
+kernels.THREADS_FROM = tensors.THREADS_FROM = program.THREADS_FROM = 0
 torch.set_num_threads(2)
 
 def total(_):
@@ -347,6 +348,7 @@ def total(_):
 g = torch.Generator().manual_seed(0)
 hmm = semihmm.HMM(*(torch.randn(s, generator=g) for s in ((4,), (4, 4), (8, 30, 4))))
 here = total(0)
+assert native().have_helped()
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map_async(total, range(4)).get(timeout=120) == [here] * 4
 assert total(0) == here

@@ -80,7 +80,7 @@ _NATIVE = load(os.environ)
 
 
 def _use_one_thread() -> None:
-    """In a forked child: it has none of its parent's threads, for which PyTorch's next operation would wait for ever."""
+    """In a forked child: it has none of its parent's threads, for which PyTorch's operations would wait for ever."""
     if _NATIVE.module is not None and _NATIVE.module.have_helped():
         torch.set_num_threads(1)
 
