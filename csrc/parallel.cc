@@ -23,7 +23,8 @@ using std::chrono::microseconds, std::chrono::milliseconds, std::chrono::nanosec
 
 constexpr auto kSpin = microseconds(500);       // for parts that others are about to end; to sleep and be woken takes 50
 constexpr auto kAsk = milliseconds(50);         // between two questions whether the call is to end
-constexpr auto kLost = microseconds(1000);      // that a thread was kept from running: others want its core
+constexpr auto kLost = microseconds(1000);      // that a thread was kept from running, if it is a quarter of its time: others
+                                                // want its core
 constexpr auto kCrowded = milliseconds(100);    // for so long nobody is asked to help when the caller itself was
 constexpr auto kFirst = milliseconds(50);       // for so long when helpers were: at first, and at most
 constexpr auto kMost = milliseconds(800);
@@ -105,10 +106,16 @@ class Crowd {
     std::atomic<int64_t> pause_{kFirst.count()};
 } crowd;
 
+// Whether time was lost that counts. What a virtual machine takes for fresh memory is some of a long call.
+bool much(nanoseconds lost, nanoseconds taken) { return lost > kLost && lost > taken / 4; }
+
 // How long this thread is kept from running.
 class Watch {
   public:
-    bool lost() const { return Clock::now() - began_ - (processor_time() - used_) > kLost; }
+    bool lost() const {
+        const auto taken = Clock::now() - began_;
+        return much(taken - (processor_time() - used_), taken);
+    }
 
   private:
     static nanoseconds processor_time() {
@@ -214,7 +221,8 @@ void run_together(Job& job) {
             mine.ready = Clock::now();
         },
         &team, 0, 0);
-    crowd.tried(job.late || (team.begun - team.called) + (Clock::now() - team.ready) > kLost);
+    const auto over = Clock::now();
+    crowd.tried(job.late || much((team.begun - team.called) + (over - team.ready), over - team.called));
 }
 void run_alone(Job& job) {
     run_watched(job, 0);
