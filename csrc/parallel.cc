@@ -27,7 +27,7 @@ constexpr auto kLost = microseconds(1000);      // that a thread was kept from r
                                                 // want its core
 constexpr auto kCrowded = milliseconds(100);    // for so long nobody is asked to help when the caller itself was
 constexpr auto kFirst = milliseconds(50);       // for so long when helpers were: at first, and at most
-constexpr auto kMost = milliseconds(800);
+constexpr auto kMost = milliseconds(200);
 constexpr int64_t kMostThreads = 256;
 
 void relax() {
