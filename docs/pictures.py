@@ -170,7 +170,7 @@ def maps(figure: Figure, theme: Theme) -> None:
     }
     for place, (title, steps) in enumerate(kinds.items(), 1):
         axes = figure.add_subplot(1, len(kinds), place)
-        filled = pattern(steps, time=2).float()
+        filled = pattern(steps.unrolled(), time=2).float()  # a Grid takes its steps unrolled
         axes.imshow(filled, cmap=theme.heat, vmin=0.0, vmax=1.25, interpolation="nearest")
         edges = torch.arange(-0.5, len(filled))
         axes.hlines(edges, -0.5, len(filled) - 0.5, color=theme.faint, lw=0.25)
