@@ -4,6 +4,8 @@ The public functions are what most tests call. For the rest there are fixtures: 
 `vector_bytes`, `posteriors`, `operands`, and what compares posteriors with an oracle (`assert_survives` and its parts).
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
