@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from semihmm.engine import backends as public
-from semihmm.engine.backends import INSTRUCTION_SETS, Native, backend_for, load, native, runnable
+from semihmm.engine.backends import INSTRUCTION_SETS, Native, backend_for, load, native, registered, runnable
 from semihmm.errors import SemihmmError
 
 backends = sys.modules["semihmm.engine.backends"]
@@ -208,6 +208,7 @@ def test_a_backend_is_refused_by_name_and_reason(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SemihmmError, match="backend='native' cannot be used: not built: nobody did"):
         backend_for(CPU, "native")
     monkeypatch.setattr(backends, "_NATIVE", Native(ModuleType("_native_baseline"), "loaded: baseline, on the CPU"))
+    monkeypatch.setitem(backends._REGISTRY, "native", registered("torch"))
     assert backend_for(CPU, "native") == "native"
     with pytest.raises(SemihmmError, match="'native' runs on the CPU, got tensors on cuda:0; pass backend='torch'"):
         backend_for(torch.device("cuda:0"), "native")
