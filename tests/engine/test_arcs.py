@@ -331,3 +331,26 @@ def test_only_the_arcs_that_there_are_count_as_work():
     assert engine.costs.size_of(own, Log()).work == 3 * 40  # one after the other
     rates = engine.costs.counts("native sequential", engine.costs.Size("arcs", 9, 10, 4, 1, 5))
     assert rates == (1.0, 90.0, 360.0, 100.0)  # two groups of sequences
+
+
+def test_tables_of_arcs_are_those_of_the_numbers_now():
+    source, target, weight = torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([[1.0, 2.0]])
+    before = semihmm.engine.Arcs(source, target, weight, slots=2)
+    assert torch.equal(semihmm.engine.Arcs(source, target, weight, slots=2).source, before.source)
+    assert before.source.flatten().tolist() == [1, 0] and before.weight.flatten().tolist() == [2.0, 1.0]
+    source.copy_(torch.tensor([1, 0]))  # of the tensor that is not the key, then of the one that is
+    assert semihmm.engine.Arcs(source, target, weight, slots=2).source.flatten().tolist() == [0, 1]
+    target.copy_(torch.tensor([0, 1]))
+    assert semihmm.engine.Arcs(source, target, weight, slots=2).source.flatten().tolist() == [1, 0]
+    assert semihmm.engine.Arcs(source.clone(), target, weight, slots=3).source.flatten().tolist() == [1, 0, -1]
+
+
+def test_the_gradient_of_one_long_sequence_may_be_asked_for_again():
+    hmm = [torch.randn(shape, requires_grad=True) for shape in ((40,), (40, 40), (300, 40))]
+    value = semihmm.log_partition(semihmm.HMM(*hmm))
+    once = torch.autograd.grad(value, hmm, retain_graph=True)
+    for x, mine in zip(once, torch.autograd.grad(value, hmm, 3.0 * torch.ones(()), retain_graph=True), strict=True):
+        torch.testing.assert_close(mine, 3.0 * x)
+    some = torch.autograd.grad(value, hmm[2], retain_graph=True)[0]
+    assert torch.equal(some, once[2])
+    torch.testing.assert_close(once[2].sum(-1), torch.ones(300))
