@@ -26,6 +26,11 @@ CASES = [
     ("dense over time", 4, 100, 12),
     ("diagonal", 4, 200, 20),
     ("sparse", 4, 150, 50),
+    ("arcs", 1, 200, 400),
+    ("arcs", 8, 150, 300),
+    ("arcs", 2, 100, 50),
+    ("arcs over time", 2, 100, 80),
+    ("topology over time", 2, 100, 80),
     ("segmental", 2, 150, 12),
     ("grid", 4, 120, 50),
 ]

@@ -48,6 +48,7 @@ struct Slices {
     std::int64_t length(std::int64_t slice) const { return (begin[slice + 1] - begin[slice]) / kLanes; }
     // The place of a row's first arc; its others follow kLanes apart.
     std::int64_t first(std::int64_t row) const { return begin[lane[row] / kLanes] + lane[row] % kLanes; }
+    std::int64_t stop(std::int64_t row) const { return begin[lane[row] / kLanes + 1]; }  // behind the slice it is in
 
     // The arcs of a row in the order in which they are given.
     struct Arc {
@@ -85,6 +86,11 @@ struct Slices {
     }
 };
 
+// An arc into a slot: where it comes from, and its number among those of that slot and among all.
+struct ArcInto {
+    std::int64_t from, choice, index;
+};
+
 // A topology that no step and no sequence has to itself, whose arcs go from one step to the next: by the slots that they
 // lead to and by those that they leave. An arc's number is that of its weight: slot * K + k.
 template <class F>
@@ -107,6 +113,21 @@ struct ArcSlices {
     // A table by the places of `leaving`, from one by those of `into`; `rest` where there is no arc.
     void transpose(const F* from, F rest, F* to) const {
         for (std::int64_t i = 0; i < leaving.places(); ++i) to[i] = leaving.arc[i] < 0 ? rest : from[place[i]];
+    }
+    // The arc at a place of `into`, which holds one.
+    ArcInto arc_at(std::int64_t at) const { return {into.from[at], into.arc[at] % width, into.arc[at]}; }
+    // The first of the best arcs into a slot, of state vector `from`; where none leads there, the first of all.
+    ArcInto best_arc(const F* from, const F* weight, std::int64_t slot) const {
+        const std::int64_t first = into.first(slot), stop = into.stop(slot);
+        if (first >= stop || into.arc[first] < 0) return {0, 0, 0};
+        std::int64_t chosen = first;
+        F best = kNothing<F>;
+        for (std::int64_t at = first; at < stop && into.arc[at] >= 0; at += into.kLanes) {
+            const F x = from[into.from[at]] + weight[at];
+            chosen = x > best ? at : chosen;
+            best = x > best ? x : best;
+        }
+        return arc_at(chosen);
     }
     // Whether it is what `of` makes of this.
     bool is_of(const Leaf<std::int64_t>& source) const {

@@ -62,27 +62,24 @@ class Arcs final : public OneLeaf<S> {
         if (!varies_) flush(t0);
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
-        const Slices<F>& arcs = topology_->into;
-        const int64_t first = arcs.first(slot), stop = arcs.begin[arcs.lane[slot] / L::width + 1];
         const F *from = rows.at(t), *w = table(0, 0, t);
-        int64_t chosen = first, row = rank;
+        ArcInto chosen{0, 0, 0};
+        int64_t row = rank;
         if constexpr (std::is_same_v<S, Max<F>>) {
-            F best = kNothing<F>;
-            for (int64_t at = first; at < stop && arcs.arc[at] >= 0; at += L::width) {
-                const F x = from[arcs.from[at]] + w[at];
-                chosen = x > best ? at : chosen;
-                best = x > best ? x : best;
-            }
+            chosen = topology_->best_arc(from, w, slot);
         } else {
+            const Slices<F>& arcs = topology_->into;
+            const int64_t first = arcs.first(slot), stop = arcs.stop(slot);
             picker.clear();
             for (int64_t at = first; at < stop && arcs.arc[at] >= 0; at += L::width)
                 for (int c = 0; c < this->semiring.components; ++c) picker.offer(from[c * ld_ + arcs.from[at]] + w[at]);
             const auto [candidate, its] = picker.pick(rank);
-            chosen = first + candidate * L::width, row = its;
+            row = its;
+            const int64_t at = first + candidate * L::width;
+            if (at < stop && arcs.arc[at] >= 0) chosen = topology_->arc_at(at);  // else no arc leads there
         }
-        if (chosen >= stop || arcs.arc[chosen] < 0) return {0, 0, 1, *arc_indices = 0};  // no arc leads there
-        *arc_indices = arcs.arc[chosen];
-        return {arcs.from[chosen], row, 1, arcs.arc[chosen] % topology_->width};
+        *arc_indices = chosen.index;
+        return {chosen.from, row, 1, chosen.choice};
     }
 
   protected:

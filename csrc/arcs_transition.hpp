@@ -1,12 +1,8 @@
 // Irregular arcs that all steps share, as numbers that scaled vectors are multiplied by: what scaled_step.hpp asks of
 // a transition.
-//
-// Several vectors go together: side by side for each slot, an arc is one number times a vector over the sequences, and
-// nothing is gathered. A single one is gathered, a slice of rows at a time. Both add up the arcs of a row one after the
-// other, so that a sequence gets the same bits in any company.
 #pragma once
 
-#include "arc_slices.hpp"
+#include "arc_product.hpp"
 #include "dense_transition.hpp"
 
 namespace semihmm {
@@ -22,9 +18,9 @@ class ArcsTransition {
 
     // `feature` without data: arcs have none.
     ArcsTransition(Topology topology, Leaf<F> weight, Leaf<F> feature, double beta)
-        : topology_(std::move(topology)), given_(weight), feature_(feature), ld_(padded<F>(topology_->slots)), beta_(beta) {
+        : topology_(std::move(topology)), given_(weight), feature_(feature), ld_(padded<F>(topology_->slots)), beta_(beta),
+          product_(topology_->slots, F(1)) {
         for (int side = 0; side < 2; ++side) weight_[side].reset(arcs(side).places());
-        together_.reset(ld_ * kTogether), sums_.reset(ld_ * kTogether, F(1));
     }
     int64_t states() const { return topology_->slots; }
     double log_scale() const { return log_scale_; }
@@ -58,16 +54,16 @@ class ArcsTransition {
         }
         return true;
     }
-    void multiply(int count, const F* const* from, bool transposed, F* const* to) const { product(count, from, transposed, weight_[transposed].get(), to); }
+    void multiply(int count, const F* const* from, bool transposed, F* const* to) const { product_(count, from, arcs(transposed), weight_[transposed].get(), to); }
     void multiply_features(int count, const F* const* from, bool transposed, F* const* to) const {
-        product(count, from, transposed, moments_[transposed].get(), to);
+        product_(count, from, arcs(transposed), moments_[transposed].get(), to);
     }
     bool no_path(const F* from, const F* sum, bool transposed) const {
         const Slices<F>& arcs = this->arcs(transposed);
         for (int64_t row = 0; row < topology_->slots; ++row) {
             if (!(sum[row] < kTrusted<F>)) continue;
             if (sum[row] > 0) return false;
-            const int64_t stop = arcs.begin[arcs.lane[row] / L::width + 1];
+            const int64_t stop = arcs.stop(row);
             for (int64_t at = arcs.first(row); at < stop; at += L::width)
                 if (from[arcs.from[at]] != 0 && weight_[transposed][at] != 0) return false;
         }
@@ -110,12 +106,6 @@ class ArcsTransition {
     }
 
   private:
-    static constexpr int kTogether = 8;  // vectors that lie side by side
-    // As many of those as a register holds.
-    static constexpr int kRegister = std::min<int>(vector_bytes, kTogether * sizeof(F));
-    typedef F Register __attribute__((vector_size(kRegister)));
-    static constexpr int kAcross = kRegister / static_cast<int>(sizeof(F));
-
     const Slices<F>& arcs(bool transposed) const { return transposed ? topology_->leaving : topology_->into; }
     // Divides a table by the largest sum of a row, which is returned: it makes no vector larger then.
     F normalized(bool transposed) const {
@@ -134,65 +124,6 @@ class ArcsTransition {
             L::store(w + i, x > zero ? L::max(x / largest, least) : x);  // a NaN stays one
         }
         return largest;
-    }
-    void product(int count, const F* const* from, bool transposed, const F* weight, F* const* to) const {
-        for (; count > 1; count -= kTogether, from += kTogether, to += kTogether) side_by_side(std::min(count, kTogether), from, transposed, weight, to);
-        if (count == 1) gathered(*from, transposed, weight, *to);
-    }
-    void gathered(const F* from, bool transposed, const F* weight, F* to) const {
-        const Slices<F>& arcs = this->arcs(transposed);
-        for (int64_t slice = 0; slice < arcs.count(); ++slice) {
-            V sum{};
-            for (int64_t at = arcs.begin[slice]; at < arcs.begin[slice + 1]; at += L::width)
-                sum += L::load(weight + at) * gather<F>(from, arcs.from.data() + at);
-            const int32_t* row = arcs.row.data() + slice * L::width;
-            for (int lane = 0; lane < L::width; ++lane)
-                if (row[lane] >= 0) to[row[lane]] = sum[lane];
-        }
-        std::fill(to + topology_->slots, to + ld_, F(1));
-    }
-    void side_by_side(int count, const F* const* from, bool transposed, const F* weight, F* const* to) const {
-        const F* rows[kTogether];
-        for (int r = 0; r < kTogether; ++r) rows[r] = from[r < count ? r : 0];
-        interleave(kTogether, rows, ld_, together_.get());
-        constexpr int all = kTogether / kAcross;
-        if (all > 2 && count <= kAcross) {
-            multiply_together<1>(arcs(transposed), weight);
-        } else if (all > 1 && count <= all / 2 * kAcross) {
-            multiply_together<(all > 1 ? all / 2 : 1)>(arcs(transposed), weight);
-        } else {
-            multiply_together<all>(arcs(transposed), weight);
-        }
-        constexpr int size = 16 / static_cast<int>(sizeof(F));
-        F unused[size];
-        for (int r = 0; r < count; r += size)
-            for (int64_t i = 0; i < ld_; i += size)
-                transpose_square<F>([&](int u) { return sums_.get() + (i + u) * kTogether + r; },
-                                    [&](int u) { return r + u < count ? to[r + u] + i : unused; });
-    }
-    template <int registers>
-    void multiply_together(const Slices<F>& arcs, const F* weight) const {
-        constexpr int rows = std::min(L::width, std::max(1, (vector_registers == 32 ? 16 : 8) / registers));
-        const F* from = together_.get();
-        for (int64_t slice = 0; slice < arcs.count(); ++slice)
-            for (int lane = 0; lane < L::width; lane += rows) {
-                Register sum[rows][registers] = {};
-                for (int64_t at = arcs.begin[slice] + lane; at < arcs.begin[slice + 1]; at += L::width)
-#pragma GCC unroll 16
-                    for (int r = 0; r < rows; ++r) {
-                        const F a = weight[at + r];
-                        const F* x = from + static_cast<int64_t>(arcs.from[at + r]) * kTogether;
-#pragma GCC unroll 4
-                        for (int c = 0; c < registers; ++c) {
-                            Register b;
-                            std::memcpy(&b, x + c * kAcross, sizeof b);
-                            sum[r][c] += a * b;
-                        }
-                    }
-                const int32_t* row = arcs.row.data() + slice * L::width + lane;
-                for (int r = 0; r < rows; ++r)
-                    if (row[r] >= 0) std::memcpy(sums_.get() + row[r] * kTogether, sum[r], sizeof sum[r]);
-            }
     }
     void add_products(F* sums) const {
         constexpr int parts = kBlock / L::width;
@@ -220,8 +151,8 @@ class ArcsTransition {
     double beta_, log_scale_ = 0;
     bool filled_ = false, has_features_ = false;
     mutable Buffer<F> weight_[2], moments_[2];  // by the slots that arcs lead to, by those that they leave
-    mutable Buffer<F> together_, sums_;       // [slot][vector]
     mutable Buffer<F> zero_, before_, after_, entries_;
+    ArcProduct<PlusTimes<F>, F> product_;  // the columns of the padding hold 1, so that no sum there is small
 };
 
 }  // namespace semihmm

@@ -1,17 +1,90 @@
-// The best paths of a stationary dense transition, with or without emissions.
+// The best paths of a transition that all steps share, dense or of irregular arcs, with or without emissions.
 //
 // Of few states, a vector never leaves its registers. In one or two of them, what is kept is which predecessor each state has
-// chosen; else the state vectors, from which the arcs along the path alone are found. Of more states, several sequences go at
-// a time.
+// chosen; else the state vectors, from which the arcs along the path alone are found. Of more states, and of irregular arcs,
+// several sequences go at a time.
 #pragma once
 
+#include "arc_product.hpp"
 #include "few_states.hpp"
-#include "product.hpp"
 #include "scan.hpp"
 
 namespace semihmm {
 
+// A dense transition, as log-weights less their peak.
 template <class F>
+class DenseWeights {
+  public:
+    static constexpr bool dense = true;
+
+    DenseWeights(Leaf<F> weight, F beta) : given_(weight), states_(weight.event[0]), ld_(padded<F>(states_)), beta_(beta) {
+        weight_.reset(ld_ * ld_, kNothing<F>);
+        if (!few()) transposed_.reset(ld_ * ld_, kNothing<F>);
+    }
+    int64_t states() const { return states_; }
+    double log_scale() const { return log_scale_; }
+    const F* weight() const { return weight_.get(); }  // [from][to]
+    // So few states that each one's predecessor is chosen as its score is found.
+    bool few() const { return states_ <= 2 * Lanes<F>::width; }
+
+    void fill(int64_t b) {
+        if (filled_ && given_.same_for_all()) return;
+        filled_ = true;
+        const F* w = given_.at(b, 0);
+        const int64_t by_from = given_.by_event[0], by_to = given_.by_event[1];
+        const F peak = matrix_peak(given_, w);
+        log_scale_ = static_cast<double>(peak) * beta_;
+        for (int64_t i = 0; i < states_; ++i)
+            for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;
+        if (!few()) transpose<F>(states_, states_, weight_.get(), ld_, transposed_.get(), ld_);
+    }
+    void multiply(int count, const F* const* from, F* const* to) const { multiply_max<F>(count, from, states_, weight_.get(), ld_, to); }
+    ArcInto arc(int64_t from, int64_t to) const { return {from, from, from * states_ + to}; }
+    ArcInto best_arc(const F* from, int64_t to) const { return arc(first_best<F>(states_, from, transposed_.get() + to * ld_), to); }
+
+  private:
+    Leaf<F> given_;
+    int64_t states_, ld_;
+    F beta_;
+    double log_scale_ = 0;
+    bool filled_ = false;
+    Buffer<F> weight_, transposed_;
+};
+
+// Irregular arcs, likewise.
+template <class F>
+class ArcWeights {
+  public:
+    static constexpr bool dense = false;
+
+    ArcWeights(std::shared_ptr<const ArcSlices<F>> topology, Leaf<F> weight, F beta)
+        : topology_(std::move(topology)), given_(weight), beta_(beta), weight_(topology_->into.places(), kNothing<F>), product_(topology_->slots, kNothing<F>) {}
+    int64_t states() const { return topology_->slots; }
+    double log_scale() const { return log_scale_; }
+    bool few() const { return false; }
+
+    void fill(int64_t b) {
+        if (filled_ && given_.same_for_all()) return;
+        filled_ = true;
+        const F* w = given_.at(b, 0);
+        const F peak = matrix_peak(given_, w);
+        log_scale_ = static_cast<double>(peak) * beta_;
+        topology_->each(given_, [&](int64_t place, int64_t at) { weight_[place] = (w[at] - peak) * beta_; });
+    }
+    void multiply(int count, const F* const* from, F* const* to) const { product_(count, from, topology_->into, weight_.get(), to); }
+    ArcInto best_arc(const F* from, int64_t to) const { return topology_->best_arc(from, weight_.get(), to); }
+
+  private:
+    std::shared_ptr<const ArcSlices<F>> topology_;
+    Leaf<F> given_;
+    F beta_;
+    double log_scale_ = 0;
+    bool filled_ = false;
+    Buffer<F> weight_;  // as the places of arcs
+    ArcProduct<MaxPlus<F>, F> product_;
+};
+
+template <class F, class Weights>
 class Best {
   public:
     using L = Lanes<F>;
@@ -19,25 +92,24 @@ class Best {
     using S = Max<F>;
 
     // `emission` without data: there is none.
-    Best(Chain<S>& chain, Leaf<F> transition, Leaf<F> emission)
-        : chain_(chain), transition_(transition), emission_(emission), states_(transition.event[0]), ld_(padded<F>(states_)),
+    Best(Chain<S>& chain, Weights weights, Leaf<F> emission)
+        : chain_(chain), weights_(std::move(weights)), emission_(emission), states_(weights_.states()), ld_(padded<F>(states_)),
           beta_(static_cast<F>(chain.beta)) {
-        weight_.reset(ld_ * ld_, kNothing<F>), ends_.reset(ld_, kNothing<F>), row_.reset(ld_, kNothing<F>);
-        if (!chooses()) transposed_.reset(ld_ * ld_, kNothing<F>);
+        ends_.reset(ld_, kNothing<F>), row_.reset(ld_, kNothing<F>);
     }
 
     // The paths of `count` sequences from `b` on, and their totals. `kept` has workspace for all state vectors. Arc indices, if
     // requested, are as `Map::trace` makes them.
     void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
-        matrix(b);
+        weights_.fill(b);
         Sequence all[kTogether];
         for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
-        if (states_ <= kFewStates<F>) {
+        if (!Weights::dense || states_ > kFewStates<F>) {
+            forward(all, count);
+        } else if constexpr (Weights::dense) {
             with_rows<F>(states_, [&]<int inner, int parts>() {
                 for (int r = 0; r < count; ++r) in_registers<inner, parts>(all[r]);
             });
-        } else {
-            forward(all, count);
         }
         trace(all, count, slots, choices, arc_indices, values);
     }
@@ -52,9 +124,6 @@ class Best {
         double log_scale = 0;
         int64_t *slots = nullptr, *choices = nullptr, *arc_indices = nullptr;
     };
-    // Whether each state's predecessor is chosen as its score is found.
-    bool chooses() const { return states_ <= 2 * L::width; }
-
     // The paths, from the ends of the forward passes on.
     void trace(Sequence* all, int count, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
         const int64_t per_step = chain_.steps->arc_indices;
@@ -62,7 +131,7 @@ class Best {
         for (int r = 0; r < count; ++r) {
             Sequence& s = all[r];
             s.log_scale += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
-            const F* last = s.rows.at(chooses() ? 0 : s.length);
+            const F* last = s.rows.at(weights_.few() ? 0 : s.length);
             at[r] = first_best<F>(states_, last, ends_.get());
             const F best = last[at[r]] + ends_[at[r]];
             values[s.b] = static_cast<double>(best) + s.log_scale;
@@ -81,31 +150,25 @@ class Best {
                 if (t >= s.length) continue;
                 const int64_t to = at[r];
                 chain_.pulse(states_);
-                at[r] = chooses() ? s.chosen[t * ld_ + at[r]] : first_best<F>(states_, s.rows.at(t), transposed_.get() + at[r] * ld_);
-                s.slots[t] = s.choices[t] = at[r];
+                const ArcInto arc = before(s, t, to);
+                s.slots[t] = at[r] = arc.from, s.choices[t] = arc.choice;
                 if (!arc_indices) continue;
-                s.arc_indices[t * per_step] = at[r] * states_ + to;
+                s.arc_indices[t * per_step] = arc.index;
                 if (emission_.data) s.arc_indices[t * per_step + 1] = to;
             }
+    }
+    ArcInto before(const Sequence& s, int64_t t, int64_t to) const {
+        if constexpr (Weights::dense)
+            if (weights_.few()) return weights_.arc(s.chosen[t * ld_ + to], to);
+        return weights_.best_arc(s.rows.at(t), to);
     }
     Sequence begin(int64_t b, const Kept<F>& kept) const {
         Sequence s;
         s.b = b, s.length = chain_.length_of(b);
         s.rows = {kept.vectors + kept.row(b) * ld_, kept.offsets_of(b), ld_, 0};
         s.chosen = reinterpret_cast<uint8_t*>(s.rows.at(1));
-        s.log_scale = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0)) + log_scale_ * static_cast<double>(s.length);
+        s.log_scale = chain_.start.read(chain_.semiring, b, {1, states_}, chain_.beta, s.rows.at(0)) + weights_.log_scale() * static_cast<double>(s.length);
         return s;
-    }
-    void matrix(int64_t b) {
-        if (filled_ && transition_.same_for_all()) return;
-        filled_ = true;
-        const F* w = transition_.at(b, 0);
-        const int64_t by_from = transition_.by_event[0], by_to = transition_.by_event[1];
-        const F peak = matrix_peak(transition_, w);
-        log_scale_ = static_cast<double>(peak) * chain_.beta;
-        for (int64_t i = 0; i < states_; ++i)
-            for (int64_t j = 0; j < states_; ++j) weight_[i * ld_ + j] = (w[i * by_from + j * by_to] - peak) * beta_;
-        if (!chooses()) transpose<F>(states_, states_, weight_.get(), ld_, transposed_.get(), ld_);
     }
     // The emissions of step t, one after the other.
     const F* emission(int64_t b, int64_t t) const {
@@ -166,7 +229,7 @@ class Best {
     template <int inner, int parts, int p>
     [[gnu::always_inline]] void best_of_part(const V (&vector)[parts], V& best, uint8_t* chosen) const {
         typename L::bits at;
-        choose<0, inner, parts>(vector, weight_.get() + p * L::width, best, at);
+        choose<0, inner, parts>(vector, weights_.weight() + p * L::width, best, at);
         if constexpr (parts <= 2) {
             typedef uint8_t Bytes __attribute__((vector_size(L::width)));
             const Bytes bytes = __builtin_convertvector(at, Bytes);
@@ -199,7 +262,7 @@ class Best {
             for (int r = 0; r < count; ++r)
                 if (t < all[r].length) from[active] = all[r].rows.at(t), to[active] = all[r].rows.at(t + 1), who[active++] = r;
             chain_.pulse(chain_.work * active);
-            multiply_max<F>(active, from, states_, weight_.get(), ld_, to);
+            weights_.multiply(active, from, to);
             for (int i = 0; i < active; ++i) {
                 Sequence& s = all[who[i]];
                 if (emission_.data) {
@@ -215,12 +278,11 @@ class Best {
     }
 
     Chain<S>& chain_;
-    Leaf<F> transition_, emission_;
+    Weights weights_;
+    Leaf<F> emission_;
     int64_t states_, ld_;
     F beta_;
-    double log_scale_ = 0;
-    bool filled_ = false;
-    Buffer<F> weight_, transposed_, ends_, row_;
+    Buffer<F> ends_, row_;
 };
 
 }  // namespace semihmm

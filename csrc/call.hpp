@@ -141,12 +141,11 @@ bool repeated(const Given& given) {
 // What the fast paths of Log, Expectation and Max do; nothing where they do not do this chain.
 template <class S>
 std::optional<Stationary> stationary(const Request& request, bool irregular) {
-    constexpr bool best = std::is_same_v<S, Max<typename S::F>>;
-    if constexpr (!kScaled<S> && !best) return std::nullopt;
+    if constexpr (!kScaled<S> && !std::is_same_v<S, Max<typename S::F>>) return std::nullopt;
     Stationary found;
     found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     found.dense = request.spec[2] == kDense;
-    if (!found.dense && (best || !irregular)) return std::nullopt;
+    if (!found.dense && !irregular) return std::nullopt;
     const std::size_t words = found.dense ? 3 : 4;
     if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal)) return std::nullopt;
     if (request.spec.size() > words) found.emission = found.arcs + (found.dense ? 1 : 2);
@@ -180,8 +179,10 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
     auto weight = request.weights[form.arcs].template leaf<F>(true);
     if (form.shared) weight.by_batch = 0;
     const auto emission = form.emission ? request.weights[form.emission].template leaf<F>(true) : Leaf<F>{};
-    if constexpr (std::is_same_v<S, Max<F>>) {
-        return {chain, weight, emission};
+    if constexpr (std::is_same_v<Path, Best<F, DenseWeights<F>>>) {
+        return {chain, {weight, static_cast<F>(chain.beta)}, emission};
+    } else if constexpr (std::is_same_v<Path, Best<F, ArcWeights<F>>>) {
+        return {chain, {topology, weight, static_cast<F>(chain.beta)}, emission};
     } else {
         using Transition = typename Path::Transition;
         const auto along = [&](std::size_t i) { return S::features ? request.features[i].template leaf<F>(true) : Leaf<F>{}; };
@@ -261,7 +262,6 @@ class Workspace {
   public:
     // `like`: how much of each sequence is kept.
     Workspace(int64_t sequences, const Kept<F>& like, int64_t stride) : like_(like) {
-        like_.sequences = sequences;
         vectors_ = static_cast<std::size_t>(sequences * like.rows * stride) * sizeof(F);
         const std::size_t bytes = vectors_ + static_cast<std::size_t>(sequences * (like.rows + like.blocks)) * sizeof(double);
         static thread_local Memory held;
@@ -438,13 +438,13 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     write(done);
 }
 
-// The state vectors are requested no longer than it takes to trace a path: unless several sequences go together, each
-// worker has workspace for those of one sequence, which stay in its cache.
+// The state vectors are requested no longer than it takes to trace a path: each worker has workspace for those of a group
+// of sequences, as much as `like` says, and they stay in its cache.
 template <class S>
-void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out) {
+void paths(const Request& request, const Kept<typename S::F>& like, int64_t stride, const PathsOut& out) {
     using F = typename S::F;
     if constexpr (std::is_same_v<S, Max<F>>)
-        if (const auto form = grid_form_of(request, kept)) {
+        if (const auto form = grid_form_of(request, like)) {
             for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
                 for (int64_t b = first; b < last; ++b)
@@ -453,33 +453,29 @@ void paths(const Request& request, const Kept<typename S::F>& kept, const PathsO
             });
             return;
         }
-    const bool whole = kept.segment > 0 && kept.segment >= request.length;
+    const bool whole = like.segment > 0 && like.segment >= request.length;
     const auto topology = topology_of<F>(request);
-    const auto form = std::is_same_v<S, Max<F>> && whole ? stationary<S>(request, false) : std::nullopt;
+    const auto form = std::is_same_v<S, Max<F>> && whole ? stationary<S>(request, topology != nullptr) : std::nullopt;
     int64_t group = group_of<S>(request, form);
     const int64_t parts = parts_of(request, group);
-    if (form && few<S>(request, *form, Lanes<F>::width)) group = 1;  // kernels.py knows of this
-    const int64_t sequences = group > 1 ? request.batch : std::min(request.threads, parts);
-    if (kept.sequences < sequences)
-        throw std::invalid_argument("semihmm: there must be memory for the state vectors of " + std::to_string(sequences) + " sequences, got " + std::to_string(kept.sequences) + ".");
-    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
+    if (form && few<S>(request, *form, Lanes<F>::width)) group = 1;
+    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
-        Kept<F> workspace = kept;
-        if (group <= 1) workspace.vectors += worker * kept.rows * chain.stride(), workspace.offsets += worker * (kept.rows + kept.blocks);
+        const Workspace<F> workspace(std::max<int64_t>(group, 1), like, stride);
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
-                Best<F> best = fast<Best<F>>(request, *form, chain);
-                for (int64_t b = first; b < last; b += group) {
-                    if (group == 1) workspace.first = b;
-                    best.paths(b, static_cast<int>(std::min(group, last - b)), workspace, out.slots, out.choices, out.arc_indices, out.values);
-                }
+                const auto run = [&]<class Weights>() {
+                    auto best = fast<Best<F, Weights>>(request, *form, chain, topology);
+                    for (int64_t b = first; b < last; b += group)
+                        best.paths(b, static_cast<int>(std::min(group, last - b)), workspace.from(b), out.slots, out.choices, out.arc_indices, out.values);
+                };
+                form->dense ? run.template operator()<DenseWeights<F>>() : run.template operator()<ArcWeights<F>>();
                 return;
             }
         Scan<S> scan(chain);
         std::vector<double> value(static_cast<std::size_t>(request.components));
         for (int64_t b = first; b < last; ++b) {
-            workspace.first = b;
-            scan.trace(b, workspace, out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
+            scan.trace(b, workspace.from(b), out.rows, out.slots + b * (request.length + 1), out.choices + b * request.length,
                        out.arc_indices ? out.arc_indices + b * request.length * chain.steps->arc_indices : nullptr, request.batch * (request.length + 1), request.batch * request.length,
                        out.uniforms ? out.uniforms + b * out.draws : nullptr, request.batch * out.draws, value.data());
             for (int c = 0; c < request.components; ++c) out.values[c * request.batch + b] = value[c];

@@ -26,6 +26,7 @@ class Sizes {
     std::size_t size() const { return count_; }
     bool empty() const { return count_ == 0; }
     int64_t operator[](std::size_t i) const { return at_[i]; }
+    int64_t& operator[](std::size_t i) { return at_[i]; }
     int64_t back(std::size_t i = 0) const { return at_[count_ - 1 - i]; }  // the last one, or the i-th before it
     const int64_t* begin() const { return at_.data(); }
     const int64_t* end() const { return at_.data() + count_; }

@@ -392,17 +392,16 @@ void check_rows(const Request& request, const Form& form, int64_t rows, int64_t 
     product({request.batch, rows, form.stride}, "the numbers in the kept state vectors");
 }
 
-void check_kept(const Request& request, const Form& form, const Given& vectors, const Given& offsets, int64_t rows, int64_t segment,
-                int64_t sequences) {
+void check_kept(const Request& request, const Form& form, const Given& vectors, const Given& offsets, int64_t rows, int64_t segment) {
     if (segment == 0 && rows == 0) return;  // nothing is kept
     check_rows(request, form, rows, segment);
     check_type(vectors, "vectors", request.wide ? Type::kDouble : Type::kFloat);
     check_type(offsets, "offsets", Type::kDouble);
     check_memory(vectors, "vectors"), check_memory(offsets, "offsets");
-    const int64_t count = product({sequences, rows}, "kept state vectors");
+    const int64_t count = product({request.batch, rows}, "kept state vectors");
     if (elements(vectors) < product({count, form.stride}, "the numbers in the kept state vectors") || !in_one_piece(vectors))
         refuse("vectors must be in one piece and of " + number(count) + " times " + number(form.stride) + " numbers, got " + shown(vectors.shape) + ".");
-    const int64_t scales = product({sequences, rows + kept_blocks(request.length, segment)}, "the offsets of kept state vectors");
+    const int64_t scales = product({request.batch, rows + kept_blocks(request.length, segment)}, "the offsets of kept state vectors");
     if (elements(offsets) < scales || !in_one_piece(offsets))
         refuse("offsets must be in one piece and of " + number(scales) + " numbers, got " + shown(offsets.shape) + ".");
 }

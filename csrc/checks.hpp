@@ -47,9 +47,8 @@ const int64_t* check_lengths(const Request& request, const Given& lengths);
 // One array of so many elements, which may be None only if it is `optional`.
 template <class T>
 T* check_array(const Given& array, const char* name, int64_t size, bool optional = false);
-// Workspace for the state vectors of so many sequences, or of more: `rows` of each.
-void check_kept(const Request& request, const Form& form, const Given& vectors, const Given& offsets, int64_t rows, int64_t segment,
-                int64_t sequences);
+// Workspace for the state vectors of all sequences: `rows` of each.
+void check_kept(const Request& request, const Form& form, const Given& vectors, const Given& offsets, int64_t rows, int64_t segment);
 // That `rows` and `segment` are what they must be of each other.
 void check_rows(const Request& request, const Form& form, int64_t rows, int64_t segment);
 // Where gradients go: for each of the chain's tensors one like it, or None.

@@ -87,19 +87,19 @@ inline void must_be(bool answered, const char* question) {
     if (!answered) refuse(std::string(question) + " is not asked of this semiring.");
 }
 
-// What is kept, or to be kept: for so many sequences, or as many as there is workspace for.
+// What is kept, or to be kept.
 struct Memory {
     Given vectors, offsets;
-    int64_t rows, segment, length, sequences;
+    int64_t rows, segment, length;
 
     template <class F>
     Kept<F> kept() const {
-        return {vectors.to<F>(), offsets.to<double>(), rows, segment, kept_blocks(length, segment), 0, sequences};
+        return {vectors.to<F>(), offsets.to<double>(), rows, segment, kept_blocks(length, segment)};
     }
 };
-inline Memory memory_of(const Description& d, nb::handle vectors, nb::handle offsets, int64_t rows, int64_t segment, int64_t sequences) {
-    const Memory memory{given(vectors), given(offsets), rows, segment, d.request.length, sequences};
-    check_kept(d.request, d.form, memory.vectors, memory.offsets, rows, segment, sequences);
+inline Memory memory_of(const Description& d, nb::handle vectors, nb::handle offsets, int64_t rows, int64_t segment) {
+    const Memory memory{given(vectors), given(offsets), rows, segment, d.request.length};
+    check_kept(d.request, d.form, memory.vectors, memory.offsets, rows, segment);
     return memory;
 }
 
@@ -132,11 +132,12 @@ void run_gradient(const Description& d, const Kept<F>& rows, const double* g0, c
 }
 
 template <class F>
-void run_paths(const Description& d, const Kept<F>& rows, const PathsOut& out) {
+void run_paths(const Description& d, int64_t rows, int64_t segment, const PathsOut& out) {
+    const Kept<F> like{nullptr, nullptr, rows, segment, kept_blocks(d.request.length, segment)};
     switch (d.request.semiring) {
-        case kLog: paths<Log<F>>(d.request, rows, out); break;
-        case kMax: paths<Max<F>>(d.request, rows, out); break;
-        default: paths<TopK<F>>(d.request, rows, out);
+        case kLog: paths<Log<F>>(d.request, like, d.form.stride, out); break;
+        case kMax: paths<Max<F>>(d.request, like, d.form.stride, out); break;
+        default: paths<TopK<F>>(d.request, like, d.form.stride, out);
     }
     settle(d.request, out.values);
 }

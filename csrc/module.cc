@@ -146,7 +146,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
     m.def("squared_distances", &distances, "x"_a, "y"_a, "log_variance"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1. With log-variances: log-densities.");
     define(m, "total", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object values) {
-        const Memory memory = memory_of(d, vectors, offsets, rows, segment, d.request.batch);
+        const Memory memory = memory_of(d, vectors, offsets, rows, segment);
         double* to = check_array<double>(given(values), "values", product({d.request.components, d.request.batch}, "values"));
         const nb::gil_scoped_release release;
         with_type(d.request.wide, [&]<class F>(F) { run_total<F>(d, memory.kept<F>(), to); });
@@ -160,14 +160,14 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         check_out(request, d.form, to_features, request.features, "out_features");
         double* totals = check_array<double>(given(values), "values", product({request.components, request.batch}, "values"), request.semiring != kMax);
         check_rows(request, d.form, rows, segment);
-        const Memory memory = totals ? Memory{{}, {}, rows, segment, request.length, request.batch} : memory_of(d, vectors, offsets, rows, segment, request.batch);
+        const Memory memory = totals ? Memory{{}, {}, rows, segment, request.length} : memory_of(d, vectors, offsets, rows, segment);
         if (stride != d.form.stride) refuse("stride must be " + std::to_string(d.form.stride) + ", the numbers in a state vector, got " + std::to_string(stride) + ".");
         const double* by_value = check_array<double>(given(g0), "g0", request.batch);
         const double* by_mean = check_array<double>(given(g1), "g1", request.batch, true);
         const nb::gil_scoped_release release;
         with_type(request.wide, [&]<class F>(F) { run_gradient<F>(d, memory.kept<F>(), by_value, by_mean, to, to_features, totals, stride); });
     }, "vectors"_a.none(), "offsets"_a.none(), "rows"_a, "segment"_a, "g0"_a, "g1"_a.none(), "out"_a, "out_features"_a, "values"_a.none(), "stride"_a);
-    define(m, "paths", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, int64_t count, nb::object slots,
+    define(m, "paths", +[](const Description& d, int64_t rows, int64_t segment, int64_t count, nb::object slots,
                            nb::object choices, nb::object uniforms, int64_t draws, nb::object values, nb::object arc_indices) {
         const Request& request = d.request;
         must_be(request.semiring != kExpectation, "paths");
@@ -185,14 +185,9 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         const auto per_step = static_cast<int64_t>(d.form.arc_indices.size());
         out.arc_indices = check_array<int64_t>(given(arc_indices), "arc_indices", product({paths, request.length, per_step}, "arc_indices"), true);
         check_rows(request, d.form, rows, segment);
-        const Given by = given(offsets);
-        int64_t sequences = 1;
-        for (int64_t size : by.shape) sequences = product({sequences, size}, "offsets");
-        sequences = std::clamp<int64_t>(sequences / (rows + kept_blocks(request.length, segment)), 1, request.batch);
-        const Memory memory = memory_of(d, vectors, offsets, rows, segment, sequences);
         const nb::gil_scoped_release release;
-        with_type(request.wide, [&]<class F>(F) { run_paths<F>(d, memory.kept<F>(), out); });
-    }, "vectors"_a, "offsets"_a, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
+        with_type(request.wide, [&]<class F>(F) { run_paths<F>(d, rows, segment, out); });
+    }, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
     define(m, "vectors", +[](const Description& d, nb::object out) {
         must_be(d.request.semiring == kLog, "vectors");
         double* to = check_array<double>(given(out), "out", product({d.request.batch, d.request.length + 1, d.form.slots}, "the numbers in state vectors"));

@@ -13,7 +13,7 @@ template void total<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, double*
 template void gradient<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, const double*, const double*, const Vectors&, const Vectors&, double*, int64_t);
 #endif
 #if SEMIHMM_HAS_PATHS
-template void paths<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, const PathsOut&);
+template void paths<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, int64_t, const PathsOut&);
 #endif
 #if SEMIHMM_HAS_VECTORS
 template void vectors<SEMIHMM_REAL>(const Request&, double*);

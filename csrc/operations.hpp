@@ -19,7 +19,6 @@ struct Kept {
     int64_t rows = 0, segment = 0;
     int64_t blocks = 0;     // of kBlock steps, where the vectors at all times are kept
     int64_t first = 0;      // the sequence that is kept first
-    int64_t sequences = 0;  // for how many there is workspace
 
     int64_t row(int64_t b) const { return (b - first) * rows; }
     double* offsets_of(int64_t b) const { return offsets + (b - first) * (rows + blocks); }
@@ -50,7 +49,7 @@ template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
               const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride);
 template <class S>
-void paths(const Request& request, const Kept<typename S::F>& kept, const PathsOut& out);
+void paths(const Request& request, const Kept<typename S::F>& like, int64_t stride, const PathsOut& out);
 template <class F>
 void vectors(const Request& request, double* to);
 template <class F>

@@ -13,18 +13,19 @@
 #include "entry.hpp"
 
 namespace semihmm {
+using namespace nb::literals;
 inline namespace SEMIHMM_MODULE {  // a type for each module: a process may load several, and types are known by their names
 
 class Program {
   public:
     using Numbers = std::vector<int64_t>;
 
-    // `potentials`: tensors in one piece, as every call's are. `places`: for each tensor of the chain either (the number of
-    // its potential, its first element there, sizes, strides), or a tensor that is the same in all calls. `sequences`: for
-    // how many the state vectors of best paths are kept at a time. `sign`: that of a potential which is a log-weight.
-    Program(int semiring, double beta, bool wide, Numbers spec, bool batched, int64_t batch, int64_t length, int64_t sequences, double sign,
+    // `potentials`: tensors in one piece, or one sequence's that stand for all, as every call's are. `places`: for each
+    // tensor of the chain either (the number of its potential, its first element there, sizes, strides, as of a potential in
+    // one piece), or a tensor that is the same in all calls. `sign`: that of a potential which is a log-weight.
+    Program(int semiring, double beta, bool wide, Numbers spec, bool batched, int64_t batch, int64_t length, double sign,
             const nb::list& potentials, const nb::list& places)
-        : sign_(sign), batched_(batched), sequences_(sequences) {
+        : sign_(sign), batched_(batched) {
         request_.semiring = semiring;
         request_.beta = beta;
         request_.wide = wide;
@@ -32,16 +33,16 @@ class Program {
         request_.batch = batch;
         request_.length = length;
         if (semiring != kLog && semiring != kMax) refuse("a program is of Log or Max.");
-        if (batch < 1 || length < 0 || sequences < 1) refuse("a program needs a sequence, and as many steps as there are.");
+        if (batch < 1 || length < 0) refuse("a program needs a sequence, and as many steps as there are.");
         if (!batched && batch != 1) refuse("without a batch axis there is one sequence.");
         for (nb::handle x : potentials) forms_.push_back(checked_form(x));
         for (nb::handle place : places) places_.push_back(read(place));
     }
 
     // The totals; None where a potential is no log-weight, or where a total is neither finite nor -inf.
-    nb::object total(const nb::list& potentials, bool validate, int64_t threads) {
+    nb::object total(const nb::list& potentials, nb::handle lengths, bool validate, int64_t threads) {
         Call call;
-        if (!begin(potentials, validate, threads, call)) return nb::none();
+        if (!begin(potentials, lengths, validate, threads, call)) return nb::none();
         std::vector<double> values(static_cast<std::size_t>(request_.batch));
         {
             const nb::gil_scoped_release release;
@@ -51,11 +52,11 @@ class Program {
     }
 
     // [totals, the gradient of their sum by each potential that is requested]; None as above.
-    nb::object posteriors(const nb::list& potentials, const std::vector<bool>& requested, bool validate, int64_t threads) {
+    nb::object posteriors(const nb::list& potentials, const std::vector<bool>& requested, nb::handle lengths, bool validate, int64_t threads) {
         if (requested.size() != forms_.size()) refuse("it must be said of each potential whether its gradient is requested.");
         if (request_.semiring != kLog) refuse("posteriors are those of Log.");
         Call call;
-        if (!begin(potentials, validate, threads, call)) return nb::none();
+        if (!begin(potentials, lengths, validate, threads, call)) return nb::none();
         nb::list found;
         std::vector<char*> grads(forms_.size(), nullptr);
         found.append(nb::none());
@@ -66,14 +67,14 @@ class Program {
             std::fill_n(grads[i], forms_[i].bytes, char(0));
             found.append(made.tensor);
         }
-        const std::vector<Given> out = placed(grads, requested, false), nothing(places_.size());
+        const std::vector<Given> out = placed(grads, requested, true), nothing(places_.size());
         check_out(call.description.request, call.description.form, out, call.description.request.weights, "out");
         std::vector<double> values(static_cast<std::size_t>(request_.batch)), ones(values.size(), 1.0);
         const int64_t rows = request_.length + 1, stride = call.description.form.stride;
         {
             const nb::gil_scoped_release release;
             with_type(request_.wide, [&]<class F>(F) {
-                run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), kept_blocks(request_.length, request_.length), 0, request_.batch}, ones.data(), nullptr, out, nothing, values.data(), stride);
+                run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), kept_blocks(request_.length, request_.length)}, ones.data(), nullptr, out, nothing, values.data(), stride);
             });
         }
         found[0] = value_of(values);
@@ -82,11 +83,10 @@ class Program {
     }
 
     // (slots, choices, totals, whether there is a path) of the best path of each sequence; None as above.
-    nb::object best_path(const nb::list& potentials, bool validate, int64_t threads) {
+    nb::object best_path(const nb::list& potentials, nb::handle lengths, bool validate, int64_t threads) {
         if (request_.semiring != kMax) refuse("a best path is that of Max.");
         Call call;
-        if (!begin(potentials, validate, threads, call)) return nb::none();
-        const int64_t rows = request_.length + 1, blocks = kept_blocks(request_.length, request_.length);
+        if (!begin(potentials, lengths, validate, threads, call)) return nb::none();
         const nb::dlpack::dtype integer = nb::dtype<int64_t>();
         const Made slots = make_tensor(integer, shape_of(request_.length + 1)), choices = make_tensor(integer, shape_of(request_.length));
         const Made valid = make_tensor({static_cast<uint8_t>(nb::dlpack::dtype_code::Bool), 8, 1}, shape_of());
@@ -95,16 +95,7 @@ class Program {
         out.slots = static_cast<int64_t*>(slots.data), out.choices = static_cast<int64_t*>(choices.data), out.values = values.data();
         {
             const nb::gil_scoped_release release;
-            with_type(request_.wide, [&]<class F>(F) {
-                const auto size = static_cast<std::size_t>(sequences_ * (rows + blocks));
-                static thread_local std::vector<F> vectors;
-                static thread_local std::vector<double> offsets;
-                const auto stride = static_cast<std::size_t>(call.description.form.stride);
-                if (vectors.size() < size * stride) vectors.resize(size * stride);
-                if (offsets.size() < size) offsets.resize(size);
-                run_paths<F>(call.description, {vectors.data(), offsets.data(), rows, std::max<int64_t>(request_.length, 1), blocks, 0, sequences_}, out);
-                if (vectors.size() > kHeld) vectors = {}, offsets = {};
-            });
+            with_type(request_.wide, [&]<class F>(F) { run_paths<F>(call.description, request_.length + 1, std::max<int64_t>(request_.length, 1), out); });
         }
         for (int64_t b = 0; b < request_.batch; ++b) static_cast<bool*>(valid.data)[b] = values[b] > -std::numeric_limits<double>::infinity();
         const nb::object score = value_of(values);
@@ -113,10 +104,10 @@ class Program {
     }
 
   private:
-    static constexpr std::size_t kHeld = std::size_t(1) << 20;  // numbers that a thread holds on to
     struct FormOf {
         Sizes shape;
-        std::size_t bytes = 0;
+        std::size_t bytes = 0;  // of a gradient
+        bool shared = false;    // all sequences have the numbers of one
     };
     struct Place {
         int64_t potential = -1, first = 0;
@@ -133,8 +124,8 @@ class Program {
 
     FormOf checked_form(nb::handle x) const {
         const Given tensor = given(x);
-        if (tensor.type != type() || !in_one_piece(tensor)) refuse("a program's potentials must lie in one piece and be of its type.");
-        FormOf form{tensor.shape, request_.wide ? std::size_t(8) : std::size_t(4)};
+        FormOf form{tensor.shape, request_.wide ? std::size_t(8) : std::size_t(4), !in_one_piece(tensor)};
+        if (tensor.type != type() || (form.shared && !in_one_piece(of_one(tensor)))) refuse("a program's potentials must lie in one piece and be of its type.");
         for (int64_t size : tensor.shape) form.bytes *= static_cast<std::size_t>(size);
         return form;
     }
@@ -148,43 +139,58 @@ class Program {
         const auto [potential, first, shape, strides] = nb::cast<std::tuple<int64_t, int64_t, Numbers, Numbers>>(place);
         if (potential < 0 || potential >= static_cast<int64_t>(forms_.size()) || shape.size() != strides.size() || shape.size() + 1 > Sizes::most)
             refuse("a place must name a potential, and have as many strides as sizes.");
+        const FormOf& form = forms_[static_cast<std::size_t>(potential)];
         found.potential = potential, found.first = first;
         found.tensor.type = type();
         if (!batched_) found.tensor.shape.push_back(1), found.tensor.strides.push_back(0);
-        int64_t last = first;
+        int64_t last = first, elements = static_cast<int64_t>(form.bytes / (request_.wide ? 8 : 4));
         bool empty = false;
         for (std::size_t i = 0; i < shape.size(); ++i) {
             if (shape[i] < 0 || shape[i] > kMost || strides[i] < 0 || strides[i] > kMost) refuse("a place has sizes and strides from 0 on.");
             empty |= shape[i] == 0;
-            if (shape[i] > 1 && strides[i] > 0) last += product({shape[i] - 1, strides[i]}, "a place");
+            const bool once = form.shared && i == 0;  // there is memory for one sequence
+            if (shape[i] > 1 && strides[i] > 0 && !once) last += product({shape[i] - 1, strides[i]}, "a place");
             found.tensor.shape.push_back(shape[i]), found.tensor.strides.push_back(strides[i]);
         }
-        const auto elements = static_cast<int64_t>(forms_[static_cast<std::size_t>(potential)].bytes / (request_.wide ? 8 : 4));
+        if (form.shared) {
+            if (shape.empty() || shape[0] != request_.batch || form.shape[0] != request_.batch) refuse("a place in what all sequences share must be of all of them.");
+            elements /= std::max<int64_t>(form.shape[0], 1);
+            if (strides[0] != elements) refuse("a place must go from one sequence to the next.");
+        }
         if (first < 0 || (!empty && last >= elements)) refuse("a place must lie within its potential.");
         return found;
     }
-    // The tensors of the chain, in memory that begins at `from` for each potential that is there.
-    std::vector<Given> placed(const std::vector<char*>& from, const std::vector<bool>& present, bool constants) const {
+    // The part of one sequence, which stands for all.
+    Given of_one(Given tensor) const {
+        if (!batched_ || tensor.shape.empty() || tensor.strides[0]) refuse("a program's potentials must lie in one piece, or repeat what one sequence has.");
+        tensor.shape[0] = 1;
+        return tensor;
+    }
+    // The tensors of the chain, in memory that begins at `from` for each potential that is there: its gradient's, or its own.
+    std::vector<Given> placed(const std::vector<char*>& from, const std::vector<bool>& present, bool gradients) const {
         std::vector<Given> found;
         found.reserve(places_.size());
         for (const Place& place : places_) {
             if (place.potential < 0) {
-                found.push_back(constants ? place.tensor : Given{});
+                found.push_back(gradients ? Given{} : place.tensor);
                 continue;
             }
             const auto potential = static_cast<std::size_t>(place.potential);
             found.push_back(present[potential] ? place.tensor : Given{});
-            if (from[potential]) found.back().data = from[potential] + place.first * (request_.wide ? 8 : 4);
+            if (!from[potential]) continue;
+            found.back().data = from[potential] + place.first * (request_.wide ? 8 : 4);
+            if (forms_[potential].shared && !gradients) found.back().strides[0] = 0;
         }
         return found;
     }
     // Whether the potentials are log-weights, if that is to be seen.
-    bool begin(const nb::list& potentials, bool validate, int64_t threads, Call& call) const {
+    bool begin(const nb::list& potentials, nb::handle lengths, bool validate, int64_t threads, Call& call) const {
         if (potentials.size() != forms_.size()) refuse("a program must be given as many potentials as it was made with.");
         std::vector<char*> from;
         for (std::size_t i = 0; i < forms_.size(); ++i) {
-            const Given tensor = given(potentials[i]);
+            Given tensor = given(potentials[i]);
             const bool same = std::equal(tensor.shape.begin(), tensor.shape.end(), forms_[i].shape.begin(), forms_[i].shape.end());
+            if (forms_[i].shared) tensor = of_one(tensor);
             if (tensor.type != type() || !same || !in_one_piece(tensor)) refuse("a program's potentials must have the form that it was made with.");
             from.push_back(tensor.to<char>());
             if (!validate) continue;
@@ -194,8 +200,9 @@ class Program {
         }
         call.description.request = request_;
         call.description.request.threads = std::clamp<int64_t>(threads, 1, 256);
-        call.description.request.weights = placed(from, std::vector<bool>(from.size(), true), true);
+        call.description.request.weights = placed(from, std::vector<bool>(from.size(), true), false);
         call.description.form = check_chain(call.description.request);
+        call.description.request.lengths = check_lengths(call.description.request, given(lengths));
         return true;
     }
     Numbers shape_of(int64_t last = -1) const {
@@ -217,7 +224,6 @@ class Program {
     Request request_;
     double sign_;
     bool batched_;
-    int64_t sequences_;
     std::vector<FormOf> forms_;
     std::vector<Place> places_;
 };
@@ -228,10 +234,10 @@ inline void bind_programs(nb::module_& m) {
         return;
     }
     nb::class_<Program>(m, "Program", "A question of structures of one form; see semihmm/inference/program.py.")
-        .def(nb::init<int, double, bool, Program::Numbers, bool, int64_t, int64_t, int64_t, double, const nb::list&, const nb::list&>())
-        .def("total", &Program::total)
-        .def("posteriors", &Program::posteriors)
-        .def("best_path", &Program::best_path);
+        .def(nb::init<int, double, bool, Program::Numbers, bool, int64_t, int64_t, double, const nb::list&, const nb::list&>())
+        .def("total", &Program::total, "potentials"_a, "lengths"_a.none(), "validate"_a, "threads"_a)
+        .def("posteriors", &Program::posteriors, "potentials"_a, "requested"_a, "lengths"_a.none(), "validate"_a, "threads"_a)
+        .def("best_path", &Program::best_path, "potentials"_a, "lengths"_a.none(), "validate"_a, "threads"_a);
 }
 
 }  // namespace SEMIHMM_MODULE

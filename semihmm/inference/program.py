@@ -3,7 +3,7 @@
 A structure whose chain is views of its potentials, and constants that its form decides, has a program for each
 question. It is found by the structure's class, the shapes and dtype of its potentials, its other fields, and the
 options. Nobody sees it: whatever it does not know (a derivative that may be asked for, a transform, potentials in
-pieces, lengths, a log-weight that is none) goes the general way, which gives the same numbers.
+pieces, lengths that weights depend on, a log-weight that is none) goes the general way, which gives the same numbers.
 """
 
 from __future__ import annotations
@@ -38,9 +38,18 @@ class Program(NamedTuple):
     busy: bool  # whether threads pay
     direct: frozenset[str]  # the potentials whose gradient it writes
 
-    def threads(self) -> int:
-        """How many to work on."""
-        return torch.get_num_threads() if self.busy else 1
+
+class Asked(NamedTuple):
+    """A program, and what it is given."""
+
+    program: Program
+    potentials: list[Tensor]
+    lengths: Tensor | None  # of the chain
+
+    @property
+    def options(self) -> tuple[Tensor | None, bool, int]:
+        """What goes with the potentials: lengths, whether they are looked at, threads."""
+        return self.lengths, self.program.validate, torch.get_num_threads() if self.program.busy else 1
 
 
 _PROGRAMS: OrderedDict[Hashable, Program | None] = OrderedDict()
@@ -58,8 +67,7 @@ def total_of(structure: Structure, semiring: Semiring, options: Options) -> Tens
     found = _program_for(structure, semiring, options)
     if found is None:
         return None
-    program, potentials = found
-    value: Tensor | None = program.work.total(potentials, program.validate, program.threads())
+    value: Tensor | None = found.program.work.total(found.potentials, *found.options)
     return value
 
 
@@ -74,8 +82,7 @@ def best_path_of(structure: Structure, options: Options) -> Decoded | None:
     found = _program_for(structure, Max(), options)
     if found is None:
         return None
-    program, potentials = found
-    path = program.work.best_path(potentials, program.validate, program.threads())
+    path = found.program.work.best_path(found.potentials, *found.options)
     return None if path is None else Decoded(*path)
 
 
@@ -93,11 +100,11 @@ def posteriors_of(
     found = _program_for(structure, Log(), options)
     if found is None:
         return None
-    program, potentials = found
+    program = found.program
     if not program.direct.issuperset(names):
         return None
     requested = [name in names for name in program.names]
-    answer = program.work.posteriors(potentials, requested, program.validate, program.threads())
+    answer = program.work.posteriors(found.potentials, requested, *found.options)
     if answer is None:
         return None
     value, *grads = answer
@@ -106,8 +113,8 @@ def posteriors_of(
     return value, {name: by_name[name] for name in names}
 
 
-def _program_for(structure: Structure, semiring: Semiring, options: Options) -> tuple[Program, list[Tensor]] | None:
-    """The program of a question, and the potentials that it is to be given; None where there is none."""
+def _program_for(structure: Structure, semiring: Semiring, options: Options) -> Asked | None:
+    """The program of a question, and what it is to be given; None where there is none."""
     if torch.compiler.is_compiling():
         return None
     kind = type(structure)
@@ -120,11 +127,14 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
     for name in names:
         x = own[name]
         if isinstance(x, Tensor):
-            potentials.append(x)
             key.append(x.shape)
+            if name != "lengths":
+                potentials.append(x)
+                key.append(x.is_contiguous())
         else:
             key.append(x)
-    if not plain(potentials):
+    lengths = own.get("lengths")
+    if not plain(potentials) or (lengths is not None and not plain((lengths,))):
         return None
     key += (potentials[0].dtype, potentials[0].device, torch.get_num_threads())  # a program has memory for so many
     try:
@@ -139,24 +149,31 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
         return None
     grad = torch.is_grad_enabled()
     for x in potentials:
-        if (grad and x.requires_grad) or not x.is_contiguous() or x.is_neg() or x.dtype is not potentials[0].dtype:
+        if (grad and x.requires_grad) or x.is_neg() or x.dtype is not potentials[0].dtype:
             return None
-    return program, potentials
+        if not x.is_contiguous() and not _repeated(x):
+            return None
+    return Asked(program, potentials, None if lengths is None else structure.chain_lengths)
 
 
 def _made(structure: Structure, semiring: Semiring, options: Options) -> Program | None:
     """A program; None where a structure's form does not decide all that one must know."""
     potentials = structure.potentials
-    given = {n: x for n, x in structure.__dict__.items() if isinstance(x, Tensor)}
+    axes, ranks = len(structure.batch_shape), structure.ranks
+    given = {n: x for n, x in structure.__dict__.items() if isinstance(x, Tensor) and n != "lengths"}
     if type(semiring) not in (Log, Max, SmoothMax) or given.keys() != potentials.keys():
         return None
     if any(isinstance(x, tuple | list) and any(isinstance(y, Tensor) for y in x) for x in structure.__dict__.values()):
         return None
-    whole = {n: x.detach().contiguous() for n, x in given.items()}
+    whole = {n: x.detach() for n, x in given.items()}
+    if not all(x.is_contiguous() or (_repeated(x) and axes and x.ndim == axes + ranks[n]) for n, x in whole.items()):
+        return None
     chain = structure.holding(**whole).chain()
     way = engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
     form = views(structure)
-    if way.blocks != 1 or chain.lengths is not None or any(isinstance(p, Made) and p.potentials for p in form):
+    if way.blocks != 1 or any(isinstance(p, Made) and p.potentials for p in form):
+        return None
+    if chain.lengths is not None and structure.chain_lengths is None:
         return None
     names = tuple(given)
     places = [
@@ -167,6 +184,11 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
         return None
     busy = chain.batch.numel() * chain.length * chain.steps.work >= THREADS_FROM
     return Program(work, names, options.get("validate", True), busy, _direct(form, chain, names))
+
+
+def _repeated(x: Tensor) -> bool:
+    """Whether a tensor repeats the numbers of one sequence, as ``x.expand(batch, ...)`` does."""
+    return x.ndim > 0 and x.stride(0) == 0 and x.select(0, 0).is_contiguous()
 
 
 def _direct(form: Sequence[Any], chain: engine.Chain, names: tuple[str, ...]) -> frozenset[str]:

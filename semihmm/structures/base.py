@@ -81,6 +81,14 @@ class Structure(ABC):
         return None
 
     @property
+    def chain_lengths(self) -> Tensor | None:
+        """The steps of the chain that each sequence takes; None where all take all, or where it is not that simple.
+
+        Whoever says it here says that nothing else in the chain depends on the lengths: small calls do not make it then.
+        """
+        return None
+
+    @property
     def linear(self) -> bool:
         """Whether every weight is a sum of potentials times constants, so that features may stand in their place."""
         return True

@@ -123,9 +123,14 @@ class HMM(Structure):
             start=(aligned(self.initial, self.emission.ndim - 1), first.squeeze(-2)),
             steps=arcs,
             end=() if self.final is None else (self.final,),
-            lengths=None if self.lengths is None else self.lengths - 1,
+            lengths=self.chain_lengths,
             length=self.steps - 1,
         )
+
+    @property
+    def chain_lengths(self) -> Tensor | None:
+        """A step in front of each state but the first."""
+        return None if self.lengths is None else self.lengths - 1
 
     def _arcs(self) -> Map:
         event = 1 if self.arcs is not None else 2

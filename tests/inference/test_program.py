@@ -32,6 +32,20 @@ FORMS = {
     "batch": lambda: hmm((4,)),
     "shared": lambda: hmm(seed=3).replace(emission=torch.randn(4, 6, 3, dtype=torch.float64)),
     "one step": lambda: hmm(steps=1),
+    "length": lambda: hmm(lengths=torch.tensor(4)),
+    "lengths": lambda: hmm((4,), lengths=torch.tensor([6, 1, 3, 5], dtype=torch.int32)),
+    "lengths, varying": lambda: hmm((4,), lengths=torch.tensor([6, 1, 3, 5])).replace(
+        transition=torch.randn(4, 5, 3, 3, dtype=torch.float64)
+    ),
+    "expanded": lambda: hmm(seed=3).replace(emission=torch.randn(4, 6, 3, dtype=torch.float64)).expanded(),
+    "expanded over time": lambda: semihmm.HMM(
+        torch.zeros(3),
+        torch.randn(5, 3, 3).expand(4, 5, 3, 3),
+        torch.randn(4, 6, 3),
+        lengths=torch.tensor([6, 1, 3, 5]),
+    ),
+    "rows alike": lambda: hmm().replace(transition=torch.randn(3, dtype=torch.float64).expand(3, 3)),
+    "steps alike": lambda: hmm((6,)).replace(emission=torch.randn(3, dtype=torch.float64).expand(6, 6, 3)),
     "final": lambda: hmm(final=torch.randn(3, dtype=torch.float64)),
     "varying": lambda: hmm().replace(transition=torch.randn(5, 3, 3, dtype=torch.float64)),
     "banded": lambda: semihmm.HMM(torch.zeros(3), torch.randn(3, 2), torch.randn(5, 3), offsets=(0, 1)),
@@ -66,7 +80,9 @@ def test_answers_are_the_same_bits(form):
     assert_close(found.potentials, marginals.potentials, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("form", ["one sequence", "batch", "varying", "DTW", "DTW open"])
+@pytest.mark.parametrize(
+    "form", ["one sequence", "batch", "length", "lengths", "expanded", "varying", "DTW", "DTW open"]
+)
 def test_these_forms_have_programs(form):
     structure = FORMS[form]()
     assert total_of(structure, Log(), {}) is not None and best_path_of(structure, {}) is not None
@@ -84,12 +100,13 @@ def test_a_program_looks_at_the_tensors_of_each_call():
 @pytest.mark.parametrize(
     "unknown",
     [
-        lambda: hmm(lengths=torch.tensor(4)),
         lambda: hmm().replace(emission=torch.randn(3, 6, dtype=torch.float64).mT),
         lambda: hmm((2, 2)),
         lambda: hmm((0,)),
         lambda: semihmm.CTC(torch.randn(5, 4), torch.tensor([1, 2])),
         lambda: semihmm.RNNT(torch.randn(3, 3), torch.randn(3, 2)),
+        lambda: dtw(query_lengths=torch.tensor(3)),
+        lambda: semihmm.MonotonicAlignment(torch.randn(5, 3), input_lengths=torch.tensor(4)),
         lambda: dtw(window=torch.ones(4, 5, dtype=torch.bool)),
         lambda: hmm(dtype=torch.float16),
     ],
@@ -98,6 +115,26 @@ def test_what_a_form_does_not_decide_goes_the_general_way(unknown):
     structure = unknown()
     assert total_of(structure, Log(), {}) is None and best_path_of(structure, {}) is None
     semihmm.viterbi(structure), semihmm.marginals(structure)
+
+
+def test_a_program_looks_at_the_lengths_of_each_call():
+    for lengths in ([6, 2], [3, 6], [1, 1]):
+        structure = hmm((2,), lengths=torch.tensor(lengths))
+        assert_close(semihmm.log_partition(structure), generally(semihmm.log_partition, structure), rtol=0, atol=0)
+    semihmm.log_partition(structure)
+    structure.lengths[0] = 9  # who changes them afterwards is told so
+    with pytest.raises((ValueError, IndexError), match="length"):
+        semihmm.log_partition(structure)
+
+
+def test_what_lies_behind_the_end_may_be_anything():
+    structure = hmm((2,), lengths=torch.tensor([6, 2]))
+    emission = structure.emission.clone()
+    emission[1, 2:] = torch.nan
+    padded = structure.replace(emission=emission)
+    assert_close(semihmm.log_partition(padded), semihmm.log_partition(structure))
+    assert torch.equal(semihmm.viterbi(padded).event, semihmm.viterbi(structure).event)
+    assert_close(semihmm.marginals(padded).emission, semihmm.marginals(structure).emission)
 
 
 def test_options_have_programs_of_their_own():
@@ -189,15 +226,15 @@ def test_threads_may_share_programs():
 )
 def test_a_compiled_program_refuses_places_outside(places, message):
     with pytest.raises(ValueError, match=message):
-        native().Program(0, 1.0, False, [1, 0, 0], False, 1, 2, 1, 1.0, [torch.zeros(3)], places)
+        native().Program(0, 1.0, False, [1, 0, 0], False, 1, 2, 1.0, [torch.zeros(3)], places)
 
 
 def test_a_compiled_program_refuses_tensors_of_another_form():
     made = native().Program(
-        0, 1.0, False, [1, 0, 0], False, 1, 2, 1, 1.0, [torch.zeros(3)], [(0, 0, [3], [1]), torch.zeros(1, 3)]
+        0, 1.0, False, [1, 0, 0], False, 1, 2, 1.0, [torch.zeros(3)], [(0, 0, [3], [1]), torch.zeros(1, 3)]
     )
     for bad in ([torch.zeros(2)], [torch.zeros(3).double()], [torch.zeros(6)[::2]], [], [torch.zeros(3)] * 2, [None]):
         with pytest.raises((ValueError, TypeError)):
-            made.total(bad, True, 1)
+            made.total(bad, None, True, 1)
     with pytest.raises(ValueError):  # a spec that does not fit its tensors is refused when it is used
-        made.total([torch.zeros(3)], True, 1)
+        made.total([torch.zeros(3)], None, True, 1)

@@ -160,17 +160,14 @@ class Native:
             return None
         where = [place if isinstance(place, tuple) else x for place, x in zip(places, tensors, strict=False)]
         where += tensors[len(where) :]
-        count = prod(call.batch)
-        together = call.spec[2] == DENSE and call.stride * tensors[0].element_size() > LANES
         return kernels.MODULE.Program(
             call.semiring,
             call.beta,
             tensors[0].dtype == torch.float64,
             list(call.spec),
             bool(call.batch),
-            count,
+            prod(call.batch),
             call.length,
-            count if together else min(torch.get_num_threads(), count),
             sign,
             list(potentials),
             [x.contiguous() if isinstance(x, Tensor) else x for x in where],
@@ -188,7 +185,8 @@ class Native:
         if semiring.temperature or semiring.inputs > 1:
             # Twice the rows: autograd makes zeros for what a total keeps but has no gradient.
             return Bytes(rows, total, max(total, 2 * rows + leaves + gradient))
-        # Paths remain, no vectors: slots, choices and arc indices.
+        # Paths remain, no vectors, which are those of a few sequences at a time: slots, choices and arc indices.
+        rows = vectors._replace(sequences=min(vectors.sequences, GROUP * torch.get_num_threads())).rows(blocks)
         numbers = 2 + arc_indices(call_for(semiring, chain).spec)
         paths = OFFSET * semiring.rows * vectors.sequences * numbers * (chain.length + 1)
         return Bytes(0, total, max(total, rows + paths + leaves + gradient))

@@ -281,16 +281,12 @@ def paths(
     values = torch.empty((call.components, *call.batch), dtype=torch.float64)
     arcs = torch.empty((rows, *call.batch, call.length, arc_indices(call.spec) if with_arcs else 0), dtype=torch.int64)
     head = _head(call, tensors, (), lengths)
-    # Workspace for the vectors of one sequence for each thread, or of all of them where several may go together.
-    several = call.spec[2] == DENSE and call.semiring == MAX and call.stride * tensors[0].element_size() > LANES
-    sequences = call.batch if several else (min(head[-1], math.prod(call.batch)),)
-    vectors, offsets = workspace(call, blocks, tensors[0], sequences)
-    in_huge_pages(vectors)
     draws = 0 if uniforms is None else uniforms.shape[-1]
     uniforms = None if uniforms is None else uniforms.contiguous()
-    kept = (vectors, offsets, *_segments(call, blocks))
     if values.numel():
-        MODULE.paths(*head, *kept, rows, slots, choices, uniforms, draws, values, arcs if with_arcs else None)
+        MODULE.paths(
+            *head, *_segments(call, blocks), rows, slots, choices, uniforms, draws, values, arcs if with_arcs else None
+        )
     return values if call.beta == 1.0 else values / call.beta, slots, choices, arcs
 
 
