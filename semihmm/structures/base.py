@@ -84,7 +84,7 @@ class Structure(ABC):
     def chain_lengths(self) -> Tensor | None:
         """The steps of the chain that each sequence takes; None where all take all, or where it is not that simple.
 
-        Whoever says it here says that nothing else in the chain depends on the lengths: small calls do not make it then.
+        Whoever says it here says that nothing else in the chain depends on the lengths: small calls need not make it.
         """
         return None
 
