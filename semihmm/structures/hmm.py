@@ -182,6 +182,6 @@ def _is_dense(states: int, arcs: int) -> bool:
     """Whether it takes less time to go along a matrix of all arcs, most of them forbidden, than along those there are.
 
     As measured (benchmarks/sparse.py compares the two): between few states vectors stay in registers; else what is
-    multiplied one after the other takes a quarter of the time of what lies anywhere.
+    multiplied one after the other takes an eighth to a quarter of the time of what lies anywhere.
     """
-    return states <= 32 or states**2 <= 4 * arcs
+    return states <= 32 or states**2 <= (8 if states <= 64 else 4) * arcs
