@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TypedDict
 
 from semihmm.engine.plan import StrategyName
@@ -20,3 +21,24 @@ class Options(TypedDict, total=False):
     checkpoint: bool | int | None
     backend: str | None
     validate: bool
+
+
+def check_options(options: Options) -> None:
+    """Refuse what is no option: Python takes any name that a question hands on.
+
+    Raises:
+        TypeError: a name that no question knows, with the nearest one.
+
+    Example:
+        >>> check_options({"stratgy": "chunked"})
+        Traceback (most recent call last):
+        TypeError: a question takes strategy, checkpoint, backend, validate; there is no stratgy. Did you mean strategy?
+    """
+    for name in options:
+        if name not in Options.__annotations__:
+            known = list(Options.__annotations__)
+            near = get_close_matches(name, known, 1)
+            raise TypeError(
+                f"a question takes {', '.join(known)}; there is no {name}."
+                + (f" Did you mean {near[0]}?" if near else "")
+            )

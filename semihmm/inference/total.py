@@ -14,7 +14,7 @@ from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.tracing import traced
 from semihmm.errors import SemiringError, ShapeError, StructureError
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_options
 from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple[Chain, Plan]:
-    """Check a structure and plan its chain."""
+    """Check a structure and the options, and plan its chain."""
+    check_options(options)
     if options.get("validate", True) and not traced():
         structure.check()
     chain = structure.chain()
