@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,9 +33,8 @@ class Structure(ABC):
     observed: ClassVar[
         str
     ]  # the potential that scores what was seen: it has every batch axis, and `condition` masks it
-    indices: ClassVar[
-        dict[str, int]
-    ] = {}  # the axes, behind the batch's, of other fields that have an entry for each sequence
+    # the axes, behind the batch's, of other fields that have an entry for each sequence
+    indices: ClassVar[dict[str, int]] = {"lengths": 0}
     sign: ClassVar[float] = 1.0  # -1 where potentials are costs: a log-weight is sign * potential
     lengths: Tensor | None
 
@@ -114,9 +115,17 @@ class Structure(ABC):
         same.__dict__.update(self.__dict__, **tensors)
         return same
 
-    def to(self, dtype: torch.dtype) -> Self:
-        """The same structure with potentials of another dtype."""
-        return self.replace(**{name: x.to(dtype) for name, x in self.potentials.items()})
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same structure elsewhere, or in another dtype: what `torch.Tensor.to` takes.
+
+        A dtype is that of the potentials; lengths and other indices move to the device alone.
+        """
+        moved = {name: x.to(*args, **kwargs) for name, x in self.potentials.items()}
+        seen = moved[self.observed]
+        if not seen.is_floating_point():
+            raise DataError(f"{type(self).__name__}: potentials are floating-point log-weights, so no {seen.dtype}.")
+        rest = {f.name: self.__dict__.get(f.name) for f in fields(self) if f.name not in moved}  # type: ignore[arg-type]
+        return self.holding(**moved, **{n: _on(x, seen.device) for n, x in rest.items() if x is not None})
 
     @property
     def expanded_potentials(self) -> dict[str, Tensor]:
@@ -131,16 +140,54 @@ class Structure(ABC):
     def unbatch(self) -> list[Self]:
         """Each sequence as a structure without batch axes."""
         whole = self.expanded()
-        axes = len(self.batch_shape)
+        return [whole[i] for i in product(*map(range, self.batch_shape))]
+
+    def __getitem__(self, index: Any) -> Self:
+        """Some sequences of the batch, by what indexes a tensor of its axes; what all share stays shared.
+
+        Args:
+            index: an int, slice, list or tensor, or a tuple of them, one for each batch axis from the first one on.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(5, 3, 2))
+            >>> hmm[0], hmm[2:]
+            (HMM(initial (2,), transition (2, 2), emission (3, 2); float32),
+             HMM(initial (2,), transition (2, 2), emission (3, 3, 2); float32))
+        """
+        batch, given = self.batch_shape, index if isinstance(index, tuple) else (index,)
+        taken = sum(x.ndim if isinstance(x, Tensor) and x.dtype == torch.bool else 1 for x in given)
+        if taken > len(batch) or any(x is None or x is Ellipsis for x in given):
+            raise IndexError(
+                f"{type(self).__name__}: its batch axes are {tuple(batch)}, so at most {len(batch)} of int, slice, "
+                f"list or tensor may index it, got {index!r}."
+            )
         parts = {}
-        for field in fields(whole):  # type: ignore[arg-type]
-            value = getattr(whole, field.name)
-            rank = {**whole.ranks, **whole.indices}.get(field.name, 0 if field.name.endswith("lengths") else None)
-            batched = rank is not None and isinstance(value, Tensor) and value.ndim == axes + rank
-            if batched:
-                parts[field.name] = value.flatten(0, axes - 1).unbind(0) if axes else (value,)
-        count = self.batch_shape.numel()
-        return [replace(whole, **{n: p[i] for n, p in parts.items()}) for i in range(count)]  # type: ignore[type-var]
+        for name, rank in {**self.ranks, **self.indices}.items():
+            x = self.__dict__.get(name)
+            if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
+                parts[name] = x.expand(*batch, *x.shape[len(batch) :])[index]
+        return self.holding(**parts)
+
+    def __len__(self) -> int:
+        """How many sequences there are along the first batch axis."""
+        if not self.batch_shape:
+            raise TypeError(f"{type(self).__name__}: one sequence, without a batch axis, has no len().")
+        return self.batch_shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        """The sequences of the batch, or the batches along its first axis."""
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Shapes, not numbers."""
+        shown = []
+        for field in fields(self):  # type: ignore[arg-type]
+            x = getattr(self, field.name)
+            if x is not None and x is not field.default:
+                shown.append(f"{field.name} {_shown(x)}")
+        seen = self.potentials[self.observed]
+        where = "" if seen.device.type == "cpu" else f", {seen.device}"
+        return f"{type(self).__name__}({', '.join(shown)}; {str(seen.dtype).removeprefix('torch.')}{where})"
 
     def check(self) -> None:
         """Refuse potentials that are no log-weights, and lengths that reach outside.
@@ -166,6 +213,20 @@ class Structure(ABC):
     def in_use(self, name: str) -> Tensor | None:
         """Which entries of a potential count, given the lengths; None for all."""
         return None
+
+
+def _on(x: Any, device: torch.device) -> Any:
+    """A field of a structure on another device."""
+    if isinstance(x, tuple | list):
+        return type(x)(_on(y, device) for y in x)
+    return x.to(device) if isinstance(x, Tensor) else x
+
+
+def _shown(x: Any) -> str:
+    """A field of a structure, in short."""
+    if isinstance(x, Tensor):
+        return str(tuple(x.shape))
+    return f"({', '.join(map(_shown, x))})" if isinstance(x, tuple | list) else repr(x)
 
 
 def settle(structure: Structure, *names: str) -> None:

@@ -16,7 +16,7 @@ from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, until
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CTC(Structure):
     """Every way to spread U tokens over T frames, with blanks between them (Graves et al. 2006).
 
@@ -55,7 +55,7 @@ class CTC(Structure):
     blank: int = 0
     optional: Tensor | None = None
     observed: ClassVar[str] = "emission"
-    indices: ClassVar[dict[str, int]] = {"targets": 1, "optional": 1}
+    indices: ClassVar[dict[str, int]] = {"targets": 1, "optional": 1, "input_lengths": 0, "target_lengths": 0}
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:

@@ -128,7 +128,7 @@ PATTERNS: dict[str, StepPattern] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DTW(Structure):
     """Every way to warp a query of N items onto a reference of M (Sakoe & Chiba 1978).
 
@@ -169,7 +169,7 @@ class DTW(Structure):
     query_lengths: Tensor | None = None
     reference_lengths: Tensor | None = None
     observed: ClassVar[str] = "cost"
-    indices: ClassVar[dict[str, int]] = {"window": 2}
+    indices: ClassVar[dict[str, int]] = {"window": 2, "query_lengths": 0, "reference_lengths": 0}
     ranks: ClassVar[dict[str, int]] = {"cost": 2}
     sign: ClassVar[float] = -1.0
 

@@ -26,7 +26,7 @@ from semihmm.structures.base import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EditDistance(Structure):
     """Every way to turn N items into M others (Levenshtein 1966; Wagner & Fischer 1974).
 
@@ -55,6 +55,7 @@ class EditDistance(Structure):
     source_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "substitution"
+    indices: ClassVar[dict[str, int]] = {"source_lengths": 0, "target_lengths": 0}
     ranks: ClassVar[dict[str, int]] = {"substitution": 2, "deletion": 1, "insertion": 1}
     sign: ClassVar[float] = -1.0
 

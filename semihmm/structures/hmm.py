@@ -16,7 +16,7 @@ from semihmm.errors import ShapeError
 from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, until
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HMM(Structure):
     """Every path through S states, one state per step. Also a linear-chain CRF (Rabiner 1989; Lafferty et al. 2001).
 

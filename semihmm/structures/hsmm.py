@@ -16,7 +16,7 @@ from semihmm.structures.base import Structure, check_lengths, settle, settle_ind
 Censored = Literal["none", "left", "right", "both"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HSMM(Structure):
     """Every way to tile the steps with segments, each in one of S states for 1 to D steps (Yu 2010).
 

@@ -23,7 +23,7 @@ _FORBIDDEN, _FREE = -1, -2  # in place of an arc
 _BEFORE, _AFTER = -1, -2  # in place of a node: in front of all starts, behind all ends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lattice(Structure):
     """Every path through an acyclic graph, from a start to an end: word lattices, task graphs, any dynamic programme.
 

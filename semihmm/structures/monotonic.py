@@ -23,7 +23,7 @@ from semihmm.structures.base import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MonotonicAlignment(Structure):
     """Every way to cut T frames into U runs, one for each token: monotonic alignment search (Kim et al. 2020).
 
@@ -47,6 +47,7 @@ class MonotonicAlignment(Structure):
     input_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "emission"
+    indices: ClassVar[dict[str, int]] = {"input_lengths": 0, "target_lengths": 0}
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:

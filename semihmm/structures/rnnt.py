@@ -26,7 +26,7 @@ from semihmm.structures.base import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RNNT(Structure):
     """Every way to emit U labels over T frames, with a blank to go on to the next frame (Graves 2012, transducer).
 
@@ -53,6 +53,7 @@ class RNNT(Structure):
     input_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "label"
+    indices: ClassVar[dict[str, int]] = {"input_lengths": 0, "target_lengths": 0}
     ranks: ClassVar[dict[str, int]] = {"blank": 2, "label": 2}
 
     def __post_init__(self) -> None:
