@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, softplus
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
@@ -240,9 +240,10 @@ class HSMM(Structure):
 
 
 def either(a: Tensor, b: Tensor) -> Tensor:
-    """``log(exp(a) + exp(b))``, whose gradient at ``-inf`` is 0."""
-    nothing = (a == -torch.inf) & (b == -torch.inf)
-    return torch.where(nothing, -torch.inf, torch.logaddexp(torch.where(nothing, 0.0, a), torch.where(nothing, 0.0, b)))
+    """``log(exp(a) + exp(b))``, whose derivatives at ``-inf`` are 0; `torch.logaddexp` has NaN in the second one."""
+    nothing, first = (a == -torch.inf) & (b == -torch.inf), a >= b
+    more, less = torch.where(nothing, 0.0, torch.where(first, a, b)), torch.where(first, b, a)
+    return torch.where(nothing, -torch.inf, more + softplus(less - more))
 
 
 def at_least(log_weight: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from tslearn.metrics import dtw_subsequence_path, soft_dtw, soft_dtw_alignment
 
 import semihmm
 from semihmm import DTW, StepPattern
+from semihmm.engine.backends import native
 from semihmm.errors import ShapeError, StructureError
 from semihmm.semirings import SmoothMax
 from semihmm.structures.dtw import PATTERNS
@@ -222,3 +223,18 @@ def test_a_step_pattern_must_move() -> None:
             StepPattern(moves)
     with pytest.raises(StructureError, match="kind must be 1 to 7"):
         StepPattern.rabiner_juang(8)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("pattern", ["asymmetricP0", "symmetric2", "asymmetric"])
+def test_no_path_goes_through_a_cell_that_none_weighs(pattern, backend):
+    """Moves to the right cost nothing in ``asymmetricP0``: of a row, only the cell where a path comes in counts."""
+    if backend == "native" and native() is None:
+        pytest.skip("the native backend is not loaded")
+    for n, m in ((1, 1), (1, 3), (2, 3), (3, 2)):
+        for opened in (False, True):
+            structure = DTW(eighths(2, n, m), pattern, open_begin=opened, open_end=opened)
+            found = semihmm.max_marginals(structure, backend=backend).cost
+            assert torch.equal(found, oracle.max_marginals(structure)["cost"])
+    only = DTW(torch.tensor([[1.0, 2.0]]), "asymmetricP0")
+    assert semihmm.max_marginals(only, backend=backend).cost.tolist() == [[-1.0, -math.inf]]
