@@ -1,8 +1,8 @@
 // The best paths of a transition that all steps share, dense or of irregular arcs, with or without emissions.
 //
-// Of few states, a vector never leaves its registers. In one or two of them, what is kept is which predecessor each state has
-// chosen; else the state vectors, from which the arcs along the path alone are found. Of more states, and of irregular arcs,
-// several sequences go at a time.
+// Of few states, a vector never leaves its registers. Of the fewest, what is kept is which predecessor each state has chosen;
+// else the state vectors, from which the arcs along the path alone are found. Of more states, and of irregular arcs, several
+// sequences go at a time.
 #pragma once
 
 #include "arc_product.hpp"
@@ -24,8 +24,10 @@ class DenseWeights {
     int64_t states() const { return states_; }
     double log_scale() const { return log_scale_; }
     const F* weight() const { return weight_.get(); }  // [from][to]
-    // So few states that each one's predecessor is chosen as its score is found.
-    bool few() const { return states_ <= 2 * Lanes<F>::width; }
+    // So few states that each one's predecessor is chosen as its score is found. Of more, that costs more than to find the arcs
+    // along the path.
+    bool few() const { return states_ <= kChoosing; }
+    static constexpr int kChoosing = std::min<int>(kFewStates<F>, std::max(2 * Lanes<F>::width, 16));
 
     void fill(int64_t b) {
         if (filled_ && given_.same_for_all()) return;
@@ -89,6 +91,7 @@ class Best {
   public:
     using L = Lanes<F>;
     using V = typename L::type;
+    using B = typename L::bits;
     using S = Max<F>;
 
     // `emission` without data: there is none.
@@ -180,31 +183,42 @@ class Best {
     }
     static F finite_peak(F peak) { return std::isinf(peak) ? F(0) : peak; }
 
-    // All steps of a sequence of at most `inner` states, which are `parts` vectors.
+    // All steps of a sequence of at most `inner` states, which are `parts` vectors. What steps read of this object is copied
+    // first: a choice is written as bytes, which to the compiler may be any member.
     template <int inner, int parts>
     void in_registers(Sequence& s) {
+        constexpr bool choosing = inner <= Weights::kChoosing, last = inner <= 16;
+        const F* const weight = weights_.weight();
+        const F beta = beta_;
+        const int64_t length = s.length, ld = ld_, left = states_ - (parts - 1) * L::width;
+        const bool emits = emission_.data != nullptr, adjacent = emits && emission_.by_event[0] == 1;
+        const F* const emissions = adjacent ? emission_.at(s.b, 0) : nullptr;
+        const int64_t by_time = adjacent && emission_.over_time() ? emission_.by_time : 0;
+        uint8_t* chosen = s.chosen;
+        double log_scale = s.log_scale;
         V vector[parts];
 #pragma GCC unroll 4
         for (int p = 0; p < parts; ++p) vector[p] = L::load(s.rows.at(0) + p * L::width);
-        for (int64_t t = 0; t < s.length; ++t) {
-            V best[parts];
-            best_of<inner, parts>(vector, best, parts <= 2 ? s.chosen + t * ld_ : nullptr, std::make_integer_sequence<int, parts>{});
+        for (int64_t t = 0; t < length; ++t) {
+            B first[parts][inner - 1];
+            best_of<inner, choosing && !last>(vector, weight, first, chosen, std::make_integer_sequence<int, parts>{});
+            if (emits) {
+                const F* from = adjacent ? emissions + t * by_time : emission(s.b, t);
+                V e[parts];
 #pragma GCC unroll 4
-            for (int p = 0; p < parts; ++p) vector[p] = best[p];
-            if (emission_.data) {
-                const F* from = emission(s.b, t);
-                V e[parts], most = L::broadcast(kNothing<F>);
+                for (int p = 0; p + 1 < parts; ++p) e[p] = L::load(from + p * L::width);
+                e[parts - 1] = L::load_part(from + (parts - 1) * L::width, left, kNothing<F>);
+                V most = L::broadcast(kNothing<F>);
 #pragma GCC unroll 4
-                for (int p = 0; p < parts; ++p) {
-                    const int64_t left = states_ - p * L::width;
-                    e[p] = p + 1 < parts ? L::load(from + p * L::width) : L::load_part(from + p * L::width, left, kNothing<F>);
-                    most = L::max(e[p], most);
-                }
+                for (int p = 0; p < parts; ++p) most = L::max(e[p], most);
                 const F peak = finite_peak(L::max(most));
-                s.log_scale += static_cast<double>(peak) * chain_.beta;
+                log_scale += static_cast<double>(peak) * chain_.beta;
 #pragma GCC unroll 4
-                for (int p = 0; p < parts; ++p) vector[p] += (e[p] - peak) * beta_;
+                for (int p = 0; p < parts; ++p) vector[p] += (e[p] - peak) * beta;
             }
+#pragma GCC unroll 4
+            for (int p = 0; p < parts; ++p) choose<inner, choosing && last>(first[p], chosen + p * L::width);
+            chosen += ld;
             if (t % kGrow == kGrow - 1) {
                 chain_.pulse(kGrow * chain_.work);
                 V most = vector[0];
@@ -214,43 +228,53 @@ class Best {
                 if (std::abs(peak) < infinity<F>) {
 #pragma GCC unroll 4
                     for (V& x : vector) x -= peak;
-                    s.log_scale += static_cast<double>(peak);
+                    log_scale += static_cast<double>(peak);
                 }
             }
-            if (parts > 2 || t + 1 == s.length)
+            if (!choosing || t + 1 == length)
 #pragma GCC unroll 4
-                for (int p = 0; p < parts; ++p) L::store(s.rows.at(parts > 2 ? t + 1 : 0) + p * L::width, vector[p]);
+                for (int p = 0; p < parts; ++p) L::store(s.rows.at(choosing ? 0 : t + 1) + p * L::width, vector[p]);
         }
+        s.log_scale = log_scale;
     }
-    template <int inner, int parts, int... p>
-    [[gnu::always_inline]] void best_of(const V (&vector)[parts], V (&best)[parts], uint8_t* chosen, std::integer_sequence<int, p...>) const {
-        (best_of_part<inner, parts, p>(vector, best[p], chosen), ...);
+    // A step without its emissions, in two: first the maxima, which the next step waits for, and masks: where of two halves of
+    // the predecessors the first one has the best. Then from the masks, for which nothing waits, which predecessor is the best:
+    // that is last in a step, unless there are so many masks (`at_once`) that they would be stored and read again.
+    template <int inner, bool at_once, int parts, int... p>
+    [[gnu::always_inline]] static void best_of(V (&vector)[parts], const F* weight, B (&first)[parts][inner - 1], uint8_t* chosen, std::integer_sequence<int, p...>) {
+        const Spread<F> from[parts] = {Spread<F>(vector[p])...};
+        ((vector[p] = greatest<0, inner>(from, weight + p * L::width, first[p]), choose<inner, at_once>(first[p], chosen + p * L::width)), ...);
     }
-    template <int inner, int parts, int p>
-    [[gnu::always_inline]] void best_of_part(const V (&vector)[parts], V& best, uint8_t* chosen) const {
-        typename L::bits at;
-        choose<0, inner, parts>(vector, weights_.weight() + p * L::width, best, at);
-        if constexpr (parts <= 2) {
-            typedef uint8_t Bytes __attribute__((vector_size(L::width)));
-            const Bytes bytes = __builtin_convertvector(at, Bytes);
-            std::memcpy(chosen + p * L::width, &bytes, sizeof bytes);
-        }
+    template <int inner, bool now, int masks>
+    [[gnu::always_inline]] static void choose(const B (&first)[masks], uint8_t* chosen) {
+        if constexpr (now) L::store_bytes(chosen, -before<0, inner>(first));
     }
-    // The best of so many predecessors of each state of a register, and which it is: of equal ones the first.
-    template <int first, int count, int parts>
-    [[gnu::always_inline]] static void choose(const V (&from)[parts], const F* weight, V& best, typename L::bits& at) {
+    // The best of `count` predecessors of each state of a register. Of two halves the mask is where the first one begins, and
+    // how many predecessors that has: a number of its own for each pair of halves.
+    template <int at, int count, int parts>
+    [[gnu::always_inline]] static V greatest(const Spread<F> (&from)[parts], const F* weight, B* first) {
         if constexpr (count == 1) {
-            best = L::template spread<first % L::width>(from[first / L::width]) + L::load(weight + first * parts * L::width);
-            at = typename L::bits{} + first;
+            return from[at / L::width].template lane<at % L::width>() + L::load(weight + at * parts * L::width);
         } else {
-            V other;
-            typename L::bits there;
-            choose<first, count / 2>(from, weight, best, at);
-            choose<first + count / 2, count - count / 2>(from, weight, other, there);
-            at = other > best ? there : at;
-            best = L::max(other, best);
+            constexpr int half = half_of(count);
+            const V best = greatest<at, half>(from, weight, first);
+            const V most = L::max(greatest<at + half, count - half>(from, weight, first), best);
+            first[at + half - 1] = (B)most == (B)best;  // bits are compared where no addition has to wait for it
+            return most;
         }
     }
+    // How many predecessors come before the best, negative: of equal ones the first is the best.
+    template <int at, int count>
+    [[gnu::always_inline]] static B before(const B* first) {
+        if constexpr (count == 1) {
+            return B{};
+        } else {
+            constexpr int half = half_of(count);
+            return first[at + half - 1] ? before<at, half>(first) : before<at + half, count - half>(first) - half;
+        }
+    }
+    // A power of two, so that the halves of all halves share their constants.
+    static constexpr int half_of(int count) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(count)) / 2); }
 
     void forward(Sequence* all, int count) {
         int64_t longest = 0;

@@ -69,12 +69,12 @@ class FewStates {
 
     // The product of a vector and a matrix, and in each lane the sum of the vector.
     template <int first, int count>
-    [[gnu::always_inline]] static void multiply(V from, const V* row, V& product, V& mass) {
-        const V here = L::template spread<first>(from);
+    [[gnu::always_inline]] static void multiply(const Spread<F>& from, const V* row, V& product, V& mass) {
+        const V here = from.template lane<first>();
         if constexpr (count == 1) {
             product = here * row[first], mass = here;
         } else if constexpr (count == 2) {
-            const V next = L::template spread<first + 1>(from);
+            const V next = from.template lane<first + 1>();
             product = here * row[first] + next * row[first + 1], mass = here + next;
         } else {
             V more, other;
@@ -105,10 +105,10 @@ class FewStates {
         }
         [[gnu::always_inline]] void multiply(const Vector<parts>& vector, Vector<parts>& product, V& mass) const {
             if constexpr (parts == 1) {
-                FewStates::multiply<0, inner>(vector.part[0], row, product.part[0], mass);
+                FewStates::multiply<0, inner>(Spread<F>(vector.part[0]), row, product.part[0], mass);
             } else {
                 V sum[chains][parts] = {};
-                add_rows(vector, sum, std::make_integer_sequence<int, inner>{});
+                add_rows(vector, sum, std::make_integer_sequence<int, inner>{}, std::make_integer_sequence<int, parts>{});
                 V all = vector.part[0];
 #pragma GCC unroll 16
                 for (int p = 1; p < parts; ++p) all += vector.part[p];
@@ -122,13 +122,14 @@ class FewStates {
         }
 
       private:
-        template <int... i>
-        [[gnu::always_inline]] void add_rows(const Vector<parts>& vector, V (&sum)[chains][parts], std::integer_sequence<int, i...>) const {
-            (add_row<i>(vector, sum[i % chains]), ...);
+        template <int... i, int... p>
+        [[gnu::always_inline]] void add_rows(const Vector<parts>& vector, V (&sum)[chains][parts], std::integer_sequence<int, i...>, std::integer_sequence<int, p...>) const {
+            const Spread<F> lanes[parts] = {Spread<F>(vector.part[p])...};
+            (add_row<i>(lanes, sum[i % chains]), ...);
         }
         template <int i>
-        [[gnu::always_inline]] void add_row(const Vector<parts>& vector, V (&sum)[parts]) const {
-            const V here = L::template spread<i % L::width>(vector.part[i / L::width]);
+        [[gnu::always_inline]] void add_row(const Spread<F> (&lanes)[parts], V (&sum)[parts]) const {
+            const V here = lanes[i / L::width].template lane<i % L::width>();
 #pragma GCC unroll 4
             for (int p = 0; p < parts; ++p) sum[p] += here * L::load(from + (i * parts + p) * L::width);
         }

@@ -133,6 +133,19 @@ struct Lanes {
 #endif
     }
 
+    // The lowest byte of each lane, one after the other.
+    static void store_bytes(std::uint8_t* to, bits x) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+        // GCC 12 would convert one lane after the other.
+        const auto bytes = every<sizeof(F)>(x, std::make_integer_sequence<int, vector_bytes>{});
+        std::memcpy(to, &bytes, width);
+#else
+        typedef std::uint8_t Bytes __attribute__((vector_size(width)));
+        const Bytes bytes = __builtin_convertvector(x, Bytes);
+        std::memcpy(to, &bytes, sizeof bytes);
+#endif
+    }
+
     // A bit for each lane of a mask, the first lane's lowest.
     static std::uint32_t bits_of(bits mask) {
 #if defined(__AVX512F__)
@@ -204,11 +217,44 @@ struct Lanes {
         }
     }
 
+    // Every `step`-th byte, again and again.
+    template <int step, int... byte>
+    static auto every(bits x, std::integer_sequence<int, byte...>) {
+        typedef std::uint8_t Bytes __attribute__((vector_size(vector_bytes)));
+        return __builtin_shufflevector((Bytes)x, (Bytes)x, (byte * step % vector_bytes)...);
+    }
+
     // The lanes from `first` on, counted round; every `step`-th.
     template <int first, class V, int... lane, int step = 1>
     static auto lanes(V x, std::integer_sequence<int, lane...>, std::integral_constant<int, step> = {}) {
         constexpr int size = static_cast<int>(sizeof(V) / sizeof(F));
         return __builtin_shufflevector(x, x, ((lane * step + first) % size)...);
+    }
+};
+
+// A vector of which each lane in turn is to be in all lanes. With AVX a shuffle of single floats stays within half a
+// register: there each half is first put into both, once for all of its lanes.
+template <class F>
+struct Spread {
+    using L = Lanes<F>;
+    using V = typename L::type;
+    static constexpr int halves = vector_bytes == 32 && sizeof(F) == 4 ? 2 : 1, size = L::width / halves;
+    V half[halves];
+
+    [[gnu::always_inline]] explicit Spread(V x) {
+        for (int h = 0; h < halves; ++h) half[h] = x;
+        if constexpr (halves == 2) half[0] = shuffled(x, [](int i) { return i % size; }, all), half[1] = shuffled(x, [](int i) { return i % size + size; }, all);
+    }
+    template <int which>
+    [[gnu::always_inline]] V lane() const {
+        return shuffled(half[which / size], [](int i) { return i / size * size + which % size; }, all);
+    }
+
+  private:
+    static constexpr std::make_integer_sequence<int, L::width> all{};
+    template <class From, int... i>
+    [[gnu::always_inline]] static V shuffled(V x, From, std::integer_sequence<int, i...>) {
+        return __builtin_shufflevector(x, x, (From{}(i))...);
     }
 };
 

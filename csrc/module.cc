@@ -114,6 +114,7 @@ void define(nb::module_& m, const char* name, void (*work)(const Description&, M
 
 NB_MODULE(SEMIHMM_MODULE, m) {
     m.doc() = "semihmm's native backend, for one instruction set.";
+    nb::set_leak_warnings(false);  // programs are kept until the process ends, in whichever order Python takes things down then
     m.def("isa", [] { return SEMIHMM_ISA; }, "The instruction set that this module is compiled for.");
     m.def("has_helpers", &has_helpers, "Whether PyTorch's threads help; else every call is done by one thread.");
     // What Python must know of these sources: semihmm/engine/backends/kernels.py.

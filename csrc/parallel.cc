@@ -12,6 +12,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "lanes.hpp"
 
@@ -25,9 +26,8 @@ constexpr auto kSpin = microseconds(500);       // for parts that others are abo
 constexpr auto kAsk = milliseconds(50);         // between two questions whether the call is to end
 constexpr auto kLost = microseconds(1000);      // that a thread was kept from running, if it is a quarter of its time: others
                                                 // want its core
-constexpr auto kCrowded = milliseconds(100);    // for so long nobody is asked to help when the caller itself was
-constexpr auto kFirst = milliseconds(50);       // for so long when helpers were: at first, and at most
-constexpr auto kMost = milliseconds(200);
+constexpr int64_t kAlone = 20;                  // times what was lost, nobody is asked to help: to ask costs a twentieth then
+constexpr auto kLongest = milliseconds(200);    // but no longer than this
 constexpr int64_t kMostThreads = 256;
 
 void relax() {
@@ -55,7 +55,7 @@ struct Job {
     std::atomic<int64_t> next{0};  // the first part that nobody has begun
     std::atomic<int64_t> done{0};  // parts that are over
     std::atomic<bool> stopped{false}, waited_for{false};
-    std::atomic<bool> late{false};  // a thread was kept from running
+    std::atomic<Clock::rep> lost{0};  // for how long a thread was kept from running, if that counts
     std::mutex guard;  // of what follows
     std::condition_variable over;
     std::exception_ptr failed;
@@ -92,32 +92,39 @@ void ask(Job& job) {
 class Crowd {
   public:
     bool here() const { return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed); }
-    // The caller itself was kept from running.
-    void seen() { until_ = (Clock::now() + kCrowded).time_since_epoch().count(); }
-    // Helpers were: each time that they are asked again, and still are, it is longer until the next.
-    void tried(bool late) {
-        const int64_t pause = late ? pause_.load() : kFirst.count();
-        if (late) until_ = (Clock::now() + milliseconds(pause)).time_since_epoch().count();
-        pause_ = late ? std::min<int64_t>(2 * pause, kMost.count()) : pause;
+    // A call lost so much because of them.
+    void seen(nanoseconds lost) {
+        if (lost > nanoseconds(0)) until_ = (Clock::now() + std::min<nanoseconds>(kAlone * lost, kLongest)).time_since_epoch().count();
     }
 
   private:
     std::atomic<Clock::rep> until_{0};
-    std::atomic<int64_t> pause_{kFirst.count()};
 } crowd;
 
-// Whether time was lost that counts. What a virtual machine takes for fresh memory is some of a long call.
-bool much(nanoseconds lost, nanoseconds taken) { return lost > kLost && lost > taken / 4; }
+// The time lost, if it counts.
+nanoseconds much(nanoseconds lost, nanoseconds taken) { return lost > kLost && lost > taken / 4 ? lost : nanoseconds(0); }
 
-// How long this thread is kept from running.
+// How long this thread is kept from running by others that want its core. What a virtual machine takes to find fresh memory
+// looks like that too, but nobody is given the core meanwhile.
 class Watch {
   public:
-    bool lost() const {
+    nanoseconds lost() const {
         const auto taken = Clock::now() - began_;
-        return much(taken - (processor_time() - used_), taken);
+        const auto found = much(taken - (processor_time() - used_), taken);
+        return found > nanoseconds(0) && preemptions() == preempted_ ? nanoseconds(0) : found;
     }
 
   private:
+    static long preemptions() {
+#ifdef RUSAGE_THREAD
+        rusage found{};
+        getrusage(RUSAGE_THREAD, &found);
+        return found.ru_nivcsw;
+#else
+        static thread_local long calls = 0;  // not known here: each time another number
+        return ++calls;
+#endif
+    }
     static nanoseconds processor_time() {
         timespec now{};
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -125,6 +132,7 @@ class Watch {
     }
     Clock::time_point began_ = Clock::now();
     nanoseconds used_ = processor_time();
+    long preempted_ = preemptions();
 };
 
 void do_part(const Job& job, int64_t part, int64_t worker) {
@@ -199,7 +207,8 @@ std::atomic<bool> forked{false}, helped{false};
 void run_watched(Job& job, int64_t worker) {
     const Watch watch;
     run(job, worker);
-    if (watch.lost()) job.late = true;
+    const Clock::rep lost = watch.lost().count();
+    for (Clock::rep most = job.lost; lost > most && !job.lost.compare_exchange_weak(most, lost);) {}
 }
 
 // The job on PyTorch's threads. They come when the system lets them: what none has begun, the caller does. But it cannot go on
@@ -222,11 +231,11 @@ void run_together(Job& job) {
         },
         &team, 0, 0);
     const auto over = Clock::now();
-    crowd.tried(job.late || much((team.begun - team.called) + (over - team.ready), over - team.called));
+    crowd.seen(std::max(nanoseconds(job.lost), much((team.begun - team.called) + (over - team.ready), over - team.called)));
 }
 void run_alone(Job& job) {
     run_watched(job, 0);
-    if (job.late) crowd.seen();
+    crowd.seen(nanoseconds(job.lost));
 }
 
 }  // namespace

@@ -47,8 +47,8 @@ class ScaledStep {
   protected:
     // Of vectors: the transition, or its transpose, times each.
     void multiply(int count, const F* const* from, bool transposed, F* const* sum) const {
-        const F* rows[2 * kGroup];
-        F* to[2 * kGroup];
+        const F* rows[2 * kGroup] = {};  // filled up to `count`, which GCC does not see
+        F* to[2 * kGroup] = {};
         for (int i = 0; i < count; ++i) {
             rows[i] = from[i], to[i] = sum[i];
             if (S::features) rows[count + i] = from[i] + ld_, to[count + i] = sum[i] + ld_;

@@ -1,9 +1,11 @@
 """Few states: state vectors of one to four registers, and of one state more, are the reference's."""
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
+import semihmm
 from semihmm.semirings import Log, Max
 from semihmm.testing import differentiable, forward_backward, in_float64, paths_of, ragged_stationary, total_of
 
@@ -51,3 +53,25 @@ def test_best_paths_have_the_best_score(registers, beside, dtype, vector_bytes):
     assert_close(found.value.double(), expected.value, rtol=0.0, atol=1e-4)
     if dtype == torch.float64:
         assert torch.equal(found.slots, expected.slots)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("states", range(1, 41))
+def test_of_equal_predecessors_the_lowest_is_taken(states, dtype):
+    rng = np.random.default_rng(states)
+    initial, transition, emission = (rng.integers(0, 3, n) * 1.0 for n in (states, (states, states), (30, states)))
+    transition[rng.random(transition.shape) < 0.2] = -np.inf  # sums of a few integers are exact, and often equal
+    score, backpointers = initial + emission[0], []
+    for now in emission[1:]:
+        candidates = score[:, None] + transition
+        backpointers.append(candidates.argmax(0))
+        score = candidates.max(0) + now
+    path = [int(score.argmax())]
+    for before in reversed(backpointers):
+        path.append(int(before[path[-1]]))
+    hmm = semihmm.HMM(*(torch.tensor(x, dtype=dtype) for x in (initial, transition, emission)))
+    best = semihmm.viterbi(hmm, backend="native")
+    assert bool(best.valid) == bool(np.isfinite(score.max()))
+    if best.valid:
+        assert best.event.tolist() == path[::-1]
+        assert float(best.score) == score.max()
