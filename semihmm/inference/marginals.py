@@ -28,8 +28,9 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
 
     Returns:
         A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
-        that log-weight, for each sequence of the batch: ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and
-        ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
+        that log-weight, for each sequence of the batch, so with all batch axes, whatever sequences share:
+        ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
+        counts. Zero where there is no path. Differentiable in turn.
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:
@@ -38,8 +39,8 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
-    axes, ranks = len(structure.batch_shape), structure.ranks
-    if axes and any(x.ndim < axes + ranks[name] for name, x in structure.potentials.items()):
+    batch, ranks = structure.batch_shape, structure.ranks
+    if batch and any(x.shape[: x.ndim - ranks[name]] != batch for name, x in structure.potentials.items()):
         structure = structure.holding(**structure.expanded_potentials)  # to be counted for each sequence
     return structure.holding(**expected_counts(structure, **options)[1])
 

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 class Structure(ABC):
     """A set of weighted paths. Subclasses are frozen dataclasses of tensors.
 
-    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none (shared by all
-    sequences); the observed one always has them all. They get one dtype, the widest among them; integers alone become
-    the default floating dtype. Lengths and other indices may be integers of any width, and become int64.
+    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none: then all sequences
+    share it. An axis of size 1 is shared, too; the observed potential alone has them all at their size. Where a
+    potential may vary in time, the number of its axes says whether it does, never their sizes: what varies has all
+    batch axes. They get one dtype, the widest among them; integers alone become the default floating dtype. Lengths
+    and other indices may be integers of any width, and become int64.
     """
 
     observed: ClassVar[
@@ -138,7 +140,8 @@ class Structure(ABC):
             rank = {**whole.ranks, **whole.indices}.get(field.name, 0 if field.name.endswith("lengths") else None)
             batched = rank is not None and isinstance(value, Tensor) and value.ndim == axes + rank
             if batched:
-                parts[field.name] = value.flatten(0, axes - 1).unbind(0) if axes else (value,)
+                own = value.expand((*self.batch_shape, *value.shape[axes:]))
+                parts[field.name] = own.flatten(0, axes - 1).unbind(0) if axes else (own,)
         count = self.batch_shape.numel()
         return [replace(whole, **{n: p[i] for n, p in parts.items()}) for i in range(count)]  # type: ignore[type-var]
 
@@ -152,7 +155,7 @@ class Structure(ABC):
         if usable(potentials.values(), self.sign):
             return
         for name, x in potentials.items():
-            used = self.in_use(name)
+            used = self.counted(name)
             bad = x.isnan() | (self.sign * x == torch.inf)
             bad = bad if used is None else bad & used
             if bad.any():
@@ -164,8 +167,17 @@ class Structure(ABC):
                 )
 
     def in_use(self, name: str) -> Tensor | None:
-        """Which entries of a potential count, given the lengths; None for all."""
+        """Which entries of a potential count for each sequence, given its length; None for all."""
         return None
+
+    def counted(self, name: str) -> Tensor | None:
+        """Which entries of a potential count for any of the sequences that share them; None for all."""
+        used = self.in_use(name)
+        if used is None:
+            return None
+        x, rank = self.potentials[name], self.ranks[name]
+        own = (*x.shape[: x.ndim - rank], *used.shape[used.ndim - rank :])
+        return used if used.shape == own else used.long().sum_to_size(own) > 0
 
 
 def settle(structure: Structure, *names: str) -> None:
@@ -202,6 +214,36 @@ def settle_indices(structure: Structure, *names: str) -> None:
         x = held[name]
         if x is not None and x.dtype != torch.int64:
             object.__setattr__(structure, name, as_index(type(structure).__name__, name, x))
+
+
+def check_shape(
+    structure: Structure, seen: str, name: str, x: Tensor | None, *events: tuple[int, ...], hint: str = ""
+) -> None:
+    """Refuse a potential that has neither no batch axes nor all of them, each of its size or 1.
+
+    Args:
+        seen: what says how large it must be, for the message.
+        events: what its axes behind the batch's may be. The first one may stand alone, for all sequences; one that
+            varies in time may not, so that the number of axes says what is meant.
+        hint: what to do about a wrong one.
+    """
+    if x is None:
+        return
+    batch, shape = tuple(structure.batch_shape), tuple(x.shape)
+    if shape == events[0]:
+        return
+    axes = len(batch)
+    if shape[axes:] in events and all(n in (1, size) for n, size in zip(shape[:axes], batch, strict=True)):
+        return
+    fits = " or ".join(str((*batch, *event)) for event in events)
+    alone = f", {events[0]} for all sequences" if batch else ""
+    shared = " (a batch axis of 1 is shared)" if batch else ""
+    if batch and shape in events[1:]:
+        hint = (
+            f" What varies in time has all batch axes: the number of axes says what is meant. The same for all "
+            f"sequences? Pass {name}{'.unsqueeze(0)' * axes}."
+        )
+    raise ShapeError(f"{type(structure).__name__}: {seen}, so {name} must be {fits}{alone}{shared}; got {shape}.{hint}")
 
 
 def check_lengths(
