@@ -12,7 +12,7 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.errors import SemihmmError
 from semihmm.inference.options import Options
-from semihmm.inference.total import like, log_partition, prepare, total
+from semihmm.inference.total import feature_of, like, log_partition, prepare, total
 from semihmm.semirings import Expectation, SecondOrderExpectation, SmoothMax
 from semihmm.structures import Structure
 
@@ -26,13 +26,15 @@ def expectation(structure: Structure, features: Structure, **options: Unpack[Opt
     """The posterior mean of an additive feature, ``(...)``; 0 where there is no path.
 
     Args:
-        features: a structure of the same class that holds the feature's value where the other holds log-weights; it is
-            summed along the path.
+        features: a structure of the same form that holds the feature's value where the other holds log-weights, as
+            ``structure.feature`` makes it; it is summed along the path. The structure itself gives the mean score.
+    Raises:
+        StructureError: it holds some of the structure's own log-weights, which would be added up as well.
 
     Example:
         >>> import torch, semihmm
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> in_state_1 = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([0., 1.]).expand(3, 2))
+        >>> in_state_1 = hmm.feature(emission=torch.tensor([0., 1.]).expand(3, 2))
         >>> float(expectation(hmm, in_state_1))
         1.5
     """
@@ -46,12 +48,13 @@ def covariance(structure: Structure, first: Structure, second: Structure, **opti
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> first = hmm.replace(emission=torch.tensor([[1., 0.], [0., 0.], [0., 0.]]))  # starts in state 0
-        >>> stay = hmm.replace(emission=torch.tensor([[1., 0.], [1., 0.], [0., 0.]]))  # how often in state 0 by step 2
+        >>> first = hmm.feature(emission=torch.tensor([[1., 0.], [0., 0.], [0., 0.]]))  # starts in state 0
+        >>> stay = hmm.feature(emission=torch.tensor([[1., 0.], [1., 0.], [0., 0.]]))  # how often in state 0 by step 2
         >>> float(covariance(hmm, first, stay))
         0.25
     """
     if not structure.linear:
+        feature_of(structure, second)
         return _slope(structure, first, lambda s: expectation(s, second, **options))
     return total(structure, SecondOrderExpectation(), [first, second], **options)[3]
 
@@ -62,7 +65,7 @@ def variance(structure: Structure, features: Structure, **options: Unpack[Option
     Example:
         >>> import torch, semihmm
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> in_state_1 = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([0., 1.]).expand(3, 2))
+        >>> in_state_1 = hmm.feature(emission=torch.tensor([0., 1.]).expand(3, 2))
         >>> float(variance(hmm, in_state_1))
         0.75
     """
@@ -94,7 +97,7 @@ def cross_entropy(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
     same = p is q  # an entropy: no path of p is forbidden, and one scan tells it all
     wide_p = p.to(torch.float64)
     wide_q = wide_p if same else q.to(torch.float64)
-    like(wide_p, wide_q)  # of the same form
+    wide_q = like(wide_p, wide_q)
     semiring = Expectation(1 if same else 2)
     chain, plan = prepare(wide_p, semiring, options)
     # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
@@ -151,7 +154,7 @@ def _slope(structure: S, feature: S, value: Callable[[S], Tensor]) -> Tensor:
     Where a weight sums up ways that the path does not tell apart (a censored duration), the log-partition still
     generates the cumulants of a feature of those ways: its slope is the mean, and the slope of that the covariance.
     """
-    along = like(structure, feature).potentials
+    along = feature_of(structure, feature).potentials
 
     def moved(step: Tensor) -> Tensor:
         return value(structure.replace(**{n: x + step * along[n] for n, x in structure.potentials.items()}))
@@ -166,7 +169,7 @@ def risk(structure: Structure, loss: Structure, **options: Unpack[Options]) -> T
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> wrong = hmm.replace(emission=torch.tensor([0., 1.]).expand(3, 2))  # a point lost for each step in state 1
+        >>> wrong = hmm.feature(emission=torch.tensor([0., 1.]).expand(3, 2))  # a point lost for each step in state 1
         >>> float(risk(hmm, wrong))
         1.5
     """

@@ -14,7 +14,7 @@ from semihmm.inference.options import Options
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
-from semihmm.structures.base import until
+from semihmm.structures.base import check_names, until
 from semihmm.structures.leaves import Made, numbered, views
 
 if TYPE_CHECKING:
@@ -133,11 +133,6 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     """
     if mask is not None:
         masks[structure.observed] = mask
-    unknown = masks.keys() - structure.ranks.keys()
-    if unknown:
-        raise StructureError(
-            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; "
-            f"there is no {', '.join(sorted(unknown))} to mask."
-        )
+    check_names(structure, masks)
     forbidden = -structure.sign * torch.inf
     return structure.replace(**{n: torch.where(m, structure.potentials[n], forbidden) for n, m in masks.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from functools import reduce
 from typing import TYPE_CHECKING, ClassVar
@@ -109,6 +110,30 @@ class Structure(ABC):
     def replace(self, **changes: Tensor) -> Self:
         """The same structure with other potentials."""
         return replace(self, **changes)  # type: ignore[type-var]
+
+    def feature(self, **values: Tensor) -> Self:
+        """Something else that adds up along the same paths: a structure that is 0 where nothing is given.
+
+        Args:
+            values: what counts beside each potential's log-weights, in its shape; shared by all sequences, or not.
+        Raises:
+            StructureError: a name that is none of its potentials'.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.randn(2), torch.randn(2, 2), torch.randn(5, 3, 2))
+            >>> visits = hmm.feature(emission=torch.tensor([0., 1.]).expand(3, 2))  # 1 for each step in state 1
+            >>> bool((visits.transition == 0).all()), visits.emission.shape
+            (True, torch.Size([5, 3, 2]))
+        """
+        check_names(self, values)
+        given = {**{n: torch.zeros_like(x) for n, x in self.potentials.items()}, **values}
+        seen, own = self.observed, self.potentials[self.observed]
+        if seen in values:
+            event = own.shape[own.ndim - self.ranks[seen] :]
+            x = torch.as_tensor(values[seen], device=own.device)
+            check_shape(self, f"{seen} is {tuple(own.shape)}", f"a feature's {seen}", x, tuple(event))
+            given[seen] = x.expand(own.shape)
+        return self.replace(**given)
 
     def holding(self, **tensors: Tensor) -> Self:
         """The same structure with potentials of the same form, which are not checked again."""
@@ -244,6 +269,16 @@ def check_shape(
             f"sequences? Pass {name}{'.unsqueeze(0)' * axes}."
         )
     raise ShapeError(f"{type(structure).__name__}: {seen}, so {name} must be {fits}{alone}{shared}; got {shape}.{hint}")
+
+
+def check_names(structure: Structure, names: Iterable[str]) -> None:
+    """Refuse names that are none of a structure's potentials'."""
+    unknown = [n for n in names if n not in structure.ranks]
+    if unknown:
+        raise StructureError(
+            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; "
+            f"there is no {', '.join(sorted(unknown))}."
+        )
 
 
 def check_lengths(
