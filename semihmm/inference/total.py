@@ -75,7 +75,8 @@ def total(
         )
     along = [chain_of(structure, feature_of(structure, f)) for f in features]
     if isinstance(semiring, Count) and not traced():
-        most = float(log_count(structure, **options).max())
+        counts = log_count(structure, **options)
+        most = float(counts.max()) if counts.numel() else 0.0
         if most >= 63 * math.log(2) - 1e-9:  # a count just below 2^63 is as good as above it: `most` is rounded
             raise SemiringError(f"Count: there are about exp({most:.1f}) paths, more than int64 counts. Ask log_count.")
     return engine.total(plan, semiring, chain, along)

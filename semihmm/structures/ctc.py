@@ -171,8 +171,8 @@ class CTC(Structure):
         read = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
         read[..., 1:, 0] = labels
         read[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
-        first = torch.arange(1, read[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
-        at = places + first
+        tables = labels.shape[:-1].numel()
+        at = places + (1 + count * torch.arange(tables, device=labels.device)).reshape(*labels.shape[:-1], 1)
         return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
     def path(self, event: Tensor) -> Path:
