@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm.errors import SemihmmError, SemiringError, ShapeError, StructureError
+from semihmm.inference.expectation import not_negative
 from semihmm.testing import oracle
 from semihmm.testing.examples import KINDS, small
 from semihmm.testing.strategies_structures import options, structures
@@ -55,7 +56,7 @@ def test_entropy_lies_between_nothing_and_the_log_of_how_many(kind):
     structure = small(kind, (3,), 4, ragged=True, seed=5)
     found = semihmm.entropy(structure)
     possible = semihmm.viterbi(structure).valid
-    assert (found[possible] >= -1e-12).all()
+    assert (found[possible] >= 0).all()
     assert (found[possible] <= semihmm.log_count(structure)[possible] + 1e-12).all()
     flat = structure.replace(**{n: torch.zeros_like(x) for n, x in structure.potentials.items()})
     assert_close(semihmm.entropy(flat)[possible], semihmm.log_count(flat)[possible])
@@ -67,7 +68,7 @@ def test_divergence_is_its_definition_and_not_negative(structure, way, seed):
     other = shifted(structure, seed)
     found = semihmm.kl_divergence(structure, other, **way)
     assert_close(found, oracle.kl_divergence(structure, other), equal_nan=True, atol=1e-9, rtol=1e-9)
-    assert ((found >= -1e-9) | found.isnan()).all()
+    assert ((found >= 0) | found.isnan()).all()
     found = semihmm.cross_entropy(structure, other, **way)
     assert_close(found, oracle.cross_entropy(structure, other), equal_nan=True, atol=1e-9, rtol=1e-9)
 
@@ -86,10 +87,57 @@ def test_divergence_is_infinite_exactly_where_support_escapes(structure, way, se
 
 
 @each_kind
-def test_a_distribution_does_not_diverge_from_itself(kind):
+@pytest.mark.parametrize("backend", ["torch", None])
+def test_a_distribution_does_not_diverge_from_itself(kind, backend):
     structure = small(kind, (2,), 4, forbidden=0.1, seed=7)
-    found = semihmm.kl_divergence(structure, structure)
-    assert_close(found, torch.where(semihmm.viterbi(structure).valid, 0.0, math.nan).double(), equal_nan=True)
+    expected = torch.where(semihmm.viterbi(structure).valid, 0.0, math.nan).double()
+    for shift in (0.0, 0.1, 1e6):
+        moved = structure.replace(**{n: x + shift for n, x in structure.potentials.items()})
+        copy = moved.replace(**{n: x.clone() for n, x in moved.potentials.items()})
+        for q in (moved, copy):
+            assert_close(semihmm.kl_divergence(moved, q, backend=backend), expected, equal_nan=True, rtol=0, atol=0)
+        assert not (semihmm.entropy(moved, backend=backend) < 0).any()
+        assert not (semihmm.renyi_entropy(moved, 2.0, backend=backend) < 0).any()
+        assert not (semihmm.cross_entropy(moved, copy, backend=backend) < 0).any()
+        assert not (semihmm.variance(moved, moved.feature(), backend=None) < 0).any()
+
+
+@pytest.mark.parametrize("backend", ["torch", None])
+def test_long_sequences_of_large_scores_do_not_diverge_from_themselves(backend):
+    random = torch.Generator().manual_seed(0)
+    steps = 100_000 if backend is None else 5_000
+    emission = torch.randn(steps, 2, generator=random, dtype=torch.float64) + 1e6
+    hmm = semihmm.HMM(torch.zeros(2), torch.randn(2, 2, generator=random, dtype=torch.float64), emission)
+    assert semihmm.kl_divergence(hmm, hmm, backend=backend) == 0
+    sure = semihmm.condition(hmm, torch.tensor([True, False]))  # one path
+    for found in (semihmm.entropy(sure), semihmm.renyi_entropy(sure, 0.5), semihmm.cross_entropy(sure, sure)):
+        assert 0 <= found < 1e-3
+    other = hmm.replace(emission=emission - 3.0)  # the same distribution, by other numbers
+    assert 0 <= semihmm.kl_divergence(hmm, other, backend=backend) < 1e-3
+
+
+@each_kind
+def test_a_divergence_of_zero_has_the_gradient_and_the_curvature_of_one(kind):
+    structure = small(kind, (), 3, seed=3)
+    name = structure.observed
+    x = structure.potentials[name].clone().requires_grad_()
+
+    def divergence(x):
+        return semihmm.kl_divergence(structure, structure.replace(**{name: x}))
+
+    (slope,) = torch.autograd.grad(divergence(x), x, create_graph=True)
+    assert_close(slope, torch.zeros_like(x), rtol=0, atol=1e-12)
+    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+    (curved,) = torch.autograd.grad((slope * direction).sum(), x)  # the Fisher information: a covariance
+    along = structure.feature(**{name: structure.sign * direction})
+    assert_close((curved * direction).sum(), oracle.variance(structure, along))
+
+
+def test_what_rounding_brought_below_zero_is_zero_and_keeps_its_gradient():
+    value = torch.tensor([-1e-9, 0.0, 2.0, math.inf, math.nan], dtype=torch.float64, requires_grad=True)
+    found = not_negative(small("HMM"), value)
+    assert_close(found, torch.tensor([0.0, 0.0, 2.0, math.inf, math.nan], dtype=torch.float64), equal_nan=True)
+    assert torch.autograd.grad(found[:4].sum(), value)[0].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
 
 
 @each_kind
