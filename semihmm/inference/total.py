@@ -14,7 +14,7 @@ from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.engine.chain import aligned
 from semihmm.engine.tracing import plain, traced
-from semihmm.errors import SemiringError, ShapeError, StructureError
+from semihmm.errors import DataError, SemiringError, ShapeError, StructureError
 from semihmm.inference.options import Options
 from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
@@ -98,6 +98,9 @@ def log_partition(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def log_prob(structure: Structure, event: Tensor, **options: Unpack[Options]) -> Tensor:
     """The log-probability of an event: its score less the log-partition; more events in axes before the batch's.
 
+    What lies behind an event's end does not count; -1 before its end is refused, as by `score`: partial labels are
+    for `condition`.
+
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
         >>> round(float(log_prob(hmm, torch.tensor([0, 1, 1])).exp()), 6)  # one path of 8
@@ -117,8 +120,10 @@ def score(structure: Structure, event: Tensor) -> Tensor:
 
     Raises:
         ShapeError: events of another shape or type.
+        DataError: an event with -1 before its end, as if that were not known: ask `condition`. One of -1 alone is no
+            event, such as decoding gives where there is no path: ``-inf``.
     """
-    event = torch.as_tensor(event)
+    event = torch.as_tensor(event, device=structure.potentials[structure.observed].device)
     form, batch = structure.event_shape, structure.batch_shape
     if form is not None:
         axes = event.ndim - len(form)
@@ -128,7 +133,20 @@ def score(structure: Structure, event: Tensor) -> Tensor:
                 f"score: an event of this {type(structure).__name__} is int64 {(*batch, *form)} (-1: any number), with "
                 f"more of them in axes in front; got {tuple(event.shape)} of {event.dtype}."
             )
+        if not traced():
+            _refuse_gaps(structure, event)
     return structure.score(event)
+
+
+def _refuse_gaps(structure: Structure, event: Tensor) -> None:
+    gaps = structure.gaps(event)
+    if gaps.any():
+        at = gaps.nonzero()[0].tolist()
+        raise DataError(
+            f"score: event{at} of this {type(structure).__name__} is -1 before its end, so {int(gaps.sum())} of its "
+            "items are not known. To add up all events that fit, ask log_partition(condition(structure, mask)), whose "
+            "mask allows what is known and, where nothing is, everything; less log_partition(structure), for log_prob."
+        )
 
 
 def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:

@@ -84,6 +84,31 @@ class Structure(ABC):
         return None
 
     @property
+    def event_lengths(self) -> Tensor | None:
+        """The items that each sequence's event has, where that is known before; None for all."""
+        return self.lengths
+
+    def unknown(self, event: Tensor) -> Tensor:
+        """Which items of an event say nothing: -1, or a -1 among their numbers, ``(..., L)``."""
+        form = self.event_shape
+        assert form is not None
+        return event == -1 if len(form) == 1 else (event == -1).any(-1)
+
+    def gaps(self, event: Tensor) -> Tensor:
+        """Which items of an event are not known though they come before its end, bool ``(..., L)``.
+
+        None where all are -1: that is no event, as decoding gives it where there is no path.
+        """
+        form, unknown = self.event_shape, self.unknown(event)
+        assert form is not None
+        if form[0] < 0:  # it ends with the last item that is no filling
+            filling = event == -1 if len(form) == 1 else (event == -1).all(-1)
+            return unknown & ((~filling).flip(-1).cumsum(-1).flip(-1) > 0)
+        used = until(self.event_lengths, unknown.shape[-1])
+        inside = torch.ones_like(unknown) if used is None else used.expand_as(unknown)
+        return unknown & inside & (inside & ~unknown).any(-1, keepdim=True)
+
+    @property
     def chain_lengths(self) -> Tensor | None:
         """The steps of the chain that each sequence takes; None where all take all, or where it is not that simple.
 

@@ -149,6 +149,10 @@ class CTC(Structure):
     def event_shape(self) -> tuple[int, ...]:
         return (self.emission.shape[-2], 2)
 
+    def unknown(self, event: Tensor) -> Tensor:
+        """A blank has no index, but it is a token."""
+        return event[..., 0] == -1
+
     def chain(self) -> Chain:
         """Places from left to right; before the first frame, all stand in the first blank."""
         moves = only(self._moves(), self.emission).unsqueeze(-3)

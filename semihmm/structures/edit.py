@@ -102,6 +102,10 @@ class EditDistance(Structure):
     def event_shape(self) -> tuple[int, ...]:
         return (-1, 2)
 
+    def unknown(self, event: Tensor) -> Tensor:
+        """One -1 of a pair is a deletion or an insertion."""
+        return (event == -1).all(-1)
+
     def chain(self) -> Chain:
         """A grid of items done: down by a deletion, right by an insertion, both by a substitution."""
         substitution, deletion, insertion = self._used()

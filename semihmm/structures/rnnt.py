@@ -89,6 +89,11 @@ class RNNT(Structure):
     def event_shape(self) -> tuple[int, ...]:
         return (self.label.shape[-1],)
 
+    @property
+    def event_lengths(self) -> Tensor | None:
+        """Labels in use."""
+        return self.target_lengths
+
     def chain(self) -> Chain:
         """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""
         blank, label = self._used()

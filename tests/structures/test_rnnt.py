@@ -83,7 +83,7 @@ def test_there_are_as_many_paths_as_choices_with_repetition() -> None:
 def test_what_is_no_path_has_no_score() -> None:
     rnnt = RNNT(torch.zeros(3, 3), torch.zeros(3, 2))
     events = torch.tensor([[0, 2], [1, 1], [2, 1], [-1, 0], [0, 3]])
-    assert semihmm.score(rnnt, events).tolist() == [0.0, 0.0, -math.inf, -math.inf, -math.inf]
+    assert rnnt.score(events).tolist() == [0.0, 0.0, -math.inf, -math.inf, -math.inf]
 
 
 @pytest.mark.parametrize(
