@@ -55,6 +55,8 @@ class Best:
         return log_term
 
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
+        if not x.numel():  # of no sequences there is no best one, and `amax` refuses
+            return x.sum(dim, keepdim=True) - math.inf
         return x.amax(dim, keepdim=True)
 
     def plus(self, a: Tensor, b: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from semihmm.inference.options import Options
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
-from semihmm.structures.base import until
+from semihmm.structures.base import check_names, until
 from semihmm.structures.leaves import Made, numbered, views
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
 
     Returns:
         A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
-        that log-weight, for each sequence of the batch: ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and
-        ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
+        that log-weight, for each sequence of the batch, so with all batch axes, whatever sequences share:
+        ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
+        counts. Zero where there is no path. Differentiable in turn.
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:
@@ -38,8 +39,8 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
-    axes, ranks = len(structure.batch_shape), structure.ranks
-    if axes and any(x.ndim < axes + ranks[name] for name, x in structure.potentials.items()):
+    batch, ranks = structure.batch_shape, structure.ranks
+    if batch and any(x.shape[: x.ndim - ranks[name]] != batch for name, x in structure.potentials.items()):
         structure = structure.holding(**structure.expanded_potentials)  # to be counted for each sequence
     return structure.holding(**expected_counts(structure, **options)[1])
 
@@ -132,11 +133,6 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     """
     if mask is not None:
         masks[structure.observed] = mask
-    unknown = masks.keys() - structure.ranks.keys()
-    if unknown:
-        raise StructureError(
-            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; "
-            f"there is no {', '.join(sorted(unknown))} to mask."
-        )
+    check_names(structure, masks)
     forbidden = -structure.sign * torch.inf
     return structure.replace(**{n: torch.where(m, structure.potentials[n], forbidden) for n, m in masks.items()})

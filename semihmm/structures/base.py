@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from functools import reduce
 from itertools import product
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 class Structure(ABC):
     """A set of weighted paths. Subclasses are frozen dataclasses of tensors.
 
-    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none (shared by all
-    sequences); the observed one always has them all. They get one dtype, the widest among them; integers alone become
-    the default floating dtype. Lengths and other indices may be integers of any width, and become int64.
+    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none: then all sequences
+    share it. An axis of size 1 is shared, too; the observed potential alone has them all at their size. Where a
+    potential may vary in time, the number of its axes says whether it does, never their sizes: what varies has all
+    batch axes. They get one dtype, the widest among them; integers alone become the default floating dtype. Lengths
+    and other indices may be integers of any width, and become int64.
     """
 
     observed: ClassVar[
@@ -82,6 +84,31 @@ class Structure(ABC):
         return None
 
     @property
+    def event_lengths(self) -> Tensor | None:
+        """The items that each sequence's event has, where that is known before; None for all."""
+        return self.lengths
+
+    def unknown(self, event: Tensor) -> Tensor:
+        """Which items of an event say nothing: -1, or a -1 among their numbers, ``(..., L)``."""
+        form = self.event_shape
+        assert form is not None
+        return event == -1 if len(form) == 1 else (event == -1).any(-1)
+
+    def gaps(self, event: Tensor) -> Tensor:
+        """Which items of an event are not known though they come before its end, bool ``(..., L)``.
+
+        None where all are -1: that is no event, as decoding gives it where there is no path.
+        """
+        form, unknown = self.event_shape, self.unknown(event)
+        assert form is not None
+        if form[0] < 0:  # it ends with the last item that is no filling
+            filling = event == -1 if len(form) == 1 else (event == -1).all(-1)
+            return unknown & ((~filling).flip(-1).cumsum(-1).flip(-1) > 0)
+        used = until(self.event_lengths, unknown.shape[-1])
+        inside = torch.ones_like(unknown) if used is None else used.expand_as(unknown)
+        return unknown & inside & (inside & ~unknown).any(-1, keepdim=True)
+
+    @property
     def chain_lengths(self) -> Tensor | None:
         """The steps of the chain that each sequence takes; None where all take all, or where it is not that simple.
 
@@ -108,6 +135,30 @@ class Structure(ABC):
     def replace(self, **changes: Tensor) -> Self:
         """The same structure with other potentials."""
         return replace(self, **changes)  # type: ignore[type-var]
+
+    def feature(self, **values: Tensor) -> Self:
+        """Something else that adds up along the same paths: a structure that is 0 where nothing is given.
+
+        Args:
+            values: what counts beside each potential's log-weights, in its shape; shared by all sequences, or not.
+        Raises:
+            StructureError: a name that is none of its potentials'.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.randn(2), torch.randn(2, 2), torch.randn(5, 3, 2))
+            >>> visits = hmm.feature(emission=torch.tensor([0., 1.]).expand(3, 2))  # 1 for each step in state 1
+            >>> bool((visits.transition == 0).all()), visits.emission.shape
+            (True, torch.Size([5, 3, 2]))
+        """
+        check_names(self, values)
+        given = {**{n: torch.zeros_like(x) for n, x in self.potentials.items()}, **values}
+        seen, own = self.observed, self.potentials[self.observed]
+        if seen in values:
+            event = own.shape[own.ndim - self.ranks[seen] :]
+            x = torch.as_tensor(values[seen], device=own.device)
+            check_shape(self, f"{seen} is {tuple(own.shape)}", f"a feature's {seen}", x, tuple(event))
+            given[seen] = x.expand(own.shape)
+        return self.replace(**given)
 
     def holding(self, **tensors: Tensor) -> Self:
         """The same structure with potentials of the same form, which are not checked again."""
@@ -199,7 +250,7 @@ class Structure(ABC):
         if usable(potentials.values(), self.sign):
             return
         for name, x in potentials.items():
-            used = self.in_use(name)
+            used = self.counted(name)
             bad = x.isnan() | (self.sign * x == torch.inf)
             bad = bad if used is None else bad & used
             if bad.any():
@@ -211,8 +262,17 @@ class Structure(ABC):
                 )
 
     def in_use(self, name: str) -> Tensor | None:
-        """Which entries of a potential count, given the lengths; None for all."""
+        """Which entries of a potential count for each sequence, given its length; None for all."""
         return None
+
+    def counted(self, name: str) -> Tensor | None:
+        """Which entries of a potential count for any of the sequences that share them; None for all."""
+        used = self.in_use(name)
+        if used is None:
+            return None
+        x, rank = self.potentials[name], self.ranks[name]
+        own = (*x.shape[: x.ndim - rank], *used.shape[used.ndim - rank :])
+        return used if used.shape == own else used.long().sum_to_size(own) > 0
 
 
 def _on(x: Any, device: torch.device) -> Any:
@@ -263,6 +323,46 @@ def settle_indices(structure: Structure, *names: str) -> None:
         x = held[name]
         if x is not None and x.dtype != torch.int64:
             object.__setattr__(structure, name, as_index(type(structure).__name__, name, x))
+
+
+def check_shape(
+    structure: Structure, seen: str, name: str, x: Tensor | None, *events: tuple[int, ...], hint: str = ""
+) -> None:
+    """Refuse a potential that has neither no batch axes nor all of them, each of its size or 1.
+
+    Args:
+        seen: what says how large it must be, for the message.
+        events: what its axes behind the batch's may be. The first one may stand alone, for all sequences; one that
+            varies in time may not, so that the number of axes says what is meant.
+        hint: what to do about a wrong one.
+    """
+    if x is None:
+        return
+    batch, shape = tuple(structure.batch_shape), tuple(x.shape)
+    if shape == events[0]:
+        return
+    axes = len(batch)
+    if shape[axes:] in events and all(n in (1, size) for n, size in zip(shape[:axes], batch, strict=True)):
+        return
+    fits = " or ".join(str((*batch, *event)) for event in events)
+    alone = f", {events[0]} for all sequences" if batch else ""
+    shared = " (a batch axis of 1 is shared)" if batch else ""
+    if batch and shape in events[1:]:
+        hint = (
+            f" What varies in time has all batch axes: the number of axes says what is meant. The same for all "
+            f"sequences? Pass {name}{'.unsqueeze(0)' * axes}."
+        )
+    raise ShapeError(f"{type(structure).__name__}: {seen}, so {name} must be {fits}{alone}{shared}; got {shape}.{hint}")
+
+
+def check_names(structure: Structure, names: Iterable[str]) -> None:
+    """Refuse names that are none of a structure's potentials'."""
+    unknown = [n for n in names if n not in structure.ranks]
+    if unknown:
+        raise StructureError(
+            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; "
+            f"there is no {', '.join(sorted(unknown))}."
+        )
 
 
 def check_lengths(

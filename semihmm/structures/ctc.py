@@ -149,6 +149,10 @@ class CTC(Structure):
     def event_shape(self) -> tuple[int, ...]:
         return (self.emission.shape[-2], 2)
 
+    def unknown(self, event: Tensor) -> Tensor:
+        """A blank has no index, but it is a token."""
+        return event[..., 0] == -1
+
     def chain(self) -> Chain:
         """Places from left to right; before the first frame, all stand in the first blank."""
         moves = only(self._moves(), self.emission).unsqueeze(-3)
@@ -171,8 +175,8 @@ class CTC(Structure):
         read = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
         read[..., 1:, 0] = labels
         read[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
-        first = torch.arange(1, read[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
-        at = places + first
+        tables = labels.shape[:-1].numel()
+        at = places + (1 + count * torch.arange(tables, device=labels.device)).reshape(*labels.shape[:-1], 1)
         return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
     def path(self, event: Tensor) -> Path:

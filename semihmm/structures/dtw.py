@@ -17,6 +17,7 @@ from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import (
     Structure,
     check_lengths,
+    check_shape,
     given,
     one_hot,
     only,
@@ -184,11 +185,9 @@ class DTW(Structure):
                 f"DTW: step_pattern must be a StepPattern or one of {', '.join(PATTERNS)}, got {self.step_pattern!r}."
             )
         if isinstance(self.window, Tensor):
-            if self.window.dtype != torch.bool or self.window.shape not in {shape[-2:], shape}:
-                raise ShapeError(
-                    f"DTW: cost is (..., N, M) = {shape}, so a window must be bool {shape[-2:]} or {shape}, True where "
-                    f"paths may go, got {tuple(self.window.shape)} of {self.window.dtype}."
-                )
+            check_shape(self, f"cost is (..., N, M) = {shape}", "window", self.window, shape[-2:])
+            if self.window.dtype != torch.bool:
+                raise ShapeError(f"DTW: window must be bool, True where paths may go, got {self.window.dtype}.")
         elif self.window is not None and self.window != "itakura" and (isinstance(self.window, str) or self.window < 0):
             raise StructureError(
                 f"DTW: window must be an int of at least 0, 'itakura', a bool mask or None, got {self.window!r}."

@@ -14,6 +14,7 @@ from semihmm.errors import ShapeError
 from semihmm.structures.base import (
     Structure,
     check_lengths,
+    check_shape,
     given,
     one_hot,
     only,
@@ -23,6 +24,7 @@ from semihmm.structures.base import (
     settle_indices,
     single,
     spread,
+    until,
 )
 
 
@@ -66,11 +68,8 @@ class EditDistance(Structure):
         if len(shape) < 2:
             raise ShapeError(f"EditDistance: substitution must be (..., N, M), got {shape}.")
         for name, x, size in (("deletion", self.deletion, shape[-2]), ("insertion", self.insertion, shape[-1])):
-            if x.shape not in {(size,), (*shape[:-2], size)}:
-                raise ShapeError(
-                    f"EditDistance: substitution is (..., N, M) = {shape}, so {name} must be {(*shape[:-2], size)} "
-                    f"or {(size,)}, got {tuple(x.shape)}. One cost for all? Pass torch.full(({size},), cost)."
-                )
+            hint = f" One cost for all? Pass torch.full(({size},), cost)."
+            check_shape(self, f"substitution is (..., N, M) = {shape}", name, x, (size,), hint=hint)
         check_lengths("EditDistance", self.source_lengths, self.batch_shape, shape[-2], 0, "source_lengths")
         check_lengths("EditDistance", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
 
@@ -88,10 +87,7 @@ class EditDistance(Structure):
         if name == "substitution":
             return rectangle(self.substitution, self.source_lengths, self.target_lengths)
         lengths = self.source_lengths if name == "deletion" else self.target_lengths
-        x = self.potentials[name]
-        if lengths is None or x.ndim == 1 < self.substitution.ndim - 1:
-            return None
-        return torch.arange(x.shape[-1], device=x.device) < lengths.unsqueeze(-1)
+        return until(lengths, self.potentials[name].shape[-1])
 
     def _used(self) -> tuple[Tensor, Tensor, Tensor]:
         """The costs with inf in place of padding, all with all batch axes."""
@@ -106,6 +102,10 @@ class EditDistance(Structure):
     @property
     def event_shape(self) -> tuple[int, ...]:
         return (-1, 2)
+
+    def unknown(self, event: Tensor) -> Tensor:
+        """One -1 of a pair is a deletion or an insertion."""
+        return (event == -1).all(-1)
 
     def chain(self) -> Chain:
         """A grid of items done: down by a deletion, right by an insertion, both by a substitution."""

@@ -13,7 +13,7 @@ from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, until
+from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices, until
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,7 +24,9 @@ class HMM(Structure):
         initial: log-weight of each first state ``(..., S)``, in nats; need not be normalised.
         transition: log-weight of ``[from, to]``: ``(..., S, S)``, or ``(..., T-1, S, S)`` where it differs over time.
             With ``arcs``: ``(..., A)`` or ``(..., T-1, A)``. With ``offsets``: ``(..., S, K)`` or ``(..., T-1, S, K)``;
-            ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``.
+            ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``. The number of axes says which it is:
+            beside an emission ``(B, T, S)``, three axes are ``(B, S, S)``, and one that differs over time but not over
+            sequences is ``(1, T-1, S, S)``.
         emission: log-weight of each step's observation under each state, ``(..., T, S)``.
         final: log-weight of each last state ``(..., S)``; None for 0.
         lengths: steps in use, ``1 <= lengths <= T``; later steps do not count.
@@ -57,18 +59,17 @@ class HMM(Structure):
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
         batch, (steps, states) = self.emission.shape[:-2], self.emission.shape[-2:]
-        for name, x in (("initial", self.initial), ("final", self.final)):
-            if x is not None and x.shape != (states,) and x.shape != (*batch, states):
-                raise ShapeError(
-                    f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so {name} must be "
-                    f"({states},) or {(*batch, states)}, got {tuple(x.shape)}."
-                )
+        seen = f"emission is (..., T, S) = {tuple(self.emission.shape)}"
+        check_shape(self, seen, "initial", self.initial, (states,))
+        check_shape(self, seen, "final", self.final, (states,))
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
-        self._check_transition(batch)
+        event = self._event()
+        check_shape(self, seen, "transition", self.transition, event, (steps - 1, *event))
         check_lengths("HMM", self.lengths, batch, steps)
 
-    def _check_transition(self, batch: torch.Size) -> None:
+    def _event(self) -> tuple[int, ...]:
+        """The axes of transitions at one step."""
         event: tuple[int, ...] = (self.states, self.states)
         if self.offsets is not None:
             event = (self.states, len(self.offsets))
@@ -79,12 +80,7 @@ class HMM(Structure):
             object.__setattr__(self, "arcs", (source, target))
             _check_arcs(source, target, self.states)
             event = (len(source),)
-        shape, varying = self.transition.shape, (self.steps - 1, *event)
-        if shape != event and shape != (*batch, *event) and shape != (*batch, *varying):
-            raise ShapeError(
-                f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so transition must be {event}, "
-                f"{(*batch, *event)} or, where it differs over time, {(*batch, *varying)}; got {tuple(shape)}."
-            )
+        return event
 
     @property
     def states(self) -> int:

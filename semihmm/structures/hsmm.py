@@ -11,7 +11,7 @@ from torch.nn.functional import pad, softplus
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, spread, until
+from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices, spread, until
 
 Censored = Literal["none", "left", "right", "both"]
 
@@ -27,7 +27,9 @@ class HSMM(Structure):
         transition: log-weight from one segment's state to the next one's ``[from, to]``: ``(..., S, S)``, or
             ``(..., T-1, S, S)`` where it depends on the last step of the first of them. A state may follow itself.
         duration: log-weight of lasting ``d + 1`` steps: ``(..., S, D)``, or ``(..., T, S, D)`` where it depends on the
-            segment's last step.
+            segment's last step. Of this and ``transition`` the number of axes says which it is: beside an emission
+            ``(B, T, S)``, three axes are ``(B, S, D)``, and one that differs over time but not over sequences is
+            ``(1, T, S, D)``.
         emission: log-weight of each step's observation under each state, ``(..., T, S)``; None for 0, with ``segment``.
         segment: log-weight of a whole segment ``(..., T, D, S)``: ``[t, d, s]`` has ``d + 1`` steps, the last ``t``.
         final: log-weight of the last segment's state ``(..., S)``; None for 0.
@@ -75,7 +77,7 @@ class HSMM(Structure):
                 f"HSMM: emission must be (..., T, S) and duration (..., S, D), none of them empty, got {shape} and "
                 f"{tuple(self.duration.shape)}."
             )
-        batch, steps, states, longest = shape[:-2], self.steps, self.states, self.longest
+        steps, states, longest = self.steps, self.states, self.longest
         events: dict[str, list[tuple[int, ...]]] = {
             "initial": [(states,)],
             "transition": [(states, states), (steps - 1, states, states)],
@@ -84,13 +86,8 @@ class HSMM(Structure):
             "final": [(states,)],
         }
         for name, forms in events.items():
-            x: Tensor | None = getattr(self, name)
-            fits = [forms[0]] + [(*batch, *form) for form in forms]
-            if x is not None and tuple(x.shape) not in fits:
-                raise ShapeError(
-                    f"HSMM: emission is (..., T, S) = {shape} and D = {longest}, so {name} must be one of "
-                    f"{fits}, got {tuple(x.shape)}."
-                )
+            seen = f"emission is (..., T, S) = {shape} and D = {longest}"
+            check_shape(self, seen, name, getattr(self, name), *forms)
         if self.censored not in ("none", "left", "right", "both"):
             raise ShapeError(f"HSMM: censored must be 'none', 'left', 'right' or 'both', got {self.censored!r}.")
         check_lengths("HSMM", self.lengths, self.batch_shape, steps)
@@ -145,7 +142,7 @@ class HSMM(Structure):
         """One map: what ended, by how long it lasted, and what begins."""
         transition = self.transition.unsqueeze(-3)
         if self.ranks["transition"] == 3:
-            used = self.in_use("transition")  # the last step leads nowhere, so there may be NaN in it
+            used = self.counted("transition")  # the last step leads nowhere, so there may be NaN in it
             transition = self.transition if used is None else torch.where(used, self.transition, 0.0)
             transition = pad(transition, (0, 0, 0, 0, 0, 1))
         nothing = torch.full_like(self.initial, -torch.inf)

@@ -14,6 +14,7 @@ from semihmm.errors import ShapeError
 from semihmm.structures.base import (
     Structure,
     check_lengths,
+    check_shape,
     given,
     one_hot,
     only,
@@ -62,12 +63,9 @@ class RNNT(Structure):
         shape = tuple(self.label.shape)
         if len(shape) < 2 or not shape[-2]:
             raise ShapeError(f"RNNT: label must be (..., T, U) with at least one frame, got {shape}.")
-        wide = (shape[-2], shape[-1] + 1)
-        if self.blank.shape not in {wide, (*shape[:-2], *wide)}:
-            raise ShapeError(
-                f"RNNT: label is (..., T, U) = {shape}, so blank must be (..., T, U + 1) = {(*shape[:-2], *wide)}, got "
-                f"{tuple(self.blank.shape)}. It needs a column for each number of labels emitted so far, 0 to U."
-            )
+        hint = " It needs a column for each number of labels emitted so far, 0 to U."
+        seen = f"label is (..., T, U) = {shape}"
+        check_shape(self, seen, "blank", self.blank, (shape[-2], shape[-1] + 1), hint=hint)
         check_lengths("RNNT", self.input_lengths, self.batch_shape, shape[-2], name="input_lengths")
         check_lengths("RNNT", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
 
@@ -76,8 +74,7 @@ class RNNT(Structure):
         if name == "label":
             return rectangle(self.label, self.input_lengths, self.target_lengths)
         counts = None if self.target_lengths is None else self.target_lengths + 1
-        used = rectangle(self.blank, self.input_lengths, counts)
-        return None if used is None or self.blank.ndim == 2 < self.label.ndim else used
+        return rectangle(self.blank, self.input_lengths, counts)
 
     def _used(self) -> tuple[Tensor, Tensor]:
         """Blanks and labels with ``-inf`` in place of padding, both with all batch axes."""
@@ -92,6 +89,11 @@ class RNNT(Structure):
     @property
     def event_shape(self) -> tuple[int, ...]:
         return (self.label.shape[-1],)
+
+    @property
+    def event_lengths(self) -> Tensor | None:
+        """Labels in use."""
+        return self.target_lengths
 
     def chain(self) -> Chain:
         """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""
