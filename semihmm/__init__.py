@@ -50,6 +50,7 @@ from semihmm.structures import (
     StepPattern,
     Structure,
     squared_distances,
+    stack,
 )
 
 __version__ = version("semihmm")
@@ -89,6 +90,7 @@ __all__ = [
     "semirings",
     "smoothing",
     "squared_distances",
+    "stack",
     "topk",
     "total",
     "variance",

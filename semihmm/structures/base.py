@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import reduce
 from itertools import product
@@ -35,8 +35,11 @@ class Structure(ABC):
     observed: ClassVar[
         str
     ]  # the potential that scores what was seen: it has every batch axis, and `condition` masks it
-    # the axes, behind the batch's, of other fields that have an entry for each sequence
-    indices: ClassVar[dict[str, int]] = {"lengths": 0}
+    # how many axes, behind the batch's, other fields have that are of each sequence
+    indices: ClassVar[dict[str, int]] = {}
+    # for each field of lengths: which axis it counts of which potentials and indices (-1: the last one; an axis that is
+    # not there is not counted). The first one is as long as lengths may be, and others go along with it: T - 1, U + 1.
+    ragged: ClassVar[Mapping[str, Mapping[str, int]]] = {"lengths": {}}
     sign: ClassVar[float] = 1.0  # -1 where potentials are costs: a log-weight is sign * potential
     lengths: Tensor | None
 
@@ -127,6 +130,11 @@ class Structure(ABC):
         return {name: getattr(self, name) for name in self.ranks}
 
     @property
+    def axes(self) -> dict[str, int]:
+        """How many axes potentials, indices and lengths have behind the batch's."""
+        return {**self.ranks, **self.indices, **dict.fromkeys(self.ragged, 0)}
+
+    @property
     def batch_shape(self) -> torch.Size:
         """The batch axes."""
         seen: Tensor = getattr(self, self.observed)
@@ -213,7 +221,7 @@ class Structure(ABC):
                 f"list or tensor may index it, got {index!r}."
             )
         parts = {}
-        for name, rank in {**self.ranks, **self.indices}.items():
+        for name, rank in self.axes.items():
             x = self.__dict__.get(name)
             if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
                 parts[name] = x.expand(*batch, *x.shape[len(batch) :])[index]
@@ -262,8 +270,18 @@ class Structure(ABC):
                 )
 
     def in_use(self, name: str) -> Tensor | None:
-        """Which entries of a potential count for each sequence, given its length; None for all."""
-        return None
+        """Which entries of a potential count for each sequence, given its lengths; None for all."""
+        x, rank, used = getattr(self, name), self.axes[name], None
+        for field, axes in self.ragged.items():
+            lengths, axis = getattr(self, field), axes.get(name, 0)
+            if lengths is None or not -rank <= axis < 0:
+                continue
+            longest = next(getattr(self, n).shape[at] for n, at in axes.items())
+            mask = until(lengths + (x.shape[axis] - longest), x.shape[axis], -axis)
+            assert mask is not None
+            mask = mask.reshape(*lengths.shape, *(1,) * (rank + axis), *mask.shape[lengths.ndim :])
+            used = mask if used is None else used & mask
+        return used
 
     def counted(self, name: str) -> Tensor | None:
         """Which entries of a potential count for any of the sequences that share them; None for all."""
@@ -385,17 +403,6 @@ def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:
         return None
     used = torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
     return used.reshape(*used.shape, *(1,) * (rank - 1))
-
-
-def rectangle(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor | None:
-    """Which entries of ``x (..., N, M)`` lie within the first ``rows`` and ``columns``; None for all."""
-    if rows is None and columns is None:
-        return None
-    high, wide = until(rows, x.shape[-2], 2), until(columns, x.shape[-1])
-    wide = None if wide is None else wide.unsqueeze(-2)
-    inside = high if wide is None else wide if high is None else high & wide
-    assert inside is not None
-    return inside.expand(*inside.shape[:-2], *x.shape[-2:])
 
 
 def given(lengths: Tensor | None, longest: int, like: Tensor) -> Tensor:

@@ -55,7 +55,11 @@ class CTC(Structure):
     blank: int = 0
     optional: Tensor | None = None
     observed: ClassVar[str] = "emission"
-    indices: ClassVar[dict[str, int]] = {"targets": 1, "optional": 1, "input_lengths": 0, "target_lengths": 0}
+    indices: ClassVar[dict[str, int]] = {"targets": 1, "optional": 1}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "input_lengths": {"emission": -2},
+        "target_lengths": {"targets": -1, "optional": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:
@@ -109,10 +113,6 @@ class CTC(Structure):
     def lengths(self) -> Tensor | None:  # type: ignore[override]
         """Frames in use."""
         return self.input_lengths
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Frames before the end."""
-        return until(self.input_lengths, self.emission.shape[-2], 2)
 
     def _labels(self) -> Tensor:
         """The token at each place, ``(..., 2 U + 1)``."""

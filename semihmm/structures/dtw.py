@@ -22,7 +22,6 @@ from semihmm.structures.base import (
     one_hot,
     only,
     packed,
-    rectangle,
     settle,
     settle_indices,
     single,
@@ -170,7 +169,11 @@ class DTW(Structure):
     query_lengths: Tensor | None = None
     reference_lengths: Tensor | None = None
     observed: ClassVar[str] = "cost"
-    indices: ClassVar[dict[str, int]] = {"window": 2, "query_lengths": 0, "reference_lengths": 0}
+    indices: ClassVar[dict[str, int]] = {"window": 2}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "query_lengths": {"cost": -2, "window": -2},
+        "reference_lengths": {"cost": -1, "window": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"cost": 2}
     sign: ClassVar[float] = -1.0
 
@@ -199,10 +202,6 @@ class DTW(Structure):
     def _moves(self) -> tuple[tuple[Cell, ...], ...]:
         pattern = self.step_pattern
         return (PATTERNS[pattern] if isinstance(pattern, str) else pattern).moves
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Items before the ends."""
-        return rectangle(self.cost, self.query_lengths, self.reference_lengths)
 
     def _sizes(self) -> tuple[Tensor, Tensor]:
         height, width = self.cost.shape[-2:]

@@ -19,12 +19,10 @@ from semihmm.structures.base import (
     one_hot,
     only,
     packed,
-    rectangle,
     settle,
     settle_indices,
     single,
     spread,
-    until,
 )
 
 
@@ -57,7 +55,10 @@ class EditDistance(Structure):
     source_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "substitution"
-    indices: ClassVar[dict[str, int]] = {"source_lengths": 0, "target_lengths": 0}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "source_lengths": {"substitution": -2, "deletion": -1},
+        "target_lengths": {"substitution": -1, "insertion": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"substitution": 2, "deletion": 1, "insertion": 1}
     sign: ClassVar[float] = -1.0
 
@@ -81,13 +82,6 @@ class EditDistance(Structure):
         changed = (source.unsqueeze(-1) != target.unsqueeze(-2)).to(torch.get_default_dtype())
         deletion, insertion = changed.new_ones(source.shape[-1]), changed.new_ones(target.shape[-1])
         return EditDistance(changed, deletion, insertion, source_lengths, target_lengths)
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Items before the ends."""
-        if name == "substitution":
-            return rectangle(self.substitution, self.source_lengths, self.target_lengths)
-        lengths = self.source_lengths if name == "deletion" else self.target_lengths
-        return until(lengths, self.potentials[name].shape[-1])
 
     def _used(self) -> tuple[Tensor, Tensor, Tensor]:
         """The costs with inf in place of padding, all with all batch axes."""

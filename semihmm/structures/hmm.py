@@ -13,7 +13,7 @@ from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices, until
+from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,13 +103,10 @@ class HMM(Structure):
         given = {"initial": 1, "transition": event + varying, "emission": 2}
         return given if self.final is None else {**given, "final": 1}
 
-    def in_use(self, name: str) -> Tensor | None:
-        """Steps before the end."""
-        if name == "emission":
-            return until(self.lengths, self.steps, 2)
-        rank = self.ranks[name]
-        varying = name == "transition" and rank == (2 if self.arcs is not None else 3)
-        return until(self.lengths - 1, self.steps - 1, rank) if varying and self.lengths is not None else None
+    @property
+    def ragged(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
+        """Steps; transitions that vary have theirs in front."""
+        return {"lengths": {"emission": -2, "transition": -2 if self.arcs is not None else -3}}
 
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""

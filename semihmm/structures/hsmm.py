@@ -11,7 +11,7 @@ from torch.nn.functional import pad, softplus
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices, spread, until
+from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices, spread
 
 Censored = Literal["none", "left", "right", "both"]
 
@@ -61,6 +61,9 @@ class HSMM(Structure):
     lengths: Tensor | None = None
     censored: Censored = "none"
     observed: ClassVar[str] = "emission"
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "lengths": {"emission": -2, "transition": -3, "duration": -3, "segment": -3}
+    }
 
     def __post_init__(self) -> None:
         if cast("Tensor | None", self.emission) is None:
@@ -128,15 +131,6 @@ class HSMM(Structure):
     def linear(self) -> bool:
         """Unless a censored duration sums up longer ones."""
         return self.censored == "none"
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Steps before the end."""
-        rank = self.ranks[name]
-        if self.lengths is None or name in ("initial", "final") or (rank == 2 and name != "emission"):
-            return None
-        if name == "transition":
-            return until(self.lengths - 1, self.steps - 1, rank)
-        return until(self.lengths, self.steps, rank)
 
     def chain(self) -> Chain:
         """One map: what ended, by how long it lasted, and what begins."""

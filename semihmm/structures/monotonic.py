@@ -16,7 +16,6 @@ from semihmm.structures.base import (
     given,
     one_hot,
     only,
-    rectangle,
     settle,
     settle_indices,
     single,
@@ -47,7 +46,10 @@ class MonotonicAlignment(Structure):
     input_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "emission"
-    indices: ClassVar[dict[str, int]] = {"input_lengths": 0, "target_lengths": 0}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "input_lengths": {"emission": -2},
+        "target_lengths": {"emission": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:
@@ -66,10 +68,6 @@ class MonotonicAlignment(Structure):
     def lengths(self) -> Tensor | None:  # type: ignore[override]
         """Frames in use."""
         return self.input_lengths
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Frames and tokens before the end."""
-        return rectangle(self.emission, self.input_lengths, self.target_lengths)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

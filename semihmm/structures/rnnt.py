@@ -19,7 +19,6 @@ from semihmm.structures.base import (
     one_hot,
     only,
     packed,
-    rectangle,
     settle,
     settle_indices,
     single,
@@ -54,7 +53,10 @@ class RNNT(Structure):
     input_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "label"
-    indices: ClassVar[dict[str, int]] = {"input_lengths": 0, "target_lengths": 0}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "input_lengths": {"label": -2, "blank": -2},
+        "target_lengths": {"label": -1, "blank": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"blank": 2, "label": 2}
 
     def __post_init__(self) -> None:
@@ -68,13 +70,6 @@ class RNNT(Structure):
         check_shape(self, seen, "blank", self.blank, (shape[-2], shape[-1] + 1), hint=hint)
         check_lengths("RNNT", self.input_lengths, self.batch_shape, shape[-2], name="input_lengths")
         check_lengths("RNNT", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Frames and labels before the end."""
-        if name == "label":
-            return rectangle(self.label, self.input_lengths, self.target_lengths)
-        counts = None if self.target_lengths is None else self.target_lengths + 1
-        return rectangle(self.blank, self.input_lengths, counts)
 
     def _used(self) -> tuple[Tensor, Tensor]:
         """Blanks and labels with ``-inf`` in place of padding, both with all batch axes."""
