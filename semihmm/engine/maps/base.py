@@ -41,6 +41,10 @@ class Measure(Protocol):
         """From log space into the space that is reduced."""
         ...
 
+    def excess(self, log_terms: Tensor) -> Tensor:
+        """What to take from log terms of slots, one of which each path takes, ``(..., slots)``; ``(..., 1)``."""
+        ...
+
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
         """Over entries that share a weight; the axes stay, with size 1."""
         ...
