@@ -102,7 +102,7 @@ class StructureDistribution(Distribution, Generic[S]):
     ) -> Tensor:
         """Exact, independent draws ``(*sample_shape, ..., *event)``."""
         with torch.no_grad():
-            return inference.sample(self.structure, tuple(sample_shape), generator=generator).event
+            return inference.sample(self.structure, sample_shape, generator=generator).event
 
     def entropy(self) -> Tensor:
         """In nats, ``(...)``."""

@@ -31,7 +31,7 @@ class Posterior:
         return share * self.weight.reshape(self.weight.shape + (1,) * (share.ndim - self.weight.ndim))
 
     def excess(self, log_terms: Tensor) -> Tensor:
-        """By how many nats the posteriors of slots ``(..., slots)``, one of which each path takes, are more than 1 in all.
+        """By how many nats the posteriors of slots, one of which each path takes, are more than 1 in all; ``(..., 1)``.
 
         That is what was rounded off where weights of a step are tens of thousands of nats apart.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from semihmm.engine.plan import StrategyName
 
@@ -11,13 +11,13 @@ from semihmm.engine.plan import StrategyName
 class Options(TypedDict, total=False):
     """What every question takes besides its structure.
 
-    strategy: ``"sequential"``, ``"associative"``, ``"chunked"``; None for the planner's choice.
+    strategy: ``"sequential"``, ``"associative"``, ``"chunked"``; None or ``"auto"`` for the planner's choice.
     checkpoint: True for sqrt(T) memory at one more forward pass, or a number of bytes.
     backend: ``"torch"``; None for the fastest.
     validate: whether to look for NaN and infinite weights first, at the cost of one pass (True).
     """
 
-    strategy: StrategyName | None
+    strategy: StrategyName | Literal["auto"] | None
     checkpoint: bool | int | None
     backend: str | None
     validate: bool

@@ -234,7 +234,7 @@ def like(structure: Structure, other: S) -> S:
         return other
     seen, axes = structure.observed, len(structure.batch_shape)
     own = structure.potentials[seen].shape
-    check_shape(structure, f"{seen} is {tuple(own)}", f"the other's {seen}", other.potentials[seen], tuple(own[axes:]))
+    check_shape(structure, "(...)", f"the other's {seen}", other.potentials[seen], tuple(own[axes:]))
     given = {n: aligned(x, axes + other.ranks[n]) for n, x in other.potentials.items()}
     return other.replace(**{**given, seen: given[seen].expand(own)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from semihmm.inference.program import best_path_of
 from semihmm.inference.total import prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
 from semihmm.structures import Structure
+from semihmm.structures.base import whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -104,6 +106,7 @@ def topk(structure: Structure, k: int, **options: Unpack[Options]) -> Paths:
         >>> topk(hmm, 3).score.tolist()
         [4.0, 3.0, 1.0]
     """
+    (k,) = whole_numbers("topk", "k", [k])
     if k < 1:
         raise SemihmmError(f"topk: k is how many paths, at least 1, got {k}.")
     return decode(structure, TopK(k), **options)
@@ -111,7 +114,7 @@ def topk(structure: Structure, k: int, **options: Unpack[Options]) -> Paths:
 
 def sample(
     structure: Structure,
-    shape: tuple[int, ...] = (),
+    shape: Sequence[int] = (),
     generator: torch.Generator | None = None,
     **options: Unpack[Options],
 ) -> Paths:
@@ -128,8 +131,9 @@ def sample(
             "sample: inside torch.func.vmap, draws must be said to be the same or different for all: pass "
             "randomness='same' or 'different' to vmap (jacfwd and hessian: draw outside of them)."
         )
+    shape = whole_numbers("sample", "shape, a tuple such as (100,),", shape)
     count = torch.Size(shape).numel()
-    if count < 1:
+    if count < 1 or min(shape, default=1) < 1:
         raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
     drawn = decode(structure, Sample(count), generator, **options)
     event, score, valid = (x.reshape((*shape, *x.shape[1:])) for x in (drawn.event, drawn.score, drawn.valid))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import reduce
 from itertools import product
+from operator import index
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -29,7 +31,8 @@ class Structure(ABC):
     share it. An axis of size 1 is shared, too; the observed potential alone has them all at their size. Where a
     potential may vary in time, the number of its axes says whether it does, never their sizes: what varies has all
     batch axes. They get one dtype, the widest among them; integers alone become the default floating dtype. Lengths
-    and other indices may be integers of any width, and become int64.
+    and other indices may be integers of any width, and become int64. NumPy arrays become tensors of their dtype
+    that share their memory; numbers in lists become tensors of the others' dtype.
     """
 
     observed: ClassVar[
@@ -163,8 +166,9 @@ class Structure(ABC):
         seen, own = self.observed, self.potentials[self.observed]
         if seen in values:
             event = own.shape[own.ndim - self.ranks[seen] :]
-            x = torch.as_tensor(values[seen], device=own.device)
-            check_shape(self, f"{seen} is {tuple(own.shape)}", f"a feature's {seen}", x, tuple(event))
+            x = tensor_of(type(self).__name__, f"a feature's {seen}", values[seen], own.device)
+            x = x if hasattr(values[seen], "dtype") else x.to(own.dtype)
+            check_shape(self, "(...)", f"a feature's {seen}", x, tuple(event))
             given[seen] = x.expand(own.shape)
         return self.replace(**given)
 
@@ -314,17 +318,19 @@ def settle(structure: Structure, *names: str) -> None:
         DataError: booleans or complex numbers, by name.
     """
     held = structure.__dict__
-    kinds = {x.dtype for n in names if (x := held[n]) is not None}
-    if len(kinds) == 1 and next(iter(kinds)).is_floating_point:
+    kinds = {getattr(x, "dtype", None) for n in names if (x := held[n]) is not None or _required(structure, n)}
+    if len(kinds) == 1 and isinstance(kind := next(iter(kinds)), torch.dtype) and kind.is_floating_point:
         return
-    given = {n: x for n in names if (x := held[n]) is not None}
+    lists = {n for n in names if not hasattr(held[n], "dtype")}  # numbers of Python's have no dtype of their own
+    given = {n: as_tensor(structure, n) for n in names if held[n] is not None or _required(structure, n)}
+    known = {x.dtype for n, x in given.items() if n not in lists}
     for name, x in given.items():
         if x.dtype == torch.bool or x.is_complex():
             raise DataError(
                 f"{type(structure).__name__}: {name} must hold real log-weights (or costs), got {x.dtype}. A mask? "
                 "Pass torch.where(mask, 0.0, -torch.inf), or ask semihmm.condition."
             )
-    floating = [k for k in kinds if k.is_floating_point]
+    floating = [k for k in known if k.is_floating_point]
     widest = reduce(torch.promote_types, floating) if floating else torch.get_default_dtype()
     for name, x in given.items():
         object.__setattr__(structure, name, x.to(widest))
@@ -339,8 +345,44 @@ def settle_indices(structure: Structure, *names: str) -> None:
     held = structure.__dict__
     for name in names:
         x = held[name]
-        if x is not None and x.dtype != torch.int64:
-            object.__setattr__(structure, name, as_index(type(structure).__name__, name, x))
+        if (x is not None or _required(structure, name)) and getattr(x, "dtype", None) != torch.int64:
+            object.__setattr__(structure, name, as_index(type(structure).__name__, name, as_tensor(structure, name)))
+
+
+def _required(structure: Structure, name: str) -> bool:
+    return type(structure).__dataclass_fields__[name].default is MISSING  # type: ignore[attr-defined]
+
+
+def as_tensor(structure: Structure, name: str) -> Tensor:
+    """A field of a structure as a tensor, beside the others: NumPy arrays and numbers in lists become one.
+
+    Raises:
+        DataError: what is neither, by name.
+    """
+    held = structure.__dict__
+    device = next((x.device for x in held.values() if isinstance(x, Tensor)), None)
+    return tensor_of(type(structure).__name__, name, held[name], device)
+
+
+def tensor_of(owner: str, name: str, x: Any, device: torch.device | None = None) -> Tensor:
+    """A tensor, or one of the numbers of a NumPy array (whose memory it shares) or of lists."""
+    if isinstance(x, Tensor):
+        return x
+    try:
+        array = np.asarray(x, order="C")
+        return torch.as_tensor(array if array.flags.writeable else array.copy(), device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{owner}: {name} must be a tensor, a NumPy array, or numbers in lists, got {type(x).__name__}: {error}"
+        ) from error
+
+
+def whole_numbers(owner: str, name: str, values: Iterable[Any]) -> tuple[int, ...]:
+    """Integers of any type as ints; anything else is refused by name."""
+    try:
+        return tuple([index(i) for i in values])
+    except TypeError:
+        raise ShapeError(f"{owner}: {name} must be integers, got {values!r}.") from None
 
 
 def check_shape(
@@ -349,16 +391,14 @@ def check_shape(
     """Refuse a potential that has neither no batch axes nor all of them, each of its size or 1.
 
     Args:
-        seen: what says how large it must be, for the message.
+        seen: the axes of the observed potential, which says how large it must be.
         events: what its axes behind the batch's may be. The first one may stand alone, for all sequences; one that
             varies in time may not, so that the number of axes says what is meant.
         hint: what to do about a wrong one.
     """
-    if x is None:
+    if x is None or x.shape == events[0]:
         return
     batch, shape = tuple(structure.batch_shape), tuple(x.shape)
-    if shape == events[0]:
-        return
     axes = len(batch)
     if shape[axes:] in events and all(n in (1, size) for n, size in zip(shape[:axes], batch, strict=True)):
         return
@@ -370,7 +410,11 @@ def check_shape(
             f" What varies in time has all batch axes: the number of axes says what is meant. The same for all "
             f"sequences? Pass {name}{'.unsqueeze(0)' * axes}."
         )
-    raise ShapeError(f"{type(structure).__name__}: {seen}, so {name} must be {fits}{alone}{shared}; got {shape}.{hint}")
+    own = tuple(getattr(structure, structure.observed).shape)
+    raise ShapeError(
+        f"{type(structure).__name__}: {structure.observed} is {seen} = {own}, so {name} must be {fits}{alone}{shared}; "
+        f"got {shape}.{hint}"
+    )
 
 
 def check_names(structure: Structure, names: Iterable[str]) -> None:

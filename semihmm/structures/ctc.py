@@ -13,7 +13,18 @@ from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.engine.maps.form import pick, unchecked
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, until
+from semihmm.structures.base import (
+    Structure,
+    as_tensor,
+    check_lengths,
+    given,
+    only,
+    settle,
+    settle_indices,
+    single,
+    until,
+    whole_numbers,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +81,9 @@ class CTC(Structure):
                 f"CTC: emission must be (..., T, V) with at least one token, got {tuple(self.emission.shape)}."
             )
         batch = self.batch_shape
+        object.__setattr__(self, "blank", whole_numbers("CTC", "blank", [self.blank])[0])
+        if self.optional is not None:
+            object.__setattr__(self, "optional", as_tensor(self, "optional"))
         if self.targets.ndim < 1 or self.targets.shape[:-1] != batch:
             raise ShapeError(
                 f"CTC: emission is (..., T, V) = {tuple(self.emission.shape)}, so targets must be integers "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.base import (
     Structure,
+    as_tensor,
     check_lengths,
     check_shape,
     given,
@@ -187,10 +188,17 @@ class DTW(Structure):
             raise StructureError(
                 f"DTW: step_pattern must be a StepPattern or one of {', '.join(PATTERNS)}, got {self.step_pattern!r}."
             )
+        window: Any = self.window
+        if isinstance(window, np.integer):
+            object.__setattr__(self, "window", int(window))
+        elif not (window is None or isinstance(window, int | str)):
+            object.__setattr__(self, "window", as_tensor(self, "window"))
         if isinstance(self.window, Tensor):
-            check_shape(self, f"cost is (..., N, M) = {shape}", "window", self.window, shape[-2:])
+            check_shape(self, "(..., N, M)", "window", self.window, shape[-2:])
             if self.window.dtype != torch.bool:
-                raise ShapeError(f"DTW: window must be bool, True where paths may go, got {self.window.dtype}.")
+                raise ShapeError(
+                    f"DTW: window must be bool, True where paths may go, or an int, got {self.window.dtype}."
+                )
         elif self.window is not None and self.window != "itakura" and (isinstance(self.window, str) or self.window < 0):
             raise StructureError(
                 f"DTW: window must be an int of at least 0, 'itakura', a bool mask or None, got {self.window!r}."

@@ -23,6 +23,7 @@ from semihmm.structures.base import (
     settle_indices,
     single,
     spread,
+    tensor_of,
 )
 
 
@@ -70,7 +71,7 @@ class EditDistance(Structure):
             raise ShapeError(f"EditDistance: substitution must be (..., N, M), got {shape}.")
         for name, x, size in (("deletion", self.deletion, shape[-2]), ("insertion", self.insertion, shape[-1])):
             hint = f" One cost for all? Pass torch.full(({size},), cost)."
-            check_shape(self, f"substitution is (..., N, M) = {shape}", name, x, (size,), hint=hint)
+            check_shape(self, "(..., N, M)", name, x, (size,), hint=hint)
         check_lengths("EditDistance", self.source_lengths, self.batch_shape, shape[-2], 0, "source_lengths")
         check_lengths("EditDistance", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
 
@@ -79,6 +80,7 @@ class EditDistance(Structure):
         source: Tensor, target: Tensor, source_lengths: Tensor | None = None, target_lengths: Tensor | None = None
     ) -> EditDistance:
         """Levenshtein's costs between items ``(..., N)`` and ``(..., M)``: 1 for whatever changes something."""
+        source, target = (tensor_of("EditDistance", *x) for x in (("source", source), ("target", target)))
         changed = (source.unsqueeze(-1) != target.unsqueeze(-2)).to(torch.get_default_dtype())
         deletion, insertion = changed.new_ones(source.shape[-1]), changed.new_ones(target.shape[-1])
         return EditDistance(changed, deletion, insertion, source_lengths, target_lengths)

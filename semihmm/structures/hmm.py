@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,15 @@ from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices
+from semihmm.structures.base import (
+    Structure,
+    check_lengths,
+    check_shape,
+    settle,
+    settle_indices,
+    tensor_of,
+    whole_numbers,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,24 +67,24 @@ class HMM(Structure):
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
         batch, (steps, states) = self.emission.shape[:-2], self.emission.shape[-2:]
-        seen = f"emission is (..., T, S) = {tuple(self.emission.shape)}"
-        check_shape(self, seen, "initial", self.initial, (states,))
-        check_shape(self, seen, "final", self.final, (states,))
+        check_shape(self, "(..., T, S)", "initial", self.initial, (states,))
+        check_shape(self, "(..., T, S)", "final", self.final, (states,))
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
         event = self._event()
-        check_shape(self, seen, "transition", self.transition, event, (steps - 1, *event))
+        check_shape(self, "(..., T, S)", "transition", self.transition, event, (steps - 1, *event))
         check_lengths("HMM", self.lengths, batch, steps)
 
     def _event(self) -> tuple[int, ...]:
         """The axes of transitions at one step."""
         event: tuple[int, ...] = (self.states, self.states)
         if self.offsets is not None:
+            object.__setattr__(self, "offsets", whole_numbers("HMM", "offsets", self.offsets))
             event = (self.states, len(self.offsets))
             if len(set(self.offsets)) != len(self.offsets):
                 raise ShapeError(f"HMM: offsets must differ from one another, got {self.offsets}.")
         if self.arcs is not None:
-            source, target = (as_index("HMM", "arcs", x) for x in self.arcs)
+            source, target = (as_index("HMM", "arcs", tensor_of("HMM", "arcs", x)) for x in _pair(self.arcs))
             object.__setattr__(self, "arcs", (source, target))
             _check_arcs(source, target, self.states)
             event = (len(source),)
@@ -153,6 +161,13 @@ class HMM(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
         return vectors
+
+
+def _pair(arcs: Any) -> tuple[Any, Any]:
+    """Sources and targets."""
+    if not hasattr(arcs, "__len__") or len(arcs) != 2:
+        raise ShapeError(f"HMM: arcs must be a pair (source, target) of integers (A,) each, got {type(arcs).__name__}.")
+    return arcs[0], arcs[1]
 
 
 @remembered_for

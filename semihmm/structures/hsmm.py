@@ -66,16 +66,16 @@ class HSMM(Structure):
     }
 
     def __post_init__(self) -> None:
+        settle(self, "initial", "transition", "duration", "emission", "segment", "final")
+        settle_indices(self, "lengths")
         if cast("Tensor | None", self.emission) is None:
             if self.segment is None or self.segment.ndim < 3:
                 raise ShapeError(
                     "HSMM: give emission (..., T, S), segment (..., T, D, S), or both: one of them says what T is."
                 )
             object.__setattr__(self, "emission", torch.zeros_like(self.segment[..., 0, :]))
-        settle(self, "initial", "transition", "duration", "emission", "segment", "final")
-        settle_indices(self, "lengths")
         shape = tuple(self.emission.shape)
-        if len(shape) < 2 or not shape[-1] or not shape[-2] or not self.longest:
+        if len(shape) < 2 or self.duration.ndim < 2 or not shape[-1] or not shape[-2] or not self.longest:
             raise ShapeError(
                 f"HSMM: emission must be (..., T, S) and duration (..., S, D), none of them empty, got {shape} and "
                 f"{tuple(self.duration.shape)}."
@@ -89,8 +89,7 @@ class HSMM(Structure):
             "final": [(states,)],
         }
         for name, forms in events.items():
-            seen = f"emission is (..., T, S) = {shape} and D = {longest}"
-            check_shape(self, seen, name, getattr(self, name), *forms)
+            check_shape(self, "(..., T, S)", name, getattr(self, name), *forms)
         if self.censored not in ("none", "left", "right", "both"):
             raise ShapeError(f"HSMM: censored must be 'none', 'left', 'right' or 'both', got {self.censored!r}.")
         check_lengths("HSMM", self.lengths, self.batch_shape, steps)

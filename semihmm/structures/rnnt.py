@@ -66,8 +66,7 @@ class RNNT(Structure):
         if len(shape) < 2 or not shape[-2]:
             raise ShapeError(f"RNNT: label must be (..., T, U) with at least one frame, got {shape}.")
         hint = " It needs a column for each number of labels emitted so far, 0 to U."
-        seen = f"label is (..., T, U) = {shape}"
-        check_shape(self, seen, "blank", self.blank, (shape[-2], shape[-1] + 1), hint=hint)
+        check_shape(self, "(..., T, U)", "blank", self.blank, (shape[-2], shape[-1] + 1), hint=hint)
         check_lengths("RNNT", self.input_lengths, self.batch_shape, shape[-2], name="input_lengths")
         check_lengths("RNNT", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
 

@@ -300,6 +300,11 @@ def test_a_feature_may_be_shared_or_of_each_sequence():
     assert hmm.feature(transition=own).transition.shape == (4, 2, 2)
     varying = hmm.feature(transition=torch.ones(1, 2, 2, 2))
     assert_close(semihmm.expectation(hmm, varying), torch.full((4,), 2.0, dtype=torch.float64))
+    found = hmm.to(torch.float32).feature(emission=one.tolist(), transition=one.numpy()[:2], initial=[0, 1])
+    assert found.emission.dtype == torch.float64 == found.initial.dtype  # the array's
+    assert hmm.to(torch.float32).feature(emission=one.tolist()).emission.dtype == torch.float32
+    with pytest.raises(semihmm.errors.DataError, match="a feature's emission must be a tensor"):
+        hmm.feature(emission="loss")
     with pytest.raises(ShapeError, match=r"a feature's emission must be \(4, 3, 2\)"):
         hmm.feature(emission=torch.ones(5, 2))
     with pytest.raises(ShapeError, match=r"Pass transition.unsqueeze\(0\)"):
@@ -399,3 +404,36 @@ def test_features_of_other_sizes_are_refused_and_one_may_be_of_all_sequences():
         expected = torch.stack([of(item, prior) for item in batch.unbatch()])
         for backend in ("torch", None):
             assert_close(ask(batch, prior, backend=backend), expected)
+
+
+@pytest.mark.parametrize("censored", ["right", "left", "both"])
+def test_censored_segments_diverge_as_their_paths_do(censored):
+    def draw(seed):
+        random = torch.Generator().manual_seed(seed)
+        shapes = (2,), (2, 2), (2, 3), (2, 4, 2)
+        parts = [torch.randn(s, generator=random, dtype=torch.float64) for s in shapes]
+        return semihmm.HSMM(*parts, lengths=torch.tensor([4, 3]), censored=censored)
+
+    p, q = draw(0), draw(1)
+    assert_close(semihmm.kl_divergence(p, q), oracle.kl_divergence(p, q))
+    assert_close(semihmm.cross_entropy(p, q), oracle.cross_entropy(p, q))
+    assert_close(semihmm.entropy(p), oracle.entropy(p))
+    assert semihmm.kl_divergence(p, p).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("backend", ["torch", None])
+def test_what_varies_in_time_diverges_from_what_does_not(backend):
+    p, varying = small("HMM", (2,), 4, forbidden=0.1, seed=3), small("HMM varying", (2,), 4, seed=4)
+    q = semihmm.HMM(varying.initial, varying.transition, varying.emission)
+    for one, other in ((p, q), (q, p)):
+        found = semihmm.kl_divergence(one, other, backend=backend)
+        assert_close(found, oracle.kl_divergence(one, other), equal_nan=True)
+
+
+def test_what_has_no_path_is_infinitely_far_or_nowhere():
+    p = small("HMM", (), 3)
+    none = p.replace(initial=torch.full_like(p.initial, -math.inf))
+    for ask in (semihmm.kl_divergence, semihmm.cross_entropy):
+        assert ask(p, none) == math.inf
+        assert ask(none, p).isnan()
+        assert ask(none, none).isnan()
