@@ -26,7 +26,7 @@ from torch.nn.functional import pad
 
 import semihmm
 from semihmm.engine import Chain, Grid, Path
-from semihmm.structures.base import packed, spread
+from semihmm.structures.authoring import packed, spread
 from semihmm.testing import check_structure
 
 PAIR, DOWN, RIGHT = range(3)  # the layers: how the last pair was made

@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 import semihmm
 from semihmm.engine import Arcs, Chain, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import check_lengths, until
+from semihmm.structures.authoring import check_lengths, until
 from semihmm.testing import check_structure
 
 

@@ -14,7 +14,7 @@ from semihmm.inference.options import Options
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
-from semihmm.structures.base import check_names, tensor_of, until
+from semihmm.structures.authoring import check_names, tensor_of, until
 from semihmm.structures.leaves import Made, numbered, views
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from semihmm.inference.options import Options, check_options
 from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
-from semihmm.structures.base import check_shape
+from semihmm.structures.authoring import check_shape
 from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from semihmm.inference.program import best_path_of
 from semihmm.inference.total import prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
 from semihmm.structures import Structure
-from semihmm.structures.base import whole_numbers
+from semihmm.structures.authoring import whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, given
+from semihmm.structures.authoring import given
+from semihmm.structures.base import Structure
 
 S = TypeVar("S", bound=Structure)
 

@@ -13,8 +13,7 @@ from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.engine.maps.form import pick, unchecked
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import (
-    Structure,
+from semihmm.structures.authoring import (
     as_tensor,
     check_lengths,
     given,
@@ -25,6 +24,7 @@ from semihmm.structures.base import (
     until,
     whole_numbers,
 )
+from semihmm.structures.base import Structure
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 from semihmm.engine import tensors
 from semihmm.engine.tracing import plain, transformed
 from semihmm.errors import ShapeError
-from semihmm.structures.base import tensor_of
+from semihmm.structures.authoring import tensor_of
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

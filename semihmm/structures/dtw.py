@@ -14,8 +14,7 @@ from semihmm.engine import Chain, Path
 from semihmm.engine.maps.form import remembered
 from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import (
-    Structure,
+from semihmm.structures.authoring import (
     as_tensor,
     check_lengths,
     check_shape,
@@ -28,6 +27,7 @@ from semihmm.structures.base import (
     single,
     spread,
 )
+from semihmm.structures.base import Structure
 
 Cell = tuple[int, int, float]
 

@@ -11,8 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import (
-    Structure,
+from semihmm.structures.authoring import (
     check_lengths,
     check_shape,
     given,
@@ -25,6 +24,7 @@ from semihmm.structures.base import (
     spread,
     tensor_of,
 )
+from semihmm.structures.base import Structure
 
 
 @dataclass(frozen=True, repr=False)

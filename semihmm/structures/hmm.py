@@ -13,15 +13,8 @@ from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.base import (
-    Structure,
-    check_lengths,
-    check_shape,
-    settle,
-    settle_indices,
-    tensor_of,
-    whole_numbers,
-)
+from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, tensor_of, whole_numbers
+from semihmm.structures.base import Structure
 
 
 @dataclass(frozen=True, repr=False)

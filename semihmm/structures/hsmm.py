@@ -11,7 +11,8 @@ from torch.nn.functional import pad, softplus
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, check_shape, settle, settle_indices, spread
+from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, spread
+from semihmm.structures.base import Structure
 
 Censored = Literal["none", "left", "right", "both"]
 

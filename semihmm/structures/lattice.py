@@ -17,7 +17,8 @@ from torch.nn.functional import pad
 from semihmm.engine import Chain, Path, Sparse
 from semihmm.engine.maps.form import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices, spread, whole_numbers
+from semihmm.structures.authoring import one_hot, only, packed, settle, settle_indices, spread, whole_numbers
+from semihmm.structures.base import Structure
 
 _FORBIDDEN, _FREE = -1, -2  # in place of an arc
 _BEFORE, _AFTER = -1, -2  # in place of a node: in front of all starts, behind all ends

@@ -10,16 +10,8 @@ from torch import Tensor
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import (
-    Structure,
-    check_lengths,
-    given,
-    one_hot,
-    only,
-    settle,
-    settle_indices,
-    single,
-)
+from semihmm.structures.authoring import check_lengths, given, one_hot, only, settle, settle_indices, single
+from semihmm.structures.base import Structure
 
 
 @dataclass(frozen=True, repr=False)
