@@ -26,7 +26,7 @@ from torch.nn.functional import pad
 
 import semihmm
 from semihmm.engine import Chain, Grid, Path
-from semihmm.structures.authoring import packed, spread
+from semihmm.structures.authoring import check_shape, packed, settle, spread
 from semihmm.testing import check_structure
 
 PAIR, DOWN, RIGHT = range(3)  # the layers: how the last pair was made
@@ -52,6 +52,11 @@ class AffineGaps(semihmm.Structure):
     lengths: ClassVar[None] = None
     observed: ClassVar[str] = "match"
     ranks: ClassVar[dict[str, int]] = {"match": 2, "opening": 1, "extension": 1}
+
+    def __post_init__(self) -> None:
+        settle(self, "match", "opening", "extension")
+        for name in ("opening", "extension"):
+            check_shape(self, "(..., N, M)", name, getattr(self, name), (2,))
 
     def chain(self) -> Chain:
         """Slot ``layer (N + 1) + i``; time ``i + j``."""

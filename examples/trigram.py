@@ -25,6 +25,7 @@ from torch.nn.functional import pad
 
 import semihmm
 from semihmm.engine import Arcs, Chain, Diagonal, Path
+from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices
 from semihmm.testing import check_structure
 
 
@@ -48,6 +49,14 @@ class Trigram(semihmm.Structure):
     observed: ClassVar[str] = "emission"
     ranks: ClassVar[dict[str, int]] = {"initial": 1, "trigram": 3, "emission": 2}
     ragged: ClassVar[dict[str, dict[str, int]]] = {"lengths": {"emission": -2}}
+
+    def __post_init__(self) -> None:
+        settle(self, "initial", "trigram", "emission")
+        settle_indices(self, "lengths")
+        steps, states = self.emission.shape[-2:]
+        check_shape(self, "(..., T, S)", "initial", self.initial, (states,))
+        check_shape(self, "(..., T, S)", "trigram", self.trigram, (states + 1, states, states))
+        check_lengths("Trigram", self.lengths, self.batch_shape, steps)
 
     def chain(self) -> Chain:
         """Slot ``i S + j``: j is the state, i the one before it, S for none."""
