@@ -168,6 +168,43 @@ class Structure(ABC):
             given[seen] = x.expand(own.shape)
         return self.replace(**given)
 
+    @property
+    def varying(self) -> dict[str, tuple[int, ...]]:
+        """The axes, behind the batch's, of potentials that may be another one at each step, when they are."""
+        return {}
+
+    def over_time(self, *names: str) -> Self:
+        """The same structure with potentials of their own at each step, so that marginals tell the steps apart.
+
+        Args:
+            names: which ones, of those in `varying`: HMM's ``"transition"``; HSMM's ``"transition"``, ``"duration"``
+                and ``"segment"``, which is 0 everywhere if it was not given.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(4, 2))
+            >>> semihmm.marginals(hmm.over_time("transition")).transition.shape  # of each pair of neighbours
+            torch.Size([3, 2, 2])
+
+        Raises:
+            StructureError: a potential that is the same at all steps, or has steps anyway.
+        """
+        unknown = [n for n in names if n not in self.varying]
+        if unknown:
+            raise StructureError(
+                f"{type(self).__name__}: {', '.join(unknown)} cannot differ from step to step; "
+                f"{', '.join(self.varying) or 'no potential'} can."
+            )
+        seen, ranks, found = self.potentials[self.observed], self.ranks, {}
+        for name in names:
+            shape = self.varying[name]
+            x = getattr(self, name)
+            if x is None:
+                x = seen.new_zeros(())
+            elif ranks[name] < len(shape):
+                x = x.unsqueeze(-len(shape))
+            found[name] = x.expand(*self.batch_shape, *shape)
+        return self.replace(**found)
+
     def holding(self, **tensors: Tensor) -> Self:
         """The same structure with potentials of the same form, which are not checked again."""
         same = object.__new__(type(self))

@@ -109,6 +109,11 @@ class HMM(Structure):
         """Steps; transitions that vary have theirs in front."""
         return {"lengths": {"emission": -2, "transition": -2 if self.arcs is not None else -3}}
 
+    @property
+    def varying(self) -> dict[str, tuple[int, ...]]:
+        """Transitions."""
+        return {"transition": (self.steps - 1, *self._event())}
+
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
         first, rest = self.emission.split_with_sizes((1, self.steps - 1), -2)  # backward is one `cat`; of slices, a sum

@@ -132,6 +132,16 @@ class HSMM(Structure):
         """Unless a censored duration sums up longer ones."""
         return self.censored == "none"
 
+    @property
+    def varying(self) -> dict[str, tuple[int, ...]]:
+        """All but what begins, ends, and is seen."""
+        steps, states, longest = self.steps, self.states, self.longest
+        return {
+            "transition": (steps - 1, states, states),
+            "duration": (steps, states, longest),
+            "segment": (steps, longest, states),
+        }
+
     def chain(self) -> Chain:
         """One map: what ended, by how long it lasted, and what begins."""
         transition = self.transition.unsqueeze(-3)

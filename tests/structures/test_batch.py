@@ -133,3 +133,20 @@ def test_what_does_not_go_together_is_named():
         semihmm.stack([hmm(final=torch.zeros(2)), hmm()])
     with pytest.raises(semihmm.errors.StructureError, match="same step_pattern"):
         semihmm.stack([semihmm.DTW(torch.zeros(2, 2), p) for p in ("symmetric1", "symmetric2")])
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("kind", ["HMM", "HMM arcs", "HMM banded", "HSMM", "HSMM varying"])
+def test_potentials_over_time_have_posteriors_at_each_step(kind, batch):
+    structure = small(kind, batch, 4, ragged=True, seed=5)
+    whole, counts = structure.over_time(*structure.varying), semihmm.marginals(structure)
+    assert_close(semihmm.log_partition(whole), semihmm.log_partition(structure))
+    found = semihmm.marginals(whole)
+    for name, shape in structure.varying.items():
+        each = found.potentials[name]
+        assert each.shape == (*batch, *shape)
+        if name in counts.potentials:
+            own = counts.potentials[name]
+            assert_close(each if own.shape == each.shape else each.sum(-len(shape)), own)
+    with pytest.raises(semihmm.errors.StructureError, match="initial cannot differ"):
+        structure.over_time("initial")
