@@ -1,6 +1,7 @@
 """The questions: each is a total, the gradient of one, or its choices traced back."""
 
 from semihmm.inference.counts import expected_counts
+from semihmm.inference.decision import minimum_bayes_risk
 from semihmm.inference.expectation import (
     covariance,
     cross_entropy,
@@ -33,6 +34,7 @@ __all__ = [
     "log_prob",
     "marginals",
     "max_marginals",
+    "minimum_bayes_risk",
     "renyi_entropy",
     "risk",
     "sample",

@@ -193,6 +193,10 @@ class CTC(Structure):
         at = places + (1 + count * torch.arange(tables, device=labels.device)).reshape(*labels.shape[:-1], 1)
         return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 
+    def state_sequence(self, event: Tensor) -> Tensor:
+        """The token of each frame, blanks included."""
+        return event[..., 0]
+
     def path(self, event: Tensor) -> Path:
         token, index = event.unbind(-1)
         after = 2 * index.cummax(-1).values + 2 if index.shape[-1] else index  # the blank after the latest token

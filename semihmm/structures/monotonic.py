@@ -85,6 +85,9 @@ class MonotonicAlignment(Structure):
         """States are tokens."""
         return path.slots
 
+    def state_sequence(self, event: Tensor) -> Tensor:
+        return event
+
     def path(self, event: Tensor) -> Path:
         return Path.through(event)
 
