@@ -16,8 +16,10 @@ from semihmm.inference.explain import explain
 from semihmm.inference.marginals import condition, filtering, marginals, max_marginals, smoothing
 from semihmm.inference.total import log_count, log_partition, log_prob, score, total
 from semihmm.inference.viterbi import Paths, argmax, sample, topk, viterbi
+from semihmm.inference.without_replacement import Draws, sample_without_replacement
 
 __all__ = [
+    "Draws",
     "Paths",
     "argmax",
     "condition",
@@ -38,6 +40,7 @@ __all__ = [
     "renyi_entropy",
     "risk",
     "sample",
+    "sample_without_replacement",
     "score",
     "smoothing",
     "topk",
