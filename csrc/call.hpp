@@ -298,6 +298,24 @@ class Workspace {
     Kept<F> like_;
 };
 
+// One for each worker that works at all.
+template <class F>
+class Workspaces {
+  public:
+    Workspaces(const Request& request, const Kept<F>& like, int64_t stride)
+        : like_(like), stride_(stride), all_(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1))) {}
+    const Workspace<F>& of(int64_t worker, int64_t sequences) {
+        auto& workspace = all_[static_cast<std::size_t>(worker)];
+        if (!workspace) workspace = std::make_unique<Workspace<F>>(sequences, like_, stride_);
+        return *workspace;
+    }
+
+  private:
+    Kept<F> like_;
+    int64_t stride_;
+    std::vector<std::unique_ptr<Workspace<F>>> all_;
+};
+
 // The gradients of a chain's leaves, summed up over some sequences; or the best that any of these has there.
 template <class S>
 struct Sums {
@@ -360,12 +378,8 @@ template <class S>
 void gradient(const Request& request, const Kept<typename S::F>& kept, const double* g0, const double* g1,
               const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride) {
     using F = typename S::F;
-    std::vector<std::unique_ptr<Workspace<F>>> workspaces(static_cast<std::size_t>(std::max<int64_t>(request.threads, 1)));
-    const auto workspace_for = [&](int64_t worker, int64_t sequences) {
-        std::unique_ptr<Workspace<F>>& workspace = workspaces[static_cast<std::size_t>(worker)];
-        if (values && !workspace) workspace = std::make_unique<Workspace<F>>(sequences, kept, stride);
-        return workspace.get();
-    };
+    Workspaces<F> workspaces(request, kept, stride);
+    const auto workspace_for = [&](int64_t worker, int64_t sequences) { return values ? &workspaces.of(worker, sequences) : nullptr; };
     if constexpr (std::is_same_v<S, Log<F>>)
         if (const auto form = grid_form_of(request, kept)) {
             const int64_t parts = std::min(request.batch, kParts);
@@ -459,9 +473,10 @@ void paths(const Request& request, const Kept<typename S::F>& like, int64_t stri
     int64_t group = group_of<S>(request, form);
     const int64_t parts = parts_of(request, group);
     if (form && few<S>(request, *form, Lanes<F>::width)) group = 1;
-    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+    Workspaces<F> workspaces(request, like, stride);
+    for_each_part(request.batch, parts, request.threads, [&](int64_t, int64_t first, int64_t last, int64_t worker) {
         Chain<S> chain = build<S>(request, {}, {}, topology);
-        const Workspace<F> workspace(std::max<int64_t>(group, 1), like, stride);
+        const Workspace<F>& workspace = workspaces.of(worker, std::max<int64_t>(group, 1));
         if constexpr (std::is_same_v<S, Max<F>>)
             if (group) {
                 const auto run = [&]<class Weights>() {
