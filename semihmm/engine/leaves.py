@@ -114,11 +114,9 @@ def _numbers(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     if name in SCALES:
         if len(given) > 1:
             return None
-        number = given[0].number.expand(value.shape).clone()  # type: ignore[union-attr]
+        each = given[0].number.expand(value.shape).clone()  # type: ignore[union-attr]
         by = next((x for x in args if x is not given[0]), 1.0)
-        return number.masked_fill(
-            torch.as_tensor(by, device=number.device) == 0, CONSTANT
-        )  # 0 times it is no part of it
+        return each.masked_fill(torch.as_tensor(by, device=each.device) == 0, CONSTANT)  # 0 times it is no part of it
     if name not in VIEWS and name not in MOVES:
         return None
 

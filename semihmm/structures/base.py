@@ -261,7 +261,7 @@ class Structure(ABC):
         for name, rank in self.axes.items():
             x = self.__dict__.get(name)
             if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
-                parts[name] = x.expand(*batch, *x.shape[len(batch) :])[index]
+                parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
         return self.holding(**parts)
 
     def __len__(self) -> int:
