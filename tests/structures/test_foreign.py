@@ -77,7 +77,7 @@ RUBBISH = ["abc", {}, object(), [[1.0], [2.0, 3.0]], 7j, np.array(["a"])]
 
 
 @each_kind
-@pytest.mark.parametrize("rubbish", RUBBISH, ids=str)
+@pytest.mark.parametrize("rubbish", RUBBISH, ids=lambda x: type(x).__name__)
 def test_anything_else_is_refused_by_name(kind, rubbish):
     structure = small(kind, (2,), 3, ragged=True)
     for name in [*structure.potentials, *tensors(structure)]:
