@@ -149,7 +149,7 @@ def _block(
         if active is not None:
             cost = torch.where(active[..., at:stop].unsqueeze(-1), cost, -math.inf)
         output = here.vectors + (here.offsets - base).to(here.vectors.dtype).unsqueeze(-1)
-        if steps.memory == 1:  # else a path may be on its way between slots
+        if steps.memory == 1 and steps.in_one_slot:
             cost = cost - measure.excess(output + cost)
         yield few.contract(measure, carry, output, cost, few.tables())
 

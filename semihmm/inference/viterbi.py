@@ -124,7 +124,7 @@ def topk(
         >>> last_state.event.tolist(), last_state.score.tolist()
         ([[1, 0], [1, 1]], [4.0, 1.0])
     """
-    (k, most) = whole_numbers("topk", "k and most", [k, most])
+    (k,), (most,) = whole_numbers("topk", "k", [k]), whole_numbers("topk", "most", [most])
     if k < 1 or most < 1:
         raise SemihmmError(f"topk: k is how many paths, at least 1, and so is most, got {k} and {most}.")
     if distinct is None:

@@ -310,7 +310,7 @@ class Structure(ABC):
         """Which entries of a potential count for each sequence, given its lengths; None for all."""
         x, rank, used = getattr(self, name), self.axes[name], None
         for field, axes in self.ragged.items():
-            lengths, axis = getattr(self, field), axes.get(name, 0)
+            lengths, axis = getattr(self, field, None), axes.get(name, 0)
             if lengths is None or not -rank <= axis < 0:
                 continue
             longest = next(getattr(self, n).shape[at] for n, at in axes.items())

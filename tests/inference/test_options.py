@@ -28,6 +28,8 @@ QUESTIONS = {
     "covariance": lambda h, **o: semihmm.covariance(h, h, h, **o),
     "risk": lambda h, **o: semihmm.risk(h, h, **o),
     "explain": semihmm.explain,
+    "minimum_bayes_risk": semihmm.minimum_bayes_risk,
+    "sample_without_replacement": lambda h, **o: semihmm.sample_without_replacement(h, 2, **o),
     **{f"total {s}": lambda h, s=s, **o: semihmm.total(h, s, **o) for s in (Log(), Max(), Count(), TopK(2))},
 }
 

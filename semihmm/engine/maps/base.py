@@ -70,6 +70,7 @@ class Map(Form):
     """
 
     reads_output: bool = False  # `contract` wants the step's output, not its carry
+    in_one_slot: bool = True  # if it looks one step back, each path is in one slot at each time
 
     def unrolled(self) -> Map:
         """The same map with log-weights that lie by step and slot: itself, but for a Diagonal with an index."""
@@ -192,6 +193,11 @@ class Compose(Map):
     @property
     def inputs(self) -> int:
         return self.first.inputs
+
+    @property
+    def in_one_slot(self) -> bool:  # type: ignore[override]
+        """Where both are."""
+        return self.first.in_one_slot and self.then.in_one_slot
 
     @property
     def reads_output(self) -> bool:  # type: ignore[override]
