@@ -163,7 +163,12 @@ class ScaledCounts : public ScaledBackward<S, T> {
         const Rows<F> costs = backward_in_log_space(s, r, t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
             chain_.pulse(chain_.work);
-            const auto [total, mean] = dot(rows.at(t + 1), costs.at(t + 1));
+            F* cost = costs.at(t + 1);
+            auto [total, mean] = dot(rows.at(t + 1), cost);
+            if (std::abs(total) > 1 && std::isfinite(total)) {  // their peaks lie far apart: what is left of it is not rounded
+                for (int64_t j = 0; j < ld_; ++j) cost[j] -= static_cast<F>(total);
+                std::tie(total, mean) = dot(rows.at(t + 1), cost);
+            }
             Weighing<S> by = weighing(s, mean);
             by.output_shift = static_cast<F>(-total);
             by.shift = static_cast<F>(rows.off(t) - rows.off(t + 1) - total);

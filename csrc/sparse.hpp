@@ -503,8 +503,8 @@ class Grid final : public ByArcs<S> {
     }
     void collect(int64_t t, int64_t k, int64_t first, int64_t last, const F* leaf, const F* feature) override {
         for (const Run& run : planes_of_) {
-            if (run.k != k || run.from < 0) continue;
             const F* factor = factor_.get() + k * this->ld_;
+            if (run.k != k || run.from < 0 || factor[run.to] == 0) continue;  // an arc that does not weigh its cell
             const F* shares[2] = {leaf, feature};
             for (int f = 0; f <= S::features; ++f) {
                 F* sum = sums_[f].get() + ((t - t0_) * planes_ + run.from) * this->ld_;

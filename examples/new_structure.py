@@ -22,12 +22,11 @@ from torch.nn.functional import pad
 
 import semihmm
 from semihmm.engine import Arcs, Chain, Diagonal, Path
-from semihmm.errors import ShapeError
-from semihmm.structures.base import check_lengths, until
+from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices
 from semihmm.testing import check_structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AtMostKJumps(semihmm.Structure):
     """Every sequence of levels that changes k times or less. An HMM cannot count; this one does.
 
@@ -48,19 +47,14 @@ class AtMostKJumps(semihmm.Structure):
     lengths: Tensor | None = None
     observed: ClassVar[str] = "emission"
     ranks: ClassVar[dict[str, int]] = {"jump": 2, "emission": 2}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {"lengths": {"emission": -2}}
 
     def __post_init__(self) -> None:
-        levels = self.emission.shape[-1]
-        if self.jump.shape not in {(levels, levels), (*self.batch_shape, levels, levels)}:
-            raise ShapeError(
-                f"AtMostKJumps: emission is (..., T, S) = {tuple(self.emission.shape)}, so jump must be "
-                f"{(*self.batch_shape, levels, levels)}, got {tuple(self.jump.shape)}."
-            )
-        check_lengths("AtMostKJumps", self.lengths, self.batch_shape, self.emission.shape[-2])
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Steps before the end."""
-        return until(self.lengths, self.emission.shape[-2], 2) if name == "emission" else None
+        settle(self, "jump", "emission")
+        settle_indices(self, "lengths")
+        steps, levels = self.emission.shape[-2:]
+        check_shape(self, "(..., T, S)", "jump", self.jump, (levels, levels))
+        check_lengths("AtMostKJumps", self.lengths, self.batch_shape, steps)
 
     def chain(self) -> Chain:
         """Stay, or jump to another level and count; then the emission, whatever the count."""

@@ -55,7 +55,7 @@ def main() -> None:
         print(f"  {letters(event)}")
 
     in_use = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(steps, 2)  # counts the steps of the loaded die
-    feature = semihmm.HMM(torch.zeros_like(START), torch.zeros_like(CHANGE), in_use)
+    feature = hmm.feature(emission=in_use)
     mean, variance = semihmm.expectation(hmm, feature), semihmm.variance(hmm, feature)
     torch.testing.assert_close(mean, loaded.sum())
     print(f"\nRolls of the loaded die: {mean:.1f} ± {variance.sqrt():.1f}; there were {int(dice.sum())}.")

@@ -91,6 +91,7 @@ class StructureDistribution(Distribution, Generic[S]):
 
         Raises:
             ShapeError, StructureError: events of another shape, or that there is no path for (``validate_args``).
+            DataError: events with -1 before their end: partial labels are for `semihmm.condition`.
         """
         if self._validate_args:
             self._refuse_others(value)
@@ -101,7 +102,7 @@ class StructureDistribution(Distribution, Generic[S]):
     ) -> Tensor:
         """Exact, independent draws ``(*sample_shape, ..., *event)``."""
         with torch.no_grad():
-            return inference.sample(self.structure, tuple(sample_shape), generator=generator).event
+            return inference.sample(self.structure, sample_shape, generator=generator).event
 
     def entropy(self) -> Tensor:
         """In nats, ``(...)``."""
@@ -112,7 +113,7 @@ class StructureDistribution(Distribution, Generic[S]):
         shape = self.batch_shape + self.event_shape
         if value.shape[-len(shape) :] != shape:
             raise ShapeError(f"{self}: an event is (*sample, {', '.join(map(str, shape))}), got {tuple(value.shape)}.")
-        known = self.support.check(value)
+        known = inference.score(self.structure, value) > -torch.inf
         if not known.all():
             raise StructureError(
                 f"{self}: there is no path for {int((~known).sum())} of {known.numel()} events. With "

@@ -30,6 +30,14 @@ class Posterior:
         share = log_term.exp() if self.temperature == 1.0 else (log_term / self.temperature).exp()
         return share * self.weight.reshape(self.weight.shape + (1,) * (share.ndim - self.weight.ndim))
 
+    def excess(self, log_terms: Tensor) -> Tensor:
+        """By how many nats the posteriors of slots, one of which each path takes, are more than 1 in all; ``(..., 1)``.
+
+        That is what was rounded off where weights of a step are tens of thousands of nats apart.
+        """
+        found = self.semiring.sum(log_terms, -1).unsqueeze(-1)
+        return torch.where(found.isfinite(), found, 0.0)
+
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
         return x.sum(dim, keepdim=True)
 
@@ -54,7 +62,12 @@ class Best:
     def weigh(self, log_term: Tensor) -> Tensor:
         return log_term
 
+    def excess(self, log_terms: Tensor) -> Tensor:
+        return torch.zeros_like(log_terms[..., :1])
+
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
+        if not x.numel():  # of no sequences there is no best one, and `amax` refuses
+            return x.sum(dim, keepdim=True) - math.inf
         return x.amax(dim, keepdim=True)
 
     def plus(self, a: Tensor, b: Tensor) -> Tensor:
@@ -111,8 +124,8 @@ def contract(
     starts = starts + chain.maps.dual(back.carry.select(-2, 0))
     gathered = iter(wholes)
     return [
-        *(fit(measure, measure.weigh(starts), x) for x in chain.start),
-        *(fit(measure, measure.weigh(ends), x) for x in chain.end),
+        *(fit(measure, measure.weigh(starts - measure.excess(starts)), x) for x in chain.start),
+        *(fit(measure, measure.weigh(ends - measure.excess(ends)), x) for x in chain.end),
         *(next(gathered).result() if x.is_floating_point() else None for x in steps.leaves),
     ]
 
@@ -136,6 +149,8 @@ def _block(
         if active is not None:
             cost = torch.where(active[..., at:stop].unsqueeze(-1), cost, -math.inf)
         output = here.vectors + (here.offsets - base).to(here.vectors.dtype).unsqueeze(-1)
+        if steps.memory == 1 and steps.in_one_slot:
+            cost = cost - measure.excess(output + cost)
         yield few.contract(measure, carry, output, cost, few.tables())
 
 

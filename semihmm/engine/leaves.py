@@ -112,7 +112,11 @@ def _numbers(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     if name in CASTS:  # numbers of their own, and no view, where values have memory of their own
         return given[0].number if value.dtype == given[0].dtype else given[0].number.clone()  # type: ignore[union-attr]
     if name in SCALES:
-        return given[0].number.expand(value.shape).clone() if len(given) == 1 else None  # type: ignore[union-attr]
+        if len(given) > 1:
+            return None
+        each = given[0].number.expand(value.shape).clone()  # type: ignore[union-attr]
+        by = next((x for x in args if x is not given[0]), 1.0)
+        return each.masked_fill(torch.as_tensor(by, device=each.device) == 0, CONSTANT)  # 0 times it is no part of it
     if name not in VIEWS and name not in MOVES:
         return None
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import cast
+from typing import Literal, cast
 
 from semihmm.engine.backends import backend_for, registered
 from semihmm.engine.chain import Chain
@@ -21,14 +21,14 @@ _NAMED = bool(os.environ.get("SEMIHMM_BACKEND"))  # the environment says who wor
 def plan(
     chain: Chain,
     semiring: Semiring,
-    strategy: StrategyName | None = None,
+    strategy: StrategyName | Literal["auto"] | None = None,
     checkpoint: bool | int | None = None,
     backend: str | None = None,
 ) -> Plan:
     """Decide how to multiply out a chain.
 
     Args:
-        strategy: one of `STRATEGIES`; None for the planner's choice.
+        strategy: one of `STRATEGIES`; None or ``"auto"`` for the planner's choice.
         checkpoint: True keeps sqrt(T) carries (sqrt(T / D) ring buffers) and as many state vectors instead of T, and
             computes the rest twice; a number is the bytes that both may take, offsets and padding included; None or
             False keeps everything.
@@ -43,9 +43,10 @@ def plan(
         >>> plan(chain, semihmm.semirings.Log(), checkpoint=True).blocks
         2
     """
+    strategy = None if strategy == "auto" else strategy
     if strategy is not None and strategy not in STRATEGIES:
         raise SemihmmError(
-            f"strategy must be one of {', '.join(STRATEGIES)} (None: the planner chooses), got {strategy!r}."
+            f"strategy must be one of {', '.join(STRATEGIES)} (None or 'auto': the planner chooses), got {strategy!r}."
         )
     worker = backend_for(chain.start[0].device, backend)
     ways: tuple[str, ...] = _TORCH if semiring.associative else _TORCH[:1]

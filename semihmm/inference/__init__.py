@@ -1,6 +1,7 @@
 """The questions: each is a total, the gradient of one, or its choices traced back."""
 
 from semihmm.inference.counts import expected_counts
+from semihmm.inference.decision import minimum_bayes_risk
 from semihmm.inference.expectation import (
     covariance,
     cross_entropy,
@@ -15,8 +16,10 @@ from semihmm.inference.explain import explain
 from semihmm.inference.marginals import condition, filtering, marginals, max_marginals, smoothing
 from semihmm.inference.total import log_count, log_partition, log_prob, score, total
 from semihmm.inference.viterbi import Paths, argmax, sample, topk, viterbi
+from semihmm.inference.without_replacement import Draws, sample_without_replacement
 
 __all__ = [
+    "Draws",
     "Paths",
     "argmax",
     "condition",
@@ -33,9 +36,11 @@ __all__ = [
     "log_prob",
     "marginals",
     "max_marginals",
+    "minimum_bayes_risk",
     "renyi_entropy",
     "risk",
     "sample",
+    "sample_without_replacement",
     "score",
     "smoothing",
     "topk",

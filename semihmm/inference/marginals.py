@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.errors import StructureError
+from semihmm.errors import ShapeError, StructureError
 from semihmm.inference.counts import expected_counts
 from semihmm.inference.options import Options
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
-from semihmm.structures.base import until
+from semihmm.structures.authoring import check_names, tensor_of, until
 from semihmm.structures.leaves import Made, numbered, views
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
 
     Returns:
         A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
-        that log-weight, for each sequence of the batch: ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and
-        ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
+        that log-weight, for each sequence of the batch, so with all batch axes, whatever sequences share:
+        ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
+        counts. Zero where there is no path. Differentiable in turn.
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:
@@ -38,8 +39,8 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
-    axes, ranks = len(structure.batch_shape), structure.ranks
-    if axes and any(x.ndim < axes + ranks[name] for name, x in structure.potentials.items()):
+    batch, ranks = structure.batch_shape, structure.ranks
+    if batch and any(x.shape[: x.ndim - ranks[name]] != batch for name, x in structure.potentials.items()):
         structure = structure.holding(**structure.expanded_potentials)  # to be counted for each sequence
     return structure.holding(**expected_counts(structure, **options)[1])
 
@@ -122,7 +123,9 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
 
     Args:
         mask: bool, True for what is allowed, in the shape of the observed potential (HMM: ``(..., T, S)``).
-        masks: the same for other potentials, by name.
+        masks: the same for other potentials, by name; of one that sequences share, each may have a mask of its own.
+    Raises:
+        ShapeError: a mask of another shape or dtype, by name.
 
     Example:
         >>> import torch, semihmm
@@ -132,11 +135,22 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     """
     if mask is not None:
         masks[structure.observed] = mask
-    unknown = masks.keys() - structure.ranks.keys()
-    if unknown:
-        raise StructureError(
-            f"{type(structure).__name__} has potentials {', '.join(structure.ranks)}; "
-            f"there is no {', '.join(sorted(unknown))} to mask."
+    check_names(structure, masks)
+    forbidden, given = -structure.sign * torch.inf, structure.potentials
+    allowed = {n: _mask(structure, n, m) for n, m in masks.items()}
+    return structure.replace(**{n: torch.where(m, given[n], forbidden) for n, m in allowed.items()})
+
+
+def _mask(structure: Structure, name: str, mask: Tensor) -> Tensor:
+    """What is allowed of a potential: bool, as large, or of one for each sequence where it is shared."""
+    x = structure.potentials[name]
+    mask = tensor_of("condition", f"the mask of {name}", mask, x.device)
+    pairs = list(zip(reversed(mask.shape), reversed(x.shape), strict=False))
+    fits = all(m in (1, n) or (n == 1 and name != structure.observed) for m, n in pairs)
+    if mask.dtype != torch.bool or not fits or (name == structure.observed and mask.ndim > x.ndim):
+        raise ShapeError(
+            f"condition: {name} of this {type(structure).__name__} is {tuple(x.shape)}, so its mask must be bool of "
+            f"that shape, True for what is allowed (an axis of 1, or none, is shared), got {tuple(mask.shape)} of "
+            f"{mask.dtype}."
         )
-    forbidden = -structure.sign * torch.inf
-    return structure.replace(**{n: torch.where(m, structure.potentials[n], forbidden) for n, m in masks.items()})
+    return mask

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from difflib import get_close_matches
+from typing import Literal, TypedDict
 
 from semihmm.engine.plan import StrategyName
 
@@ -10,13 +11,34 @@ from semihmm.engine.plan import StrategyName
 class Options(TypedDict, total=False):
     """What every question takes besides its structure.
 
-    strategy: ``"sequential"``, ``"associative"``, ``"chunked"``; None for the planner's choice.
+    strategy: ``"sequential"``, ``"associative"``, ``"chunked"``; None or ``"auto"`` for the planner's choice.
     checkpoint: True for sqrt(T) memory at one more forward pass, or a number of bytes.
     backend: ``"torch"``; None for the fastest.
     validate: whether to look for NaN and infinite weights first, at the cost of one pass (True).
     """
 
-    strategy: StrategyName | None
+    strategy: StrategyName | Literal["auto"] | None
     checkpoint: bool | int | None
     backend: str | None
     validate: bool
+
+
+def check_options(options: Options) -> None:
+    """Refuse what is no option: Python takes any name that a question hands on.
+
+    Raises:
+        TypeError: a name that no question knows, with the nearest one.
+
+    Example:
+        >>> check_options({"stratgy": "chunked"})
+        Traceback (most recent call last):
+        TypeError: a question takes strategy, checkpoint, backend, validate; there is no stratgy. Did you mean strategy?
+    """
+    for name in options:
+        if name not in Options.__annotations__:
+            known = list(Options.__annotations__)
+            near = get_close_matches(name, known, 1)
+            raise TypeError(
+                f"a question takes {', '.join(known)}; there is no {name}."
+                + (f" Did you mean {near[0]}?" if near else "")
+            )

@@ -21,7 +21,7 @@ from semihmm.engine import Decoded
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import THREADS_FROM
 from semihmm.engine.tracing import plain
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_options
 from semihmm.semirings import Log, Max, Semiring, SmoothMax
 from semihmm.structures import Structure
 from semihmm.structures.leaves import Made, View, disjoint, event_axes, views
@@ -158,6 +158,7 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
 
 def _made(structure: Structure, semiring: Semiring, options: Options) -> Program | None:
     """A program; None where a structure's form does not decide all that one must know."""
+    check_options(options)
     potentials = structure.potentials
     axes, ranks = len(structure.batch_shape), structure.ranks
     given = {n: x for n, x in structure.__dict__.items() if isinstance(x, Tensor) and n != "lengths"}

@@ -5,27 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.tracing import traced
-from semihmm.errors import SemiringError, ShapeError, StructureError
-from semihmm.inference.options import Options
+from semihmm.engine.chain import aligned
+from semihmm.engine.tracing import plain, traced
+from semihmm.errors import DataError, SemiringError, ShapeError, StructureError
+from semihmm.inference.options import Options, check_options
 from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
+from semihmm.structures.authoring import check_shape
 from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+S = TypeVar("S", bound=Structure)
+
 
 def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple[Chain, Plan]:
-    """Check a structure and plan its chain."""
+    """Check a structure and the options, and plan its chain."""
+    check_options(options)
     if options.get("validate", True) and not traced():
         structure.check()
     chain = structure.chain()
@@ -40,8 +45,8 @@ def total(
     """The sum over all paths of the product of their weights, in any semiring.
 
     Args:
-        features: structures of the same class, with features in place of log-weights: as many as the semiring lifts
-            besides the log-weight.
+        features: structures of the same form, with features in place of log-weights, as `Structure.feature` makes them:
+            as many as the semiring lifts besides the log-weight.
     Returns:
         ``(...)``, or ``(components, ...)`` in semirings that have them. Differentiable any number of times.
     Raises:
@@ -69,9 +74,10 @@ def total(
             f"{type(structure).__name__}: some of its weights sum up several ways (a censored duration: all longer "
             "ones), so a path has no one weight for a feature to go with. Ask expectation and variance, which know how."
         )
-    along = [chain_of(structure, like(structure, f)) for f in features]
+    along = [chain_of(structure, feature_of(structure, f)) for f in features]
     if isinstance(semiring, Count) and not traced():
-        most = float(log_count(structure, **options).max())
+        counts = log_count(structure, **options)
+        most = float(counts.max()) if counts.numel() else 0.0
         if most >= 63 * math.log(2) - 1e-9:  # a count just below 2^63 is as good as above it: `most` is rounded
             raise SemiringError(f"Count: there are about exp({most:.1f}) paths, more than int64 counts. Ask log_count.")
     return engine.total(plan, semiring, chain, along)
@@ -93,6 +99,9 @@ def log_partition(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def log_prob(structure: Structure, event: Tensor, **options: Unpack[Options]) -> Tensor:
     """The log-probability of an event: its score less the log-partition; more events in axes before the batch's.
 
+    What lies behind an event's end does not count; -1 before its end is refused, as by `score`: partial labels are
+    for `condition`.
+
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
         >>> round(float(log_prob(hmm, torch.tensor([0, 1, 1])).exp()), 6)  # one path of 8
@@ -112,8 +121,10 @@ def score(structure: Structure, event: Tensor) -> Tensor:
 
     Raises:
         ShapeError: events of another shape or type.
+        DataError: an event with -1 before its end, as if that were not known: ask `condition`. One of -1 alone is no
+            event, such as decoding gives where there is no path: ``-inf``.
     """
-    event = torch.as_tensor(event)
+    event = torch.as_tensor(event, device=structure.potentials[structure.observed].device)
     form, batch = structure.event_shape, structure.batch_shape
     if form is not None:
         axes = event.ndim - len(form)
@@ -123,7 +134,20 @@ def score(structure: Structure, event: Tensor) -> Tensor:
                 f"score: an event of this {type(structure).__name__} is int64 {(*batch, *form)} (-1: any number), with "
                 f"more of them in axes in front; got {tuple(event.shape)} of {event.dtype}."
             )
+        if not traced():
+            _refuse_gaps(structure, event)
     return structure.score(event)
+
+
+def _refuse_gaps(structure: Structure, event: Tensor) -> None:
+    gaps = structure.gaps(event)
+    if gaps.any():
+        at = gaps.nonzero()[0].tolist()
+        raise DataError(
+            f"score: event{at} of this {type(structure).__name__} is -1 before its end, so {int(gaps.sum())} of its "
+            "items are not known. To add up all events that fit, ask log_partition(condition(structure, mask)), whose "
+            "mask allows what is known and, where nothing is, everything; less log_partition(structure), for log_prob."
+        )
 
 
 def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
@@ -160,23 +184,59 @@ def _without_width(structure: Structure, semiring: Semiring) -> Chain:
     return chain.rebuild(leaves)
 
 
-def like(structure: Structure, feature: Structure) -> Structure:
-    """The feature as what adds up along a path, if it is of the structure's form."""
-    if type(feature) is not type(structure) or feature.ranks.keys() != structure.ranks.keys():
+def feature_of(structure: Structure, feature: Structure) -> Structure:
+    """A feature as what adds up along a path, if it is one: of the structure's form, and none of its log-weights.
+
+    The structure itself is one, too, whose mean is the mean score.
+    """
+    feature = like(structure, feature)
+    own, its = structure.potentials, feature.potentials
+    shared = {n: _lies_with(x, own[n]) for n, x in its.items() if x.numel()}
+    if any(shared.values()) and not all(shared.values()):
+        held = [n for n, same in shared.items() if same]
+        rest = ", ".join(f"{n}=..." for n, same in shared.items() if not same)
+        raise StructureError(
+            f"features: {', '.join(held)} is the log-weight of the {type(structure).__name__} itself, which would be "
+            f"added up as well. A feature is 0 where nothing counts: pass structure.feature({rest})."
+        )
+    if feature.sign == 1:
+        return feature
+    return feature.replace(**{n: feature.sign * x for n, x in its.items()})
+
+
+def _lies_with(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors begin at one place in memory, or are the same one."""
+    return x is y or (plain((x, y)) and x.data_ptr() == y.data_ptr())
+
+
+def like(structure: Structure, other: S) -> S:
+    """Another structure of the same form, with the same paths; with as many batch axes, where it has none."""
+    if type(other) is not type(structure) or other.ranks.keys() != structure.ranks.keys():
         raise StructureError(
             f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
-            f"go along with, got {type(feature).__name__} with {', '.join(feature.ranks)}."
+            f"go along with, got {type(other).__name__} with {', '.join(other.ranks)}."
         )
     for field in fields(structure):  # type: ignore[arg-type]
-        mine, its = getattr(structure, field.name), getattr(feature, field.name)
+        mine, its = getattr(structure, field.name), getattr(other, field.name)
         if field.name not in structure.ranks and not _same(mine, its):
             raise StructureError(
                 f"{type(structure).__name__}: two structures with the same paths are needed, but {field.name} differs. "
                 f"Pass the same {field.name} to both."
             )
-    if feature.sign == 1:
-        return feature
-    return feature.replace(**{n: feature.sign * x for n, x in feature.potentials.items()})
+    for name, x in structure.potentials.items():
+        y, rank = other.potentials[name], min(structure.ranks[name], other.ranks[name])
+        if y.shape[y.ndim - rank :] != x.shape[x.ndim - rank :]:
+            raise ShapeError(
+                f"{type(structure).__name__}: two structures of one form are needed, but {name} is {tuple(x.shape)} in "
+                f"one and {tuple(y.shape)} in the other."
+            )
+    if other.batch_shape == structure.batch_shape:
+        return other
+    seen, axes = structure.observed, len(structure.batch_shape)
+    own = structure.potentials[seen].shape
+    check_shape(structure, "(...)", f"the other's {seen}", other.potentials[seen], tuple(own[axes:]))
+    given = {n: aligned(x, axes + other.ranks[n]) for n, x in other.potentials.items()}
+    return other.replace(**{**given, seen: given[seen].expand(own)})
 
 
 def _same(a: object, b: object) -> bool:

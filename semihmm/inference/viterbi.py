@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from semihmm.inference.program import best_path_of
 from semihmm.inference.total import prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
 from semihmm.structures import Structure
+from semihmm.structures.authoring import whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -95,23 +97,89 @@ def argmax(structure: Structure, **options: Unpack[Options]) -> Tensor:
     return viterbi(structure, **options).event
 
 
-def topk(structure: Structure, k: int, **options: Unpack[Options]) -> Paths:
+def topk(
+    structure: Structure,
+    k: int,
+    distinct: Tensor | Callable[[Tensor], Tensor] | None = None,
+    most: int = 1024,
+    **options: Unpack[Options],
+) -> Paths:
     """The k best paths, best first, ``(k, ...)``. Where there are fewer, the rest score -inf and are not valid.
+
+    Args:
+        distinct: what no two of them may have in common: a label for each state, integers ``(S,)``, or a function of
+            events ``(rows, ..., *event)`` that returns labels ``(rows, ..., L)``. Of paths with the same labels the
+            best one counts. None: any k paths.
+        most: with ``distinct``, how many paths are looked through: k, then twice as many as often as it takes. What is
+            found is exact; where more than these share fewer than k labels, the rest are not valid.
+
+    Cost: k log k times that of the best path; with ``distinct``, that of as many paths as were looked through.
 
     Example:
         >>> import torch, semihmm
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.tensor([[0., 1.], [3., 0.]]))
         >>> topk(hmm, 3).score.tolist()
         [4.0, 3.0, 1.0]
+        >>> last_state = topk(hmm, 2, distinct=lambda event: event[..., -1:])
+        >>> last_state.event.tolist(), last_state.score.tolist()
+        ([[1, 0], [1, 1]], [4.0, 1.0])
     """
-    if k < 1:
-        raise SemihmmError(f"topk: k is how many paths, at least 1, got {k}.")
-    return decode(structure, TopK(k), **options)
+    (k,), (most,) = whole_numbers("topk", "k", [k]), whole_numbers("topk", "most", [most])
+    if k < 1 or most < 1:
+        raise SemihmmError(f"topk: k is how many paths, at least 1, and so is most, got {k} and {most}.")
+    if distinct is None:
+        return decode(structure, TopK(k), **options)
+    count = k
+    while True:
+        found = decode(structure, TopK(count), **options)
+        new = found.valid & _first_of_their_labels(found, distinct)
+        over = ~found.valid[-1]  # there are no more paths
+        if count >= most or bool((over | (new.sum(0) >= k)).all()):
+            return _chosen(found, new, k)
+        count = min(2 * count, most)
+
+
+def _first_of_their_labels(paths: Paths, distinct: Tensor | Callable[[Tensor], Tensor]) -> Tensor:
+    """Whether no better path has the same labels, bool ``(rows, ...)``."""
+    if isinstance(distinct, Tensor):
+        states = paths.states
+        labels = torch.where(states < 0, -1, distinct.to(states)[states.clamp(min=0)])
+    else:
+        labels = torch.as_tensor(distinct(paths.event))
+    rows, batch = paths.valid.shape[0], paths.valid.shape[1:]
+    if labels.shape[: paths.valid.ndim] != paths.valid.shape:
+        raise SemihmmError(
+            f"topk: distinct must give labels {(*paths.valid.shape, 'L')} for events {tuple(paths.event.shape)}, got "
+            f"{tuple(labels.shape)}."
+        )
+    flat = labels.reshape(rows, batch.numel(), -1)
+    owner = torch.arange(batch.numel(), device=flat.device).expand(rows, -1).unsqueeze(-1)
+    kind = torch.unique(torch.cat([owner.to(flat.dtype), flat], -1).flatten(0, 1), dim=0, return_inverse=True)[1]
+    kind, row = kind.unflatten(0, (rows, batch.numel())), torch.arange(rows, device=flat.device).unsqueeze(-1)
+    best = torch.full((int(kind.max()) + 1 if kind.numel() else 0,), rows, device=flat.device)
+    best = best.scatter_reduce(0, kind.flatten(), row.expand_as(kind).flatten(), "amin")
+    return (best[kind] == row).reshape(rows, *batch)
+
+
+def _chosen(paths: Paths, new: Tensor, k: int) -> Paths:
+    """The first k of the paths that are new; the rest are not valid."""
+    rank = torch.where(new, new.long().cumsum(0) - 1, k).clamp(max=k)
+    row = torch.full((k + 1, *new.shape[1:]), -1, device=new.device)
+    row = row.scatter(
+        0, rank, torch.arange(len(new), device=new.device).reshape(-1, *(1,) * (new.ndim - 1)).expand_as(rank)
+    )
+    row, event = row[:k], paths.event
+    valid, at = row >= 0, row.clamp(min=0)
+    more = event.ndim - at.ndim
+    picked = event.gather(0, at.reshape(*at.shape, *(1,) * more).expand(*at.shape, *event.shape[at.ndim :]))
+    event = torch.where(valid.reshape(*valid.shape, *(1,) * more), picked, -1)
+    score = torch.where(valid, paths.score.gather(0, at), -torch.inf)
+    return Paths(event, score, valid, paths.structure)
 
 
 def sample(
     structure: Structure,
-    shape: tuple[int, ...] = (),
+    shape: Sequence[int] = (),
     generator: torch.Generator | None = None,
     **options: Unpack[Options],
 ) -> Paths:
@@ -128,8 +196,9 @@ def sample(
             "sample: inside torch.func.vmap, draws must be said to be the same or different for all: pass "
             "randomness='same' or 'different' to vmap (jacfwd and hessian: draw outside of them)."
         )
+    shape = whole_numbers("sample", "shape, a tuple such as (100,),", shape)
     count = torch.Size(shape).numel()
-    if count < 1:
+    if count < 1 or min(shape, default=1) < 1:
         raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
     drawn = decode(structure, Sample(count), generator, **options)
     event, score, valid = (x.reshape((*shape, *x.shape[1:])) for x in (drawn.event, drawn.score, drawn.valid))

@@ -20,7 +20,7 @@ from semihmm.models.emissions import Emission
 from semihmm.models.part import Law, Part
 from semihmm.models.training import Fit, before_the_end
 from semihmm.structures import Structure
-from semihmm.structures.base import check_lengths, until
+from semihmm.structures.authoring import check_lengths, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -15,7 +15,7 @@ from semihmm.inference import expected_counts, log_partition
 from semihmm.models.emissions import Emission
 from semihmm.models.part import Law
 from semihmm.structures import Structure
-from semihmm.structures.base import until
+from semihmm.structures.authoring import until
 
 Callback = Callable[[int, float], None]
 

@@ -1,6 +1,7 @@
 """Which paths exist, and what they weigh: one file for each structure."""
 
 from semihmm.structures.base import Structure
+from semihmm.structures.batch import stack
 from semihmm.structures.ctc import CTC
 from semihmm.structures.distances import squared_distances
 from semihmm.structures.dtw import DTW, StepPattern
@@ -23,4 +24,5 @@ __all__ = [
     "StepPattern",
     "Structure",
     "squared_distances",
+    "stack",
 ]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
-from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Path, score
-from semihmm.engine.maps.form import as_index, check_range
 from semihmm.engine.tensors import usable
-from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.errors import DataError, StructureError
+from semihmm.structures.authoring import check_names, check_shape, tensor_of, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 class Structure(ABC):
     """A set of weighted paths. Subclasses are frozen dataclasses of tensors.
 
-    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none (shared by all
-    sequences); the observed one always has them all. They get one dtype, the widest among them; integers alone become
-    the default floating dtype. Lengths and other indices may be integers of any width, and become int64.
+    Its potentials are unnormalised log-weights in nats. Each has all batch axes ``...`` or none: then all sequences
+    share it. An axis of size 1 is shared, too; the observed potential alone has them all at their size. Where a
+    potential may vary in time, the number of its axes says whether it does, never their sizes: what varies has all
+    batch axes. They get one dtype, the widest among them; integers alone become the default floating dtype. Lengths
+    and other indices may be integers of any width, and become int64. NumPy arrays become tensors of their dtype
+    that share their memory; numbers in lists become tensors of the others' dtype.
     """
 
     observed: ClassVar[
         str
     ]  # the potential that scores what was seen: it has every batch axis, and `condition` masks it
-    indices: ClassVar[
-        dict[str, int]
-    ] = {}  # the axes, behind the batch's, of other fields that have an entry for each sequence
+    # how many axes, behind the batch's, other fields have that are of each sequence
+    indices: ClassVar[dict[str, int]] = {}
+    # for each field of lengths: which axis it counts of which potentials and indices (-1: the last one; an axis that is
+    # not there is not counted). The first one is as long as lengths may be, and others go along with it: T - 1, U + 1.
+    ragged: ClassVar[Mapping[str, Mapping[str, int]]] = {"lengths": {}}
     sign: ClassVar[float] = 1.0  # -1 where potentials are costs: a log-weight is sign * potential
     lengths: Tensor | None
 
@@ -81,6 +86,31 @@ class Structure(ABC):
         return None
 
     @property
+    def event_lengths(self) -> Tensor | None:
+        """The items that each sequence's event has, where that is known before; None for all."""
+        return self.lengths
+
+    def unknown(self, event: Tensor) -> Tensor:
+        """Which items of an event say nothing: -1, or a -1 among their numbers, ``(..., L)``."""
+        form = self.event_shape
+        assert form is not None
+        return event == -1 if len(form) == 1 else (event == -1).any(-1)
+
+    def gaps(self, event: Tensor) -> Tensor:
+        """Which items of an event are not known though they come before its end, bool ``(..., L)``.
+
+        None where all are -1: that is no event, as decoding gives it where there is no path.
+        """
+        form, unknown = self.event_shape, self.unknown(event)
+        assert form is not None
+        if form[0] < 0:  # it ends with the last item that is no filling
+            filling = event == -1 if len(form) == 1 else (event == -1).all(-1)
+            return unknown & ((~filling).flip(-1).cumsum(-1).flip(-1) > 0)
+        used = until(self.event_lengths, unknown.shape[-1])
+        inside = torch.ones_like(unknown) if used is None else used.expand_as(unknown)
+        return unknown & inside & (inside & ~unknown).any(-1, keepdim=True)
+
+    @property
     def chain_lengths(self) -> Tensor | None:
         """The steps of the chain that each sequence takes; None where all take all, or where it is not that simple.
 
@@ -99,6 +129,11 @@ class Structure(ABC):
         return {name: getattr(self, name) for name in self.ranks}
 
     @property
+    def axes(self) -> dict[str, int]:
+        """How many axes potentials, indices and lengths have behind the batch's."""
+        return {**self.ranks, **self.indices, **dict.fromkeys(self.ragged, 0)}
+
+    @property
     def batch_shape(self) -> torch.Size:
         """The batch axes."""
         seen: Tensor = getattr(self, self.observed)
@@ -108,15 +143,85 @@ class Structure(ABC):
         """The same structure with other potentials."""
         return replace(self, **changes)  # type: ignore[type-var]
 
+    def feature(self, **values: Tensor) -> Self:
+        """Something else that adds up along the same paths: a structure that is 0 where nothing is given.
+
+        Args:
+            values: what counts beside each potential's log-weights, in its shape; shared by all sequences, or not.
+        Raises:
+            StructureError: a name that is none of its potentials'.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.randn(2), torch.randn(2, 2), torch.randn(5, 3, 2))
+            >>> visits = hmm.feature(emission=torch.tensor([0., 1.]).expand(3, 2))  # 1 for each step in state 1
+            >>> bool((visits.transition == 0).all()), visits.emission.shape
+            (True, torch.Size([5, 3, 2]))
+        """
+        check_names(self, values)
+        given = {**{n: torch.zeros_like(x) for n, x in self.potentials.items()}, **values}
+        seen, own = self.observed, self.potentials[self.observed]
+        if seen in values:
+            event = own.shape[own.ndim - self.ranks[seen] :]
+            x = tensor_of(type(self).__name__, f"a feature's {seen}", values[seen], own.device)
+            x = x if hasattr(values[seen], "dtype") else x.to(own.dtype)
+            check_shape(self, "(...)", f"a feature's {seen}", x, tuple(event))
+            given[seen] = x.expand(own.shape)
+        return self.replace(**given)
+
+    @property
+    def varying(self) -> dict[str, tuple[int, ...]]:
+        """The axes, behind the batch's, of potentials that may be another one at each step, when they are."""
+        return {}
+
+    def over_time(self, *names: str) -> Self:
+        """The same structure with potentials of their own at each step, so that marginals tell the steps apart.
+
+        Args:
+            names: which ones, of those in `varying`: HMM's ``"transition"``; HSMM's ``"transition"``, ``"duration"``
+                and ``"segment"``, which is 0 everywhere if it was not given.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(4, 2))
+            >>> semihmm.marginals(hmm.over_time("transition")).transition.shape  # of each pair of neighbours
+            torch.Size([3, 2, 2])
+
+        Raises:
+            StructureError: a potential that is the same at all steps, or has steps anyway.
+        """
+        unknown = [n for n in names if n not in self.varying]
+        if unknown:
+            raise StructureError(
+                f"{type(self).__name__}: {', '.join(unknown)} cannot differ from step to step; "
+                f"{', '.join(self.varying) or 'no potential'} can."
+            )
+        seen, ranks, found = self.potentials[self.observed], self.ranks, {}
+        for name in names:
+            shape = self.varying[name]
+            x = getattr(self, name)
+            if x is None:
+                x = seen.new_zeros(())
+            elif ranks[name] < len(shape):
+                x = x.unsqueeze(-len(shape))
+            found[name] = x.expand(*self.batch_shape, *shape)
+        return self.replace(**found)
+
     def holding(self, **tensors: Tensor) -> Self:
         """The same structure with potentials of the same form, which are not checked again."""
         same = object.__new__(type(self))
         same.__dict__.update(self.__dict__, **tensors)
         return same
 
-    def to(self, dtype: torch.dtype) -> Self:
-        """The same structure with potentials of another dtype."""
-        return self.replace(**{name: x.to(dtype) for name, x in self.potentials.items()})
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same structure elsewhere, or in another dtype: what `torch.Tensor.to` takes.
+
+        A dtype is that of the potentials; lengths and other indices move to the device alone.
+        """
+        moved = {name: x.to(*args, **kwargs) for name, x in self.potentials.items()}
+        seen = moved[self.observed]
+        if not seen.is_floating_point():
+            raise DataError(f"{type(self).__name__}: potentials are floating-point log-weights, so no {seen.dtype}.")
+        rest = {f.name: self.__dict__.get(f.name) for f in fields(self) if f.name not in moved}  # type: ignore[arg-type]
+        return self.holding(**moved, **{n: _on(x, seen.device) for n, x in rest.items() if x is not None})
 
     @property
     def expanded_potentials(self) -> dict[str, Tensor]:
@@ -131,16 +236,54 @@ class Structure(ABC):
     def unbatch(self) -> list[Self]:
         """Each sequence as a structure without batch axes."""
         whole = self.expanded()
-        axes = len(self.batch_shape)
+        return [whole[i] for i in product(*map(range, self.batch_shape))]
+
+    def __getitem__(self, index: Any) -> Self:
+        """Some sequences of the batch, by what indexes a tensor of its axes; what all share stays shared.
+
+        Args:
+            index: an int, slice, list or tensor, or a tuple of them, one for each batch axis from the first one on.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(5, 3, 2))
+            >>> hmm[0], hmm[2:]
+            (HMM(initial (2,), transition (2, 2), emission (3, 2); float32),
+             HMM(initial (2,), transition (2, 2), emission (3, 3, 2); float32))
+        """
+        batch, given = self.batch_shape, index if isinstance(index, tuple) else (index,)
+        taken = sum(x.ndim if isinstance(x, Tensor) and x.dtype == torch.bool else 1 for x in given)
+        if taken > len(batch) or any(x is None or x is Ellipsis for x in given):
+            raise IndexError(
+                f"{type(self).__name__}: its batch axes are {tuple(batch)}, so at most {len(batch)} of int, slice, "
+                f"list or tensor may index it, got {index!r}."
+            )
         parts = {}
-        for field in fields(whole):  # type: ignore[arg-type]
-            value = getattr(whole, field.name)
-            rank = {**whole.ranks, **whole.indices}.get(field.name, 0 if field.name.endswith("lengths") else None)
-            batched = rank is not None and isinstance(value, Tensor) and value.ndim == axes + rank
-            if batched:
-                parts[field.name] = value.flatten(0, axes - 1).unbind(0) if axes else (value,)
-        count = self.batch_shape.numel()
-        return [replace(whole, **{n: p[i] for n, p in parts.items()}) for i in range(count)]  # type: ignore[type-var]
+        for name, rank in self.axes.items():
+            x = self.__dict__.get(name)
+            if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
+                parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
+        return self.holding(**parts)
+
+    def __len__(self) -> int:
+        """How many sequences there are along the first batch axis."""
+        if not self.batch_shape:
+            raise TypeError(f"{type(self).__name__}: one sequence, without a batch axis, has no len().")
+        return self.batch_shape[0]
+
+    def __iter__(self) -> Iterator[Self]:
+        """The sequences of the batch, or the batches along its first axis."""
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Shapes, not numbers."""
+        shown = []
+        for field in fields(self):  # type: ignore[arg-type]
+            x = getattr(self, field.name)
+            if x is not None and x is not field.default:
+                shown.append(f"{field.name} {_shown(x)}")
+        seen = self.potentials[self.observed]
+        where = "" if seen.device.type == "cpu" else f", {seen.device}"
+        return f"{type(self).__name__}({', '.join(shown)}; {str(seen.dtype).removeprefix('torch.')}{where})"
 
     def check(self) -> None:
         """Refuse potentials that are no log-weights, and lengths that reach outside.
@@ -152,7 +295,7 @@ class Structure(ABC):
         if usable(potentials.values(), self.sign):
             return
         for name, x in potentials.items():
-            used = self.in_use(name)
+            used = self.counted(name)
             bad = x.isnan() | (self.sign * x == torch.inf)
             bad = bad if used is None else bad & used
             if bad.any():
@@ -164,108 +307,38 @@ class Structure(ABC):
                 )
 
     def in_use(self, name: str) -> Tensor | None:
-        """Which entries of a potential count, given the lengths; None for all."""
-        return None
+        """Which entries of a potential count for each sequence, given its lengths; None for all."""
+        x, rank, used = getattr(self, name), self.axes[name], None
+        for field, axes in self.ragged.items():
+            lengths, axis = getattr(self, field, None), axes.get(name, 0)
+            if lengths is None or not -rank <= axis < 0:
+                continue
+            longest = next(getattr(self, n).shape[at] for n, at in axes.items())
+            mask = until(lengths + (x.shape[axis] - longest), x.shape[axis], -axis)
+            assert mask is not None
+            mask = mask.reshape(*lengths.shape, *(1,) * (rank + axis), *mask.shape[lengths.ndim :])
+            used = mask if used is None else used & mask
+        return used
+
+    def counted(self, name: str) -> Tensor | None:
+        """Which entries of a potential count for any of the sequences that share them; None for all."""
+        used = self.in_use(name)
+        if used is None:
+            return None
+        x, rank = self.potentials[name], self.ranks[name]
+        own = (*x.shape[: x.ndim - rank], *used.shape[used.ndim - rank :])
+        return used if used.shape == own else used.long().sum_to_size(own) > 0
 
 
-def settle(structure: Structure, *names: str) -> None:
-    """Give a structure's potentials one dtype: the widest of theirs; the default one where all are integers.
-
-    Raises:
-        DataError: booleans or complex numbers, by name.
-    """
-    held = structure.__dict__
-    kinds = {x.dtype for n in names if (x := held[n]) is not None}
-    if len(kinds) == 1 and next(iter(kinds)).is_floating_point:
-        return
-    given = {n: x for n in names if (x := held[n]) is not None}
-    for name, x in given.items():
-        if x.dtype == torch.bool or x.is_complex():
-            raise DataError(
-                f"{type(structure).__name__}: {name} must hold real log-weights (or costs), got {x.dtype}. A mask? "
-                "Pass torch.where(mask, 0.0, -torch.inf), or ask semihmm.condition."
-            )
-    floating = [k for k in kinds if k.is_floating_point]
-    widest = reduce(torch.promote_types, floating) if floating else torch.get_default_dtype()
-    for name, x in given.items():
-        object.__setattr__(structure, name, x.to(widest))
+def _on(x: Any, device: torch.device) -> Any:
+    """A field of a structure on another device."""
+    if isinstance(x, tuple | list):
+        return type(x)(_on(y, device) for y in x)
+    return x.to(device) if isinstance(x, Tensor) else x
 
 
-def settle_indices(structure: Structure, *names: str) -> None:
-    """Make int64 of a structure's fields of other integers.
-
-    Raises:
-        ShapeError: floats or booleans, by name.
-    """
-    held = structure.__dict__
-    for name in names:
-        x = held[name]
-        if x is not None and x.dtype != torch.int64:
-            object.__setattr__(structure, name, as_index(type(structure).__name__, name, x))
-
-
-def check_lengths(
-    owner: str, lengths: Tensor | None, batch: torch.Size, longest: int, least: int = 1, name: str = "lengths"
-) -> None:
-    """Refuse lengths of another shape, of no integer type, or outside ``[least, longest]`` (where they are known)."""
-    if lengths is None:
-        return
-    if lengths.shape != batch or lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise ShapeError(
-            f"{owner}: {name} must be integers, one for each sequence, so {tuple(batch)}, "
-            f"got {tuple(lengths.shape)} of {lengths.dtype}."
-        )
-    check_range(owner, name, lengths, least, longest, "the steps that there are")
-
-
-def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:
-    """Which of ``steps`` each sequence takes, ``(..., steps, 1, ...)`` with ``rank`` axes; None for all."""
-    if lengths is None:
-        return None
-    used = torch.arange(steps, device=lengths.device) < lengths.unsqueeze(-1)
-    return used.reshape(*used.shape, *(1,) * (rank - 1))
-
-
-def rectangle(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor | None:
-    """Which entries of ``x (..., N, M)`` lie within the first ``rows`` and ``columns``; None for all."""
-    if rows is None and columns is None:
-        return None
-    high, wide = until(rows, x.shape[-2], 2), until(columns, x.shape[-1])
-    wide = None if wide is None else wide.unsqueeze(-2)
-    inside = high if wide is None else wide if high is None else high & wide
-    assert inside is not None
-    return inside.expand(*inside.shape[:-2], *x.shape[-2:])
-
-
-def given(lengths: Tensor | None, longest: int, like: Tensor) -> Tensor:
-    """The lengths, as a tensor also where there are none."""
-    return torch.tensor(longest, device=like.device) if lengths is None else lengths
-
-
-def only(allowed: Tensor, like: Tensor) -> Tensor:
-    """Log-weights of what is allowed and what is not: 0 and ``-inf``, in the dtype of ``like``."""
-    return torch.where(allowed, like.new_zeros(()), -torch.inf)
-
-
-def single(index: int, size: int, like: Tensor) -> Tensor:
-    """Log-weights of which one alone is allowed, ``(size,)``, in the dtype of ``like``."""
-    return pad(like.new_zeros(1), (index, size - 1 - index), value=-torch.inf)
-
-
-def one_hot(index: Tensor, size: int) -> Tensor:
-    """Bool ``(..., size)``, True at ``index (...)``; nowhere if that lies outside."""
-    return torch.arange(size, device=index.device) == index.unsqueeze(-1)
-
-
-def packed(x: Tensor, used: Tensor, size: int) -> Tensor:
-    """The ``used (..., L)`` ones among the items ``x (..., L, *item)`` in order, then -1: ``(..., size, *item)``."""
-    dim, item = used.ndim - 1, x.shape[used.ndim :]
-    place = torch.where(used, used.cumsum(dim) - 1, size).clamp(max=size)  # what is not used goes one place too far
-    where = place.reshape(*place.shape, *(1,) * len(item)).expand_as(x)
-    return x.new_full((*used.shape[:-1], size + 1, *item), -1).scatter(dim, where, x).narrow(dim, 0, size)
-
-
-def spread(x: Tensor, place: Tensor, size: int) -> Tensor:
-    """``(..., size)`` with the items ``x (..., L)`` at their places ``(..., L)``, if those are inside; -1 elsewhere."""
-    place = torch.where((place < 0) | (place >= size), size, place)
-    return x.new_full((*x.shape[:-1], size + 1), -1).scatter(-1, place, x).narrow(-1, 0, size)
+def _shown(x: Any) -> str:
+    """A field of a structure, in short."""
+    if isinstance(x, Tensor):
+        return str(tuple(x.shape))
+    return f"({', '.join(map(_shown, x))})" if isinstance(x, tuple | list) else repr(x)

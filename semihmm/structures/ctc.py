@@ -13,10 +13,21 @@ from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.engine.maps.form import pick, unchecked
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, given, only, settle, settle_indices, single, until
+from semihmm.structures.authoring import (
+    as_tensor,
+    check_lengths,
+    given,
+    only,
+    settle,
+    settle_indices,
+    single,
+    until,
+    whole_numbers,
+)
+from semihmm.structures.base import Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CTC(Structure):
     """Every way to spread U tokens over T frames, with blanks between them (Graves et al. 2006).
 
@@ -56,6 +67,10 @@ class CTC(Structure):
     optional: Tensor | None = None
     observed: ClassVar[str] = "emission"
     indices: ClassVar[dict[str, int]] = {"targets": 1, "optional": 1}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "input_lengths": {"emission": -2},
+        "target_lengths": {"targets": -1, "optional": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:
@@ -66,6 +81,9 @@ class CTC(Structure):
                 f"CTC: emission must be (..., T, V) with at least one token, got {tuple(self.emission.shape)}."
             )
         batch = self.batch_shape
+        object.__setattr__(self, "blank", whole_numbers("CTC", "blank", [self.blank])[0])
+        if self.optional is not None:
+            object.__setattr__(self, "optional", as_tensor(self, "optional"))
         if self.targets.ndim < 1 or self.targets.shape[:-1] != batch:
             raise ShapeError(
                 f"CTC: emission is (..., T, V) = {tuple(self.emission.shape)}, so targets must be integers "
@@ -110,10 +128,6 @@ class CTC(Structure):
         """Frames in use."""
         return self.input_lengths
 
-    def in_use(self, name: str) -> Tensor | None:
-        """Frames before the end."""
-        return until(self.input_lengths, self.emission.shape[-2], 2)
-
     def _labels(self) -> Tensor:
         """The token at each place, ``(..., 2 U + 1)``."""
         count, tokens = self.targets.shape[-1], self.emission.shape[-1]
@@ -149,6 +163,10 @@ class CTC(Structure):
     def event_shape(self) -> tuple[int, ...]:
         return (self.emission.shape[-2], 2)
 
+    def unknown(self, event: Tensor) -> Tensor:
+        """A blank has no index, but it is a token."""
+        return event[..., 0] == -1
+
     def chain(self) -> Chain:
         """Places from left to right; before the first frame, all stand in the first blank."""
         moves = only(self._moves(), self.emission).unsqueeze(-3)
@@ -171,9 +189,13 @@ class CTC(Structure):
         read = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
         read[..., 1:, 0] = labels
         read[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
-        first = torch.arange(1, read[..., 0].numel(), count, device=labels.device).reshape(*labels.shape[:-1], 1)
-        at = places + first
+        tables = labels.shape[:-1].numel()
+        at = places + (1 + count * torch.arange(tables, device=labels.device)).reshape(*labels.shape[:-1], 1)
         return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
+
+    def state_sequence(self, event: Tensor) -> Tensor:
+        """The token of each frame, blanks included."""
+        return event[..., 0]
 
     def path(self, event: Tensor) -> Path:
         token, index = event.unbind(-1)

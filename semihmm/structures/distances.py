@@ -10,6 +10,7 @@ from torch import Tensor
 from semihmm.engine import tensors
 from semihmm.engine.tracing import plain, transformed
 from semihmm.errors import ShapeError
+from semihmm.structures.authoring import tensor_of
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
         >>> semihmm.squared_distances(x, y).tolist()
         [[0.0, 4.0, 4.0], [1.0, 1.0, 1.0], [4.0, 0.0, 0.0]]
     """
+    x, y = tensor_of("squared_distances", "x", x), tensor_of("squared_distances", "y", y)
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1] or x.dtype != y.dtype or not x.is_floating_point():
         raise ShapeError(
             "squared_distances: x and y must be (..., N, F) and (..., M, F), with as many features and of one floating "

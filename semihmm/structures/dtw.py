@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,19 +14,20 @@ from semihmm.engine import Chain, Path
 from semihmm.engine.maps.form import remembered
 from semihmm.engine.maps.grid import GridTables
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import (
-    Structure,
+from semihmm.structures.authoring import (
+    as_tensor,
     check_lengths,
+    check_shape,
     given,
     one_hot,
     only,
     packed,
-    rectangle,
     settle,
     settle_indices,
     single,
     spread,
 )
+from semihmm.structures.base import Structure
 
 Cell = tuple[int, int, float]
 
@@ -128,7 +129,7 @@ PATTERNS: dict[str, StepPattern] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DTW(Structure):
     """Every way to warp a query of N items onto a reference of M (Sakoe & Chiba 1978).
 
@@ -170,6 +171,10 @@ class DTW(Structure):
     reference_lengths: Tensor | None = None
     observed: ClassVar[str] = "cost"
     indices: ClassVar[dict[str, int]] = {"window": 2}
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "query_lengths": {"cost": -2, "window": -2},
+        "reference_lengths": {"cost": -1, "window": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"cost": 2}
     sign: ClassVar[float] = -1.0
 
@@ -183,11 +188,16 @@ class DTW(Structure):
             raise StructureError(
                 f"DTW: step_pattern must be a StepPattern or one of {', '.join(PATTERNS)}, got {self.step_pattern!r}."
             )
+        window: Any = self.window
+        if isinstance(window, np.integer):
+            object.__setattr__(self, "window", int(window))
+        elif not (window is None or isinstance(window, int | str)):
+            object.__setattr__(self, "window", as_tensor(self, "window"))
         if isinstance(self.window, Tensor):
-            if self.window.dtype != torch.bool or self.window.shape not in {shape[-2:], shape}:
+            check_shape(self, "(..., N, M)", "window", self.window, shape[-2:])
+            if self.window.dtype != torch.bool:
                 raise ShapeError(
-                    f"DTW: cost is (..., N, M) = {shape}, so a window must be bool {shape[-2:]} or {shape}, True where "
-                    f"paths may go, got {tuple(self.window.shape)} of {self.window.dtype}."
+                    f"DTW: window must be bool, True where paths may go, or an int, got {self.window.dtype}."
                 )
         elif self.window is not None and self.window != "itakura" and (isinstance(self.window, str) or self.window < 0):
             raise StructureError(
@@ -200,10 +210,6 @@ class DTW(Structure):
     def _moves(self) -> tuple[tuple[Cell, ...], ...]:
         pattern = self.step_pattern
         return (PATTERNS[pattern] if isinstance(pattern, str) else pattern).moves
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Items before the ends."""
-        return rectangle(self.cost, self.query_lengths, self.reference_lengths)
 
     def _sizes(self) -> tuple[Tensor, Tensor]:
         height, width = self.cost.shape[-2:]

@@ -11,22 +11,23 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import (
-    Structure,
+from semihmm.structures.authoring import (
     check_lengths,
+    check_shape,
     given,
     one_hot,
     only,
     packed,
-    rectangle,
     settle,
     settle_indices,
     single,
     spread,
+    tensor_of,
 )
+from semihmm.structures.base import Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EditDistance(Structure):
     """Every way to turn N items into M others (Levenshtein 1966; Wagner & Fischer 1974).
 
@@ -55,6 +56,10 @@ class EditDistance(Structure):
     source_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "substitution"
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "source_lengths": {"substitution": -2, "deletion": -1},
+        "target_lengths": {"substitution": -1, "insertion": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"substitution": 2, "deletion": 1, "insertion": 1}
     sign: ClassVar[float] = -1.0
 
@@ -65,11 +70,8 @@ class EditDistance(Structure):
         if len(shape) < 2:
             raise ShapeError(f"EditDistance: substitution must be (..., N, M), got {shape}.")
         for name, x, size in (("deletion", self.deletion, shape[-2]), ("insertion", self.insertion, shape[-1])):
-            if x.shape not in {(size,), (*shape[:-2], size)}:
-                raise ShapeError(
-                    f"EditDistance: substitution is (..., N, M) = {shape}, so {name} must be {(*shape[:-2], size)} "
-                    f"or {(size,)}, got {tuple(x.shape)}. One cost for all? Pass torch.full(({size},), cost)."
-                )
+            hint = f" One cost for all? Pass torch.full(({size},), cost)."
+            check_shape(self, "(..., N, M)", name, x, (size,), hint=hint)
         check_lengths("EditDistance", self.source_lengths, self.batch_shape, shape[-2], 0, "source_lengths")
         check_lengths("EditDistance", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
 
@@ -78,19 +80,10 @@ class EditDistance(Structure):
         source: Tensor, target: Tensor, source_lengths: Tensor | None = None, target_lengths: Tensor | None = None
     ) -> EditDistance:
         """Levenshtein's costs between items ``(..., N)`` and ``(..., M)``: 1 for whatever changes something."""
+        source, target = (tensor_of("EditDistance", *x) for x in (("source", source), ("target", target)))
         changed = (source.unsqueeze(-1) != target.unsqueeze(-2)).to(torch.get_default_dtype())
         deletion, insertion = changed.new_ones(source.shape[-1]), changed.new_ones(target.shape[-1])
         return EditDistance(changed, deletion, insertion, source_lengths, target_lengths)
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Items before the ends."""
-        if name == "substitution":
-            return rectangle(self.substitution, self.source_lengths, self.target_lengths)
-        lengths = self.source_lengths if name == "deletion" else self.target_lengths
-        x = self.potentials[name]
-        if lengths is None or x.ndim == 1 < self.substitution.ndim - 1:
-            return None
-        return torch.arange(x.shape[-1], device=x.device) < lengths.unsqueeze(-1)
 
     def _used(self) -> tuple[Tensor, Tensor, Tensor]:
         """The costs with inf in place of padding, all with all batch axes."""
@@ -105,6 +98,10 @@ class EditDistance(Structure):
     @property
     def event_shape(self) -> tuple[int, ...]:
         return (-1, 2)
+
+    def unknown(self, event: Tensor) -> Tensor:
+        """One -1 of a pair is a deletion or an insertion."""
+        return (event == -1).all(-1)
 
     def chain(self) -> Chain:
         """A grid of items done: down by a deletion, right by an insertion, both by a substitution."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, until
+from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, tensor_of, whole_numbers
+from semihmm.structures.base import Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HMM(Structure):
     """Every path through S states, one state per step. Also a linear-chain CRF (Rabiner 1989; Lafferty et al. 2001).
 
@@ -24,7 +25,9 @@ class HMM(Structure):
         initial: log-weight of each first state ``(..., S)``, in nats; need not be normalised.
         transition: log-weight of ``[from, to]``: ``(..., S, S)``, or ``(..., T-1, S, S)`` where it differs over time.
             With ``arcs``: ``(..., A)`` or ``(..., T-1, A)``. With ``offsets``: ``(..., S, K)`` or ``(..., T-1, S, K)``;
-            ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``.
+            ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``. The number of axes says which it is:
+            beside an emission ``(B, T, S)``, three axes are ``(B, S, S)``, and one that differs over time but not over
+            sequences is ``(1, T-1, S, S)``.
         emission: log-weight of each step's observation under each state, ``(..., T, S)``.
         final: log-weight of each last state ``(..., S)``; None for 0.
         lengths: steps in use, ``1 <= lengths <= T``; later steps do not count.
@@ -57,34 +60,28 @@ class HMM(Structure):
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
         batch, (steps, states) = self.emission.shape[:-2], self.emission.shape[-2:]
-        for name, x in (("initial", self.initial), ("final", self.final)):
-            if x is not None and x.shape != (states,) and x.shape != (*batch, states):
-                raise ShapeError(
-                    f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so {name} must be "
-                    f"({states},) or {(*batch, states)}, got {tuple(x.shape)}."
-                )
+        check_shape(self, "(..., T, S)", "initial", self.initial, (states,))
+        check_shape(self, "(..., T, S)", "final", self.final, (states,))
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
-        self._check_transition(batch)
+        event = self._event()
+        check_shape(self, "(..., T, S)", "transition", self.transition, event, (steps - 1, *event))
         check_lengths("HMM", self.lengths, batch, steps)
 
-    def _check_transition(self, batch: torch.Size) -> None:
+    def _event(self) -> tuple[int, ...]:
+        """The axes of transitions at one step."""
         event: tuple[int, ...] = (self.states, self.states)
         if self.offsets is not None:
+            object.__setattr__(self, "offsets", whole_numbers("HMM", "offsets", self.offsets))
             event = (self.states, len(self.offsets))
             if len(set(self.offsets)) != len(self.offsets):
                 raise ShapeError(f"HMM: offsets must differ from one another, got {self.offsets}.")
         if self.arcs is not None:
-            source, target = (as_index("HMM", "arcs", x) for x in self.arcs)
+            source, target = (as_index("HMM", "arcs", tensor_of("HMM", "arcs", x)) for x in _pair(self.arcs))
             object.__setattr__(self, "arcs", (source, target))
             _check_arcs(source, target, self.states)
             event = (len(source),)
-        shape, varying = self.transition.shape, (self.steps - 1, *event)
-        if shape != event and shape != (*batch, *event) and shape != (*batch, *varying):
-            raise ShapeError(
-                f"HMM: emission is (..., T, S) = {tuple(self.emission.shape)}, so transition must be {event}, "
-                f"{(*batch, *event)} or, where it differs over time, {(*batch, *varying)}; got {tuple(shape)}."
-            )
+        return event
 
     @property
     def states(self) -> int:
@@ -107,13 +104,15 @@ class HMM(Structure):
         given = {"initial": 1, "transition": event + varying, "emission": 2}
         return given if self.final is None else {**given, "final": 1}
 
-    def in_use(self, name: str) -> Tensor | None:
-        """Steps before the end."""
-        if name == "emission":
-            return until(self.lengths, self.steps, 2)
-        rank = self.ranks[name]
-        varying = name == "transition" and rank == (2 if self.arcs is not None else 3)
-        return until(self.lengths - 1, self.steps - 1, rank) if varying and self.lengths is not None else None
+    @property
+    def ragged(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
+        """Steps; transitions that vary have theirs in front."""
+        return {"lengths": {"emission": -2, "transition": -2 if self.arcs is not None else -3}}
+
+    @property
+    def varying(self) -> dict[str, tuple[int, ...]]:
+        """Transitions."""
+        return {"transition": (self.steps - 1, *self._event())}
 
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
@@ -160,6 +159,13 @@ class HMM(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
         return vectors
+
+
+def _pair(arcs: Any) -> tuple[Any, Any]:
+    """Sources and targets."""
+    if not hasattr(arcs, "__len__") or len(arcs) != 2:
+        raise ShapeError(f"HMM: arcs must be a pair (source, target) of integers (A,) each, got {type(arcs).__name__}.")
+    return arcs[0], arcs[1]
 
 
 @remembered_for

@@ -7,16 +7,17 @@ from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, softplus
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, check_lengths, settle, settle_indices, spread, until
+from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, spread
+from semihmm.structures.base import Structure
 
 Censored = Literal["none", "left", "right", "both"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HSMM(Structure):
     """Every way to tile the steps with segments, each in one of S states for 1 to D steps (Yu 2010).
 
@@ -27,7 +28,9 @@ class HSMM(Structure):
         transition: log-weight from one segment's state to the next one's ``[from, to]``: ``(..., S, S)``, or
             ``(..., T-1, S, S)`` where it depends on the last step of the first of them. A state may follow itself.
         duration: log-weight of lasting ``d + 1`` steps: ``(..., S, D)``, or ``(..., T, S, D)`` where it depends on the
-            segment's last step.
+            segment's last step. Of this and ``transition`` the number of axes says which it is: beside an emission
+            ``(B, T, S)``, three axes are ``(B, S, D)``, and one that differs over time but not over sequences is
+            ``(1, T, S, D)``.
         emission: log-weight of each step's observation under each state, ``(..., T, S)``; None for 0, with ``segment``.
         segment: log-weight of a whole segment ``(..., T, D, S)``: ``[t, d, s]`` has ``d + 1`` steps, the last ``t``.
         final: log-weight of the last segment's state ``(..., S)``; None for 0.
@@ -59,23 +62,26 @@ class HSMM(Structure):
     lengths: Tensor | None = None
     censored: Censored = "none"
     observed: ClassVar[str] = "emission"
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "lengths": {"emission": -2, "transition": -3, "duration": -3, "segment": -3}
+    }
 
     def __post_init__(self) -> None:
+        settle(self, "initial", "transition", "duration", "emission", "segment", "final")
+        settle_indices(self, "lengths")
         if cast("Tensor | None", self.emission) is None:
             if self.segment is None or self.segment.ndim < 3:
                 raise ShapeError(
                     "HSMM: give emission (..., T, S), segment (..., T, D, S), or both: one of them says what T is."
                 )
             object.__setattr__(self, "emission", torch.zeros_like(self.segment[..., 0, :]))
-        settle(self, "initial", "transition", "duration", "emission", "segment", "final")
-        settle_indices(self, "lengths")
         shape = tuple(self.emission.shape)
-        if len(shape) < 2 or not shape[-1] or not shape[-2] or not self.longest:
+        if len(shape) < 2 or self.duration.ndim < 2 or not shape[-1] or not shape[-2] or not self.longest:
             raise ShapeError(
                 f"HSMM: emission must be (..., T, S) and duration (..., S, D), none of them empty, got {shape} and "
                 f"{tuple(self.duration.shape)}."
             )
-        batch, steps, states, longest = shape[:-2], self.steps, self.states, self.longest
+        steps, states, longest = self.steps, self.states, self.longest
         events: dict[str, list[tuple[int, ...]]] = {
             "initial": [(states,)],
             "transition": [(states, states), (steps - 1, states, states)],
@@ -84,13 +90,7 @@ class HSMM(Structure):
             "final": [(states,)],
         }
         for name, forms in events.items():
-            x: Tensor | None = getattr(self, name)
-            fits = [forms[0]] + [(*batch, *form) for form in forms]
-            if x is not None and tuple(x.shape) not in fits:
-                raise ShapeError(
-                    f"HSMM: emission is (..., T, S) = {shape} and D = {longest}, so {name} must be one of "
-                    f"{fits}, got {tuple(x.shape)}."
-                )
+            check_shape(self, "(..., T, S)", name, getattr(self, name), *forms)
         if self.censored not in ("none", "left", "right", "both"):
             raise ShapeError(f"HSMM: censored must be 'none', 'left', 'right' or 'both', got {self.censored!r}.")
         check_lengths("HSMM", self.lengths, self.batch_shape, steps)
@@ -132,20 +132,21 @@ class HSMM(Structure):
         """Unless a censored duration sums up longer ones."""
         return self.censored == "none"
 
-    def in_use(self, name: str) -> Tensor | None:
-        """Steps before the end."""
-        rank = self.ranks[name]
-        if self.lengths is None or name in ("initial", "final") or (rank == 2 and name != "emission"):
-            return None
-        if name == "transition":
-            return until(self.lengths - 1, self.steps - 1, rank)
-        return until(self.lengths, self.steps, rank)
+    @property
+    def varying(self) -> dict[str, tuple[int, ...]]:
+        """All but what begins, ends, and is seen."""
+        steps, states, longest = self.steps, self.states, self.longest
+        return {
+            "transition": (steps - 1, states, states),
+            "duration": (steps, states, longest),
+            "segment": (steps, longest, states),
+        }
 
     def chain(self) -> Chain:
         """One map: what ended, by how long it lasted, and what begins."""
         transition = self.transition.unsqueeze(-3)
         if self.ranks["transition"] == 3:
-            used = self.in_use("transition")  # the last step leads nowhere, so there may be NaN in it
+            used = self.counted("transition")  # the last step leads nowhere, so there may be NaN in it
             transition = self.transition if used is None else torch.where(used, self.transition, 0.0)
             transition = pad(transition, (0, 0, 0, 0, 0, 1))
         nothing = torch.full_like(self.initial, -torch.inf)
@@ -240,9 +241,10 @@ class HSMM(Structure):
 
 
 def either(a: Tensor, b: Tensor) -> Tensor:
-    """``log(exp(a) + exp(b))``, whose gradient at ``-inf`` is 0."""
-    nothing = (a == -torch.inf) & (b == -torch.inf)
-    return torch.where(nothing, -torch.inf, torch.logaddexp(torch.where(nothing, 0.0, a), torch.where(nothing, 0.0, b)))
+    """``log(exp(a) + exp(b))``, whose derivatives at ``-inf`` are 0; `torch.logaddexp` has NaN in the second one."""
+    nothing, first = (a == -torch.inf) & (b == -torch.inf), a >= b
+    more, less = torch.where(nothing, 0.0, torch.where(first, a, b)), torch.where(first, b, a)
+    return torch.where(nothing, -torch.inf, more + softplus(less - more))
 
 
 def at_least(log_weight: Tensor) -> Tensor:

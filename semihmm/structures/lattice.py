@@ -17,13 +17,14 @@ from torch.nn.functional import pad
 from semihmm.engine import Chain, Path, Sparse
 from semihmm.engine.maps.form import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.base import Structure, one_hot, only, packed, settle, settle_indices, spread
+from semihmm.structures.authoring import one_hot, only, packed, settle, settle_indices, spread, whole_numbers
+from semihmm.structures.base import Structure
 
 _FORBIDDEN, _FREE = -1, -2  # in place of an arc
 _BEFORE, _AFTER = -1, -2  # in place of a node: in front of all starts, behind all ends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lattice(Structure):
     """Every path through an acyclic graph, from a start to an end: word lattices, task graphs, any dynamic programme.
 
@@ -102,7 +103,8 @@ class Lattice(Structure):
         return Lattice(source, target, torch.stack(torch.broadcast_tensors(*values), -1), *chosen)
 
     def _levels(self) -> _Levels:
-        start, end = (None if x is None else tuple(int(i) for i in x) for x in (self.start, self.end))
+        names = ("start", "end")
+        start, end = (None if (x := getattr(self, n)) is None else whole_numbers("Lattice", n, x) for n in names)
         return _levels(tuple(self.source.tolist()), tuple(self.target.tolist()), start, end)
 
     @property

@@ -81,9 +81,10 @@ def views(structure: Structure) -> list[Place]:
     """
     form = _Form(structure)
     try:
-        return _views(form)
+        hash(form)
     except TypeError:  # a field that nobody can hash
         return _views.__wrapped__(form)
+    return _views(form)
 
 
 def chain_of(structure: Structure, feature: Structure) -> Chain:

@@ -10,20 +10,11 @@ from torch import Tensor
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import (
-    Structure,
-    check_lengths,
-    given,
-    one_hot,
-    only,
-    rectangle,
-    settle,
-    settle_indices,
-    single,
-)
+from semihmm.structures.authoring import check_lengths, given, one_hot, only, settle, settle_indices, single
+from semihmm.structures.base import Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MonotonicAlignment(Structure):
     """Every way to cut T frames into U runs, one for each token: monotonic alignment search (Kim et al. 2020).
 
@@ -47,6 +38,10 @@ class MonotonicAlignment(Structure):
     input_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "emission"
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "input_lengths": {"emission": -2},
+        "target_lengths": {"emission": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"emission": 2}
 
     def __post_init__(self) -> None:
@@ -65,10 +60,6 @@ class MonotonicAlignment(Structure):
     def lengths(self) -> Tensor | None:  # type: ignore[override]
         """Frames in use."""
         return self.input_lengths
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Frames and tokens before the end."""
-        return rectangle(self.emission, self.input_lengths, self.target_lengths)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -93,6 +84,9 @@ class MonotonicAlignment(Structure):
     def event(self, path: Path) -> Tensor:
         """States are tokens."""
         return path.slots
+
+    def state_sequence(self, event: Tensor) -> Tensor:
+        return event
 
     def path(self, event: Tensor) -> Path:
         return Path.through(event)

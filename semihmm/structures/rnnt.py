@@ -11,22 +11,22 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Grid, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.base import (
-    Structure,
+from semihmm.structures.authoring import (
     check_lengths,
+    check_shape,
     given,
     one_hot,
     only,
     packed,
-    rectangle,
     settle,
     settle_indices,
     single,
     spread,
 )
+from semihmm.structures.base import Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RNNT(Structure):
     """Every way to emit U labels over T frames, with a blank to go on to the next frame (Graves 2012, transducer).
 
@@ -53,6 +53,10 @@ class RNNT(Structure):
     input_lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     observed: ClassVar[str] = "label"
+    ragged: ClassVar[dict[str, dict[str, int]]] = {
+        "input_lengths": {"label": -2, "blank": -2},
+        "target_lengths": {"label": -1, "blank": -1},
+    }
     ranks: ClassVar[dict[str, int]] = {"blank": 2, "label": 2}
 
     def __post_init__(self) -> None:
@@ -61,22 +65,10 @@ class RNNT(Structure):
         shape = tuple(self.label.shape)
         if len(shape) < 2 or not shape[-2]:
             raise ShapeError(f"RNNT: label must be (..., T, U) with at least one frame, got {shape}.")
-        wide = (shape[-2], shape[-1] + 1)
-        if self.blank.shape not in {wide, (*shape[:-2], *wide)}:
-            raise ShapeError(
-                f"RNNT: label is (..., T, U) = {shape}, so blank must be (..., T, U + 1) = {(*shape[:-2], *wide)}, got "
-                f"{tuple(self.blank.shape)}. It needs a column for each number of labels emitted so far, 0 to U."
-            )
+        hint = " It needs a column for each number of labels emitted so far, 0 to U."
+        check_shape(self, "(..., T, U)", "blank", self.blank, (shape[-2], shape[-1] + 1), hint=hint)
         check_lengths("RNNT", self.input_lengths, self.batch_shape, shape[-2], name="input_lengths")
         check_lengths("RNNT", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
-
-    def in_use(self, name: str) -> Tensor | None:
-        """Frames and labels before the end."""
-        if name == "label":
-            return rectangle(self.label, self.input_lengths, self.target_lengths)
-        counts = None if self.target_lengths is None else self.target_lengths + 1
-        used = rectangle(self.blank, self.input_lengths, counts)
-        return None if used is None or self.blank.ndim == 2 < self.label.ndim else used
 
     def _used(self) -> tuple[Tensor, Tensor]:
         """Blanks and labels with ``-inf`` in place of padding, both with all batch axes."""
@@ -91,6 +83,11 @@ class RNNT(Structure):
     @property
     def event_shape(self) -> tuple[int, ...]:
         return (self.label.shape[-1],)
+
+    @property
+    def event_lengths(self) -> Tensor | None:
+        """Labels in use."""
+        return self.target_lengths
 
     def chain(self) -> Chain:
         """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""

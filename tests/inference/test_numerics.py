@@ -114,7 +114,8 @@ def test_the_impossible_has_no_weight_no_gradient_and_no_event(kind, way):
     drawn = semihmm.sample(broken, (2,), **way)
     assert not drawn.valid[:, 0].any()
     assert semihmm.entropy(broken, **way)[0].isnan()
-    assert semihmm.expectation(broken, structure, **way)[0] == 0
+    feature = structure.feature(**{structure.observed: torch.ones_like(seen)})
+    assert semihmm.expectation(broken, feature, **way)[0] == 0
     assert semihmm.log_count(broken, **way)[0] == -math.inf
     assert int(semihmm.total(broken, sr.Count(), **way)[0]) == 0
 

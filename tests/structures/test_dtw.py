@@ -15,6 +15,7 @@ from tslearn.metrics import dtw_subsequence_path, soft_dtw, soft_dtw_alignment
 
 import semihmm
 from semihmm import DTW, StepPattern
+from semihmm.engine.backends import native
 from semihmm.errors import ShapeError, StructureError
 from semihmm.semirings import SmoothMax
 from semihmm.structures.dtw import PATTERNS
@@ -182,11 +183,9 @@ def test_what_is_no_warping_path_has_no_score() -> None:
         [[0, 0], [-1, -1], [1, 1], [1, 2]],  # a gap
         [[0, 0], [0, 0], [1, 1], [1, 2]],  # stands still
     ]
-    assert semihmm.score(dtw, torch.tensor(events)).tolist() == [-4.0, -4.0] + [-math.inf] * 5
+    assert dtw.score(torch.tensor(events)).tolist() == [-4.0, -4.0] + [-math.inf] * 5
     anywhere = DTW(torch.ones(2, 3), "symmetric2", open_begin=True, open_end=True)
-    assert (
-        semihmm.score(anywhere, torch.tensor(events)).tolist() == [-4.0, -4.0, -math.inf, -3.0, -3.0] + [-math.inf] * 2
-    )
+    assert anywhere.score(torch.tensor(events)).tolist() == [-4.0, -4.0, -math.inf, -3.0, -3.0] + [-math.inf] * 2
 
 
 def test_an_unreachable_corner_is_impossible() -> None:
@@ -205,8 +204,8 @@ def test_an_unreachable_corner_is_impossible() -> None:
         ({"step_pattern": "symmetric3"}, StructureError, "one of symmetric1, symmetric2"),
         ({"window": "sakoe"}, StructureError, "window must be"),
         ({"window": -1}, StructureError, "window must be"),
-        ({"window": torch.ones(3, 4)}, ShapeError, "a window must be bool"),
-        ({"window": torch.ones(3, 3).bool()}, ShapeError, "a window must be bool"),
+        ({"window": torch.ones(3, 4)}, ShapeError, "window must be bool"),
+        ({"window": torch.ones(3, 3).bool()}, ShapeError, "so window must be .3, 4.; got .3, 3."),
         ({"query_lengths": torch.tensor(4)}, ShapeError, "query_lengths must lie between 1 and 3"),
         ({"reference_lengths": torch.tensor(0)}, ShapeError, "reference_lengths must lie between 1 and 4"),
     ],
@@ -222,3 +221,18 @@ def test_a_step_pattern_must_move() -> None:
             StepPattern(moves)
     with pytest.raises(StructureError, match="kind must be 1 to 7"):
         StepPattern.rabiner_juang(8)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("pattern", ["asymmetricP0", "symmetric2", "asymmetric"])
+def test_no_path_goes_through_a_cell_that_none_weighs(pattern, backend):
+    """Moves to the right cost nothing in ``asymmetricP0``: of a row, only the cell where a path comes in counts."""
+    if backend == "native" and native() is None:
+        pytest.skip("the native backend is not loaded")
+    for n, m in ((1, 1), (1, 3), (2, 3), (3, 2)):
+        for opened in (False, True):
+            structure = DTW(eighths(2, n, m), pattern, open_begin=opened, open_end=opened)
+            found = semihmm.max_marginals(structure, backend=backend).cost
+            assert torch.equal(found, oracle.max_marginals(structure)["cost"])
+    only = DTW(torch.tensor([[1.0, 2.0]]), "asymmetricP0")
+    assert semihmm.max_marginals(only, backend=backend).cost.tolist() == [[-1.0, -math.inf]]

@@ -92,7 +92,7 @@ def test_what_is_no_alignment_has_no_score() -> None:
         [[0, 0], [-1, -1], [-1, -1]],  # something left over
         [[0, 0], [0, 1], [-1, -1]],  # an item twice
     ]
-    assert semihmm.score(edit, torch.tensor(events)).tolist() == [-2.0, -3.0] + [-math.inf] * 4
+    assert edit.score(torch.tensor(events)).tolist() == [-2.0, -3.0] + [-math.inf] * 4
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_any_batch_shape_will_do(batch):
 def test_a_state_that_does_not_exist_has_no_weight():
     hmm = small("HMM arcs", (), 3)
     for event in ([0, 1, 3], [0, -1, 1], [1, 0, 1], [0, 0, 1]):  # 1 -> 0 and 0 -> 0 are no arcs
-        assert semihmm.score(hmm, torch.tensor(event)) == -math.inf
+        assert hmm.score(torch.tensor(event)) == -math.inf
     assert semihmm.score(hmm, torch.tensor([0, 1, 1])).isfinite()
 
 

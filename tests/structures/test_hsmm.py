@@ -169,3 +169,32 @@ def test_a_mistake_is_named(message):
     HSMM(**right)
     with pytest.raises(ShapeError, match=message):
         HSMM(**{**right, **MISTAKES[message]})
+
+
+@pytest.mark.parametrize("far", [-math.inf, -700.0, -120.0, -88.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_censored_duration_that_is_forbidden_or_all_but_has_finite_derivatives(dtype, far):
+    """Durations 1 and 3 alone, over three steps: 1+1+1, 1+1+(3), 1+(3), (3), cut at the end."""
+    duration = torch.tensor([[0.0, far, 0.0]], dtype=dtype)
+    zeros = [torch.zeros(shape, dtype=dtype) for shape in ((1,), (1, 1), (3, 1))]
+    hsmm = HSMM(zeros[0], zeros[1], duration, zeros[2], censored="right")
+    ones = hsmm.replace(**{n: torch.ones_like(x) for n, x in hsmm.potentials.items()})
+    for backend in (None, "torch"):
+        assert_close(semihmm.expectation(hsmm, ones, backend=backend), torch.tensor(7.5, dtype=dtype))
+        assert_close(semihmm.variance(hsmm, ones, backend=backend), torch.tensor(2.75, dtype=dtype))
+    free = duration.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(semihmm.log_partition(hsmm.replace(duration=free)), free, create_graph=True)
+    rows = [torch.autograd.grad(slope[0, d], free, retain_graph=True)[0][0] for d in range(3)]
+    expected = torch.tensor([[1.25, 0.0, -0.375], [0.0, 0.0, 0.0], [-0.375, 0.0, 0.1875]], dtype=dtype)
+    assert_close(slope.detach(), torch.tensor([[1.5, 0.0, 0.75]], dtype=dtype))
+    assert_close(torch.stack(rows), expected)
+
+
+def test_the_log_of_a_sum_has_the_derivatives_of_a_sum():
+    from semihmm.structures.hsmm import either
+
+    a, b = (drawn(6, seed=s).requires_grad_() for s in (3, 4))
+    with torch.no_grad():
+        a[0] = b[0]  # a tie
+    assert_close(either(a, b), torch.logaddexp(a, b))
+    assert torch.autograd.gradcheck(either, (a, b)) and torch.autograd.gradgradcheck(either, (a, b))

@@ -105,7 +105,7 @@ def test_a_long_arc_costs_no_slot_of_its_own() -> None:
 def test_what_is_no_path_has_no_score() -> None:
     lattice = Lattice(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]), torch.tensor([1.0, 2.0, 3.0]))
     events = torch.tensor([[0, 2], [1, -1], [2, -1], [0, -1], [-1, 1], [0, 1], [1, 2], [3, -1], [-1, -1]])
-    assert semihmm.score(lattice, events).tolist() == [4.0, 2.0] + [-math.inf] * 7
+    assert lattice.score(events).tolist() == [4.0, 2.0] + [-math.inf] * 7
 
 
 def test_a_cycle_is_named() -> None:

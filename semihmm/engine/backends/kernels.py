@@ -243,6 +243,8 @@ def _summed(gradient: Tensor, x: Tensor) -> Tensor:
 def _best(score: Tensor, x: Tensor) -> Tensor:
     """The same for scores, of which the best counts."""
     shared = [d for d, (n, m) in enumerate(zip(x.shape, score.shape, strict=True)) if n != m]
+    if not score.numel():  # of no sequences there is no best one, and `amax` refuses
+        return score.sum(shared, keepdim=True) - math.inf if shared else score
     return score.amax(shared, keepdim=True) if shared else score
 
 

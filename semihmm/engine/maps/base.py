@@ -41,6 +41,10 @@ class Measure(Protocol):
         """From log space into the space that is reduced."""
         ...
 
+    def excess(self, log_terms: Tensor) -> Tensor:
+        """What to take from log terms of slots, one of which each path takes, ``(..., slots)``; ``(..., 1)``."""
+        ...
+
     def reduce(self, x: Tensor, dim: tuple[int, ...] | int) -> Tensor:
         """Over entries that share a weight; the axes stay, with size 1."""
         ...
@@ -66,6 +70,7 @@ class Map(Form):
     """
 
     reads_output: bool = False  # `contract` wants the step's output, not its carry
+    in_one_slot: bool = True  # if it looks one step back, each path is in one slot at each time
 
     def unrolled(self) -> Map:
         """The same map with log-weights that lie by step and slot: itself, but for a Diagonal with an index."""
@@ -188,6 +193,11 @@ class Compose(Map):
     @property
     def inputs(self) -> int:
         return self.first.inputs
+
+    @property
+    def in_one_slot(self) -> bool:  # type: ignore[override]
+        """Where both are."""
+        return self.first.in_one_slot and self.then.in_one_slot
 
     @property
     def reads_output(self) -> bool:  # type: ignore[override]

@@ -47,6 +47,7 @@ class Segmental(Map):
     emission: Tensor  # with D - 1 frames of padding in front: see `of`
     segment: Tensor | None = None
     table_ranks = (2, 2)
+    in_one_slot = False  # who has ended a segment has begun another one
 
     def __post_init__(self) -> None:
         axes = {"transition": ("T or 1", "S", "S"), "duration": ("T or 1", "D", "S"), "emission": ("T", "S")}
