@@ -55,8 +55,11 @@ def minimum_bayes_risk(
         possible = (posterior != 0).any(-1)
         return torch.where(possible if used is None else possible & used, best, -1)
     if loss == "segment":
-        if "segment" not in structure.varying:
-            raise StructureError(f"minimum_bayes_risk: {type(structure).__name__} has no segments.")
+        if "segment" not in structure.varying or not structure.linear:
+            why = (
+                "has no segments" if structure.linear else "has segments that are longer than is seen: decide by a loss"
+            )
+            raise StructureError(f"minimum_bayes_risk: {type(structure).__name__} {why}.")
         posterior = marginals(structure.over_time("segment"), **options).potentials["segment"]
         free = {n: torch.where(x.isfinite(), 0.0, x) for n, x in structure.potentials.items()}
         sure = torch.where(posterior > 0, posterior, -torch.inf)  # never one that is impossible

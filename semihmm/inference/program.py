@@ -130,7 +130,10 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
             key.append(x.shape)
             if name != "lengths":
                 potentials.append(x)
-                key.append(x.is_contiguous())
+                whole = x.is_contiguous()
+                if not whole and not _repeated(x):
+                    return None
+                key.append(whole)
         else:
             key.append(x)
     lengths = own.get("lengths")
@@ -151,8 +154,6 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
     for x in potentials:
         if (grad and x.requires_grad) or x.is_neg() or x.dtype is not potentials[0].dtype:
             return None
-        if not x.is_contiguous() and not _repeated(x):
-            return None
     return Asked(program, potentials, None if lengths is None else structure.chain_lengths)
 
 
@@ -167,8 +168,8 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
     if any(isinstance(x, tuple | list) and any(isinstance(y, Tensor) for y in x) for x in structure.__dict__.values()):
         return None
     whole = {n: x.detach() for n, x in given.items()}
-    if not all(x.is_contiguous() or (_repeated(x) and axes and x.ndim == axes + ranks[n]) for n, x in whole.items()):
-        return None
+    if not all(x.is_contiguous() or (axes and x.ndim == axes + ranks[n]) for n, x in whole.items()):
+        return None  # what it repeats are not the sequences
     chain = structure.holding(**whole).chain()
     way = engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
     form = views(structure)

@@ -17,7 +17,7 @@ from semihmm.inference.program import best_path_of
 from semihmm.inference.total import prepare
 from semihmm.semirings import Max, Sample, Semiring, TopK
 from semihmm.structures import Structure
-from semihmm.structures.authoring import whole_numbers
+from semihmm.structures.authoring import tensor_of, whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -141,11 +141,16 @@ def topk(
 
 def _first_of_their_labels(paths: Paths, distinct: Tensor | Callable[[Tensor], Tensor]) -> Tensor:
     """Whether no better path has the same labels, bool ``(rows, ...)``."""
-    if isinstance(distinct, Tensor):
-        states = paths.states
-        labels = torch.where(states < 0, -1, distinct.to(states)[states.clamp(min=0)])
-    else:
+    if callable(distinct):
         labels = torch.as_tensor(distinct(paths.event))
+    else:
+        states, names = paths.states, tensor_of("topk", "distinct", distinct, paths.event.device)
+        if names.ndim != 1 or (states.numel() and int(states.max()) >= len(names)):
+            raise SemihmmError(
+                f"topk: distinct must be a function of events, or a label for each state, (S,), got "
+                f"{tuple(names.shape)} and states up to {int(states.max())}."
+            )
+        labels = torch.where(states < 0, -1, names.to(states)[states.clamp(min=0)])
     rows, batch = paths.valid.shape[0], paths.valid.shape[1:]
     if labels.shape[: paths.valid.ndim] != paths.valid.shape:
         raise SemihmmError(

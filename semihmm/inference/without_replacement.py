@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.errors import DataError
+from semihmm.errors import DataError, SemihmmError
 from semihmm.inference.options import Options
 from semihmm.inference.total import log_partition, score
 from semihmm.inference.viterbi import Paths, sample, topk
 from semihmm.structures import Structure
+from semihmm.structures.authoring import whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -62,11 +63,14 @@ def sample_without_replacement(
         >>> found.shape, len(found.unique(dim=0))
         (torch.Size([3, 3]), 3)
     """
+    (k,) = whole_numbers("sample_without_replacement", "k", [k])
     return _drawn(structure, k, max(2 * k, 32), generator, options)
 
 
 def _drawn(structure: Structure, k: int, listed: int, generator: torch.Generator | None, options: Options) -> Draws:
     """With so many of the best paths listed, k of them at least."""
+    if k < 1:
+        raise SemihmmError(f"sample_without_replacement: k is how many paths, at least 1, got {k}.")
     wide = structure.to(torch.float64)
     with torch.no_grad():
         best, total = topk(wide, max(listed, k + 1), **options), log_partition(wide, **options)

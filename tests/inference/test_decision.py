@@ -64,6 +64,10 @@ def test_no_more_paths_are_looked_through_than_said():
     assert semihmm.topk(hmm, 2, distinct=first, most=9).valid.tolist() == [True, True]
     with pytest.raises(SemihmmError, match="distinct must give labels"):
         semihmm.topk(hmm, 2, distinct=lambda event: event[0])
+    for wrong in ([1], torch.zeros(2, 2)):
+        with pytest.raises(SemihmmError, match="distinct must be a function of events, or a label for each state"):
+            semihmm.topk(hmm, 2, distinct=wrong)
+    assert semihmm.topk(hmm, 2, distinct=[3, 4]).valid.all()
 
 
 def filled(event, like):
@@ -123,5 +127,8 @@ def test_losses_that_say_nothing_are_named():
         semihmm.minimum_bayes_risk(dtw)
     with pytest.raises(StructureError, match="HMM has no segments"):
         semihmm.minimum_bayes_risk(small("HMM"), "segment")
+    hsmm = semihmm.HSMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(3, 2), censored="right")
+    with pytest.raises(StructureError, match="HSMM has segments that are longer than is seen"):
+        semihmm.minimum_bayes_risk(hsmm, "segment")
     with pytest.raises(SemihmmError, match="'hamming', 'segment' or a function"):
         semihmm.minimum_bayes_risk(dtw, "other")

@@ -70,6 +70,12 @@ def test_all_paths_are_drawn_once_where_there_are_no_more(kind):
         assert (inclusion[:, i][valid] == 0).all() and (paths.score[:, i][~valid] == -math.inf).all()
 
 
+@pytest.mark.parametrize("k", [0, -1, 2.5])
+def test_there_is_a_path_to_draw(k):
+    with pytest.raises(semihmm.errors.SemihmmError, match="sample_without_replacement: k"):
+        semihmm.sample_without_replacement(small("HMM"), k)
+
+
 def test_scores_of_draws_have_gradients():
     emission = torch.zeros(3, 2, requires_grad=True)
     hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), emission)
