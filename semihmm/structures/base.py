@@ -320,6 +320,14 @@ class Structure(ABC):
             used = mask if used is None else used & mask
         return used
 
+    def without_padding(self) -> Self:
+        """The same structure with potentials of their own for each sequence, forbidden where they do not count."""
+        whole, found = self.holding(**self.expanded_potentials), {}
+        for name, x in whole.potentials.items():
+            used = whole.in_use(name)
+            found[name] = x if used is None else torch.where(used, x, -self.sign * torch.inf)
+        return whole.holding(**found)
+
     def counted(self, name: str) -> Tensor | None:
         """Which entries of a potential count for any of the sequences that share them; None for all."""
         used = self.in_use(name)

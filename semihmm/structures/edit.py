@@ -85,16 +85,6 @@ class EditDistance(Structure):
         deletion, insertion = changed.new_ones(source.shape[-1]), changed.new_ones(target.shape[-1])
         return EditDistance(changed, deletion, insertion, source_lengths, target_lengths)
 
-    def _used(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The costs with inf in place of padding, all with all batch axes."""
-        whole = self.expanded()
-        masks = (whole.in_use(name) for name in self.ranks)
-        substitution, deletion, insertion = (
-            x if used is None else torch.where(used, x, torch.inf)
-            for x, used in zip(whole.potentials.values(), masks, strict=True)
-        )
-        return substitution, deletion, insertion
-
     @property
     def event_shape(self) -> tuple[int, ...]:
         return (-1, 2)
@@ -105,7 +95,8 @@ class EditDistance(Structure):
 
     def chain(self) -> Chain:
         """A grid of items done: down by a deletion, right by an insertion, both by a substitution."""
-        substitution, deletion, insertion = self._used()
+        whole = self.without_padding()
+        substitution, deletion, insertion = whole.substitution, whole.deletion, whole.insertion
         height, width = substitution.shape[-2:]
         down = deletion.unsqueeze(-1).expand(*deletion.shape, width + 1)
         right = insertion.unsqueeze(-2).expand(*insertion.shape[:-1], height + 1, width)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
@@ -67,8 +66,7 @@ class MonotonicAlignment(Structure):
 
     def chain(self) -> Chain:
         """Stay or go on, then the emission."""
-        used = self.in_use("emission")
-        emission = self.emission if used is None else torch.where(used, self.emission, -torch.inf)
+        emission = self.without_padding().emission
         frames, tokens = emission.shape[-2:]
         begin, rest = emission.split([1, frames - 1], -2)  # whose backward is one `cat`; two slices' is a sum
         final = given(self.target_lengths, tokens, emission) - 1

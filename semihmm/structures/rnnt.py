@@ -70,16 +70,6 @@ class RNNT(Structure):
         check_lengths("RNNT", self.input_lengths, self.batch_shape, shape[-2], name="input_lengths")
         check_lengths("RNNT", self.target_lengths, self.batch_shape, shape[-1], 0, "target_lengths")
 
-    def _used(self) -> tuple[Tensor, Tensor]:
-        """Blanks and labels with ``-inf`` in place of padding, both with all batch axes."""
-        whole = self.expanded()
-        masks = (whole.in_use(name) for name in self.ranks)
-        blank, label = (
-            x if used is None else torch.where(used, x, -torch.inf)
-            for x, used in zip(whole.potentials.values(), masks, strict=True)
-        )
-        return blank, label
-
     @property
     def event_shape(self) -> tuple[int, ...]:
         return (self.label.shape[-1],)
@@ -91,7 +81,8 @@ class RNNT(Structure):
 
     def chain(self) -> Chain:
         """A grid of frames by labels so far: down by a blank, right by a label, out by a blank."""
-        blank, label = self._used()
+        whole = self.without_padding()
+        blank, label = whole.blank, whole.label
         frames, labels = label.shape[-2:]
         down, right = pad(blank[..., :-1, :], (0, 0, 1, 0)), pad(label, (1, 0))
         frame = given(self.input_lengths, frames, label).expand(self.batch_shape) - 1
