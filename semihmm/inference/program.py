@@ -134,6 +134,8 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
                 if not whole and not _repeated(x):
                     return None
                 key.append(whole)
+        elif isinstance(x, Structure):
+            return None
         else:
             key.append(x)
     lengths = own.get("lengths")

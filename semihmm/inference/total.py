@@ -216,13 +216,11 @@ def like(structure: Structure, other: S) -> S:
             f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
             f"go along with, got {type(other).__name__} with {', '.join(other.ranks)}."
         )
-    for field in fields(structure):  # type: ignore[arg-type]
-        mine, its = getattr(structure, field.name), getattr(other, field.name)
-        if field.name not in structure.ranks and not _same(mine, its):
-            raise StructureError(
-                f"{type(structure).__name__}: two structures with the same paths are needed, but {field.name} differs. "
-                f"Pass the same {field.name} to both."
-            )
+    if differs := _difference(structure, other):
+        raise StructureError(
+            f"{type(structure).__name__}: two structures with the same paths are needed, but {differs} differs. "
+            f"Pass the same {differs} to both."
+        )
     for name, x in structure.potentials.items():
         y, rank = other.potentials[name], min(structure.ranks[name], other.ranks[name])
         if y.shape[y.ndim - rank :] != x.shape[x.ndim - rank :]:
@@ -237,6 +235,18 @@ def like(structure: Structure, other: S) -> S:
     check_shape(structure, "(...)", f"the other's {seen}", other.potentials[seen], tuple(own[axes:]))
     given = {n: aligned(x, axes + other.ranks[n]) for n, x in other.potentials.items()}
     return other.replace(**{**given, seen: given[seen].expand(own)})
+
+
+def _difference(a: Structure, b: Structure) -> str:
+    """The first field of two structures of one class that is no potential and differs; "" if none does."""
+    for field in fields(a):  # type: ignore[arg-type]
+        x, y = getattr(a, field.name), getattr(b, field.name)
+        if isinstance(x, Structure) and type(x) is type(y):
+            if inner := _difference(x, y):
+                return inner
+        elif field.name not in a.ranks and not _same(x, y):
+            return field.name
+    return ""
 
 
 def _same(a: object, b: object) -> bool:

@@ -221,7 +221,7 @@ class Structure(ABC):
         if not seen.is_floating_point():
             raise DataError(f"{type(self).__name__}: potentials are floating-point log-weights, so no {seen.dtype}.")
         rest = {f.name: self.__dict__.get(f.name) for f in fields(self) if f.name not in moved}  # type: ignore[arg-type]
-        return self.holding(**moved, **{n: _on(x, seen.device) for n, x in rest.items() if x is not None})
+        return self.holding(**moved, **{n: on_device(x, seen.device) for n, x in rest.items() if x is not None})
 
     @property
     def expanded_potentials(self) -> dict[str, Tensor]:
@@ -259,7 +259,7 @@ class Structure(ABC):
             )
         parts = {}
         for name, rank in self.axes.items():
-            x = self.__dict__.get(name)
+            x = getattr(self, name, None)
             if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
                 parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
         return self.holding(**parts)
@@ -338,10 +338,10 @@ class Structure(ABC):
         return used if used.shape == own else used.long().sum_to_size(own) > 0
 
 
-def _on(x: Any, device: torch.device) -> Any:
+def on_device(x: Any, device: torch.device) -> Any:
     """A field of a structure on another device."""
     if isinstance(x, tuple | list):
-        return type(x)(_on(y, device) for y in x)
+        return type(x)(on_device(y, device) for y in x)
     return x.to(device) if isinstance(x, Tensor) else x
 
 

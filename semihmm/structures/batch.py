@@ -47,7 +47,9 @@ def stack(structures: Sequence[S]) -> S:
     parts: dict[str, Any] = {}
     for field in (f.name for f in fields(first)):  # type: ignore[arg-type]
         every = [getattr(s, field) for s in structures]
-        if field in first.ragged:
+        if isinstance(every[0], Structure):
+            parts[field] = stack(every)
+        elif field in first.ragged:
             parts[field] = _lengths(structures, field)
         elif field not in first.axes or not isinstance(every[0], Tensor):
             if not all(_same(x, every[0]) for x in every):

@@ -123,7 +123,7 @@ class _Form:
 
     def __init__(self, structure: Structure) -> None:
         self.structure: Structure | None = structure
-        self.key = (type(structure), *(_form(getattr(structure, f.name)) for f in fields(structure)))  # type: ignore[arg-type]
+        self.key = _form(structure)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -133,6 +133,8 @@ class _Form:
 
 
 def _form(value: Any) -> Hashable:
+    if isinstance(value, Structure):
+        return (type(value), *(_form(getattr(value, f.name)) for f in fields(value)))  # type: ignore[arg-type]
     if isinstance(value, Tensor):
         return (value.shape, value.dtype, value.device)
     if isinstance(value, tuple | list):
