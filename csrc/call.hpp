@@ -6,6 +6,7 @@
 
 #include "arcs.hpp"
 #include "arcs_transition.hpp"
+#include "axis.hpp"
 #include "best.hpp"
 #include "bidirectional.hpp"
 #include "operations.hpp"
@@ -87,6 +88,11 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 } else {
                     add.template operator()<Sparse>(weights, request.beta, source, memory);
                 }
+                break;
+            }
+            case kAxis: {
+                const int64_t outer = request.spec[word++], inner = request.spec[word++];
+                add.template operator()<Axis>(part(true), request.beta, outer, inner);
                 break;
             }
             case kSegmental: {

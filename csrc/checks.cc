@@ -310,6 +310,20 @@ Form check_chain(const Request& request) {
                 ++form.draws;
                 break;
             }
+            case kAxis: {
+                const int64_t outer = word_of(request, word++, "how many joint states of the axes before an axis there are");
+                const int64_t inner = word_of(request, word++, "how many joint states of the axes behind an axis there are");
+                if (outer < 1 || outer > kMost) out_of_range("Axes: joint states of the axes before", 1, kMost, outer);
+                if (inner < 1 || inner > kMost) out_of_range("Axes: joint states of the axes behind", 1, kMost, inner);
+                const Given& w = reader.weight("Axes", "weight", request.length, 2);
+                const int64_t states = w.shape[3], slots = product({outer, states, inner}, "Axes: joint states");
+                if (w.shape[2] != states && w.shape[2] != slots)
+                    refuse("Axes: a weight must lead from " + number(states) + " states or " + number(slots) + " joint states, got " + shown(w.shape) + ".");
+                join("Axes", {1, slots}, {1, slots});
+                form.arc_indices.push_back({0, product({w.shape[2], states}, "Axes: transitions") - 1});
+                ++form.draws;
+                break;
+            }
             case kSegmental: {
                 const int64_t whole = word_of(request, word++, "whether a Segmental has weights of whole segments");
                 if (whole < 0 || whole > 1) out_of_range("Segmental: whether there are weights of whole segments", 0, 1, whole);
@@ -359,7 +373,7 @@ Form check_chain(const Request& request) {
                 ++form.draws;
                 break;
             }
-            default: out_of_range("the kind of a map", kDense, kTied, kind);
+            default: out_of_range("the kind of a map", kDense, kAxis, kind);
         }
     }
     if (reader.at() != request.weights.size()) refuse("spec reads " + number(static_cast<int64_t>(reader.at())) + " weights, got " + number(tensors) + ".");

@@ -3,7 +3,7 @@
 from semihmm.engine.backends import backends, native, reference  # noqa: F401 (registers itself)
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Decoded, Path, decode
-from semihmm.engine.maps import Arcs, Banded, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
+from semihmm.engine.maps import Arcs, Axes, Banded, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
 from semihmm.engine.score import score
@@ -14,6 +14,7 @@ if native() is not None:
 
 __all__ = [
     "Arcs",
+    "Axes",
     "Banded",
     "Chain",
     "Compose",

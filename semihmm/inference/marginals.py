@@ -84,6 +84,8 @@ def _by_owner(structure: Structure, best: list[Tensor], unrolled: bool) -> dict[
 def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """Log-posterior of the state at each step given the steps up to it, ``(..., T, S)``; ``-inf`` after the end.
 
+    A state of several parts, as a FactorialHMM's, has an axis for each.
+
     Raises:
         StructureError: the structure has no state at each moment.
 
@@ -94,11 +96,14 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """
     chain, plan = prepare(structure, Log(), options)
     weights = structure.filtered(engine.vectors(plan, Log(), chain))
+    time = len(structure.batch_shape)
+    state = weights.shape[time + 1 :]
+    weights = weights.flatten(time + 1)
     mass = Log().sum(weights, -1).unsqueeze(-1)
     posterior = torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))
     posterior = posterior.to(structure.potentials[structure.observed].dtype)
     used = until(structure.lengths, weights.shape[-2], 2)
-    return posterior if used is None else torch.where(used, posterior, -torch.inf)
+    return (posterior if used is None else torch.where(used, posterior, -torch.inf)).unflatten(-1, state)
 
 
 def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:

@@ -6,6 +6,7 @@ from semihmm.structures.ctc import CTC
 from semihmm.structures.distances import squared_distances
 from semihmm.structures.dtw import DTW, StepPattern
 from semihmm.structures.edit import EditDistance
+from semihmm.structures.factorial import FactorialHMM
 from semihmm.structures.hmm import HMM
 from semihmm.structures.hsmm import HSMM
 from semihmm.structures.lattice import Lattice
@@ -19,6 +20,7 @@ __all__ = [
     "HSMM",
     "RNNT",
     "EditDistance",
+    "FactorialHMM",
     "Lattice",
     "MonotonicAlignment",
     "StepPattern",

@@ -74,7 +74,10 @@ class Structure(ABC):
         )
 
     def filtered(self, vectors: Tensor) -> Tensor:
-        """The weight of all paths so far by the state that they are in, ``(..., T, S)``, from all state vectors."""
+        """The weight of all paths so far by the state that they are in, from all state vectors.
+
+        ``(..., T, S)``; a state of several parts may have an axis for each.
+        """
         raise StructureError(
             f"{type(self).__name__} has no state at each moment, so it cannot be filtered. "
             "HMM, HSMM, CTC and MonotonicAlignment can; marginals work for every structure."

@@ -7,13 +7,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
+from semihmm.engine import Arcs, Axes, Banded, Chain, Compose, Dense, Diagonal, Form, Grid, Map, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.testing.examples import small
 
 T = TypeVar("T")
 
-ONE_STEP = ("dense", "diagonal", "tied", "banded", "arcs", "arcs over time", "sparse with memory")
+ONE_STEP = (
+    *("dense", "diagonal", "tied", "banded", "arcs", "arcs over time", "sparse with memory"),
+    *("axes", "coupled axes"),
+)
 SEVERAL_STEPS = ("segmental", "segmental over time", "segmental with segments", "grid")
 STRUCTURES = ("DTW", "DTW open", "RNNT", "EditDistance")  # the chains of these
 PRODUCTS = (
@@ -22,12 +25,19 @@ PRODUCTS = (
     "diagonal @ dense",
     "banded @ diagonal",
     "banded @ tied",
+    "axes @ diagonal",
+    "diagonal @ coupled axes",
     "diagonal @ arcs",
     "tied @ dense",
     "dense @ dense @ diagonal",
     "diagonal @ banded @ dense",
 )
 KINDS = ONE_STEP + SEVERAL_STEPS + STRUCTURES + PRODUCTS
+# Sizes of the axes of so many joint states.
+_AXES: dict[int, tuple[tuple[int, ...], ...]] = {
+    **{n: ((n,), (1, n), (n, 1)) for n in (1, 2, 3, 5, 17)},
+    **{4: ((2, 2), (4,)), 6: ((2, 3), (3, 2)), 12: ((2, 3, 2), (3, 4)), 36: ((6, 6), (2, 18), (18, 2))},
+}
 MOVES = ((1, 0), (0, 1), (1, 1), (2, 1))
 
 
@@ -177,6 +187,12 @@ def _factor(kind: str, weights: RandomWeights, steps: int, states: int, then: in
         source = torch.randint(-2, 3 * states, (1, states, 4), generator=g).clamp(min=-1)
         weight = torch.where(source < 0, -torch.inf, weights.log_weights(weights.time(steps), states, 4))
         return Sparse(weight, source, memory=3)
+    if kind.endswith("axes"):
+        sizes = weights.pick(*_AXES[states])
+        times = [weights.time(steps) for _ in sizes]
+        rows = sizes if kind == "axes" else [weights.pick(size, states) for size in sizes]
+        every = zip(times, rows, sizes, strict=True)
+        return Axes(tuple(weights.log_weights(*event) for event in every), kind == "axes" and weights.pick(True, False))
     if kind not in ("arcs", "arcs over time"):
         raise StructureError(f"random_map: kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     source, target = torch.randint(0, states, (2, 2 * states), generator=g)
@@ -205,7 +221,10 @@ def random_chain(kind: str | MakeMap, case: ChainCase) -> Chain:
     weights = RandomWeights(case)
     if isinstance(kind, str) and kind in STRUCTURES:
         return _structure_chain(kind, case, weights)
-    states = weights.pick(1, 2, 3, 3, 5, 17) if case.steps < 10 else weights.pick(2, 3)
+    if isinstance(kind, str) and "axes" in kind:
+        states = weights.pick(1, 4, 6, 6, 12, 36) if case.steps < 10 else weights.pick(4, 6)
+    else:
+        states = weights.pick(1, 2, 3, 3, 5, 17) if case.steps < 10 else weights.pick(2, 3)
     make = (lambda *given: random_map(kind, *given)) if isinstance(kind, str) else kind
     map_ = make(weights, case.steps, states)
     slots, steps = map_.slots, case.steps if map_.steps is None else map_.steps

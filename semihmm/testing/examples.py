@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import StructureError
-from semihmm.structures import CTC, DTW, HMM, HSMM, RNNT, EditDistance, Lattice, MonotonicAlignment, Structure
+from semihmm.structures import (
+    CTC,
+    DTW,
+    HMM,
+    HSMM,
+    RNNT,
+    EditDistance,
+    FactorialHMM,
+    Lattice,
+    MonotonicAlignment,
+    Structure,
+)
 
 
 @dataclass
@@ -60,6 +71,17 @@ def _hmm_arcs(s: Source) -> Structure:
 def _hmm_banded(s: Source) -> Structure:
     weight = s.weights(s.steps - 1, 3, 2)
     return HMM(s.weights(3), weight, s.weights(s.steps, 3), s.weights(3), s.lengths(s.steps), offsets=(0, 1))
+
+
+def _factorial(s: Source) -> Structure:
+    return FactorialHMM(
+        s.weights(2, 2), s.weights(2, 2, 2), s.weights(s.steps, 2, 2), s.weights(2, 2, shared=True), s.lengths(s.steps)
+    )
+
+
+def _factorial_coupled(s: Source) -> Structure:
+    moves = s.weights(s.steps - 1, 2, 4, 2)
+    return FactorialHMM(s.weights(2, 2, shared=True), moves, s.weights(s.steps, 2, 2), lengths=s.lengths(s.steps))
 
 
 def _hsmm(s: Source) -> Structure:
@@ -118,6 +140,8 @@ KINDS: dict[str, Kind] = {
     "HMM varying": _hmm_varying,
     "HMM arcs": _hmm_arcs,
     "HMM banded": _hmm_banded,
+    "FactorialHMM": _factorial,
+    "FactorialHMM coupled": _factorial_coupled,
     "HSMM": _hsmm,
     "HSMM varying": _hsmm_varying,
     "CTC": _ctc,

@@ -16,9 +16,20 @@ from torch import Tensor
 
 from semihmm.errors import StructureError
 from semihmm.semirings import Semiring
-from semihmm.structures import CTC, DTW, HMM, HSMM, RNNT, EditDistance, Lattice, MonotonicAlignment, Structure
+from semihmm.structures import (
+    CTC,
+    DTW,
+    HMM,
+    HSMM,
+    RNNT,
+    EditDistance,
+    FactorialHMM,
+    Lattice,
+    MonotonicAlignment,
+    Structure,
+)
 from semihmm.testing.paths import ctc_paths, dtw_paths, edit_paths, lattice_paths, monotonic_paths, rnnt_paths
-from semihmm.testing.state_paths import Weight, hmm_paths, hsmm_paths, log_sum
+from semihmm.testing.state_paths import Weight, factorial_paths, hmm_paths, hsmm_paths, log_sum
 from semihmm.testing.walk import chain_paths, prefix_vectors
 
 By = Callable[[Any], Iterable[tuple[Any, Sequence[Weight]]]]
@@ -26,6 +37,7 @@ By = Callable[[Any], Iterable[tuple[Any, Sequence[Weight]]]]
 MOST = 20_000  # paths that are still listed
 KNOWN: dict[type[Structure], By] = {
     HMM: hmm_paths,
+    FactorialHMM: factorial_paths,
     HSMM: hsmm_paths,
     CTC: ctc_paths,
     MonotonicAlignment: monotonic_paths,
@@ -287,7 +299,8 @@ def filtering(structure: Structure, by: By | None = None) -> Tensor:
         found = filters[type(item)](item, length) if type(item) in filters else _filtered_walks(item)
         rows = [[x - log_sum(row) if x > -math.inf else x for x in row] for row in found]
         rows[length:] = [[-math.inf] * len(rows[0])] * (steps - length)
-        return torch.tensor(rows, dtype=torch.float64)
+        state = (item.states,) * item.chains if isinstance(item, FactorialHMM) else (-1,)
+        return torch.tensor(rows, dtype=torch.float64).unflatten(-1, state)
 
     return _each(structure, one)
 
@@ -317,7 +330,7 @@ def _filtered_hsmm(hsmm: Any, length: int) -> list[list[float]]:
 def _filtered_walks(item: Structure) -> list[list[float]]:
     """From all walks that get to each slot of the chain, summed up as the structure says."""
     vectors = [[log_sum(slot) for slot in row] for row in prefix_vectors(item)]
-    rows: list[list[float]] = item.filtered(torch.tensor(vectors, dtype=torch.float64)).tolist()
+    rows: list[list[float]] = item.filtered(torch.tensor(vectors, dtype=torch.float64)).flatten(1).tolist()
     return rows
 
 

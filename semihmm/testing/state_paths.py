@@ -1,4 +1,4 @@
-"""Every path of a small HMM or HSMM, one by one, from the definitions alone.
+"""Every path of a small HMM, FactorialHMM or HSMM, one by one, from the definitions alone.
 
 An enumeration takes one sequence without batch axes and gives for each path its event and the log-weights along it: all
 paths that the lengths and the topology allow, in an order that does not depend on the potentials' values. A log-weight
@@ -11,7 +11,7 @@ from itertools import product
 
 from torch import Tensor
 
-from semihmm.structures import HMM, HSMM
+from semihmm.structures import HMM, HSMM, FactorialHMM
 
 Weight = float | tuple[float, ...]
 Enumerated = tuple[object, list[Weight]]
@@ -44,6 +44,25 @@ def _transition(hmm: HMM, t: int, source: int, target: int) -> float | None:
         offset = target - source
         return float(weight[target, hmm.offsets.index(offset)]) if offset in hmm.offsets else None
     return float(weight[source, target])
+
+
+def factorial_paths(hmm: FactorialHMM) -> Iterator[Enumerated]:
+    """All sequences of joint states; chains move one after the other."""
+    length = hmm.steps if hmm.lengths is None else int(hmm.lengths)
+    chains, states = hmm.chains, hmm.states
+    for event in product(product(range(states), repeat=chains), repeat=length):
+        weights: list[Weight] = [float(hmm.initial[k, s]) for k, s in enumerate(event[0])]
+        for t, joint in enumerate(event):
+            weights.append(float(hmm.emission[(t, *joint)]))
+            moves = hmm.transition if hmm.transition.ndim == 3 or not t else hmm.transition[t - 1]
+            for k in range(chains) if t else ():
+                mixed = (*joint[:k], *event[t - 1][k:])
+                number = sum(s * states ** (chains - 1 - i) for i, s in enumerate(mixed))
+                row = number if moves.shape[-2] == states**chains else mixed[k]
+                weights.append(float(moves[k, row, joint[k]]))
+        if hmm.final is not None:
+            weights += [float(hmm.final[k, s]) for k, s in enumerate(event[-1])]
+        yield event, weights
 
 
 def hsmm_paths(hsmm: HSMM) -> Iterator[Enumerated]:

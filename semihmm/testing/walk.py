@@ -1,13 +1,14 @@
 """Every path of a chain, found by following its arcs one at a time: for a structure never seen before."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Compose, Dense, Diagonal, Form, Grid, Path, Segmental, Sparse
+from semihmm.engine import Arcs, Axes, Compose, Dense, Diagonal, Form, Grid, Path, Segmental, Sparse
 from semihmm.errors import StructureError
 from semihmm.structures import Structure
 from semihmm.structures.leaves import numbered
@@ -108,6 +109,16 @@ def _arcs(steps: Form, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     elif isinstance(steps, Diagonal):
         column = slot if steps.index is None else int(steps.index[_at(steps.index, 1, t, slot)])
         yield Arc(slot, 1, slot, ((Entry(leaf, _at(steps.weight, 1, t, column)),),))
+    elif isinstance(steps, Axes):
+        for source in product(*map(range, steps.sizes)):
+            before, after = list(source), _digits(slot, steps.sizes)
+            entries: list[tuple[Entry, ...]] = []
+            for axis in reversed(range(len(source))) if steps.backward else range(len(source)):
+                row = _number(before, steps.sizes) if steps.coupled[axis] else before[axis]
+                entries.append((Entry(leaf + axis, _at(steps.weights[axis], 2, t, row, after[axis])),))
+                before[axis] = after[axis]
+            number = _number(source, steps.sizes)
+            yield Arc(number, 1, number, tuple(entries))
     elif isinstance(steps, Sparse):
         source_at = _at(steps.source, 2, t, slot, 0)[:-1]
         for k, code in enumerate(steps.source[source_at].tolist()):
@@ -132,8 +143,25 @@ def _arcs(steps: Form, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     else:
         raise StructureError(
             f"check_structure: it cannot walk through a {type(steps).__name__}; it knows Dense, Diagonal, Banded, "
-            f"{Arcs.__name__}, Grid, Segmental and their products. Pass paths=, a function that lists the paths."
+            f"{Arcs.__name__}, Axes, Grid, Segmental and their products. Pass paths=, a function that lists the paths."
         )
+
+
+def _digits(number: int, sizes: Sequence[int]) -> list[int]:
+    """A joint state, axis by axis."""
+    found = []
+    for size in reversed(sizes):
+        found.append(number % size)
+        number //= size
+    return found[::-1]
+
+
+def _number(digits: Sequence[int], sizes: Sequence[int]) -> int:
+    """And back."""
+    number = 0
+    for digit, size in zip(digits, sizes, strict=True):
+        number = number * size + digit
+    return number
 
 
 def _segments(steps: Segmental, t: int, slot: int, leaf: int) -> Iterator[Arc]:

@@ -15,7 +15,10 @@ from semihmm.testing.examples import KINDS, small
 from semihmm.testing.strategies_structures import options, structures
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
-FILTERED = ["HMM", "HMM varying", "HMM arcs", "HMM banded", "HSMM", "CTC", "CTC optional", "MonotonicAlignment"]
+FILTERED = [
+    *("HMM", "HMM varying", "HMM arcs", "HMM banded", "HSMM"),
+    *("FactorialHMM", "FactorialHMM coupled", "CTC", "CTC optional", "MonotonicAlignment"),
+]
 
 
 @settings(max_examples=60)
@@ -99,7 +102,7 @@ def test_filtering_looks_no_further_than_the_present(kind, data):
     assert_close(semihmm.filtering(structure, **way), oracle.filtering(structure), equal_nan=True)
 
 
-@pytest.mark.parametrize("kind", FILTERED[:5])
+@pytest.mark.parametrize("kind", FILTERED[:7])
 def test_filtering_ends_where_smoothing_does(kind):
     structure = small(kind, (3,), 5, seed=1)
     if structure.final is not None:

@@ -12,7 +12,7 @@ from semihmm.errors import DataError
 from semihmm.testing.examples import KINDS, small
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
-STEPWISE = ("HMM", "CTC", "Mono", "RNNT")  # kinds whose events have an item for each step
+STEPWISE = ("HMM", "FactorialHMM", "CTC", "Mono", "RNNT")  # kinds whose events have an item for each step
 
 
 def ends(structure, event):

@@ -78,7 +78,9 @@ def test_what_is_no_event_has_no_score(kind, ragged):
             if event.ndim == 2 and draw(3, 1) == 0:  # something that fits in part goes on after the end
                 event[len(right) :][:1] = event[max(len(right) - 1, 0)] + draw(2, event.shape[1])
         used = structure.chain().lengths
-        if kind.startswith(("HMM", "CTC", "Mono")) and used is not None:  # what comes after the end does not count
+        if (
+            kind.startswith(("HMM", "FactorialHMM", "CTC", "Mono")) and used is not None
+        ):  # what comes after the end does not count
             events[:, int(used) + (not kind.startswith("CTC")) :] = -1
         expected = [known.get(oracle.plain_event(event), -math.inf) for event in events]
         found = structure.score(events)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from semihmm.engine.backends import kernels, ops, register
 from semihmm.engine.backends.kernels import (
+    AXIS,
     BLOCK,
     DENSE,
     DIAGONAL,
@@ -39,7 +40,7 @@ from semihmm.engine.backends.kernels import (
 from semihmm.engine.backends.protocol import Gradients, two_passes
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Decoded
-from semihmm.engine.maps import Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
+from semihmm.engine.maps import Axes, Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
 from semihmm.engine.memory import OFFSET, Bytes
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import THREADS_FROM
@@ -223,6 +224,11 @@ def _spec(steps: Form) -> tuple[int, ...] | None:
         return first + then
     if kind is Dense:
         return (DENSE,)
+    if isinstance(steps, Axes):
+        if steps.backward and any(steps.coupled):  # compiled axes move in the order of their weights
+            return None
+        every = zip(steps.sizes, steps.inner, strict=True)
+        return tuple([word for size, inner in every for word in (AXIS, steps.slots // (size * inner), inner)])
     if isinstance(steps, Diagonal):
         return (DIAGONAL if steps.index is None else TIED,)
     if isinstance(steps, Sparse):
