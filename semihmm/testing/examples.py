@@ -62,6 +62,11 @@ def _hmm_banded(s: Source) -> Structure:
     return HMM(s.weights(3), weight, s.weights(s.steps, 3), s.weights(3), s.lengths(s.steps), offsets=(0, 1))
 
 
+def _hmm_tied(s: Source) -> Structure:
+    column = torch.tensor([1, 0, 1])
+    return HMM(s.weights(3), s.weights(3, 3), s.weights(s.steps, 3), None, s.lengths(s.steps), emission_index=column)
+
+
 def _hsmm(s: Source) -> Structure:
     return HSMM(
         s.weights(2, shared=True), s.weights(2, 2), s.weights(2, 3), s.weights(s.steps, 2), lengths=s.lengths(s.steps)
@@ -118,6 +123,7 @@ KINDS: dict[str, Kind] = {
     "HMM varying": _hmm_varying,
     "HMM arcs": _hmm_arcs,
     "HMM banded": _hmm_banded,
+    "HMM tied": _hmm_tied,
     "HSMM": _hsmm,
     "HSMM varying": _hsmm_varying,
     "CTC": _ctc,
