@@ -67,26 +67,26 @@ class HMM(Structure):
             raise ShapeError(
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
-        batch, seen = self.emission.shape[:-2], self._check_index()
-        steps, states = self.steps, self.states
-        check_shape(self, seen, "initial", self.initial, (states,))
-        check_shape(self, seen, "final", self.final, (states,))
+        batch, steps, states = self.emission.shape[:-2], self.steps, self.states
+        seen, hint = self._check_index()
+        check_shape(self, seen, "initial", self.initial, (states,), hint=hint)
+        check_shape(self, seen, "final", self.final, (states,), hint=hint)
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
         event = self._event()
-        check_shape(self, seen, "transition", self.transition, event, (steps - 1, *event))
+        check_shape(self, seen, "transition", self.transition, event, (steps - 1, *event), hint=hint)
         check_lengths("HMM", self.lengths, batch, steps)
 
-    def _check_index(self) -> str:
-        """Refuse an index of no state, or of columns that there are not; what axes emission has, and of which states."""
+    def _check_index(self) -> tuple[str, str]:
+        """Refuse an index of no state, or of columns that there are not; returns emission's axes, and where S is from."""
         index, columns = self.emission_index, self.emission.shape[-1]
         if index is None:
-            return "(..., T, S)"
+            return "(..., T, S)", ""
         if not index.ndim or not index.shape[-1]:
             raise ShapeError(f"HMM: emission_index must be (..., S) with at least one state, got {tuple(index.shape)}.")
         check_shape(self, "(..., T, V)", "emission_index", index, (self.states,))
         check_range("HMM", "emission_index", index, 0, columns - 1, f"the {columns} columns of emission")
-        return f"(..., T, V), for emission_index of S = {self.states} states"
+        return "(..., T, V)", f" emission_index says how many states there are, {self.states}."
 
     def _event(self) -> tuple[int, ...]:
         """The axes of transitions at one step."""
