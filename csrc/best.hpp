@@ -6,6 +6,7 @@
 #pragma once
 
 #include "arc_product.hpp"
+#include "emissions.hpp"
 #include "few_states.hpp"
 #include "scan.hpp"
 
@@ -94,9 +95,8 @@ class Best {
     using B = typename L::bits;
     using S = Max<F>;
 
-    // `emission` without data: there is none.
-    Best(Chain<S>& chain, Weights weights, Leaf<F> emission)
-        : chain_(chain), weights_(std::move(weights)), emission_(emission), states_(weights_.states()), ld_(padded<F>(states_)),
+    Best(Chain<S>& chain, Weights weights, Emissions<F> emission)
+        : chain_(chain), weights_(std::move(weights)), emission_(std::move(emission)), states_(weights_.states()), ld_(padded<F>(states_)),
           beta_(static_cast<F>(chain.beta)) {
         ends_.reset(ld_, kNothing<F>), row_.reset(ld_, kNothing<F>);
     }
@@ -104,7 +104,7 @@ class Best {
     // The paths of `count` sequences from `b` on, and their totals. `kept` has workspace for all state vectors. Arc indices, if
     // requested, are as `Map::trace` makes them.
     void paths(int64_t b, int count, const Kept<F>& kept, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
-        weights_.fill(b);
+        weights_.fill(b), emission_.fill(b);
         Sequence all[kTogether];
         for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept);
         if (!Weights::dense || states_ > kFewStates<F>) {
@@ -157,7 +157,7 @@ class Best {
                 s.slots[t] = at[r] = arc.from, s.choices[t] = arc.choice;
                 if (!arc_indices) continue;
                 s.arc_indices[t * per_step] = arc.index;
-                if (emission_.data) s.arc_indices[t * per_step + 1] = to;
+                if (emission_) s.arc_indices[t * per_step + 1] = emission_.column(to);
             }
     }
     ArcInto before(const Sequence& s, int64_t t, int64_t to) const {
@@ -174,13 +174,7 @@ class Best {
         return s;
     }
     // The emissions of step t, one after the other.
-    const F* emission(int64_t b, int64_t t) const {
-        const F* e = emission_.at(b, t);
-        const int64_t by = emission_.by_event[0];
-        if (by == 1) return e;
-        for (int64_t j = 0; j < states_; ++j) row_[j] = e[j * by];
-        return row_.get();
-    }
+    const F* emission(int64_t b, int64_t t) const { return emission_.by_state(b, t, row_.get()); }
     static F finite_peak(F peak) { return std::isinf(peak) ? F(0) : peak; }
 
     // All steps of a sequence of at most `inner` states, which are `parts` vectors. What steps read of this object is copied
@@ -191,9 +185,9 @@ class Best {
         const F* const weight = weights_.weight();
         const F beta = beta_;
         const int64_t length = s.length, ld = ld_, left = states_ - (parts - 1) * L::width;
-        const bool emits = emission_.data != nullptr, adjacent = emits && emission_.by_event[0] == 1;
-        const F* const emissions = adjacent ? emission_.at(s.b, 0) : nullptr;
-        const int64_t by_time = adjacent && emission_.over_time() ? emission_.by_time : 0;
+        const F* const emissions = emission_.in_place(s.b);
+        const bool emits(emission_), adjacent = emissions != nullptr;
+        const int64_t by_time = emission_.by_time();
         uint8_t* chosen = s.chosen;
         double log_scale = s.log_scale;
         V vector[parts];
@@ -289,7 +283,7 @@ class Best {
             weights_.multiply(active, from, to);
             for (int i = 0; i < active; ++i) {
                 Sequence& s = all[who[i]];
-                if (emission_.data) {
+                if (emission_) {
                     const F* e = emission(s.b, t);
                     const F peak = finite_peak(max_of<F>(states_, e));
                     s.log_scale += static_cast<double>(peak) * chain_.beta;
@@ -303,7 +297,7 @@ class Best {
 
     Chain<S>& chain_;
     Weights weights_;
-    Leaf<F> emission_;
+    Emissions<F> emission_;
     int64_t states_, ld_;
     F beta_;
     Buffer<F> ends_, row_;

@@ -37,7 +37,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
 
     // On a thread of its own: the forward pass up to the middle; and, if it then `has_path`, the rest of it.
     void forward_half(const Junction<F>& at, double g0, double g1, const Sinks& steps) {
-        transition_.fill(at.b);
+        fill(at.b);
         reserve(1), gather_into(steps, 1);
         pass_ = from_start(at, g0, g1);
         for (int64_t t0 = 0; t0 < at.half; t0 += kBlock) forward(&pass_, 1, t0, t0 + kBlock);
@@ -56,7 +56,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     }
     // On another thread, by another one: the backward pass down to the middle, and the rest of it.
     void backward_half(Junction<F>& at, double g0, double g1, const Sinks& steps) {
-        transition_.fill(at.b);
+        fill(at.b);
         reserve(1), gather_into(steps, 1);
         pass_ = from_end(0, at, g0, g1);
         for (int64_t t1 = at.length, t0; t1 > at.half; t1 = t0) {
@@ -88,7 +88,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     // Both passes, which read the matrix once.
     void on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                        std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        if (transition_.fill(b) || !panels_[0]) panels();
+        if (fill(b) || !panels_[0]) panels();
         reserve(2), gather_into(steps, 1);
         Junction<F> at = junction(b, kept);
         const int64_t length = at.length, half = at.half;
@@ -136,7 +136,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     using Base::after_, Base::arcs_, Base::cost_, Base::costs_, Base::counted_, Base::counts_, Base::log_cost_, Base::next_, Base::y_scale_;
     using Base::after_cost_product, Base::after_product, Base::at_end, Base::at_start, Base::backward_in_log_space, Base::before_product, Base::begin,
         Base::begin_block, Base::begin_cost_block, Base::contract, Base::contract_in_log_space, Base::dot, Base::emission, Base::emissions, Base::end_block,
-        Base::end_cost_block, Base::few_states, Base::flush, Base::forward, Base::gather_into, Base::in_registers, Base::log_cost, Base::multiply,
+        Base::end_cost_block, Base::few_states, Base::fill, Base::flush, Base::forward, Base::gather_into, Base::in_registers, Base::log_cost, Base::multiply,
         Base::reserve, Base::rows_of, Base::set_cost, Base::slide, Base::whole, Base::workspace, Base::write_counts, Base::write_total;
 
     // Where the passes begin; the backward one works in the buffers r.

@@ -130,8 +130,8 @@ constexpr bool kScaled = std::is_same_v<S, Log<typename S::F>> || std::is_same_v
 // A transition that all steps share, dense or of irregular arcs, with or without emissions.
 struct Stationary {
     bool dense = true;
-    bool shared = true;  // by all sequences
-    std::size_t arcs = 0, emission = 0;  // which weights they are; `emission` 0: none
+    bool shared = true;  // by all sequences, the emissions' index as well
+    std::size_t arcs = 0, emission = 0, index = 0;  // which weights they are; 0: none
 };
 
 // Whether all sequences have the same numbers, though each has its own, as where Python gathered them for each.
@@ -153,16 +153,21 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
     found.dense = request.spec[2] == kDense;
     if (!found.dense && !irregular) return std::nullopt;
     const std::size_t words = found.dense ? 3 : 4;
-    if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal)) return std::nullopt;
-    if (request.spec.size() > words) found.emission = found.arcs + (found.dense ? 1 : 2);
+    if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal && request.spec[words] != kTied)) return std::nullopt;
+    if (request.spec.size() > words) {
+        found.emission = found.arcs + (found.dense ? 1 : 2);
+        if (request.spec[words] == kTied) found.index = found.emission + 1;
+    }
     const Given& arcs = request.weights[found.arcs];
+    const auto same_for_all = [](const Given& tensor) { return tensor.shape[0] == 1 || tensor.strides[0] == 0; };
     if (request.length < 2 || arcs.shape[1] != 1 || (found.dense && arcs.shape[2] != arcs.shape[3])) return std::nullopt;
     if (found.emission && request.weights[found.emission].shape[1] != request.length) return std::nullopt;
-    found.shared = arcs.shape[0] == 1 || arcs.strides[0] == 0 || (!found.dense && repeated<typename S::F>(arcs));
+    found.shared = same_for_all(arcs) || (!found.dense && repeated<typename S::F>(arcs));
+    if (found.index) found.shared = found.shared && same_for_all(request.weights[found.index]);
     if constexpr (S::features) {
         const Given& held = request.features[found.arcs];
         if (held.shape[1] != 1) return std::nullopt;
-        found.shared = found.shared && (held.shape[0] == 1 || held.strides[0] == 0);
+        found.shared = found.shared && same_for_all(held);
     }
     return found;
 }
@@ -184,19 +189,21 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
     using F = typename S::F;
     auto weight = request.weights[form.arcs].template leaf<F>(true);
     if (form.shared) weight.by_batch = 0;
-    const auto emission = form.emission ? request.weights[form.emission].template leaf<F>(true) : Leaf<F>{};
+    const auto along = [&](std::size_t i) { return S::features ? request.features[i].template leaf<F>(true) : Leaf<F>{}; };
+    Emissions<F> emission;
+    if (form.emission)
+        emission = {request.weights[form.emission].template leaf<F>(true), along(form.emission),
+                    form.index ? request.weights[form.index].template leaf<int64_t>(true) : Leaf<int64_t>{}};
     if constexpr (std::is_same_v<Path, Best<F, DenseWeights<F>>>) {
-        return {chain, {weight, static_cast<F>(chain.beta)}, emission};
+        return {chain, {weight, static_cast<F>(chain.beta)}, std::move(emission)};
     } else if constexpr (std::is_same_v<Path, Best<F, ArcWeights<F>>>) {
-        return {chain, {topology, weight, static_cast<F>(chain.beta)}, emission};
+        return {chain, {topology, weight, static_cast<F>(chain.beta)}, std::move(emission)};
     } else {
         using Transition = typename Path::Transition;
-        const auto along = [&](std::size_t i) { return S::features ? request.features[i].template leaf<F>(true) : Leaf<F>{}; };
-        const auto emission_feature = form.emission ? along(form.emission) : Leaf<F>{};
         if constexpr (Transition::dense) {
-            return {chain, Transition(weight, along(form.arcs), chain.beta), emission, emission_feature};
+            return {chain, Transition(weight, along(form.arcs), chain.beta), std::move(emission)};
         } else {
-            return {chain, Transition(topology, weight, along(form.arcs), chain.beta), emission, emission_feature};
+            return {chain, Transition(topology, weight, along(form.arcs), chain.beta), std::move(emission)};
         }
     }
 }

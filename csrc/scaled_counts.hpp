@@ -23,7 +23,7 @@ class ScaledCounts : public ScaledBackward<S, T> {
     // Adds the gradients of totals, each times its weight in g0, and of means, in g1. `steps` are the sinks of the chain's map.
     void gradient(int64_t b, int count, const Kept<F>& kept, const double* g0, const double* g1, const Sinks& steps, std::vector<Sink<F>>& start,
                   std::vector<Sink<F>>& end) {
-        transition_.fill(b);
+        fill(b);
         reserve(count), gather_into(steps, count);
         Sequence all[kGroup];
         const int64_t segment = whole(kept) ? std::max<int64_t>(chain_.length, 1) : kept.segment;
@@ -71,14 +71,14 @@ class ScaledCounts : public ScaledBackward<S, T> {
     using typename Base::Sequence;
     using Base::chain_, Base::transition_, Base::emission_, Base::states_, Base::ld_, Base::stride_, Base::row_;
     using Base::after_, Base::costs_, Base::y_scale_;
-    using Base::at_end, Base::at_start, Base::backward, Base::backward_in_log_space, Base::dot, Base::end_cost_block, Base::exps, Base::recall, Base::reserve,
+    using Base::at_end, Base::at_start, Base::backward, Base::backward_in_log_space, Base::dot, Base::end_cost_block, Base::exps, Base::fill, Base::recall, Base::reserve,
         Base::rows_of, Base::weighing, Base::whole;
 
     // Where gradients go, and workspace for the sums of so many sequences.
     void gather_into(const Sinks& steps, int sequences) {
         for (int f = 0; f <= S::features; ++f) {
             arcs_[f] = steps[f]->requested() ? steps[f] : nullptr;
-            emission_sinks_[f] = emission_.data && steps[2 + f]->requested() ? steps[2 + f] : nullptr;
+            emission_sinks_[f] = emission_ && steps[2 + f]->requested() ? steps[2 + f] : nullptr;
         }
         counted_ = arcs_[0] || arcs_[S::features];
         together_ = (!arcs_[0] || arcs_[0]->shared()) && (!arcs_[S::features] || arcs_[S::features]->shared());
@@ -213,12 +213,12 @@ class ScaledCounts : public ScaledBackward<S, T> {
     // The gradient of the emissions of step t, of which value(j) knows those from j on.
     template <class Value>
     void put(Sink<F>& sink, int64_t b, int64_t t, const Value& value) const {
-        F* direct = sink.over_time() ? sink.row(b, t) : nullptr;
+        F* direct = sink.over_time() && !emission_.tied() ? sink.row(b, t) : nullptr;
         F* to = direct ? direct : row_.get();
         int64_t j = 0;
         for (; j + L::width <= states_; j += L::width) L::store(to + j, value(j));
         if (j < states_) L::store_part(to + j, states_ - j, value(j));
-        if (!direct) sink.add(b, t, states_, to);
+        if (!direct) emission_.collect(sink, b, t, to);
     }
 
     Buffer<F> first_ = Buffer<F>(stride_), last_ = Buffer<F>(stride_);  // the vectors at the ends of a block, scaled

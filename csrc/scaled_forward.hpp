@@ -37,7 +37,7 @@ class ScaledForward : public ScaledStep<S, T> {
             all[r] = begin(b + r, whole(kept) ? rows_of(b + r, kept) : workspace(r, kBlock, 0));
             longest = std::max(longest, all[r].length);
         }
-        transition_.fill(b);
+        fill(b);
         const bool fronts = kept.segment && !whole(kept);
         const int64_t segment = fronts ? kept.segment : std::max<int64_t>(chain_.length, 1);
         for (int64_t t0 = 0, t1; t0 < longest; t0 = t1) {
@@ -59,7 +59,7 @@ class ScaledForward : public ScaledStep<S, T> {
 
   protected:
     using Base::chain_, Base::transition_, Base::emission_, Base::states_, Base::ld_, Base::stride_, Base::beta_, Base::row_, Base::border_, Base::sum_, Base::emissions_;
-    using Base::dot, Base::emission, Base::exps, Base::has_mass, Base::logs, Base::multiply, Base::near_one, Base::scale_of, Base::sound, Base::weigh,
+    using Base::dot, Base::emission, Base::exps, Base::fill, Base::has_mass, Base::logs, Base::multiply, Base::near_one, Base::scale_of, Base::sound, Base::weigh,
         Base::weigh_logs, Base::weights;
 
     struct Sequence {
@@ -86,14 +86,10 @@ class ScaledForward : public ScaledStep<S, T> {
     FewStates<F> in_registers() const { return {transition_.weight(), transition_.transposed(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
-        const F* first = emission_.data ? emission_.at(b, 0) : nullptr;
-        const int64_t by_time = emission_.by_time, by = first ? emission_.by_event[0] : 1;
-        return [=, states = states_, to = row_.get()](int64_t t) {
-            const F* e = first + t * by_time;
-            if (by == 1) return e;
-            for (int64_t j = 0; j < states; ++j) to[j] = e[j * by];
-            return static_cast<const F*>(to);
-        };
+        const F* const first = emission_.in_place(b);
+        const int64_t by_time = emission_.by_time();
+        const bool copied = emission_ && !first;
+        return [=, this](int64_t t) { return copied ? emission_.by_state(b, t, row_.get()) : first + t * by_time; };
     }
 
     // ---- where vectors are kept

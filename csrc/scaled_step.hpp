@@ -14,6 +14,7 @@
 #pragma once
 
 #include "dense_transition.hpp"
+#include "emissions.hpp"
 #include "scan.hpp"
 
 namespace semihmm {
@@ -35,9 +36,8 @@ class ScaledStep {
     using L = Lanes<F>;
     using V = typename L::type;
 
-    // `emission` without data: there is none.
-    ScaledStep(Chain<S>& chain, Transition transition, Leaf<F> emission, Leaf<F> emission_feature = {})
-        : chain_(chain), transition_(std::move(transition)), emission_(emission), emission_feature_(emission_feature),
+    ScaledStep(Chain<S>& chain, Transition transition, Emissions<F> emission)
+        : chain_(chain), transition_(std::move(transition)), emission_(std::move(emission)),
           states_(transition_.states()), ld_(padded<F>(states_)), stride_(ld_ * (1 + S::features)), beta_(static_cast<F>(chain.beta)) {
         mask_.reset(stride_), row_.reset(stride_);
         std::fill_n(mask_.get(), states_, F(1));
@@ -45,6 +45,11 @@ class ScaledStep {
     }
 
   protected:
+    // What the sequences from `b` on have; whether that is another transition than before.
+    bool fill(int64_t b) {
+        emission_.fill(b);
+        return transition_.fill(b);
+    }
     // Of vectors: the transition, or its transpose, times each.
     void multiply(int count, const F* const* from, bool transposed, F* const* sum) const {
         const F* rows[2 * kGroup] = {};  // filled up to `count`, which GCC does not see
@@ -62,40 +67,33 @@ class ScaledStep {
     }
     // The emissions of step t less their peak, which is returned, as numbers.
     F emission(int64_t b, int64_t t, F* to) const {
-        if (!emission_.data) return 0;
-        const F* e = emission_.at(b, t);
-        const int64_t by = emission_.by_event[0];
-        if (by != 1) {
-            for (int64_t j = 0; j < states_; ++j) to[j] = e[j * by];
-            e = to;
-        }
-        F peak = max_of<F>(states_, e);
+        if (!emission_) return 0;
+        const bool tied = emission_.tied();
+        const int64_t count = tied ? emission_.size() : states_;
+        F* const numbers = tied ? emission_.row() : to;
+        const F* e = emission_.at(b, t, numbers);
+        F peak = max_of<F>(count, e);
         if (std::isinf(peak)) peak = 0;
-        exps_above_least(states_, e, peak, beta_, to, F(0), ld_);
+        exps_above_least(count, e, peak, beta_, numbers, F(0), tied ? padded<F>(count) : ld_);
+        if (tied) emission_.spread(numbers, to);
         if constexpr (S::features) {
-            const F* d = emission_feature_.at(b, t);
-            const int64_t step = emission_feature_.by_event[0];
-            if (step == 1) {
-                for (int64_t j = 0; j < states_; ++j) to[ld_ + j] = to[j] > 0 ? d[j] : F(0);
-            } else {
-                for (int64_t j = 0; j < states_; ++j) to[ld_ + j] = to[j] > 0 ? d[j * step] : F(0);
-            }
+            const F* d = emission_.feature_by_state(b, t, row_.get());
+            for (int64_t j = 0; j < states_; ++j) to[ld_ + j] = to[j] > 0 ? d[j] : F(0);
         }
         return peak;
     }
     // What sums are weighed by: the emissions that `emission` made for the r-th sequence, or 1.
-    const F* weights(int r) const { return (emission_.data ? emissions_[r] : mask_).get(); }
+    const F* weights(int r) const { return (emission_ ? emissions_[r] : mask_).get(); }
     // The emissions of step t times a vector in log space; returns its peak, which is taken out.
     double weigh_logs(int64_t b, int64_t t, F peak, F* vector) const {
         std::fill(vector + states_, vector + ld_, kNothing<F>);
-        if (emission_.data) {
-            const F* e = emission_.at(b, t);
-            const int64_t by = emission_.by_event[0];
-            for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j * by] - peak) * beta_;
+        if (emission_) {
+            const F* e = emission_.by_state(b, t, row_.get());
+            for (int64_t j = 0; j < states_; ++j) vector[j] += (e[j] - peak) * beta_;
             if constexpr (S::features) {
-                const F* d = emission_feature_.at(b, t);
+                const F* d = emission_.feature_by_state(b, t, row_.get());
                 for (int64_t j = 0; j < states_; ++j)
-                    if (vector[j] > kNothing<F>) vector[ld_ + j] += d[j * emission_feature_.by_event[0]];
+                    if (vector[j] > kNothing<F>) vector[ld_ + j] += d[j];
             }
         }
         return rescale(chain_.semiring, ld_, vector);
@@ -151,7 +149,7 @@ class ScaledStep {
 
     Chain<S>& chain_;
     Transition transition_;
-    Leaf<F> emission_, emission_feature_;
+    Emissions<F> emission_;
     int64_t states_, ld_, stride_;
     F beta_;
     Buffer<F> mask_, row_;  // 1 for slots, 0 for padding; for a moment

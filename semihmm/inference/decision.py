@@ -50,7 +50,7 @@ def minimum_bayes_risk(
     if loss == "hamming":
         if type(structure).state_sequence is Structure.state_sequence:
             raise StructureError(f"minimum_bayes_risk: {type(structure).__name__} has no state at each step.")
-        posterior = marginals(structure, **options).potentials[structure.observed]
+        posterior = marginals(structure.untied(), **options).potentials[structure.observed]
         used, best = until(structure.lengths, posterior.shape[-2]), posterior.argmax(-1)
         possible = (posterior != 0).any(-1)
         return torch.where(possible if used is None else possible & used, best, -1)

@@ -29,8 +29,8 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
     Returns:
         A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
         that log-weight, for each sequence of the batch, so with all batch axes, whatever sequences share:
-        ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
-        counts. Zero where there is no path. Differentiable in turn.
+        ``.emission (..., T, S)`` sums to 1 at each step of an HMM (``(..., T, V)`` where states share V columns: `smoothing`
+        tells them apart), and ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:
@@ -109,7 +109,7 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """Log-posterior of the state at each step given all steps: the log of the observed potential's marginals.
 
-    Computed in float64, so that posteriors down to exp(-700) have a logarithm; in the structure's dtype.
+    Of states that share emissions, each has its own: ``(..., T, S)``. Computed in float64, so that posteriors down to exp(-700) have a logarithm; in the structure's dtype.
 
     Example:
         >>> sticky = torch.tensor([[0., -9.], [-9., 0.]])
@@ -117,6 +117,7 @@ def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
         >>> [round(p, 2) for p in smoothing(hmm).exp().flatten().tolist()]
         [0.88, 0.12, 0.88, 0.12]
     """
+    structure = structure.untied()
     seen = structure.potentials[structure.observed]
     posterior = expected_counts(structure.to(torch.float64), (structure.observed,), **options)[1][structure.observed]
     used = posterior > 0
@@ -127,7 +128,8 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     """The same structure with only the allowed entries of its potentials: partial labels.
 
     Args:
-        mask: bool, True for what is allowed, in the shape of the observed potential (HMM: ``(..., T, S)``).
+        mask: bool, True for what is allowed, in the shape of the observed potential (HMM: ``(..., T, S)``, or of the
+            columns ``(..., T, V)`` that its states share; a mask over states goes to ``structure.untied()``).
         masks: the same for other potentials, by name; of one that sequences share, each may have a mask of its own.
     Raises:
         ShapeError: a mask of another shape or dtype, by name.
@@ -153,9 +155,18 @@ def _mask(structure: Structure, name: str, mask: Tensor) -> Tensor:
     pairs = list(zip(reversed(mask.shape), reversed(x.shape), strict=False))
     fits = all(m in (1, n) or (n == 1 and name != structure.observed) for m, n in pairs)
     if mask.dtype != torch.bool or not fits or (name == structure.observed and mask.ndim > x.ndim):
+        untied = structure.untied() if name == structure.observed else structure
+        hint = (
+            ""
+            if untied is structure
+            else (
+                f" Its states share those: a mask over states, {tuple(untied.potentials[name].shape)}, is one of "
+                "structure.untied(), which has log-weights of each state's own."
+            )
+        )
         raise ShapeError(
             f"condition: {name} of this {type(structure).__name__} is {tuple(x.shape)}, so its mask must be bool of "
             f"that shape, True for what is allowed (an axis of 1, or none, is shared), got {tuple(mask.shape)} of "
-            f"{mask.dtype}."
+            f"{mask.dtype}.{hint}"
         )
     return mask

@@ -73,6 +73,18 @@ class Structure(ABC):
             f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself."
         )
 
+    def untied(self) -> Self:
+        """The same paths, with observed log-weights of each state's own where states share them (`HMM`); else itself.
+
+        What is asked about states, and not about what they share, is asked of it: a mask over states, say.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(4, 2), emission_index=[0, 1, 0])
+            >>> hmm.emission.shape, hmm.untied().emission.shape
+            (torch.Size([4, 2]), torch.Size([4, 3]))
+        """
+        return self
+
     def filtered(self, vectors: Tensor) -> Tensor:
         """The weight of all paths so far by the state that they are in, from all state vectors.
 

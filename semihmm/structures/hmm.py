@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
 from semihmm.engine.chain import aligned
-from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
+from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for, unchecked
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
 from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, tensor_of, whole_numbers
@@ -28,11 +28,14 @@ class HMM(Structure):
             ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``. The number of axes says which it is:
             beside an emission ``(B, T, S)``, three axes are ``(B, S, S)``, and one that differs over time but not over
             sequences is ``(1, T-1, S, S)``.
-        emission: log-weight of each step's observation under each state, ``(..., T, S)``.
+        emission: log-weight of each step's observation under each state, ``(..., T, S)``; with ``emission_index``, under
+            each density, ``(..., T, V)``.
         final: log-weight of each last state ``(..., S)``; None for 0.
         lengths: steps in use, ``1 <= lengths <= T``; later steps do not count.
         arcs: ``(source, target)``, integers ``(A,)`` each: the only transitions there are, none of them twice.
         offsets: the only distances there are between a state and the next.
+        emission_index: which of the V columns of ``emission`` each state has, integers ``(..., S)``, where states share
+            them: the senones of a lexicon graph. Emissions, and their gradient, then take T V numbers, not T S.
 
     An event is the states, int64 ``(..., T)``, -1 after the end. Work per step is S^2, or A, or S K.
 
@@ -41,6 +44,9 @@ class HMM(Structure):
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
         >>> float(semihmm.log_partition(hmm).exp())  # 2 ** 3 paths
         8.0
+        >>> tied = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(4, 2), emission_index=[0, 1, 0])
+        >>> tied.states, semihmm.marginals(tied).emission.shape, semihmm.smoothing(tied).shape
+        (3, torch.Size([4, 2]), torch.Size([4, 3]))
     """
 
     initial: Tensor
@@ -50,23 +56,37 @@ class HMM(Structure):
     lengths: Tensor | None = None
     arcs: tuple[Tensor, Tensor] | None = None
     offsets: tuple[int, ...] | None = None
+    emission_index: Tensor | None = None
     observed: ClassVar[str] = "emission"
+    indices: ClassVar[dict[str, int]] = {"emission_index": 1}
 
     def __post_init__(self) -> None:
         settle(self, "initial", "transition", "emission", "final")
-        settle_indices(self, "lengths")
-        if self.emission.ndim < 2 or not self.emission.shape[-2] or not self.states:
+        settle_indices(self, "lengths", "emission_index")
+        if self.emission.ndim < 2 or not self.emission.shape[-2] or not self.emission.shape[-1]:
             raise ShapeError(
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
-        batch, (steps, states) = self.emission.shape[:-2], self.emission.shape[-2:]
-        check_shape(self, "(..., T, S)", "initial", self.initial, (states,))
-        check_shape(self, "(..., T, S)", "final", self.final, (states,))
+        batch, steps, states = self.emission.shape[:-2], self.steps, self.states
+        seen, hint = self._check_index()
+        check_shape(self, seen, "initial", self.initial, (states,), hint=hint)
+        check_shape(self, seen, "final", self.final, (states,), hint=hint)
         if self.arcs is not None and self.offsets is not None:
             raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
         event = self._event()
-        check_shape(self, "(..., T, S)", "transition", self.transition, event, (steps - 1, *event))
+        check_shape(self, seen, "transition", self.transition, event, (steps - 1, *event), hint=hint)
         check_lengths("HMM", self.lengths, batch, steps)
+
+    def _check_index(self) -> tuple[str, str]:
+        """Refuse an index of no state, or of columns that there are not; returns emission's axes, and where S is from."""
+        index, columns = self.emission_index, self.emission.shape[-1]
+        if index is None:
+            return "(..., T, S)", ""
+        if not index.ndim or not index.shape[-1]:
+            raise ShapeError(f"HMM: emission_index must be (..., S) with at least one state, got {tuple(index.shape)}.")
+        check_shape(self, "(..., T, V)", "emission_index", index, (self.states,))
+        check_range("HMM", "emission_index", index, 0, columns - 1, f"the {columns} columns of emission")
+        return "(..., T, V)", f" emission_index says how many states there are, {self.states}."
 
     def _event(self) -> tuple[int, ...]:
         """The axes of transitions at one step."""
@@ -86,7 +106,7 @@ class HMM(Structure):
     @property
     def states(self) -> int:
         """How many states there are, S."""
-        return self.emission.shape[-1]
+        return (self.emission if self.emission_index is None else self.emission_index).shape[-1]
 
     @property
     def steps(self) -> int:
@@ -117,10 +137,12 @@ class HMM(Structure):
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
         first, rest = self.emission.split_with_sizes((1, self.steps - 1), -2)  # backward is one `cat`; of slices, a sum
-        arcs = Compose(self._arcs(), Diagonal(rest))  # `@` is the same, but Dynamo cannot trace it
+        observed = Diagonal(rest)
+        if self.emission_index is not None:
+            observed, first = unchecked(Diagonal, weight=rest, index=self._columns()), self._by_state(first)
         return Chain(
             start=(aligned(self.initial, self.emission.ndim - 1), first.squeeze(-2)),
-            steps=arcs,
+            steps=Compose(self._arcs(), observed),  # `@` is the same, but Dynamo cannot trace it
             end=() if self.final is None else (self.final,),
             lengths=self.chain_lengths,
             length=self.steps - 1,
@@ -130,6 +152,21 @@ class HMM(Structure):
     def chain_lengths(self) -> Tensor | None:
         """A step in front of each state but the first."""
         return None if self.lengths is None else self.lengths - 1
+
+    def untied(self) -> HMM:
+        """With an emission of each state's own."""
+        if self.emission_index is None:
+            return self
+        return replace(self, emission=self._by_state(self.emission), emission_index=None)
+
+    def _columns(self) -> Tensor:
+        """Which column each state has, the same at all steps, ``(... or 1, 1, S)``."""
+        assert self.emission_index is not None
+        return aligned(self.emission_index, self.emission.ndim - 1).unsqueeze(-2)
+
+    def _by_state(self, emission: Tensor) -> Tensor:
+        """What each state has of columns ``(..., T, V)``: ``(..., T, S)``."""
+        return emission.gather(-1, self._columns().expand(*emission.shape[:-1], -1))
 
     def _arcs(self) -> Map:
         event = 1 if self.arcs is not None else 2

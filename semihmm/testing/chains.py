@@ -192,7 +192,7 @@ def _factor(kind: str, weights: RandomWeights, steps: int, states: int, then: in
         times = [weights.time(steps) for _ in sizes]
         rows = sizes if kind == "axes" else [weights.pick(size, states) for size in sizes]
         every = zip(times, rows, sizes, strict=True)
-        return Axes(tuple(weights.log_weights(*event) for event in every), kind == "axes" and weights.pick(True, False))
+        return Axes(tuple(weights.log_weights(*event) for event in every))
     if kind not in ("arcs", "arcs over time"):
         raise StructureError(f"random_map: kind must be one of {', '.join(KINDS)}, got {kind!r}.")
     source, target = torch.randint(0, states, (2, 2 * states), generator=g)

@@ -84,6 +84,11 @@ def _factorial_coupled(s: Source) -> Structure:
     return FactorialHMM(s.weights(2, 2, shared=True), moves, s.weights(s.steps, 2, 2), lengths=s.lengths(s.steps))
 
 
+def _hmm_tied(s: Source) -> Structure:
+    column = torch.tensor([1, 0, 1])
+    return HMM(s.weights(3), s.weights(3, 3), s.weights(s.steps, 3), None, s.lengths(s.steps), emission_index=column)
+
+
 def _hsmm(s: Source) -> Structure:
     return HSMM(
         s.weights(2, shared=True), s.weights(2, 2), s.weights(2, 3), s.weights(s.steps, 2), lengths=s.lengths(s.steps)
@@ -142,6 +147,7 @@ KINDS: dict[str, Kind] = {
     "HMM banded": _hmm_banded,
     "FactorialHMM": _factorial,
     "FactorialHMM coupled": _factorial_coupled,
+    "HMM tied": _hmm_tied,
     "HSMM": _hsmm,
     "HSMM varying": _hsmm_varying,
     "CTC": _ctc,

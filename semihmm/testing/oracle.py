@@ -285,8 +285,8 @@ def condition(structure: Structure, mask: Tensor, by: By | None = None) -> Tenso
 
 
 def smoothing(structure: Structure, by: By | None = None) -> Tensor:
-    """The log of the observed potential's marginals."""
-    return marginals(structure, by)[structure.observed].log()
+    """The log of the observed potential's marginals, of states that share none."""
+    return marginals(structure.untied(), by)[structure.observed].log()
 
 
 def filtering(structure: Structure, by: By | None = None) -> Tensor:
@@ -311,7 +311,8 @@ def _filtered_hmm(hmm: Any, length: int) -> list[list[float]]:
     for t in range(length):
         varying = hmm.ranks["transition"] > (1 if hmm.arcs is not None else 2)
         arcs = hmm.transition[:t] if varying else hmm.transition
-        cut = HMM(hmm.initial, arcs, hmm.emission[: t + 1], arcs=hmm.arcs, offsets=hmm.offsets)
+        given = {name: getattr(hmm, name) for name in ("arcs", "offsets", "emission_index")}
+        cut = HMM(hmm.initial, arcs, hmm.emission[: t + 1], **given)
         found.append([log_sum([p.score for p in paths(cut) if p.event[-1] == s]) for s in range(hmm.states)])
     return found
 

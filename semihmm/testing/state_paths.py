@@ -21,13 +21,14 @@ def hmm_paths(hmm: HMM) -> Iterator[Enumerated]:
     """All sequences of states along existing arcs: ``states ** length`` of them in a dense model."""
     length = hmm.steps if hmm.lengths is None else int(hmm.lengths)
     initial, emission = hmm.initial.tolist(), hmm.emission.tolist()
+    column = range(hmm.states) if hmm.emission_index is None else hmm.emission_index.tolist()
     for states in product(range(hmm.states), repeat=length):
-        weights: list[Weight] = [initial[states[0]], emission[0][states[0]]]
+        weights: list[Weight] = [initial[states[0]], emission[0][column[states[0]]]]
         for t in range(1, length):
             arc = _transition(hmm, t - 1, states[t - 1], states[t])
             if arc is None:
                 break
-            weights += [arc, emission[t][states[t]]]
+            weights += [arc, emission[t][column[states[t]]]]
         else:
             if hmm.final is not None:
                 weights.append(float(hmm.final[states[-1]]))

@@ -225,7 +225,7 @@ def _spec(steps: Form) -> tuple[int, ...] | None:
     if kind is Dense:
         return (DENSE,)
     if isinstance(steps, Axes):
-        if steps.backward and any(steps.coupled):  # compiled axes move in the order of their weights
+        if steps.backward:  # compiled axes move in the order of their weights
             return None
         every = zip(steps.sizes, steps.inner, strict=True)
         return tuple([word for size, inner in every for word in (AXIS, steps.slots // (size * inner), inner)])
