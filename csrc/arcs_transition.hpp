@@ -72,6 +72,7 @@ class ArcsTransition {
 
     int64_t sums() const { return arcs(0).places(); }
     int64_t entries() const { return given_.entries(); }
+    std::vector<int64_t> leaves() const { return {entries()}; }
     // For each arc, the products over all steps of what is before it and after it: their steps lie side by side.
     void add(int64_t steps, const F* const* before, const F* const* after, F* sums) const {
         if (!zero_) zero_.reset(ld_), before_.reset(ld_ * kBlock), after_.reset(ld_ * kBlock);

@@ -1,4 +1,4 @@
-// The best paths of a transition that all steps share, dense or of irregular arcs, with or without emissions.
+// The best paths of a transition that all steps share, dense, of irregular arcs or of axes, with or without emissions.
 //
 // Of few states, a vector never leaves its registers. Of the fewest, what is kept is which predecessor each state has chosen;
 // else the state vectors, from which the arcs along the path alone are found. Of more states, and of irregular arcs, several
@@ -43,6 +43,8 @@ class DenseWeights {
     }
     void multiply(int count, const F* const* from, F* const* to) const { multiply_max<F>(count, from, states_, weight_.get(), ld_, to); }
     ArcInto arc(int64_t from, int64_t to) const { return {from, from, from * states_ + to}; }
+    // The numbers of the weights of an arc; how many those are.
+    int tell(const ArcInto& arc, int64_t, int64_t* indices) const { return *indices = arc.index, 1; }
     ArcInto best_arc(const F* from, int64_t to) const { return arc(first_best<F>(states_, from, transposed_.get() + to * ld_), to); }
 
   private:
@@ -75,6 +77,7 @@ class ArcWeights {
         topology_->each(given_, [&](int64_t place, int64_t at) { weight_[place] = (w[at] - peak) * beta_; });
     }
     void multiply(int count, const F* const* from, F* const* to) const { product_(count, from, topology_->into, weight_.get(), to); }
+    int tell(const ArcInto& arc, int64_t, int64_t* indices) const { return *indices = arc.index, 1; }
     ArcInto best_arc(const F* from, int64_t to) const { return topology_->best_arc(from, weight_.get(), to); }
 
   private:
@@ -156,8 +159,9 @@ class Best {
                 const ArcInto arc = before(s, t, to);
                 s.slots[t] = at[r] = arc.from, s.choices[t] = arc.choice;
                 if (!arc_indices) continue;
-                s.arc_indices[t * per_step] = arc.index;
-                if (emission_) s.arc_indices[t * per_step + 1] = emission_.column(to);
+                int64_t* indices = s.arc_indices + t * per_step;
+                const int told = weights_.tell(arc, to, indices);
+                if (emission_) indices[told] = emission_.column(to);
             }
     }
     ArcInto before(const Sequence& s, int64_t t, int64_t to) const {

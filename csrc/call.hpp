@@ -6,6 +6,7 @@
 
 #include "arcs.hpp"
 #include "arcs_transition.hpp"
+#include "axes_transition.hpp"
 #include "axis.hpp"
 #include "best.hpp"
 #include "bidirectional.hpp"
@@ -127,11 +128,14 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
 template <class S>
 constexpr bool kScaled = std::is_same_v<S, Log<typename S::F>> || std::is_same_v<S, Expectation<typename S::F>>;
 
-// A transition that all steps share, dense or of irregular arcs, with or without emissions.
+// A transition that all steps share, dense, of irregular arcs or of axes, with or without emissions.
 struct Stationary {
-    bool dense = true;
+    Kind kind = kDense;
     bool shared = true;  // by all sequences, the emissions' index as well
     std::size_t arcs = 0, emission = 0, index = 0;  // which weights they are; 0: none
+    std::size_t axes = 0;                           // how many weights the transition has, if it is of axes
+
+    bool dense() const { return kind == kDense; }
 };
 
 // Whether all sequences have the same numbers, though each has its own, as where Python gathered them for each.
@@ -150,19 +154,29 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
     if constexpr (!kScaled<S> && !std::is_same_v<S, Max<typename S::F>>) return std::nullopt;
     Stationary found;
     found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
-    found.dense = request.spec[2] == kDense;
-    if (!found.dense && !irregular) return std::nullopt;
-    const std::size_t words = found.dense ? 3 : 4;
+    found.kind = static_cast<Kind>(request.spec[2]);
+    std::size_t words = found.dense() ? 3 : 4, weights = found.dense() ? 1 : 2;
+    if (found.kind == kAxis && !S::features) {
+        for (words = 2; words < request.spec.size() && request.spec[words] == kAxis; words += 3) ++found.axes;
+        weights = found.axes;
+    } else if (!found.dense() && !irregular) {
+        return std::nullopt;
+    }
     if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal && request.spec[words] != kTied)) return std::nullopt;
     if (request.spec.size() > words) {
-        found.emission = found.arcs + (found.dense ? 1 : 2);
+        found.emission = found.arcs + weights;
         if (request.spec[words] == kTied) found.index = found.emission + 1;
     }
     const Given& arcs = request.weights[found.arcs];
     const auto same_for_all = [](const Given& tensor) { return tensor.shape[0] == 1 || tensor.strides[0] == 0; };
-    if (request.length < 2 || arcs.shape[1] != 1 || (found.dense && arcs.shape[2] != arcs.shape[3])) return std::nullopt;
+    if (request.length < 2 || arcs.shape[1] != 1 || (found.dense() && arcs.shape[2] != arcs.shape[3])) return std::nullopt;
     if (found.emission && request.weights[found.emission].shape[1] != request.length) return std::nullopt;
-    found.shared = same_for_all(arcs) || (!found.dense && repeated<typename S::F>(arcs));
+    found.shared = same_for_all(arcs) || (found.kind == kSparse && repeated<typename S::F>(arcs));
+    for (std::size_t i = 1; i < found.axes; ++i) {
+        const Given& axis = request.weights[found.arcs + i];
+        if (axis.shape[1] != 1) return std::nullopt;
+        found.shared = found.shared && same_for_all(axis);
+    }
     if (found.index) found.shared = found.shared && same_for_all(request.weights[found.index]);
     if constexpr (S::features) {
         const Given& held = request.features[found.arcs];
@@ -176,8 +190,8 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
 template <class S>
 int64_t group_of(const Request& request, const std::optional<Stationary>& form) {
     if (!form) return 0;
-    if (!form->shared) return 1;
-    if (!form->dense) {  // an arc takes as long for all of a group as for one
+    if (!form->shared || form->axes) return 1;
+    if (!form->dense()) {  // an arc takes as long for all of a group as for one
         const int64_t groups = (request.batch + kGroup - 1) / kGroup;
         return groups ? (request.batch + groups - 1) / groups : 1;
     }
@@ -194,13 +208,22 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
     if (form.emission)
         emission = {request.weights[form.emission].template leaf<F>(true), along(form.emission),
                     form.index ? request.weights[form.index].template leaf<int64_t>(true) : Leaf<int64_t>{}};
-    if constexpr (std::is_same_v<Path, Best<F, DenseWeights<F>>>) {
+    std::vector<AxisWeights<F>> axes;
+    for (std::size_t i = 0, word = 3; i < form.axes; ++i, word += 3) {
+        const auto given = request.weights[form.arcs + i].template leaf<F>(true);
+        axes.push_back({{request.spec[word], given.event[1], request.spec[word + 1], given.event[0] != given.event[1]}, given});
+    }
+    if constexpr (std::is_same_v<Path, Best<F, AxesWeights<F>>>) {
+        return {chain, {std::move(axes), static_cast<F>(chain.beta)}, std::move(emission)};
+    } else if constexpr (std::is_same_v<Path, Best<F, DenseWeights<F>>>) {
         return {chain, {weight, static_cast<F>(chain.beta)}, std::move(emission)};
     } else if constexpr (std::is_same_v<Path, Best<F, ArcWeights<F>>>) {
         return {chain, {topology, weight, static_cast<F>(chain.beta)}, std::move(emission)};
     } else {
         using Transition = typename Path::Transition;
-        if constexpr (Transition::dense) {
+        if constexpr (std::is_same_v<Transition, AxesTransition<S>>) {
+            return {chain, Transition(std::move(axes), chain.beta), std::move(emission)};
+        } else if constexpr (Transition::dense) {
             return {chain, Transition(weight, along(form.arcs), chain.beta), std::move(emission)};
         } else {
             return {chain, Transition(topology, weight, along(form.arcs), chain.beta), std::move(emission)};
@@ -208,10 +231,17 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
     }
 }
 
+// How many products a step of axes is.
+inline int64_t axes_products(const Request& request, const Stationary& form) {
+    int64_t states = 0;
+    for (std::size_t i = 0; i < form.axes; ++i) states += request.weights[form.arcs + i].shape[3];
+    return states * request.spec[3] * request.weights[form.arcs].shape[3] * request.spec[4];
+}
+
 // Whether a dense transition is between no more states than these: sequences go one after the other then.
 template <class S>
 bool few(const Request& request, const Stationary& form, int64_t states) {
-    return form.dense && !S::features && request.weights[form.arcs].shape[2] <= states;
+    return form.dense() && !S::features && request.weights[form.arcs].shape[2] <= states;
 }
 
 // Into how many parts a batch is cut: groups of the fast path stay whole.
@@ -221,8 +251,10 @@ inline int64_t parts_of(const Request& request, int64_t group) {
 
 // Calls work<Transition>().
 template <class S, class Work>
-void with_transition(bool dense, const Work& work) {
-    dense ? work.template operator()<DenseTransition<S>>() : work.template operator()<ArcsTransition<S>>();
+void with_transition(const Stationary& form, const Work& work) {
+    if constexpr (!S::features)
+        if (form.axes) return work.template operator()<AxesTransition<S>>();
+    form.dense() ? work.template operator()<DenseTransition<S>>() : work.template operator()<ArcsTransition<S>>();
 }
 
 // A Grid that Log and Max do in tiles: all of it at a time, or nothing is kept.
@@ -252,7 +284,7 @@ void total(const Request& request, const Kept<typename S::F>& kept, double* valu
         Chain<S> chain = build<S>(request, {}, {}, topology);
         if constexpr (kScaled<S>)
             if (group) {
-                with_transition<S>(form->dense, [&]<class Transition>() {
+                with_transition<S>(*form, [&]<class Transition>() {
                     auto scan = fast<ScaledForward<S, Transition>>(request, *form, chain, topology);
                     for (int64_t b = first; b < last; b += group)
                         scan.total(b, static_cast<int>(std::min(group, last - b)), kept, values + b, values + request.batch + b);
@@ -422,9 +454,9 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     if constexpr (kScaled<S>)
         if (form) {
             if (few<S>(request, *form, kFewStates<F>)) group = 1;
-            const int64_t states = request.weights[form->arcs].shape[2], products = form->dense ? states * states : topology->into.places();
+            const int64_t states = request.weights[form->arcs].shape[2], products = form->dense() ? states * states : form->axes ? axes_products(request, *form) : topology->into.places();
             if (values && request.batch == 1 && kept.segment >= request.length && request.length * products >= kLong)
-                return with_transition<S>(form->dense, [&]<class Transition>() {
+                return with_transition<S>(*form, [&]<class Transition>() {
                     bidirectional_gradient<S, Transition>(request, *form, topology, workspace_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
                 });
         }
@@ -435,7 +467,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         const Workspace<F>* workspace = workspace_for(worker, std::max<int64_t>(group, 1));
         if constexpr (kScaled<S>)
             if (group) {
-                with_transition<S>(form->dense, [&]<class Transition>() {
+                with_transition<S>(*form, [&]<class Transition>() {
                     auto scan = fast<Bidirectional<S, Transition>>(request, *form, sums.chain, topology);
                     for (int64_t b = first; b < last; b += group) {
                         const int count = static_cast<int>(std::min(group, last - b));
@@ -497,7 +529,9 @@ void paths(const Request& request, const Kept<typename S::F>& like, int64_t stri
                     for (int64_t b = first; b < last; b += group)
                         best.paths(b, static_cast<int>(std::min(group, last - b)), workspace.from(b), out.slots, out.choices, out.arc_indices, out.values);
                 };
-                form->dense ? run.template operator()<DenseWeights<F>>() : run.template operator()<ArcWeights<F>>();
+                form->dense()  ? run.template operator()<DenseWeights<F>>()
+                : form->axes ? run.template operator()<AxesWeights<F>>()
+                             : run.template operator()<ArcWeights<F>>();
                 return;
             }
         Scan<S> scan(chain);

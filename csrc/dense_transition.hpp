@@ -98,6 +98,7 @@ class DenseTransition {
     // are, to how many entries of the weights they belong.
     int64_t sums() const { return states_ * ld_; }
     int64_t entries() const { return states_ * states_; }
+    std::vector<int64_t> leaves() const { return {entries()}; }  // of each weight
     void add(int64_t steps, const F* const* before, const F* const* after, F* sums) const {
         add_outer<F>(steps, before, after, states_, ld_, sums);
     }

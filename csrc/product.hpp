@@ -34,7 +34,8 @@ template <class F>
 struct PlusTimes {
     using V = typename Lanes<F>::type;
     static constexpr F zero = F(0);
-    static V step(V total, F a, V b, V) { return total + a * b; }
+    template <class A>
+    static V step(V total, A a, V b, V) { return total + a * b; }
     template <class A, class B>
     static B step(B total, A a, B b) { return total + a * b; }
     static V plus(V a, V b) { return a + b; }
@@ -45,7 +46,8 @@ struct MaxPlus {
     using V = typename Lanes<F>::type;
     static constexpr F zero = -infinity<F>;
     // a + b as a fused multiply-add: where those have pipes of their own, as on Zen, they do not wait for the maxima.
-    static V step(V total, F a, V b, V one) { return Lanes<F>::max(a * one + b, total); }
+    template <class A>
+    static V step(V total, A a, V b, V one) { return Lanes<F>::max(a * one + b, total); }
     template <class A, class B>
     static B step(B total, A a, B b) {
         const B x = a + b;

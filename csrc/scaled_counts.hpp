@@ -12,6 +12,43 @@
 
 namespace semihmm {
 
+// Where the counts of a transition go: the sinks of its weights, those that are requested, as one.
+template <class F>
+class ArcSinks {
+  public:
+    // `sizes` are the entries of each weight.
+    void gather(const std::vector<Sink<F>*>& steps, std::size_t f, const std::vector<int64_t>& sizes) {
+        all_.clear();
+        int64_t first = 0;
+        for (std::size_t i = 0; i < sizes.size(); first += sizes[i++])
+            if (steps[2 * i + f]->requested()) all_.push_back({steps[2 * i + f], first, sizes[i]});
+    }
+    explicit operator bool() const { return !all_.empty(); }
+    bool shared() const {
+        return std::all_of(all_.begin(), all_.end(), [](const One& one) { return one.sink->shared(); });
+    }
+    // Adds to entries from `first` on, which are of one weight.
+    void add(int64_t b, int64_t n, const F* x, int64_t first) const {
+        for (const One& one : all_)
+            if (first >= one.first && first < one.first + one.size) one.sink->add(b, 0, n, x, first - one.first);
+    }
+    void add_all(int64_t b, const double* counts) const {
+        for (const One& one : all_) one.sink->add(b, 0, one.size, counts + one.first);
+    }
+    // What a sequence has added by itself.
+    void drain(double* counts) const {
+        for (const One& one : all_)
+            if (!one.sink->shared()) one.sink->drain(counts + one.first);
+    }
+
+  private:
+    struct One {
+        Sink<F>* sink;
+        int64_t first, size;
+    };
+    std::vector<One> all_;
+};
+
 template <class S, class T>
 class ScaledCounts : public ScaledBackward<S, T> {
   public:
@@ -76,12 +113,14 @@ class ScaledCounts : public ScaledBackward<S, T> {
 
     // Where gradients go, and workspace for the sums of so many sequences.
     void gather_into(const Sinks& steps, int sequences) {
-        for (int f = 0; f <= S::features; ++f) {
-            arcs_[f] = steps[f]->requested() ? steps[f] : nullptr;
-            emission_sinks_[f] = emission_ && steps[2 + f]->requested() ? steps[2 + f] : nullptr;
+        const std::vector<int64_t> leaves = transition_.leaves();
+        const std::size_t emission = 2 * leaves.size();
+        for (std::size_t f = 0; f <= S::features; ++f) {
+            arcs_[f].gather(steps, f, leaves);
+            emission_sinks_[f] = emission_ && steps[emission + f]->requested() ? steps[emission + f] : nullptr;
         }
         counted_ = arcs_[0] || arcs_[S::features];
-        together_ = (!arcs_[0] || arcs_[0]->shared()) && (!arcs_[S::features] || arcs_[S::features]->shared());
+        together_ = arcs_[0].shared() && arcs_[S::features].shared();
         for (int r = 0; r < (together_ ? 1 : sequences) && counted_; ++r)
             for (int f = 0; f <= S::features && !sums_[f][r]; ++f) {
                 sums_[f][r].reset(transition_.sums());
@@ -176,7 +215,7 @@ class ScaledCounts : public ScaledBackward<S, T> {
         }
         chain_.steps->unload(t0, t1);
         for (int f = 0; f <= S::features; ++f)
-            if (arcs_[f] && !arcs_[f]->shared()) arcs_[f]->drain(counts_[f][s.sums].get());
+            if (!together_) arcs_[f].drain(counts_[f][s.sums].get());
     }
     // From sums over some blocks to counts in double, the arcs' weights in.
     void flush(int count) {
@@ -184,7 +223,7 @@ class ScaledCounts : public ScaledBackward<S, T> {
         for (int r = 0; r < (together_ ? 1 : count); ++r)
             transition_.flush(sums_[0][r].get(), sums_[S::features][r].get(), [&](int f, int64_t first, int64_t n, const F* numbers) {
                 if (!arcs_[f]) return;
-                if (together_) return arcs_[f]->add(0, 0, n, numbers, first);
+                if (together_) return arcs_[f].add(0, n, numbers, first);
                 double* counts = counts_[f][r].get() + first;
                 for (int64_t i = 0; i < n; ++i) counts[i] += numbers[i];
             });
@@ -193,13 +232,14 @@ class ScaledCounts : public ScaledBackward<S, T> {
     void write_counts(const Sequence& s, const Sinks& steps) {
         for (int f = 0; f <= S::features; ++f) {
             if (!arcs_[f] || together_) continue;
-            arcs_[f]->add(s.b, 0, transition_.entries(), counts_[f][s.sums].get());
+            arcs_[f].add_all(s.b, counts_[f][s.sums].get());
             std::fill_n(counts_[f][s.sums].get(), transition_.entries(), 0.0);
         }
         for (Sink<F>* sink : steps) sink->finish(s.b);
     }
 
-    Sink<F>*arcs_[2] = {}, *emission_sinks_[2] = {};  // of log-weights and features, if requested
+    ArcSinks<F> arcs_[2];               // of log-weights and features
+    Sink<F>* emission_sinks_[2] = {};  // if requested
     bool counted_ = false;                            // whether arcs' are
     bool together_ = true;                            // arcs are summed up for all sequences at once
     Buffer<F> sums_[1 + S::features][kGroup];

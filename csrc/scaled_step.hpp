@@ -31,7 +31,7 @@ struct ScaledRows : Rows<F> {
 template <class S, class T>
 class ScaledStep {
   public:
-    using Transition = T;  // DenseTransition or ArcsTransition
+    using Transition = T;  // DenseTransition, ArcsTransition or AxesTransition
     using F = typename S::F;
     using L = Lanes<F>;
     using V = typename L::type;
