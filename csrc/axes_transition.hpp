@@ -179,7 +179,12 @@ class AxesWeights {
     static constexpr bool dense = false;
 
     AxesWeights(std::vector<AxisWeights<F>> axes, F beta) : axes_(std::move(axes)), beta_(beta), slots_(axes_[0].axis.slots()), ld_(padded<F>(slots_)) {
-        for (const AxisWeights<F>& a : axes_) tables_.emplace_back(a.axis.size(), kNothing<F>), before_.emplace_back(ld_ + L::width);
+        int64_t most = 0;
+        for (const AxisWeights<F>& a : axes_) {
+            tables_.emplace_back(a.axis.size(), kNothing<F>), before_.emplace_back(ld_ + L::width);
+            most = std::max(most, a.axis.ld());
+        }
+        into_.reset(most, kNothing<F>), weights_.reset(most, kNothing<F>);
     }
     int64_t states() const { return slots_; }
     double log_scale() const { return log_scale_; }
@@ -218,10 +223,8 @@ class AxesWeights {
             const AxisProduct<F>& axis = axes_[n].axis;
             const int64_t i = slot % axis.inner, r = slot / axis.inner % axis.states, o = slot / (axis.inner * axis.states);
             const F *x = before_[n].get() + i, *w = tables_[n].get() + axis.place(o, 0, r, i);
-            int64_t best = 0;
-            for (int64_t k = 1; k < axis.states; ++k)
-                if (x[k * axis.inner] + w[k * axis.step()] > x[best * axis.inner] + w[best * axis.step()]) best = k;
-            slot += (best - r) * axis.inner;
+            for (int64_t k = 0; k < axis.states; ++k) into_[k] = x[k * axis.inner], weights_[k] = w[k * axis.step()];
+            slot += (first_best<F>(axis.states, into_.get(), weights_.get()) - r) * axis.inner;
         }
         return {slot, slot, to};
     }
@@ -244,6 +247,7 @@ class AxesWeights {
     double log_scale_ = 0;
     bool filled_ = false;
     std::vector<Buffer<F>> tables_, before_;
+    Buffer<F> into_, weights_;  // of what leads to a slot along an axis
 };
 
 }  // namespace semihmm
