@@ -13,9 +13,8 @@ class Axis final : public OneLeaf<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Axis(S semiring, const Part<F>& part, double beta, int64_t outer, int64_t inner)
-        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()),
-          axis_{outer, weight_.event[1], inner, weight_.event[0] != weight_.event[1]}, slots_(axis_.slots()), size_(axis_.size()) {
+    Axis(S semiring, const Part<F>& part, double beta, const AxisProduct<F>& axis)
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), axis_(axis), slots_(axis.slots()), size_(axis.size()) {
         this->in = this->out = {1, slots_};
     }
     void step(int64_t t, const Rows<F>& rows, F* to) override { move(0, t, rows.at(t), to); }
@@ -124,11 +123,7 @@ class Axis final : public OneLeaf<S> {
     // As numbers, with one exp and one log for each slot; runs with sums that are too small, in log space.
     void multiply(int side, int64_t t, const F* from, F* to) {
         const int64_t width = this->in.width();
-        const F peak = max_of<F>(slots_, from);
-        if (peak == kNothing<F>) {
-            std::fill_n(to, width, kNothing<F>);
-            return;
-        }
+        const F best = max_of<F>(slots_, from), peak = best == kNothing<F> ? F(0) : best;  // also where there is a NaN
         for (int64_t j = 0; j < width; j += L::width) L::store(in_.get() + j, exp<F>(L::load(from + j) - peak));
         axis_.template multiply<PlusTimes<F>>(in_.get(), numbers_[side].get() + this->step_of(t) * size_, out_.get());
         std::fill(out_.get() + slots_, out_.get() + width, F(0));

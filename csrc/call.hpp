@@ -47,6 +47,19 @@ std::shared_ptr<const ArcSlices<F>> topology_of(const Request& request) {
     return made;
 }
 
+// Axes whose weights are `count` from `first` on.
+template <class F>
+std::vector<AxisProduct<F>> axes_of(const Request& request, std::size_t first, int64_t count) {
+    std::vector<AxisProduct<F>> axes;
+    int64_t inner = 1;
+    for (std::size_t i = static_cast<std::size_t>(count); i-- > 0; inner *= axes[0].states) {
+        const Sizes& shape = request.weights[first + i].shape;
+        axes.insert(axes.begin(), {1, shape[3], inner, shape[2] != shape[3]});
+    }
+    for (std::size_t i = 1; i < axes.size(); ++i) axes[i].outer = axes[i - 1].outer * axes[i - 1].states;
+    return axes;
+}
+
 template <class S>
 Chain<S> build(const Request& request, const std::vector<Given>& out, const std::vector<Given>& out_features,
                std::shared_ptr<const ArcSlices<typename S::F>> topology = nullptr) {
@@ -91,9 +104,9 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 }
                 break;
             }
-            case kAxis: {
-                const int64_t outer = request.spec[word++], inner = request.spec[word++];
-                add.template operator()<Axis>(part(true), request.beta, outer, inner);
+            case kAxes: {
+                const int64_t count = request.spec[word++];
+                for (const AxisProduct<F>& axis : axes_of<F>(request, next, count)) add.template operator()<Axis>(part(true), request.beta, axis);
                 break;
             }
             case kSegmental: {
@@ -156,9 +169,8 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
     found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     found.kind = static_cast<Kind>(request.spec[2]);
     std::size_t words = found.dense() ? 3 : 4, weights = found.dense() ? 1 : 2;
-    if (found.kind == kAxis && !S::features) {
-        for (words = 2; words < request.spec.size() && request.spec[words] == kAxis; words += 3) ++found.axes;
-        weights = found.axes;
+    if (found.kind == kAxes && !S::features) {
+        words = 4, weights = found.axes = static_cast<std::size_t>(request.spec[3]);
     } else if (!found.dense() && !irregular) {
         return std::nullopt;
     }
@@ -209,10 +221,8 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
         emission = {request.weights[form.emission].template leaf<F>(true), along(form.emission),
                     form.index ? request.weights[form.index].template leaf<int64_t>(true) : Leaf<int64_t>{}};
     std::vector<AxisWeights<F>> axes;
-    for (std::size_t i = 0, word = 3; i < form.axes; ++i, word += 3) {
-        const auto given = request.weights[form.arcs + i].template leaf<F>(true);
-        axes.push_back({{request.spec[word], given.event[1], request.spec[word + 1], given.event[0] != given.event[1]}, given});
-    }
+    for (const AxisProduct<F>& axis : axes_of<F>(request, form.arcs, static_cast<int64_t>(form.axes)))
+        axes.push_back({axis, request.weights[form.arcs + axes.size()].template leaf<F>(true)});
     if constexpr (std::is_same_v<Path, Best<F, AxesWeights<F>>>) {
         return {chain, {std::move(axes), static_cast<F>(chain.beta)}, std::move(emission)};
     } else if constexpr (std::is_same_v<Path, Best<F, DenseWeights<F>>>) {
@@ -233,9 +243,9 @@ Path fast(const Request& request, const Stationary& form, Chain<S>& chain, const
 
 // How many products a step of axes is.
 inline int64_t axes_products(const Request& request, const Stationary& form) {
-    int64_t states = 0;
-    for (std::size_t i = 0; i < form.axes; ++i) states += request.weights[form.arcs + i].shape[3];
-    return states * request.spec[3] * request.weights[form.arcs].shape[3] * request.spec[4];
+    int64_t states = 0, slots = 1;
+    for (std::size_t i = 0; i < form.axes; ++i) states += request.weights[form.arcs + i].shape[3], slots *= request.weights[form.arcs + i].shape[3];
+    return states * slots;
 }
 
 // Whether a dense transition is between no more states than these: sequences go one after the other then.

@@ -310,18 +310,22 @@ Form check_chain(const Request& request) {
                 ++form.draws;
                 break;
             }
-            case kAxis: {
-                const int64_t outer = word_of(request, word++, "how many joint states of the axes before an axis there are");
-                const int64_t inner = word_of(request, word++, "how many joint states of the axes behind an axis there are");
-                if (outer < 1 || outer > kMost) out_of_range("Axes: joint states of the axes before", 1, kMost, outer);
-                if (inner < 1 || inner > kMost) out_of_range("Axes: joint states of the axes behind", 1, kMost, inner);
-                const Given& w = reader.weight("Axes", "weight", request.length, 2);
-                const int64_t states = w.shape[3], slots = product({outer, states, inner}, "Axes: joint states");
-                if (w.shape[2] != states && w.shape[2] != slots)
-                    refuse("Axes: a weight must lead from " + number(states) + " states or " + number(slots) + " joint states, got " + shown(w.shape) + ".");
+            case kAxes: {
+                const int64_t count = word_of(request, word++, "how many axes there are");
+                if (count < 1 || count > tensors) out_of_range("Axes: how many there are", 1, tensors, count);
+                std::vector<const Given*> weights;
+                int64_t slots = 1;
+                for (int64_t i = 0; i < count; ++i) {
+                    weights.push_back(&reader.weight("Axes", "weight", request.length, 2));
+                    slots = product({slots, weights.back()->shape[3]}, "Axes: joint states");
+                }
+                for (const Given* w : weights) {
+                    if (w->shape[2] != w->shape[3] && w->shape[2] != slots)
+                        refuse("Axes: a weight must lead from " + number(w->shape[3]) + " states or " + number(slots) + " joint states, got " + shown(w->shape) + ".");
+                    form.arc_indices.push_back({0, product({w->shape[2], w->shape[3]}, "Axes: transitions") - 1});
+                    ++form.draws;
+                }
                 join("Axes", {1, slots}, {1, slots});
-                form.arc_indices.push_back({0, product({w.shape[2], states}, "Axes: transitions") - 1});
-                ++form.draws;
                 break;
             }
             case kSegmental: {
@@ -373,7 +377,7 @@ Form check_chain(const Request& request) {
                 ++form.draws;
                 break;
             }
-            default: out_of_range("the kind of a map", kDense, kAxis, kind);
+            default: out_of_range("the kind of a map", kDense, kAxes, kind);
         }
     }
     if (reader.at() != request.weights.size()) refuse("spec reads " + number(static_cast<int64_t>(reader.at())) + " weights, got " + number(tensors) + ".");

@@ -120,7 +120,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     // What Python must know of these sources: semihmm/engine/backends/kernels.py.
     constexpr std::pair<const char*, int64_t> constants[] = {
         {"LOG", kLog}, {"MAX", kMax}, {"TOPK", kTopK}, {"EXPECTATION", kExpectation},
-        {"DENSE", kDense}, {"DIAGONAL", kDiagonal}, {"TIED", kTied}, {"SPARSE", kSparse}, {"SEGMENTAL", kSegmental}, {"GRID", kGrid}, {"AXIS", kAxis},
+        {"DENSE", kDense}, {"DIAGONAL", kDiagonal}, {"TIED", kTied}, {"SPARSE", kSparse}, {"SEGMENTAL", kSegmental}, {"GRID", kGrid}, {"AXES", kAxes},
         {"GRID_TABLES", kGridTables}, {"LANES", vector_bytes}, {"BLOCK", kBlock}, {"GROUP", kGroup}, {"PARTS", kParts},
     };
     for (const auto& [name, value] : constants) m.attr(name) = value;

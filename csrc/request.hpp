@@ -44,7 +44,7 @@ struct Given {
 };
 
 enum Semirings : int { kLog, kMax, kTopK, kExpectation };
-enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid, kTied, kAxis };
+enum Kind : int64_t { kDense, kDiagonal, kSparse, kSegmental, kGrid, kTied, kAxes };
 constexpr std::size_t kGridTables = 6;  // of a grid, behind its weight: row, source, plane, factor, low, high
 
 // A chain as Python describes it. `check_chain` (checks.hpp) has seen it before anything is read.

@@ -84,7 +84,7 @@ WRONG = {
     "no threads": ({"threads": 0}, IndexError, r"threads must be from 1"),
     "no map": ({"spec": (1, 0)}, ValueError, r"at least one map"),
     "a negative number of factors": ({"spec": (-1, 0, 0)}, IndexError, r"start factors must be from 0 to 3, got -1"),
-    "an unknown map": ({"spec": (1, 0, 17)}, IndexError, r"kind of a map must be from 0 to 5, got 17"),
+    "an unknown map": ({"spec": (1, 0, 17)}, IndexError, r"kind of a map must be from 0 to 6, got 17"),
     "a spec that ends too soon": ({"spec": (1, 0, 0, 1, 2)}, ValueError, r"spec ends before the memory of a Sparse"),
     "more weights than the spec reads": ({"spec": (1, 0, 0)}, ValueError, r"spec reads 2 weights, got 3"),
     "fewer weights": (

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from semihmm.engine.backends import kernels, ops, register
 from semihmm.engine.backends.kernels import (
-    AXIS,
+    AXES,
     BLOCK,
     DENSE,
     DIAGONAL,
@@ -227,8 +227,7 @@ def _spec(steps: Form) -> tuple[int, ...] | None:
     if isinstance(steps, Axes):
         if steps.backward:  # compiled axes move in the order of their weights
             return None
-        every = zip(steps.sizes, steps.inner, strict=True)
-        return tuple([word for size, inner in every for word in (AXIS, steps.slots // (size * inner), inner)])
+        return (AXES, len(steps.weights))
     if isinstance(steps, Diagonal):
         return (DIAGONAL if steps.index is None else TIED,)
     if isinstance(steps, Sparse):

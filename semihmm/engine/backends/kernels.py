@@ -32,7 +32,7 @@ TIED: int = MODULE.TIED
 SPARSE: int = MODULE.SPARSE
 SEGMENTAL: int = MODULE.SEGMENTAL
 GRID: int = MODULE.GRID
-AXIS: int = MODULE.AXIS
+AXES: int = MODULE.AXES
 GRID_TABLES: int = MODULE.GRID_TABLES  # tensors that say where the arcs of a grid are
 LANES: int = MODULE.LANES  # bytes in a vector, to whole numbers of which state vectors are padded
 BLOCK: int = MODULE.BLOCK  # steps whose tables are made at a time
@@ -114,7 +114,7 @@ def arc_indices(spec: Sequence[int]) -> int:
         >>> arc_indices(call_for(semihmm.semirings.Max(), chain).spec)
         1
     """
-    words, at, count = {SPARSE: 2, SEGMENTAL: 2, GRID: 3, AXIS: 3}, 2, 0  # of a map's kind and constants
+    words, at, count = {SPARSE: 2, SEGMENTAL: 2, GRID: 3, AXES: 2}, 2, 0  # of a map's kind and constants
     while at < len(spec):
         count += 1 + (spec[at] == SEGMENTAL)
         at += words.get(spec[at], 1)
