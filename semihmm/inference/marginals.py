@@ -29,8 +29,9 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
     Returns:
         A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
         that log-weight, for each sequence of the batch, so with all batch axes, whatever sequences share:
-        ``.emission (..., T, S)`` sums to 1 at each step of an HMM (``(..., T, V)`` where states share V columns: `smoothing`
-        tells them apart), and ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
+        ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
+        counts. Zero where there is no path. Differentiable in turn. Where states share V columns of emissions, it is
+        ``.emission (..., T, V)``, and `smoothing` tells the states apart.
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:
@@ -104,7 +105,8 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """Log-posterior of the state at each step given all steps: the log of the observed potential's marginals.
 
-    Of states that share emissions, each has its own: ``(..., T, S)``. Computed in float64, so that posteriors down to exp(-700) have a logarithm; in the structure's dtype.
+    Of states that share emissions, each has its own. Computed in float64, so that posteriors down to exp(-700) have a
+    logarithm; in the structure's dtype.
 
     Example:
         >>> sticky = torch.tensor([[0., -9.], [-9., 0.]])
@@ -151,9 +153,13 @@ def _mask(structure: Structure, name: str, mask: Tensor) -> Tensor:
     fits = all(m in (1, n) or (n == 1 and name != structure.observed) for m, n in pairs)
     if mask.dtype != torch.bool or not fits or (name == structure.observed and mask.ndim > x.ndim):
         untied = structure.untied() if name == structure.observed else structure
-        hint = "" if untied is structure else (
-            f" Its states share those: a mask over states, {tuple(untied.potentials[name].shape)}, is one of "
-            "structure.untied(), which has log-weights of each state's own."
+        hint = (
+            ""
+            if untied is structure
+            else (
+                f" Its states share those: a mask over states, {tuple(untied.potentials[name].shape)}, is one of "
+                "structure.untied(), which has log-weights of each state's own."
+            )
         )
         raise ShapeError(
             f"condition: {name} of this {type(structure).__name__} is {tuple(x.shape)}, so its mask must be bool of "
