@@ -193,7 +193,9 @@ def lexicon(words: int, densities: int, steps: int, device: str) -> Iterator[Cas
     emission = torch.randn(steps, densities, generator=g)
     column = torch.randint(densities, (state.numel(),), generator=g)
     tied = semihmm.HMM(
-        *(x.to(device) for x in (initial, torch.full((len(source),), math.log(0.5)), emission)),
+        initial.to(device),
+        torch.full((len(source),), math.log(0.5), device=device),
+        emission.to(device),
         arcs=(source.to(device), target.to(device)),
         emission_index=column.to(device),
     )
