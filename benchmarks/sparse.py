@@ -191,13 +191,13 @@ def lexicon(words: int, densities: int, steps: int, device: str) -> Iterator[Cas
     initial = torch.full((state.numel(),), -math.inf)
     initial[state[:, 0]] = -math.log(words)
     emission = torch.randn(steps, densities, generator=g)
-    column = torch.randint(densities, (state.numel(),), generator=g)
+    column = torch.randint(densities, (state.numel(),), generator=g).to(device)
     tied = semihmm.HMM(
         initial.to(device),
         torch.full((len(source),), math.log(0.5), device=device),
         emission.to(device),
         arcs=(source.to(device), target.to(device)),
-        emission_index=column.to(device),
+        emission_index=column,
     )
     wide = tied.untied()
 
@@ -205,7 +205,7 @@ def lexicon(words: int, densities: int, steps: int, device: str) -> Iterator[Cas
         posterior = found.get("posterior")
         if posterior is None or posterior.shape == tied.emission.shape:
             return found
-        return {**found, "posterior": torch.zeros_like(tied.emission).index_add(-1, tied.emission_index, posterior)}
+        return {**found, "posterior": torch.zeros_like(tied.emission).index_add(-1, column, posterior)}
 
     def case(what: str, ask: Callable[[semihmm.HMM], Results], tolerance: dict[str, float], flops: int) -> Case:
         return Case(
