@@ -6,13 +6,16 @@ A trigram model: states are pairs, arcs are irregular, some 20 into each state. 
 best path from potentials in float32, given; the dense matrix holds -inf where there is no arc. The loop gathers what
 each arc brings and adds it up with `scatter_reduce`, which is how one writes it in PyTorch. Then the k best paths of a
 dense HMM, beside torch-struct. References are the same recursions over dense matrices in float64.
+
+A lexicon graph: words of 15 states in a row, each followed by 16 words. Its states share densities, of each of which
+the emission holds a column; beside it, the same model with a column for each state. The two must agree.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +29,7 @@ from torch import Tensor
 import semihmm
 
 SIZES = [(400, 8_000, 200, 1), (400, 8_000, 200, 8), (2_000, 20_000, 200, 8), (400, 8_000, 200, 32)]  # S, arcs, T, B
+LEXICON = (1_000, 126, 500)  # words, densities, T
 BEST = (1, 2, 5, 20, 100)  # paths
 BEST_SIZE = (20, 200, 8)
 
@@ -176,6 +180,57 @@ def shape(p: Sparse) -> dict[str, Any]:
     return {"sizes": sizes, "cost": p.products, "device": p.device}
 
 
+def lexicon(words: int, densities: int, steps: int, device: str) -> Iterator[Case]:
+    """States that share emission columns, beside the same columns written out for each state."""
+    g = torch.Generator().manual_seed(words)
+    length, follow = 15, min(16, words)
+    state = torch.arange(words * length).reshape(words, length)
+    following = torch.stack([state[torch.randperm(words, generator=g)[:follow], 0] for _ in range(words)])
+    source = torch.cat([state.flatten(), state[:, :-1].flatten(), state[:, -1].repeat_interleave(follow)])
+    target = torch.cat([state.flatten(), state[:, 1:].flatten(), following.flatten()])
+    initial = torch.full((state.numel(),), -math.inf)
+    initial[state[:, 0]] = -math.log(words)
+    emission = torch.randn(steps, densities, generator=g)
+    column = torch.randint(densities, (state.numel(),), generator=g).to(device)
+    tied = semihmm.HMM(
+        initial.to(device),
+        torch.full((len(source),), math.log(0.5), device=device),
+        emission.to(device),
+        arcs=(source.to(device), target.to(device)),
+        emission_index=column,
+    )
+    wide = tied.untied()
+
+    def by_column(found: Results) -> Results:
+        posterior = found.get("posterior")
+        if posterior is None or posterior.shape == tied.emission.shape:
+            return found
+        return {**found, "posterior": torch.zeros_like(tied.emission).index_add(-1, column, posterior)}
+
+    def case(what: str, ask: Callable[[semihmm.HMM], Results], tolerance: dict[str, float], flops: int) -> Case:
+        return Case(
+            work=f"Lexicon graph: {what}",
+            sizes={"S": tied.states, "arcs": len(source), "densities": densities, "T": steps},
+            contestants={
+                "semihmm": Contestant(lambda: lambda: ask(tied), ours=True),
+                "a column for each state": Contestant(lambda: lambda: ask(wide)),
+            },
+            tolerance=tolerance,
+            floor=Floor(flops=float(flops * steps * len(source)), what=f"{flops} operations an arc"),
+            view=by_column,
+            cost=float(steps * len(source)),
+            device=device,
+        )
+
+    def posteriors(hmm: semihmm.HMM) -> Results:
+        value, found = semihmm.expected_counts(hmm, ("emission",))
+        return {"log_likelihood": value, "posterior": found["emission"]}
+
+    yield case("log-partition", lambda h: {"log_likelihood": semihmm.log_partition(h)}, {"log_likelihood": 1e-6}, 2)
+    yield case("posteriors of densities", posteriors, {"log_likelihood": 1e-6, "posterior": 1e-4}, 4)
+    yield case("Viterbi with integer path", lambda h: {"path": semihmm.viterbi(h).event}, {"path": 0.0}, 2)
+
+
 def several(k: int, states: int, steps: int, batch: int, device: str) -> Case:
     """The k best paths' scores, of a dense HMM."""
     g = torch.Generator().manual_seed(states)
@@ -225,6 +280,7 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
         yield total(p)
         yield counts(p)
         yield viterbi(p)
+    yield from lexicon(*((3, 4, 9) if smoke else LEXICON), device)
     if device == "cpu":
         for k in (1, 3) if smoke else BEST:
             yield several(k, *((4, 9, 2) if smoke else BEST_SIZE), device)

@@ -57,16 +57,23 @@ class Emissions {
         const int32_t* place = place_.data();
         std::fill_n(sums, size(), F(0));
         for (int64_t j = 0; j < states_; ++j) sums[place[j]] += shares[j];
-        for (int64_t i = 0; i < size(); ++i) sink.add(b, t, 1, sums + i, columns_[static_cast<std::size_t>(i)]);
+        F* const own = sink.row(b, t);
+        const int64_t* column = columns_.data();
+        for (int64_t i = 0; i < size(); ++i) own ? void(own[column[i]] += sums[i]) : sink.add(b, t, 1, sums + i, column[i]);
     }
     F* row() const { return row_.get(); }  // for the numbers of a step
 
   private:
     const F* read(const Leaf<F>& leaf, int64_t b, int64_t t, F* to) const {
         const F* from = leaf.at(b, t);
-        const int64_t by = leaf.by_event[0], count = size();
-        if (!tied_ && by == 1) return from;
-        for (int64_t i = 0; i < count; ++i) to[i] = from[(tied_ ? columns_[static_cast<std::size_t>(i)] : i) * by];
+        const int64_t by = leaf.by_event[0], count = size(), *column = columns_.data();
+        if (tied_) {
+            for (int64_t i = 0; i < count; ++i) to[i] = from[column[i] * by];
+        } else if (by != 1) {
+            for (int64_t i = 0; i < count; ++i) to[i] = from[i * by];
+        } else {
+            return from;
+        }
         return to;
     }
     const F* by_state(const Leaf<F>& leaf, int64_t b, int64_t t, F* to) const {

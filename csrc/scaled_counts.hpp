@@ -194,11 +194,14 @@ class ScaledCounts : public ScaledBackward<S, T> {
     }
     // The same in log space; leaves the cost at t0.
     void contract_in_log_space(Sequence& s, int r, int64_t t0, int64_t t1) {
-        const Rows<F> rows{log_rows_.get(), log_offsets_.data(), stride_, t0};
-        std::copy_n(s.rows.at(t0), stride_, rows.at(t0));
-        rows.off(t0) = s.rows.off(t0);
+        Rows<F> rows = s.rows;
         chain_.steps->start(s.b, s.length);
-        advance(chain_, rows, t0, t1);
+        if (s.rows.is_scaled(t0) || t1 - t0 < 2) {  // else the forward pass has made them in log space
+            rows = {log_rows_.get(), log_offsets_.data(), stride_, t0};
+            std::copy_n(s.rows.at(t0), stride_, rows.at(t0));
+            rows.off(t0) = s.rows.off(t0);
+            advance(chain_, rows, t0, t1);
+        }
         const Rows<F> costs = backward_in_log_space(s, r, t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
             chain_.pulse(chain_.work);

@@ -29,8 +29,9 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
     Returns:
         A structure of the same class. Each of its potentials is the gradient of the log-partition with respect to
         that log-weight, for each sequence of the batch, so with all batch axes, whatever sequences share:
-        ``.emission (..., T, S)`` sums to 1 at each step of an HMM (``(..., T, V)`` where states share V columns: `smoothing`
-        tells them apart), and ``.transition (..., S, S)`` holds expected counts. Zero where there is no path. Differentiable in turn.
+        ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
+        counts. Zero where there is no path. Differentiable in turn. Where states share V columns of emissions, it is
+        ``.emission (..., T, V)``, and `smoothing` tells the states apart.
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:
@@ -109,7 +110,8 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
     """Log-posterior of the state at each step given all steps: the log of the observed potential's marginals.
 
-    Of states that share emissions, each has its own: ``(..., T, S)``. Computed in float64, so that posteriors down to exp(-700) have a logarithm; in the structure's dtype.
+    Of states that share emissions, each has its own. Computed in float64, so that posteriors down to exp(-700) have a
+    logarithm; in the structure's dtype.
 
     Example:
         >>> sticky = torch.tensor([[0., -9.], [-9., 0.]])

@@ -28,8 +28,8 @@ class HMM(Structure):
             ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``. The number of axes says which it is:
             beside an emission ``(B, T, S)``, three axes are ``(B, S, S)``, and one that differs over time but not over
             sequences is ``(1, T-1, S, S)``.
-        emission: log-weight of each step's observation under each state, ``(..., T, S)``; with ``emission_index``, under
-            each density, ``(..., T, V)``.
+        emission: log-weight of each step's observation under each state, ``(..., T, S)``; with ``emission_index``,
+            under each of V densities, ``(..., T, V)``.
         final: log-weight of each last state ``(..., S)``; None for 0.
         lengths: steps in use, ``1 <= lengths <= T``; later steps do not count.
         arcs: ``(source, target)``, integers ``(A,)`` each: the only transitions there are, none of them twice.
@@ -78,7 +78,7 @@ class HMM(Structure):
         check_lengths("HMM", self.lengths, batch, steps)
 
     def _check_index(self) -> tuple[str, str]:
-        """Refuse an index of no state, or of columns that there are not; returns emission's axes, and where S is from."""
+        """Refuse an index of no state or no column; returns emission's axes, and a hint at where S is from."""
         index, columns = self.emission_index, self.emission.shape[-1]
         if index is None:
             return "(..., T, S)", ""

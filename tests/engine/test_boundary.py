@@ -173,6 +173,13 @@ def test_indices_point_at_something():
     assert request((1, 0, kernels.TIED), tied, 1, 4).isfinite().all()
     with pytest.raises(IndexError, match=r"index of Diagonal, must be from 0 to 1, got 2"):
         request((1, 0, kernels.TIED), [*tied[:2], torch.tensor([[[0, 1, 2]]])], 1, 4)
+    behind = [drawn(2, 3), drawn(1, 1, 3, 3), drawn(2, 4, 2), torch.tensor([[[0, 1, 1]], [[1, 0, 0]]])]
+    spec = (1, 0, kernels.DENSE, kernels.TIED)
+    assert request(spec, behind, 2, 4).isfinite().all()
+    for bad in (2, -1, 2**62):
+        behind[-1][1, 0, 2] = bad
+        with pytest.raises(IndexError, match=rf"index of Diagonal, must be from 0 to 1, got {bad}"):
+            request(spec, behind, 2, 4)
 
 
 def test_the_tables_of_a_grid_stay_in_its_planes():

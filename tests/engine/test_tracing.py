@@ -29,6 +29,7 @@ def operators_in(graph):
 TRACED = {
     "HMM": {"ragged": True},
     "HMM banded": {},
+    "HMM tied": {"ragged": True},
     "HSMM": {"ragged": True},
     "CTC": {"ragged": True},
     "DTW": {},

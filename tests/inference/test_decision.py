@@ -10,7 +10,7 @@ from semihmm.errors import SemihmmError, StructureError
 from semihmm.testing import oracle
 from semihmm.testing.examples import small
 
-KINDS = ["HMM", "HMM banded", "HSMM", "CTC", "MonotonicAlignment"]
+KINDS = ["HMM", "HMM banded", "HMM tied", "HSMM", "CTC", "MonotonicAlignment"]
 
 
 def short(event):

@@ -136,7 +136,7 @@ def test_what_does_not_go_together_is_named():
 
 
 @pytest.mark.parametrize("batch", [(), (2,)])
-@pytest.mark.parametrize("kind", ["HMM", "HMM arcs", "HMM banded", "HSMM", "HSMM varying"])
+@pytest.mark.parametrize("kind", ["HMM", "HMM arcs", "HMM banded", "HMM tied", "HSMM", "HSMM varying"])
 def test_potentials_over_time_have_posteriors_at_each_step(kind, batch):
     structure = small(kind, batch, 4, ragged=True, seed=5)
     whole, counts = structure.over_time(*structure.varying), semihmm.marginals(structure)
