@@ -238,14 +238,13 @@ class Counter:
 
     def hsmm(self, dense: bool, dtype: torch.dtype = torch.float32) -> semihmm.HSMM:
         """By its arcs, or as a matrix."""
-        initial, transition, *seen = (
-            x.to(dtype) for x in (self.initial, self.transition, self.duration, self.emission)
-        )
+        given = (self.initial, self.transition, self.duration, self.emission)
+        initial, transition, duration, emission = (x.to(dtype) for x in given)
         if not dense:
-            return semihmm.HSMM(initial, transition, *seen, arcs=self.arcs)
+            return semihmm.HSMM(initial, transition, duration, emission, arcs=self.arcs)
         matrix = torch.full((len(initial), len(initial)), -torch.inf, dtype=dtype, device=self.device)
         matrix[self.arcs] = transition
-        return semihmm.HSMM(initial, matrix, *seen)
+        return semihmm.HSMM(initial, matrix, duration, emission)
 
 
 def counted(p: Counter, question: str) -> Case:

@@ -16,19 +16,21 @@ from semihmm.structures.authoring import tensor_of, whole_numbers
 
 
 class Moving(Protocol):
-    """A structure with transitions between S states.
-
-    Attributes:
-        arcs: ``(source, target)``, integers ``(A,)`` each: the only transitions there are; None for no such list.
-        offsets: the only distances there are between a state and the next; None for any.
-    """
-
-    arcs: tuple[Tensor, Tensor] | None
-    offsets: tuple[int, ...] | None
+    """A structure with transitions between S states."""
 
     @property
     def states(self) -> int:
         """S."""
+        ...
+
+    @property
+    def arcs(self) -> tuple[Tensor, Tensor] | None:
+        """``(source, target)``, integers ``(A,)`` each: the only transitions there are; None for no such list."""
+        ...
+
+    @property
+    def offsets(self) -> tuple[int, ...] | None:
+        """The only distances there are between a state and the next; None for any."""
         ...
 
 
