@@ -57,7 +57,8 @@ class Segmental(Map):
         arcs = self.transition
         if not isinstance(arcs, Dense | Sparse) or arcs.memory != 1:
             raise ShapeError(
-                f"Segmental: transition must be a Dense or a Sparse map of memory 1, got {type(arcs).__name__}. "
+                f"Segmental: transition must be a Dense or a Sparse map of memory 1, got {type(arcs).__name__}"
+                f"{f' of memory {arcs.memory}' if isinstance(arcs, Map) else ''}. "
                 "Segmental.of makes one of a tensor (..., T or 1, S, S)."
             )
         axes = {"duration": ("T or 1", "D", "S"), "emission": ("T", "S")}
