@@ -14,7 +14,7 @@ class Axis final : public OneLeaf<S> {
     using typename Map<S>::L;
     using typename Map<S>::V;
     Axis(S semiring, const Part<F>& part, double beta, const AxisProduct<F>& axis)
-        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), axis_(axis), slots_(axis.slots()), size_(axis.size()) {
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time(), true), axis_(axis), slots_(axis.slots()), size_(axis.size()) {
         this->in = this->out = {1, slots_};
     }
     void step(int64_t t, const Rows<F>& rows, F* to) override { move(0, t, rows.at(t), to); }

@@ -9,6 +9,7 @@ structures are asked everything; then a few arguments of one of them are changed
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import signal
 import sys
@@ -23,6 +24,9 @@ import torch
 import semihmm
 from semihmm.engine import tensors
 from semihmm.engine.backends import kernels, native
+from semihmm.semirings import Log, Max, Sample, TopK
+from semihmm.testing import ChainCase, differentiable, paths_of, random_chain, total_of
+from semihmm.testing.chains import SEVERAL_STEPS
 from semihmm.testing.examples import KINDS, small
 
 NUMBERS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 5, 8, 64, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, 10**30)
@@ -89,7 +93,7 @@ def questions() -> list[Callable[[Any], Any]]:
 
 
 def recorded(seed: int) -> list[Request]:
-    """Valid requests of every kind."""
+    """Valid requests of every structure, and of every map that looks several steps back."""
     recorder = Recorder(native())
     kernels.MODULE = tensors.MODULE = recorder  # type: ignore[assignment]
     try:
@@ -103,6 +107,11 @@ def recorded(seed: int) -> list[Request]:
                             ask(structure)
                         except (semihmm.errors.SemihmmError, RuntimeError, ValueError, TypeError):
                             del recorder.requests[before:]  # this kind is not asked that
+        for kind, dtype in itertools.product(SEVERAL_STEPS, (torch.float32, torch.float64)):
+            chain, leaves = differentiable(random_chain(kind, ChainCase(seed=seed, dtype=dtype, ragged=True)))
+            for semiring in (Log(), Max(), TopK(2)):
+                torch.autograd.grad(total_of(chain, semiring, backend="native").sum(), leaves)
+            paths_of(chain, Sample(2), backend="native")
     finally:
         kernels.MODULE = tensors.MODULE = recorder.module
     x = torch.randn(2, 5, 3)

@@ -54,6 +54,25 @@ def test_first_and_second_derivatives_are_those_of_pytorch_in_float64(kind, case
                 assert_close(x.double(), y, rtol=loose * case.tolerance["rtol"], atol=loose * case.tolerance["atol"])
 
 
+@pytest.mark.parametrize("kind", ["segmental over time", "segmental arcs over time"])
+def test_what_ends_may_begin_something_with_the_last_step(kind):
+    """Where a chain's end weighs what begins, too. More steps than have tables at a time, each with its own."""
+    chain = random_chain(kind, ChainCase(seed=1, batch=(), steps=80, forbidden=0.0))
+    end = torch.randn(chain.steps.slots, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    chain, leaves = differentiable(replace(chain, end=(end,)))
+    assert chain.steps.transition.weight.shape[-3] == 80 and native_total(chain, Log()).isfinite()
+    slope = torch.autograd.grad(native_total(chain, Log()), leaves)
+    for x, by in zip(leaves, slope, strict=True):
+        along = torch.where(x.isfinite(), torch.randn(x.shape, dtype=torch.float64), 0.0)
+        values = []
+        for way in (1e-5, -1e-5):
+            moved = [y + way * along if y is x else y for y in leaves]
+            rest = iter(moved)
+            other = chain.rebuild(next(rest) if y.is_floating_point() else y for y in chain.leaves)
+            values.append(native_total(other, Log()).detach())
+        assert_close((values[0] - values[1]) / 2e-5, (by * along).sum(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("semiring", [Log(), *BEST, *SMOOTH[1:]], ids=repr)
 def test_many_gradients_at_once_are_one_after_the_other(semiring):
     case = ChainCase(seed=1)

@@ -31,6 +31,7 @@ def check(operator, arguments):
         ("dense @ diagonal", Log(), 9, True),
         ("arcs", SmoothMax(0.5), 2, False),
         ("segmental", Expectation(1), 9, True),
+        ("segmental arcs", Log(), 2, True),
         ("DTW", Log(), 2, True),
     ],
 )
@@ -50,7 +51,10 @@ def test_the_operators_of_totals_and_gradients_pass_opcheck(kind, semiring, segm
 
 @pytest.mark.parametrize(
     "kind, semiring, segment",
-    [("dense @ diagonal", TopK(3), 9), ("segmental", Sample(2), 2), ("segmental", Max(), 9), ("DTW", Max(), 9)],
+    [
+        *[("dense @ diagonal", TopK(3), 9), ("segmental", Sample(2), 2), ("segmental", Max(), 9)],
+        *[("segmental banded", Sample(2), 2), ("segmental arcs over time", Max(), 9), ("DTW", Max(), 9)],
+    ],
 )
 def test_the_operators_of_paths_and_their_gradient_pass_opcheck(kind, semiring, segment, operands):
     chain, _ = drawn(kind, semiring)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -279,6 +280,21 @@ def test_native_vectors_are_counted_with_their_padding():
     assert memory.kept(given, Log(), "native").rows(1) == 101 * (4 * call.stride + 8) + 8 * blocks
 
 
+def segments_of_few_arcs():
+    """12 states, of which each but the first goes on to the next and the second next one; 3 sequences."""
+    source, target = torch.arange(1, 12).repeat(2), torch.cat([torch.arange(2, 13), torch.arange(3, 14)]) % 12
+    lasting = torch.zeros(1, calibrate.LONGEST, 12), torch.zeros(3, 120, 12)
+    return Chain((torch.zeros(24),), Segmental.of(Arcs(source, target, torch.zeros(1, 22), 12), *lasting))
+
+
+def test_a_segmental_costs_its_durations_and_the_arcs_of_its_transition():
+    given = segments_of_few_arcs()
+    size = costs.size_of(given, Log())
+    assert (size.family, size.work, size.slots) == ("segmental", 22 + 12 * calibrate.LONGEST, 24)
+    dense = replace(given, steps=replace(given.steps, transition=Dense(torch.zeros(1, 12, 12))))
+    assert costs.size_of(dense, Log()).work == 12 * (12 + calibrate.LONGEST)
+
+
 def allocated(work):
     """The most bytes that PyTorch's allocator had handed out at once."""
     with torch.profiler.profile(profile_memory=True) as profile:
@@ -293,13 +309,13 @@ def allocated(work):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", costs.FAMILIES)
+@pytest.mark.parametrize("kind", [*costs.FAMILIES, "segmental arcs"])
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_what_the_allocator_shows_stays_below_the_estimate(backend, kind, checkpoint, monkeypatch):
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")
-    given = calibrate.example(kind, 3, 120, 12)
+    given = segments_of_few_arcs() if kind == "segmental arcs" else calibrate.example(kind, 3, 120, 12)
     for semiring, strategy in product((Log(), Max()), STRATEGIES if backend == "torch" else ("sequential",)):
-        if strategy == "associative" and kind in ("segmental", "grid"):
+        if strategy == "associative" and kind in ("segmental", "segmental arcs", "grid"):
             continue  # matrices of carries: gigabytes
         plan = engine.plan(given, semiring, strategy, checkpoint, backend)
         told = memory.estimate(given, semiring, plan)
