@@ -226,9 +226,10 @@ def _inverse(case: Case) -> None:
         if taken:
             slots = torch.tensor([walk.slots for walk in taken])
             event = item.event(Path(slots, torch.tensor([walk.choices for walk in taken])))
-            again = item.path(event).slots
+            again, chain = item.path(event).slots, item.chain()
+            end = 1 + (chain.length if chain.lengths is None else int(chain.lengths))
             for row, x in enumerate(event.tolist()):
-                case.close(f"the slots that path() says event {x} goes through", slots[row], again[row])
+                case.close(f"the slots that path() says event {x} goes through", slots[row, :end], again[row, :end])
 
 
 def _scores(case: Case) -> None:

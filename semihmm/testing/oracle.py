@@ -186,7 +186,7 @@ def _fold(semiring: Semiring, enumerations: list[list[Path]]) -> Tensor:
     values = [nothing.unsqueeze(-1)]
     for length, every in by_length.items():
         value = semiring.full(semiring.one, (len(every),), nothing)
-        for group in torch.tensor(every, dtype=torch.float64).reshape(-1, semiring.inputs, length).unbind(-1):
+        for group in torch.tensor(every, dtype=torch.float64).reshape(len(every), semiring.inputs, length).unbind(-1):
             value = semiring.times(value, semiring.lift(*group.unbind(-1)))
         values.append(value)
     return semiring.lower(semiring.sum(torch.cat(values, -1), -1))

@@ -147,7 +147,7 @@ BROKEN = [
     (RanksLow, None, "ranks and observed tell", f"{TWO_STATES}, {THREE_SEQUENCES}"),
     (RanksHigh, None, "ranks and observed tell", None),
     (Mixed, None, "each log-weight of the chain is one potential", f"{ONE_STATE}, emission=[[0.0]]"),
-    (LengthsForgotten, None, "what lies behind a sequence's end", f"{TWO_STEPS}, lengths=1"),
+    (LengthsForgotten, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [1.0]], lengths=1"),
     (LengthsShort, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [0.0], [1.0], [0.0]], lengths=3"),
     (EventBlind, None, "no two paths read as one event", f"{TWO_STATES}, emission=[[0.0, 0.0]]"),
     (EventLate, None, "path undoes event", TWO_STEPS),
