@@ -191,7 +191,7 @@ def feature_of(structure: Structure, feature: Structure) -> Structure:
     """
     feature = like(structure, feature)
     own, its = structure.potentials, feature.potentials
-    shared = {n: _lies_with(x, own[n]) for n, x in its.items() if x.numel()}
+    shared = {n: same for n, x in its.items() if (same := _is_held(x, own[n])) is not None}
     if any(shared.values()) and not all(shared.values()):
         held = [n for n, same in shared.items() if same]
         rest = ", ".join(f"{n}=..." for n, same in shared.items() if not same)
@@ -204,9 +204,17 @@ def feature_of(structure: Structure, feature: Structure) -> Structure:
     return feature.replace(**{n: feature.sign * x for n, x in its.items()})
 
 
-def _lies_with(x: Tensor, y: Tensor) -> bool:
-    """Whether two tensors begin at one place in memory, or are the same one."""
-    return x is y or (plain((x, y)) and x.data_ptr() == y.data_ptr())
+def _is_held(x: Tensor, own: Tensor) -> bool | None:
+    """Whether a feature holds a log-weight itself, or a copy in another dtype; None where it does not matter."""
+    if not x.numel():
+        return None
+    if x is own or not plain((x, own)):
+        return x is own
+    if x.dtype == own.dtype:
+        return x.data_ptr() == own.data_ptr()
+    if not bool((x == own.to(x.dtype)).all()):
+        return False
+    return bool((x.isfinite() & (x != 0)).any()) or None  # 0 counts nothing, whosever it is
 
 
 def like(structure: Structure, other: S) -> S:
