@@ -9,7 +9,7 @@ import torch
 
 from semihmm.engine.tracing import mapped
 from semihmm.errors import SemihmmError
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_structures
 from semihmm.inference.viterbi import Paths, decode
 from semihmm.inference.without_replacement import Draws, different
 from semihmm.semirings import Sample
@@ -68,6 +68,9 @@ def sample(
         >>> len(paths.event.unique(dim=0)), log_inclusion.exp().tolist()
         (8, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
+    check_structures(structure)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise SemihmmError(f"sample: generator must be a torch.Generator, got {type(generator).__name__}.")
     if not replacement:
         k = _count(shape)
         return different(structure, k, max(2 * k, 32), generator, options)

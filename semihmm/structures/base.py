@@ -174,7 +174,7 @@ class Structure(ABC):
         if seen in values:
             event = own.shape[own.ndim - self.ranks[seen] :]
             x = tensor_of(type(self).__name__, f"a feature's {seen}", values[seen], own.device)
-            x = x if hasattr(values[seen], "dtype") else x.to(own.dtype)
+            x = x if hasattr(values[seen], "dtype") or x.is_complex() else x.to(own.dtype)
             check_shape(self, "(...)", f"a feature's {seen}", x, tuple(event))
             given[seen] = x.expand(own.shape)
         return self.replace(**given)
@@ -199,10 +199,10 @@ class Structure(ABC):
         Raises:
             StructureError: a potential that is the same at all steps, or has steps anyway.
         """
-        unknown = [n for n in names if n not in self.varying]
+        unknown = [n for n in names if not isinstance(n, str) or n not in self.varying]
         if unknown:
             raise StructureError(
-                f"{type(self).__name__}: {', '.join(unknown)} cannot differ from step to step; "
+                f"{type(self).__name__}: {', '.join(map(str, unknown))} cannot differ from step to step; "
                 f"{', '.join(self.varying) or 'no potential'} can."
             )
         seen, ranks, found = self.potentials[self.observed], self.ranks, {}
@@ -272,7 +272,12 @@ class Structure(ABC):
         for name, rank in self.axes.items():
             x = self.__dict__.get(name)
             if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
-                parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
+                try:
+                    parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
+                except (IndexError, TypeError, ValueError) as error:
+                    raise IndexError(
+                        f"{type(self).__name__}: {index!r} is no index of its batch axes {tuple(batch)}: {error}"
+                    ) from error
         return self.holding(**parts)
 
     def __len__(self) -> int:
