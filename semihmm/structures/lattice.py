@@ -102,13 +102,12 @@ class Lattice(Structure):
             >>> float(semihmm.log_partition(semihmm.Lattice.from_networkx(graph)).exp())
             2.0
         """
-        if not graph.is_directed() or not graph.number_of_edges():
+        if not hasattr(graph, "is_directed") or not graph.is_directed() or not graph.number_of_edges():
             raise StructureError(f"Lattice: a graph must be directed and have an edge, got {graph}. Make it a DiGraph.")
         number = {node: i for i, node in enumerate(graph)}
         edges = [(number[u], number[v], data.get(weight, 0.0)) for u, v, data in graph.edges(data=True)]
         source, target = torch.tensor([[e[0] for e in edges], [e[1] for e in edges]])
-        values = [tensor_of("Lattice", f"{weight} of an edge", x) for *_, x in edges]
-        values = [x if x.is_floating_point() else x.to(torch.get_default_dtype()) for x in values]
+        values = [_weight(weight, x) for *_, x in edges]
         chosen = (_numbers(name, nodes, number) for name, nodes in (("start", start), ("end", end)))
         return Lattice(source, target, torch.stack(torch.broadcast_tensors(*values), -1), *chosen)
 
@@ -162,6 +161,11 @@ class Lattice(Structure):
         slots = levels.stands.to(device)[(offset + time - begin).clamp(0, len(levels.stands) - 1)]
         slots = torch.where(fine & (begin <= time) & (time < end), slots, -1)
         return Path(slots, spread(torch.where(used, choice, -1), arrival[..., 2:] - 1, len(levels.arc)))
+
+
+def _weight(name: str, x: Any) -> Tensor:
+    value = tensor_of("Lattice", f"{name} of an edge", x)
+    return value if value is x else value.to(torch.get_default_dtype())
 
 
 def _numbers(name: str, nodes: Sequence[Hashable] | None, number: dict[Any, int]) -> tuple[int, ...] | None:
