@@ -43,8 +43,8 @@ def plan(
         >>> plan(chain, semihmm.semirings.Log(), checkpoint=True).blocks
         2
     """
-    strategy = None if strategy == "auto" else strategy
-    if strategy is not None and strategy not in STRATEGIES:
+    strategy = None if isinstance(strategy, str) and strategy == "auto" else strategy
+    if strategy is not None and not (isinstance(strategy, str) and strategy in STRATEGIES):
         raise SemihmmError(
             f"strategy must be one of {', '.join(STRATEGIES)} (None or 'auto': the planner chooses), got {strategy!r}."
         )
@@ -81,4 +81,6 @@ def _blocks(chain: Chain, semiring: Semiring, checkpoint: bool | int | None, wor
         return 1
     if checkpoint is True:
         return math.isqrt((chain.length - 1) // chain.steps.memory) + 1
+    if not isinstance(checkpoint, int):
+        raise SemihmmError(f"checkpoint must be True, False, None or a number of bytes, got {checkpoint!r}.")
     return blocks_within(checkpoint, chain, semiring, worker)

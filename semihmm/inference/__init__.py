@@ -14,9 +14,10 @@ from semihmm.inference.expectation import (
 )
 from semihmm.inference.explain import explain
 from semihmm.inference.marginals import condition, filtering, marginals, max_marginals, smoothing
+from semihmm.inference.sample import sample
 from semihmm.inference.total import log_count, log_partition, log_prob, score, total
-from semihmm.inference.viterbi import Paths, argmax, sample, topk, viterbi
-from semihmm.inference.without_replacement import Draws, sample_without_replacement
+from semihmm.inference.viterbi import Paths, argmax, topk, viterbi
+from semihmm.inference.without_replacement import Draws
 
 __all__ = [
     "Draws",
@@ -40,7 +41,6 @@ __all__ = [
     "renyi_entropy",
     "risk",
     "sample",
-    "sample_without_replacement",
     "score",
     "smoothing",
     "topk",

@@ -15,7 +15,7 @@ from semihmm.engine import Chain, Plan
 from semihmm.engine.tensors import zeros
 from semihmm.engine.total import posteriors
 from semihmm.engine.tracing import mapped, traced, transformed
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_structures
 from semihmm.inference.program import posteriors_of
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log
@@ -45,6 +45,7 @@ def expected_counts(
         >>> counts["transition"].tolist()  # 5 sequences, 2 steps each
         [[2.5, 2.5], [2.5, 2.5]]
     """
+    check_structures(structure)
     names = tuple(structure.ranks) if names is None else names
     if mapped():
         return _in_transforms(structure, names, options)

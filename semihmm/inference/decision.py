@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.errors import SemihmmError, StructureError
 from semihmm.inference.marginals import marginals
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_structures
 from semihmm.inference.viterbi import argmax, topk
 from semihmm.structures import Structure
 from semihmm.structures.authoring import until
@@ -45,7 +45,10 @@ def minimum_bayes_risk(
     Raises:
         StructureError: a loss that says nothing of this structure.
     """
-    if callable(loss):
+    check_structures(structure)
+    if not isinstance(loss, str) and not callable(loss):
+        raise SemihmmError(f"minimum_bayes_risk: loss must be a name or a function, got {type(loss).__name__}.")
+    if not isinstance(loss, str):
         return _least_of_the_best(structure, loss, k, options)
     if loss == "hamming":
         if type(structure).state_sequence is Structure.state_sequence:

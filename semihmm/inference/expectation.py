@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm.errors import SemihmmError
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_structures
 from semihmm.inference.total import feature_of, like, log_partition, prepare, total
 from semihmm.semirings import Expectation, SecondOrderExpectation, SmoothMax
 from semihmm.structures import Structure
@@ -38,6 +38,7 @@ def expectation(structure: Structure, features: Structure, **options: Unpack[Opt
         >>> float(expectation(hmm, in_state_1))
         1.5
     """
+    check_structures(structure)
     if not structure.linear:
         return _slope(structure, features, lambda s: log_partition(s, **options))
     return total(structure, Expectation(1), [features], **options)[1]
@@ -53,6 +54,7 @@ def covariance(structure: Structure, first: Structure, second: Structure, **opti
         >>> float(covariance(hmm, first, stay))
         0.25
     """
+    check_structures(structure)
     if not structure.linear:
         feature_of(structure, second)
         return _slope(structure, first, lambda s: expectation(s, second, **options))
@@ -82,6 +84,7 @@ def entropy(structure: Structure, **options: Unpack[Options]) -> Tensor:
         >>> round(float(entropy(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))).exp()), 6)
         8.0
     """
+    check_structures(structure)
     wide = structure.to(torch.float64)
     chain, plan = prepare(wide, Expectation(1), options)
     # The chain's log-weights as features, not the potentials': one that is made of several is not additive in them.
@@ -120,6 +123,7 @@ def kl_divergence(p: Structure, q: Structure, **options: Unpack[Options]) -> Ten
 
 def _surprise(p: Structure, q: Structure, less_own: bool, options: Options) -> Tensor:
     """The mean of ``-log_prob`` under ``q`` of paths drawn from ``p``; less that under ``p`` itself."""
+    check_structures(p, q)
     wide_p, wide_q = p.to(torch.float64), like(p, q).to(torch.float64)
     semiring, mass_q = Expectation(2), log_partition(wide_q, **options)
     chain, plan = prepare(wide_p, semiring, options)
@@ -161,9 +165,14 @@ def renyi_entropy(structure: Structure, order: float, **options: Unpack[Options]
         >>> round(float(renyi_entropy(hmm, 2.0).exp()), 4)
         8.0
     """
-    if order <= 0 or order == 1:
+    check_structures(structure)
+    try:
+        order = float(order)
+    except (TypeError, ValueError, RuntimeError):
+        order = math.nan
+    if not 0 < order < math.inf or order == 1:
         raise SemihmmError(
-            f"renyi_entropy: order must be positive and not 1 (1 is the limit: ask entropy), got {order}."
+            f"renyi_entropy: order must be a positive number and not 1 (the limit: ask entropy), got {order}."
         )
     wide = structure.to(torch.float64)
     # log sum_path exp(order * score) is order times the total at the temperature 1 / order.

@@ -10,7 +10,7 @@ from torch import Tensor
 from semihmm import engine
 from semihmm.errors import ShapeError, StructureError
 from semihmm.inference.counts import expected_counts
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_structures
 from semihmm.inference.total import prepare
 from semihmm.semirings import Log, Max
 from semihmm.structures import Structure
@@ -40,6 +40,7 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> marginals(hmm).emission.tolist()
         [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
+    check_structures(structure)
     batch, ranks = structure.batch_shape, structure.ranks
     if batch and any(x.shape[: x.ndim - ranks[name]] != batch for name, x in structure.potentials.items()):
         structure = structure.holding(**structure.expanded_potentials)  # to be counted for each sequence
@@ -59,6 +60,7 @@ def max_marginals(structure: S, **options: Unpack[Options]) -> S:
         >>> max_marginals(hmm).emission.tolist()
         [[3.0, 4.0], [4.0, 1.0]]
     """
+    check_structures(structure)
     whole = structure.replace(**{n: x.detach() for n, x in structure.expanded_potentials.items()})
     with torch.no_grad():
         chain, plan = prepare(whole, Max(), options)
@@ -119,6 +121,7 @@ def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
         >>> [round(p, 2) for p in smoothing(hmm).exp().flatten().tolist()]
         [0.88, 0.12, 0.88, 0.12]
     """
+    check_structures(structure)
     structure = structure.untied()
     seen = structure.potentials[structure.observed]
     posterior = expected_counts(structure.to(torch.float64), (structure.observed,), **options)[1][structure.observed]
@@ -142,6 +145,7 @@ def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
         >>> round(float(semihmm.log_partition(condition(hmm, torch.tensor([True, False]))).exp()), 4)  # one path
         1.0
     """
+    check_structures(structure)
     if mask is not None:
         masks[structure.observed] = mask
     check_names(structure, masks)

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from typing import Literal, TypedDict
 
 from semihmm.engine.plan import StrategyName
+from semihmm.errors import StructureError
+from semihmm.structures import Structure
 
 
 class Options(TypedDict, total=False):
@@ -41,4 +43,20 @@ def check_options(options: Options) -> None:
             raise TypeError(
                 f"a question takes {', '.join(known)}; there is no {name}."
                 + (f" Did you mean {near[0]}?" if near else "")
+            )
+
+
+def check_structures(*structures: object) -> None:
+    """Refuse what no question can be asked of.
+
+    Example:
+        >>> check_structures(torch.zeros(2))
+        Traceback (most recent call last):
+        semihmm.errors.StructureError: a question is asked of a structure, such as HMM or CTC, got Tensor. ...
+    """
+    for structure in structures:
+        if not isinstance(structure, Structure):
+            raise StructureError(
+                f"a question is asked of a structure, such as HMM or CTC, got {type(structure).__name__}. A model? Ask "
+                "model(x, lengths)."
             )

@@ -21,7 +21,7 @@ from semihmm.engine import Decoded
 from semihmm.engine.plan import Scan
 from semihmm.engine.tensors import THREADS_FROM
 from semihmm.engine.tracing import plain
-from semihmm.inference.options import Options, check_options
+from semihmm.inference.options import Options, check_options, check_structures
 from semihmm.semirings import Log, Max, Semiring, SmoothMax
 from semihmm.structures import Structure
 from semihmm.structures.leaves import Made, View, disjoint, event_axes, views
@@ -120,6 +120,7 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
     kind = type(structure)
     names = _FIELDS.get(kind)
     if names is None:
+        check_structures(structure)
         names = _FIELDS[kind] = tuple(f.name for f in fields(structure))  # type: ignore[arg-type]
     own = structure.__dict__
     key: list[Any] = [kind, semiring, *options.items()]

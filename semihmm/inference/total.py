@@ -15,11 +15,11 @@ from semihmm.engine import Chain, Plan
 from semihmm.engine.chain import aligned
 from semihmm.engine.tracing import plain, traced
 from semihmm.errors import DataError, SemiringError, ShapeError, StructureError
-from semihmm.inference.options import Options, check_options
+from semihmm.inference.options import Options, check_options, check_structures
 from semihmm.inference.program import total_of
 from semihmm.semirings import Bottleneck, Count, Log, Semiring
 from semihmm.structures import Structure
-from semihmm.structures.authoring import check_shape
+from semihmm.structures.authoring import check_shape, tensor_of
 from semihmm.structures.leaves import chain_of, numbered
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ S = TypeVar("S", bound=Structure)
 
 def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple[Chain, Plan]:
     """Check a structure and the options, and plan its chain."""
+    check_structures(structure)
     check_options(options)
     if options.get("validate", True) and not traced():
         structure.check()
@@ -59,13 +60,18 @@ def total(
         >>> int(total(hmm, semihmm.semirings.Count()))
         8
     """
+    listed = isinstance(features, list | tuple)
+    if listed and not features and (found := total_of(structure, semiring, options)) is not None:
+        return found
+    if not isinstance(semiring, Semiring):
+        raise SemiringError(f"total: semiring must be one of semihmm.semirings, such as Log(), got {semiring!r}.")
+    if not listed:
+        raise StructureError(f"total: features must be a list of structures, got {type(features).__name__}.")
     if len(features) != semiring.inputs - 1:
         raise SemiringError(
             f"{semiring}: lifts a log-weight and {semiring.inputs - 1} features, so total needs as many structures in "
             f"features, got {len(features)}."
         )
-    if not features and (found := total_of(structure, semiring, options)) is not None:
-        return found
     chain, plan = prepare(structure, semiring, options)
     if not semiring.additive:
         chain = _without_width(structure, semiring)
@@ -124,11 +130,13 @@ def score(structure: Structure, event: Tensor) -> Tensor:
         DataError: an event with -1 before its end, as if that were not known: ask `condition`. One of -1 alone is no
             event, such as decoding gives where there is no path: ``-inf``.
     """
-    event = torch.as_tensor(event, device=structure.potentials[structure.observed].device)
+    check_structures(structure)
+    event = tensor_of("score", "event", event).to(structure.potentials[structure.observed].device)
     form, batch = structure.event_shape, structure.batch_shape
     if form is not None:
         axes = event.ndim - len(form)
-        fits = axes >= len(batch) and event.shape[axes - len(batch) : axes] == batch and not event.is_floating_point()
+        fits = axes >= len(batch) and event.shape[axes - len(batch) : axes] == batch
+        fits = fits and not (event.is_floating_point() or event.is_complex())
         if not fits or any(want not in (-1, got) for want, got in zip(form, event.shape[axes:], strict=True)):
             raise ShapeError(
                 f"score: an event of this {type(structure).__name__} is int64 {(*batch, *form)} (-1: any number), with "
@@ -191,7 +199,7 @@ def feature_of(structure: Structure, feature: Structure) -> Structure:
     """
     feature = like(structure, feature)
     own, its = structure.potentials, feature.potentials
-    shared = {n: _lies_with(x, own[n]) for n, x in its.items() if x.numel()}
+    shared = {n: same for n, x in its.items() if (same := _is_held(x, own[n])) is not None}
     if any(shared.values()) and not all(shared.values()):
         held = [n for n, same in shared.items() if same]
         rest = ", ".join(f"{n}=..." for n, same in shared.items() if not same)
@@ -204,17 +212,26 @@ def feature_of(structure: Structure, feature: Structure) -> Structure:
     return feature.replace(**{n: feature.sign * x for n, x in its.items()})
 
 
-def _lies_with(x: Tensor, y: Tensor) -> bool:
-    """Whether two tensors begin at one place in memory, or are the same one."""
-    return x is y or (plain((x, y)) and x.data_ptr() == y.data_ptr())
+def _is_held(x: Tensor, own: Tensor) -> bool | None:
+    """Whether a feature holds a log-weight itself, or a copy in another dtype; None where it does not matter."""
+    if not x.numel():
+        return None
+    if x is own or not plain((x, own)):
+        return x is own
+    if x.dtype == own.dtype:
+        return x.data_ptr() == own.data_ptr()
+    if not bool((x == own.to(x.dtype)).all()):
+        return False
+    return bool((x.isfinite() & (x != 0)).any()) or None  # 0 counts nothing, whosever it is
 
 
 def like(structure: Structure, other: S) -> S:
     """Another structure of the same form, with the same paths; with as many batch axes, where it has none."""
     if type(other) is not type(structure) or other.ranks.keys() != structure.ranks.keys():
+        its = f" with {', '.join(other.ranks)}" if isinstance(other, Structure) else ""
         raise StructureError(
             f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
-            f"go along with, got {type(other).__name__} with {', '.join(other.ranks)}."
+            f"go along with, got {type(other).__name__}{its}."
         )
     if differs := _difference(structure, other):
         raise StructureError(

@@ -1,8 +1,8 @@
-"""Paths: the best, the k best, and draws from the posterior."""
+"""Paths: the best, and the k best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
-from semihmm.engine.tracing import mapped, transformed
+from semihmm.engine.tracing import transformed
 from semihmm.errors import SemihmmError
 from semihmm.inference.options import Options
 from semihmm.inference.program import best_path_of
@@ -180,39 +180,3 @@ def _chosen(paths: Paths, new: Tensor, k: int) -> Paths:
     event = torch.where(valid.reshape(*valid.shape, *(1,) * more), picked, -1)
     score = torch.where(valid, paths.score.gather(0, at), -torch.inf)
     return Paths(event, score, valid, paths.structure)
-
-
-def sample(
-    structure: Structure,
-    shape: Sequence[int] = (),
-    generator: torch.Generator | None = None,
-    **options: Unpack[Options],
-) -> Paths:
-    """Exact, independent draws from the posterior over paths, ``(*shape, ...)``: forward filtering, backward sampling.
-
-    Example:
-        >>> import torch, semihmm
-        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> sample(hmm, (100,), generator=torch.Generator().manual_seed(0)).event.shape
-        torch.Size([100, 3])
-    """
-    if mapped() and not _may_draw():
-        raise SemihmmError(
-            "sample: inside torch.func.vmap, draws must be said to be the same or different for all: pass "
-            "randomness='same' or 'different' to vmap (jacfwd and hessian: draw outside of them)."
-        )
-    shape = whole_numbers("sample", "shape, a tuple such as (100,),", shape)
-    count = torch.Size(shape).numel()
-    if count < 1 or min(shape, default=1) < 1:
-        raise SemihmmError(f"sample: shape must hold at least one draw, got {shape}.")
-    drawn = decode(structure, Sample(count), generator, **options)
-    event, score, valid = (x.reshape((*shape, *x.shape[1:])) for x in (drawn.event, drawn.score, drawn.valid))
-    return Paths(event, score, valid, structure)
-
-
-def _may_draw() -> bool:
-    """Whether every vmap around says how its items draw."""
-    functorch = torch._C._functorch
-    layers = functorch.get_interpreter_stack() or ()
-    said = [functorch.CVmapInterpreterPtr(x).randomness() for x in layers if x.key() == functorch.TransformType.Vmap]
-    return functorch.RandomnessType.Error not in said

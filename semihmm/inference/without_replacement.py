@@ -10,20 +10,17 @@ the posterior, again until it is one of them.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from semihmm.errors import DataError, SemihmmError
+from semihmm.errors import DataError
 from semihmm.inference.options import Options
 from semihmm.inference.total import log_partition, score
-from semihmm.inference.viterbi import Paths, sample, topk
+from semihmm.inference.viterbi import Paths, decode, topk
+from semihmm.semirings import Sample
 from semihmm.structures import Structure
-from semihmm.structures.authoring import whole_numbers
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 NEGLIGIBLE = 1e-12  # a mass that may be rounding: nothing is drawn from it
 TRIES = 4096  # draws at a time
@@ -40,7 +37,7 @@ class Draws(NamedTuple):
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2))
-        >>> drawn = sample_without_replacement(hmm, 4, torch.Generator().manual_seed(0))
+        >>> drawn = semihmm.sample(hmm, 4, torch.Generator().manual_seed(0), replacement=False)
         >>> sorted(drawn.paths.event.tolist()), drawn.log_inclusion.tolist()  # there are four
         ([[0, 0], [0, 1], [1, 0], [1, 1]], [0.0, 0.0, 0.0, 0.0])
     """
@@ -49,28 +46,17 @@ class Draws(NamedTuple):
     log_inclusion: Tensor
 
 
-def sample_without_replacement(
-    structure: Structure, k: int, generator: torch.Generator | None = None, **options: Unpack[Options]
-) -> Draws:
+def different(structure: Structure, k: int, listed: int, generator: torch.Generator | None, options: Options) -> Draws:
     """Different paths, each drawn from the posterior given that it is none of those before it.
 
-    Cost: that of the ``max(2 k, 32)`` best paths, and of some draws with replacement: few, unless the mass of all other
-    paths is small and one of them is drawn nevertheless.
+    Args:
+        listed: how many of the best paths get their value one by one; at least ``k + 1`` do.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
-        >>> found = sample_without_replacement(hmm, 3, torch.Generator().manual_seed(0)).paths.event
-        >>> found.shape, len(found.unique(dim=0))
-        (torch.Size([3, 3]), 3)
+        >>> len(different(hmm, 3, 32, torch.Generator().manual_seed(0), {}).paths.event.unique(dim=0))
+        3
     """
-    (k,) = whole_numbers("sample_without_replacement", "k", [k])
-    return _drawn(structure, k, max(2 * k, 32), generator, options)
-
-
-def _drawn(structure: Structure, k: int, listed: int, generator: torch.Generator | None, options: Options) -> Draws:
-    """With so many of the best paths listed, k of them at least."""
-    if k < 1:
-        raise SemihmmError(f"sample_without_replacement: k is how many paths, at least 1, got {k}.")
     wide = structure.to(torch.float64)
     with torch.no_grad():
         best, total = topk(wide, max(listed, k + 1), **options), log_partition(wide, **options)
@@ -124,12 +110,12 @@ def _one(
 def _another(item: Structure, known: Tensor, generator: torch.Generator | None, options: Options) -> Tensor:
     """A draw from the posterior given that it is none of those known."""
     for _ in range(MOST_TRIES // TRIES):
-        drawn = sample(item, (TRIES,), generator, **options).event
+        drawn = decode(item, Sample(TRIES), generator, **options).event
         new = (drawn.unsqueeze(1) != known).flatten(2).any(-1).all(-1)
         if bool(new.any()):
             return drawn[int(new.nonzero()[0])]
     raise DataError(
-        f"sample_without_replacement: none of {MOST_TRIES:,} draws was another path than the {len(known)} known ones, "
+        f"sample: without replacement, none of {MOST_TRIES:,} draws was another path than the {len(known)} known ones, "
         "though their probabilities do not add up to 1. Ask for fewer."
     )
 

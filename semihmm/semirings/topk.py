@@ -64,7 +64,12 @@ class TopK(Semiring):
         a, b = self.align(a, b)
         if a.shape[0] == 1 or b.shape[0] == 1:
             return a + b
-        return _merge(a.unsqueeze(1) + b, self.k)[0]
+        if len(a) < len(b):
+            a, b = b, a
+        few = math.isqrt(self.k)  # a pair past it in both lists has (few + 1)^2 - 1 >= k others that are as good
+        ours, theirs = a.unsqueeze(1) + b[:few], a[:few] + b[few:].unsqueeze(1)
+        theirs = torch.cat([theirs, theirs.new_full((len(ours) - len(theirs), *theirs.shape[1:]), -math.inf)])
+        return _merge(torch.cat([ours, theirs], 1), self.k)[0]
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
         """The k best of all lists; of equals, the gradient goes to the lowest argument, then the lowest rank."""
@@ -95,7 +100,7 @@ def _merge(lists: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     ranks = torch.zeros_like(heads, dtype=torch.int64)
     picked: list[tuple[Tensor, Tensor]] = []
     for _ in range(k):
-        argument = heads.argmax(0, keepdim=True)
+        argument = heads.max(0, keepdim=True).indices  # as argmax, of which PyTorch is slow along a first axis
         rank = ranks.gather(0, argument)
         picked.append((argument, rank))
         rank = (rank + 1).clamp(max=length)

@@ -81,7 +81,9 @@ def settle_indices(structure: Structure, *names: str) -> None:
     for name in names:
         x = held[name]
         if (x is not None or _required(structure, name)) and getattr(x, "dtype", None) != torch.int64:
-            object.__setattr__(structure, name, as_index(type(structure).__name__, name, as_tensor(structure, name)))
+            found = as_tensor(structure, name)
+            found = found if found.numel() or hasattr(x, "dtype") else found.long()  # a list of nothing is of any type
+            object.__setattr__(structure, name, as_index(type(structure).__name__, name, found))
 
 
 def _required(structure: Structure, name: str) -> bool:
@@ -115,9 +117,12 @@ def tensor_of(owner: str, name: str, x: Any, device: torch.device | None = None)
 def whole_numbers(owner: str, name: str, values: Iterable[Any]) -> tuple[int, ...]:
     """Integers of any type as ints; anything else is refused by name."""
     try:
-        return tuple([as_int(i) for i in values])
+        found = tuple([as_int(i) for i in values])
     except TypeError:
-        raise ShapeError(f"{owner}: {name} must be integers, got {values!r}.") from None
+        found = None
+    if found is None or any(abs(i) >= 2**63 for i in found):
+        raise ShapeError(f"{owner}: {name} must be integers, got {values!r}.")
+    return found
 
 
 def check_shape(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, replace
+from functools import wraps
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +43,15 @@ class Structure(ABC):
     ragged: ClassVar[Mapping[str, Mapping[str, int]]] = {"lengths": {}}
     sign: ClassVar[float] = 1.0  # -1 where potentials are costs: a log-weight is sign * potential
     lengths: Tensor | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Where no `__post_init__` calls `settle`, one looks over what was given."""
+        super().__init_subclass__(**kwargs)
+        own: Any = cls.__dict__.get("__post_init__")
+        if own is None and not hasattr(cls, "__post_init__"):
+            setattr(cls, "__post_init__", _refuse_unsettled)  # noqa: B010  # mypy knows of no such name here
+        elif own is not None and "settle" not in own.__code__.co_names:
+            setattr(cls, "__post_init__", _looked_over(own))  # noqa: B010
 
     @property
     @abstractmethod
@@ -178,7 +189,7 @@ class Structure(ABC):
         if seen in values:
             event = own.shape[own.ndim - self.ranks[seen] :]
             x = tensor_of(type(self).__name__, f"a feature's {seen}", values[seen], own.device)
-            x = x if hasattr(values[seen], "dtype") else x.to(own.dtype)
+            x = x if hasattr(values[seen], "dtype") or x.is_complex() else x.to(own.dtype)
             check_shape(self, "(...)", f"a feature's {seen}", x, tuple(event))
             given[seen] = x.expand(own.shape)
         return self.replace(**given)
@@ -203,10 +214,10 @@ class Structure(ABC):
         Raises:
             StructureError: a potential that is the same at all steps, or has steps anyway.
         """
-        unknown = [n for n in names if n not in self.varying]
+        unknown = [n for n in names if not isinstance(n, str) or n not in self.varying]
         if unknown:
             raise StructureError(
-                f"{type(self).__name__}: {', '.join(unknown)} cannot differ from step to step; "
+                f"{type(self).__name__}: {', '.join(map(str, unknown))} cannot differ from step to step; "
                 f"{', '.join(self.varying) or 'no potential'} can."
             )
         seen, ranks, found = self.potentials[self.observed], self.ranks, {}
@@ -276,7 +287,12 @@ class Structure(ABC):
         for name, rank in self.axes.items():
             x = getattr(self, name, None)
             if isinstance(x, Tensor) and x.ndim == len(batch) + rank:
-                parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
+                try:
+                    parts[name] = x.expand((*batch, *x.shape[len(batch) :]))[index]
+                except (IndexError, TypeError, ValueError) as error:
+                    raise IndexError(
+                        f"{type(self).__name__}: {index!r} is no index of its batch axes {tuple(batch)}: {error}"
+                    ) from error
         return self.holding(**parts)
 
     def __len__(self) -> int:
@@ -351,6 +367,32 @@ class Structure(ABC):
         x, rank = self.potentials[name], self.ranks[name]
         own = (*x.shape[: x.ndim - rank], *used.shape[used.ndim - rank :])
         return used if used.shape == own else used.long().sum_to_size(own) > 0
+
+
+def _looked_over(own: Callable[[Any], None]) -> Callable[[Any], None]:
+    @wraps(own)
+    def __post_init__(self: Structure) -> None:
+        own(self)
+        _refuse_unsettled(self)
+
+    return __post_init__
+
+
+def _refuse_unsettled(structure: Structure) -> None:
+    """Refuse arrays, lists and None where whoever wrote the structure counts on tensors and does not convert."""
+    unlike = {n: x for n, x in structure.__dict__.items() if not isinstance(x, Tensor)}
+    try:
+        known = structure.axes.keys() & unlike.keys()
+    except (AttributeError, TypeError):  # it asks what is no tensor for its axes
+        known = {n for n, x in unlike.items() if isinstance(x, list | np.ndarray | float | None)}
+    for name, x in unlike.items():
+        required = structure.__dataclass_fields__[name].default is MISSING  # type: ignore[attr-defined]
+        if name in known and (required or x is not None):
+            raise StructureError(
+                f"{type(structure).__name__}: {name} must be a tensor, got a {type(x).__name__}. To take arrays and "
+                "lists, call settle(self, ...) with the names of potentials, and settle_indices with those of lengths, "
+                "in __post_init__; both are in semihmm.structures.authoring."
+            )
 
 
 def on_device(x: Any, device: torch.device) -> Any:

@@ -36,7 +36,12 @@ def stack(structures: Sequence[S]) -> S:
         StructureError: nothing to stack; structures of different classes, or that differ in what is no tensor.
         ShapeError: sizes that differ along an axis which no lengths count, such as numbers of states.
     """
-    structures = list(structures)
+    try:
+        structures = list(structures)
+    except TypeError:
+        structures = [structures]  # type: ignore[list-item]
+    if other := [type(s).__name__ for s in structures if not isinstance(s, Structure)]:
+        raise StructureError(f"stack: pass a list of structures, got {', '.join(other)}.")
     if not structures:
         raise StructureError("stack: there must be at least one structure.")
     first = structures[0]

@@ -184,10 +184,14 @@ class DTW(Structure):
         shape = tuple(self.cost.shape)
         if len(shape) < 2 or 0 in shape[-2:]:
             raise ShapeError(f"DTW: cost must be (..., N, M) with at least one item on each side, got {shape}.")
-        if isinstance(self.step_pattern, str) and self.step_pattern not in PATTERNS:
+        pattern: Any = self.step_pattern
+        if not isinstance(pattern, StepPattern) and not (isinstance(pattern, str) and pattern in PATTERNS):
             raise StructureError(
                 f"DTW: step_pattern must be a StepPattern or one of {', '.join(PATTERNS)}, got {self.step_pattern!r}."
             )
+        for name in ("open_begin", "open_end"):
+            if not isinstance(x := getattr(self, name), int | np.bool_):
+                raise StructureError(f"DTW: {name} must be True or False, got {x!r}.")
         window: Any = self.window
         if isinstance(window, np.integer):
             object.__setattr__(self, "window", int(window))
@@ -230,7 +234,7 @@ class DTW(Structure):
         i = torch.arange(self.cost.shape[-2], device=self.cost.device).unsqueeze(-1)
         j = torch.arange(self.cost.shape[-1], device=self.cost.device)
         if isinstance(self.window, int):
-            return (i - j).abs() <= self.window
+            return (i - j).abs() <= min(self.window, max(self.cost.shape[-2:]))
         n, m = (x[..., None, None] for x in self._sizes())
         # Between slopes 1/2 and 2 from both corners. As in the package dtw, whose bounds lie one item off the corner.
         return (j <= 2 * i) & (i <= 2 * j + 1) & (i >= n - 2 * m + 2 * j) & (j > m - 2 * n + 2 * i)

@@ -81,6 +81,8 @@ class EditDistance(Structure):
     ) -> EditDistance:
         """Levenshtein's costs between items ``(..., N)`` and ``(..., M)``: 1 for whatever changes something."""
         source, target = (tensor_of("EditDistance", *x) for x in (("source", source), ("target", target)))
+        if not source.ndim or not target.ndim:
+            raise ShapeError("EditDistance: source and target must be (..., N) and (..., M), got a single number.")
         changed = (source.unsqueeze(-1) != target.unsqueeze(-2)).to(torch.get_default_dtype())
         deletion, insertion = changed.new_ones(source.shape[-1]), changed.new_ones(target.shape[-1])
         return EditDistance(changed, deletion, insertion, source_lengths, target_lengths)

@@ -101,7 +101,7 @@ class HSMM(Structure):
         }
         for name, forms in events.items():
             check_shape(self, "(..., T, S)", name, getattr(self, name), *forms)
-        if self.censored not in ("none", "left", "right", "both"):
+        if not isinstance(self.censored, str) or self.censored not in ("none", "left", "right", "both"):
             raise ShapeError(f"HSMM: censored must be 'none', 'left', 'right' or 'both', got {self.censored!r}.")
         check_lengths("HSMM", self.lengths, self.batch_shape, steps)
 

@@ -17,7 +17,16 @@ from torch.nn.functional import pad
 from semihmm.engine import Chain, Path, Sparse
 from semihmm.engine.maps.form import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.authoring import one_hot, only, packed, settle, settle_indices, spread, whole_numbers
+from semihmm.structures.authoring import (
+    one_hot,
+    only,
+    packed,
+    settle,
+    settle_indices,
+    spread,
+    tensor_of,
+    whole_numbers,
+)
 from semihmm.structures.base import Structure
 
 _FORBIDDEN, _FREE = -1, -2  # in place of an arc
@@ -93,13 +102,13 @@ class Lattice(Structure):
             >>> float(semihmm.log_partition(semihmm.Lattice.from_networkx(graph)).exp())
             2.0
         """
-        if not graph.is_directed() or not graph.number_of_edges():
+        if not hasattr(graph, "is_directed") or not graph.is_directed() or not graph.number_of_edges():
             raise StructureError(f"Lattice: a graph must be directed and have an edge, got {graph}. Make it a DiGraph.")
         number = {node: i for i, node in enumerate(graph)}
         edges = [(number[u], number[v], data.get(weight, 0.0)) for u, v, data in graph.edges(data=True)]
         source, target = torch.tensor([[e[0] for e in edges], [e[1] for e in edges]])
-        values = [x if isinstance(x, Tensor) else torch.tensor(float(x)) for *_, x in edges]
-        chosen = (None if nodes is None else tuple(number[v] for v in nodes) for nodes in (start, end))
+        values = [_weight(weight, x) for *_, x in edges]
+        chosen = (_numbers(name, nodes, number) for name, nodes in (("start", start), ("end", end)))
         return Lattice(source, target, torch.stack(torch.broadcast_tensors(*values), -1), *chosen)
 
     def _levels(self) -> _Levels:
@@ -152,6 +161,24 @@ class Lattice(Structure):
         slots = levels.stands.to(device)[(offset + time - begin).clamp(0, len(levels.stands) - 1)]
         slots = torch.where(fine & (begin <= time) & (time < end), slots, -1)
         return Path(slots, spread(torch.where(used, choice, -1), arrival[..., 2:] - 1, len(levels.arc)))
+
+
+def _weight(name: str, x: Any) -> Tensor:
+    value = tensor_of("Lattice", f"{name} of an edge", x)
+    return value if value is x else value.to(torch.get_default_dtype())
+
+
+def _numbers(name: str, nodes: Sequence[Hashable] | None, number: dict[Any, int]) -> tuple[int, ...] | None:
+    """What nodes of a graph are called here."""
+    if nodes is None:
+        return None
+    try:
+        unknown = [v for v in nodes if v not in number]
+    except TypeError as error:  # what cannot be gone through, or looked up
+        raise StructureError(f"Lattice: {name} must be a list of the graph's nodes, got {nodes!r}: {error}.") from None
+    if unknown:
+        raise StructureError(f"Lattice: {name} must be nodes of the graph, which has no {unknown[0]!r}; got {nodes!r}.")
+    return tuple(number[v] for v in nodes)
 
 
 @dataclass(frozen=True)

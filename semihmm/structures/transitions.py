@@ -73,11 +73,12 @@ def moves(structure: Moving, weight: Tensor) -> Dense | Sparse:
 
 def _pair(owner: str, arcs: Any) -> tuple[Any, Any]:
     """Sources and targets."""
-    if not hasattr(arcs, "__len__") or len(arcs) != 2:
-        raise ShapeError(
-            f"{owner}: arcs must be a pair (source, target) of integers (A,) each, got {type(arcs).__name__}."
-        )
-    return arcs[0], arcs[1]
+    try:
+        source, target = arcs
+    except (TypeError, ValueError):
+        kind = type(arcs).__name__
+        raise ShapeError(f"{owner}: arcs must be a pair (source, target) of integers (A,) each, got {kind}.") from None
+    return source, target
 
 
 @remembered_for

@@ -68,8 +68,45 @@ class Use(NamedTuple):
     factor: float
 
 
+class Once:
+    """An enumeration for structures of one form that lists a sequence's paths, and what is on them, once.
+
+    Example:
+        >>> by = Once(None)
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> by(hmm) is by(hmm), len(by(hmm))
+        (True, 8)
+    """
+
+    def __init__(self, by: By | None) -> None:
+        self.by = by
+        self.listed: dict[tuple[bytes, ...], list[Path]] = {}
+        self.used: dict[tuple[bytes, ...], list[list[Use]]] = {}
+
+    def __call__(self, item: Structure) -> list[Path]:
+        """All paths of one sequence, possible or not."""
+        key = _numbers(item, item.axes)
+        if key not in self.listed:
+            self.listed[key] = paths(item, self.by)
+        return self.listed[key]
+
+    def uses(self, item: Structure) -> list[list[Use]]:
+        """For each path, which potentials are on it, whatever their values."""
+        key = _numbers(item, item.axes.keys() - item.ranks.keys())
+        if key not in self.used:
+            self.used[key] = _uses(item, self)
+        return self.used[key]
+
+
+def _numbers(item: Structure, names: Iterable[str]) -> tuple[bytes, ...]:
+    fields = [getattr(item, n, None) for n in sorted(names)]
+    return tuple(x.cpu().numpy().tobytes() if isinstance(x, Tensor) else b"" for x in fields)
+
+
 def paths(item: Structure, by: By | None = None) -> list[Path]:
     """All paths of one sequence, possible or not."""
+    if isinstance(by, Once):
+        return by(item)
     listed: list[Path] = []
     for event, weights in (by or KNOWN.get(type(item), chain_paths))(item):
         listed.append(Path(plain_event(event), tuple(weights)))
@@ -98,6 +135,10 @@ def uses(item: Structure, by: By | None = None) -> list[list[Use]]:
     Raises:
         StructureError: a log-weight is made of several potentials and is not their sum.
     """
+    return by.uses(item) if isinstance(by, Once) else _uses(item, by)
+
+
+def _uses(item: Structure, by: By | None) -> list[list[Use]]:
     given = item.potentials
     ends = list(accumulate(x.numel() for x in given.values()))
     owner = [(name, i) for name, x in given.items() for i in range(x.numel())]
@@ -148,15 +189,19 @@ def total(structure: Structure, semiring: Semiring, features: Sequence[Structure
 
 
 def _fold(semiring: Semiring, enumerations: list[list[Path]]) -> Tensor:
+    """Log-weight after log-weight, all paths of as many at once."""
     nothing = semiring.whole(semiring.lift(*[torch.full((), -math.inf, dtype=torch.float64)] * semiring.inputs))
-    values = []
+    by_length: dict[int, list[list[list[float]]]] = {}
     for along in zip(*enumerations, strict=True):
-        value = semiring.full(semiring.one, (), nothing)
-        for group in zip(*(path.weights for path in along), strict=True):
-            lifted = semiring.lift(*(torch.tensor(math.fsum(_flat((w,))), dtype=torch.float64) for w in group))
-            value = semiring.times(value, lifted)
+        weights = [[math.fsum(w) if isinstance(w, tuple) else w for w in path.weights] for path in along]
+        by_length.setdefault(len(weights[0]), []).append(weights)
+    values = [nothing.unsqueeze(-1)]
+    for length, every in by_length.items():
+        value = semiring.full(semiring.one, (len(every),), nothing)
+        for group in torch.tensor(every, dtype=torch.float64).reshape(len(every), semiring.inputs, length).unbind(-1):
+            value = semiring.times(value, semiring.lift(*group.unbind(-1)))
         values.append(value)
-    return semiring.lower(semiring.sum(torch.stack([nothing, *values], -1), -1))
+    return semiring.lower(semiring.sum(torch.cat(values, -1), -1))
 
 
 def log_partition(structure: Structure, by: By | None = None) -> Tensor:

@@ -49,7 +49,7 @@ def chain_paths(structure: Structure) -> Iterator[Enumerated]:
     Raises:
         StructureError: a map of the chain is of a kind that is not among the engine's.
     """
-    walks = list(_walks(structure))
+    walks = list(walked(structure))
     if not walks:
         return
     slots, choices = torch.tensor([w.slots for w in walks]), torch.tensor([w.choices for w in walks])
@@ -70,7 +70,7 @@ def prefix_vectors(structure: Structure) -> list[list[list[float]]]:
     return found
 
 
-def _walks(structure: Structure) -> Iterator[Walk]:
+def walked(structure: Structure) -> Iterator[Walk]:
     """Walks to the end. What a constant of ``-inf`` forbids is no path."""
     values = _Values(structure)
     chain = values.chain
@@ -91,9 +91,8 @@ def _back(values: "_Values", time: int, slot: int) -> Iterator[Walk]:
         if all(values.exist(group) for group in entries):
             yield Walk((slot,), (), entries)
         return
-    first = len(chain.start) + len(chain.end)
-    for arc in _arcs(chain.steps, time - 1, slot, first):
-        if arc.delay <= time and all(values.exist(group) for group in arc.entries):
+    for arc in values.arcs(time - 1, slot):
+        if arc.delay <= time:
             passed = (-1,) * (arc.delay - 1)
             for walk in _back(values, time - arc.delay, arc.slot):
                 yield Walk(
@@ -192,6 +191,14 @@ class _Values:
         self.chain = structure.chain()
         self.leaves = [x.tolist() for x in self.chain.leaves]
         self.numbers = [None if s is None or s.number is None else s.number.tolist() for s in numbered(structure)]
+        self.known: dict[tuple[int, int], list[Arc]] = {}
+
+    def arcs(self, t: int, slot: int) -> list[Arc]:
+        """All arcs into a slot at a step that no constant of ``-inf`` forbids."""
+        if (t, slot) not in self.known:
+            every = _arcs(self.chain.steps, t, slot, len(self.chain.start) + len(self.chain.end))
+            self.known[t, slot] = [arc for arc in every if all(map(self.exist, arc.entries))]
+        return self.known[t, slot]
 
     def read(self, entry: Entry) -> float:
         """One of them."""

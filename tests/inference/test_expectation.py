@@ -345,6 +345,31 @@ def test_log_weights_of_the_structure_itself_are_no_feature(ask):
     ask(hmm.expanded(), hmm)
 
 
+@pytest.mark.parametrize("ask", WITH_FEATURES.values(), ids=WITH_FEATURES)
+def test_nor_are_copies_of_them_in_another_dtype(ask):
+    """A feature in a wider dtype makes all of its potentials as wide."""
+    hmm = small("HMM", (2,), 3, dtype=torch.float32)
+    loss = noise(hmm, 0).emission
+    narrow = hmm.to(torch.bfloat16).replace(emission=loss.bfloat16())
+    one = hmm.replace(emission=hmm.emission[0]).replace(emission=loss[0].double())  # shared by all sequences
+    for wrong in (hmm.replace(emission=loss.double()), hmm.expanded().replace(emission=loss.double()), narrow, one):
+        with pytest.raises(
+            StructureError, match=r"initial, transition is the .* pass structure.feature\(emission=...\)"
+        ):
+            ask(hmm, wrong)
+    right = ask(hmm, hmm.feature(emission=loss))
+    assert_close(ask(hmm, hmm.feature(emission=loss.double())), right, check_dtype=False)
+    ask(hmm, hmm.to(torch.float64))  # the structure itself: its score
+    ask(hmm, hmm.to(torch.float64).replace(emission=loss.double(), transition=torch.ones(2, 2), initial=torch.ones(2)))
+
+
+@pytest.mark.parametrize("ask", WITH_FEATURES.values(), ids=WITH_FEATURES)
+def test_zeros_of_another_dtype_count_nothing_whosever_they_are(ask):
+    loss = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    hmm = semihmm.HMM(torch.zeros(2), torch.tensor([[0.0, 0.0], [-torch.inf, 0.0]]), torch.randn(3, 2))
+    assert_close(ask(hmm, hmm.replace(emission=loss)), ask(hmm, hmm.feature(emission=loss)))
+
+
 @pytest.mark.parametrize("ask", [semihmm.expectation, WITH_FEATURES["covariance second"]])
 def test_so_it_is_where_a_weight_sums_up_several_ways(ask):
     hsmm = semihmm.HSMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 3), torch.zeros(4, 2), censored="right")

@@ -29,7 +29,7 @@ QUESTIONS = {
     "risk": lambda h, **o: semihmm.risk(h, h, **o),
     "explain": semihmm.explain,
     "minimum_bayes_risk": semihmm.minimum_bayes_risk,
-    "sample_without_replacement": lambda h, **o: semihmm.sample_without_replacement(h, 2, **o),
+    "sample without replacement": lambda h, **o: semihmm.sample(h, 2, replacement=False, **o),
     **{f"total {s}": lambda h, s=s, **o: semihmm.total(h, s, **o) for s in (Log(), Max(), Count(), TopK(2))},
 }
 

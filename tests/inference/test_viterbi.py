@@ -13,8 +13,8 @@ from semihmm.errors import SemihmmError, SemiringError
 from semihmm.inference.viterbi import decode
 from semihmm.semirings import Log
 from semihmm.testing import oracle
-from semihmm.testing.check import fits
 from semihmm.testing.examples import KINDS, small
+from semihmm.testing.laws import fits
 from semihmm.testing.strategies_structures import options, structures
 
 each_kind = pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import semihmm
-from semihmm.inference.without_replacement import _drawn
+from semihmm.inference.without_replacement import different
 from semihmm.testing import oracle
 from semihmm.testing.examples import small
 
@@ -35,7 +35,7 @@ def test_two_draws_are_as_probable_as_without_replacement(listed):
     assert math.isclose(sum(expected.values()), 1.0)
     found = dict.fromkeys(expected, 0)
     for _ in range(DRAWS):
-        event = _drawn(hmm, 2, listed, g, {}).paths.event
+        event = different(hmm, 2, listed, g, {}).paths.event
         found[tuple(str(plain(x)) for x in event)] += 1
     often = {pair: n for pair, n in expected.items() if DRAWS * n >= 5}
     rest = 1 - sum(often.values())
@@ -51,7 +51,7 @@ def test_means_over_inclusion_probabilities_are_unbiased(listed):
     posterior = semihmm.marginals(hmm).emission[1, 0]
     estimates = []
     for _ in range(DRAWS // 2):
-        paths, inclusion = _drawn(hmm, 3, listed, g, {})
+        paths, inclusion = different(hmm, 3, listed, g, {})
         weight = (semihmm.log_prob(hmm, paths.event) - inclusion).exp()
         estimates.append(float((weight * (paths.event[:, 1] == 0)).sum()))
     mean, deviation = torch.tensor(estimates).mean(), torch.tensor(estimates).std() / math.sqrt(len(estimates))
@@ -62,7 +62,7 @@ def test_means_over_inclusion_probabilities_are_unbiased(listed):
 def test_all_paths_are_drawn_once_where_there_are_no_more(kind):
     structure = small(kind, (2,), 3, seed=2)
     most = max(len(chances(item)) for item in structure.unbatch())
-    paths, inclusion = semihmm.sample_without_replacement(structure, most + 1, torch.Generator().manual_seed(0))
+    paths, inclusion = semihmm.sample(structure, most + 1, torch.Generator().manual_seed(0), replacement=False)
     for i, item in enumerate(structure.unbatch()):
         known = chances(item)
         valid = paths.valid[:, i]
@@ -70,15 +70,15 @@ def test_all_paths_are_drawn_once_where_there_are_no_more(kind):
         assert (inclusion[:, i][valid] == 0).all() and (paths.score[:, i][~valid] == -math.inf).all()
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.5])
+@pytest.mark.parametrize("k", [0, -1, 2.5, (), (2, 3), "ab", None])
 def test_there_is_a_path_to_draw(k):
-    with pytest.raises(semihmm.errors.SemihmmError, match="sample_without_replacement: k"):
-        semihmm.sample_without_replacement(small("HMM"), k)
+    with pytest.raises(semihmm.errors.SemihmmError, match=r"sample: .*without replacement"):
+        semihmm.sample(small("HMM"), k, replacement=False)
 
 
 def test_scores_of_draws_have_gradients():
     emission = torch.zeros(3, 2, requires_grad=True)
     hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), emission)
-    paths, _ = semihmm.sample_without_replacement(hmm, 2, torch.Generator().manual_seed(0))
+    paths, _ = semihmm.sample(hmm, (2,), torch.Generator().manual_seed(0), replacement=False)
     paths.score.sum().backward()
     assert emission.grad.sum() == 6

@@ -1,6 +1,6 @@
 """What is no tensor: NumPy arrays and lists become tensors where they enter, anything else is refused by name."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ from torch.testing import assert_close
 import semihmm
 from semihmm import CTC, DTW, HMM, HSMM, EditDistance, Lattice
 from semihmm.distributions import StructureDistribution
+from semihmm.engine import Chain, Dense, Diagonal, Path
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
+from semihmm.structures.authoring import settle
 from semihmm.structures.leaves import views
 from semihmm.testing import check_structure
 from semihmm.testing.examples import KINDS, small
@@ -170,6 +172,56 @@ def test_check_structure_shows_the_error_of_a_structure_that_raises(method, erro
     kind = type("Mine", (HMM,), {method: broken})
     with pytest.raises(error, match="of my own"):
         check_structure(kind(z(2), z(2, 2), z(2, 3, 2)))
+
+
+class Unsettled(semihmm.Structure):
+    """One that counts on tensors. Is no dataclass yet: each test says more."""
+
+    observed = "emission"
+
+    @property
+    def ranks(self):
+        return {"initial": 1, "transition": self.transition.ndim, "emission": 2}
+
+    def chain(self):
+        steps = Dense(self.transition.unsqueeze(-3)) @ Diagonal(self.emission[..., 1:, :])
+        return Chain((self.initial, self.emission[..., 0, :]), steps)
+
+    def event(self, path):
+        return path.slots
+
+    def path(self, event):
+        return Path.through(event)
+
+
+def unsettled(**more):
+    fields = {"initial": torch.Tensor, "transition": torch.Tensor, "emission": torch.Tensor}
+    body = {"__annotations__": {**fields, "lengths": object}, "lengths": None, **more}
+    return dataclass(frozen=True, repr=False)(type("Mine", (Unsettled,), body))
+
+
+OTHERS = {"list": [[0.0, 0.0], [0.0, 0.0]], "array": np.zeros((2, 2)), "None": None, "number": 0.5}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("name", ["transition", "emission"])
+@pytest.mark.parametrize("more", [{}, {"__post_init__": lambda self: None}], ids=["without", "with"])
+def test_a_structure_that_does_not_settle_refuses_what_is_no_tensor_by_name(name, other, more):
+    given = {"initial": z(2), "transition": z(2, 2), "emission": z(3, 2)}
+    kind = unsettled(**more)
+    assert float(semihmm.log_partition(kind(**given)).exp()) == pytest.approx(8.0)
+    with pytest.raises(StructureError, match=rf"Mine: {name} must be a tensor, got a .* call settle\(self, ...\)"):
+        kind(**{**given, name: other})
+
+
+def test_a_structure_that_settles_converts():
+    def convert(self):
+        settle(self, "initial", "transition", "emission")
+
+    kind = unsettled(__post_init__=convert)
+    assert kind.__post_init__ is convert  # and nobody looks again
+    mine = kind([0.0, 0.0], np.zeros((2, 2)), [[0.0, 0.0]] * 3)
+    assert float(semihmm.log_partition(mine).exp()) == pytest.approx(8.0)
 
 
 class OnlyPlain(HMM):

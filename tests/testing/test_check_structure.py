@@ -1,14 +1,16 @@
 """Right structures pass, broken ones are refused with the question that they answer wrongly."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import find, given
 
 import semihmm
-from semihmm import HMM, MonotonicAlignment
+from semihmm import HMM, EditDistance, MonotonicAlignment
 from semihmm.engine import Chain, Map, Path
 from semihmm.errors import LawError, StructureError
 from semihmm.testing import check_structure, oracle
@@ -55,16 +57,81 @@ class EventBlind(HMM):
 
 
 @dataclass(frozen=True)
+class EventOther(HMM):
+    """Its states are numbered from the last one, in events and out of them, which is not what was meant."""
+
+    def event(self, path):
+        return torch.where(path.slots < 0, -1, self.states - 1 - path.slots)
+
+    def path(self, event):
+        return Path.through(torch.where(event < 0, -1, self.states - 1 - event))
+
+
+@dataclass(frozen=True)
 class PathLate(HMM):
     def path(self, event):
         return Path.through(event.roll(-1, -1))
 
 
-@dataclass(frozen=True)
-class ChainForgetful(HMM):
+class Changed(HMM):
+    """One whose chain is made of other parts."""
+
     def chain(self):
         chain = super().chain()
-        return type(chain)(chain.start, chain.steps, (), chain.lengths, chain.length)
+        return Chain(*self.parts(chain), chain.length)
+
+    def parts(self, chain):
+        return chain.start, chain.steps, chain.end, chain.lengths
+
+
+@dataclass(frozen=True)
+class ChainForgetful(Changed):
+    def parts(self, chain):
+        return chain.start, chain.steps, (), chain.lengths
+
+
+@dataclass(frozen=True)
+class LengthsForgotten(Changed):
+    def parts(self, chain):
+        return chain.start, chain.steps, chain.end, None
+
+
+@dataclass(frozen=True)
+class LengthsShort(Changed):
+    def parts(self, chain):
+        return chain.start, chain.steps, chain.end, None if chain.lengths is None else chain.lengths.clamp(max=1)
+
+
+@dataclass(frozen=True)
+class EmissionTwice(Changed):
+    def parts(self, chain):
+        return (*chain.start, chain.start[-1]), chain.steps, chain.end, chain.lengths
+
+
+@dataclass(frozen=True)
+class Mixed(Changed):
+    def parts(self, chain):
+        return (sum(chain.start),), chain.steps, chain.end, chain.lengths
+
+
+@dataclass(frozen=True)
+class RanksLow(HMM):
+    @property
+    def ranks(self):
+        return {**super().ranks, "initial": 0}
+
+
+@dataclass(frozen=True)
+class RanksHigh(HMM):
+    @property
+    def ranks(self):
+        return {**super().ranks, "transition": 3}
+
+
+@dataclass(frozen=True)
+class FilteredLate(HMM):
+    def filtered(self, vectors):
+        return super().filtered(vectors).roll(1, -2)
 
 
 @dataclass(frozen=True)
@@ -72,23 +139,86 @@ class SignTurned(MonotonicAlignment):
     sign = -1.0
 
 
+ONE_STATE = "initial=[0.0], transition=[[0.0]]"
+TWO_STATES = "initial=[0.0, 0.0], transition=[[0.0, 0.0], [0.0, 0.0]]"
+TWO_STEPS = f"{TWO_STATES}, emission=[[0.0, 0.0], [0.0, 0.0]]"
+THREE_SEQUENCES = "emission=[[[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]]]"
 BROKEN = [
-    (EventLate, None, "score of event"),
-    (EventBlind, None, "two paths with one event"),
-    (PathLate, None, "score of event"),
-    (ChainForgetful, hmm_paths, "score of event"),
+    (RanksLow, None, "ranks and observed tell", f"{TWO_STATES}, {THREE_SEQUENCES}"),
+    (RanksHigh, None, "ranks and observed tell", None),
+    (Mixed, None, "each log-weight of the chain is one potential", f"{ONE_STATE}, emission=[[0.0]]"),
+    (LengthsForgotten, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [1.0]], lengths=1"),
+    (LengthsShort, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [0.0], [1.0], [0.0]], lengths=3"),
+    (EventBlind, None, "no two paths read as one event", f"{TWO_STATES}, emission=[[0.0, 0.0]]"),
+    (EventLate, None, "path undoes event", TWO_STEPS),
+    (PathLate, None, "path undoes event", TWO_STEPS),
+    (ChainForgetful, hmm_paths, "an event scores the sum", f"{ONE_STATE}, emission=[[0.0]], final=[1.0]"),
+    (EmissionTwice, hmm_paths, "an event scores the sum", f"{ONE_STATE}, emission=[[1.0]]"),
+    (EventOther, hmm_paths, "an event scores the sum", f"{TWO_STATES}, emission=[[0.0, 1.0]]"),
+    (FilteredLate, None, "filtering is that", f"{TWO_STATES}, emission=[[0.0, 0.0], [0.0, 1.0]], lengths=1"),
 ]
 
 
-@pytest.mark.parametrize(("broken", "paths", "question"), BROKEN, ids=lambda x: getattr(x, "__name__", None))
-def test_a_broken_structure_is_refused_with_the_question(broken, paths, question):
-    hmm = small("HMM varying", (2,), 3, seed=2)
-    with pytest.raises(StructureError, match=f"check_structure: {broken.__name__}.*{question}"):
-        check_structure(broken(hmm.initial, hmm.transition, hmm.emission, hmm.final), paths=paths)
+@pytest.mark.parametrize(("kind", "paths", "law", "example"), BROKEN, ids=lambda x: getattr(x, "__name__", None))
+def test_a_planted_mistake_is_shown_in_the_smallest_structure_that_has_it(kind, paths, law, example):
+    hmm, final = small("HMM", (3,), 4, ragged=True, seed=2), torch.tensor([0.5, -1.25]).double()
+    with pytest.raises(StructureError) as caught:
+        check_structure(kind(hmm.initial, hmm.transition, hmm.emission, final, hmm.lengths), paths=paths)
+    message = str(caught.value)
+    assert message.startswith(f"check_structure: {kind.__name__} breaks a law: {law}")
+    assert example is None or f"Smallest example found: {kind.__name__}({example}). There, " in message
+    assert "Look at " in message
+
+
+def test_an_example_says_what_was_expected_what_came_and_where_to_look():
+    with pytest.raises(StructureError) as caught:
+        check_structure(EmissionTwice(torch.zeros(2), torch.zeros(2, 2), torch.randn(2, 3, 2)), paths=hmm_paths)
+    assert str(caught.value) == (
+        "check_structure: EmissionTwice breaks a law: an event scores the sum along its path. Smallest example found: "
+        "EmissionTwice(initial=[0.0], transition=[[0.0]], emission=[[1.0]]). There, the score of event (0,), whose "
+        "log-weights are (0.0, 1.0): expected 1.0, got 2.0. Look at chain(): whether each potential is there once, at "
+        "each step in use, in its place; then at event() and path()."
+    )
+
+
+def test_a_structure_that_says_nothing_of_lengths_is_made_smaller_too():
+    @dataclass(frozen=True)
+    class Skewed(EditDistance):
+        ragged: ClassVar[dict] = {}
+
+        def event(self, path):
+            return super().event(path).flip(-1)
+
+    edit = small("EditDistance", (2,), 3)
+    with pytest.raises(StructureError, match=r"path undoes event.*Skewed\(substitution=\[\[0.0\]\], "):
+        check_structure(Skewed(edit.substitution, edit.deletion, edit.insertion))
+
+
+@pytest.mark.parametrize("method", ["chain", "event", "path", "filtered"])
+def test_the_error_of_a_structure_that_raises_is_its_own(method):
+    def broken(*_):
+        raise LookupError("of my own")
+
+    kind = type("Mine", (HMM,), {method: broken})
+    hmm = small("HMM", (2,), 2)
+    with pytest.raises(LookupError, match="of my own"):
+        check_structure(kind(hmm.initial, hmm.transition, hmm.emission))
+
+
+def test_the_paths_of_a_sequence_are_listed_once():
+    listed = Counter()
+
+    def counted(hmm):
+        listed[tuple(tuple(x.flatten().tolist()) for x in hmm.potentials.values())] += 1
+        return hmm_paths(hmm)
+
+    check_structure(small("HMM", (2,), 3, seed=2), paths=counted)
+    assert len(listed) > 10  # of the structure, of features, of numbers that tell who is on a path
+    assert set(listed.values()) == {1}
 
 
 def test_a_wrong_sign_is_refused():
-    with pytest.raises(StructureError, match="SignTurned: log_partition under condition"):
+    with pytest.raises(StructureError, match=r"SignTurned breaks a law: conditioned log_partition .* Look at observed"):
         check_structure(SignTurned(small("MonotonicAlignment", (), 3).emission))
 
 

@@ -168,6 +168,8 @@ def backend_for(device: torch.device, name: str | None) -> str:
         >>> backend_for(torch.device("cpu"), "torch")
         'torch'
     """
+    if name is not None and not isinstance(name, str):
+        raise SemihmmError(f"backend must be a name or None, got {type(name).__name__}.")
     if name == "native" and _NATIVE.module is None:
         raise SemihmmError(f"backend='native' cannot be used: {_NATIVE.why}")
     if name is not None and name not in _REGISTRY:
