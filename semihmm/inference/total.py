@@ -31,9 +31,7 @@ S = TypeVar("S", bound=Structure)
 def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple[Chain, Plan]:
     """Check a structure and the options, and plan its chain."""
     check_options(options)
-    if options.get("validate", True) and not traced():
-        structure.check()
-    chain = structure.chain()
+    chain = structure.checked_chain() if options.get("validate", True) and not traced() else structure.chain()
     return chain, engine.plan(
         chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend")
     )

@@ -1,0 +1,239 @@
+"""What pruning leaves of a structure: at each time the states that are kept, at the cost of those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine import Chain, Compose, Dense, Diagonal, Form, Map, Path, Sparse
+from semihmm.engine.maps.form import unchecked
+from semihmm.engine.tensors import usable
+from semihmm.errors import ShapeError, StructureError
+from semihmm.structures.authoring import packed, settle_indices
+from semihmm.structures.derived import Derived
+
+if TYPE_CHECKING:
+    from semihmm.structures.base import Structure
+
+FORBIDDEN = -torch.inf
+
+
+@dataclass(frozen=True, repr=False)
+class Pruned(Derived):
+    """The paths of another structure that keep to some of its states, other ones at each time: see `semihmm.prune`.
+
+    Work and memory are those of the states that are kept, n at each time: n^2 where there are arcs between all of them,
+    the arcs into them where those are few. So they are where sequences of a batch keep different ones, but of few arcs:
+    there, each step costs what any of the sequences keeps.
+
+    Args:
+        base: the other structure, whose maps look one step back.
+        active: the states, as slots of its chain, int64 ``(..., steps + 1, n)`` or the same for all sequences; each at
+            most once at a time, and -1 for none.
+        aligned: whether states in one place are the same one in all sequences, in ascending order.
+        bound: the largest score of any state that was pruned, ``(...)``; ``-inf`` if none was, None where nobody scored
+            them. By max-marginals of the structure itself, or what is not less: no path that was pruned has more.
+        lost: the log of the sum of exp(score) over all states that were pruned, ``(...)``. By log-posteriors: no more
+            of the probability was lost, as a log.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(2, 3))
+        >>> small = Pruned(hmm, torch.tensor([[0, 1], [2, -1]]))  # 0 or 1, then 2
+        >>> semihmm.topk(small, 3).event.tolist()
+        [[0, 2], [1, 2], [-1, -1]]
+    """
+
+    active: Tensor
+    aligned: bool = False
+    bound: Tensor | None = None
+    lost: Tensor | None = None
+    own_indices: ClassVar[dict[str, int]] = {"active": 2, "bound": 0, "lost": 0}
+
+    def __post_init__(self) -> None:
+        settle_indices(self, "active")
+        batch = self.base.batch_shape
+        if self.active.ndim < 2 or self.active.shape[:-2] not in (batch, ()):
+            raise ShapeError(
+                f"Pruned: active must be the states kept at each time, {(*batch, 'steps + 1', 'n')}, got "
+                f"{tuple(self.active.shape)}."
+            )
+
+    @classmethod
+    def keeping(cls, base: Structure, kept: Tensor, **known: Any) -> Pruned:
+        """What is left of a structure where ``kept (..., steps + 1, slots)``, bool, is True.
+
+        Raises:
+            StructureError: the structure's maps look further back than one step.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(2, 3))
+            >>> Pruned.keeping(hmm, torch.tensor([[True, True, False], [False, False, True]])).active.tolist()
+            [[0, 1], [2, -1]]
+        """
+        steps = prunable(base).steps
+        aligned = kept.ndim > 2 and _few_arcs(steps)
+        union = kept.flatten(0, -3).any(0) if aligned else kept
+        most = int(union.sum(-1).max()) if union.numel() else 0
+        slots = torch.arange(kept.shape[-1], device=kept.device)
+        active = packed(slots.expand(union.shape), union, max(most, _least(steps)))
+        if aligned:
+            active = active.expand(*kept.shape[:-2], -1, -1)
+            active = torch.where(kept.gather(-1, active.clamp(min=0)), active, -1)
+        return cls(base, active, aligned=aligned, **known)
+
+    @property
+    def ragged(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
+        """The other structure's; states kept go along with its steps."""
+        first, *_ = given = self.base.ragged
+        return {name: {**self.base.ragged[name], **({"active": -2} if name == first else {})} for name in given}
+
+    def replace(self, **changes: Tensor) -> Pruned:
+        """The same paths with other potentials, of which nobody knows what was lost."""
+        return super().replace(**{"bound": None, "lost": None, **changes})  # type: ignore[arg-type]
+
+    def checked_chain(self) -> Chain:
+        """As in `Structure`; looks at what is left."""
+        chain = self.chain()
+        if not usable([x for x in chain.leaves if x.is_floating_point()]):
+            self.base.check()
+        return chain
+
+    def chain(self) -> Chain:
+        """The other structure's, between the states that are kept."""
+        whole, active = prunable(self.base), self.active
+        first, *others = (_gathered(x, 1, active[..., 0, :]) for x in whole.start)
+        return Chain(
+            start=(first.masked_fill(active[..., 0, :] < 0, FORBIDDEN), *others),
+            steps=_between(whole.steps, active[..., :-1, :], active[..., 1:, :]),
+            end=tuple(_gathered(x, 1, _last(active, whole.lengths)) for x in whole.end),
+            lengths=whole.lengths,
+            length=whole.length,
+        )
+
+    def event(self, path: Path) -> Tensor:
+        """The other structure's, of the states in these places."""
+        active = self.active.expand(*path.slots.shape, -1)
+        slots = active.gather(-1, path.slots.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        return self.base.event(Path(torch.where(path.slots < 0, -1, slots), path.choices))
+
+    def path(self, event: Tensor) -> Path:
+        path = self.base.path(event)
+        here = (self.active == path.slots.unsqueeze(-1)) & (self.active >= 0)
+        return Path(torch.where(here.any(-1), here.int().argmax(-1), -1), path.choices)
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        """The other structure's, ``-inf`` for what was pruned."""
+        slots = self.base.chain().steps.slots
+        nowhere = vectors.new_full((*vectors.shape[:-1], slots + 1), FORBIDDEN)
+        place = torch.where(self.active < 0, slots, self.active).expand(vectors.shape)
+        return self.base.filtered(nowhere.scatter(-1, place, vectors)[..., :slots])
+
+
+def prunable(structure: Structure) -> Chain:
+    """A structure's chain, if each of its paths is in one slot at each time.
+
+    Raises:
+        StructureError: its maps look further back.
+    """
+    chain = structure.chain()
+    if not all(isinstance(x, Dense | Diagonal | Sparse) and x.memory == 1 for x in _maps(chain.steps)):
+        raise StructureError(
+            f"prune: {type(structure).__name__} has paths that pass over steps (segments, or cells of a grid), so that "
+            "they have no state at each time to keep or not. HMM, CTC, MonotonicAlignment and what steps from state to "
+            "state can be pruned; forbid the segments or cells that you can do without by condition."
+        )
+    return chain
+
+
+def _maps(steps: Form) -> list[Form]:
+    """The maps that a step takes, one after the other."""
+    return [*_maps(steps.first), *_maps(steps.then)] if isinstance(steps, Compose) else [steps]
+
+
+def _few_arcs(steps: Form) -> bool:
+    return any(isinstance(x, Sparse) for x in _maps(steps))
+
+
+def _least(steps: Form) -> int:
+    """The least places there must be: sparse maps have as many before as after, and all slots between two that move."""
+    if not isinstance(steps, Compose):
+        return 1
+    between = steps.first.slots if _both_move(steps) and _few_arcs(steps) else 1
+    return max(between, _least(steps.first), _least(steps.then))
+
+
+def _both_move(steps: Compose) -> bool:
+    return bool(steps.first.pointers and steps.then.pointers)
+
+
+def _between(steps: Form, before: Tensor, after: Tensor, hide: bool = True) -> Map:
+    """A map from the slots ``before (..., T, n)`` to those ``after (..., T, m)``; -1: from or to nowhere.
+
+    Args:
+        hide: whether what arrives nowhere is forbidden; not where a later map does so.
+    """
+    if isinstance(steps, Compose):
+        middle = after if steps.first.pointers else before
+        both = _both_move(steps)
+        if both:  # a path may be in any slot between them
+            middle = torch.arange(steps.first.slots, device=before.device).expand(before.shape[-2], -1)
+            middle = pad(middle, (0, max(0, before.shape[-1] - middle.shape[-1])), value=-1)
+        first = _between(steps.first, before, middle, hide=both)
+        return unchecked(Compose, first=first, then=_between(steps.then, middle, after, hide))
+    if isinstance(steps, Diagonal):
+        column = after if steps.index is None else _gathered(steps.index, 1, after)
+        weight = _gathered(steps.weight, 1, column)
+        return Diagonal(weight.masked_fill(after < 0, FORBIDDEN) if hide else weight)
+    if isinstance(steps, Dense):
+        narrow = torch.int32 if steps.work < 2**31 else torch.int64  # half of what there is to read
+        before, into = before.clamp(min=0).to(narrow), after.clamp(min=0).to(narrow)
+        weight = _gathered(steps.weight, 2, before.unsqueeze(-1) * steps.slots + into.unsqueeze(-2))
+        return Dense(weight.masked_fill((after < 0).unsqueeze(-2), FORBIDDEN) if hide else weight)
+    assert isinstance(steps, Sparse)
+    return _along(steps, before, after, hide)
+
+
+def _along(steps: Sparse, before: Tensor, after: Tensor, hide: bool) -> Sparse:
+    """The arcs into each slot that come from one of those before."""
+    from_, into = _in_all(before), _in_all(after)
+    width = steps.source.shape[-1]
+    arc = into.unsqueeze(-1) * width + torch.arange(width, device=into.device)
+    source = _gathered(steps.source.reshape(-1, *steps.source.shape[-2:]), 2, arc)
+    known = torch.where(from_ < 0, steps.slots, from_).expand(source.shape[0], -1).contiguous()  # ascending
+    place = torch.searchsorted(known, source.flatten(-2)).clamp(max=known.shape[-1] - 1)
+    there = known.gather(-1, place).unflatten(-1, source.shape[-2:]) == source
+    weight = _gathered(steps.weight, 2, arc).masked_fill(~there, FORBIDDEN)
+    if hide:
+        weight = weight.masked_fill((after < 0).unsqueeze(-1), FORBIDDEN)
+    return Sparse(weight, torch.where(there, place.unflatten(-1, source.shape[-2:]), -1))
+
+
+def _in_all(slots: Tensor) -> Tensor:
+    """The slot in each place ``(T, n)``, -1 where no sequence has one there."""
+    return slots.flatten(0, -3).amax(0) if slots.ndim > 2 else slots
+
+
+def _last(active: Tensor, lengths: Tensor | None) -> Tensor:
+    """The slots in which each sequence may end, ``(..., n)``."""
+    if lengths is None:
+        return active[..., -1, :]
+    at = lengths[..., None, None].expand(*lengths.shape, 1, active.shape[-1])
+    return active.expand(*lengths.shape, -1, -1).gather(-2, at).squeeze(-2)
+
+
+def _gathered(x: Tensor, rank: int, index: Tensor) -> Tensor:
+    """Entries of the last ``rank`` axes of a tensor, which are numbered through, at ``index``, which has as many.
+
+    The axes in front are those of the batch and of time. What has one of 1 is shared, and is not copied.
+    """
+    flat, at = x.flatten(-rank), index.clamp(min=0).flatten(-rank)
+    rows = flat.shape[:-1]
+    if rows.numel() == 1:
+        found = flat.flatten().index_select(0, at.flatten()).reshape(index.shape)
+        return found[(None,) * max(0, x.ndim - found.ndim)]
+    row = [torch.arange(n, device=x.device).reshape(-1, *(1,) * (len(rows) - i)) for i, n in enumerate(rows)]
+    return flat[(*row, at.long())].unflatten(-1, index.shape[-rank:])
