@@ -34,7 +34,7 @@ class Pruned(Derived):
         base: the other structure, whose maps look one step back.
         active: the states, as slots of its chain, int64 ``(..., steps + 1, n)`` or the same for all sequences; each at
             most once at a time, and -1 for none.
-        aligned: whether states in one place are the same one in all sequences, in ascending order.
+        aligned: whether what lies in one place at a time is the same state in all sequences, or -1: as few arcs need it.
         bound: the largest score of any state that was pruned, ``(...)``; ``-inf`` if none was, None where nobody scored
             them. By max-marginals of the structure itself, or what is not less: no path that was pruned has more.
         lost: the log of the sum of exp(score) over all states that were pruned, ``(...)``. By log-posteriors: no more
@@ -105,11 +105,12 @@ class Pruned(Derived):
     def chain(self) -> Chain:
         """The other structure's, between the states that are kept."""
         whole, active = prunable(self.base), self.active
-        first, *others = (_gathered(x, 1, active[..., 0, :]) for x in whole.start)
+        slots = active.clamp(min=0)
+        first, *others = (_gathered(x, 1, slots[..., 0, :]) for x in whole.start)
         return Chain(
             start=(first.masked_fill(active[..., 0, :] < 0, FORBIDDEN), *others),
             steps=_between(whole.steps, active[..., :-1, :], active[..., 1:, :]),
-            end=tuple(_gathered(x, 1, _last(active, whole.lengths)) for x in whole.end),
+            end=tuple(_gathered(x, 1, _last(slots, whole.lengths)) for x in whole.end),
             lengths=whole.lengths,
             length=whole.length,
         )
@@ -185,7 +186,8 @@ def _between(steps: Form, before: Tensor, after: Tensor, hide: bool = True) -> M
         first = _between(steps.first, before, middle, hide=both)
         return unchecked(Compose, first=first, then=_between(steps.then, middle, after, hide))
     if isinstance(steps, Diagonal):
-        column = after if steps.index is None else _gathered(steps.index, 1, after)
+        column = after.clamp(min=0)
+        column = column if steps.index is None else _gathered(steps.index, 1, column)
         weight = _gathered(steps.weight, 1, column)
         return Diagonal(weight.masked_fill(after < 0, FORBIDDEN) if hide else weight)
     if isinstance(steps, Dense):
@@ -201,15 +203,15 @@ def _along(steps: Sparse, before: Tensor, after: Tensor, hide: bool) -> Sparse:
     """The arcs into each slot that come from one of those before."""
     from_, into = _in_all(before), _in_all(after)
     width = steps.source.shape[-1]
-    arc = into.unsqueeze(-1) * width + torch.arange(width, device=into.device)
+    arc = into.clamp(min=0).unsqueeze(-1) * width + torch.arange(width, device=into.device)
     source = _gathered(steps.source.reshape(-1, *steps.source.shape[-2:]), 2, arc)
-    known = torch.where(from_ < 0, steps.slots, from_).expand(source.shape[0], -1).contiguous()  # ascending
-    place = torch.searchsorted(known, source.flatten(-2)).clamp(max=known.shape[-1] - 1)
-    there = known.gather(-1, place).unflatten(-1, source.shape[-2:]) == source
+    known, place = from_.expand(source.shape[0], -1).sort(-1)  # those of nothing first
+    found = torch.searchsorted(known, source.flatten(-2)).clamp(max=known.shape[-1] - 1)
+    there = (known.gather(-1, found).unflatten(-1, source.shape[-2:]) == source) & (source >= 0)
     weight = _gathered(steps.weight, 2, arc).masked_fill(~there, FORBIDDEN)
     if hide:
         weight = weight.masked_fill((after < 0).unsqueeze(-1), FORBIDDEN)
-    return Sparse(weight, torch.where(there, place.unflatten(-1, source.shape[-2:]), -1))
+    return Sparse(weight, torch.where(there, place.gather(-1, found).unflatten(-1, source.shape[-2:]), -1))
 
 
 def _in_all(slots: Tensor) -> Tensor:
@@ -228,12 +230,15 @@ def _last(active: Tensor, lengths: Tensor | None) -> Tensor:
 def _gathered(x: Tensor, rank: int, index: Tensor) -> Tensor:
     """Entries of the last ``rank`` axes of a tensor, which are numbered through, at ``index``, which has as many.
 
-    The axes in front are those of the batch and of time. What has one of 1 is shared, and is not copied.
+    The axes in front are those of the batch and of time. What has one of 1 is shared, and neither copied nor are its
+    gradients added up along it one by one.
     """
-    flat, at = x.flatten(-rank), index.clamp(min=0).flatten(-rank)
-    rows = flat.shape[:-1]
-    if rows.numel() == 1:
-        found = flat.flatten().index_select(0, at.flatten()).reshape(index.shape)
-        return found[(None,) * max(0, x.ndim - found.ndim)]
-    row = [torch.arange(n, device=x.device).reshape(-1, *(1,) * (len(rows) - i)) for i, n in enumerate(rows)]
-    return flat[(*row, at.long())].unflatten(-1, index.shape[-rank:])
+    flat, rows, event = x.flatten(-rank), x.shape[:-rank], index.shape[-rank:]
+    index = index.flatten(-rank)
+    shape = torch.broadcast_shapes(rows, index.shape[:-1])
+    own, shared = ([i for i, n in enumerate(rows) if (n == 1) == alike] for alike in (False, True))
+    columns = index.expand(*shape, -1).permute(*own, *shared, -1).flatten(len(own))
+    table = flat.squeeze(shared)
+    found = table.gather(-1, columns.long()) if own else table.index_select(0, columns)
+    found = found.unflatten(-1, [*(shape[i] for i in shared), index.shape[-1]])
+    return found.permute(*(order.index(i) for i in range(len(shape)) for order in [own + shared]), -1).unflatten(-1, event)
