@@ -81,23 +81,27 @@ def prune(
         ShapeError: a mask or scores of another shape.
     """
     chain = prunable(structure)
-    given = {"within": within, "top": top, "alpha": alpha}
+    criteria = {"within": within, "top": top, "alpha": alpha}
     if mask is not None:
-        if by is not None or any(x is not None for x in given.values()):
-            raise SemihmmError("prune: mask says which states are kept. To prune what is left by scores, prune it again.")
-        return Pruned.keeping(structure, _used(chain, _timed(chain, "mask", mask, True)))
-    if all(x is None for x in given.values()):
+        if by is not None or any(x is not None for x in criteria.values()):
+            raise SemihmmError("prune: mask says which states are kept. Prune what is left again, by what scores it.")
+        return Pruned.keeping(structure, _from_the_start(chain, _checked(chain, "mask", mask), True))
+    if all(x is None for x in criteria.values()):
         raise SemihmmError("prune: say what to keep: within= (nats), top= (states), alpha= (0 to 1) or mask=.")
     _check(within, top, alpha)
-    score = _scores(structure, chain, by, options)
-    kept = _kept(chain, score, within, top, alpha)
-    if not isinstance(by, Tensor):
-        kept = kept | _on_best(structure if by is None else by, score.shape[-1], options)
+    if by is None or isinstance(by, Structure):
+        score, best = _max_marginals(structure if by is None else by, options)
+        score = _checked(chain, "the other structure's max-marginals", score)
+    else:
+        score, best = _checked(chain, "scores", by), None
+    kept = _from_the_start(chain, _kept(chain, score, within, top, alpha), True)
+    score = _from_the_start(chain, score, -torch.inf)
+    kept = kept if best is None else kept | best
     if by is not None:
         without = ~decode(Pruned.keeping(structure, kept), Max(), **options).valid[0]
         if bool(without.any()):
-            kept = kept | (_on_best(structure, score.shape[-1], options) & without[..., None, None])
-    gone = torch.where(kept | ~_used(chain, torch.ones_like(kept)), -torch.inf, score).flatten(-2)
+            kept = kept | (_max_marginals(structure, options)[1] & without[..., None, None])
+    gone = torch.where(_used(chain, ~kept), score, -torch.inf).flatten(-2)
     return Pruned.keeping(structure, kept, bound=gone.amax(-1), lost=Log().sum(gone, -1))
 
 
@@ -113,41 +117,39 @@ def _check(within: float | None, top: int | None, alpha: float | None) -> None:
         )
 
 
-def _scores(structure: Structure, chain: Chain, by: Structure | Tensor | None, options: Options) -> Tensor:
-    """What each slot at each time scores, ``(..., times, slots)``."""
-    if by is None or isinstance(by, Structure):
-        scored, plan = prepare(structure if by is None else by, Max(), options)
-        if by is not None:
-            prunable(by)
-        found = engine.best_in_slots(plan, scored)
-        return found if by is None else _timed(chain, "scores by another structure", found, -torch.inf)
-    found = _timed(chain, "scores", by, 0.0)
-    if bool(found.isnan().any()):
-        raise DataError("prune: scores must be numbers, or -inf for what is never kept; some are NaN.")
-    return found
+def _max_marginals(structure: Structure, options: Options) -> tuple[Tensor, Tensor]:
+    """Of each slot at each time, ``(..., times, slots)``; and whether the best path goes through it."""
+    prunable(structure)
+    chain, plan = prepare(structure, Max(), options)
+    best = one_hot(engine.decode(plan, Max(), chain).slots[0], chain.steps.slots)
+    return engine.best_in_slots(plan, chain), best
 
 
-def _timed(chain: Chain, what: str, x: Tensor, first: float) -> Tensor:
-    """Something for each time and slot of a chain; if it begins one time later, what the first time has is given."""
-    x = tensor_of("prune", what, x, chain.start[0].device)
-    times, slots = chain.length + 1, chain.steps.slots
-    if (x.dtype == torch.bool) != (what == "mask") or x.is_complex():
-        raise ShapeError(f"prune: {what} must be {'bool' if what == 'mask' else 'numbers'}, got {x.dtype}.")
-    shape = tuple(x.shape)
-    if x.ndim >= 2 and x.shape[-2] == times - 1 > 0:
-        x = pad(x, (0, 0, 1, 0), value=first)
-    if x.shape[-2:] != (times, slots) or x.shape[:-2] not in (chain.batch, ()):
+def _checked(chain: Chain, what: str, given: Tensor) -> Tensor:
+    """Numbers (a mask: bool) for each slot of a chain at each time, or at all but the first one."""
+    x = tensor_of("prune", what, given, chain.start[0].device)
+    shape = (chain.length + 1, chain.steps.slots)
+    fits = x.shape[-2:] in (shape, (max(chain.length, 1), shape[1])) and x.shape[:-2] in (chain.batch, ())
+    if not fits or (x.dtype == torch.bool) != (what == "mask"):
         raise ShapeError(
-            f"prune: this structure has {times} times and {slots} states, so {what} must be "
-            f"{(*chain.batch, times, slots)}, or the same for all sequences, got {shape}."
+            f"prune: the chain has {shape[0]} times and {shape[1]} states, so {what} must be "
+            f"{'bool' if what == 'mask' else 'numbers'}, {shape} for all sequences or {(*chain.batch, *shape)}, got "
+            f"{tuple(x.shape)} of {x.dtype}."
         )
+    if bool(x.isnan().any()):
+        raise DataError(f"prune: {what} must be numbers, or -inf for what is never kept; some are NaN.")
     return x
 
 
+def _from_the_start(chain: Chain, x: Tensor, value: float) -> Tensor:
+    """The same with a value for all slots at the first time, if that is not there."""
+    return x if x.shape[-2] > chain.length else pad(x, (0, 0, 1, 0), value=value)
+
+
 def _used(chain: Chain, x: Tensor) -> Tensor:
-    """The same, and nothing after the end of a sequence."""
+    """The same, and False behind the end of each sequence."""
     used = until(None if chain.lengths is None else chain.lengths + 1, chain.length + 1, 2)
-    return x if used is None else x & used
+    return x if used is None else x & used[..., chain.length + 1 - x.shape[-2] :, :]
 
 
 def _kept(chain: Chain, score: Tensor, within: float | None, top: int | None, alpha: float | None) -> Tensor:
@@ -158,16 +160,10 @@ def _kept(chain: Chain, score: Tensor, within: float | None, top: int | None, al
     if within is not None:
         kept = kept & (score >= score.amax(-1, keepdim=True) - within)
     if alpha is not None:
-        count = possible.sum((-2, -1), keepdim=True).clamp(min=1)
-        mean = torch.where(possible, score, 0.0).sum((-2, -1), keepdim=True) / count
-        kept = kept & (score >= alpha * score.amax((-2, -1), keepdim=True) + (1 - alpha) * mean)
+        count = possible.sum((-2, -1), keepdim=True)
+        mean = torch.where(possible, score, 0.0).sum((-2, -1), keepdim=True) / count.clamp(min=1)
+        best = torch.where(count > 0, score.amax((-2, -1), keepdim=True), 0.0)
+        kept = kept & (score >= alpha * best + (1 - alpha) * mean)
     if top is not None and top < score.shape[-1]:
-        best = score.topk(top, -1).indices
-        kept = kept & torch.zeros_like(kept).scatter(-1, best, True)
+        kept = kept & torch.zeros_like(kept).scatter(-1, score.topk(top, -1).indices, True)
     return kept
-
-
-def _on_best(structure: Structure, slots: int, options: Options) -> Tensor:
-    """Which slots the best path goes through, bool ``(..., times, slots)``."""
-    chain, plan = prepare(structure, Max(), options)
-    return one_hot(engine.decode(plan, Max(), chain).slots[0], slots)

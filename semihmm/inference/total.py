@@ -242,7 +242,7 @@ def _difference(a: Structure, b: Structure) -> str:
         if isinstance(x, Structure) and type(x) is type(y):
             if inner := _difference(x, y):
                 return inner
-        elif field.name not in a.ranks and not _same(x, y):
+        elif field.compare and field.name not in a.ranks and not _same(x, y):
             return field.name
     return ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -49,8 +49,8 @@ class Pruned(Derived):
 
     active: Tensor
     aligned: bool = False
-    bound: Tensor | None = None
-    lost: Tensor | None = None
+    bound: Tensor | None = field(default=None, compare=False)
+    lost: Tensor | None = field(default=None, compare=False)
     own_indices: ClassVar[dict[str, int]] = {"active": 2, "bound": 0, "lost": 0}
 
     def __post_init__(self) -> None:
