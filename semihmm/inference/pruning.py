@@ -108,13 +108,11 @@ def prune(
 def _check(within: float | None, top: int | None, alpha: float | None) -> None:
     """Refuse criteria that are out of range."""
     if within is not None and not within >= 0:
-        raise SemihmmError(f"prune: within is how many nats below the best a state may score, at least 0, got {within}.")
+        raise SemihmmError(f"prune: within is how far below the best a state may score, at least 0 nats, got {within}.")
     if top is not None and whole_numbers("prune", "top", [top])[0] < 1:
         raise SemihmmError(f"prune: top is how many states to keep at each time, at least 1, got {top}.")
     if alpha is not None and not 0 <= alpha <= 1:
-        raise SemihmmError(
-            f"prune: alpha lies between 0, the mean max-marginal, and 1, the best score, got {alpha}."
-        )
+        raise SemihmmError(f"prune: alpha lies between 0, the mean max-marginal, and 1, the best score, got {alpha}.")
 
 
 def _max_marginals(structure: Structure, options: Options) -> tuple[Tensor, Tensor]:

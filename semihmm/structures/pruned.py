@@ -34,7 +34,7 @@ class Pruned(Derived):
         base: the other structure, whose maps look one step back.
         active: the states, as slots of its chain, int64 ``(..., steps + 1, n)`` or the same for all sequences; each at
             most once at a time, and -1 for none.
-        aligned: whether what lies in one place at a time is the same state in all sequences, or -1: as few arcs need it.
+        aligned: whether what lies in one place at a time is one state in all sequences, or -1: as few arcs need it.
         bound: the largest score of any state that was pruned, ``(...)``; ``-inf`` if none was, None where nobody scored
             them. By max-marginals of the structure itself, or what is not less: no path that was pruned has more.
         lost: the log of the sum of exp(score) over all states that were pruned, ``(...)``. By log-posteriors: no more
@@ -241,4 +241,5 @@ def _gathered(x: Tensor, rank: int, index: Tensor) -> Tensor:
     table = flat.squeeze(shared)
     found = table.gather(-1, columns.long()) if own else table.index_select(0, columns)
     found = found.unflatten(-1, [*(shape[i] for i in shared), index.shape[-1]])
-    return found.permute(*(order.index(i) for i in range(len(shape)) for order in [own + shared]), -1).unflatten(-1, event)
+    placed = [(own + shared).index(i) for i in range(len(shape))]
+    return found.permute(*placed, -1).unflatten(-1, event)  # type: ignore[no-any-return]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import semihmm
-from semihmm import engine
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.structures import Pruned
 from semihmm.testing import oracle
@@ -19,7 +18,7 @@ from semihmm.testing.examples import small
 from semihmm.testing.strategies_structures import structures
 
 STATES = ("HMM", "HMM varying", "HMM arcs", "HMM banded", "CTC", "CTC optional", "MonotonicAlignment")
-BACKENDS = sorted(engine.backends())
+BACKENDS = ("torch", None)  # None: the fastest
 CRITERIA = st.sampled_from([{"within": 0.5}, {"within": 0.0}, {"top": 1}, {"top": 2}, {"alpha": 0.4}, {"alpha": 1.0}])
 inf = torch.inf
 
@@ -44,7 +43,7 @@ def slots_of(pruned: Pruned) -> set[tuple[int, int]]:
 
 
 @given(structures(STATES), CRITERIA, st.sampled_from(BACKENDS))
-def test_the_best_path_is_always_kept(structure: semihmm.Structure, criteria: Any, backend: str) -> None:
+def test_the_best_path_is_always_kept(structure: semihmm.Structure, criteria: Any, backend: str | None) -> None:
     best, left = (semihmm.viterbi(s) for s in (structure, semihmm.prune(structure, **criteria, backend=backend)))
     assert torch.equal(left.valid, best.valid)
     close(left.score, best.score)
@@ -104,13 +103,14 @@ def test_all_criteria_are_to_be_met() -> None:
 
 
 @given(structures(("HMM", "HMM varying", "HMM arcs", "HMM banded")), st.integers(0, 9), st.sampled_from(BACKENDS))
-def test_a_mask_is_a_condition_at_the_cost_of_what_is_left(hmm: semihmm.HMM, seed: int, backend: str) -> None:
+def test_a_mask_is_a_condition_at_the_cost_of_what_is_left(hmm: semihmm.HMM, seed: int, backend: str | None) -> None:
     mask = torch.rand(hmm.emission.shape, generator=torch.Generator().manual_seed(seed)) < 0.6
     left, held = semihmm.prune(hmm, mask=mask), semihmm.condition(hmm, mask)
     close(semihmm.log_partition(left, backend=backend), semihmm.log_partition(held, backend=backend))
     close(semihmm.topk(left, 3, backend=backend).score, semihmm.topk(held, 3, backend=backend).score)
-    for x, y in zip(semihmm.marginals(left).potentials.values(), semihmm.marginals(held).potentials.values()):
-        close(x, y)
+    found, expected = (semihmm.marginals(s).potentials for s in (left, held))
+    for name, x in found.items():
+        close(x, expected[name])
     close(semihmm.filtering(left), semihmm.filtering(held))
     assert left.bound is None
 
@@ -139,13 +139,14 @@ def test_a_cascade_prunes_by_what_a_cheaper_structure_says() -> None:
     assert [slots_of(x) for x in pruned] == [slots_of(x) for x in semihmm.prune(coarse, within=1.0)]
     # Its scores are from above, so what the best path of what is left has over the bound, no other path has.
     found = semihmm.viterbi(pruned)
+    assert pruned.bound is not None
     sure = found.score > pruned.bound
     assert bool((found.score == semihmm.viterbi(hmm).score)[sure].all())
     close(semihmm.prune(hmm, top=6, by=coarse).bound, torch.full((3,), -inf))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_scores_that_leave_no_path_get_the_best_one(backend: str) -> None:
+def test_scores_that_leave_no_path_get_the_best_one(backend: str | None) -> None:
     to_next = torch.full((3, 3), -inf)
     to_next[[0, 1, 2], [1, 2, 0]] = 0.0
     hmm = semihmm.HMM(torch.zeros(3), to_next, torch.zeros(2, 4, 3))
@@ -173,7 +174,7 @@ def test_states_before_the_first_step_of_ctc_need_no_scores() -> None:
 def test_nothing_is_known_to_be_lost_of_other_potentials() -> None:
     hmm = small("HMM", (), steps=4)
     pruned = semihmm.prune(hmm, top=1)
-    assert pruned.bound is not None and pruned.replace(emission=hmm.emission + 1).bound is None
+    assert pruned.bound is not None and pruned.replace(emission=2 * hmm.potentials["emission"]).bound is None
 
 
 def test_features_go_along_with_what_is_left() -> None:
@@ -182,7 +183,7 @@ def test_features_go_along_with_what_is_left() -> None:
     visits = torch.tensor([0.0, 1.0]).double()
     expected = semihmm.marginals(pruned).emission[..., 1].sum(-1)
     close(semihmm.expectation(pruned, pruned.feature(emission=visits.expand(4, 2))), expected)
-    close(semihmm.kl_divergence(pruned, pruned.replace(emission=hmm.emission)), torch.zeros(2))
+    close(semihmm.kl_divergence(pruned, pruned.replace()), torch.zeros(2))
 
 
 def test_it_asks_no_derivatives_and_leaves_those_of_what_is_left() -> None:
@@ -201,8 +202,8 @@ HMM = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(4, 3))
     ("arguments", "error", "message"),
     [
         ({}, SemihmmError, "say what to keep: within= .nats., top="),
-        ({"within": -1.0}, SemihmmError, "at least 0, got -1.0"),
-        ({"within": torch.nan}, SemihmmError, "at least 0, got nan"),
+        ({"within": -1.0}, SemihmmError, "at least 0 nats, got -1.0"),
+        ({"within": torch.nan}, SemihmmError, "at least 0 nats, got nan"),
         ({"top": 0}, SemihmmError, "at least 1, got 0"),
         ({"top": 1.5}, ShapeError, "top must be integers"),
         ({"alpha": 1.5}, SemihmmError, "alpha lies between 0, .*got 1.5"),
