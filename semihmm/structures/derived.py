@@ -79,6 +79,10 @@ class Derived(Structure):
         """The other structure's."""
         return self.base.event_lengths
 
+    def untied(self) -> Self:
+        base = self.base.untied()
+        return self if base is self.base else self.holding(base=base)  # type: ignore[arg-type]
+
     def unknown(self, event: Tensor) -> Tensor:
         return self.base.unknown(event)
 

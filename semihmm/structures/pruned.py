@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Compose, Dense, Diagonal, Form, Map, Path, Sparse
-from semihmm.engine.maps.form import unchecked
+from semihmm.engine.maps.form import check_range, unchecked
 from semihmm.engine.tensors import usable
+from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.authoring import packed, settle_indices
 from semihmm.structures.derived import Derived
@@ -26,19 +27,21 @@ FORBIDDEN = -torch.inf
 class Pruned(Derived):
     """The paths of another structure that keep to some of its states, other ones at each time: see `semihmm.prune`.
 
-    Work and memory are those of the states that are kept, n at each time: n^2 where there are arcs between all of them,
-    the arcs into them where those are few. So they are where sequences of a batch keep different ones, but of few arcs:
-    there, each step costs what any of the sequences keeps.
+    Work and memory are those of the n states that are kept at each time: n^2 where there are arcs between all states;
+    else the arcs into those kept, by any sequence of a batch, since all have the same arcs.
 
     Args:
         base: the other structure, whose maps look one step back.
         active: the states, as slots of its chain, int64 ``(..., steps + 1, n)`` or the same for all sequences; each at
-            most once at a time, and -1 for none.
-        aligned: whether what lies in one place at a time is one state in all sequences, or -1: as few arcs need it.
+            most once at a time, and -1 for none. Where arcs are few, what lies in one place at a time is one state in
+            all sequences, or -1; `keeping` sees to that.
         bound: the largest score of any state that was pruned, ``(...)``; ``-inf`` if none was, None where nobody scored
             them. By max-marginals of the structure itself, or what is not less: no path that was pruned has more.
         lost: the log of the sum of exp(score) over all states that were pruned, ``(...)``. By log-posteriors: no more
             of the probability was lost, as a log.
+
+    Raises:
+        StructureError: the structure's maps look further back than one step.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(2, 3))
@@ -48,26 +51,30 @@ class Pruned(Derived):
     """
 
     active: Tensor
-    aligned: bool = False
     bound: Tensor | None = field(default=None, compare=False)
     lost: Tensor | None = field(default=None, compare=False)
     own_indices: ClassVar[dict[str, int]] = {"active": 2, "bound": 0, "lost": 0}
 
     def __post_init__(self) -> None:
         settle_indices(self, "active")
-        batch = self.base.batch_shape
-        if self.active.ndim < 2 or self.active.shape[:-2] not in (batch, ()):
+        chain, active = prunable(self.base), self.active
+        batch, times = self.base.batch_shape, chain.length + 1
+        if active.ndim < 2 or active.shape[:-2] not in (batch, ()) or active.shape[-2] != times:
             raise ShapeError(
-                f"Pruned: active must be the states kept at each time, {(*batch, 'steps + 1', 'n')}, got "
-                f"{tuple(self.active.shape)}."
+                f"Pruned: active must be the states kept at each time, {(*batch, times, 'n')}, got "
+                f"{tuple(active.shape)}."
+            )
+        check_range("Pruned", "active", active, -1, chain.steps.slots - 1, "the states that there are (-1: none)")
+        in_all = active.ndim > 2 and _few_arcs(chain.steps) and not traced()
+        if in_all and bool(((active >= 0) & (active != _in_all(active))).any()):
+            raise StructureError(
+                "Pruned: all sequences have the same arcs, which are few, so what active has in one place must be one "
+                "state in all of them, or -1. Use Pruned.keeping."
             )
 
     @classmethod
     def keeping(cls, base: Structure, kept: Tensor, **known: Any) -> Pruned:
         """What is left of a structure where ``kept (..., steps + 1, slots)``, bool, is True.
-
-        Raises:
-            StructureError: the structure's maps look further back than one step.
 
         Example:
             >>> hmm = semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), torch.zeros(2, 3))
@@ -75,15 +82,15 @@ class Pruned(Derived):
             [[0, 1], [2, -1]]
         """
         steps = prunable(base).steps
-        aligned = kept.ndim > 2 and _few_arcs(steps)
-        union = kept.flatten(0, -3).any(0) if aligned else kept
+        in_all = kept.ndim > 2 and _few_arcs(steps)
+        union = kept.flatten(0, -3).any(0) if in_all else kept
         most = int(union.sum(-1).max()) if union.numel() else 0
         slots = torch.arange(kept.shape[-1], device=kept.device)
         active = packed(slots.expand(union.shape), union, max(most, _least(steps)))
-        if aligned:
+        if in_all:
             active = active.expand(*kept.shape[:-2], -1, -1)
             active = torch.where(kept.gather(-1, active.clamp(min=0)), active, -1)
-        return cls(base, active, aligned=aligned, **known)
+        return cls(base, active, **known)
 
     @property
     def ragged(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
@@ -138,15 +145,21 @@ def prunable(structure: Structure) -> Chain:
     """A structure's chain, if each of its paths is in one slot at each time.
 
     Raises:
-        StructureError: its maps look further back.
+        StructureError: its maps look further back, or weigh an arc by several log-weights.
     """
-    chain = structure.chain()
-    if not all(isinstance(x, Dense | Diagonal | Sparse) and x.memory == 1 for x in _maps(chain.steps)):
-        raise StructureError(
-            f"prune: {type(structure).__name__} has paths that pass over steps (segments, or cells of a grid), so that "
-            "they have no state at each time to keep or not. HMM, CTC, MonotonicAlignment and what steps from state to "
-            "state can be pruned; forbid the segments or cells that you can do without by condition."
-        )
+    chain, name = structure.chain(), type(structure).__name__
+    for x in _maps(chain.steps):
+        if x.memory > 1 or not isinstance(x, Map):
+            raise StructureError(
+                f"prune: {name} has paths that pass over steps (segments, or cells of a grid), so that they have no "
+                "state at each time to keep or not. What steps from state to state can be pruned, such as HMM, CTC and "
+                "MonotonicAlignment; forbid the segments or cells that you can do without by condition."
+            )
+        if not isinstance(x, Dense | Diagonal | Sparse):
+            raise StructureError(
+                f"prune: {name} moves by {type(x).__name__}, of which no single arcs can be kept; Dense, Diagonal and "
+                "Sparse (Banded, Arcs) can be pruned. Make it an HMM of the same states."
+            )
     return chain
 
 

@@ -17,7 +17,7 @@ from semihmm.testing import oracle
 from semihmm.testing.examples import small
 from semihmm.testing.strategies_structures import structures
 
-STATES = ("HMM", "HMM varying", "HMM arcs", "HMM banded", "CTC", "CTC optional", "MonotonicAlignment")
+STATES = ("HMM", "HMM varying", "HMM arcs", "HMM banded", "HMM tied", "CTC", "CTC optional", "MonotonicAlignment")
 BACKENDS = ("torch", None)  # None: the fastest
 CRITERIA = st.sampled_from([{"within": 0.5}, {"within": 0.0}, {"top": 1}, {"top": 2}, {"alpha": 0.4}, {"alpha": 1.0}])
 inf = torch.inf
@@ -123,7 +123,7 @@ def test_a_mask_for_all_sequences_is_one_of_each() -> None:
     close(semihmm.log_partition(semihmm.prune(hmm, mask=mask)), semihmm.log_partition(each))
 
 
-@given(structures(("HMM", "HMM varying", "HMM arcs", "HMM banded")), st.floats(0, 4))
+@given(structures(("HMM", "HMM varying", "HMM arcs", "HMM tied")), st.floats(0, 4))
 def test_pruned_posteriors_add_up_to_at_least_what_was_lost(hmm: semihmm.HMM, within: float) -> None:
     pruned = semihmm.prune(hmm, within=within, by=semihmm.smoothing(hmm))
     whole = semihmm.log_partition(hmm)

@@ -25,7 +25,17 @@ from semihmm.testing.examples import small
 from semihmm.testing.strategies_structures import structures
 from semihmm.testing.walk import chain_paths
 
-STATES = ("HMM", "HMM varying", "HMM arcs", "HMM banded", "CTC", "CTC optional", "MonotonicAlignment", "Lattice")
+STATES = (
+    "HMM",
+    "HMM varying",
+    "HMM arcs",
+    "HMM banded",
+    "HMM tied",
+    "CTC",
+    "CTC optional",
+    "MonotonicAlignment",
+    "Lattice",
+)
 OTHERS = ("HSMM", "DTW", "RNNT", "EditDistance")
 BACKENDS = ("torch", None)  # None: the fastest
 inf = torch.inf
@@ -115,13 +125,6 @@ def test_work_is_that_of_what_is_kept() -> None:
     kept = torch.arange(40) // 4 == torch.tensor([0, 1]).reshape(2, 1, 1).expand(2, 9, 1)
     assert Pruned.keeping(band, kept).chain().steps.slots == 8  # where arcs are few, what any sequence keeps
     assert Pruned.keeping(band[0], kept[0]).chain().steps.slots == 4
-
-
-def test_columns_that_states_share_are_read_where_they_are_kept() -> None:
-    ctc = small("CTC", (), steps=4)
-    pruned = Pruned.keeping(ctc, some_kept(ctc, 0.7, 5))
-    assert len(ctc.chain().steps.leaves) == 4  # with an index of columns
-    close(semihmm.log_partition(pruned), oracle.log_partition(pruned, left))
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,10 +218,31 @@ def test_what_has_no_state_at_each_time_is_refused_by_name(kind: str) -> None:
         Pruned.keeping(structure, torch.ones(2, 2, dtype=torch.bool))
 
 
-def test_states_of_another_batch_are_refused() -> None:
-    hmm = small("HMM", (3,), steps=2)
-    with pytest.raises(ShapeError, match="active must be the states kept at each time"):
-        Pruned(hmm, torch.zeros(2, 2, 1, dtype=torch.int64))
+def test_what_moves_along_several_axes_is_refused_by_name() -> None:
+    structure = small("FactorialHMM", (), steps=3)
+    with pytest.raises(StructureError, match="prune: FactorialHMM moves by Axes, of which no single arcs can be kept"):
+        Pruned.keeping(structure, torch.ones(3, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize(
+    ("active", "message"),
+    [
+        (torch.zeros(2, 2, 1).long(), r"active must be the states kept at each time, \(3, 2, 'n'\)"),
+        (torch.zeros(3, 4, 1).long(), "active must be the states kept at each time"),
+        (torch.zeros(3, 2, 1), "active must be integers"),
+        (torch.full((3, 2, 1), 2), "active must lie between -1 and 1"),
+    ],
+    ids=["batch", "times", "kind", "range"],
+)
+def test_what_are_no_states_is_refused(active: Tensor, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Pruned(small("HMM", (3,), steps=2), active)
+
+
+def test_few_arcs_need_the_same_states_in_the_same_places() -> None:
+    hmm = small("HMM banded", (3,), steps=2)
+    with pytest.raises(StructureError, match=r"Use Pruned\.keeping"):
+        Pruned(hmm, torch.tensor([0, 1, 2]).reshape(3, 1, 1).expand(3, 2, 1))
 
 
 def close(found: Tensor | None, expected: Tensor) -> None:
