@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from semihmm.engine import Chain, Compose, Dense, Diagonal, Form, Map, Path, Sparse
 from semihmm.engine.maps.form import check_range, unchecked
+from semihmm.engine.submatrices import gathered, submatrices
 from semihmm.engine.tensors import usable
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
@@ -113,11 +114,11 @@ class Pruned(Derived):
         """The other structure's, between the states that are kept."""
         whole, active = prunable(self.base), self.active
         slots = active.clamp(min=0)
-        first, *others = (_gathered(x, 1, slots[..., 0, :]) for x in whole.start)
+        first, *others = (gathered(x, 1, slots[..., 0, :]) for x in whole.start)
         return Chain(
             start=(first.masked_fill(active[..., 0, :] < 0, FORBIDDEN), *others),
             steps=_between(whole.steps, active[..., :-1, :], active[..., 1:, :]),
-            end=tuple(_gathered(x, 1, _last(slots, whole.lengths)) for x in whole.end),
+            end=tuple(gathered(x, 1, _last(slots, whole.lengths)) for x in whole.end),
             lengths=whole.lengths,
             length=whole.length,
         )
@@ -200,13 +201,11 @@ def _between(steps: Form, before: Tensor, after: Tensor, hide: bool = True) -> M
         return unchecked(Compose, first=first, then=_between(steps.then, middle, after, hide))
     if isinstance(steps, Diagonal):
         column = after.clamp(min=0)
-        column = column if steps.index is None else _gathered(steps.index, 1, column)
-        weight = _gathered(steps.weight, 1, column)
+        column = column if steps.index is None else gathered(steps.index, 1, column)
+        weight = gathered(steps.weight, 1, column)
         return Diagonal(weight.masked_fill(after < 0, FORBIDDEN) if hide else weight)
     if isinstance(steps, Dense):
-        narrow = torch.int32 if steps.work < 2**31 else torch.int64  # half of what there is to read
-        before, into = before.clamp(min=0).to(narrow), after.clamp(min=0).to(narrow)
-        weight = _gathered(steps.weight, 2, before.unsqueeze(-1) * steps.slots + into.unsqueeze(-2))
+        weight = submatrices(steps.weight, before.clamp(min=0), after.clamp(min=0))
         return Dense(weight.masked_fill((after < 0).unsqueeze(-2), FORBIDDEN) if hide else weight)
     assert isinstance(steps, Sparse)
     return _along(steps, before, after, hide)
@@ -217,11 +216,11 @@ def _along(steps: Sparse, before: Tensor, after: Tensor, hide: bool) -> Sparse:
     from_, into = _in_all(before), _in_all(after)
     width = steps.source.shape[-1]
     arc = into.clamp(min=0).unsqueeze(-1) * width + torch.arange(width, device=into.device)
-    source = _gathered(steps.source.reshape(-1, *steps.source.shape[-2:]), 2, arc)
+    source = gathered(steps.source.reshape(-1, *steps.source.shape[-2:]), 2, arc)
     known, place = from_.expand(source.shape[0], -1).sort(-1)  # those of nothing first
     found = torch.searchsorted(known, source.flatten(-2)).clamp(max=known.shape[-1] - 1)
     there = (known.gather(-1, found).unflatten(-1, source.shape[-2:]) == source) & (source >= 0)
-    weight = _gathered(steps.weight, 2, arc).masked_fill(~there, FORBIDDEN)
+    weight = gathered(steps.weight, 2, arc).masked_fill(~there, FORBIDDEN)
     if hide:
         weight = weight.masked_fill((after < 0).unsqueeze(-1), FORBIDDEN)
     return Sparse(weight, torch.where(there, place.gather(-1, found).unflatten(-1, source.shape[-2:]), -1))
@@ -238,21 +237,3 @@ def _last(active: Tensor, lengths: Tensor | None) -> Tensor:
         return active[..., -1, :]
     at = lengths[..., None, None].expand(*lengths.shape, 1, active.shape[-1])
     return active.expand(*lengths.shape, -1, -1).gather(-2, at).squeeze(-2)
-
-
-def _gathered(x: Tensor, rank: int, index: Tensor) -> Tensor:
-    """Entries of the last ``rank`` axes of a tensor, which are numbered through, at ``index``, which has as many.
-
-    The axes in front are those of the batch and of time. What has one of 1 is shared, and neither copied nor are its
-    gradients added up along it one by one.
-    """
-    flat, rows, event = x.flatten(-rank), x.shape[:-rank], index.shape[-rank:]
-    index = index.flatten(-rank)
-    shape = torch.broadcast_shapes(rows, index.shape[:-1])
-    own, shared = ([i for i, n in enumerate(rows) if (n == 1) == alike] for alike in (False, True))
-    columns = index.expand(*shape, -1).permute(*own, *shared, -1).flatten(len(own))
-    table = flat.squeeze(shared)
-    found = table.gather(-1, columns.long()) if own else table.index_select(0, columns)
-    found = found.unflatten(-1, [*(shape[i] for i in shared), index.shape[-1]])
-    placed = [(own + shared).index(i) for i in range(len(shape))]
-    return found.permute(*placed, -1).unflatten(-1, event)  # type: ignore[no-any-return]
