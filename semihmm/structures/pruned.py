@@ -13,7 +13,7 @@ from semihmm.engine import Chain, Compose, Dense, Diagonal, Form, Map, Path, Spa
 from semihmm.engine.maps.form import check_range, unchecked
 from semihmm.engine.submatrices import gathered, submatrices
 from semihmm.engine.tensors import usable
-from semihmm.engine.tracing import traced
+from semihmm.engine.tracing import extremes, traced
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.authoring import packed, settle_indices
 from semihmm.structures.derived import Derived
@@ -66,6 +66,8 @@ class Pruned(Derived):
                 f"{tuple(active.shape)}."
             )
         check_range("Pruned", "active", active, -1, chain.steps.slots - 1, "the states that there are (-1: none)")
+        least = extremes(active)
+        object.__setattr__(self, "_full", least is not None and least[0] >= 0)
         in_all = active.ndim > 2 and _few_arcs(chain.steps) and not traced()
         if in_all and bool(((active >= 0) & (active != _in_all(active))).any()):
             raise StructureError(
@@ -94,6 +96,11 @@ class Pruned(Derived):
         return cls(base, active, **known)
 
     @property
+    def full(self) -> bool:
+        """Whether it is known that active holds no -1, so that nothing need be hidden."""
+        return bool(self.__dict__.get("_full", False))
+
+    @property
     def ragged(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
         """The other structure's; states kept go along with its steps."""
         first, *_ = given = self.base.ragged
@@ -112,12 +119,12 @@ class Pruned(Derived):
 
     def chain(self) -> Chain:
         """The other structure's, between the states that are kept."""
-        whole, active = prunable(self.base), self.active
-        slots = active.clamp(min=0)
+        whole, active, full = prunable(self.base), self.active, self.full
+        slots = _there(active, full)
         first, *others = (gathered(x, 1, slots[..., 0, :]) for x in whole.start)
         return Chain(
-            start=(first.masked_fill(active[..., 0, :] < 0, FORBIDDEN), *others),
-            steps=_between(whole.steps, active[..., :-1, :], active[..., 1:, :]),
+            start=(first if full else first.masked_fill(active[..., 0, :] < 0, FORBIDDEN), *others),
+            steps=_between(whole.steps, active[..., :-1, :], active[..., 1:, :], full, hide=not full),
             end=tuple(gathered(x, 1, _last(slots, whole.lengths)) for x in whole.end),
             lengths=whole.lengths,
             length=whole.length,
@@ -185,10 +192,16 @@ def _both_move(steps: Compose) -> bool:
     return bool(steps.first.pointers and steps.then.pointers)
 
 
-def _between(steps: Form, before: Tensor, after: Tensor, hide: bool = True) -> Map:
+def _there(slots: Tensor, full: bool) -> Tensor:
+    """Any slot in place of -1."""
+    return slots if full else slots.clamp(min=0)
+
+
+def _between(steps: Form, before: Tensor, after: Tensor, full: bool, hide: bool) -> Map:
     """A map from the slots ``before (..., T, n)`` to those ``after (..., T, m)``; -1: from or to nowhere.
 
     Args:
+        full: whether there is no -1.
         hide: whether what arrives nowhere is forbidden; not where a later map does so.
     """
     if isinstance(steps, Compose):
@@ -197,15 +210,14 @@ def _between(steps: Form, before: Tensor, after: Tensor, hide: bool = True) -> M
         if both:  # a path may be in any slot between them
             middle = torch.arange(steps.first.slots, device=before.device).expand(before.shape[-2], -1)
             middle = pad(middle, (0, max(0, before.shape[-1] - middle.shape[-1])), value=-1)
-        first = _between(steps.first, before, middle, hide=both)
-        return unchecked(Compose, first=first, then=_between(steps.then, middle, after, hide))
+        first = _between(steps.first, before, middle, full and not both, hide=both)
+        return unchecked(Compose, first=first, then=_between(steps.then, middle, after, full and not both, hide))
     if isinstance(steps, Diagonal):
-        column = after.clamp(min=0)
-        column = column if steps.index is None else gathered(steps.index, 1, column)
-        weight = gathered(steps.weight, 1, column)
+        column = _there(after, full)
+        weight = gathered(steps.weight, 1, column if steps.index is None else gathered(steps.index, 1, column))
         return Diagonal(weight.masked_fill(after < 0, FORBIDDEN) if hide else weight)
     if isinstance(steps, Dense):
-        weight = submatrices(steps.weight, before.clamp(min=0), after.clamp(min=0))
+        weight = submatrices(steps.weight, _there(before, full), _there(after, full))
         return Dense(weight.masked_fill((after < 0).unsqueeze(-2), FORBIDDEN) if hide else weight)
     assert isinstance(steps, Sparse)
     return _along(steps, before, after, hide)
