@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm import engine
-from semihmm.engine import Chain
+from semihmm.engine import Chain, Plan
 from semihmm.errors import DataError, SemihmmError, ShapeError
 from semihmm.inference.options import Options
 from semihmm.inference.total import prepare
@@ -100,7 +100,7 @@ def prune(
     if by is not None:
         without = ~decode(Pruned.keeping(structure, kept), Max(), **options).valid[0]
         if bool(without.any()):
-            kept = kept | (_max_marginals(structure, options)[1] & without[..., None, None])
+            kept = kept | (_on_best(*prepare(structure, Max(), options)) & without[..., None, None])
     gone = torch.where(_used(chain, ~kept), score, -torch.inf).flatten(-2)
     return Pruned.keeping(structure, kept, bound=gone.amax(-1), lost=Log().sum(gone, -1))
 
@@ -119,8 +119,12 @@ def _max_marginals(structure: Structure, options: Options) -> tuple[Tensor, Tens
     """Of each slot at each time, ``(..., times, slots)``; and whether the best path goes through it."""
     prunable(structure)
     chain, plan = prepare(structure, Max(), options)
-    best = one_hot(engine.decode(plan, Max(), chain).slots[0], chain.steps.slots)
-    return engine.best_in_slots(plan, chain), best
+    return engine.best_in_slots(plan, chain), _on_best(chain, plan)
+
+
+def _on_best(chain: Chain, plan: Plan) -> Tensor:
+    """Whether the best path goes through each slot at each time."""
+    return one_hot(engine.decode(plan, Max(), chain).slots[0], chain.steps.slots)
 
 
 def _checked(chain: Chain, what: str, given: Tensor) -> Tensor:
