@@ -14,6 +14,7 @@
 #include "pages.hpp"
 #include "parallel.hpp"
 #include "program.hpp"
+#include "submatrices.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -101,6 +102,29 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
     wide ? work(static_cast<double*>(to)) : work(static_cast<float*>(to));
 }
 
+void submatrices(nb::object whole, nb::object rows, nb::object columns, nb::object parts, bool wide, bool back, int64_t threads) {
+    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+    const Given matrices = given(whole), i = given(rows), j = given(columns), met = given(parts);
+    const Type type = wide ? Type::kDouble : Type::kFloat;
+    if (matrices.shape.size() != 3 || met.shape.size() != 3) refuse("submatrices: whole and parts must have three axes, got " + shown(matrices.shape) + " and " + shown(met.shape) + ".");
+    const int64_t sets = matrices.shape[0], places = met.shape[0];
+    if (sets < 1 || places % sets != 0) refuse("submatrices: the places of parts must be as many for each of " + std::to_string(sets) + " matrices, got " + std::to_string(places) + ".");
+    Meetings at{places, std::max<int64_t>(places / sets, 1), met.shape[1], met.shape[2], matrices.shape[1], matrices.shape[2], nullptr, nullptr};
+    check_whole(matrices, "submatrices: whole", type, {sets, at.height, at.width});
+    check_whole(met, "submatrices: parts", type, {places, at.n, at.m});
+    check_whole(i, "submatrices: rows", Type::kInt64, {places, at.n});
+    check_whole(j, "submatrices: columns", Type::kInt64, {places, at.m});
+    if (product({places, at.n, at.m}, "submatrices: numbers") == 0) return;
+    at.rows = i.as<int64_t>(), at.columns = j.as<int64_t>();
+    const auto inside = [](const int64_t* x, int64_t count, int64_t size) { return std::all_of(x, x + count, [=](int64_t at) { return 0 <= at && at < size; }); };
+    if (!inside(at.rows, places * at.n, at.height) || !inside(at.columns, places * at.m, at.width)) refuse("submatrices: rows and columns must be those of whole, " + shown(matrices.shape) + ".");
+    const nb::gil_scoped_release release;
+    with_type(wide, [&]<class F>(F) {
+        if (back) scatter<F>(at, met.as<F>(), matrices.to<F>(), threads);
+        else gather<F>(at, matrices.as<F>(), met.to<F>(), threads);
+    });
+}
+
 // A function of the module whose arguments begin with a chain: `work` gets that checked, and the arguments behind it.
 template <class... More, class... Names>
 void define(nb::module_& m, const char* name, void (*work)(const Description&, More...), const Names&... names) {
@@ -146,6 +170,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));
     }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
     m.def("squared_distances", &distances, "x"_a, "y"_a, "log_variance"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1. With log-variances: log-densities.");
+    m.def("submatrices", &submatrices, "whole"_a, "rows"_a, "columns"_a, "parts"_a, "wide"_a, "back"_a, "threads"_a, "Of contiguous whole (sets, height, width), what rows (places, n) and columns (places, m) have in common, into parts (places, n, m); or `back`, added to whole.");
     define(m, "total", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object values) {
         const Memory memory = memory_of(d, vectors, offsets, rows, segment);
         double* to = check_array<double>(given(values), "values", product({d.request.components, d.request.batch}, "values"));

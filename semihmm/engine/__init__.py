@@ -7,7 +7,7 @@ from semihmm.engine.maps import Arcs, Axes, Banded, Compose, Dense, Diagonal, Fo
 from semihmm.engine.plan import Plan
 from semihmm.engine.planner import plan
 from semihmm.engine.score import score
-from semihmm.engine.total import best_through, total, vectors
+from semihmm.engine.total import best_in_slots, best_through, total, vectors
 
 if native() is not None:
     from semihmm.engine.backends import compiled  # noqa: F401 (registers itself)
@@ -29,6 +29,7 @@ __all__ = [
     "Segmental",
     "Sparse",
     "backends",
+    "best_in_slots",
     "best_through",
     "decode",
     "plan",

@@ -1,4 +1,4 @@
-"""What is asked of a chain: its total, posteriors, best paths through each log-weight, and state vectors."""
+"""What is asked of a chain: its total, posteriors, best paths through each log-weight or slot, and state vectors."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +9,7 @@ from torch import Tensor
 from semihmm.engine import derivatives
 from semihmm.engine.backends import registered
 from semihmm.engine.chain import Chain
+from semihmm.engine.maps import Compose, Diagonal
 from semihmm.engine.overflow import check_overflow
 from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.tracing import followed, transformed
@@ -83,6 +84,32 @@ def best_through(plan: Plan, chain: Chain) -> tuple[Chain, list[Tensor]]:
     if found is None:
         return best_through(replace(plan, backend="torch"), chain)
     return scan.chain, [x for x in found[1] if x is not None]
+
+
+def best_in_slots(plan: Plan, chain: Chain) -> Tensor:
+    """The score of the best path that is in each slot at each time, ``(..., T + 1, slots)``; ``-inf`` for none.
+
+    Of chains whose maps look one step back.
+
+    Example:
+        >>> weights = torch.tensor([[[0.0, 1.0], [3.0, 0.0]]])
+        >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(weights), length=1)
+        >>> best_in_slots(semihmm.engine.plan(chain, semihmm.semirings.Max()), chain).tolist()
+        [[1.0, 3.0], [3.0, 1.0]]
+    """
+    free = chain.start[0].new_zeros((*chain.batch, chain.length + 1, chain.steps.slots))  # a weight for each of them
+    first, rest = free.split_with_sizes((1, chain.length), -2)
+    steps = Compose(chain.steps, Diagonal(rest))  # type: ignore[arg-type]  # as in `Map.__matmul__`
+    marked = replace(chain, start=(first.squeeze(-2), *chain.start), steps=steps)
+    worker = plan.worker
+    scan = Scan(plan, Max(), worker.prepared(Max(), (marked,)))
+    at = len(scan.chain.leaves) - 1 - (chain.lengths is not None)
+    found = worker.posteriors(scan, [i in (0, at) for i in range(at + 1)] + [False] * (chain.lengths is not None))
+    if found is None:
+        return best_in_slots(replace(plan, backend="torch"), chain)
+    begin, later = found[1][0], found[1][at]
+    assert begin is not None and later is not None
+    return torch.cat([begin.unsqueeze(-2), later], -2)
 
 
 def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:

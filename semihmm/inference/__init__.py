@@ -14,6 +14,7 @@ from semihmm.inference.expectation import (
 )
 from semihmm.inference.explain import explain
 from semihmm.inference.marginals import condition, filtering, marginals, max_marginals, smoothing
+from semihmm.inference.pruning import prune
 from semihmm.inference.sample import sample
 from semihmm.inference.total import log_count, log_partition, log_prob, score, total
 from semihmm.inference.viterbi import Paths, argmax, topk, viterbi
@@ -38,6 +39,7 @@ __all__ = [
     "marginals",
     "max_marginals",
     "minimum_bayes_risk",
+    "prune",
     "renyi_entropy",
     "risk",
     "sample",

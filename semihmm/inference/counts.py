@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from semihmm.structures.leaves import Made, Place, View, disjoint, event_axes, v
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+S = TypeVar("S", bound=Structure)
 
 
 def expected_counts(
@@ -59,14 +61,14 @@ def expected_counts(
         given = structure.holding(**{n: x.detach() for n, x in potentials.items()})
         form = views(given)
         left = [n for n in names if any(isinstance(p, Made) and n in p.potentials for p in form)]
-        with _recorded(given, left) as inputs:
+        with _recorded(given, left) as (given, inputs):
             chain, plan = prepare(given, Log(), options)
             direct = _directly(plan, chain, given, form, names, inputs)
             if direct is not None:
                 return direct[0].to(chain.start[0].dtype), _signed(structure, names, direct[1])
         options = {**options, "validate": False}
     given = structure.holding(**potentials)
-    with _recorded(given, names, keep=create_graph) as inputs:
+    with _recorded(given, names, keep=create_graph) as (given, inputs):
         chain, plan = prepare(given, Log(), options)
         value = engine.total(plan, Log(), chain)
         found = torch.autograd.grad(
@@ -87,22 +89,31 @@ def _in_transforms(structure: Structure, names: Sequence[str], options: Options)
 
 
 @contextmanager
-def _recorded(structure: Structure, names: Sequence[str], keep: bool = False) -> Iterator[dict[str, Tensor]]:
-    """Let autograd record what becomes of some potentials of a structure, which are put into it, whatever its mode is.
+def _recorded(structure: S, names: Sequence[str], keep: bool = False) -> Iterator[tuple[S, dict[str, Tensor]]]:
+    """A structure like another, some of whose potentials autograd records, whatever its mode is; and those.
 
     Args:
         keep: whether it goes on from what led to the potentials.
     """
     if not names:
-        yield {}
+        yield structure, {}
         return
     with torch.inference_mode(False), torch.enable_grad():
-        for field, value in structure.__dict__.items():  # autograd does not save tensors of inference mode
-            structure.__dict__[field] = tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, value)
+        structure = _saveable(structure)
         for name, x in structure.potentials.items():
             x = x if keep and x.requires_grad else x.detach()  # a caller's tensor is never marked
-            structure.__dict__[name] = x.requires_grad_() if name in names and not x.requires_grad else x
-        yield {name: structure.potentials[name] for name in names}
+            x = x.requires_grad_() if name in names and not x.requires_grad else x
+            structure = structure.holding(**{name: x})
+        yield structure, {name: structure.potentials[name] for name in names}
+
+
+def _saveable(structure: S) -> S:
+    """The structure without tensors of inference mode, which autograd does not save."""
+    same = structure.holding()
+    for field, value in structure.__dict__.items():
+        plain = tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, value)
+        same.__dict__[field] = _saveable(value) if isinstance(value, Structure) else plain
+    return same
 
 
 def _signed(structure: Structure, names: Sequence[str], found: Sequence[Tensor]) -> dict[str, Tensor]:

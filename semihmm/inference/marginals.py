@@ -132,6 +132,8 @@ def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def condition(structure: S, mask: Tensor | None = None, **masks: Tensor) -> S:
     """The same structure with only the allowed entries of its potentials: partial labels.
 
+    It takes as much work as before; where few states are left at each step, `prune` with the same mask takes less.
+
     Args:
         mask: bool, True for what is allowed, in the shape of the observed potential (HMM: ``(..., T, S)``, or of the
             columns ``(..., T, V)`` that its states share; a mask over states goes to ``structure.untied()``).

@@ -32,9 +32,7 @@ def prepare(structure: Structure, semiring: Semiring, options: Options) -> tuple
     """Check a structure and the options, and plan its chain."""
     check_structures(structure)
     check_options(options)
-    if options.get("validate", True) and not traced():
-        structure.check()
-    chain = structure.chain()
+    chain = structure.checked_chain() if options.get("validate", True) and not traced() else structure.chain()
     return chain, engine.plan(
         chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend")
     )
@@ -261,7 +259,7 @@ def _difference(a: Structure, b: Structure) -> str:
         if isinstance(x, Structure) and type(x) is type(y):
             if inner := _difference(x, y):
                 return inner
-        elif field.name not in a.ranks and not _same(x, y):
+        elif field.compare and field.name not in a.ranks and not _same(x, y):
             return field.name
     return ""
 

@@ -11,6 +11,7 @@ from semihmm.structures.hmm import HMM
 from semihmm.structures.hsmm import HSMM
 from semihmm.structures.lattice import Lattice
 from semihmm.structures.monotonic import MonotonicAlignment
+from semihmm.structures.pruned import Pruned
 from semihmm.structures.rnnt import RNNT
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "FactorialHMM",
     "Lattice",
     "MonotonicAlignment",
+    "Pruned",
     "StepPattern",
     "Structure",
     "squared_distances",

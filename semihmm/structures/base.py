@@ -62,6 +62,11 @@ class Structure(ABC):
     def chain(self) -> Chain:
         """The paths as a chain, whose every log-weight is one potential times a constant (or a constant)."""
 
+    def checked_chain(self) -> Chain:
+        """The same, of potentials that `check` has nothing against."""
+        self.check()
+        return self.chain()
+
     @abstractmethod
     def event(self, path: Path) -> Tensor:
         """A path in the structure's own terms, ``(rows, ..., *event)``."""

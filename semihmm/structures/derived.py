@@ -79,6 +79,13 @@ class Derived(Structure):
         """The other structure's."""
         return self.base.event_lengths
 
+    def untied(self) -> Self:
+        base = self.base.untied()
+        return self if base is self.base else self.holding(base=base)  # type: ignore[arg-type]
+
+    def unknown(self, event: Tensor) -> Tensor:
+        return self.base.unknown(event)
+
     def state_sequence(self, event: Tensor) -> Tensor:
         return self.base.state_sequence(event)
 

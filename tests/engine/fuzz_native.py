@@ -120,6 +120,10 @@ def recorded(seed: int) -> list[Request]:
             wide = dtype == torch.float64
             args = (x.to(dtype), x.to(dtype), variance, wide, torch.empty(2, 5, 5, dtype=dtype), 2)
             recorder.requests += [("squared_distances", args)] * 4
+        whole, at = torch.randn(2, 5, 3, dtype=dtype), torch.zeros(4, 2, dtype=torch.int64)
+        for back in (False, True):
+            args = (whole, at, at, torch.empty(4, 2, 2, dtype=dtype), dtype == torch.float64, back, 2)
+            recorder.requests += [("submatrices", args)] * 4
         recorder.requests += [("in_huge_pages", (x.to(dtype),)), ("fresh_zeros", ([2, 3], dtype == torch.float64))]
         recorder.requests += [("usable", ([x.to(dtype), x[0].T.to(dtype)], 1.0, 2))] * 2
         a, b = np.zeros((3, 4), str(dtype)[6:]), np.ones((4, 5), str(dtype)[6:])

@@ -305,6 +305,20 @@ def test_what_works_on_tensors_alone_looks_at_them():
     ):
         with pytest.raises(error, match=message):
             native().squared_distances(*args)
+    at, parts = torch.zeros(4, 2, dtype=torch.int64), torch.empty(4, 2, 2)
+    for args, error, message in (
+        ((x[0], at, at, parts, False, False, 1), ValueError, r"three axes"),
+        ((drawn(3, 5, 3), at, at, parts, False, False, 1), ValueError, r"as many for each of 3 matrices, got 4"),
+        ((x.mT, at, at, parts, False, False, 1), ValueError, r"whole must be \(2, 3, 5\) in one piece"),
+        ((x, at[:3], at, parts, False, False, 1), ValueError, r"rows must be \(4, 2\)"),
+        ((x, at, at.int(), parts, False, False, 1), TypeError, r"columns must be int64"),
+        ((x, at, at, parts, True, False, 1), TypeError, r"whole must be float64"),
+        ((x, at + 5, at, parts, False, False, 1), ValueError, r"rows and columns must be those of whole"),
+        ((x, at, at - 1, parts, False, True, 1), ValueError, r"rows and columns must be those of whole"),
+        ((x, at, at, parts, False, False, 0), ValueError, r"threads must be at least 1"),
+    ):
+        with pytest.raises(error, match=message):
+            native().submatrices(*args)
     with pytest.raises(ValueError, match=r"one piece"):
         native().in_huge_pages(x.mT)
     for shape in ([2**40, 2**40], [2**63], [2] * 9):
