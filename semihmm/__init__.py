@@ -9,7 +9,7 @@ Example:
 
 from importlib.metadata import version
 
-from semihmm import semirings
+from semihmm import automata, semirings
 from semihmm.engine import backends
 from semihmm.inference import (
     Paths,
@@ -51,6 +51,7 @@ from semihmm.structures import (
     MonotonicAlignment,
     StepPattern,
     Structure,
+    constrain,
     squared_distances,
     stack,
 )
@@ -70,8 +71,10 @@ __all__ = [
     "StepPattern",
     "Structure",
     "argmax",
+    "automata",
     "backends",
     "condition",
+    "constrain",
     "covariance",
     "cross_entropy",
     "entropy",

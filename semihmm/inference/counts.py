@@ -58,15 +58,14 @@ def expected_counts(
         given = structure.holding(**{n: x.detach() for n, x in potentials.items()})
         form = views(given)
         left = [n for n in names if any(isinstance(p, Made) and n in p.potentials for p in form)]
-        with _recorded(given, left) as inputs:
-            chain, plan = prepare(given, Log(), options)
-            direct = _directly(plan, chain, given, form, names, inputs)
+        with _recorded(given, left) as (recorded, inputs):
+            chain, plan = prepare(recorded, Log(), options)
+            direct = _directly(plan, chain, recorded, form, names, inputs)
             if direct is not None:
                 return direct[0].to(chain.start[0].dtype), _signed(structure, names, direct[1])
         options = {**options, "validate": False}
-    given = structure.holding(**potentials)
-    with _recorded(given, names, keep=create_graph) as inputs:
-        chain, plan = prepare(given, Log(), options)
+    with _recorded(structure, names, keep=create_graph) as (recorded, inputs):
+        chain, plan = prepare(recorded, Log(), options)
         value = engine.total(plan, Log(), chain)
         found = torch.autograd.grad(
             value.sum(), list(inputs.values()), create_graph=create_graph, materialize_grads=True
@@ -86,22 +85,35 @@ def _in_transforms(structure: Structure, names: Sequence[str], options: Options)
 
 
 @contextmanager
-def _recorded(structure: Structure, names: Sequence[str], keep: bool = False) -> Iterator[dict[str, Tensor]]:
-    """Let autograd record what becomes of some potentials of a structure, which are put into it, whatever its mode is.
+def _recorded(
+    structure: Structure, names: Sequence[str], keep: bool = False
+) -> Iterator[tuple[Structure, dict[str, Tensor]]]:
+    """A structure some of whose potentials, which come by name, autograd records, whatever its mode is.
 
     Args:
         keep: whether it goes on from what led to the potentials.
     """
     if not names:
-        yield {}
+        yield structure, {}
         return
     with torch.inference_mode(False), torch.enable_grad():
-        for field, value in structure.__dict__.items():  # autograd does not save tensors of inference mode
-            structure.__dict__[field] = tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, value)
-        for name, x in structure.potentials.items():
+        given = _recordable(structure)
+        potentials = {}
+        for name, x in given.potentials.items():
             x = x if keep and x.requires_grad else x.detach()  # a caller's tensor is never marked
-            structure.__dict__[name] = x.requires_grad_() if name in names and not x.requires_grad else x
-        yield {name: structure.potentials[name] for name in names}
+            potentials[name] = x.requires_grad_() if name in names and not x.requires_grad else x
+        yield given.holding(**potentials), {name: potentials[name] for name in names}
+
+
+def _recordable(structure: Structure) -> Structure:
+    """The structure with tensors that autograd can save: those of inference mode it cannot."""
+    held = {
+        name: _recordable(x)
+        if isinstance(x, Structure)
+        else tree_map_only(Tensor, lambda y: y.clone() if y.is_inference() else y, x)
+        for name, x in structure.__dict__.items()
+    }
+    return structure.holding(**held)
 
 
 def _signed(structure: Structure, names: Sequence[str], found: Sequence[Tensor]) -> dict[str, Tensor]:

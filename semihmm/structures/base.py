@@ -14,7 +14,7 @@ from torch import Tensor
 from semihmm.engine import Chain, Path, score
 from semihmm.engine.tensors import usable
 from semihmm.errors import DataError, StructureError
-from semihmm.structures.authoring import check_names, check_shape, tensor_of, until
+from semihmm.structures.authoring import Labels, check_names, check_shape, tensor_of, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -71,6 +71,13 @@ class Structure(ABC):
         """The state at each step of an event, int64 ``(..., T)``; -1 after the end."""
         raise StructureError(
             f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself."
+        )
+
+    def labels(self) -> Labels:
+        """What paths say as they go, for `constrain` to read."""
+        raise StructureError(
+            f"{type(self).__name__} says nothing at each step, so no automaton can read its paths. HMM, HSMM, CTC, "
+            "MonotonicAlignment and Lattice do; in a structure of your own, say it by labels()."
         )
 
     def filtered(self, vectors: Tensor) -> Tensor:

@@ -13,7 +13,15 @@ from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
 from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, tensor_of, whole_numbers
+from semihmm.structures.authoring import (
+    Labels,
+    check_lengths,
+    check_shape,
+    settle,
+    settle_indices,
+    tensor_of,
+    whole_numbers,
+)
 from semihmm.structures.base import Structure
 
 
@@ -155,6 +163,10 @@ class HMM(Structure):
 
     def state_sequence(self, event: Tensor) -> Tensor:
         return event
+
+    def labels(self) -> Labels:
+        """The state of each step."""
+        return Labels(torch.arange(self.states, device=self.emission.device), self.states)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
