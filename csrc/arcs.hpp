@@ -30,8 +30,8 @@ class Arcs final : public OneLeaf<S> {
     using Topology = std::shared_ptr<const ArcSlices<F>>;
 
     // Without a topology, it is read when the first sequence starts.
-    Arcs(S semiring, const Part<F>& part, double beta, Leaf<int64_t> source, Topology topology)
-        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), source_(source), topology_(std::move(topology)) {
+    Arcs(S semiring, const Part<F>& part, double beta, Leaf<int64_t> source, Topology topology, bool centre = true)
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time(), centre), source_(source), topology_(std::move(topology)) {
         this->in = this->out = {1, weight_.event[0]};
         ld_ = this->in.width();
     }
@@ -94,7 +94,7 @@ class Arcs final : public OneLeaf<S> {
     }
     void fill(int64_t t, int64_t to) override {
         const F *w = weight_.at(this->b_, t), beta = static_cast<F>(this->beta_);
-        const F peak = matrix_peak(weight_, w);
+        const F peak = this->peak(w);
         this->log_scale_[to] = static_cast<double>(peak) * beta;
         transposed_[to] = 0;
         F* log = table_[0][0].get() + to * places(0);

@@ -35,9 +35,10 @@ inline bool irregular(const Leaf<int64_t>& source, int64_t memory) {
 // one for its next call, if that is not large.
 template <class F>
 std::shared_ptr<const ArcSlices<F>> topology_of(const Request& request) {
-    if (request.spec[2] != kSparse) return nullptr;
+    const std::size_t map = request.spec[2] == kSegmental ? 4 : 2;  // that of a Segmental is its transition
+    if (request.spec[map] != kSparse) return nullptr;
     const auto source = request.weights[static_cast<std::size_t>(request.spec[0] + request.spec[1]) + 1].leaf<int64_t>(true);
-    if (!irregular(source, request.spec[3])) return nullptr;
+    if (!irregular(source, request.spec[map + 1])) return nullptr;
     static thread_local std::shared_ptr<const ArcSlices<F>> last;
     if (last && last->is_of(source)) return last;
     auto made = std::make_shared<const ArcSlices<F>>(ArcSlices<F>::of(source));
@@ -65,37 +66,32 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
     const auto index = [&] { return request.weights[next++].leaf<int64_t>(true); };
     for (int side = 0; side < 2; ++side)
         for (int64_t i = 0; i < request.spec[side]; ++i) (side ? chain.end : chain.start).factors.push_back(part(false));
-    std::vector<std::unique_ptr<Map<S>>> maps;
-    const auto add = [&]<template <class> class M>(auto&&... more) {
-        maps.push_back(std::make_unique<M<S>>(chain.semiring, std::forward<decltype(more)>(more)...));
+    const auto made = [&]<template <class> class M>(auto&&... more) -> std::unique_ptr<Map<S>> {
+        return std::make_unique<M<S>>(chain.semiring, std::forward<decltype(more)>(more)...);
     };
-    while (word < request.spec.size()) {
+    // The next map. `centre`: as a OneLeaf has it.
+    const auto read = [&](const auto& self, bool centre) -> std::unique_ptr<Map<S>> {
         switch (request.spec[word++]) {
-            case kDense: add.template operator()<Dense>(part(true), request.beta); break;
-            case kDiagonal: add.template operator()<Diagonal>(part(true), request.beta); break;
+            case kDense: return made.template operator()<Dense>(part(true), request.beta, centre);
+            case kDiagonal: return made.template operator()<Diagonal>(part(true), request.beta);
             case kTied: {  // a Diagonal with an index
                 const auto weights = part(true);
-                add.template operator()<Diagonal>(weights, request.beta, index());
-                break;
+                return made.template operator()<Diagonal>(weights, request.beta, index());
             }
             case kSparse: {
                 const int64_t memory = request.spec[word++];
                 const auto weights = part(true);
                 const auto source = index();
-                if (irregular(source, memory)) {
-                    add.template operator()<Arcs>(weights, request.beta, source, std::exchange(topology, nullptr));
-                } else {
-                    add.template operator()<Sparse>(weights, request.beta, source, memory);
-                }
-                break;
+                if (irregular(source, memory)) return made.template operator()<Arcs>(weights, request.beta, source, std::exchange(topology, nullptr), centre);
+                return made.template operator()<Sparse>(weights, request.beta, source, memory, centre);
             }
             case kSegmental: {
                 const bool whole = request.spec[word++] != 0;
-                const auto transition = part(true), duration = part(true), emission = part(true);
-                add.template operator()<Segmental>(transition, duration, emission, whole ? part(true) : Part<F>{}, request.beta);
-                break;
+                auto transition = self(self, false);
+                const auto duration = part(true), emission = part(true);
+                return made.template operator()<Segmental>(std::move(transition), duration, emission, whole ? part(true) : Part<F>{}, request.beta);
             }
-            case kGrid: {
+            default: {  // a Grid
                 typename Grid<S>::Form form;
                 form.memory = request.spec[word++], form.first = request.spec[word++];
                 const auto weights = part(false);
@@ -103,12 +99,13 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 form.row = g[0].as<int64_t>(), form.source = g[1].as<int64_t>(), form.plane = g[2].as<int64_t>();
                 form.factor = g[3].as<double>(), form.low = g[4].as<int64_t>(), form.high = g[5].as<int64_t>();
                 form.slots = g[1].shape.back(1), form.width = g[1].shape.back();
-                add.template operator()<Grid>(weights, request.beta, form);
                 next += kGridTables;
-                break;
+                return made.template operator()<Grid>(weights, request.beta, form);
             }
         }
-    }
+    };
+    std::vector<std::unique_ptr<Map<S>>> maps;
+    while (word < request.spec.size()) maps.push_back(read(read, true));
     if (maps.size() == 1) {
         chain.steps = std::move(maps[0]);
     } else {
@@ -145,7 +142,7 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
     Stationary found;
     found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     found.dense = request.spec[2] == kDense;
-    if (!found.dense && !irregular) return std::nullopt;
+    if (!found.dense && (request.spec[2] != kSparse || !irregular)) return std::nullopt;
     const std::size_t words = found.dense ? 3 : 4;
     if (request.spec.size() > words + 1 || (request.spec.size() > words && request.spec[words] != kDiagonal)) return std::nullopt;
     if (request.spec.size() > words) found.emission = found.arcs + (found.dense ? 1 : 2);

@@ -267,14 +267,38 @@ Form check_chain(const Request& request) {
         if (maps == 1) first = in;
         last = out;
     };
+    // A Dense or a Sparse: between how many slots it leads, by how many arcs, over how many steps.
+    struct Moves {
+        const char* name;
+        int64_t from, to, arcs, memory;
+    };
+    const auto check_moves = [&](int64_t kind, std::size_t& word) -> Moves {
+        ++form.draws;
+        if (kind == kDense) {
+            const Given& w = reader.weight("Dense", "transition", request.length, 2);
+            return {"Dense", w.shape[2], w.shape[3], product({w.shape[2], w.shape[3]}, "Dense: transitions"), 1};
+        }
+        const int64_t memory = word_of(request, word++, "the memory of a Sparse");
+        if (memory < 1 || memory > kMost) out_of_range("Sparse: memory", 1, kMost, memory);
+        const Given& w = reader.weight("Sparse", "weight", request.length, 2);
+        const Name name = reader.called("weights", "Sparse", "source");
+        const Given& source = reader.index("Sparse", "source", request.length, 2);
+        if (source.shape[2] != w.shape[2] || source.shape[3] != w.shape[3])
+            refuse(name + " must have the event axes of the weights, " + shown(w.shape) + ", got " + shown(source.shape) + ".");
+        if (source.shape[0] != 1 && source.strides[0] != 0) refuse(name + " must be the same for all sequences, got " + shown(source.shape) + ".");
+        check_range(source, name, -1, product({w.shape[2], memory}, "Sparse: sources") - 1);
+        return {"Sparse", w.shape[2], w.shape[2], product({w.shape[2], w.shape[3]}, "Sparse: arcs"), memory};
+    };
     for (std::size_t word = 2; word < request.spec.size();) {
         const int64_t kind = request.spec[word++];
         switch (kind) {
-            case kDense: {
-                const Given& w = reader.weight("Dense", "transition", request.length, 2);
-                join("Dense", {1, w.shape[2]}, {1, w.shape[3]});
-                form.arc_indices.push_back({0, product({w.shape[2], w.shape[3]}, "Dense: transitions") - 1});
-                ++form.draws;
+            case kDense:
+            case kSparse: {
+                const Moves moves = check_moves(kind, word);
+                form.memory = moves.memory;
+                alone |= moves.memory > 1;
+                join(moves.name, {1, moves.from}, {1, moves.to});
+                form.arc_indices.push_back({0, moves.arcs - 1});
                 break;
             }
             case kDiagonal: {
@@ -294,29 +318,17 @@ Form check_chain(const Request& request) {
                 form.arc_indices.push_back({0, w.shape[2] - 1});
                 break;
             }
-            case kSparse: {
-                form.memory = word_of(request, word++, "the memory of a Sparse");
-                if (form.memory < 1 || form.memory > kMost) out_of_range("Sparse: memory", 1, kMost, form.memory);
-                alone |= form.memory > 1;
-                const Given& w = reader.weight("Sparse", "weight", request.length, 2);
-                const Name name = reader.called("weights", "Sparse", "source");
-                const Given& source = reader.index("Sparse", "source", request.length, 2);
-                if (source.shape[2] != w.shape[2] || source.shape[3] != w.shape[3])
-                    refuse(name + " must have the event axes of the weights, " + shown(w.shape) + ", got " + shown(source.shape) + ".");
-                if (source.shape[0] != 1 && source.strides[0] != 0) refuse(name + " must be the same for all sequences, got " + shown(source.shape) + ".");
-                check_range(source, name, -1, product({w.shape[2], form.memory}, "Sparse: sources") - 1);
-                join("Sparse", {1, w.shape[2]}, {1, w.shape[2]});
-                form.arc_indices.push_back({0, product({w.shape[2], w.shape[3]}, "Sparse: arcs") - 1});
-                ++form.draws;
-                break;
-            }
             case kSegmental: {
                 const int64_t whole = word_of(request, word++, "whether a Segmental has weights of whole segments");
                 if (whole < 0 || whole > 1) out_of_range("Segmental: whether there are weights of whole segments", 0, 1, whole);
                 alone = true;
-                const Given& arcs = reader.weight("Segmental", "transition", request.length, 2);
-                const int64_t states = arcs.shape[2];
-                if (arcs.shape[3] != states) refuse("Segmental: its transition must lead from each state to each, got " + shown(arcs.shape) + ".");
+                const int64_t inner = word_of(request, word++, "the transition of a Segmental");
+                if (inner != kDense && inner != kSparse) refuse("Segmental: its transition must be a Dense or a Sparse, got a map of kind " + number(inner) + ".");
+                const Moves moves = check_moves(inner, word);
+                const int64_t states = moves.to;
+                if (moves.from != states || moves.memory != 1)
+                    refuse("Segmental: its transition must lead from " + number(states) + " states to as many, with a memory of 1, got from " +
+                           number(moves.from) + " and a memory of " + number(moves.memory) + ".");
                 const Given& duration = reader.weight("Segmental", "duration", request.length, 2);
                 form.memory = duration.shape[2];
                 const int64_t frames = request.length + form.memory - 1;
@@ -330,9 +342,9 @@ Form check_chain(const Request& request) {
                         refuse("Segmental: segment must be of " + listed(std::initializer_list<int64_t>{form.memory, states}) + ", got " + shown(segment.shape) + ".");
                 }
                 join("Segmental", {2, states}, {2, states});
-                form.arc_indices.push_back({-1, product({states, states}, "Segmental: transitions") - 1});
+                form.arc_indices.push_back({-1, moves.arcs - 1});
                 form.arc_indices.push_back({0, product({form.memory, states}, "Segmental: durations") - 1});
-                form.draws += 2;
+                ++form.draws;
                 break;
             }
             case kGrid: {

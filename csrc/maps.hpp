@@ -199,9 +199,10 @@ class OneLeaf : public Map<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    // `spread`: as a Sink has it.
-    OneLeaf(S semiring, const Part<F>& part, double beta, bool spread)
-        : Map<S>(semiring), weight_(part.weight), feature_(part.feature), beta_(beta),
+    // `spread`: as a Sink has it. `centre`: whether the peak of a step's weights may be taken out of it, since every path
+    // takes one of them.
+    OneLeaf(S semiring, const Part<F>& part, double beta, bool spread, bool centre)
+        : Map<S>(semiring), weight_(part.weight), feature_(part.feature), beta_(beta), centre_(centre),
           varies_(weight_.over_time() || feature_.over_time()),
           sinks_{{part.out, part.weight, spread}, {part.out_feature, part.feature, spread}} {}
 
@@ -229,6 +230,7 @@ class OneLeaf : public Map<S> {
     virtual void fill(int64_t, int64_t) {}  // the tables of step t, as the given one of those held
     bool requested() const { return sinks_[0].requested() || sinks_[1].requested(); }
     int64_t step_of(int64_t t) const { return varies_ ? t - t0_ : 0; }
+    F peak(const F* matrix) const { return centre_ ? matrix_peak(weight_, matrix) : F(0); }
     // Memory for tables of so many numbers a step, and for sums of their gradients.
     void reserve_tables(Buffer<F>* table, int64_t size, int64_t steps) {
         for (int f = 0; f <= S::features; ++f) table[f].reset(steps * size, f ? F(0) : kNothing<F>);
@@ -249,7 +251,7 @@ class OneLeaf : public Map<S> {
 
     Leaf<F> weight_, feature_;
     double beta_;
-    bool varies_;
+    bool centre_, varies_;
     Sink<F> sinks_[2];  // of log-weights and features
     int64_t t0_ = 0;
     std::vector<double> log_scale_;
@@ -309,7 +311,7 @@ class Dense final : public OneLeaf<S> {
     using typename Map<S>::L;
     using typename Map<S>::V;
     Dense(S semiring, const Part<F>& part, double beta, bool centre = true)
-        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), centre_(centre) {
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time(), centre) {
         this->in = {1, weight_.event[0]};
         this->out = {1, weight_.event[1]};
         ld_ = this->out.width();
@@ -317,28 +319,22 @@ class Dense final : public OneLeaf<S> {
         size_ = this->in.size * ld_;
         transposed_size_ = this->out.size * transposed_ld_;
     }
-    void step(int64_t t, const Rows<F>& rows, F* to) override { forward(t, rows.at(t), this->in.width(), to, this->out.width()); }
-    void forward(int64_t t, const F* from, int64_t from_stride, F* to, int64_t to_stride) {
-        const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
-        this->semiring.sum(this->in.size, this->out.width(), terms, to, to_stride);
+    void step(int64_t t, const Rows<F>& rows, F* to) override {
+        const FromOne<S> terms{rows.at(t), transposed_ld_, table(0, t), table(1, t), ld_};
+        this->semiring.sum(this->in.size, ld_, terms, to, ld_);
     }
     void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
-        backward(t, costs.at(t + 1), this->out.width(), to, this->in.width());
-    }
-    void backward(int64_t t, const F* cost, int64_t cost_stride, F* to, int64_t to_stride) {
-        const FromOne<S> terms{cost, cost_stride, transposed_table(0, t), transposed_table(1, t), transposed_ld_};
-        this->semiring.sum(this->out.size, this->in.width(), terms, to, to_stride);
+        const FromOne<S> terms{costs.at(t + 1), ld_, transposed_table(0, t), transposed_table(1, t), transposed_ld_};
+        this->semiring.sum(this->out.size, transposed_ld_, terms, to, transposed_ld_);
     }
     void contract(int64_t t, const Rows<F>& rows, const F*, const Rows<F>& costs, Weighing<S> weighing) override {
-        through(t, rows.at(t), this->in.width(), costs.at(t + 1), this->out.width(), weighing);
-    }
-    void through(int64_t t, const F* from, int64_t from_stride, const F* cost, int64_t cost_stride, Weighing<S> weighing) {
         if (!this->requested()) return;
-        const FromOne<S> terms{from, from_stride, table(0, t), table(1, t), ld_};
+        const F *from = rows.at(t), *cost = costs.at(t + 1);
+        const FromOne<S> terms{from, transposed_ld_, table(0, t), table(1, t), ld_};
         for (int64_t i = 0; i < this->in.size; ++i) {
             if (from[i] == kNothing<F>) continue;
             for (int64_t j = 0; j < ld_; j += L::width)
-                this->add(i * ld_ + j, weighing.shares([&](int c) { return terms.value(i, c, j) + L::load(cost + c * cost_stride + j); }));
+                this->add(i * ld_ + j, weighing.shares([&](int c) { return terms.value(i, c, j) + L::load(cost + c * ld_ + j); }));
         }
         if (varies_) flush(t);
     }
@@ -356,10 +352,7 @@ class Dense final : public OneLeaf<S> {
             *arc_indices = source * this->out.size + slot;
             return {source, row, 1, source};
         }
-        return choose(t, slot, rank, rows.at(t), this->in.width(), picker, arc_indices);
-    }
-    Origin choose(int64_t t, int64_t slot, int64_t rank, const F* from, int64_t from_stride, Picker<S>& picker, int64_t* arc_indices) {
-        const F* weight = transposed_table(0, t) + slot * transposed_ld_;
+        const F *from = rows.at(t), *weight = transposed_table(0, t) + slot * transposed_ld_;
         if (std::is_same_v<S, Max<F>> || (std::is_same_v<S, TopK<F>> && this->semiring.components == 1)) {
             const int64_t source = first_best(this->in.size, from, weight);
             *arc_indices = source * this->out.size + slot;
@@ -367,7 +360,7 @@ class Dense final : public OneLeaf<S> {
         }
         picker.clear();
         for (int64_t i = 0; i < this->in.size; ++i)
-            for (int c = 0; c < this->semiring.components; ++c) picker.offer(from[c * from_stride + i] + weight[i]);
+            for (int c = 0; c < this->semiring.components; ++c) picker.offer(from[c * transposed_ld_ + i] + weight[i]);
         const auto [source, row] = picker.pick(rank);
         *arc_indices = source * this->out.size + slot;
         return {source, row, 1, source};
@@ -383,12 +376,11 @@ class Dense final : public OneLeaf<S> {
     void fill(int64_t t, int64_t to) override {
         const int64_t rows = this->in.size, columns = this->out.size;
         const F* w = weight_.at(this->b_, t);
-        double peak = 0;
-        if (centre_) peak = matrix_peak(weight_, w);
-        this->log_scale_[to] = peak * beta_;
+        const F peak = this->peak(w);
+        this->log_scale_[to] = static_cast<double>(peak) * beta_;
         for (int64_t i = 0; i < rows; ++i)
             for (int64_t j = 0; j < columns; ++j) {
-                const F x = static_cast<F>((w[i * weight_.by_event[0] + j * weight_.by_event[1]] - static_cast<F>(peak)) * static_cast<F>(beta_));
+                const F x = static_cast<F>((w[i * weight_.by_event[0] + j * weight_.by_event[1]] - peak) * static_cast<F>(beta_));
                 table_[0][to * size_ + i * ld_ + j] = x;
                 transposed_[0][to * transposed_size_ + j * transposed_ld_ + i] = x;
                 if constexpr (S::features) {
@@ -414,7 +406,6 @@ class Dense final : public OneLeaf<S> {
         }
     }
 
-    bool centre_;
     int64_t ld_ = 0, transposed_ld_ = 0, size_ = 0, transposed_size_ = 0;
     Buffer<F> table_[2], transposed_[2];  // [step][from][to], [step][to][from]
     struct Merged {
@@ -432,7 +423,7 @@ class Diagonal final : public OneLeaf<S> {
     using typename Map<S>::L;
     using typename Map<S>::V;
     Diagonal(S semiring, const Part<F>& part, double beta, Leaf<int64_t> index = {})
-        : OneLeaf<S>(semiring, part, beta, part.weight.over_time()), index_(index), tied_(index.data != nullptr) {
+        : OneLeaf<S>(semiring, part, beta, part.weight.over_time(), true), index_(index), tied_(index.data != nullptr) {
         this->in = this->out = {1, tied_ ? index.event[0] : weight_.event[0]};
         this->reads_output = true;
         ld_ = this->in.width();

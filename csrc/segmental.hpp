@@ -11,19 +11,20 @@ class Segmental final : public Map<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Segmental(S semiring, Part<F> transition, Part<F> duration, Part<F> emission, Part<F> segment, double beta)
+    // `arcs`: the transition, from one step to the next, no peak of which may be taken out: few steps end a segment.
+    Segmental(S semiring, std::unique_ptr<Map<S>> arcs, Part<F> duration, Part<F> emission, Part<F> segment, double beta)
         : Map<S>(semiring), duration_(duration), emission_(emission), segment_(segment), beta_(static_cast<F>(beta)),
-          arcs_(semiring, transition, beta, false),
+          arcs_(std::move(arcs)),
           sink_{{duration.out, duration.weight, duration.weight.over_time()},
                 {emission.out, emission.weight, true},
                 {segment.out, segment.weight, true},
                 {duration.out_feature, duration.feature, duration.weight.over_time()},
                 {emission.out_feature, emission.feature, true},
                 {segment.out_feature, segment.feature, true}} {
-        states_ = transition.weight.event[0];
         longest_ = this->memory = duration.weight.event[0];
+        states_ = duration.weight.event[1];
         this->in = this->out = {2, states_};
-        this->arc_indices = 2;  // the arc, -1 for none; then the length and the state
+        this->arc_indices = arcs_->arc_indices + 1;  // those of the arc, -1 for none; then the length and the state
         ld_ = this->in.part();
         width_ = this->in.width();
         for (int f = 0; f <= S::features; ++f) {
@@ -31,6 +32,7 @@ class Segmental final : public Map<S> {
             lengths_[f].reset((duration.weight.over_time() ? 1 : longest_) * ld_, f ? F(0) : kNothing<F>);
         }
         terms_.reset(longest_ * semiring.components * ld_, kNothing<F>);
+        for (Buffer<F>& part : part_) part.reset(semiring.components * ld_, kNothing<F>);
         for (int i = 0; i < 6; ++i) requested_ = requested_ || sink_[i].requested();
         if (requested_)
             for (int f = 0; f <= S::features; ++f) through_[f].reset(longest_ * ld_);
@@ -38,7 +40,7 @@ class Segmental final : public Map<S> {
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
         this->b_ = b, this->length_ = length;
-        arcs_.start(b, length);
+        arcs_->start(b, length);
         if (!duration_.weight.over_time() && (this->stale(duration_.weight, first) || this->stale(duration_.feature, first)))
             for (int64_t d = 0; d < longest_; ++d)
                 for (int64_t s = 0; s < states_; ++s) {
@@ -64,13 +66,15 @@ class Segmental final : public Map<S> {
         for (int f = 0; f <= S::features; ++f) covered_[f].reset(length * ld_, Weighing<S>::empty);
     }
     // One step more: what ended at time t began something by the arcs of step t - 1.
-    void load(int64_t t0, int64_t t1) override { arcs_.load(std::max<int64_t>(t0 - 1, 0), t1); }
+    void load(int64_t t0, int64_t t1) override { arcs_->load(std::max<int64_t>(t0 - 1, 0), t1); }
     double log_scale(int64_t t) const override { return peaks_[t]; }
     void step(int64_t t, const Rows<F>& rows, F* to) override {
         const int64_t count = gather(t, rows);
         const Ready<S> terms{terms_.get(), this->semiring.components, ld_};
         this->semiring.sum(count, ld_, terms, to, width_);
-        arcs_.forward(t, to, width_, to + ld_, width_);
+        F* begun = room(1, to + ld_);
+        arcs_->step(t, part(0, to, t), begun);
+        join(begun, to + ld_);
     }
     void step_backward(int64_t t, const Rows<F>& costs, F* to) override {
         const int64_t count = std::min(longest_, this->length_ - t), comps = this->semiring.components;
@@ -93,7 +97,10 @@ class Segmental final : public Map<S> {
         }
         const Ready<S> terms{terms_.get(), this->semiring.components, ld_};
         this->semiring.sum(count, ld_, terms, to + ld_, width_);
-        if (t > 0) arcs_.backward(t - 1, to + ld_, width_, to, width_);
+        if (t == 0) return;
+        F* ended = room(1, to);
+        arcs_->step_backward(t - 1, part(0, to + ld_, t), ended);
+        join(ended, to);
     }
     // At the end, what ended may still be said to begin something.
     void close(int64_t length, F* cost) override {
@@ -103,14 +110,15 @@ class Segmental final : public Map<S> {
         if (!begins || length == 0) return;
         Buffer<F> both(2 * comps * ld_, kNothing<F>);
         for (int64_t c = 0; c < comps; ++c) std::copy_n(cost + c * width_, ld_, both.get() + c * ld_);
-        arcs_.backward(length - 1, cost + ld_, width_, both.get() + comps * ld_, ld_);
+        arcs_->load(length - 1, length);
+        arcs_->step_backward(length - 1, part(0, cost + ld_, length), both.get() + comps * ld_);
         const Ready<S> terms{both.get(), this->semiring.components, ld_};
         this->semiring.sum(2, ld_, terms, cost, width_);
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
         Weighing<S> after = weighing;
         after.shift = weighing.output_shift;
-        arcs_.through(t, output, width_, costs.at(t + 1) + ld_, width_, after);
+        arcs_->contract(t, part(0, output, t), nullptr, part(1, costs.at(t + 1) + ld_, t + 1), after);
         if (!requested_) return;
         const int64_t count = gather(t, rows), comps = this->semiring.components;
         const F* cost = costs.at(t + 1);
@@ -142,9 +150,9 @@ class Segmental final : public Map<S> {
             }
         }
     }
-    void unload(int64_t t0, int64_t t1) override { arcs_.unload(t0, t1); }
+    void unload(int64_t t0, int64_t t1) override { arcs_->unload(t0, t1); }
     void finish() override {
-        arcs_.finish();
+        arcs_->finish();
         for (int f = 0; f <= S::features; ++f)
             if (sink_[3 * f + 1].requested())
                 for (int64_t t = 0; t < this->length_; ++t)
@@ -152,36 +160,48 @@ class Segmental final : public Map<S> {
         for (Sink<F>& sink : sink_) sink.finish(this->b_);
     }
     std::vector<Sink<F>*> sinks() override {
-        std::vector<Sink<F>*> all = arcs_.sinks();
+        std::vector<Sink<F>*> all = arcs_->sinks();
         for (Sink<F>& sink : sink_) all.push_back(&sink);
         return all;
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
         const int comps = this->semiring.components;
-        int64_t state = slot;
-        arc_indices[0] = -1;
-        if (slot >= states_) {
-            const Origin before = arcs_.choose(t, slot - states_, rank, rows.at(t + 1), width_, picker, arc_indices);
-            state = before.slot, rank = before.rank;
-        }
+        Origin before{slot, rank, 1, -1};
+        std::fill_n(arc_indices, arcs_->arc_indices, int64_t{-1});
+        if (slot >= states_) before = arcs_->trace(t, slot - states_, rank, part(0, rows.at(t + 1), t), picker, arc_indices);
+        const int64_t state = before.slot;
         const int64_t count = gather(t, rows);
         picker.clear();
         for (int64_t d = 0; d < count; ++d)
             for (int c = 0; c < comps; ++c) picker.offer(terms_[(d * comps + c) * ld_ + state]);
-        const auto [length, row] = picker.pick(rank);
-        arc_indices[1] = length * states_ + state;
-        return {state + states_, row, length + 1, length};
+        const auto [length, row] = picker.pick(before.rank);
+        arc_indices[arcs_->arc_indices] = length * states_ + state;
+        return {state + states_, row, length + 1, before.choice};
     }
     void add_share(int64_t b, int64_t t, const int64_t* arc_indices, double share) override {
-        if (arc_indices[0] >= 0) arcs_.add_share(b, t, arc_indices, share);
-        const int64_t state = arc_indices[1] % states_;
-        if (sink_[0].requested()) sink_[0].add(b, t, 1, &share, arc_indices[1]);
-        if (sink_[2].requested()) sink_[2].add(b, t, 1, &share, arc_indices[1]);
-        for (int64_t frame = t - arc_indices[1] / states_; sink_[1].requested() && frame <= t; ++frame)
+        if (arc_indices[0] >= 0) arcs_->add_share(b, t, arc_indices, share);
+        const int64_t lasting = arc_indices[arcs_->arc_indices], state = lasting % states_;
+        if (sink_[0].requested()) sink_[0].add(b, t, 1, &share, lasting);
+        if (sink_[2].requested()) sink_[2].add(b, t, 1, &share, lasting);
+        for (int64_t frame = t - lasting / states_; sink_[1].requested() && frame <= t; ++frame)
             sink_[1].add(b, frame + longest_ - 1, 1, &share, state);
     }
 
   private:
+    // One part of a state vector, as the transition is given it: components side by side, at `time`.
+    Rows<F> part(int which, const F* from, int64_t time) {
+        F* to = room(which, const_cast<F*>(from));
+        if (to != from)
+            for (int c = 0; c < this->semiring.components; ++c) std::copy_n(from + c * width_, ld_, to + c * ld_);
+        return {to, &no_offset_, 0, time};
+    }
+    // Where such a part is: one component lies as it should.
+    F* room(int which, F* own) const { return this->semiring.components == 1 ? own : part_[which].get(); }
+    // Back into a state vector.
+    void join(const F* from, F* to) const {
+        if (to != from)
+            for (int c = 0; c < this->semiring.components; ++c) std::copy_n(from + c * ld_, ld_, to + c * width_);
+    }
     F duration(const Leaf<F>& leaf, int64_t t, int64_t d, int64_t s) const {
         return leaf.at(this->b_, t)[d * leaf.by_event[0] + s * leaf.by_event[1]];
     }
@@ -233,11 +253,12 @@ class Segmental final : public Map<S> {
 
     Part<F> duration_, emission_, segment_;
     F beta_;
-    Dense<S> arcs_;
+    std::unique_ptr<Map<S>> arcs_;
     Sink<F> sink_[6];  // durations, frames, segments; then those of the features
     int64_t states_ = 0, longest_ = 0, ld_ = 0, width_ = 0;
     bool requested_ = false;
-    Buffer<F> lasting_[2], lengths_[2], frames_[2], frames_sum_[2], terms_, through_[2], covered_[2];
+    Buffer<F> lasting_[2], lengths_[2], frames_[2], frames_sum_[2], terms_, through_[2], covered_[2], part_[2];
+    double no_offset_ = 0;
     std::vector<double> peaks_;
 };
 

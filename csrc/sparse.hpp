@@ -273,8 +273,8 @@ class Sparse final : public ByArcs<S> {
     using typename Map<S>::F;
     using typename Map<S>::L;
     using typename Map<S>::V;
-    Sparse(S semiring, const Part<F>& part, double beta, Leaf<int64_t> source, int64_t memory)
-        : ByArcs<S>(semiring, part, beta, part.weight.over_time()), source_(source) {
+    Sparse(S semiring, const Part<F>& part, double beta, Leaf<int64_t> source, int64_t memory, bool centre = true)
+        : ByArcs<S>(semiring, part, beta, part.weight.over_time(), centre && memory == 1), source_(source) {
         this->memory = memory;
         this->sizes(weight_.event[0], weight_.event[1]);
         band_ = find_band();
@@ -324,10 +324,7 @@ class Sparse final : public ByArcs<S> {
     void fill(int64_t t, int64_t to) override {
         const F* w = weight_.at(this->b_, t);
         const int64_t by_slot = weight_.by_event[0], by_arc = weight_.by_event[1];
-        F peak = 0;
-        if (this->memory == 1) {  // each path takes one arc a step, so what they share may be taken out
-            peak = matrix_peak(weight_, w);
-        }
+        const F peak = this->peak(w);
         this->log_scale_[to] = static_cast<double>(peak) * beta_;
         for (int64_t k = 0; k < this->width_; ++k) {
             const int64_t at = (to * this->width_ + k) * this->ld_;
@@ -417,7 +414,7 @@ class Grid final : public ByArcs<S> {
         const double* factor;
         int64_t slots, width, memory, first;
     };
-    Grid(S semiring, const Part<F>& part, double beta, Form form) : ByArcs<S>(semiring, part, beta, true), form_(form), beta_(static_cast<F>(beta)) {
+    Grid(S semiring, const Part<F>& part, double beta, Form form) : ByArcs<S>(semiring, part, beta, true, false), form_(form), beta_(static_cast<F>(beta)) {
         this->memory = form.memory;
         this->sizes(form.slots, form.width);
         topology_ = Topology::of(form.source, form.slots, form.width, form.width, 1);

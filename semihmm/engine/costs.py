@@ -108,6 +108,8 @@ def products(steps: Form) -> int:
     """
     if isinstance(steps, Compose):
         return products(steps.first) + products(steps.then)
+    if isinstance(steps, Segmental):
+        return products(steps.transition) + steps.unfolded
     return steps.work if not isinstance(steps, Sparse) or steps.arcs is None else steps.arcs
 
 

@@ -122,7 +122,8 @@ class _Pairs:
         ended = self.base.states if isinstance(self.base, Segmental) else 0
         self.said = labels.of[..., ended:]
         known = _table(self.said if labels.of_arcs else self.said.reshape(-1, self.said.shape[-1]))
-        arcs = _table(self.base.source.flatten(0, -3)) if isinstance(self.base, Sparse) else self.said.shape[-1]
+        between = self.base.transition if isinstance(self.base, Segmental) else self.base
+        arcs = _table(between.source.flatten(0, -3)) if isinstance(between, Sparse) else between.slots
         found = product(arcs, known, labels.of_arcs, labels.first, automaton)
         device = labels.of.device
         self.slot, self.state, self.source, self.arc = (torch.from_numpy(x).to(device) for x in found[:4])
@@ -152,19 +153,18 @@ class _Pairs:
         if isinstance(form, Segmental):
             parts = (form.duration, form.emission, form.segment)
             columns = (None if x is None else x.index_select(-1, self.slot) for x in parts)
-            return Segmental(_filled(self._between(form.transition.mT)), *columns)
+            return Segmental(self._between(form.transition), *columns)
         assert isinstance(form, Dense | Sparse)
-        return self._between(form.weight.mT if isinstance(form, Dense) else form.weight)
+        return self._between(form)
 
-    def _between(self, weight: Tensor) -> Sparse:
-        """The arcs between pairs, from the weights of arcs into each slot ``(..., T or 1, N, K)``."""
-        weight = gathered(weight, self.arc)
+    def _between(self, arcs: Dense | Sparse) -> Sparse:
+        """Arcs between slots, between pairs."""
+        weight = gathered(arcs.weight.mT if isinstance(arcs, Dense) else arcs.weight, self.arc)
         if self.said.ndim > 1 and not self.labels.of_arcs:  # an arc is there for those whose label leads along it
             before = self.state[self.source.clamp(min=0) % len(self.slot)]
             read = self.said.index_select(-1, self.slot)[..., None, :, None]
             weight = torch.where(self.moves[before, read] == self.state.unsqueeze(-1), weight, -torch.inf)
-        memory = self.base.memory if isinstance(self.base, Sparse) else 1
-        return unchecked(Sparse, weight=weight, source=self.source, memory=memory, arcs=self.arcs)
+        return unchecked(Sparse, weight=weight, source=self.source, memory=arcs.memory, arcs=self.arcs)
 
     def without_states(self, path: Path) -> Path:
         """A path through pairs, through their slots."""
@@ -243,10 +243,3 @@ def _table(x: Tensor) -> Table:
         )
     return Table(known.cpu().numpy())
 
-
-def _filled(steps: Sparse) -> Tensor:
-    """The matrix ``(..., T or 1, P, P)`` of arcs, [from, to]; ``-inf`` where there is none."""
-    weight, pairs = steps.weight, steps.slots
-    at = torch.where(steps.source < 0, pairs, steps.source).expand_as(weight)
-    rows = weight.new_full((*weight.shape[:-1], pairs + 1), -torch.inf).scatter(-1, at, weight)
-    return rows.narrow(-1, 0, pairs).mT

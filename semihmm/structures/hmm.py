@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from semihmm.engine import Arcs, Banded, Chain, Compose, Dense, Diagonal, Map, Path
+from semihmm.engine import Chain, Compose, Diagonal, Map, Path
 from semihmm.engine.chain import aligned
-from semihmm.engine.maps.form import as_index, check_range, check_shared, remembered_for
-from semihmm.engine.tracing import numbers
 from semihmm.errors import ShapeError
-from semihmm.structures.authoring import (
-    Labels,
-    check_lengths,
-    check_shape,
-    settle,
-    settle_indices,
-    tensor_of,
-    whole_numbers,
-)
+from semihmm.structures.authoring import Labels, check_lengths, check_shape, settle, settle_indices
 from semihmm.structures.base import Structure
+from semihmm.structures.transitions import moves, one_step, settle_transitions
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,26 +60,10 @@ class HMM(Structure):
         batch, (steps, states) = self.emission.shape[:-2], self.emission.shape[-2:]
         check_shape(self, "(..., T, S)", "initial", self.initial, (states,))
         check_shape(self, "(..., T, S)", "final", self.final, (states,))
-        if self.arcs is not None and self.offsets is not None:
-            raise ShapeError("HMM: give arcs or offsets, not both: each says which transitions there are.")
-        event = self._event()
+        settle_transitions(self)
+        event = one_step(self)
         check_shape(self, "(..., T, S)", "transition", self.transition, event, (steps - 1, *event))
         check_lengths("HMM", self.lengths, batch, steps)
-
-    def _event(self) -> tuple[int, ...]:
-        """The axes of transitions at one step."""
-        event: tuple[int, ...] = (self.states, self.states)
-        if self.offsets is not None:
-            object.__setattr__(self, "offsets", whole_numbers("HMM", "offsets", self.offsets))
-            event = (self.states, len(self.offsets))
-            if len(set(self.offsets)) != len(self.offsets):
-                raise ShapeError(f"HMM: offsets must differ from one another, got {self.offsets}.")
-        if self.arcs is not None:
-            source, target = (as_index("HMM", "arcs", tensor_of("HMM", "arcs", x)) for x in _pair(self.arcs))
-            object.__setattr__(self, "arcs", (source, target))
-            _check_arcs(source, target, self.states)
-            event = (len(source),)
-        return event
 
     @property
     def states(self) -> int:
@@ -120,7 +94,7 @@ class HMM(Structure):
     @property
     def varying(self) -> dict[str, tuple[int, ...]]:
         """Transitions."""
-        return {"transition": (self.steps - 1, *self._event())}
+        return {"transition": (self.steps - 1, *one_step(self))}
 
     def chain(self) -> Chain:
         """Arcs, then emissions; factored, so that no (B, T, S, S) exists."""
@@ -146,13 +120,7 @@ class HMM(Structure):
             weight = aligned(weight, axes + 1 + event)
         elif weight.ndim == axes + event:
             weight = weight.unsqueeze(-1 - event)
-        if self.arcs is not None:
-            if weight.shape[-2] == 1 and _is_dense(self.states, weight.shape[-1]):
-                at = (self.arcs[0] * self.states + self.arcs[1]).expand_as(weight)
-                matrix = weight.new_full((*weight.shape[:-1], self.states**2), -torch.inf).scatter(-1, at, weight)
-                return Dense(matrix.unflatten(-1, (self.states, self.states)))
-            return Arcs(*self.arcs, weight, self.states)
-        return Dense(weight) if self.offsets is None else Banded(self.offsets, weight)
+        return moves(self, weight)
 
     def event(self, path: Path) -> Tensor:
         """States are slots."""
@@ -171,35 +139,3 @@ class HMM(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""
         return vectors
-
-
-def _pair(arcs: Any) -> tuple[Any, Any]:
-    """Sources and targets."""
-    if not hasattr(arcs, "__len__") or len(arcs) != 2:
-        raise ShapeError(f"HMM: arcs must be a pair (source, target) of integers (A,) each, got {type(arcs).__name__}.")
-    return arcs[0], arcs[1]
-
-
-@remembered_for
-def _check_arcs(source: Tensor, target: Tensor, states: int) -> None:
-    """Refuse arcs that lead outside, come twice, or are no pairs."""
-    for x in (source, target):
-        check_shared("HMM", "arcs", x)
-        check_range("HMM", "arcs", x, 0, states - 1, f"the {states} states")
-    fits = source.shape == target.shape and source.ndim == 1
-    pairs = numbers(source * states + target) if fits else None
-    if not fits or (pairs is not None and len(pairs.unique()) != len(pairs)):
-        raise ShapeError(
-            "HMM: arcs must be (source, target), integers (A,) each, and none may come twice: states would not "
-            "say which was taken (semihmm.Lattice allows it). "
-            f"Got {tuple(source.shape)} and {tuple(target.shape)}."
-        )
-
-
-def _is_dense(states: int, arcs: int) -> bool:
-    """Whether it takes less time to go along a matrix of all arcs, most of them forbidden, than along those there are.
-
-    As measured (benchmarks/sparse.py compares the two): between few states vectors stay in registers; else what is
-    multiplied one after the other takes an eighth to a quarter of the time of what lies anywhere.
-    """
-    return states <= 32 or states**2 <= (8 if states <= 64 else 4) * arcs

@@ -13,6 +13,7 @@ from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.authoring import Labels, check_lengths, check_shape, settle, settle_indices, spread
 from semihmm.structures.base import Structure
+from semihmm.structures.transitions import moves, one_step, settle_transitions
 
 Censored = Literal["none", "left", "right", "both"]
 
@@ -26,7 +27,9 @@ class HSMM(Structure):
     Args:
         initial: log-weight of the first segment's state ``(..., S)``, in nats; need not be normalised.
         transition: log-weight from one segment's state to the next one's ``[from, to]``: ``(..., S, S)``, or
-            ``(..., T-1, S, S)`` where it depends on the last step of the first of them. A state may follow itself.
+            ``(..., T-1, S, S)`` where it depends on the last step of the first of them. A state may follow itself. With
+            ``arcs``: ``(..., A)`` or ``(..., T-1, A)``. With ``offsets``: ``(..., S, K)`` or ``(..., T-1, S, K)``;
+            ``[j, k]`` is the weight of arriving at ``j`` from ``j - offsets[k]``.
         duration: log-weight of lasting ``d + 1`` steps: ``(..., S, D)``, or ``(..., T, S, D)`` where it depends on the
             segment's last step. Of this and ``transition`` the number of axes says which it is: beside an emission
             ``(B, T, S)``, three axes are ``(B, S, D)``, and one that differs over time but not over sequences is
@@ -39,10 +42,13 @@ class HSMM(Structure):
             last one may go on (``"right"``). Such a segment's duration weight is that of lasting at least as long;
             one cut at both ends counts every way to lie across. This takes a (T, D, S) tensor, which else never exists,
             and leaves out `max_marginals`: such a weight is not one potential's.
+        arcs: ``(source, target)``, integers ``(A,)`` each: the only transitions there are from one segment's state to
+            the next one's, none of them twice.
+        offsets: the only distances there are between a segment's state and the next one's.
 
     An event is the segments ``(state, start, length)`` in order, int64 ``(..., T, 3)``, filled up with -1;
-    `state_sequence` turns it into the state of each step. Work per step is S^2 + S D, memory beyond the ring buffer is
-    that of an HMM.
+    `state_sequence` turns it into the state of each step. Work per step is S D + S^2, or S D + A, or S D + S K; memory
+    beyond the ring buffer is that of an HMM.
 
     Example:
         >>> import torch, semihmm
@@ -51,6 +57,9 @@ class HSMM(Structure):
         16
         >>> semihmm.viterbi(hsmm).event.tolist()
         [[0, 0, 1], [0, 1, 1], [0, 2, 1]]
+        >>> onward = semihmm.HSMM(torch.zeros(2), torch.zeros(2, 1), torch.zeros(2, 2), torch.zeros(3, 2), offsets=(1,))
+        >>> round(float(semihmm.log_partition(onward).exp()))  # from state 0 to state 1, or neither
+        2
     """
 
     initial: Tensor
@@ -61,10 +70,9 @@ class HSMM(Structure):
     final: Tensor | None = None
     lengths: Tensor | None = None
     censored: Censored = "none"
+    arcs: tuple[Tensor, Tensor] | None = None
+    offsets: tuple[int, ...] | None = None
     observed: ClassVar[str] = "emission"
-    ragged: ClassVar[dict[str, dict[str, int]]] = {
-        "lengths": {"emission": -2, "transition": -3, "duration": -3, "segment": -3}
-    }
 
     def __post_init__(self) -> None:
         settle(self, "initial", "transition", "duration", "emission", "segment", "final")
@@ -82,9 +90,11 @@ class HSMM(Structure):
                 f"{tuple(self.duration.shape)}."
             )
         steps, states, longest = self.steps, self.states, self.longest
+        settle_transitions(self)
+        arcs = one_step(self)
         events: dict[str, list[tuple[int, ...]]] = {
             "initial": [(states,)],
-            "transition": [(states, states), (steps - 1, states, states)],
+            "transition": [arcs, (steps - 1, *arcs)],
             "duration": [(states, longest), (steps, states, longest)],
             "segment": [(steps, longest, states)],
             "final": [(states,)],
@@ -121,11 +131,16 @@ class HSMM(Structure):
     @property
     def ranks(self) -> dict[str, int]:
         axes = self.emission.ndim - 2
-        given = {"initial": 1, "transition": 2, "duration": 2, "emission": 2}
+        given = {"initial": 1, "transition": len(one_step(self)), "duration": 2, "emission": 2}
         for name in ("transition", "duration"):
-            given[name] += getattr(self, name).ndim == axes + 3
+            given[name] += getattr(self, name).ndim == axes + given[name] + 1
         given |= {} if self.segment is None else {"segment": 3}
         return given | ({} if self.final is None else {"final": 1})
+
+    @property
+    def ragged(self) -> dict[str, dict[str, int]]:  # type: ignore[override]
+        """Steps; what varies has them in front."""
+        return {"lengths": {"emission": -2, "transition": -1 - len(one_step(self)), "duration": -3, "segment": -3}}
 
     @property
     def linear(self) -> bool:
@@ -137,23 +152,25 @@ class HSMM(Structure):
         """All but what begins, ends, and is seen."""
         steps, states, longest = self.steps, self.states, self.longest
         return {
-            "transition": (steps - 1, states, states),
+            "transition": (steps - 1, *one_step(self)),
             "duration": (steps, states, longest),
             "segment": (steps, longest, states),
         }
 
     def chain(self) -> Chain:
         """One map: what ended, by how long it lasted, and what begins."""
-        transition = self.transition.unsqueeze(-3)
-        if self.ranks["transition"] == 3:
+        rank, transition = len(one_step(self)), self.transition
+        if self.ranks["transition"] == rank:
+            transition = transition.unsqueeze(-1 - rank)
+        else:
             used = self.counted("transition")  # the last step leads nowhere, so there may be NaN in it
-            transition = self.transition if used is None else torch.where(used, self.transition, 0.0)
-            transition = pad(transition, (0, 0, 0, 0, 0, 1))
+            transition = transition if used is None else torch.where(used, transition, 0.0)
+            transition = pad(transition, (0, 0) * rank + (0, 1))
         nothing = torch.full_like(self.initial, -torch.inf)
         final = torch.zeros_like(self.initial) if self.final is None else self.final
         return Chain(
             start=(torch.cat([nothing, self.initial], -1),),
-            steps=Segmental.of(transition, self._lasting(), self.emission, self.segment),
+            steps=Segmental.of(moves(self, transition), self._lasting(), self.emission, self.segment),
             end=(torch.cat([final, torch.full_like(final, -torch.inf)], -1),),
             lengths=self.lengths,
             length=self.steps,

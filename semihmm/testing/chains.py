@@ -14,7 +14,11 @@ from semihmm.testing.examples import small
 T = TypeVar("T")
 
 ONE_STEP = ("dense", "diagonal", "tied", "banded", "arcs", "arcs over time", "sparse with memory")
-SEVERAL_STEPS = ("segmental", "segmental over time", "segmental with segments", "grid")
+SEVERAL_STEPS = (
+    *("segmental", "segmental over time", "segmental with segments"),
+    *("segmental banded", "segmental arcs", "segmental arcs over time"),
+    "grid",
+)
 STRUCTURES = ("DTW", "DTW open", "RNNT", "EditDistance")  # the chains of these
 PRODUCTS = (
     "dense @ diagonal",
@@ -153,7 +157,10 @@ def random_map(kind: str, weights: RandomWeights, steps: int, states: int) -> Fo
 def _segmental(kind: str, weights: RandomWeights, steps: int, states: int) -> Map:
     longest = weights.pick(1, 3, 7)
     time = steps if kind == "segmental over time" else 1
-    transition = weights.log_weights(time, states, states)
+    moves = kind.removeprefix("segmental ")
+    transition: Any = weights.log_weights(time, states, states)
+    if moves in ONE_STEP:
+        transition = _factor(moves, weights, steps, states, states)
     duration = weights.log_weights(time, longest, states)
     segment = weights.log_weights(steps, longest, states) if kind == "segmental with segments" else None
     return Segmental.of(transition, duration, weights.log_weights(steps, states), segment)

@@ -74,6 +74,18 @@ def _hsmm_varying(s: Source) -> Structure:
     return HSMM(s.weights(2), arcs, s.weights(s.steps, 2, 2), lengths=s.lengths(s.steps), **given)
 
 
+def _hsmm_arcs(s: Source) -> Structure:
+    arcs = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 1, 0])
+    return HSMM(
+        s.weights(3), s.weights(4), s.weights(3, 2), s.weights(s.steps, 3), lengths=s.lengths(s.steps), arcs=arcs
+    )
+
+
+def _hsmm_banded(s: Source) -> Structure:
+    given: dict[str, Any] = {"final": s.weights(3), "lengths": s.lengths(s.steps), "offsets": (0, 1)}
+    return HSMM(s.weights(3), s.weights(s.steps - 1, 3, 2), s.weights(3, 2), s.weights(s.steps, 3), **given)
+
+
 def _ctc(s: Source) -> Structure:
     lengths = s.lengths(s.steps, 0), s.lengths(2, 0)
     return CTC(s.weights(s.steps, 3), s.numbers(1, 2, 2), *lengths)
@@ -120,6 +132,8 @@ KINDS: dict[str, Kind] = {
     "HMM banded": _hmm_banded,
     "HSMM": _hsmm,
     "HSMM varying": _hsmm_varying,
+    "HSMM arcs": _hsmm_arcs,
+    "HSMM banded": _hsmm_banded,
     "CTC": _ctc,
     "CTC optional": _ctc_optional,
     "MonotonicAlignment": _monotonic,

@@ -308,8 +308,10 @@ def _filtered_hsmm(hsmm: Any, length: int) -> list[list[float]]:
     censored = "both" if hsmm.censored in ("left", "both") else "right"
     found = []
     for t in range(length):
-        arcs = hsmm.transition[:t] if hsmm.transition.ndim == 3 else hsmm.transition
-        cut = HSMM(hsmm.initial, arcs, hsmm.duration, hsmm.emission[: t + 1], censored=censored)  # type: ignore[arg-type]
+        varying = hsmm.ranks["transition"] > (1 if hsmm.arcs is not None else 2)
+        arcs = hsmm.transition[:t] if varying else hsmm.transition
+        allowed = {"arcs": hsmm.arcs, "offsets": hsmm.offsets}
+        cut = HSMM(hsmm.initial, arcs, hsmm.duration, hsmm.emission[: t + 1], censored=censored, **allowed)  # type: ignore[arg-type]
         found.append([log_sum([p.score for p in paths(cut) if p.event[-1][0] == s]) for s in range(hsmm.states)])
     return found
 

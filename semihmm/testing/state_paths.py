@@ -34,7 +34,8 @@ def hmm_paths(hmm: HMM) -> Iterator[Enumerated]:
             yield states, weights
 
 
-def _transition(hmm: HMM, t: int, source: int, target: int) -> float | None:
+def _transition(hmm: HMM | HSMM, t: int, source: int, target: int) -> float | None:
+    """The log-weight of the arc out of step ``t``; None if there is none."""
     event = 1 if hmm.arcs is not None else 2
     weight = hmm.transition if hmm.transition.ndim == event else hmm.transition[t]
     if hmm.arcs is not None:
@@ -55,18 +56,21 @@ def hsmm_paths(hsmm: HSMM) -> Iterator[Enumerated]:
             segments = list(zip(states, starts, lengths, strict=True))
             weights: list[Weight] = [float(hsmm.initial[states[0]])]
             for i, (state, start, length) in enumerate(segments):
+                if i:
+                    arc = _transition(hsmm, start - 1, states[i - 1], state)
+                    if arc is None:
+                        break
+                    weights.append(arc)
                 last = start + length - 1
                 parts = [_duration(hsmm, last, state, length, start == 0, start + length == end)]
                 parts += [float(hsmm.emission[t, state]) for t in range(start, start + length)]
                 if hsmm.segment is not None:
                     parts.append(float(hsmm.segment[last, length - 1, state]))
                 weights.append(tuple(parts))
-                if i + 1 < len(segments):
-                    arcs = hsmm.transition if hsmm.transition.ndim == 2 else hsmm.transition[last]
-                    weights.append(float(arcs[state, states[i + 1]]))
-            if hsmm.final is not None:
-                weights.append(float(hsmm.final[states[-1]]))
-            yield segments, weights
+            else:
+                if hsmm.final is not None:
+                    weights.append(float(hsmm.final[states[-1]]))
+                yield segments, weights
 
 
 def _tilings(steps: int, longest: int) -> Iterator[tuple[int, ...]]:

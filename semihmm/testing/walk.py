@@ -138,20 +138,17 @@ def _arcs(steps: Form, t: int, slot: int, leaf: int) -> Iterator[Arc]:
 
 def _segments(steps: Segmental, t: int, slot: int, leaf: int) -> Iterator[Arc]:
     """Segments that end with step ``t`` in the slot's state; or in any, with a transition to the slot's state."""
-    states = steps.states
-    if slot < states:
-        ended: list[tuple[int, tuple[tuple[Entry, ...], ...]]] = [(slot, ())]
-    else:
-        arcs = [(s, Entry(leaf, _at(steps.transition, 2, t, s, slot - states))) for s in range(states)]
-        ended = [(state, ((entry,),)) for state, entry in arcs]
-    for state, onward in ended:
+    states, first = steps.states, leaf + len(steps.transition.leaves)
+    ended = iter([Arc(slot, 1, -1, ())]) if slot < states else _arcs(steps.transition, t, slot - states, leaf)
+    for onward in ended:
+        state = onward.slot
         for d in range(min(steps.memory, t + 1)):
-            parts = [Entry(leaf + 1, _at(steps.duration, 2, t, d, state))]
+            parts = [Entry(first, _at(steps.duration, 2, t, d, state))]
             for frame in range(t - d, t + 1):
-                parts.append(Entry(leaf + 2, _at(steps.emission, 1, frame + steps.memory - 1, state)))
+                parts.append(Entry(first + 1, _at(steps.emission, 1, frame + steps.memory - 1, state)))
             if steps.segment is not None:
-                parts.append(Entry(leaf + 3, _at(steps.segment, 2, t, d, state)))
-            yield Arc(states + state, d + 1, d, (tuple(parts), *onward))
+                parts.append(Entry(first + 2, _at(steps.segment, 2, t, d, state)))
+            yield Arc(states + state, d + 1, onward.choice, (tuple(parts), *onward.entries))
 
 
 def _at(leaf: Tensor, rank: int, t: int, *event: int) -> tuple[int, ...]:

@@ -52,15 +52,18 @@ WRONG = {
     "a state that is not there": (lambda: Arcs(index(0, 2), index(0, 1), z(1, 2), 2), "below slots = 2, got 2"),
     "a negative state": (lambda: Arcs(index(0, -1), index(0, 1), z(1, 2), 2), "numbered from 0"),
     "a boolean state": (lambda: Arcs(index(0, 1).bool(), index(0, 1), z(1, 2), 2), "Arcs: source must be integers"),
-    "other states": (lambda: Segmental(z(1, 2, 2), z(1, 3, 3), z(7, 2)), "must agree on S and D"),
-    "states that are not square": (lambda: Segmental(z(1, 2, 3), z(1, 3, 2), z(7, 2)), "must agree on S and D"),
+    "other states": (lambda: Segmental(Dense(z(1, 2, 2)), z(1, 3, 3), z(7, 2)), "must agree on S and D"),
+    "states that are not square": (lambda: Segmental(Dense(z(1, 2, 3)), z(1, 3, 2), z(7, 2)), "must agree on S and D"),
     "frames of other states": (lambda: Segmental.of(z(1, 2, 2), z(1, 3, 2), z(5, 3)), "must agree on S and D"),
     "segments of other lengths": (
         lambda: Segmental.of(z(1, 2, 2), z(1, 3, 2), z(5, 2), z(5, 2, 2)),
         "agree on S and D",
     ),
-    "frames without padding": (lambda: Segmental(z(1, 2, 2), z(1, 9, 2), z(5, 2)), "Segmental.of does the padding"),
-    "no duration": (lambda: Segmental(z(1, 2, 2), z(1, 0, 2), z(5, 2)), "must agree on S and D"),
+    "frames without padding": (
+        lambda: Segmental(Dense(z(1, 2, 2)), z(1, 9, 2), z(5, 2)),
+        "Segmental.of does the padding",
+    ),
+    "no duration": (lambda: Segmental(Dense(z(1, 2, 2)), z(1, 0, 2), z(5, 2)), "must agree on S and D"),
     "a plane out of range": (
         lambda: grid(plane=torch.full((3, 2), 2)),
         "plane must lie between -1 and 1, the 2 planes",

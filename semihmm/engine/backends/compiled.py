@@ -228,7 +228,8 @@ def _spec(steps: Form) -> tuple[int, ...] | None:
     if isinstance(steps, Sparse):
         return (SPARSE, steps.memory)
     if isinstance(steps, Segmental):
-        return (SEGMENTAL, int(steps.segment is not None))
+        arcs = _spec(steps.transition)
+        return None if arcs is None else (SEGMENTAL, int(steps.segment is not None), *arcs)
     return (GRID, steps.memory, steps.first) if isinstance(steps, Grid) else None
 
 

@@ -6,7 +6,7 @@ its derivatives are those of `semihmm.engine.derivatives`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -87,26 +87,30 @@ def chain_of(call: Call, tensors: Sequence[Tensor], lengths: Tensor | None) -> C
     starts, ends, *codes = call.spec
     start, end = (tuple([next(rest) for _ in range(count)]) for count in (starts, ends))
     words = iter(codes)
-    steps: Form | None = None
+    steps = None
     for kind in words:
-        part: Form
-        if kind == DENSE:
-            part = unchecked(Dense, weight=next(rest))
-        elif kind in (DIAGONAL, TIED):
-            part = unchecked(Diagonal, weight=next(rest), index=next(rest) if kind == TIED else None)
-        elif kind == SPARSE:
-            part = unchecked(Sparse, weight=next(rest), source=next(rest), memory=next(words))
-        elif kind == SEGMENTAL:
-            names = ("transition", "duration", "emission", *(("segment",) if next(words) else ()))
-            part = unchecked(Segmental, **{name: next(rest) for name in names})
-        else:
-            names = ("weight", "row", "source", "plane", "factor", "low", "high")
-            part = unchecked(Grid, **{n: next(rest) for n in names}, memory=next(words), first=next(words))
+        part = _map_of(kind, words, rest)
         steps = part if steps is None else unchecked(Compose, first=steps, then=part)
     chain = object.__new__(Chain)
     batch = torch.Size(call.batch)
     chain.__dict__.update(start=start, steps=steps, end=end, lengths=lengths, length=call.length, batch=batch)
     return chain
+
+
+def _map_of(kind: int, words: Iterator[int], rest: Iterator[Tensor]) -> Form:
+    """A map of a kind, of the next words of a spec and the next tensors."""
+    if kind == DENSE:
+        return unchecked(Dense, weight=next(rest))
+    if kind in (DIAGONAL, TIED):
+        return unchecked(Diagonal, weight=next(rest), index=next(rest) if kind == TIED else None)
+    if kind == SPARSE:
+        return unchecked(Sparse, weight=next(rest), source=next(rest), memory=next(words))
+    if kind == SEGMENTAL:
+        names = ("duration", "emission", *(("segment",) if next(words) else ()))
+        transition = _map_of(next(words), words, rest)
+        return unchecked(Segmental, transition=transition, **{name: next(rest) for name in names})
+    names = ("weight", "row", "source", "plane", "factor", "low", "high")
+    return unchecked(Grid, **{n: next(rest) for n in names}, memory=next(words), first=next(words))
 
 
 def _semiring(call: Call) -> Semiring:

@@ -84,7 +84,7 @@ class Dense(Map):
         source, row = look(slot, None)
         return Origin(source, row, 1, source)
 
-    def transpose(self) -> Map:
+    def transpose(self) -> "Dense":
         return Dense(self.weight.mT).flip()
 
     def contract(

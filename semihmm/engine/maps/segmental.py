@@ -1,12 +1,14 @@
-"""Explicit durations: a segment remembers when it began, in a ring buffer, at S^2 + S D work per step."""
+"""Explicit durations: a segment remembers when it began, in a ring buffer, at the transition's work + S D per step."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
+from semihmm.engine.maps.dense import Dense
 from semihmm.engine.maps.form import (
     FORBIDDEN,
     Transitions,
@@ -14,9 +16,11 @@ from semihmm.engine.maps.form import (
     entries,
     unchecked,
 )
-from semihmm.engine.maps.sparse import later
+from semihmm.engine.maps.sparse import Sparse, later
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Segmental(Map):
     At the start nothing has ended: those slots of a chain's start are ``-inf``.
 
     Args:
-        transition: log-weights ``[from, to]``, ``(..., T or 1, S, S)``; that of step ``t`` leads out of frame ``t``.
+        transition: from each segment's state to the next one's, a Dense or a Sparse map that looks one step back; that
+            of step ``t`` leads out of frame ``t``.
         duration: ``(..., T or 1, D, S)``, of a segment of ``d + 1`` frames whose last one is ``t``.
         emission: ``(..., T, S)``, of each frame in a segment.
         segment: ``(..., T, D, S)``, of a whole segment of ``d + 1`` frames whose last one is ``t``; None for 0.
@@ -42,33 +47,41 @@ class Segmental(Map):
         5
     """
 
-    transition: Tensor
+    transition: Dense | Sparse
     duration: Tensor
     emission: Tensor  # with D - 1 frames of padding in front: see `of`
     segment: Tensor | None = None
-    table_ranks = (2, 2)
     in_one_slot = False  # who has ended a segment has begun another one
 
     def __post_init__(self) -> None:
-        axes = {"transition": ("T or 1", "S", "S"), "duration": ("T or 1", "D", "S"), "emission": ("T", "S")}
+        arcs = self.transition
+        if not isinstance(arcs, Dense | Sparse) or arcs.memory != 1:
+            raise ShapeError(
+                f"Segmental: transition must be a Dense or a Sparse map of memory 1, got {type(arcs).__name__}. "
+                "Segmental.of makes one of a tensor (..., T or 1, S, S)."
+            )
+        axes = {"duration": ("T or 1", "D", "S"), "emission": ("T", "S")}
         for name, form in (axes if self.segment is None else axes | {"segment": ("T", "D", "S")}).items():
             check_weight("Segmental", name, getattr(self, name), form)
         longest, states, padding = self.memory, self.states, self.memory - 1
-        events = [self.transition.shape[-2:], self.duration.shape[-2:], self.emission.shape[-1:]]
+        events = [(arcs.inputs, arcs.slots), self.duration.shape[-2:], self.emission.shape[-1:]]
         fits = events == [(states, states), (longest, states), (states,)] and self.emission.shape[-2] >= padding >= 0
         if not fits or (self.segment is not None and self.segment.shape[-2:] != (longest, states)):
             raise ShapeError(
-                "Segmental: transition (..., T or 1, S, S), duration (..., T or 1, D, S), emission (..., T, S), with "
+                "Segmental: transition from S to S states, duration (..., T or 1, D, S), emission (..., T, S), with "
                 "D - 1 frames of padding in front, and segment (..., T, D, S) must agree on S and D, got "
-                f"{[tuple(x.shape) for x in self.leaves]}. Segmental.of does the padding."
+                f"{events[0]} and {[tuple(x.shape) for x in self._lasting]}. Segmental.of does the padding."
             )
 
     @staticmethod
-    def of(transition: Tensor, duration: Tensor, emission: Tensor, segment: Tensor | None = None) -> "Segmental":
-        """As the class, from an emission of exactly T frames."""
+    def of(
+        transition: Tensor | Dense | Sparse, duration: Tensor, emission: Tensor, segment: Tensor | None = None
+    ) -> "Segmental":
+        """As the class, from an emission of exactly T frames; a tensor of transitions is a Dense map."""
         for name, x, form in (("duration", duration, ("T or 1", "D", "S")), ("emission", emission, ("T", "S"))):
             check_weight("Segmental", name, x, form)
-        return Segmental(transition, duration, pad(emission, (0, 0, duration.shape[-2] - 1, 0)), segment)
+        arcs = Dense(transition) if isinstance(transition, Tensor) else transition
+        return Segmental(arcs, duration, pad(emission, (0, 0, duration.shape[-2] - 1, 0)), segment)
 
     @property
     def memory(self) -> int:  # type: ignore[override]
@@ -81,35 +94,48 @@ class Segmental(Map):
     @property
     def states(self) -> int:
         """How many states there are, S: half as many as slots."""
-        return self.transition.shape[-1]
+        return self.transition.slots
 
     @property
     def pointers(self) -> int:
-        """2 S: how long each state lasted, which one came before."""
-        return 2 * self.states
+        """How long each state lasted, and what the transition has."""
+        return self.states + self.transition.pointers
+
+    @property
+    def _lasting(self) -> tuple[Tensor, ...]:
+        """The leaves behind the transition's."""
+        given = (self.duration, self.emission)
+        return given if self.segment is None else (*given, self.segment)
+
+    def _each(self, moving: T, *lasting: T) -> tuple[T, ...]:
+        """One thing for each leaf: for those of the transition, duration, emission, segment."""
+        return (moving,) * len(self.transition.leaves) + lasting[: len(self._lasting)]
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        given = (self.transition, self.duration, self.emission)
-        return given if self.segment is None else (*given, self.segment)
+        return self.transition.leaves + self._lasting
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        return (2, 2, 1, 2)[: len(self.leaves)]
+        return self._each(2, 2, 1, 2)
 
     @property
     def steady(self) -> tuple[bool, ...]:
         """The frames: each lies in one segment."""
-        return (False, False, True, False)[: len(self.leaves)]
+        return self._each(False, False, True, False)
 
     @property
     def reaches(self) -> tuple[int, ...]:
         """The frames of padding."""
-        return (0, 0, self.memory - 1, 0)[: len(self.leaves)]
+        return self._each(0, 0, self.memory - 1, 0)
+
+    @property
+    def table_ranks(self) -> tuple[int, ...]:
+        return (2, *self.transition.table_ranks)
 
     @property
     def work(self) -> int:
-        return self.states * (self.states + self.memory)
+        return self.transition.work + self.unfolded
 
     @property
     def unfolded(self) -> int:
@@ -117,10 +143,11 @@ class Segmental(Map):
         return self.states * self.memory
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Segmental":
-        transition, duration, emission, *segment = leaves
+        n = len(self.transition.leaves)
+        duration, emission, *segment = leaves[n:]
         return unchecked(
             Segmental,
-            transition=transition,
+            transition=self.transition.rebuild(leaves[:n]),
             duration=duration,
             emission=emission,
             segment=segment[0] if segment else None,
@@ -134,43 +161,46 @@ class Segmental(Map):
         ended = entries(self.duration, 2, cell)
         if self.segment is not None:
             ended = ended + entries(self.segment, 2, cell)
-        moved = entries(self.transition, 2, state * self.states + following)
+        step = at._replace(before=state, after=following, delay=torch.ones_like(at.delay))
+        moved = self.transition.log_weights(step)
         ended = ended + torch.where(onward, moved, torch.where(state == following, 0.0, FORBIDDEN))
         frames = entries(self.emission[..., self.memory - 1 :, :], 1, state)
         return torch.where(begun, frames + torch.where(at.arrives, ended, 0.0), FORBIDDEN)
 
     def tables(self) -> tuple[Tensor, ...]:
-        """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transitions."""
+        """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transition's."""
         last = self.memory - 1  # not `unfold`, whose gradient vmap cannot batch
         steps = self.emission.shape[-2] - last
         frames = torch.stack([self.emission.narrow(-2, last - age, steps) for age in range(self.memory)], -2)
         lasting = frames.cumsum(-2) + self.duration  # (..., T, D, S)
-        return (lasting if self.segment is None else lasting + self.segment), self.transition
+        return lasting if self.segment is None else lasting + self.segment, *self.transition.tables()
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
         """Segments of every length end; others begin."""
-        lasting, transition = tables
+        lasting, arcs = tables[0], tables[1:]
         ended = semiring.sum(semiring.times(carry[..., self.states :], lasting), -2)
-        return torch.cat([ended, semiring.vecmat(ended, transition)], -1)
+        return torch.cat([ended, self.transition.step(semiring, ended.unsqueeze(-2), arcs)], -1)
 
     def choose(
         self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...], generator: torch.Generator | None
     ) -> Tensor:
-        """How long each state lasted (from 0 for one frame), and which one came before each that begins."""
-        lasting, transition = tables
+        """How long each state lasted (from 0 for one frame), and by what each that begins came."""
+        lasting, arcs = tables[0], tables[1:]
         ended, length = semiring.choose(semiring.times(carry[..., self.states :], lasting), -2, generator)
-        _, source = semiring.choose(semiring.times(ended.unsqueeze(-1), transition), -2, generator)
-        return torch.cat([length, source], -1)
+        came = self.transition.choose(semiring, ended.unsqueeze(-2), arcs, generator)
+        return torch.cat([length, came], -1)
 
     def trace(self, look: Look, slot: Tensor, tables: tuple[Tensor, ...]) -> Origin:
-        """From what begins (or, at the end, from what ended) to where the segment before it began."""
-        begun = slot >= self.states
-        before, row = look(slot, None)
-        state = torch.where(begun, before, slot)
-        length, row_there = look(state, row)
-        length_here, row_here = before, row
-        length = torch.where(begun, length, length_here)
-        return Origin(state + self.states, torch.where(begun, row_there, row_here), length + 1, length)
+        """From what begins (or, at the end, from what ended) to where the segment before it began.
+
+        The choice is the transition's, -1 at the end.
+        """
+        begun, state = slot >= self.states, slot % self.states
+        moved = self.transition.trace(lambda column, row: look(column + self.states, row), state, tables[1:])
+        lengths = (look(moved.slot, moved.row), look(state, None))
+        length, row = (torch.where(begun, x, y) for x, y in zip(*lengths, strict=True))
+        slot = torch.where(begun, moved.slot, state) + self.states
+        return Origin(slot, row, length + 1, torch.where(begun, moved.choice, -1))
 
     def dual(self, vector: Tensor) -> Tensor:
         """Backwards, what ended begins."""
@@ -183,27 +213,31 @@ class Segmental(Map):
         segment = None if self.segment is None else later(self.segment.flip(-3), delay, 0.0)
         if duration.shape[-3] != 1:
             duration = later(duration, delay, 0.0)
-        transition = self.transition.mT
-        if transition.shape[-3] != 1:  # what led out of frame t now leads into it
-            transition = torch.cat(
-                [transition.flip(-3)[..., 1:, :, :], torch.zeros_like(transition[..., :1, :, :])], -3
-            )
         frames = self.emission[..., self.memory - 1 :, :].flip(-2)
-        return Segmental.of(transition, duration, frames, segment)
+        turned = self.transition.transpose()  # what led out of frame t now leads into it
+        leaves = [_earlier(x, -1 - rank) for x, rank in zip(turned.leaves, turned.ranks, strict=True)]
+        return Segmental.of(turned.rebuild(tuple(leaves)), duration, frames, segment)
 
     def contract(
         self, measure: Measure, carry: Tensor, output: Tensor, cost: Tensor, tables: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Segments: begun, lasting, ended. Transitions: ended, arc, begun. Frames: all segments over them."""
-        lasting, transition = tables
+        """Segments: begun, lasting, ended. Transitions: as the map has it. Frames: all segments over them."""
+        lasting, arcs = tables[0], tables[1:]
         after_begun, after_ended = cost.split(self.states, -1)
         through = measure.weigh(carry[..., self.states :] + lasting + after_ended.unsqueeze(-2))  # (..., T, D, S)
-        arc = output[..., : self.states].unsqueeze(-1) + transition + after_begun.unsqueeze(-2)
+        ended, begun = output.split(self.states, -1)
+        moved = self.transition.contract(measure, ended.unsqueeze(-2), begun, after_begun, arcs)
         covers = measure.tail(through, -2)  # entry [t, a]: through frame t - a
         frames = measure.empty((*covers.shape[:-3], covers.shape[-3] + self.memory - 1, self.states), covers)
         for age in range(self.memory):
             at = (..., slice(self.memory - 1 - age, frames.shape[-2] - age), slice(None))
             frames[at] = measure.plus(frames[at], covers[..., age, :])
-        arcs = fit(measure, measure.weigh(arc), self.transition)
-        found = (arcs, fit(measure, through, self.duration), fit(measure, frames, self.emission))
+        found = (*moved, fit(measure, through, self.duration), fit(measure, frames, self.emission))
         return found if self.segment is None else (*found, fit(measure, through, self.segment))
+
+
+def _earlier(x: Tensor, time: int) -> Tensor:
+    """What is at each time moved to the time before it, 0 at the last one; what all times share stays as it is."""
+    if x.shape[time] == 1:
+        return x
+    return torch.cat([x.narrow(time, 1, x.shape[time] - 1), torch.zeros_like(x.narrow(time, 0, 1))], time)

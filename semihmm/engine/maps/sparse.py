@@ -127,7 +127,7 @@ class Sparse(Map):
         source = tables[1].reshape(self.slots, -1)[slot, arc].clamp(min=0)  # -1: the path is impossible anyway
         return Origin(source % self.slots, row, source // self.slots + 1, arc)
 
-    def transpose(self) -> Map:
+    def transpose(self) -> "Sparse":
         """The same arcs by where they leave. An arc that spans several steps belongs to the step it now ends in."""
         source = self.source.reshape(-1, self.work)
         entry = incoming(torch.where(source < 0, -1, source % self.slots), self.slots)
