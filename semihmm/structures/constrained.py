@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from semihmm.automata import Automaton, Language
 from semihmm.engine import Chain, Compose, Dense, Diagonal, Form, Map, Path, Segmental, Sparse
 from semihmm.engine.maps.form import check_shared, pick, unchecked
-from semihmm.engine.maps.sparse import incoming
+from semihmm.engine.maps.sparse import array_of, incoming
 from semihmm.engine.tracing import numbers
 from semihmm.errors import StructureError
 from semihmm.structures.authoring import Labels, only, whole_numbers
@@ -235,11 +235,9 @@ def _moving(steps: Form) -> Dense | Sparse | Segmental:
 def _table(x: Tensor) -> Table:
     """Numbers that say which paths there are."""
     check_shared("constrain", "labels", x)
-    known = numbers(x)
-    if known is None:
+    if numbers(x) is None:
         raise StructureError(
             "constrain: which paths there are depends on numbers that cannot be looked at while a program is traced. "
             "Leave it out of torch.compile."
         )
-    return Table(known.cpu().numpy())
-
+    return Table(array_of(x))

@@ -79,6 +79,9 @@ class Derived(Structure):
         """The other structure's."""
         return self.base.event_lengths
 
+    def unknown(self, event: Tensor) -> Tensor:
+        return self.base.unknown(event)
+
     def state_sequence(self, event: Tensor) -> Tensor:
         return self.base.state_sequence(event)
 
