@@ -121,13 +121,14 @@ class _Pairs:
         self.labels, self.base = labels, _moving(steps)
         ended = self.base.states if isinstance(self.base, Segmental) else 0
         self.said = labels.of[..., ended:]
+        self.own = self.said.ndim > 1 and not labels.of_arcs  # whether each sequence has labels of its own
         known = _table(self.said if labels.of_arcs else self.said.reshape(-1, self.said.shape[-1]))
         between = self.base.transition if isinstance(self.base, Segmental) else self.base
         arcs = _table(between.source.flatten(0, -3)) if isinstance(between, Sparse) else between.slots
         found = product(arcs, known, labels.of_arcs, labels.first, automaton)
         device = labels.of.device
-        self.slot, self.state, self.source, self.arc = (torch.from_numpy(x).to(device) for x in found[:4])
-        self.arcs = found.arcs
+        self.slot, self.state, self.source, self.arc, used = (torch.from_numpy(x).to(device) for x in found[:5])
+        self.used, self.arcs = used.reshape(*self.said.shape[:-1], -1) if self.own else used[0], found.arcs
         self.slots = torch.cat([self.slot, self.slot + ended]) if ended else self.slot
         self.states = self.state.repeat(2) if ended else self.state
         moves = np.pad(automaton.moves, ((0, 1), (0, 0)), constant_values=-1)  # what it refused, it refuses: row -1
@@ -140,8 +141,9 @@ class _Pairs:
 
     def begin(self) -> Tensor:
         """Whether a path may begin in each pair, ``(..., P)``."""
-        first = self.of_slots(self.labels.of) if self.labels.first else torch.full_like(self.slots, -1)
-        return self.moves[0, first] == self.states
+        read = self.said.index_select(-1, self.slot) if self.labels.first else torch.full_like(self.slot, -1)
+        begins = (self.moves[0, read] == self.state) & self.used
+        return torch.cat([begins, begins], -1) if isinstance(self.base, Segmental) else begins
 
     def moved(self, form: Form) -> Map:
         """A form of the chain, between pairs."""
@@ -160,10 +162,11 @@ class _Pairs:
     def _between(self, arcs: Dense | Sparse) -> Sparse:
         """Arcs between slots, between pairs."""
         weight = gathered(arcs.weight.mT if isinstance(arcs, Dense) else arcs.weight, self.arc)
-        if self.said.ndim > 1 and not self.labels.of_arcs:  # an arc is there for those whose label leads along it
+        if self.own:  # an arc is there for those whose labels lead along it
             before = self.state[self.source.clamp(min=0) % len(self.slot)]
             read = self.said.index_select(-1, self.slot)[..., None, :, None]
-            weight = torch.where(self.moves[before, read] == self.state.unsqueeze(-1), weight, -torch.inf)
+            there = (self.moves[before, read] == self.state.unsqueeze(-1)) & self.used[..., None, :, None]
+            weight = torch.where(there, weight, -torch.inf)
         return unchecked(Sparse, weight=weight, source=self.source, memory=arcs.memory, arcs=self.arcs)
 
     def without_states(self, path: Path) -> Path:

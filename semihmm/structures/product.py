@@ -15,6 +15,7 @@ from semihmm.engine.maps.form import remembered
 from semihmm.engine.maps.sparse import incoming
 
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,7 @@ class Product(NamedTuple):
         state: of each pair, ``(P,)``: what the automaton is in once the slot was read.
         source: where the arcs into each pair come from, ``(T or 1, P, K)``: ``(delay - 1) * P + pair``, -1 for none.
         arc: which arcs of the chain those are, ``(T or 1, P, K)``: ``slot * (arcs into a slot) + number``.
+        used: which pairs each sequence has, ``(sequences, P)``.
         arcs: the most arcs of a step.
     """
 
@@ -49,6 +51,7 @@ class Product(NamedTuple):
     state: Integers
     source: Integers
     arc: Integers
+    used: Flags
     arcs: int
 
 
@@ -56,10 +59,11 @@ class Product(NamedTuple):
 def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automaton: Automaton) -> Product:
     """Pairs that a path can get to, and come from to where the automaton accepts; only arcs between those.
 
+    The arcs of a batch are those of any sequence; which of them one has follows from its labels and pairs.
+
     Args:
         arcs: where the arcs into each slot come from, ``(T or 1, N, K)``, as a `Sparse` has it; N for all arcs.
-        labels: of slots ``(sequences, N)``, or of arcs ``(T or 1, N, K)``. An arc that leads one sequence to another
-            state than the next is an arc for each of these states: `allowed` says whose.
+        labels: of slots ``(sequences, N)``, or of arcs ``(T or 1, N, K)``.
         of_arcs: whether labels are of arcs.
         first: whether the slot that a path begins in says something, too.
     """
@@ -68,26 +72,25 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
     step, after, number = np.nonzero(source >= 0)
     before, delay = source[step, after, number] % slots, source[step, after, number] // slots
     said = labels.numbers[step, after, number][None] if of_arcs else labels.numbers[:, after]  # (sequences, arcs)
-    arc, said = _distinct(said, automaton.labels + 1)
-    # Each arc from each state: (arc, state) pairs, one after the other.
-    arc, state = np.repeat(arc, states), np.tile(np.arange(states), len(arc))
-    reached = moves[state, np.repeat(said, states)]
-    arc, state, reached = np.unique(np.stack([arc, state, reached])[:, reached >= 0], axis=1)
-    starts = _starts(labels.numbers if first else None, slots, automaton)
-    layers = steps + 1 if steps > 1 else 1  # at each time, where arcs differ over time
+    reached = moves[np.arange(states), said[..., None]]  # by each arc from each state
+    sequence, arc, state = np.nonzero(reached >= 0)
+    reached = reached[sequence, arc, state]
+    layers = steps + 1 if steps > 1 else 1  # one for each time, where arcs differ over time
 
     def node(time: Integers, slot: Integers, state: Integers) -> Integers:
-        return ((time % layers) * slots + slot) * states + state
+        return ((sequence * layers + time % layers) * slots + slot) * states + state
 
-    tail = node(step[arc], before[arc], state)
-    head = node(step[arc] + 1, after[arc], reached)
-    size = layers * slots * states
-    ends = np.tile(np.repeat(automaton.accepting[None], slots, 0).reshape(-1), layers)
-    forward = _reached(np.flatnonzero(starts), tail, head, size)
-    useful = _reached(np.flatnonzero(ends & forward), head, tail, size) & forward
+    tail, head = node(step[arc], before[arc], state), node(step[arc] + 1, after[arc], reached)
+    starts = np.zeros((len(said), layers, slots, states), bool)
+    first_state = moves[automaton.start, labels.numbers] if first else np.full((1, slots), automaton.start)
+    starts[:, 0] = first_state[..., None] == np.arange(states)
+    forward = _reached(starts.reshape(-1), tail, head)
+    useful = _reached(forward & np.tile(automaton.accepting, forward.size // states), head, tail) & forward
     kept = useful[tail] & useful[head]
-    arc, state, reached = arc[kept], state[kept], reached[kept]
-    pairs = np.flatnonzero(useful.reshape(layers, -1).any(0))
+    code = np.unique((arc[kept] * states + state[kept]) * states + reached[kept])  # those of any sequence
+    (arc, state), reached = np.divmod(code // states, states), code % states
+    used = useful.reshape(len(said), layers, -1).any(1)
+    pairs = np.flatnonzero(used.any(0))
     if not len(pairs):  # no path at all
         pairs = np.zeros(1, np.int64)
     order = np.lexsort((state, number[arc]))
@@ -102,39 +105,22 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
         pairs % states,
         np.where(absent, -1, begun),
         np.where(absent, -1, taken),
+        used[:, pairs],
         int((~absent).sum((1, 2)).max(initial=0)),
     )
 
 
-def _distinct(said: Integers, labels: int) -> tuple[Integers, Integers]:
-    """Arcs and labels ``(sequences, arcs)`` as pairs of both, each once, in order of the arcs."""
-    code = np.unique(np.arange(said.shape[1]) * labels + said % labels)  # -1 is the last one
-    return code // labels, code % labels
-
-
-def _starts(labels: Integers | None, slots: int, automaton: Automaton) -> npt.NDArray[np.bool_]:
-    """In which pairs of a slot and a state a path may begin, one after the other."""
-    found = np.zeros((slots, len(automaton.next)), bool)
-    if labels is None:
-        found[:, automaton.start] = True
-    else:
-        state = automaton.moves[automaton.start, labels]
-        slot = np.broadcast_to(np.arange(slots), state.shape)
-        found[slot[state >= 0], state[state >= 0]] = True
-    return found.reshape(-1)
-
-
-def _reached(nodes: Integers, tail: Integers, head: Integers, size: int) -> npt.NDArray[np.bool_]:
+def _reached(nodes: Flags, tail: Integers, head: Integers) -> Flags:
     """Which nodes arcs lead to from some nodes, and these."""
     order = np.argsort(tail, kind="stable")
-    begin = np.searchsorted(tail[order], np.arange(size + 1))
-    found = np.zeros(size, bool)
-    while len(nodes):
-        found[nodes] = True
-        count = begin[nodes + 1] - begin[nodes]
-        skipped = np.repeat(begin[nodes] - np.cumsum(count) + count, count)
+    begin = np.searchsorted(tail[order], np.arange(len(nodes) + 1))
+    found, latest = nodes.copy(), np.flatnonzero(nodes)
+    while len(latest):
+        count = begin[latest + 1] - begin[latest]
+        skipped = np.repeat(begin[latest] - np.cumsum(count) + count, count)
         onward = head[order[skipped + np.arange(count.sum())]]
-        nodes = np.unique(onward[~found[onward]])
+        latest = np.unique(onward[~found[onward]])
+        found[latest] = True
     return found
 
 
