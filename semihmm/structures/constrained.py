@@ -22,6 +22,7 @@ from semihmm.structures.base import Structure
 from semihmm.structures.derived import Derived
 from semihmm.structures.hsmm import either
 from semihmm.structures.product import Table, gathered, product
+from semihmm.structures.transitions import is_dense
 
 
 def constrain(structure: Structure, language: Language | Automaton, labels: Any = None) -> Constrained:
@@ -159,14 +160,17 @@ class _Pairs:
         assert isinstance(form, Dense | Sparse)
         return self._between(form)
 
-    def _between(self, arcs: Dense | Sparse) -> Sparse:
-        """Arcs between slots, between pairs."""
-        weight = gathered(arcs.weight.mT if isinstance(arcs, Dense) else arcs.weight, self.arc)
+    def _between(self, arcs: Dense | Sparse) -> Dense | Sparse:
+        """Arcs between slots, between pairs: of a matrix, one again where that takes less time."""
+        dense = isinstance(arcs, Dense)
+        weight = gathered(arcs.weight.mT if dense else arcs.weight, self.arc)
         if self.own:  # an arc is there for those whose labels lead along it
             before = self.state[self.source.clamp(min=0) % len(self.slot)]
             read = self.said.index_select(-1, self.slot)[..., None, :, None]
             there = (self.moves[before, read] == self.state.unsqueeze(-1)) & self.used[..., None, :, None]
             weight = torch.where(there, weight, -torch.inf)
+        if dense and weight.shape[-3] == 1 and is_dense(len(self.slot), self.arcs):
+            return Dense(_filled(weight, self.source))
         return unchecked(Sparse, weight=weight, source=self.source, memory=arcs.memory, arcs=self.arcs)
 
     def without_states(self, path: Path) -> Path:
@@ -244,3 +248,11 @@ def _table(x: Tensor) -> Table:
             "Leave it out of torch.compile."
         )
     return Table(array_of(x))
+
+
+def _filled(weight: Tensor, source: Tensor) -> Tensor:
+    """The matrix ``(..., 1, P, P)`` of arcs, [from, to]; ``-inf`` where there is none."""
+    pairs = weight.shape[-2]
+    rows = weight.new_full((*weight.shape[:-1], pairs + 1), -torch.inf)  # the last column: no arc
+    at = torch.where(source < 0, pairs, source).expand(weight.shape)
+    return rows.scatter(-1, at, weight).narrow(-1, 0, pairs).mT
