@@ -186,7 +186,7 @@ def _minimal(
     while (useful != more).any():
         useful, more = more, more | (more[after] & (after != REFUSED)).any(1)
     after = np.where(useful[after], after, REFUSED)
-    kind, count = accepting.astype(np.int64), 0
+    kind, count = np.unique(accepting, return_inverse=True)[1], 0
     while kind.max() + 1 != count:
         count, finer = int(kind.max()) + 1, kind
         for x in after.T:

@@ -33,6 +33,7 @@ SAME: dict[str, tuple[Language, int, str]] = {
     "exactly none": (exactly(0, 1), 3, "[^b]*"),
     "at least": (at_least(2, 1), 3, "(.*b){2}.*"),
     "at most": (at_most(1, 1), 3, "[^b]*b?[^b]*"),
+    "at most, when all states accept": (at_most(3, 1), 3, "([^b]*b?){3}[^b]*"),
     "must occur": (must_occur(2), 3, ".*c.*"),
     "before": (before(0, 1), 3, "c*(a.*)?"),
     "no repeat": (no_repeat(), 3, r"(?!.*(.)\1).*"),
