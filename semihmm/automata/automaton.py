@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,8 +38,8 @@ class Automaton:
         StructureError: tables that do not fit together.
     """
 
-    next: npt.NDArray[np.int64]
-    accepting: npt.NDArray[np.bool_]
+    next: Any
+    accepting: Any
     start: int = 0
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class Automaton:
     @property
     def labels(self) -> int:
         """How many labels there are, L."""
-        return self.next.shape[1]
+        return len(self.next[0])
 
     def accepts(self, sequence: Sequence[int]) -> bool:
         """Whether a sequence of labels is accepted."""
@@ -75,12 +76,13 @@ class Automaton:
 
     def relabelled(self, labels: Sequence[int]) -> Automaton:
         """The automaton that reads ``labels[x]`` where ``x`` is said, and nothing where that is -1."""
-        return Automaton(self.moves[:, np.asarray(labels, np.int64)], self.accepting)
+        return Automaton(self.moves[:-1, np.asarray(labels, np.int64)], self.accepting)
 
-    @property
+    @cached_property
     def moves(self) -> npt.NDArray[np.int64]:
-        """`next`, and a last column for what says nothing: ``(Q, L + 1)``."""
-        return np.concatenate([self.next, np.arange(len(self.next))[:, None]], 1)
+        """`next` with a last column, where nothing is said, and a last row, of what was refused: ``(Q + 1, L + 1)``."""
+        moves = np.concatenate([self.next, np.arange(len(self.next))[:, None]], 1)
+        return np.concatenate([moves, np.full_like(moves[:1], REFUSED)])
 
     def __and__(self, other: Automaton) -> Automaton:
         return combined(self, other, lambda a, b: a and b)
@@ -91,7 +93,7 @@ class Automaton:
     def __hash__(self) -> int:
         return hash(self._key)
 
-    @property
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         return self.next.shape, self.next.tobytes(), self.accepting.tobytes()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -107,7 +107,7 @@ def _recorded(
 
 def _recordable(structure: Structure) -> Structure:
     """The structure with tensors that autograd can save: those of inference mode it cannot."""
-    held = {
+    held: dict[str, Any] = {
         name: _recordable(x)
         if isinstance(x, Structure)
         else tree_map_only(Tensor, lambda y: y.clone() if y.is_inference() else y, x)

@@ -43,18 +43,18 @@ class Labels(NamedTuple):
         of: labels from 0 on, int64, -1 where nothing is said: of the slots that it comes to ``(N,)``, or ``(..., N)``
             where they differ from sequence to sequence; with ``of_arcs``, of the arcs that it takes, as the chain's
             `Sparse` has them: ``(T or 1, N, K)``.
-        count: how many labels there are.
+        alphabet: how many labels there are.
         first: whether the slot that it begins in says something, too.
         of_arcs: whether labels are of arcs, not of slots.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
         >>> hmm.labels()  # of each step its state
-        Labels(of=tensor([0, 1]), count=2, first=True, of_arcs=False)
+        Labels(of=tensor([0, 1]), alphabet=2, first=True, of_arcs=False)
     """
 
     of: Tensor
-    count: int
+    alphabet: int
     first: bool = True
     of_arcs: bool = False
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -54,7 +53,7 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
     if isinstance(structure, Constrained):
         inner = constrain(structure.base, language, labels).automaton
         return replace(structure, automaton=structure.automaton & inner)
-    count = structure.labels().count
+    count = structure.labels().alphabet
     read = None if labels is None else whole_numbers("constrain", "labels", labels)
     if read is not None and (len(read) != count or min(read) < -1):
         raise StructureError(
@@ -132,8 +131,7 @@ class _Pairs:
         self.used, self.arcs = used.reshape(*self.said.shape[:-1], -1) if self.own else used[0], found.arcs
         self.slots = torch.cat([self.slot, self.slot + ended]) if ended else self.slot
         self.states = self.state.repeat(2) if ended else self.state
-        moves = np.pad(automaton.moves, ((0, 1), (0, 0)), constant_values=-1)  # what it refused, it refuses: row -1
-        self.moves = torch.from_numpy(moves).to(device)  # and by column -1 it stays where it is
+        self.moves = torch.from_numpy(automaton.moves).to(device)
         self.accepting = torch.tensor(automaton.accepting, device=device)[self.states]
 
     def of_slots(self, x: Tensor) -> Tensor:
@@ -154,9 +152,9 @@ class _Pairs:
             index = self.slots[None] if form.index is None else self.of_slots(form.index)
             return unchecked(Diagonal, weight=form.weight, index=index)
         if isinstance(form, Segmental):
-            parts = (form.duration, form.emission, form.segment)
-            columns = (None if x is None else x.index_select(-1, self.slot) for x in parts)
-            return Segmental(self._between(form.transition), *columns)
+            segment = None if form.segment is None else form.segment.index_select(-1, self.slot)
+            duration, emission = (x.index_select(-1, self.slot) for x in (form.duration, form.emission))
+            return Segmental(self._between(form.transition), duration, emission, segment)
         assert isinstance(form, Dense | Sparse)
         return self._between(form)
 
@@ -222,7 +220,8 @@ class _Pairs:
         """State vectors over slots ``(..., N)``, from those over pairs."""
         members = incoming(self.slots[None], self.base.slots)[0]
         each = vectors.index_select(-1, members.clamp(min=0).flatten()).unflatten(-1, members.shape)
-        return reduce(either, each.masked_fill(members < 0, -torch.inf).unbind(-1))
+        parts: tuple[Tensor, ...] = each.masked_fill(members < 0, -torch.inf).unbind(-1)
+        return reduce(either, parts)
 
 
 def _moving(steps: Form) -> Dense | Sparse | Segmental:

@@ -78,7 +78,8 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
     layers = steps + 1 if steps > 1 else 1  # one for each time, where arcs differ over time
 
     def node(time: Integers, slot: Integers, state: Integers) -> Integers:
-        return ((sequence * layers + time % layers) * slots + slot) * states + state
+        found: Integers = ((sequence * layers + time % layers) * slots + slot) * states + state
+        return found
 
     tail, head = node(step[arc], before[arc], state), node(step[arc] + 1, after[arc], reached)
     starts = np.zeros((len(said), layers, slots, states), bool)
@@ -89,7 +90,7 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
     kept = useful[tail] & useful[head]
     code = np.unique((arc[kept] * states + state[kept]) * states + reached[kept])  # those of any sequence
     (arc, state), reached = np.divmod(code // states, states), code % states
-    used = useful.reshape(len(said), layers, -1).any(1)
+    used: Flags = np.any(useful.reshape(len(said), layers, -1), 1)
     pairs = np.flatnonzero(used.any(0))
     if not len(pairs):  # no path at all
         pairs = np.zeros(1, np.int64)
@@ -132,4 +133,5 @@ def gathered(weight: Tensor, arc: Tensor) -> Tensor:
     else:
         flat = flat.expand(*flat.shape[:-2], len(at), -1)
         found = flat.gather(-1, at.flatten(-2).expand(*flat.shape[:-1], -1))
-    return found.unflatten(-1, at.shape[-2:]).masked_fill(arc < 0, -torch.inf)
+    table: Tensor = found.unflatten(-1, at.shape[-2:])
+    return table.masked_fill(arc < 0, -torch.inf)
