@@ -85,8 +85,7 @@ class Constrained(Derived):
 
     def chain(self) -> Chain:
         """The other structure's, between pairs of its slots and the automaton's states."""
-        chain = self.base.chain()
-        pairs = self._pairs(chain)
+        chain, pairs = self._product()
         like = chain.start[0]
         return Chain(
             start=(*map(pairs.of_slots, chain.start), only(pairs.begin(), like)),
@@ -97,18 +96,19 @@ class Constrained(Derived):
         )
 
     def event(self, path: Path) -> Tensor:
-        return self.base.event(self._pairs(self.base.chain()).without_states(path))
+        return self.base.event(self._product()[1].without_states(path))
 
     def path(self, event: Tensor) -> Path:
-        chain = self.base.chain()
-        return self._pairs(chain).with_states(self.base.path(event), chain.lengths)
+        chain, pairs = self._product()
+        return pairs.with_states(self.base.path(event), chain.lengths)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """Over all states of the automaton that it may still accept from, however long that takes."""
-        return self.base.filtered(self._pairs(self.base.chain()).summed(vectors))
+        return self.base.filtered(self._product()[1].summed(vectors))
 
-    def _pairs(self, chain: Chain) -> _Pairs:
-        return _Pairs(chain.steps, self.base.labels(), self.automaton)
+    def _product(self) -> tuple[Chain, _Pairs]:
+        chain = self.base.chain()
+        return chain, _Pairs(chain.steps, self.base.labels(), self.automaton)
 
 
 class _Pairs:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -25,12 +26,14 @@ from semihmm.automata import (
     must_occur,
     no_repeat,
 )
-from semihmm.engine import Dense, Sparse
+from semihmm.engine import Chain, Dense, Path, Sparse
 from semihmm.engine.backends import native
 from semihmm.errors import StructureError
 from semihmm.structures import Constrained, Structure
+from semihmm.structures.authoring import Labels
 from semihmm.testing import check_structure, oracle
 from semihmm.testing.examples import small
+from semihmm.testing.walk import chain_paths
 
 Said = Sequence[int]
 
@@ -250,6 +253,43 @@ def test_vmap_and_jvp_go_through() -> None:
     x, direction = several[0], several[1]
     slope = (torch.func.grad(total)(x) * direction).sum()
     assert_close(torch.func.jvp(total, (x,), (direction,))[1], slope)
+
+
+@dataclass(frozen=True, repr=False)
+class Hops(Structure):
+    """From slot to slot, one step or two at a time; what it comes to says its number, but for the first one."""
+
+    weight: Tensor
+    observed: ClassVar[str] = "weight"
+    ranks: ClassVar[dict[str, int]] = {"weight": 3}
+    lengths: ClassVar[None] = None
+
+    def chain(self) -> Chain:
+        source = torch.tensor([[[0, 1, 2], [0, 1, 3]]])  # 2 and 3: slots 0 and 1, two steps before
+        start = (torch.zeros(2, dtype=self.weight.dtype),)
+        return Chain(start, Sparse(self.weight, source, memory=2), length=self.weight.shape[-3])
+
+    def event(self, path: Path) -> Tensor:
+        return path.slots
+
+    def path(self, event: Tensor) -> Path:
+        return Path.through(event)
+
+    def labels(self) -> Labels:
+        return Labels(torch.arange(2), 2, first=False)
+
+
+def test_a_structure_of_ones_own_says_what_there_is_to_read() -> None:
+    hops = Hops(torch.randint(-8, 9, (2, 4, 2, 3)).double() / 8)
+    constrained = semihmm.constrain(hops, exactly(2, 1))
+
+    def by(item: Constrained) -> Iterator[Any]:
+        for path, (event, weights) in zip(oracle.paths(item.base), chain_paths(item.base), strict=True):
+            if path.event[1:].count(1) == 2:
+                yield event, weights
+
+    assert 0 < len(oracle.paths(constrained[0], by)) < len(oracle.paths(hops[0]))
+    check_structure(constrained, paths=by, samples=300)
 
 
 def test_work_is_that_of_the_pairs_that_a_path_can_use() -> None:
