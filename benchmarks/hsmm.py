@@ -6,6 +6,9 @@ Durations of 1 to 50 steps with weights of their own, no state follows itself, s
 starts from the same log-likelihoods of each step under each state. The log-partition alone, and with the posterior of
 the state at each step. The ring buffer in plain PyTorch is of this file, and is what one would write by hand.
 References are in float64, by that ring buffer.
+
+Then a segment counter: a state beside the number of segments so far, each of which goes on to two others. Its few arcs,
+beside the dense matrix of the same model; references are the latter's in float64, by the torch backend.
 """
 
 from __future__ import annotations
@@ -212,8 +215,74 @@ def case(p: Problem, posteriors: bool) -> Case:
     )
 
 
+@dataclass
+class Counter:
+    """States beside how many segments there were, up to ``most``; each goes on to the next two states."""
+
+    states: int
+    most: int
+    steps: int
+    longest: int
+    device: str
+
+    def __post_init__(self) -> None:
+        g, pairs = torch.Generator().manual_seed(self.states), self.states * self.most
+        state, count = torch.arange(pairs) % self.states, torch.arange(pairs) // self.states
+        then = (count + 1).clamp(max=self.most - 1) * self.states
+        targets = [then + (state + on) % self.states for on in (1, 2)]
+        self.arcs = torch.arange(pairs).repeat(2).to(self.device), torch.cat(targets).to(self.device)
+        initial = torch.where(count == 0, torch.randn(pairs, generator=g), -torch.inf)
+        shapes = (2 * pairs,), (pairs, self.longest), (1, self.steps, pairs)
+        given = (initial, *(torch.randn(shape, generator=g) for shape in shapes))
+        self.initial, self.transition, self.duration, self.emission = (x.to(self.device) for x in given)
+
+    def hsmm(self, dense: bool, dtype: torch.dtype = torch.float32) -> semihmm.HSMM:
+        """By its arcs, or as a matrix."""
+        initial, transition, *seen = (
+            x.to(dtype) for x in (self.initial, self.transition, self.duration, self.emission)
+        )
+        if not dense:
+            return semihmm.HSMM(initial, transition, *seen, arcs=self.arcs)
+        matrix = torch.full((len(initial), len(initial)), -torch.inf, dtype=dtype, device=self.device)
+        matrix[self.arcs] = transition
+        return semihmm.HSMM(initial, matrix, *seen)
+
+
+def counted(p: Counter, question: str) -> Case:
+    """One question about a segment counter."""
+    exact = p.hsmm(True, torch.float64)
+
+    def asked(hsmm: semihmm.HSMM, **options: Any) -> Results:
+        if question == "Viterbi":
+            return {"score": semihmm.score(exact, semihmm.viterbi(hsmm, **options).event)}
+        found = {"log_partition": semihmm.log_partition(hsmm, **options)}
+        return found if question == "log-partition" else {"posterior": semihmm.marginals(hsmm, **options).emission}
+
+    def contestant(dense: bool) -> Contestant:
+        hsmm = p.hsmm(dense)
+        return Contestant(lambda: lambda: asked(hsmm), ours=not dense)
+
+    pairs = p.states * p.most
+    products = p.steps * (len(p.transition) + pairs * p.longest)
+    tolerance = {"log-partition": {"log_partition": 1e-4}, "marginals": {"posterior": 1e-3}, "Viterbi": {"score": 1e-5}}
+    return Case(
+        work=f"HSMM of few arcs: {question}",
+        sizes={"S": pairs, "arcs": len(p.transition), "T": p.steps, "D": p.longest},
+        contestants={"semihmm": contestant(False), "the dense matrix": contestant(True)},
+        tolerance=tolerance[question],
+        floor=Floor(
+            flops=2.0 * products * (2 if question == "marginals" else 1),
+            bytes=4.0 * p.emission.numel() * (2 if question == "marginals" else 1),
+            what="a multiply-add for each state and duration, and for each arc, at each step, each way",
+        ),
+        reference=lambda: asked(exact, backend="torch"),
+        cost=float(products),
+        device=p.device,
+    )
+
+
 def cases(smoke: bool, device: str) -> Iterator[Case]:
-    """Small ones first."""
+    """Small ones first; then segment counters."""
     sizes = (
         [(3, 1, 9, 4), (2, 2, 12, 5)] if smoke else [(s, b, 1000, 50) for s, b in ((8, 1), (32, 1), (8, 8), (32, 8))]
     )
@@ -221,6 +290,9 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
         problem = Problem(states, batch, steps, longest, device)
         for posteriors in (False, True):
             yield case(problem, posteriors)
+    counter = Counter(3, 4, 12, 5, device) if smoke else Counter(20, 20, 500, 20, device)
+    for question in ("log-partition", "marginals", "Viterbi"):
+        yield counted(counter, question)
 
 
 if __name__ == "__main__":

@@ -75,15 +75,14 @@ def _hsmm_varying(s: Source) -> Structure:
 
 
 def _hsmm_arcs(s: Source) -> Structure:
-    arcs = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 1, 0])
-    return HSMM(
-        s.weights(3), s.weights(4), s.weights(3, 2), s.weights(s.steps, 3), lengths=s.lengths(s.steps), arcs=arcs
-    )
+    arcs, weight = (torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 1, 0])), s.weights(s.steps - 1, 4)
+    given: dict[str, Any] = {"lengths": s.lengths(s.steps), "arcs": arcs}
+    return HSMM(s.weights(3), weight, s.weights(3, 2), s.weights(s.steps, 3), **given)
 
 
 def _hsmm_banded(s: Source) -> Structure:
     given: dict[str, Any] = {"final": s.weights(3), "lengths": s.lengths(s.steps), "offsets": (0, 1)}
-    return HSMM(s.weights(3), s.weights(s.steps - 1, 3, 2), s.weights(3, 2), s.weights(s.steps, 3), **given)
+    return HSMM(s.weights(3), s.weights(3, 2), s.weights(3, 2), s.weights(s.steps, 3), **given)
 
 
 def _ctc(s: Source) -> Structure:

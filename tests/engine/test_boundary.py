@@ -145,6 +145,63 @@ def test_all_sequences_share_the_sources_of_a_sparse():
         sparse(source.contiguous())
 
 
+def segmental(inner, transition, *, whole=0, states=3, duration=None):
+    """A total of 2 sequences, 4 steps, segments of 1 or 2 of them; ``inner``: the words of the transition."""
+    duration = drawn(1, 1, 2, states) if duration is None else duration
+    lasting = [duration, drawn(2, 5, states), *([drawn(2, 4, 2, states)] if whole else [])]
+    spec = (1, 0, kernels.SEGMENTAL, whole, *inner)
+    return request(spec, [drawn(1, 2 * states), *transition, *lasting], 2, 4)
+
+
+def test_the_transition_of_a_segmental_is_looked_at():
+    dense, weight = (kernels.DENSE,), drawn(1, 1, 3, 2)
+    source = torch.tensor([[0, 1], [1, 2], [2, -1]])[None, None]
+    for whole in (0, 1):
+        assert segmental(dense, [drawn(1, 1, 3, 3)], whole=whole).isfinite().all()
+        assert segmental((kernels.SPARSE, 1), [weight, source], whole=whole).isfinite().all()
+        over_time = source.expand(1, 4, 3, 2).contiguous()
+        assert segmental((kernels.SPARSE, 1), [drawn(2, 4, 3, 2), over_time], whole=whole).isfinite().all()
+    for inner, transition, error, message in (
+        ((), [drawn(1, 1, 3, 3)], ValueError, r"spec ends before the transition of a Segmental"),
+        ((kernels.SPARSE,), [weight, source], ValueError, r"spec ends before the memory of a Sparse"),
+        ((kernels.SPARSE, 0), [weight, source], IndexError, r"memory must be from 1"),
+        ((kernels.SPARSE, 2), [weight, source], ValueError, r"its transition must lead from 3 states to as many, with"),
+        ((kernels.DIAGONAL,), [drawn(1, 1, 3)], ValueError, r"must be a Dense or a Sparse, got a map of kind 1"),
+        ((kernels.SEGMENTAL, 0, *dense), [drawn(1, 1, 3, 3)], ValueError, r"must be a Dense or a Sparse"),
+        ((17,), [drawn(1, 1, 3, 3)], ValueError, r"must be a Dense or a Sparse, got a map of kind 17"),
+        (dense, [drawn(1, 1, 2, 3)], ValueError, r"its transition must lead from 3 states to as many"),
+        (dense, [drawn(1, 1, 4, 4)], ValueError, r"duration and emission must be of 4 states"),
+        (dense, [drawn(1, 3, 3, 3)], ValueError, r"must be of 1 step or 4"),
+        ((kernels.SPARSE, 1), [weight, source + 1], IndexError, r"source of Sparse, must be from -1 to 2, got 3"),
+        ((kernels.SPARSE, 1), [weight, source[..., :1]], ValueError, r"must have the event axes of the weights"),
+        ((kernels.SPARSE, 1), [weight, source.int()], TypeError, r"must be int64"),
+        ((kernels.SPARSE, 1), [weight, source.repeat(2, 1, 1, 1)], ValueError, r"the same for all sequences"),
+        ((kernels.SPARSE, 1), [weight], TypeError, r"source of Sparse, must be int64"),
+    ):
+        with pytest.raises(error, match=message):
+            segmental(inner, transition)
+
+
+def test_arc_indices_of_a_segment_are_looked_at():
+    source = torch.tensor([[0, 1], [1, 2], [2, -1]])[None, None]
+    weights = [drawn(1, 6), drawn(1, 1, 3, 2), source, drawn(1, 1, 2, 3), drawn(1, 3, 3)]
+    out = [None, torch.zeros(1, 1, 3, 2), None, torch.zeros(1, 1, 2, 3), None]
+    head = MAX, 1, 1.0, False, (1, 0, kernels.SEGMENTAL, 0, kernels.SPARSE, 1), True, weights, [], None, 1, 2, 1
+    slots, marks = torch.tensor([3, 4, 1]), torch.tensor([1, 0, -1, 1])
+    share = torch.ones(1, dtype=torch.float64)
+    native().gradient_of_paths(*head, 1, slots, marks, share, out)
+    assert out[1].flatten().nonzero().flatten().tolist() == [1]
+    assert out[3].flatten().nonzero().flatten().tolist() == [0, 1]
+    for wrong, message in (
+        ([6, 0, -1, 1], r"from -1 to 5, got 6"),
+        ([-2, 0, -1, 1], r"from -1 to 5, got -2"),
+        ([1, 6, -1, 1], r"from 0 to 5, got 6"),
+        ([1, -1, -1, 1], r"from 0 to 5, got -1"),
+    ):
+        with pytest.raises(IndexError, match=message):
+            native().gradient_of_paths(*head, 1, slots, torch.tensor(wrong), share, out)
+
+
 def grid(first=1, **changed):
     """A grid of 2 rows and 3 columns, with paths down and to the right."""
     tables = {"row": torch.arange(2), "source": torch.tensor([[0, -1], [1, 0]]), "plane": torch.zeros(2, 2, **INT64)}

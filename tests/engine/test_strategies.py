@@ -16,7 +16,8 @@ from semihmm.errors import ShapeError
 from semihmm.semirings import Expectation, Log, Max, TopK
 
 LENGTHS = (0, 1, 2, 3, 5, 7, 8, 9, 16, 17)
-MAPS = ("dense", "stationary", "diagonal", "banded", "arcs", "arcs over time", "compose", "segmental", "grid")
+SEGMENTAL = ("segmental", "segmental banded", "segmental arcs", "segmental arcs over time")
+MAPS = ("dense", "stationary", "diagonal", "banded", "arcs", "arcs over time", "compose", *SEGMENTAL, "grid")
 WAYS = [(s, c) for s in STRATEGIES for c in (None, True)]
 SOURCE, TARGET = torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 0, 2, 1, 2])
 MOVES = ((1, 0), (0, 1), (1, 1), (2, 1))
@@ -44,19 +45,37 @@ def chain_of(kind, steps, batch=2, lengths=None):
 
             corner = torch.tensor([0.0, -torch.inf, -torch.inf]).double()
             return Chain((corner,), Grid.of(MOVES, weight), lengths=lengths), arcs
-    if kind == "segmental":
-        transition, duration, frames = draw(2, 2), draw(batch, 1, 3, 2, forbid=0.1), draw(batch, time, 2)
-        segment = draw(batch, time, 3, 2, forbid=0.1)
+    if kind in SEGMENTAL:
+        duration, frames = draw(batch, 1, 3, 2, forbid=0.1), draw(batch, time, 2)
+        segment, band, listed = draw(batch, time, 3, 2, forbid=0.1), draw(1, 2, 2), draw(batch, time, 3)
+        dense, there = draw(1, 2, 2), torch.arange(time).unsqueeze(-1) % 2 == torch.tensor([0, 0, 1])
+        source, target = torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1])
+        transition, moves = {
+            "segmental": (dense, lambda b, t: [(i, j, dense[0, i, j]) for i in range(2) for j in range(2)]),
+            "segmental banded": (
+                Banded((0, 1), band),
+                lambda b, t: [(j - k, j, band[0, j, k]) for j in range(2) for k in range(j + 1)],
+            ),
+            "segmental arcs": (
+                Arcs(source, target, listed, 2),
+                lambda b, t: [(0, 1, listed[b, t, 0]), (1, 0, listed[b, t, 1]), (1, 1, listed[b, t, 2])],
+            ),
+            "segmental arcs over time": (
+                Arcs(torch.where(there, source, -1), torch.where(there, target, -1), listed, 2) if time else dense,
+                lambda b, t: [(1, 1, listed[b, t, 2])] if t % 2 else [(0, 1, listed[b, t, 0]), (1, 0, listed[b, t, 1])],
+            ),
+        }[kind]
 
         def arcs(b, t):
             for state, d in itertools.product(range(2), range(min(3, t + 1))):
                 seen = frames[b, t - d : t + 1, state].sum()
                 weight = duration[b, 0, d, state] + seen + segment[b, t, d, state]
                 yield d + 1, 2 + state, state, weight
-                for other in range(2):
-                    yield d + 1, 2 + state, 2 + other, weight + transition[state, other]
+                for before, other, moved in moves(b, t):
+                    if before == state:
+                        yield d + 1, 2 + state, 2 + other, weight + moved
 
-        steps_map = Segmental.of(transition[None], duration, frames, segment)
+        steps_map = Segmental.of(transition, duration, frames, segment)
         start = torch.cat([torch.full((2,), -torch.inf).double(), draw(2, forbid=0)])
         return Chain(
             (start,), steps_map, (torch.tensor([0.5, 0, -torch.inf, -torch.inf]).double(),), lengths, steps

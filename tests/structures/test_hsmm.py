@@ -6,18 +6,23 @@ from itertools import pairwise
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import semihmm
 from semihmm import HMM, HSMM
+from semihmm.engine.backends import native
 from semihmm.errors import ShapeError, StructureError
 from semihmm.testing import check_structure, oracle
 from semihmm.testing.examples import small
 
+KINDS = ["HSMM", "HSMM varying", "HSMM arcs", "HSMM banded"]
+BACKENDS = ["torch", *(["native"] if native() is not None else [])]
 WAYS = [{"strategy": s, "checkpoint": c} for s in ("sequential", "associative", "chunked") for c in (False, True)]
 
 
-@pytest.mark.parametrize("kind", ["HSMM", "HSMM varying"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_answer_is_that_of_its_paths(kind):
     check_structure(small(kind, (2,), 3, ragged=True, forbidden=0.1, seed=1))
 
@@ -68,7 +73,7 @@ def test_a_segment_weight_is_what_its_parts_weigh():
 
 
 @pytest.mark.parametrize("censored", ["left", "right", "both"])
-@pytest.mark.parametrize("kind", ["HSMM", "HSMM varying"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cut_segment_counts_all_that_it_may_have_been(kind, censored):
     structure = replace(small(kind, (3,), 4, ragged=True, forbidden=0.1, seed=5), censored=censored)
     for way in WAYS:
@@ -76,7 +81,7 @@ def test_a_cut_segment_counts_all_that_it_may_have_been(kind, censored):
         assert_close(semihmm.viterbi(structure, **way).score, oracle.viterbi(structure))
         assert_close(semihmm.topk(structure, 5, **way).score, oracle.topk(structure, 5))
         assert_close(semihmm.entropy(structure, **way), oracle.entropy(structure), equal_nan=True, atol=1e-9, rtol=1e-9)
-        if kind == "HSMM":
+        if kind != "HSMM varying":
             assert_close(semihmm.filtering(structure, **way), oracle.filtering(structure), equal_nan=True)
     with pytest.raises(StructureError, match="mixes several potentials"):
         semihmm.max_marginals(structure)
@@ -144,6 +149,111 @@ def test_any_batch_shape_will_do(batch):
     assert semihmm.marginals(hsmm).duration.shape == (*batch, 2, 3)
 
 
+FEW = settings(max_examples=max(settings.default.max_examples // 2, 3))
+STATES = (1, 2, 3, 5, 40)  # of the last one, arcs that do not vary in time go without a matrix
+
+
+@st.composite
+def few_transitions(draw):
+    """An HSMM with arcs or offsets, and for each transition: source, target, and which of the weights it has."""
+    states, steps, longest, varies = draw(st.sampled_from(STATES)), draw(st.integers(1, 6)), 3, draw(st.booleans())
+    batch, g = draw(st.sampled_from([(), (2,), (2, 1)])), torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
+
+    def weights(*shape):
+        x = torch.randn(shape, generator=g, dtype=torch.float64)
+        return torch.where(torch.rand(shape, generator=g) < 0.05, -math.inf, x)
+
+    fields = {}
+    if draw(st.booleans()):
+        fields["offsets"] = draw(st.sampled_from([(1,), (0, 1), (2, -1, 0), (-1,)]))
+        width = len(fields["offsets"])
+        target = torch.arange(states).repeat_interleave(width)
+        source = target - torch.tensor(fields["offsets"]).repeat(states)
+        which = ((source >= 0) & (source < states)).nonzero().flatten()
+        places, event = (source[which], target[which], which), (states, width)
+    else:
+        count = draw(st.sampled_from([1, max(states**2 // 20, 1), max(states**2 // 2, 1), states**2]))
+        pair = torch.randperm(states**2, generator=g)[:count]
+        fields["arcs"] = pair // states, pair % states
+        places, event = (*fields["arcs"], torch.arange(count)), (count,)
+    if varies:
+        transition = weights(*batch, steps - 1, *event)
+    else:
+        transition = weights(*(batch if draw(st.booleans()) else ()), *event)
+    if draw(st.booleans()):
+        fields["segment"] = weights(*batch, steps, longest, states)
+    if draw(st.booleans()):
+        fields["lengths"] = torch.randint(1, steps + 1, batch, generator=g)
+    fields["censored"] = draw(st.sampled_from(["none", "none", "left", "right", "both"]))
+    given = weights(states, longest), weights(*batch, steps, states)
+    return HSMM(weights(states), transition, *given, final=weights(states), **fields), places
+
+
+def matrix(x, places, hsmm, fill):
+    """Transitions as ``(..., S, S)``, from one number for each that there is."""
+    source, target, which = places
+    x = x if hsmm.arcs is not None else x.flatten(-2)
+    whole = x.new_full((*x.shape[:-1], hsmm.states**2), fill)
+    at = (source * hsmm.states + target).expand(*x.shape[:-1], -1)
+    return whole.scatter(-1, at, x[..., which]).unflatten(-1, (hsmm.states, hsmm.states))
+
+
+def answers(hsmm, backend):
+    """Everything that has the same shape whichever transitions are listed; and each potential's gradients."""
+    options = {"backend": backend}
+    one = hsmm.replace(**{n: torch.ones_like(x) for n, x in hsmm.potentials.items()})
+    best = semihmm.viterbi(hsmm, **options)
+    found = {n: getattr(semihmm, n)(hsmm, **options) for n in ("log_partition", "entropy", "log_count")}
+    found |= {"event": best.event, "states": best.states, "best": best.score, "scored": semihmm.score(hsmm, best.event)}
+    found |= {"three": semihmm.topk(hsmm, 3, **options).score, "mean": semihmm.expectation(hsmm, one, **options)}
+    if hsmm.segment is None:
+        found |= {"filtered": semihmm.filtering(hsmm, **options)}
+    potentials = {"marginals": semihmm.marginals(hsmm, **options).potentials}
+    potentials["counts"] = semihmm.expected_counts(hsmm, **options)[1]
+    if hsmm.linear:
+        potentials["best"] = semihmm.max_marginals(hsmm, **options).potentials
+    for question in ("log_partition", "viterbi"):
+        leaves = {n: x.clone().requires_grad_() for n, x in hsmm.potentials.items()}
+        value = getattr(semihmm, question)(hsmm.replace(**leaves), **options)
+        (value if question == "log_partition" else value.score).nan_to_num(neginf=0.0).sum().backward()
+        potentials[f"gradient of {question}"] = {n: x.grad for n, x in leaves.items()}
+    return found, potentials
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@FEW
+@given(few_transitions())
+def test_transitions_that_are_not_listed_are_forbidden(backend, drawn):
+    hsmm, places = drawn
+    dense = replace(hsmm, transition=matrix(hsmm.transition, places, hsmm, -math.inf), arcs=None, offsets=None)
+    (found, each), (expected, every) = answers(hsmm, backend), answers(dense, backend)
+    assert_close(found, expected, equal_nan=True)
+    for question, potentials in each.items():
+        nothing = -math.inf if question == "best" else 0.0
+        moved = {**potentials, "transition": matrix(potentials["transition"], places, hsmm, nothing)}
+        assert_close(moved, every[question], equal_nan=True)
+    sample = semihmm.sample(hsmm, (4,), torch.Generator().manual_seed(0), backend=backend)
+    assert_close(semihmm.score(dense, sample.event), sample.score)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_sequence_of_a_batch_keeps_its_arcs(backend):
+    arcs = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0])  # a ring: nothing follows itself
+    given = drawn(4, 3), drawn(3, 2, seed=1), drawn(4, 5, 3, seed=2)
+    ring = HSMM(drawn(3, seed=3), *given, lengths=torch.tensor([5, 4, 3, 1]), arcs=arcs)
+    options = {"backend": backend}
+    alone = torch.stack([semihmm.log_partition(item, **options) for item in ring.unbatch()])
+    assert_close(alone, semihmm.log_partition(ring, **options))
+    assert_close(semihmm.log_partition(semihmm.stack(ring.unbatch()), **options), alone)
+    assert_close(semihmm.log_partition(ring[1:3], **options), alone[1:3])
+    assert "arcs" in repr(ring) and "transition (4, 3)" in repr(ring)
+    steps = semihmm.marginals(ring.over_time("transition"), **options).transition
+    assert_close(steps.sum(-2), semihmm.marginals(ring, **options).transition)
+    moves = ring.feature(transition=torch.ones(3, dtype=torch.float64))  # how many segments there are, but the first
+    segments = semihmm.marginals(ring, **options).duration.sum((-2, -1))
+    assert_close(semihmm.expectation(ring, moves, **options), segments - 1)
+
+
 MISTAKES = {
     "give emission": {"emission": None},
     "emission must be": {"emission": torch.zeros(3)},
@@ -155,6 +265,13 @@ MISTAKES = {
     "final must be": {"final": torch.zeros(1, 2, 2)},
     "censored must be": {"censored": "top"},
     "must lie between 1 and 3": {"lengths": torch.tensor([0, 3])},
+    "HSMM: give arcs or offsets, not both": {"arcs": (torch.tensor([0]), torch.tensor([1])), "offsets": (0,)},
+    "HSMM: arcs must be a pair": {"arcs": torch.tensor([0])},
+    "HSMM: arcs must lie between 0 and 1": {"arcs": (torch.tensor([0]), torch.tensor([2]))},
+    "none may come twice": {"arcs": (torch.tensor([0, 0]), torch.tensor([1, 1])), "transition": torch.zeros(2)},
+    r"transition must be \(2, 1\) or \(2, 2, 1\)": {"arcs": (torch.tensor([0]), torch.tensor([1]))},
+    "HSMM: offsets must differ": {"offsets": (1, 1)},
+    r"transition must be \(2, 2, 1\) or \(2, 2, 2, 1\)": {"offsets": (1,)},
 }
 
 

@@ -109,7 +109,7 @@ class Segmental(Map):
 
     def _each(self, moving: T, *lasting: T) -> tuple[T, ...]:
         """One thing for each leaf: for those of the transition, duration, emission, segment."""
-        return (moving,) * len(self.transition.leaves) + lasting[: len(self._lasting)]
+        return (moving,) * len(self.transition.ranks) + (lasting[:-1] if self.segment is None else lasting)
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
@@ -238,6 +238,6 @@ class Segmental(Map):
 
 def _earlier(x: Tensor, time: int) -> Tensor:
     """What is at each time moved to the time before it, 0 at the last one; what all times share stays as it is."""
-    if x.shape[time] == 1:
+    if x.shape[time] < 2:
         return x
     return torch.cat([x.narrow(time, 1, x.shape[time] - 1), torch.zeros_like(x.narrow(time, 0, 1))], time)
