@@ -45,6 +45,8 @@ KINDS = [
     "HMM banded",
     "HSMM",
     "HSMM varying",
+    "HSMM arcs",
+    "HSMM banded",
     "CTC",
     "CTC optional",
     "MonotonicAlignment",
