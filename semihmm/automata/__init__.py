@@ -1,4 +1,11 @@
-"""Which sequences of labels are allowed: automata, the languages they are made from, and ready ones."""
+"""Which sequences of labels are allowed: automata, the languages they are made from, and ready ones.
+
+Example:
+    >>> from semihmm import automata
+    >>> twice = automata.exactly(2, 1) & ~(automata.label(1) + automata.any_label.star())  # two 1s, none of them first
+    >>> twice.automaton(3).accepts([0, 1, 2, 1]), twice.automaton(3).accepts([1, 1])
+    (True, False)
+"""
 
 from semihmm.automata.automaton import Automaton
 from semihmm.automata.language import Language, any_label, from_networkx, label

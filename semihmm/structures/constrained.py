@@ -79,6 +79,12 @@ class Constrained(Derived):
     Args:
         base: the structure.
         automaton: reads what its paths say.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(4, 2))
+        >>> semihmm.constrain(hmm, semihmm.automata.exactly(2, 1))
+        Constrained(base HMM(initial (2,), transition (2, 2), emission (4, 2); float32), automaton Automaton(3 states,
+        2 labels); float32)
     """
 
     automaton: Automaton
