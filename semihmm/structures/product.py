@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """An array that may be the argument of what is remembered."""
+    """An array that may be the argument of what is remembered: equal if its numbers were the same at first."""
 
     numbers: npt.NDArray[Any]
 
@@ -30,7 +31,7 @@ class Table:
     def __hash__(self) -> int:
         return hash(self._key)
 
-    @property
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         return self.numbers.shape, self.numbers.tobytes()
 
@@ -68,29 +69,12 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
         first: whether the slot that a path begins in says something, too.
     """
     source = np.broadcast_to(np.arange(arcs), (1, arcs, arcs)) if isinstance(arcs, int) else arcs.numbers
-    (steps, slots, width), moves, states = source.shape, automaton.moves, len(automaton.next)
+    (steps, slots, width), states = source.shape, len(automaton.next)
     step, after, number = np.nonzero(source >= 0)
     before, delay = source[step, after, number] % slots, source[step, after, number] // slots
-    said = labels.numbers[step, after, number][None] if of_arcs else labels.numbers[:, after]  # (sequences, arcs)
-    reached = moves[np.arange(states), said[..., None]]  # by each arc from each state
-    sequence, arc, state = np.nonzero(reached >= 0)
-    reached = reached[sequence, arc, state]
-    layers = steps + 1 if steps > 1 else 1  # one for each time, where arcs differ over time
-
-    def node(time: Integers, slot: Integers, state: Integers) -> Integers:
-        found: Integers = ((sequence * layers + time % layers) * slots + slot) * states + state
-        return found
-
-    tail, head = node(step[arc], before[arc], state), node(step[arc] + 1, after[arc], reached)
-    starts = np.zeros((len(said), layers, slots, states), bool)
-    first_state = moves[automaton.start, labels.numbers] if first else np.full((1, slots), automaton.start)
-    starts[:, 0] = first_state[..., None] == np.arange(states)
-    forward = _reached(starts.reshape(-1), tail, head)
-    useful = _reached(forward & np.tile(automaton.accepting, forward.size // states), head, tail) & forward
-    kept = useful[tail] & useful[head]
-    code = np.unique((arc[kept] * states + state[kept]) * states + reached[kept])  # those of any sequence
-    (arc, state), reached = np.divmod(code // states, states), code % states
-    used: Flags = np.any(useful.reshape(len(said), layers, -1), 1)
+    said = labels.numbers[step, after, number][None] if of_arcs else labels.numbers[:, after]
+    begin = automaton.moves[automaton.start, labels.numbers] if first else np.zeros((1, slots), np.int64)
+    (arc, state, reached), used = _useful(_Arcs(step, before, after), steps, said, begin, automaton)
     pairs = np.flatnonzero(used.any(0))
     if not len(pairs):  # no path at all
         pairs = np.zeros(1, np.int64)
@@ -99,16 +83,52 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
     begun = np.searchsorted(pairs, before[arc] * states + state) + delay[arc] * len(pairs)
     entered = step[arc] * len(pairs) + np.searchsorted(pairs, after[arc] * states + reached)
     entry = incoming(torch.from_numpy(entered[None]), steps * len(pairs)).numpy().reshape(steps, len(pairs), -1)
-    absent, at = entry < 0, entry.clip(min=0)
-    begun, taken = (np.append(x, 0)[at] for x in (begun, after[arc] * width + number[arc]))
-    return Product(
-        pairs // states,
-        pairs % states,
-        np.where(absent, -1, begun),
-        np.where(absent, -1, taken),
-        used[:, pairs],
-        int((~absent).sum((1, 2)).max(initial=0)),
-    )
+    begun, taken = (np.append(x, -1)[entry] for x in (begun, after[arc] * width + number[arc]))  # entry -1: the last
+    most = int((entry >= 0).sum((1, 2)).max(initial=0))
+    return Product(pairs // states, pairs % states, begun, taken, used[:, pairs], most)
+
+
+class _Arcs(NamedTuple):
+    """Of each arc of a chain its step, and the slots that it leaves and enters."""
+
+    step: Integers
+    before: Integers
+    after: Integers
+
+
+def _useful(
+    arcs: _Arcs, steps: int, said: Integers, begin: Integers, automaton: Automaton
+) -> tuple[tuple[Integers, Integers, Integers], Flags]:
+    """Arcs between pairs on some way from where a path may begin to where the automaton accepts.
+
+    Args:
+        steps: how many there are that differ; 1 where all are alike.
+        said: the label of each arc, ``(sequences, arcs)``.
+        begin: the state in which each slot would be the first, ``(sequences or 1, slots)``.
+    Returns:
+        The arc, the state before and the state after; which pairs each sequence has, ``(sequences, slots * states)``.
+    """
+    states, (sequences, slots) = len(automaton.next), (len(said), begin.shape[1])
+    after = automaton.moves[np.arange(states), said[..., None]]  # by each arc from each state
+    sequence, arc, state = np.nonzero(after >= 0)
+    after = after[sequence, arc, state]
+    layers = steps + 1 if steps > 1 else 1  # one for each time, where arcs differ over time
+
+    def node(time: Integers, slot: Integers, state: Integers) -> Integers:
+        found: Integers = ((sequence * layers + time % layers) * slots + slot) * states + state
+        return found
+
+    tail = node(arcs.step[arc], arcs.before[arc], state)
+    head = node(arcs.step[arc] + 1, arcs.after[arc], after)
+    starts = np.zeros((sequences, layers, slots, states), bool)
+    starts[:, 0] = begin[..., None] == np.arange(states)
+    forward = _reached(starts.reshape(-1), tail, head)
+    ends = np.tile(automaton.accepting, sequences * layers * slots)
+    useful = _reached(forward & ends, head, tail) & forward
+    kept = useful[tail] & useful[head]
+    code = np.unique((arc[kept] * states + state[kept]) * states + after[kept])  # those of any sequence
+    used: Flags = np.any(useful.reshape(sequences, layers, -1), 1)
+    return (code // states**2, code // states % states, code % states), used
 
 
 def _reached(nodes: Flags, tail: Integers, head: Integers) -> Flags:

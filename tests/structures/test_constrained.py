@@ -257,6 +257,13 @@ def test_vmap_and_jvp_go_through() -> None:
     assert_close(torch.func.jvp(total, (x,), (direction,))[1], slope)
 
 
+def test_a_traced_program_is_refused() -> None:
+    hmm = semihmm.constrain(small("HMM", steps=3, seed=9), exactly(1, 1))
+    compiled = torch.compile(lambda x: semihmm.log_partition(hmm.replace(emission=x)), backend="eager")
+    with pytest.raises(StructureError, match=r"Leave it out of torch\.compile"):
+        compiled(hmm.emission)
+
+
 @dataclass(frozen=True, repr=False)
 class Hops(Structure):
     """From slot to slot, one step or two at a time; what it comes to says its number, but for the first one."""
