@@ -91,8 +91,8 @@ class Constrained(Derived):
 
     def chain(self) -> Chain:
         """The other structure's, between pairs of its slots and the automaton's states."""
-        chain, pairs = self._product()
-        like = chain.start[0]
+        chain = self.base.chain()
+        pairs, like = self._pairs(chain), chain.start[0]
         return Chain(
             start=(*map(pairs.of_slots, chain.start), only(pairs.begin(), like)),
             steps=pairs.moved(chain.steps),
@@ -102,19 +102,17 @@ class Constrained(Derived):
         )
 
     def event(self, path: Path) -> Tensor:
-        return self.base.event(self._product()[1].without_states(path))
+        return self.base.event(self._pairs(self.base.chain()).without_states(path))
 
     def path(self, event: Tensor) -> Path:
-        chain, pairs = self._product()
-        return pairs.with_states(self.base.path(event), chain.lengths)
+        return self._pairs(self.base.chain()).with_states(self.base.path(event))
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """Over all states of the automaton that it may still accept from, however long that takes."""
-        return self.base.filtered(self._product()[1].summed(vectors))
+        return self.base.filtered(self._pairs(self.base.chain()).summed(vectors))
 
-    def _product(self) -> tuple[Chain, _Pairs]:
-        chain = self.base.chain()
-        return chain, _Pairs(chain.steps, self.base.labels(), self.automaton)
+    def _pairs(self, chain: Chain) -> _Pairs:
+        return _Pairs(chain.steps, self.base.labels(), self.automaton)
 
 
 class _Pairs:
@@ -185,12 +183,10 @@ class _Pairs:
         arc = self._rows(self.arc, path.slots[..., 1:]).gather(-1, path.choices.clamp(min=0).unsqueeze(-1)).squeeze(-1)
         return Path(slots, torch.where(path.choices < 0, -1, arc % self.base.source.shape[-1]))
 
-    def with_states(self, path: Path, lengths: Tensor | None) -> Path:
+    def with_states(self, path: Path) -> Path:
         """A path through slots, through pairs; where the automaton refuses it, through a pair that is not there."""
         slots, none = path.slots, len(self.slots)
         inside, said = slots.clamp(0, self.base.slots - 1), self._said(path)
-        if lengths is not None:
-            said = torch.where(torch.arange(said.shape[-1], device=said.device) <= lengths.unsqueeze(-1), said, -1)
         states = [torch.zeros_like(said[..., 0])]
         for label in said.unbind(-1):
             states.append(self.moves[states[-1], label])

@@ -78,8 +78,6 @@ def product(arcs: Table | int, labels: Table, of_arcs: bool, first: bool, automa
     pairs = np.flatnonzero(used.any(0))
     if not len(pairs):  # no path at all
         pairs = np.zeros(1, np.int64)
-    order = np.lexsort((state, number[arc]))
-    arc, state, reached = arc[order], state[order], reached[order]
     begun = np.searchsorted(pairs, before[arc] * states + state) + delay[arc] * len(pairs)
     entered = step[arc] * len(pairs) + np.searchsorted(pairs, after[arc] * states + reached)
     entry = incoming(torch.from_numpy(entered[None]), steps * len(pairs)).numpy().reshape(steps, len(pairs), -1)

@@ -31,6 +31,7 @@ from semihmm.engine.backends import native
 from semihmm.errors import StructureError
 from semihmm.structures import Constrained, Structure
 from semihmm.structures.authoring import Labels
+from semihmm.structures.derived import Derived
 from semihmm.testing import check_structure, oracle
 from semihmm.testing.examples import small
 from semihmm.testing.walk import chain_paths
@@ -257,6 +258,54 @@ def test_vmap_and_jvp_go_through() -> None:
     assert_close(torch.func.jvp(total, (x,), (direction,))[1], slope)
 
 
+@dataclass(frozen=True, repr=False)
+class Tagged(Derived):
+    """An HMM whose states have other tags in each sequence."""
+
+    tags: Tensor
+    own_indices: ClassVar[dict[str, int]] = {"tags": 1}
+
+    def chain(self) -> Chain:
+        return self.base.chain()
+
+    def event(self, path: Path) -> Tensor:
+        return self.base.event(path)
+
+    def path(self, event: Tensor) -> Path:
+        return self.base.path(event)
+
+    def filtered(self, vectors: Tensor) -> Tensor:
+        return self.base.filtered(vectors)
+
+    def labels(self) -> Labels:
+        return Labels(self.tags, 3)
+
+
+def test_labels_of_their_own_are_read_from_the_first_step_on() -> None:
+    tags = torch.tensor([[0, 1], [2, 0], [-1, 1]])
+    hmm = Tagged(small("HMM", (3,), steps=3, ragged=True, seed=10), tags)
+
+    def by(item: Constrained) -> Iterator[Any]:
+        for event, weights in oracle.KNOWN[HMM](item.base.base):
+            said = [x for x in item.tags[torch.tensor(event)].tolist() if x >= 0]
+            if said and said[0] == 0 and said.count(1) <= 1:
+                yield event, weights
+
+    check_structure(semihmm.constrain(hmm, label(0) + at_most(1, 1)), paths=by, samples=300)
+
+
+@pytest.mark.parametrize("kind", ["HMM", "CTC", "MonotonicAlignment"])
+def test_what_lies_behind_the_end_says_nothing(kind: str) -> None:
+    structure = semihmm.constrain(small(kind, steps=4, seed=11), exactly(2, 1))
+    name = "lengths" if kind == "HMM" else "input_lengths"
+    short = structure.replace(**{name: torch.tensor(3)})
+    best = semihmm.viterbi(short)
+    odd = best.event.clone()
+    odd[3] = 1
+    assert bool(best.valid)
+    assert_close(semihmm.score(short, odd), best.score)
+
+
 def test_a_traced_program_is_refused() -> None:
     hmm = semihmm.constrain(small("HMM", steps=3, seed=9), exactly(1, 1))
     compiled = torch.compile(lambda x: semihmm.log_partition(hmm.replace(emission=x)), backend="eager")
@@ -307,6 +356,7 @@ def test_work_is_that_of_the_pairs_that_a_path_can_use() -> None:
     assert steps.slots == 4 * 4 + 3  # state 1 is never the one before the first time
     forward = HMM(torch.zeros(5), torch.zeros(5, 2), torch.zeros(6, 5), offsets=(0, 1))
     ordered = semihmm.constrain(forward, before(3, 1)).chain().steps  # state 1 only ever comes before state 3
+    assert semihmm.constrain(forward, must_occur(1)).chain().steps.slots == 1 + 4  # who is past state 1 has been there
     assert ordered.slots == 4 + 1  # from 3 on each state after it was; 0 and 2 and 3, 4 without state 1
 
 
