@@ -9,7 +9,7 @@ Example:
 
 from importlib.metadata import version
 
-from semihmm import semirings
+from semihmm import automata, semirings
 from semihmm.engine import backends
 from semihmm.inference import (
     Paths,
@@ -52,6 +52,7 @@ from semihmm.structures import (
     MonotonicAlignment,
     StepPattern,
     Structure,
+    constrain,
     squared_distances,
     stack,
 )
@@ -72,8 +73,10 @@ __all__ = [
     "StepPattern",
     "Structure",
     "argmax",
+    "automata",
     "backends",
     "condition",
+    "constrain",
     "covariance",
     "cross_entropy",
     "entropy",

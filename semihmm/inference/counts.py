@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,8 +24,6 @@ from semihmm.structures.leaves import Made, Place, View, disjoint, event_axes, v
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-S = TypeVar("S", bound=Structure)
 
 
 def expected_counts(
@@ -61,15 +59,14 @@ def expected_counts(
         given = structure.holding(**{n: x.detach() for n, x in potentials.items()})
         form = views(given)
         left = [n for n in names if any(isinstance(p, Made) and n in p.potentials for p in form)]
-        with _recorded(given, left) as (given, inputs):
-            chain, plan = prepare(given, Log(), options)
-            direct = _directly(plan, chain, given, form, names, inputs)
+        with _recorded(given, left) as (recorded, inputs):
+            chain, plan = prepare(recorded, Log(), options)
+            direct = _directly(plan, chain, recorded, form, names, inputs)
             if direct is not None:
                 return direct[0].to(chain.start[0].dtype), _signed(structure, names, direct[1])
         options = {**options, "validate": False}
-    given = structure.holding(**potentials)
-    with _recorded(given, names, keep=create_graph) as (given, inputs):
-        chain, plan = prepare(given, Log(), options)
+    with _recorded(structure, names, keep=create_graph) as (recorded, inputs):
+        chain, plan = prepare(recorded, Log(), options)
         value = engine.total(plan, Log(), chain)
         found = torch.autograd.grad(
             value.sum(), list(inputs.values()), create_graph=create_graph, materialize_grads=True
@@ -89,8 +86,10 @@ def _in_transforms(structure: Structure, names: Sequence[str], options: Options)
 
 
 @contextmanager
-def _recorded(structure: S, names: Sequence[str], keep: bool = False) -> Iterator[tuple[S, dict[str, Tensor]]]:
-    """A structure like another, some of whose potentials autograd records, whatever its mode is; and those.
+def _recorded(
+    structure: Structure, names: Sequence[str], keep: bool = False
+) -> Iterator[tuple[Structure, dict[str, Tensor]]]:
+    """A structure some of whose potentials, which come by name, autograd records, whatever its mode is.
 
     Args:
         keep: whether it goes on from what led to the potentials.
@@ -99,21 +98,23 @@ def _recorded(structure: S, names: Sequence[str], keep: bool = False) -> Iterato
         yield structure, {}
         return
     with torch.inference_mode(False), torch.enable_grad():
-        structure = _saveable(structure)
-        for name, x in structure.potentials.items():
+        given = _recordable(structure)
+        potentials = {}
+        for name, x in given.potentials.items():
             x = x if keep and x.requires_grad else x.detach()  # a caller's tensor is never marked
-            x = x.requires_grad_() if name in names and not x.requires_grad else x
-            structure = structure.holding(**{name: x})
-        yield structure, {name: structure.potentials[name] for name in names}
+            potentials[name] = x.requires_grad_() if name in names and not x.requires_grad else x
+        yield given.holding(**potentials), {name: potentials[name] for name in names}
 
 
-def _saveable(structure: S) -> S:
-    """The structure without tensors of inference mode, which autograd does not save."""
-    same = structure.holding()
-    for field, value in structure.__dict__.items():
-        plain = tree_map_only(Tensor, lambda x: x.clone() if x.is_inference() else x, value)
-        same.__dict__[field] = _saveable(value) if isinstance(value, Structure) else plain
-    return same
+def _recordable(structure: Structure) -> Structure:
+    """The structure with tensors that autograd can save: those of inference mode it cannot."""
+    held: dict[str, Any] = {
+        name: _recordable(x)
+        if isinstance(x, Structure)
+        else tree_map_only(Tensor, lambda y: y.clone() if y.is_inference() else y, x)
+        for name, x in structure.__dict__.items()
+    }
+    return structure.holding(**held)
 
 
 def _signed(structure: Structure, names: Sequence[str], found: Sequence[Tensor]) -> dict[str, Tensor]:

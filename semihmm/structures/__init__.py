@@ -2,6 +2,7 @@
 
 from semihmm.structures.base import Structure
 from semihmm.structures.batch import stack
+from semihmm.structures.constrained import Constrained, constrain
 from semihmm.structures.ctc import CTC
 from semihmm.structures.distances import squared_distances
 from semihmm.structures.dtw import DTW, StepPattern
@@ -20,6 +21,7 @@ __all__ = [
     "HMM",
     "HSMM",
     "RNNT",
+    "Constrained",
     "EditDistance",
     "FactorialHMM",
     "Lattice",
@@ -27,6 +29,7 @@ __all__ = [
     "Pruned",
     "StepPattern",
     "Structure",
+    "constrain",
     "squared_distances",
     "stack",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING
 from functools import reduce
 from operator import index as as_int
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from semihmm.structures.base import Structure
 
 __all__ = [
+    "Labels",
     "check_lengths",
     "check_shape",
     "given",
@@ -33,6 +34,29 @@ __all__ = [
     "spread",
     "until",
 ]
+
+
+class Labels(NamedTuple):
+    """What a path says at each step, for an automaton to read.
+
+    Attributes:
+        of: labels from 0 on, int64, -1 where nothing is said: of the slots that it comes to ``(N,)``, or ``(..., N)``
+            where they differ from sequence to sequence; with ``of_arcs``, of the arcs that it takes, as the chain's
+            `Sparse` has them: ``(T or 1, N, K)``.
+        alphabet: how many labels there are.
+        first: whether the slot that it begins in says something, too.
+        of_arcs: whether labels are of arcs, not of slots.
+
+    Example:
+        >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))
+        >>> hmm.labels()  # of each step its state
+        Labels(of=tensor([0, 1]), alphabet=2, first=True, of_arcs=False)
+    """
+
+    of: Tensor
+    alphabet: int
+    first: bool = True
+    of_arcs: bool = False
 
 
 def settle(structure: Structure, *names: str) -> None:

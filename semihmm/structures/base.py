@@ -16,7 +16,7 @@ from torch import Tensor
 from semihmm.engine import Chain, Path, score
 from semihmm.engine.tensors import usable
 from semihmm.errors import DataError, StructureError
-from semihmm.structures.authoring import check_names, check_shape, tensor_of, until
+from semihmm.structures.authoring import Labels, check_names, check_shape, tensor_of, until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -100,6 +100,13 @@ class Structure(ABC):
             (torch.Size([4, 2]), torch.Size([4, 3]))
         """
         return self
+
+    def labels(self) -> Labels:
+        """What paths say as they go, for `constrain` to read."""
+        raise StructureError(
+            f"{type(self).__name__} says nothing at each step, so no automaton can read its paths. HMM, HSMM, CTC, "
+            "MonotonicAlignment and Lattice do; in a structure of your own, say it by labels()."
+        )
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """The weight of all paths so far by the state that they are in, from all state vectors.

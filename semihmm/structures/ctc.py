@@ -14,6 +14,7 @@ from semihmm.engine.maps.form import pick, unchecked
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.authoring import (
+    Labels,
     as_tensor,
     check_lengths,
     given,
@@ -203,6 +204,10 @@ class CTC(Structure):
         places, labels = torch.where(index < 0, after, 2 * index + 1), self._labels()
         said = pick(labels, places.clamp(0, labels.shape[-1] - 1))
         return Path.through(pad(torch.where((said == token) & (index >= -1), places, -1), (1, 0)))
+
+    def labels(self) -> Labels:
+        """The token of each frame, blanks included."""
+        return Labels(self._labels(), self.emission.shape[-1], first=False)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over places."""

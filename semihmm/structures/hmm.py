@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from semihmm.engine import Chain, Compose, Diagonal, Map, Path
 from semihmm.engine.chain import aligned
 from semihmm.engine.maps.form import check_range, unchecked
 from semihmm.errors import ShapeError
-from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices
+from semihmm.structures.authoring import Labels, check_lengths, check_shape, settle, settle_indices
 from semihmm.structures.base import Structure
 from semihmm.structures.transitions import moves, one_step, settle_transitions
 
@@ -169,6 +170,10 @@ class HMM(Structure):
 
     def state_sequence(self, event: Tensor) -> Tensor:
         return event
+
+    def labels(self) -> Labels:
+        """The state of each step."""
+        return Labels(torch.arange(self.states, device=self.emission.device), self.states)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over states."""

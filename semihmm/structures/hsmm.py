@@ -11,7 +11,7 @@ from torch.nn.functional import pad, softplus
 
 from semihmm.engine import Chain, Path, Segmental
 from semihmm.errors import ShapeError, StructureError
-from semihmm.structures.authoring import check_lengths, check_shape, settle, settle_indices, spread
+from semihmm.structures.authoring import Labels, check_lengths, check_shape, settle, settle_indices, spread
 from semihmm.structures.base import Structure
 from semihmm.structures.transitions import moves, one_step, settle_transitions
 
@@ -234,6 +234,11 @@ class HSMM(Structure):
         begun = spread(state + self.states, torch.where(real, start, -1), self.steps + 1)
         ended = spread(state, torch.where(real, end, -1), self.steps + 1)
         return Path.through(torch.where(fine, torch.where(begun < 0, ended, begun), -1))
+
+    def labels(self) -> Labels:
+        """The state of each segment, where it begins."""
+        states = torch.arange(self.states, device=self.emission.device)
+        return Labels(torch.cat([torch.full_like(states, -1), states]), self.states)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """Segments begun at each time before that have lasted until now, or longer."""

@@ -18,6 +18,7 @@ from semihmm.engine import Chain, Path, Sparse
 from semihmm.engine.maps.form import check_shared, unchecked
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.authoring import (
+    Labels,
     one_hot,
     only,
     packed,
@@ -142,6 +143,11 @@ class Lattice(Structure):
         steps = torch.arange(len(arc), device=arc.device)
         taken = arc[steps, path.slots[..., 1:].clamp(min=0), path.choices.clamp(min=0)]
         return packed(taken, (taken >= 0) & (path.choices >= 0), max(len(arc) - 2, 0))
+
+    def labels(self) -> Labels:
+        """The number of each arc."""
+        of = self._levels().arc.clamp(min=-1).to(self.log_weight.device)  # what is free says as little as what is not
+        return Labels(of, len(self.source), first=False, of_arcs=True)
 
     def path(self, event: Tensor) -> Path:
         """In front of all starts, in each node from when its arc arrives for as long as it stays, behind all ends."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from semihmm.engine import Banded, Chain, Compose, Diagonal, Path
 from semihmm.errors import ShapeError
-from semihmm.structures.authoring import check_lengths, given, one_hot, only, settle, settle_indices, single
+from semihmm.structures.authoring import Labels, check_lengths, given, one_hot, only, settle, settle_indices, single
 from semihmm.structures.base import Structure
 
 
@@ -88,6 +89,11 @@ class MonotonicAlignment(Structure):
 
     def path(self, event: Tensor) -> Path:
         return Path.through(event)
+
+    def labels(self) -> Labels:
+        """The token of each frame."""
+        tokens = self.emission.shape[-1]
+        return Labels(torch.arange(tokens, device=self.emission.device), tokens)
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over tokens."""

@@ -64,7 +64,7 @@ def moves(structure: Moving, weight: Tensor) -> Dense | Sparse:
         return Banded(structure.offsets, weight)
     if structure.arcs is None:
         return Dense(weight)
-    if weight.shape[-2] != 1 or not _is_dense(states, weight.shape[-1]):
+    if weight.shape[-2] != 1 or not is_dense(states, weight.shape[-1]):
         return Arcs(*structure.arcs, weight, states)
     at = (structure.arcs[0] * states + structure.arcs[1]).expand_as(weight)
     matrix = weight.new_full((*weight.shape[:-1], states**2), -torch.inf).scatter(-1, at, weight)
@@ -97,7 +97,7 @@ def _check_arcs(source: Tensor, target: Tensor, states: int, owner: str) -> None
         )
 
 
-def _is_dense(states: int, arcs: int) -> bool:
+def is_dense(states: int, arcs: int) -> bool:
     """Whether it takes less time to go along a matrix of all arcs, most of them forbidden, than along those there are.
 
     As measured (benchmarks/sparse.py compares the two): between few states vectors stay in registers; else what is

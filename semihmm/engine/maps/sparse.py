@@ -256,15 +256,16 @@ def _places(source: Tensor, target: Tensor, slots: int) -> tuple[npt.NDArray[Any
             raise ShapeError(
                 f"Arcs: states are numbered from 0 (-1, where arcs differ over time: no arc), got {found[0]}."
             )
-    entry = _entries(_array(target.reshape(-1, target.shape[-1])), slots)
+    entry = _entries(array_of(target.reshape(-1, target.shape[-1])), slots)
     at, absent = entry.clip(min=0), entry < 0
     sources = np.take_along_axis(
-        _array(source.reshape(-1, source.shape[-1])), at.reshape(len(at), slots * at.shape[-1]), -1
+        array_of(source.reshape(-1, source.shape[-1])), at.reshape(len(at), slots * at.shape[-1]), -1
     )
     return at, absent, np.where(absent, -1, sources.reshape(at.shape))
 
 
-def _array(x: Tensor) -> npt.NDArray[np.int64]:
+def array_of(x: Tensor) -> npt.NDArray[np.int64]:
+    """The numbers of a tensor of integers, under every transform of torch.func."""
     known = numbers(x)
     assert known is not None
     return known.cpu().numpy() if plain((known,)) else np.array(known.tolist(), np.int64).reshape(known.shape)
@@ -274,7 +275,7 @@ def incoming(target: Tensor, slots: int) -> Tensor:
     """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
     if numbers(target) is None:
         return _incoming_unseen(target, slots)
-    return torch.from_numpy(_entries(_array(target), slots)).to(target.device)
+    return torch.from_numpy(_entries(array_of(target), slots)).to(target.device)
 
 
 def _entries(target: npt.NDArray[np.int64], slots: int) -> npt.NDArray[np.int64]:
