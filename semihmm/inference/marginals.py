@@ -106,7 +106,9 @@ def filtering(structure: Structure, **options: Unpack[Options]) -> Tensor:
     posterior = torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))
     posterior = posterior.to(structure.potentials[structure.observed].dtype)
     used = until(structure.lengths, weights.shape[-2], 2)
-    return (posterior if used is None else torch.where(used, posterior, -torch.inf)).unflatten(-1, state)
+    posterior = posterior if used is None else torch.where(used, posterior, -torch.inf)
+    by_part: Tensor = posterior.unflatten(-1, state)
+    return by_part
 
 
 def smoothing(structure: Structure, **options: Unpack[Options]) -> Tensor:

@@ -392,14 +392,14 @@ def _looked_over(own: Callable[[Any], None]) -> Callable[[Any], None]:
 
 def _refuse_unsettled(structure: Structure) -> None:
     """Refuse arrays, lists and None where whoever wrote the structure counts on tensors and does not convert."""
-    unlike = {n: x for n, x in structure.__dict__.items() if not isinstance(x, Tensor)}
+    declared: dict[str, Any] = type(structure).__dataclass_fields__  # type: ignore[attr-defined]
+    unlike = {n: x for n, x in structure.__dict__.items() if n in declared and not isinstance(x, Tensor)}
     try:
         known = structure.axes.keys() & unlike.keys()
     except (AttributeError, TypeError):  # it asks what is no tensor for its axes
         known = {n for n, x in unlike.items() if isinstance(x, list | np.ndarray | float | None)}
     for name, x in unlike.items():
-        required = structure.__dataclass_fields__[name].default is MISSING  # type: ignore[attr-defined]
-        if name in known and (required or x is not None):
+        if name in known and (declared[name].default is MISSING or x is not None):
             raise StructureError(
                 f"{type(structure).__name__}: {name} must be a tensor, got a {type(x).__name__}. To take arrays and "
                 "lists, call settle(self, ...) with the names of potentials, and settle_indices with those of lengths, "

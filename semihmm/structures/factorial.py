@@ -159,4 +159,5 @@ class FactorialHMM(Structure):
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over joint states: an axis for each chain."""
-        return vectors.unflatten(-1, (self.states,) * self.chains)
+        by_chain: Tensor = vectors.unflatten(-1, (self.states,) * self.chains)
+        return by_chain

@@ -345,7 +345,8 @@ def filtering(structure: Structure, by: By | None = None) -> Tensor:
         rows = [[x - log_sum(row) if x > -math.inf else x for x in row] for row in found]
         rows[length:] = [[-math.inf] * len(rows[0])] * (steps - length)
         state = (item.states,) * item.chains if isinstance(item, FactorialHMM) else (-1,)
-        return torch.tensor(rows, dtype=torch.float64).unflatten(-1, state)
+        by_part: Tensor = torch.tensor(rows, dtype=torch.float64).unflatten(-1, state)
+        return by_part
 
     return _each(structure, one)
 

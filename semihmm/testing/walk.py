@@ -109,14 +109,14 @@ def _arcs(steps: Form, t: int, slot: int, leaf: int) -> Iterator[Arc]:
         column = slot if steps.index is None else int(steps.index[_at(steps.index, 1, t, slot)])
         yield Arc(slot, 1, slot, ((Entry(leaf, _at(steps.weight, 1, t, column)),),))
     elif isinstance(steps, Axes):
-        for source in product(*map(range, steps.sizes)):
-            before, after = list(source), _digits(slot, steps.sizes)
+        for joint in product(*map(range, steps.sizes)):
+            before, after = list(joint), _digits(slot, steps.sizes)
             entries: list[tuple[Entry, ...]] = []
-            for axis in reversed(range(len(source))) if steps.backward else range(len(source)):
+            for axis in steps.order:
                 row = _number(before, steps.sizes) if steps.coupled[axis] else before[axis]
                 entries.append((Entry(leaf + axis, _at(steps.weights[axis], 2, t, row, after[axis])),))
                 before[axis] = after[axis]
-            number = _number(source, steps.sizes)
+            number = _number(joint, steps.sizes)
             yield Arc(number, 1, number, tuple(entries))
     elif isinstance(steps, Sparse):
         source_at = _at(steps.source, 2, t, slot, 0)[:-1]

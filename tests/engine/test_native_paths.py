@@ -54,7 +54,7 @@ def arcs_of(steps, length, best=True):
         joint = torch.cartesian_prod(*map(torch.arange, steps.sizes)).reshape(-1, len(leaves))  # slot: its states
         before, after = joint.unsqueeze(1).expand(-1, len(joint), -1), joint.expand(len(joint), -1, -1)
         total = 0.0
-        for k in reversed(range(len(leaves))) if steps.backward else range(len(leaves)):
+        for k in steps.order:
             row = before[..., k]
             if steps.coupled[k]:
                 row = sum(before[..., i] * n for i, n in enumerate(steps.inner))

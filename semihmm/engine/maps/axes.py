@@ -125,7 +125,8 @@ class Axes(Map):
     def _apart(self, x: Tensor, axis: int) -> Tensor:
         """Values of slots ``(..., N)`` as ``(..., axes before, axes behind, S)``."""
         size, inner = self.sizes[axis], self.inner[axis]
-        return x.unflatten(-1, (self.slots // (size * inner), size, inner)).mT
+        whole: Tensor = x.unflatten(-1, (self.slots // (size * inner), size, inner))
+        return whole.mT
 
     def _joined(self, x: Tensor) -> Tensor:
         """And back."""
@@ -136,7 +137,8 @@ class Axes(Map):
         if not self.coupled[axis]:
             return table.unsqueeze(-3).unsqueeze(-3)
         size, inner = self.sizes[axis], self.inner[axis]
-        return table.unflatten(-2, (self.slots // (size * inner), size, inner)).movedim(-3, -2)
+        whole: Tensor = table.unflatten(-2, (self.slots // (size * inner), size, inner))
+        return whole.movedim(-3, -2)
 
     def _moves(self, semiring: Semiring, vector: Tensor, tables: tuple[Tensor, ...]) -> Iterator[tuple[int, Tensor]]:
         """Each axis, and the values of slots before it moves; last of all -1, and those after all have moved."""
