@@ -33,6 +33,7 @@ CASES = [
     ("topology over time", 2, 100, 80),
     ("segmental", 2, 150, 12),
     ("grid", 4, 120, 50),
+    ("axes", 2, 150, 81),
 ]
 
 

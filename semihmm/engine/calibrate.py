@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import platform
 import sys
 import time
@@ -40,7 +41,7 @@ from semihmm.engine.costs import (
     size_of,
     table,
 )
-from semihmm.engine.maps import Arcs, Banded, Dense, Diagonal, Form, Grid, Segmental
+from semihmm.engine.maps import Arcs, Axes, Banded, Dense, Diagonal, Form, Grid, Segmental
 from semihmm.engine.plan import StrategyName
 from semihmm.engine.planner import plan
 from semihmm.engine.total import total
@@ -75,6 +76,9 @@ SIZES: dict[str, list[tuple[int, int, int]]] = {
     ],
     "segmental": [
         *[(1, 16, 2), (8, 64, 2), (1, 256, 8), (4, 128, 16), (1, 64, 4), (1, 400, 2), (8, 200, 32), (1, 128, 1)],
+    ],
+    "axes": [  # two of them: states are joint ones
+        *[(1, 8, 4), (8, 64, 16), (1, 512, 16), (4, 100, 64), (1, 64, 9), (1, 100, 144), (8, 32, 36), (1, 50, 1024)],
     ],
     "grid": [
         *[(1, 12, 4), (4, 40, 8), (1, 200, 32), (4, 100, 32), (1, 40, 8), (1, 100, 4), (4, 400, 200), (16, 60, 20)],
@@ -118,6 +122,9 @@ def _map(kind: str, normal: Callable[..., Tensor], batch: int, steps: int, state
     if kind == "grid":
         return Grid.of(((1, 0), (0, 1), (1, 1)), normal(batch, 3, states, max(steps + 2 - states, 1)))
     observed = Diagonal(normal(batch, steps, states))
+    if kind == "axes":
+        side = math.isqrt(states)
+        return Axes((normal(1, side, side), normal(1, side, side))) @ observed
     if kind in ("arcs", "arcs over time", "topology over time"):
         # From 3 to 20 arcs for each state, each as likely as the others.
         count = min(states * (3 + states % 18), states * states)

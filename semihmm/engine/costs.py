@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
+from semihmm.engine.maps import Axes, Compose, Dense, Diagonal, Form, Grid, Segmental, Sparse
 from semihmm.errors import DataError
 from semihmm.semirings import Semiring
 
@@ -32,7 +32,7 @@ VERSION = 1  # of the form of a table and of what `counts` counts: a table of an
 SHIPPED = Path(__file__).with_name("costs.json")
 FAMILIES = (
     *("dense", "dense over time", "diagonal", "sparse", "arcs", "arcs over time", "topology over time"),
-    *("segmental", "grid"),
+    *("segmental", "grid", "axes"),
 )
 TOGETHER = 8  # sequences that the compiled code takes through irregular arcs in the time of one
 WAYS = ("native sequential", "torch sequential", "torch chunked", "torch associative")
@@ -93,7 +93,7 @@ def family(steps: Form) -> str:
         if steps.source.shape[-3] != 1:
             return "topology over time"
         return "arcs" if steps.weight.shape[-3] == 1 else "arcs over time"
-    known = {Diagonal: "diagonal", Sparse: "sparse", Segmental: "segmental", Grid: "grid"}
+    known = {Diagonal: "diagonal", Sparse: "sparse", Segmental: "segmental", Grid: "grid", Axes: "axes"}
     return known.get(type(steps), "dense")
 
 
