@@ -123,8 +123,8 @@ def _map(kind: str, normal: Callable[..., Tensor], batch: int, steps: int, state
         return Grid.of(((1, 0), (0, 1), (1, 1)), normal(batch, 3, states, max(steps + 2 - states, 1)))
     observed = Diagonal(normal(batch, steps, states))
     if kind == "axes":
-        side = math.isqrt(states)
-        return Axes((normal(1, side, side), normal(1, side, side))) @ observed
+        side = max(n for n in range(1, math.isqrt(states) + 1) if states % n == 0)
+        return Axes(tuple(normal(1, n, n) for n in (side, states // side))) @ observed
     if kind in ("arcs", "arcs over time", "topology over time"):
         # From 3 to 20 arcs for each state, each as likely as the others.
         count = min(states * (3 + states % 18), states * states)

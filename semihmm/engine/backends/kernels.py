@@ -106,7 +106,8 @@ def stride_of(spec: Sequence[int], slots: int, size: int, components: int) -> in
 
 
 def arc_indices(spec: Sequence[int]) -> int:
-    """How many arc indices say which weights of a step a path takes: one for each map, that in a Segmental among them.
+    """How many arc indices say which weights of a step a path takes: one for each map, that in a Segmental among
+    them, and of Axes one for each axis.
 
     Example:
         >>> chain = semihmm.engine.Chain((torch.zeros(2),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=3)
@@ -116,7 +117,7 @@ def arc_indices(spec: Sequence[int]) -> int:
     """
     words, at, count = {SPARSE: 2, SEGMENTAL: 2, GRID: 3, AXES: 2}, 2, 0  # of a map's kind and constants
     while at < len(spec):
-        count += 1
+        count += spec[at + 1] if spec[at] == AXES else 1
         at += words.get(spec[at], 1)
     return count
 
