@@ -59,7 +59,10 @@ def copied(x: Any) -> Any:
     """The same arguments in memory of their own, as they lie."""
     if isinstance(x, torch.Tensor):
         x = x.detach()
-        return x.clone() if x.is_contiguous() else torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x)
+        if not x.numel():
+            return x.clone()
+        span = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True))  # also of what is expanded
+        return x.as_strided((span,), (1,)).clone().as_strided(x.shape, x.stride(), 0)
     return type(x)(copied(y) for y in x) if isinstance(x, list | tuple) else x
 
 
