@@ -22,7 +22,9 @@ class Program {
 
     // `potentials`: tensors in one piece, or one sequence's that stand for all, as every call's are. `places`: for each
     // tensor of the chain either (the number of its potential, its first element there, sizes, strides, as of a potential in
-    // one piece), or a tensor that is the same in all calls. `sign`: that of a potential which is a log-weight.
+    // one piece); or (numbers, factors, rest) of its shape, for entries that are those of the potentials, counted through all of
+    // them, times a factor, and of number -1 the rest alone; or a tensor that is the same in all calls. `sign`: that of a
+    // potential which is a log-weight.
     Program(int semiring, double beta, bool wide, Numbers spec, bool batched, int64_t batch, int64_t length, double sign,
             const nb::list& potentials, const nb::list& places)
         : sign_(sign), batched_(batched) {
@@ -67,7 +69,8 @@ class Program {
             std::fill_n(grads[i], forms_[i].bytes, char(0));
             found.append(made.tensor);
         }
-        const std::vector<Given> out = placed(grads, requested, true), nothing(places_.size());
+        std::vector<std::vector<double>> laid_out;
+        const std::vector<Given> out = placed(grads, requested, laid_out), nothing(places_.size());
         check_out(call.description.request, call.description.form, out, call.description.request.weights, "out");
         std::vector<double> values(static_cast<std::size_t>(request_.batch)), ones(values.size(), 1.0);
         const int64_t rows = request_.length + 1, stride = call.description.form.stride;
@@ -77,6 +80,7 @@ class Program {
                 run_gradient<F>(call.description, {nullptr, nullptr, rows, std::max<int64_t>(request_.length, 1), kept_blocks(request_.length, request_.length)}, ones.data(), nullptr, out, nothing, values.data(), stride);
             });
         }
+        with_type(request_.wide, [&]<class F>(F) { give_back<F>(out, grads); });
         found[0] = value_of(values);
         if (found[0].is_none()) return nb::none();
         return found;
@@ -109,14 +113,20 @@ class Program {
         std::size_t bytes = 0;  // of a gradient
         bool shared = false;    // all sequences have the numbers of one
     };
+    // An entry that lies elsewhere than in its potential: potential -1 for none, then `rest` is all of it.
+    struct Entry {
+        int64_t potential, at;
+        double factor, rest;
+    };
     struct Place {
         int64_t potential = -1, first = 0;
         Given tensor;     // sizes and strides; and of a constant where it is
         nb::object held;  // that
+        std::vector<Entry> entries;  // of one that is laid out for each call
     };
     struct Call {
         Description description;
-        std::vector<Given> potentials;
+        std::vector<std::vector<double>> laid_out;
     };
 
     nb::dlpack::dtype real() const { return request_.wide ? nb::dtype<double>() : nb::dtype<float>(); }
@@ -136,6 +146,7 @@ class Program {
             found.held = nb::borrow(place);
             return found;
         }
+        if (nb::len(place) == 3) return laid_out(place);
         const auto [potential, first, shape, strides] = nb::cast<std::tuple<int64_t, int64_t, Numbers, Numbers>>(place);
         if (potential < 0 || potential >= static_cast<int64_t>(forms_.size()) || shape.size() != strides.size() || shape.size() + 1 > Sizes::most)
             refuse("a place must name a potential, and have as many strides as sizes.");
@@ -160,26 +171,83 @@ class Program {
         if (first < 0 || (!empty && last >= elements)) refuse("a place must lie within its potential.");
         return found;
     }
+    Place laid_out(nb::handle place) const {
+        Place found;
+        const nb::object parts[] = {place[0], place[1], place[2]};
+        const Given numbers = given(parts[0], batched_), factors = given(parts[1], batched_), rest = given(parts[2], batched_);
+        const auto same = [&](const Given& x) { return std::equal(x.shape.begin(), x.shape.end(), numbers.shape.begin(), numbers.shape.end()) && in_one_piece(x); };
+        if (numbers.type != Type::kInt64 || factors.type != Type::kDouble || rest.type != Type::kDouble || !same(numbers) || !same(factors) || !same(rest))
+            refuse("a place that is laid out must be int64 numbers, float64 factors and a float64 rest, alike and in one piece.");
+        found.tensor = numbers;
+        found.tensor.type = type();
+        int64_t count = 1;
+        for (int64_t size : numbers.shape) count *= size;
+        for (int64_t i = 0; i < count; ++i) {
+            Entry entry{-1, numbers.as<int64_t>()[i], factors.as<double>()[i], rest.as<double>()[i]};
+            for (std::size_t p = 0; p < forms_.size() && entry.at >= 0 && entry.potential < 0; ++p) {
+                const int64_t elements = static_cast<int64_t>(forms_[p].bytes / (request_.wide ? 8 : 4));
+                entry.at < elements ? void(entry.potential = static_cast<int64_t>(p)) : void(entry.at -= elements);
+            }
+            if (entry.at >= 0 && entry.potential < 0) refuse("a place that is laid out must have entries of the potentials.");
+            found.entries.push_back(entry);
+        }
+        return found;
+    }
     // The part of one sequence, which stands for all.
     Given of_one(Given tensor) const {
         if (!batched_ || tensor.shape.empty() || tensor.strides[0]) refuse("a program's potentials must lie in one piece, or repeat what one sequence has.");
         tensor.shape[0] = 1;
         return tensor;
     }
-    // The tensors of the chain, in memory that begins at `from` for each potential that is there: its gradient's, or its own.
-    std::vector<Given> placed(const std::vector<char*>& from, const std::vector<bool>& present, bool gradients) const {
+    // The gradients of the chain's tensors, in those of the potentials that are requested, which begin at `grads`; or laid out.
+    std::vector<Given> placed(const std::vector<char*>& grads, const std::vector<bool>& requested, std::vector<std::vector<double>>& laid_out) const {
         std::vector<Given> found;
         found.reserve(places_.size());
         for (const Place& place : places_) {
-            if (place.potential < 0) {
-                found.push_back(gradients ? Given{} : place.tensor);
-                continue;
+            found.emplace_back();
+            if (std::any_of(place.entries.begin(), place.entries.end(), [&](const Entry& e) { return e.potential >= 0 && requested[static_cast<std::size_t>(e.potential)]; })) {
+                found.back() = place.tensor;
+                found.back().data = laid_out.emplace_back(place.entries.size(), 0.0).data();
+            } else if (place.potential >= 0 && requested[static_cast<std::size_t>(place.potential)]) {
+                found.back() = place.tensor;
+                found.back().data = grads[static_cast<std::size_t>(place.potential)] + place.first * (request_.wide ? 8 : 4);
             }
-            const auto potential = static_cast<std::size_t>(place.potential);
-            found.push_back(present[potential] ? place.tensor : Given{});
-            if (!from[potential]) continue;
-            found.back().data = from[potential] + place.first * (request_.wide ? 8 : 4);
-            if (forms_[potential].shared && !gradients) found.back().strides[0] = 0;
+        }
+        return found;
+    }
+    // Adds what was laid out to the gradients of potentials.
+    template <class F>
+    void give_back(const std::vector<Given>& out, const std::vector<char*>& grads) const {
+        for (std::size_t i = 0; i < places_.size(); ++i)
+            for (std::size_t j = 0; j < places_[i].entries.size() && out[i].data; ++j) {
+                const Entry& entry = places_[i].entries[j];
+                if (entry.potential < 0 || !grads[static_cast<std::size_t>(entry.potential)]) continue;
+                reinterpret_cast<F*>(grads[static_cast<std::size_t>(entry.potential)])[entry.at] += static_cast<F>(entry.factor) * out[i].as<F>()[j];
+            }
+    }
+    // The tensors of the chain, where the potentials lie at `from`.
+    template <class F>
+    std::vector<Given> placed(const std::vector<char*>& from, std::vector<std::vector<double>>& laid_out) const {
+        std::vector<Given> found;
+        found.reserve(places_.size());
+        for (const Place& place : places_) {
+            found.push_back(place.tensor);
+            if (!place.entries.empty()) {
+                F* to = reinterpret_cast<F*>(laid_out.emplace_back(place.entries.size()).data());
+                found.back().data = to;
+                for (const Entry& entry : place.entries) {
+                    *to++ = static_cast<F>(entry.rest);
+                    if (entry.potential < 0) continue;
+                    const auto potential = static_cast<std::size_t>(entry.potential);
+                    const int64_t one = static_cast<int64_t>(forms_[potential].bytes / sizeof(F)) / (forms_[potential].shared ? forms_[potential].shape[0] : 1);
+                    const F factor = static_cast<F>(entry.factor), value = reinterpret_cast<const F*>(from[potential])[forms_[potential].shared ? entry.at % one : entry.at];
+                    to[-1] = factor == F(1) && entry.rest == 0 ? value : factor * value + static_cast<F>(entry.rest);
+                }
+            } else if (place.potential >= 0) {
+                const auto potential = static_cast<std::size_t>(place.potential);
+                if (from[potential]) found.back().data = from[potential] + place.first * static_cast<int64_t>(sizeof(F));
+                if (forms_[potential].shared) found.back().strides[0] = 0;
+            }
         }
         return found;
     }
@@ -200,7 +268,7 @@ class Program {
         }
         call.description.request = request_;
         call.description.request.threads = std::clamp<int64_t>(threads, 1, 256);
-        call.description.request.weights = placed(from, std::vector<bool>(from.size(), true), false);
+        with_type(request_.wide, [&]<class F>(F) { call.description.request.weights = placed<F>(from, call.laid_out); });
         call.description.form = check_chain(call.description.request);
         call.description.request.lengths = check_lengths(call.description.request, given(lengths));
         return true;

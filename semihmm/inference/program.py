@@ -1,15 +1,16 @@
 """Programs: what a question of one form works out once, so that a small call is a look-up and one compiled call.
 
-A structure whose chain is views of its potentials, and constants that its form decides, has a program for each
-question. It is found by the structure's class, the shapes and dtype of its potentials, its other fields, and the
-options. Nobody sees it: whatever it does not know (a derivative that may be asked for, a transform, potentials in
-pieces, lengths that weights depend on, a log-weight that is none) goes the general way, which gives the same numbers.
+A structure whose chain is made of its potentials and of constants as its form decides has a program for each question:
+its log-weights are views of potentials, or a few are laid out for each call. It is found by the structure's class, the
+shapes and dtype of its potentials, its other fields, and the options. Nobody sees it: whatever it does not know (a
+derivative that may be asked for, a transform, potentials in pieces, lengths that weights depend on, a log-weight that
+is none) goes the general way, which gives the same numbers.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -24,9 +25,10 @@ from semihmm.engine.tracing import plain
 from semihmm.inference.options import Options, check_options, check_structures
 from semihmm.semirings import Log, Max, Semiring, SmoothMax
 from semihmm.structures import Structure
-from semihmm.structures.leaves import Made, View, disjoint, event_axes, views
+from semihmm.structures.leaves import Made, View, disjoint, event_axes, numbered, views
 
 MOST = 256  # programs that are kept, the latest ones
+FEW = 1 << 14  # log-weights that are laid out for each call, at most: of more, PyTorch's operations cost nothing beside
 
 
 class Program(NamedTuple):
@@ -176,19 +178,44 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
     chain = structure.holding(**whole).chain()
     way = engine.plan(chain, semiring, options.get("strategy"), options.get("checkpoint"), options.get("backend"))
     form = views(structure)
-    if way.blocks != 1 or any(isinstance(p, Made) and p.potentials for p in form):
+    if way.blocks != 1 or any(isinstance(p, Made) and p.why for p in form):
         return None
-    if chain.lengths is not None and structure.chain_lengths is None:
+    if structure.__dict__.get("lengths") is not None and structure.chain_lengths is None:  # weights may depend on them
         return None
     names = tuple(given)
-    places = [
+    direct = _direct(form, chain, names)
+    places: list[Any] = [
         (names.index(p.potential), p.first, [*p.shape], [*p.stride]) if isinstance(p, View) else None for p in form
     ]
+    elsewhere = [i for i, p in enumerate(form) if isinstance(p, Made) and p.potentials]
+    overlapping = [i for i, p in enumerate(form) if isinstance(p, View) and p.potential not in direct]
+    if elsewhere and (_count(chain, elsewhere) > FEW or names != tuple(potentials)):
+        return None
+    if _count(chain, elsewhere + overlapping) <= FEW and names == tuple(potentials):
+        elsewhere, direct = elsewhere + overlapping, frozenset(names)
+    if elsewhere:
+        found = numbered(structure.holding(**whole))
+        rest, sums = (_filled(structure, whole, value).leaves for value in (0.0, 1.0))
+        for i in elsewhere:
+            source = found[i]
+            assert source is not None and source.number is not None
+            factors = torch.where(source.number < 0, 0.0, (sums[i] - rest[i]).double())
+            places[i] = tuple(x.contiguous() for x in (source.number, factors, rest[i].double()))
     work = way.worker.program(Scan(way, semiring, (chain,)), list(whole.values()), places, structure.sign)
     if work is None:
         return None
     busy = chain.batch.numel() * chain.length * chain.steps.work >= THREADS_FROM
-    return Program(work, names, options.get("validate", True), busy, _direct(form, chain, names))
+    return Program(work, names, options.get("validate", True), busy, direct)
+
+
+def _count(chain: engine.Chain, leaves: Sequence[int]) -> int:
+    """How many entries some leaves of a chain have."""
+    return sum(chain.leaves[i].numel() for i in leaves)
+
+
+def _filled(structure: Structure, like: Mapping[str, Tensor], value: float) -> engine.Chain:
+    """The chain where all entries of all potentials are one number."""
+    return structure.holding(**{n: torch.full_like(x, value) for n, x in like.items()}).chain()
 
 
 def _repeated(x: Tensor) -> bool:

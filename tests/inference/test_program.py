@@ -26,6 +26,18 @@ def dtw(batch=(), dtype=torch.float64, **more):
     return semihmm.DTW(torch.rand(*batch, 4, 5, generator=g, dtype=dtype), **more)
 
 
+def hsmm(batch=(), **more):
+    g = torch.Generator().manual_seed(2)
+    draw = lambda *shape: torch.randn(*batch, *shape, generator=g, dtype=torch.float64)  # noqa: E731
+    return semihmm.HSMM(draw(2), draw(2, 2), draw(2, 3), draw(6, 2), final=draw(2), **more)
+
+
+def factorial(batch=(), **more):
+    g = torch.Generator().manual_seed(3)
+    draw = lambda *shape: torch.randn(*batch, *shape, generator=g, dtype=torch.float64)  # noqa: E731
+    return semihmm.FactorialHMM(draw(2, 2), draw(2, 2, 2), draw(5, 2, 2), draw(2, 2), **more)
+
+
 FORMS = {
     "one sequence": lambda: hmm(),
     "float": lambda: hmm(dtype=torch.float32),
@@ -50,6 +62,17 @@ FORMS = {
     "varying": lambda: hmm().replace(transition=torch.randn(5, 3, 3, dtype=torch.float64)),
     "banded": lambda: semihmm.HMM(torch.zeros(3), torch.randn(3, 2), torch.randn(5, 3), offsets=(0, 1)),
     "many states": lambda: hmm(states=70, steps=40, dtype=torch.float32),
+    "HSMM": lambda: hsmm(),
+    "HSMM batch": lambda: hsmm((3,)),
+    "HSMM shared": lambda: hsmm().replace(emission=torch.randn(4, 6, 2, dtype=torch.float64)),
+    "HSMM varying": lambda: hsmm((3,)).over_time("transition", "duration", "segment"),
+    "FactorialHMM": lambda: factorial(),
+    "FactorialHMM batch": lambda: factorial((4,), lengths=torch.tensor([5, 1, 3, 4])),
+    "FactorialHMM shared": lambda: factorial().replace(emission=torch.randn(4, 5, 2, 2, dtype=torch.float64)),
+    "RNNT": lambda: semihmm.RNNT(torch.randn(2, 3, 3), torch.randn(2, 3, 2)),
+    "EditDistance": lambda: semihmm.EditDistance(torch.rand(2, 4, 3), torch.rand(4), torch.rand(2, 3)),
+    "MonotonicAlignment": lambda: semihmm.MonotonicAlignment(torch.randn(2, 5, 3)),
+    "Lattice": lambda: semihmm.Lattice([0, 0, 1, 1], [1, 2, 2, 2], torch.randn(3, 4)),
     "DTW": lambda: dtw(),
     "DTW open": lambda: dtw((2,), step_pattern="symmetric1", open_begin=True, open_end=True),
 }
@@ -81,7 +104,11 @@ def test_answers_are_the_same_bits(form):
 
 
 @pytest.mark.parametrize(
-    "form", ["one sequence", "batch", "length", "lengths", "expanded", "varying", "DTW", "DTW open"]
+    "form",
+    [
+        *("one sequence", "batch", "length", "lengths", "expanded", "varying", "DTW", "DTW open"),
+        *("HSMM", "HSMM shared", "FactorialHMM", "FactorialHMM batch", "RNNT", "EditDistance", "MonotonicAlignment"),
+    ],
 )
 def test_these_forms_have_programs(form):
     structure = FORMS[form]()
@@ -104,7 +131,12 @@ def test_a_program_looks_at_the_tensors_of_each_call():
         lambda: hmm((2, 2)),
         lambda: hmm((0,)),
         lambda: semihmm.CTC(torch.randn(5, 4), torch.tensor([1, 2])),
-        lambda: semihmm.RNNT(torch.randn(3, 3), torch.randn(3, 2)),
+        lambda: semihmm.RNNT(torch.randn(3, 3), torch.randn(3, 2), input_lengths=torch.tensor(2)),
+        lambda: hsmm(lengths=torch.tensor(4)),
+        lambda: hsmm(censored="right"),
+        lambda: semihmm.HSMM(
+            torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 3), torch.randn(9000, 2)
+        ),  # too many to lay out
         lambda: dtw(query_lengths=torch.tensor(3)),
         lambda: semihmm.MonotonicAlignment(torch.randn(5, 3), input_lengths=torch.tensor(4)),
         lambda: dtw(window=torch.ones(4, 5, dtype=torch.bool)),
@@ -222,6 +254,9 @@ def test_threads_may_share_programs():
         ([(0, -1, [3], [1])], "must lie within its potential"),
         ([(0, 0, [3], [1, 1])], "as many strides as sizes"),
         ([(0, 0, [-1], [1])], "sizes and strides from 0 on"),
+        ([(torch.tensor([0, 3]), torch.ones(2).double(), torch.zeros(2).double())], "entries of the potentials"),
+        ([(torch.tensor([0, 1]), torch.ones(2), torch.zeros(2).double())], "alike and in one piece"),
+        ([(torch.tensor([0, 1]), torch.ones(3).double(), torch.zeros(2).double())], "alike and in one piece"),
     ],
 )
 def test_a_compiled_program_refuses_places_outside(places, message):

@@ -102,7 +102,8 @@ class Backend(Protocol):
 
         Args:
             scan: of one of the form, made from ``potentials``, each in one piece.
-            places: where each leaf lies, ``(number of the potential, first element, shape, stride)``; None: a constant.
+            places: where each leaf lies, ``(number of the potential, first element, shape, stride)``; or for each entry
+                ``(number, factor, rest)``, as `semihmm.engine.leaves.Source` counts them; None: a constant.
             sign: that of a potential which is a log-weight.
         """
         ...
