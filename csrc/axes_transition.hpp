@@ -215,13 +215,13 @@ class AxesWeights {
     ArcInto best_arc(const F* from, int64_t to) const {
         std::copy_n(from, slots_, before_[0].get());
         for (std::size_t n = 0; n + 1 < axes_.size(); ++n) {  // of what the axes so far have moved to as the path has
-            const AxisProduct<F>& axis = axes_[n].axis;
-            axis.template multiply_one<MaxPlus<F>>(to / (axis.inner * axis.states), to / axis.inner % axis.states, before_[n].get(), tables_[n].get(), before_[n + 1].get());
+            const auto [o, r, _] = axes_[n].axis.parts(to);
+            axes_[n].axis.template multiply_one<MaxPlus<F>>(o, r, before_[n].get(), tables_[n].get(), before_[n + 1].get());
         }
         int64_t slot = to;
         for (std::size_t n = axes_.size(); n-- > 0;) {
             const AxisProduct<F>& axis = axes_[n].axis;
-            const int64_t i = slot % axis.inner, r = slot / axis.inner % axis.states, o = slot / (axis.inner * axis.states);
+            const auto [o, r, i] = axis.parts(slot);
             const F *x = before_[n].get() + i, *w = tables_[n].get() + axis.place(o, 0, r, i);
             for (int64_t k = 0; k < axis.states; ++k) into_[k] = x[k * axis.inner], weights_[k] = w[k * axis.step()];
             slot += (first_best<F>(axis.states, into_.get(), weights_.get()) - r) * axis.inner;
@@ -233,7 +233,7 @@ class AxesWeights {
         int64_t slot = arc.from;
         for (std::size_t n = 0; n < axes_.size(); ++n) {
             const AxisProduct<F>& axis = axes_[n].axis;
-            const int64_t k = slot / axis.inner % axis.states, r = to / axis.inner % axis.states;
+            const int64_t k = axis.parts(slot).k, r = axis.parts(to).k;
             indices[n] = (axis.coupled ? slot : k) * axis.states + r;
             slot += (r - k) * axis.inner;
         }

@@ -38,7 +38,8 @@ class Axis final : public OneLeaf<S> {
         if (!varies_) flush(t0);
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
-        const int64_t states = axis_.states, inner = axis_.inner, i = slot % inner, r = slot / inner % states, o = slot / (inner * states);
+        const int64_t states = axis_.states, inner = axis_.inner;
+        const auto [o, r, i] = axis_.parts(slot);
         const F *from = rows.at(t) + o * states * inner + i, *weight = table(0, 0, t) + axis_.place(o, 0, r, i);
         picker.clear();
         for (int64_t k = 0; k < states; ++k)

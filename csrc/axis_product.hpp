@@ -23,6 +23,15 @@ struct AxisProduct {
     int64_t size() const { return (coupled ? slots() * states : states * ld()) + L::width; }
     int64_t place(int64_t o, int64_t k, int64_t r, int64_t i) const { return coupled ? ((o * states + k) * states + r) * inner + i : k * ld() + r; }
     int64_t step() const { return coupled ? states * inner : ld(); }
+    // A slot as (o, k, i). There is memory for all slots, so 32 bits are enough, which are divided in half the time.
+    struct Place {
+        int64_t o, k, i;
+    };
+    Place parts(int64_t slot) const {
+        const auto all = static_cast<uint32_t>(slot), by = static_cast<uint32_t>(inner), n = static_cast<uint32_t>(states);
+        const uint32_t left = all / by, o = left / n;
+        return {o, left - o * n, all - left * by};
+    }
     // Whether one weight goes with all lanes.
     bool alone() const { return inner > 1 && !coupled; }
 
