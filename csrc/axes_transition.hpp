@@ -224,6 +224,7 @@ class AxesWeights {
             const auto [o, r, i] = axis.parts(slot);
             const F *x = before_[n].get() + i, *w = tables_[n].get() + axis.place(o, 0, r, i);
             for (int64_t k = 0; k < axis.states; ++k) into_[k] = x[k * axis.inner], weights_[k] = w[k * axis.step()];
+            std::fill(into_.get() + axis.states, into_.get() + axis.ld(), kNothing<F>);
             slot += (first_best<F>(axis.states, into_.get(), weights_.get()) - r) * axis.inner;
         }
         return {slot, slot, to};

@@ -67,8 +67,8 @@ class HMM(Structure):
             raise ShapeError(
                 f"HMM: emission must be (..., T, S) with at least one step and state, got {tuple(self.emission.shape)}."
             )
-        batch, steps, states = self.emission.shape[:-2], self.steps, self.states
         seen, hint = self._check_index()
+        batch, steps, states = self.emission.shape[:-2], self.steps, self.states
         check_shape(self, seen, "initial", self.initial, (states,), hint=hint)
         check_shape(self, seen, "final", self.final, (states,), hint=hint)
         settle_transitions(self)

@@ -344,7 +344,8 @@ def filtering(structure: Structure, by: By | None = None) -> Tensor:
         found = filters[type(item)](item, length) if type(item) in filters else _filtered_walks(item)
         rows = [[x - log_sum(row) if x > -math.inf else x for x in row] for row in found]
         rows[length:] = [[-math.inf] * len(rows[0])] * (steps - length)
-        state = (item.states,) * item.chains if isinstance(item, FactorialHMM) else (-1,)
+        chains = getattr(item, "chains", 0)  # also of one that is made of a FactorialHMM
+        state = (getattr(item, "states", 0),) * chains if chains else (-1,)
         by_part: Tensor = torch.tensor(rows, dtype=torch.float64).unflatten(-1, state)
         return by_part
 

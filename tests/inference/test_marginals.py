@@ -49,7 +49,7 @@ def test_the_best_max_marginal_is_the_best_score(structure, way):
     way=options(),
 )
 def test_marginals_sum_to_one_at_each_step_in_use(structure, way):
-    found = semihmm.marginals(structure, **way).emission.sum(-1)
+    found = semihmm.marginals(structure, **way).emission.flatten(len(structure.batch_shape) + 1).sum(-1)
     used = torch.ones_like(found)
     if structure.lengths is not None:
         used = (torch.arange(found.shape[-1]) < structure.lengths.unsqueeze(-1)).double()

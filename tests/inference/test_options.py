@@ -29,6 +29,7 @@ QUESTIONS = {
     "risk": lambda h, **o: semihmm.risk(h, h, **o),
     "explain": semihmm.explain,
     "minimum_bayes_risk": semihmm.minimum_bayes_risk,
+    "prune": lambda h, **o: semihmm.prune(h, top=1, **o),
     "sample without replacement": lambda h, **o: semihmm.sample(h, 2, replacement=False, **o),
     **{f"total {s}": lambda h, s=s, **o: semihmm.total(h, s, **o) for s in (Log(), Max(), Count(), TopK(2))},
 }
@@ -45,7 +46,7 @@ def structures():
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_an_option_that_there_is_not_is_refused_with_the_nearest_name(name):
     for structure in structures():
-        if name in {"max_marginals", "cross_entropy", "kl_divergence"} and not structure.linear:
+        if name in {"max_marginals", "cross_entropy", "kl_divergence", "prune"} and not structure.linear:
             continue  # is not asked of it
         QUESTIONS[name](structure, strategy=None, checkpoint=None, backend=None, validate=True)
         for wrong, near in {
