@@ -69,8 +69,9 @@ class _Gather(torch.autograd.Function):
         ctx.shape = x.shape
         places = rows.shape[:-1]
         out = in_huge_pages(torch.empty((*places, rows.shape[-1], columns.shape[-1]), dtype=x.dtype))
-        while x.ndim > 3 and x.stride(0) == 0:  # expanded: one for all
-            x = x[0]
+        axes = x.ndim - 3
+        if x.numel() and all(n == 1 or s == 0 for n, s in zip(x.shape[:axes], x.stride()[:axes], strict=True)):
+            x = x[(0,) * axes]  # one for all sequences
         _run(x.contiguous(), rows, columns, out, back=False)
         return out
 

@@ -71,3 +71,15 @@ def test_numbers_are_counted_through_the_axes_that_they_are_of() -> None:
     x = torch.arange(24.0).reshape(2, 1, 3, 4)
     index = drawn((2, 5, 2, 2), 12)
     assert_close(gathered(x, 2, index), index + torch.tensor([0.0, 12.0]).reshape(2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("batch", [(2, 3), (0, 3), (3, 0)])
+@pytest.mark.parametrize("expanded", [(), (0,), (1,), (0, 1)])
+def test_matrices_that_are_expanded_along_some_batch_axes_are_what_they_stand_for(batch, expanded):
+    own = [1 if i in expanded else n for i, n in enumerate(batch)]
+    x = torch.randn(*own, 1, 4, 4, dtype=torch.float64).expand(*batch, 1, 4, 4)
+    rows, columns = torch.randint(4, (*batch, 5, 2)), torch.randint(4, (*batch, 5, 3))
+    found = submatrices(x, rows, columns)
+    at = (rows.unsqueeze(-1) * 4 + columns.unsqueeze(-2)).flatten(-2)
+    expected = x.flatten(-2).expand(*batch, 5, 16).gather(-1, at).unflatten(-1, (2, 3))
+    assert torch.equal(found, expected)
