@@ -80,6 +80,7 @@ def prune(
         StructureError: the structure has no state at each time: HSMM, DTW and other grids.
         ShapeError: a mask or scores of another shape.
     """
+    structure = structure.along_arcs()
     chain = prunable(structure)
     criteria = {"within": within, "top": top, "alpha": alpha}
     if mask is not None:
@@ -117,6 +118,7 @@ def _check(within: float | None, top: int | None, alpha: float | None) -> None:
 
 def _max_marginals(structure: Structure, options: Options) -> tuple[Tensor, Tensor]:
     """Of each slot at each time, ``(..., times, slots)``; and whether the best path goes through it."""
+    structure = structure.along_arcs()
     prunable(structure)
     chain, plan = prepare(structure, Max(), options)
     return engine.best_in_slots(plan, chain), _on_best(chain, plan)
