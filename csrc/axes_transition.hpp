@@ -36,6 +36,7 @@ class AxesTransition {
             sums_ += m.axis.sums(), entries_ += m.given.entries();
         }
         for (Buffer<F>* x : {&one_, &other_}) x->reset(ld_ + L::width);
+        for (int side = 0; side < 2; ++side) there_[side].reset(ld_), reached_[side].reset(ld_);
     }
     int64_t states() const { return slots_; }
     double log_scale() const { return log_scale_; }
@@ -47,6 +48,7 @@ class AxesTransition {
         if (same) return false;
         filled_ = true, log_scale_ = 0;
         for (Moves& m : axes_) log_scale_ += m.fill(b, beta_);
+        for (Buffer<F>& there : there_) std::fill_n(there.get(), slots_, kNothing<F>);  // not known of these moves
         return true;
     }
     void multiply(int count, const F* const* from, bool transposed, F* const* to) const {
@@ -56,13 +58,19 @@ class AxesTransition {
         }
     }
     void multiply_features(int, const F* const*, bool, F* const*) const {}
-    // Whether all small sums are 0 because no path leads there.
+    // Whether all small sums are 0 because no path leads there. Which slots paths lead to depends on where they come from
+    // alone: most steps come from the same slots as the one before.
     bool no_path(const F* from, const F* sum, bool transposed) const {
         for (int64_t j = 0; j < slots_; ++j)
             if (sum[j] < kTrusted<F> && sum[j] > 0) return false;
-        Buffer<F> there(ld_), reached(ld_);  // as numbers that do not get small
-        for (int64_t j = 0; j < slots_; ++j) there[j] = from[j] != 0 ? F(1) : F(0);
-        product(there.get(), reached.get(), transposed, 2 + transposed);
+        F *there = there_[transposed].get(), *reached = reached_[transposed].get();  // as numbers that do not get small
+        bool same = true;
+        for (int64_t j = 0; j < slots_; ++j) {
+            const F x = from[j] != 0 ? F(1) : F(0);
+            same &= x == there[j];
+            there[j] = x;
+        }
+        if (!same) product(there, reached, transposed, 2 + transposed);
         for (int64_t j = 0; j < slots_; ++j)
             if (sum[j] < kTrusted<F> && reached[j] > 0) return false;
         return true;
@@ -76,6 +84,13 @@ class AxesTransition {
         for (const Moves& m : axes_) sizes.push_back(m.given.entries());
         return sizes;
     }
+    // Whose products are added up: of the axes whose gradients are requested.
+    template <class Sinks>
+    void count_for(const Sinks& steps) {
+        first_counted_ = axes_.size(), last_counted_ = 0;
+        for (std::size_t k = 0; k < axes_.size(); ++k)
+            if ((axes_[k].counted = steps[2 * k]->requested())) first_counted_ = std::min(first_counted_, k), last_counted_ = k;
+    }
     // Before each axis moves, and after.
     void add(int64_t steps, const F* const* before, const F* const* after, F* sums) const {
         for (const Moves& m : axes_)
@@ -87,17 +102,19 @@ class AxesTransition {
                 const int64_t at = t * apart;
                 std::copy_n(before[t0 + t], slots_, axes_.front().before.get() + at);
                 std::copy_n(after[t0 + t], slots_, axes_.back().after.get() + at);
-                for (std::size_t k = 0; k + 1 < axes_.size(); ++k) axes_[k].multiply(0, axes_[k].before.get() + at, axes_[k + 1].before.get() + at);
-                for (std::size_t k = axes_.size() - 1; k > 0; --k) axes_[k].multiply(1, axes_[k].after.get() + at, axes_[k - 1].after.get() + at);
+                for (std::size_t k = 0; k < last_counted_; ++k) axes_[k].multiply(0, axes_[k].before.get() + at, axes_[k + 1].before.get() + at);
+                for (std::size_t k = axes_.size() - 1; k > first_counted_; --k) axes_[k].multiply(1, axes_[k].after.get() + at, axes_[k - 1].after.get() + at);
             }
-            for (const Moves& m : axes_) m.axis.add_products(count, apart, m.before.get(), m.after.get(), sums + m.first_sum);
+            for (const Moves& m : axes_)
+                if (m.counted) m.axis.add_products(count, apart, m.before.get(), m.after.get(), sums + m.first_sum);
         }
     }
     template <class Give>
     void flush(F* sums, F*, const Give& give) const {
         F behind = 1;  // what the transposes of the axes behind make of a cost, beyond what the axes themselves do
-        for (std::size_t at = axes_.size(); at-- > 0;) {
+        for (std::size_t at = axes_.size(); at-- > 0; behind *= axes_[at].ratio) {
             const Moves& m = axes_[at];
+            if (!m.counted) continue;
             if (!entry_) entry_.reset(entries_);
             F* sum = sums + m.first_sum;
             m.axis.each_weight([&](int64_t o, int64_t k, int64_t i, int64_t r, int64_t number) {
@@ -107,7 +124,6 @@ class AxesTransition {
             });
             give(0, m.first_entry, m.given.entries(), entry_.get());
             std::fill_n(sum, m.axis.sums(), F(0));
-            behind *= m.ratio;
         }
     }
 
@@ -120,6 +136,7 @@ class AxesTransition {
         Buffer<F> tables[2];
         F ratio = 1;  // of what the transpose was divided by to what the moves were
         int64_t first_sum = 0, first_entry = 0;
+        bool counted = true;
         mutable Buffer<F> before, after;  // vectors of some steps, before it moves and after
         mutable Buffer<F> arcs;  // 1 where there is a move
 
@@ -167,8 +184,10 @@ class AxesTransition {
     std::vector<Moves> axes_;
     double beta_, log_scale_ = 0;
     int64_t slots_ = 0, ld_ = 0, sums_ = 0, entries_ = 0;
+    std::size_t first_counted_ = 0, last_counted_ = 0;
     bool filled_ = false;
     mutable Buffer<F> one_, other_, entry_;
+    mutable Buffer<F> there_[2], reached_[2];  // slots that paths come from, and lead to; forwards and transposed
 };
 
 // The same for best paths, as log-weights less their peak.

@@ -91,22 +91,37 @@ struct AxisProduct {
     void along_states(const F* from, const F* w, F* to) const {
         int64_t o = 0;
         for (; o + 4 <= outer; o += 4) rows_along_states<Sums, by_row, 4>(o, from, w, to);
+        for (; o + 2 <= outer; o += 2) rows_along_states<Sums, by_row, 2>(o, from, w, to);
         for (; o < outer; ++o) rows_along_states<Sums, by_row, 1>(o, from, w, to);
     }
     template <class Sums, bool by_row, int rows>
     void rows_along_states(int64_t o, const F* from, const F* w, F* to) const {
+        from += o * states, w += by_row ? o * states * states : 0, to += o * states;
+        int64_t j = 0;
+        for (; j + (kColumns<rows> - 1) * L::width < states; j += kColumns<rows> * L::width) tile_along_states<Sums, by_row, rows, kColumns<rows>>(j, from, w, to);
+        for (; j < states; j += L::width) tile_along_states<Sums, by_row, rows, 1>(j, from, w, to);
+    }
+    // Sums enough that one need not wait for the one before.
+    template <int rows>
+    static constexpr int kColumns = rows == 4 ? 2 : 4;
+    template <class Sums, bool by_row, int rows, int columns>
+    void tile_along_states(int64_t j, const F* from, const F* w, F* to) const {
         const int64_t by = step(), row = by_row ? states * states : 0;
         const V one = opaque_one<F>();
-        from += o * states, w += o * row, to += o * states;
-        for (int64_t j = 0; j < states; j += L::width) {
-            V sum[rows];
-            for (V& s : sum) s = L::broadcast(Sums::zero);
-            for (int64_t k = 0; k < states; ++k)
+        V sum[rows][columns];
+        for (V(&in_row)[columns] : sum)
+            for (V& s : in_row) s = L::broadcast(Sums::zero);
+        for (int64_t k = 0; k < states; ++k)
 #pragma GCC unroll 4
-                for (int u = 0; u < rows; ++u) sum[u] = Sums::step(sum[u], L::broadcast(from[u * states + k]), L::load(w + u * row + k * by + j), one);
+            for (int u = 0; u < rows; ++u) {
+                const V x = L::broadcast(from[u * states + k]);
 #pragma GCC unroll 4
-            for (int u = 0; u < rows; ++u) put(to + u * states + j, states - j, sum[u]);
-        }
+                for (int c = 0; c < columns; ++c) sum[u][c] = Sums::step(sum[u][c], x, L::load(w + u * row + k * by + j + c * L::width), one);
+            }
+#pragma GCC unroll 4
+        for (int u = 0; u < rows; ++u)
+#pragma GCC unroll 4
+            for (int c = 0; c < columns; ++c) put(to + u * states + j + c * L::width, states - j - c * L::width, sum[u][c]);
     }
     template <class Sums, bool by_lane>
     void along_inner(const F* from, const F* w, F* to) const {
@@ -158,20 +173,32 @@ struct AxisProduct {
     }
     template <int rows>
     void add_along_states(int64_t steps, int64_t apart, int64_t k, const F* before, const F* after, F* sums) const {
-        for (int64_t j = 0; j < states; j += L::width) {
-            V sum[rows];
+        int64_t j = 0;
+        for (; j + L::width < states; j += 2 * L::width) add_tile<rows, 2>(steps, apart, k, j, before, after, sums);
+        for (; j < states; j += L::width) add_tile<rows, 1>(steps, apart, k, j, before, after, sums);
+    }
+    template <int rows, int columns>
+    void add_tile(int64_t steps, int64_t apart, int64_t k, int64_t j, const F* before, const F* after, F* sums) const {
+        V sum[rows][columns];
+        F* at = sums + k * ld() + j;
 #pragma GCC unroll 4
-            for (int u = 0; u < rows; ++u) sum[u] = L::load(sums + (k + u) * ld() + j);
-            for (int64_t t = 0; t < steps; ++t)
-                for (int64_t o = 0; o < outer; ++o) {
-                    const F* x = before + t * apart + o * states + k;
-                    const V with = L::load(after + t * apart + o * states + j);
+        for (int u = 0; u < rows; ++u)
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; ++c) sum[u][c] = L::load(at + u * ld() + c * L::width);
+        for (int64_t t = 0; t < steps; ++t)
+            for (int64_t o = 0; o < outer; ++o) {
+                const F *x = before + t * apart + o * states + k, *y = after + t * apart + o * states + j;
+#pragma GCC unroll 2
+                for (int c = 0; c < columns; ++c) {
+                    const V with = L::load(y + c * L::width);
 #pragma GCC unroll 4
-                    for (int u = 0; u < rows; ++u) sum[u] += x[u] * with;
+                    for (int u = 0; u < rows; ++u) sum[u][c] += x[u] * with;
                 }
+            }
 #pragma GCC unroll 4
-            for (int u = 0; u < rows; ++u) L::store(sums + (k + u) * ld() + j, sum[u]);
-        }
+        for (int u = 0; u < rows; ++u)
+#pragma GCC unroll 2
+            for (int c = 0; c < columns; ++c) L::store(at + u * ld() + c * L::width, sum[u][c]);
     }
 };
 

@@ -42,6 +42,8 @@ class DenseWeights {
         if (!few()) transpose<F>(states_, states_, weight_.get(), ld_, transposed_.get(), ld_);
     }
     void multiply(int count, const F* const* from, F* const* to) const { multiply_max<F>(count, from, states_, weight_.get(), ld_, to); }
+    // Of more than few states.
+    void multiply_transposed(int count, const F* const* from, F* const* to) const { multiply_max<F>(count, from, states_, transposed_.get(), ld_, to); }
     ArcInto arc(int64_t from, int64_t to) const { return {from, from, from * states_ + to}; }
     // The numbers of the weights of an arc; how many those are.
     int tell(const ArcInto& arc, int64_t, int64_t* indices) const { return *indices = arc.index, 1; }
@@ -119,6 +121,45 @@ class Best {
         }
         trace(all, count, slots, choices, arc_indices, values);
     }
+    // The scores of the best paths of `count` sequences from `b` on through each slot at each time, [sequence][time][slot]: a
+    // forward pass, and a backward one from what it has kept. Some slot is on the best path of all, whose score is known; only
+    // how scores of one time compare with it matters.
+    void in_slots(int64_t b, int count, const Kept<F>& kept, F* to) {
+        weights_.fill(b), emission_.fill(b);
+        Sequence all[kTogether];
+        Buffer<F> costs[kTogether], after[kTogether];
+        double best[kTogether];
+        int64_t longest = 0;
+        for (int r = 0; r < count; ++r) all[r] = begin(b + r, kept), longest = std::max(longest, all[r].length);
+        forward(all, count);
+        for (int r = 0; r < count; ++r) {
+            Sequence& s = all[r];
+            costs[r].reset(ld_, kNothing<F>), after[r].reset(ld_, kNothing<F>);
+            s.log_scale += chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, costs[r].get());
+            best[r] = static_cast<double>(best_with(s.rows.at(s.length), costs[r].get())) + s.log_scale;
+            F* rest = to + (s.b * (chain_.length + 1) + s.length + 1) * states_;
+            std::fill_n(rest, (chain_.length - s.length) * states_, kNothing<F>);
+        }
+        for (int64_t t = longest; t >= 0; --t) {
+            const F* from[kTogether];
+            F* next[kTogether];
+            int active = 0;
+            for (int r = 0; r < count; ++r) {
+                Sequence& s = all[r];
+                if (t > s.length) continue;
+                F *cost = costs[r].get(), *y = after[r].get();
+                write(s.rows.at(t), cost, best[r], to + (s.b * (chain_.length + 1) + t) * states_);
+                if (t == 0) continue;
+                if (t % kGrow == 0) rescale(chain_.semiring, ld_, cost);
+                const F* e = emission_ ? emission(s.b, t - 1) : nullptr;
+                const F peak = e ? finite_peak(max_of<F>(states_, e)) : F(0);
+                for (int64_t j = 0; j < states_; ++j) y[j] = cost[j] + (e ? (e[j] - peak) * beta_ : F(0));
+                from[active] = y, next[active++] = cost;
+            }
+            chain_.pulse(chain_.work * active);
+            if (active) weights_.multiply_transposed(active, from, next);
+        }
+    }
     static constexpr int kTogether = 8;
     static constexpr int64_t kGrow = 8;  // steps for which scores may grow: the larger they are, the more is rounded
 
@@ -130,6 +171,16 @@ class Best {
         double log_scale = 0;
         int64_t *slots = nullptr, *choices = nullptr, *arc_indices = nullptr;
     };
+    F best_with(const F* vector, const F* cost) const {
+        F best = kNothing<F>;
+        for (int64_t j = 0; j < states_; ++j) best = std::max(best, vector[j] + cost[j]);
+        return best;
+    }
+    void write(const F* vector, const F* cost, double best, F* to) const {
+        const F most = best_with(vector, cost);
+        const bool possible = representable<F>(best) && most > kNothing<F>;
+        for (int64_t j = 0; j < states_; ++j) to[j] = possible ? static_cast<F>(best + static_cast<double>(vector[j] + cost[j] - most)) : kNothing<F>;
+    }
     // The paths, from the ends of the forward passes on.
     void trace(Sequence* all, int count, int64_t* slots, int64_t* choices, int64_t* arc_indices, double* values) {
         const int64_t per_step = chain_.steps->arc_indices;

@@ -126,11 +126,11 @@ void submatrices(nb::object whole, nb::object rows, nb::object columns, nb::obje
 }
 
 // A function of the module whose arguments begin with a chain: `work` gets that checked, and the arguments behind it.
-template <class... More, class... Names>
-void define(nb::module_& m, const char* name, void (*work)(const Description&, More...), const Names&... names) {
+template <class Found, class... More, class... Names>
+void define(nb::module_& m, const char* name, Found (*work)(const Description&, More...), const Names&... names) {
     m.def(name, [work](int semiring, int components, double beta, bool wide, std::vector<int64_t> spec, bool batched, nb::list weights, nb::list features,
                        nb::object lengths, int64_t batch, int64_t length, int64_t threads, More... more) {
-        work(describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads), std::move(more)...);
+        return work(describe(semiring, components, beta, wide, spec, batched, weights, features, lengths, batch, length, threads), std::move(more)...);
     }, "semiring"_a, "components"_a, "beta"_a, "wide"_a, "spec"_a, "batched"_a, "weights"_a, "features"_a, "lengths"_a.none(), "batch"_a, "length"_a, "threads"_a, names...);
 }
 
@@ -219,6 +219,17 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         double* to = check_array<double>(given(out), "out", product({d.request.batch, d.request.length + 1, d.form.slots}, "the numbers in state vectors"));
         const nb::gil_scoped_release release;
         with_type(d.request.wide, [&]<class F>(F) { vectors<F>(d.request, to); });
+    }, "out"_a);
+    define(m, "best_in_slots", +[](const Description& d, nb::object out) {
+        must_be(d.request.semiring == kMax, "best_in_slots");
+        const int64_t count = product({d.request.batch, d.request.length + 1, d.form.slots}, "the numbers in state vectors");
+        bool done = false;
+        with_type(d.request.wide, [&]<class F>(F) {
+            F* to = check_array<F>(given(out), "out", count);
+            const nb::gil_scoped_release release;
+            done = best_in_slots<Max<F>>(d.request, d.form.stride, to);
+        });
+        return done;
     }, "out"_a);
     define(m, "gradient_of_paths", +[](const Description& d, int64_t count, nb::object slots, nb::object arc_indices, nb::object shares, nb::list out) {
         must_be(d.request.semiring != kExpectation, "gradient_of_paths");

@@ -1,5 +1,6 @@
 // One semiring and one type: CMake makes a file for each, which says SEMIHMM_SEMIRING, SEMIHMM_REAL and what is asked of them,
 // and includes this one.
+#include "best_in_slots.hpp"
 #include "path_gradient.hpp"
 #include "vectors.hpp"
 
@@ -14,6 +15,9 @@ template void gradient<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, cons
 #endif
 #if SEMIHMM_HAS_PATHS
 template void paths<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, int64_t, const PathsOut&);
+#endif
+#if SEMIHMM_HAS_BEST_IN_SLOTS
+template bool best_in_slots<Semiring>(const Request&, int64_t, SEMIHMM_REAL*);
 #endif
 #if SEMIHMM_HAS_VECTORS
 template void vectors<SEMIHMM_REAL>(const Request&, double*);

@@ -50,6 +50,9 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
               const std::vector<Given>& out, const std::vector<Given>& out_features, double* values, int64_t stride);
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& like, int64_t stride, const PathsOut& out);
+// False where it is not done for this chain.
+template <class S>
+bool best_in_slots(const Request& request, int64_t stride, typename S::F* to);
 template <class F>
 void vectors(const Request& request, double* to);
 template <class F>

@@ -119,6 +119,7 @@ class ScaledCounts : public ScaledBackward<S, T> {
             arcs_[f].gather(steps, f, leaves);
             emission_sinks_[f] = emission_ && steps[emission + f]->requested() ? steps[emission + f] : nullptr;
         }
+        if constexpr (requires { transition_.count_for(steps); }) transition_.count_for(steps);
         counted_ = arcs_[0] || arcs_[S::features];
         together_ = arcs_[0].shared() && arcs_[S::features].shared();
         for (int r = 0; r < (together_ ? 1 : sequences) && counted_; ++r)

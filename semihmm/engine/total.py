@@ -97,11 +97,14 @@ def best_in_slots(plan: Plan, chain: Chain) -> Tensor:
         >>> best_in_slots(semihmm.engine.plan(chain, semihmm.semirings.Max()), chain).tolist()
         [[1.0, 3.0], [3.0, 1.0]]
     """
+    worker = plan.worker
+    through = worker.best_in_slots(Scan(plan, Max(), worker.prepared(Max(), (chain,))))
+    if through is not None:
+        return through
     free = chain.start[0].new_zeros((*chain.batch, chain.length + 1, chain.steps.slots))  # a weight for each of them
     first, rest = free.split_with_sizes((1, chain.length), -2)
     steps = Compose(chain.steps, Diagonal(rest))  # type: ignore[arg-type]  # as in `Map.__matmul__`
     marked = replace(chain, start=(first.squeeze(-2), *chain.start), steps=steps)
-    worker = plan.worker
     scan = Scan(plan, Max(), worker.prepared(Max(), (marked,)))
     at = len(scan.chain.leaves) - 1 - (chain.lengths is not None)
     found = worker.posteriors(scan, [i in (0, at) for i in range(at + 1)] + [False] * (chain.lengths is not None))

@@ -59,8 +59,9 @@ def prune(
         path that was pruned has a larger one, so the k best paths are exact as far as they score more. ``.lost`` is
         the log of the sum of their exps: where scores are log-posteriors, the log of a share of the probability that
         is at least what was lost. What was lost in fact is the difference of both log-partitions.
-    Cost: that of the max-marginals, three times that of `viterbi`, for what scores; with ``mask`` or scores, nothing of
-        the kind. Then, for all that is asked of what is left, with n states kept at each time: n^2 a step, or their
+    Cost: that of the max-marginals and the best path, for what scores: three times that of `viterbi` between many
+        states, all at all steps by the same transitions, and up to 15 times it else; with ``mask`` or scores, nothing
+        of the kind. Then, for all that is asked of what is left, with n states kept at each time: n^2 a step, or their
         arcs.
 
     Times and states are those of the structure's chain: HMM and MonotonicAlignment ``(..., T, S)``, CTC
@@ -80,6 +81,7 @@ def prune(
         StructureError: the structure has no state at each time: HSMM, DTW and other grids.
         ShapeError: a mask or scores of another shape.
     """
+    structure = structure.along_arcs()
     chain = prunable(structure)
     criteria = {"within": within, "top": top, "alpha": alpha}
     if mask is not None:
@@ -117,6 +119,7 @@ def _check(within: float | None, top: int | None, alpha: float | None) -> None:
 
 def _max_marginals(structure: Structure, options: Options) -> tuple[Tensor, Tensor]:
     """Of each slot at each time, ``(..., times, slots)``; and whether the best path goes through it."""
+    structure = structure.along_arcs()
     prunable(structure)
     chain, plan = prepare(structure, Max(), options)
     return engine.best_in_slots(plan, chain), _on_best(chain, plan)

@@ -101,6 +101,17 @@ class Structure(ABC):
         """
         return self
 
+    def along_arcs(self) -> Self:
+        """The same paths, by steps of which single arcs can be kept (`Pruned`), where it has others; else itself.
+
+        Example:
+            >>> hmm = semihmm.HMM(torch.zeros(30), torch.zeros(30, 30), torch.zeros(9, 30))
+            >>> counted = semihmm.constrain(hmm, semihmm.automata.exactly(5, 0))
+            >>> [type(x.chain().steps.first).__name__ for x in (counted, counted.along_arcs())]
+            ['Axes', 'Sparse']
+        """
+        return self
+
     def labels(self) -> Labels:
         """What paths say as they go, for `constrain` to read."""
         raise StructureError(

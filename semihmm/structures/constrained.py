@@ -20,6 +20,7 @@ from semihmm.structures.authoring import Labels, only, whole_numbers
 from semihmm.structures.base import Structure
 from semihmm.structures.derived import Derived
 from semihmm.structures.hsmm import either
+from semihmm.structures.joint import Joint, is_joint, moves
 from semihmm.structures.product import Table, gathered, product
 from semihmm.structures.transitions import is_dense
 
@@ -38,7 +39,8 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
         A structure that answers every question, with the potentials of the other one: gradients and marginals have
         their shapes.
     Cost: a path is in pairs of a slot and a state of the automaton. Work per step is the arcs between pairs that a path
-        can get to and end from: those of the structure times the automaton's states, at most.
+        can get to and end from: those of the structure times the automaton's states, at most. With all transitions
+        between S states, it is S * Q * (S + Q) products for Q states of the automaton, where that takes less time.
 
     Example:
         >>> import torch, semihmm
@@ -79,6 +81,8 @@ class Constrained(Derived):
     Args:
         base: the structure.
         automaton: reads what its paths say.
+        by_axes: whether pairs may move one axis after the other (`semihmm.engine.Axes`), where that takes less time;
+            else along arcs of their own.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(4, 2))
@@ -88,6 +92,7 @@ class Constrained(Derived):
     """
 
     automaton: Automaton
+    by_axes: bool = True
 
     def chain(self) -> Chain:
         """The other structure's, between pairs of its slots and the automaton's states."""
@@ -111,8 +116,17 @@ class Constrained(Derived):
         """Over all states of the automaton that it may still accept from, however long that takes."""
         return self.base.filtered(self._pairs(self.base.chain()).summed(vectors))
 
-    def _pairs(self, chain: Chain) -> _Pairs:
-        return _Pairs(chain.steps, self.base.labels(), self.automaton)
+    def along_arcs(self) -> Constrained:
+        """Without axes."""
+        return replace(self, by_axes=False) if self.by_axes else self
+
+    def _pairs(self, chain: Chain) -> _Pairs | Joint:
+        labels, base = self.base.labels(), _moving(chain.steps)
+        if self.by_axes and isinstance(base, Dense) and labels.of.ndim == 1 and labels.first:
+            found = moves(_table(labels.of), self.automaton)
+            if is_joint(base.slots, found, base.weight.shape[-3] > 1):
+                return Joint(labels, found, self.automaton)
+        return _Pairs(base, labels, self.automaton)
 
 
 class _Pairs:
@@ -121,8 +135,8 @@ class _Pairs:
     Between segments, arcs are between states of the HSMM; its slots are these twice, for what ended and what begins.
     """
 
-    def __init__(self, steps: Form, labels: Labels, automaton: Automaton) -> None:
-        self.labels, self.base = labels, _moving(steps)
+    def __init__(self, base: Dense | Sparse | Segmental, labels: Labels, automaton: Automaton) -> None:
+        self.labels, self.base = labels, base
         ended = self.base.states if isinstance(self.base, Segmental) else 0
         self.said = labels.of[..., ended:]
         self.own = self.said.ndim > 1 and not labels.of_arcs  # whether each sequence has labels of its own

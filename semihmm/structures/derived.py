@@ -83,6 +83,10 @@ class Derived(Structure):
         base = self.base.untied()
         return self if base is self.base else self.holding(base=base)  # type: ignore[arg-type]
 
+    def along_arcs(self) -> Self:
+        base = self.base.along_arcs()
+        return self if base is self.base else self.holding(base=base)  # type: ignore[arg-type]
+
     def unknown(self, event: Tensor) -> Tensor:
         return self.base.unknown(event)
 

@@ -32,7 +32,7 @@ class Pruned(Derived):
     else the arcs into those kept, by any sequence of a batch, since all have the same arcs.
 
     Args:
-        base: the other structure, whose maps look one step back.
+        base: the other structure, whose maps look one step back (`Structure.along_arcs`).
         active: the states, as slots of its chain, int64 ``(..., steps + 1, n)`` or the same for all sequences; each at
             most once at a time, and -1 for none. Where arcs are few, what lies in one place at a time is one state in
             all sequences, or -1; `keeping` sees to that.
@@ -58,6 +58,7 @@ class Pruned(Derived):
 
     def __post_init__(self) -> None:
         settle_indices(self, "active")
+        object.__setattr__(self, "base", self.base.along_arcs())
         chain, active = prunable(self.base), self.active
         batch, times = self.base.batch_shape, chain.length + 1
         if active.ndim < 2 or active.shape[:-2] not in (batch, ()) or active.shape[-2] != times:
@@ -155,7 +156,7 @@ def prunable(structure: Structure) -> Chain:
     Raises:
         StructureError: its maps look further back, or weigh an arc by several log-weights.
     """
-    chain, name = structure.chain(), type(structure).__name__
+    chain, name = structure.along_arcs().chain(), type(structure).__name__
     for x in _maps(chain.steps):
         if x.memory > 1 or not isinstance(x, Map):
             raise StructureError(

@@ -131,6 +131,9 @@ class NumPy:
     def vectors(self, scan):
         return None
 
+    def best_in_slots(self, scan):
+        return None
+
 
 @pytest.fixture(autouse=True, scope="module")
 def numpy():

@@ -235,3 +235,25 @@ def close(found: Tensor | None, expected: Tensor) -> None:
     """The same numbers, up to rounding."""
     assert found is not None
     torch.testing.assert_close(found, expected, check_dtype=False)
+
+
+def test_what_is_constrained_is_pruned_along_its_arcs() -> None:
+    g = torch.Generator().manual_seed(8)
+    shapes = (10,), (10, 10), (3, 12, 10)
+    hmm = semihmm.HMM(*(3 * torch.randn(s, generator=g, dtype=torch.float64) for s in shapes), lengths=[12, 9, 7])
+    counted = semihmm.constrain(hmm, semihmm.automata.exactly(5, 1, 2))
+    pruned = semihmm.prune(counted, top=3)
+    steps = counted.along_arcs().chain().steps
+    assert pruned.chain().steps.work < steps.work / 4
+    close(semihmm.viterbi(pruned).score, semihmm.viterbi(counted).score)
+    events = semihmm.topk(pruned, 3)
+    close(semihmm.score(counted, events.event), events.score)
+    close(semihmm.score(pruned, events.event), events.score)
+    whole = semihmm.prune(counted, top=1000)
+    close(dict(semihmm.marginals(whole).potentials), dict(semihmm.marginals(counted).potentials))
+    again = semihmm.prune(whole, top=3)
+    close(semihmm.log_partition(again), semihmm.log_partition(pruned))
+    direct = Pruned(counted, pruned.active)
+    close(semihmm.log_partition(direct), semihmm.log_partition(pruned))
+    by = semihmm.prune(counted, top=3, by=counted)
+    assert torch.equal(by.active, pruned.active)

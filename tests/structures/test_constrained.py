@@ -26,7 +26,7 @@ from semihmm.automata import (
     must_occur,
     no_repeat,
 )
-from semihmm.engine import Chain, Dense, Path, Sparse
+from semihmm.engine import Axes, Chain, Dense, Path, Sparse
 from semihmm.engine.backends import native
 from semihmm.errors import StructureError
 from semihmm.structures import Constrained, Structure
@@ -373,6 +373,106 @@ def test_of_many_pairs_only_the_arcs_are_taken(k: int, backend: str) -> None:
     assert (best.event == 1).sum(-1).tolist() == [k if k <= n else 0 for n in (24, 24, 20)]
     share = semihmm.marginals(constrained, backend=backend).emission[..., 1].sum(-1)
     assert_close(share.tolist(), [float(k) if k <= n else 0.0 for n in (24, 24, 20)], rtol=1e-4, atol=1e-4)
+
+
+def hmm_of(states: int, *batch: int, varying: bool = False) -> HMM:
+    """Nine steps, the shortest one; some states and transitions are forbidden."""
+    g = torch.Generator().manual_seed(12345 + states)
+
+    def random(*shape: int) -> Tensor:
+        x = torch.randn(shape, generator=g, dtype=torch.float64)
+        return x.masked_fill(torch.rand(shape, generator=g) < 0.1, -math.inf)
+
+    move = (*batch, 8, states, states) if varying else (states, states)
+    lengths = None if not batch else torch.tensor([9, 1, 7])
+    return HMM(random(states), random(*move), random(*batch, 9, states), random(states), lengths=lengths)
+
+
+# Of each way to move between pairs an HMM and a language for which it takes the least time.
+WAYS: dict[str, tuple[Callable[[], HMM], Language, type]] = {
+    "few pairs": (lambda: hmm_of(5, 3), exactly(1, 1), Dense),
+    "few pairs of many": (lambda: hmm_of(30, 3), no_repeat(), Dense),
+    "many states of the automaton": (lambda: hmm_of(5, 3), exactly(20, 1), Sparse),
+    "both": (lambda: hmm_of(10, 3), exactly(5, 1, 2), Axes),
+    "both, one sequence": (lambda: hmm_of(10), at_most(5, 1, 2), Axes),
+    "varying": (lambda: hmm_of(3, 3, varying=True), at_least(2, 1), Axes),
+    "varying, few pairs": (lambda: hmm_of(12, 3, varying=True), no_repeat(), Sparse),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_way_that_takes_the_least_time_is_taken(way: str) -> None:
+    hmm, language, map_ = WAYS[way]
+    assert type(semihmm.constrain(hmm(), language).chain().steps.first) is map_
+
+
+JOINT = [way for way, (*_, map_) in WAYS.items() if map_ is Axes]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("way", JOINT)
+def test_axes_have_the_answers_of_arcs(way: str, backend: str) -> None:
+    joint = semihmm.constrain(WAYS[way][0](), WAYS[way][1])
+    arcs = joint.along_arcs()
+    assert not isinstance(arcs.chain().steps.first, Axes)
+    for ask in (semihmm.log_partition, semihmm.entropy, semihmm.filtering, semihmm.smoothing, semihmm.log_count):
+        assert_close(ask(joint, backend=backend), ask(arcs, backend=backend), equal_nan=True)  # of no path, no entropy
+    found, expected = semihmm.topk(joint, 4, backend=backend), semihmm.topk(arcs, 4, backend=backend)
+    assert_close(found.event, expected.event)
+    assert_close(found.score, expected.score)
+    for names in (("initial", "transition", "emission", "final"), ("emission",), ("transition",)):
+        counts = semihmm.expected_counts(joint, names, backend=backend)
+        assert_close(counts, semihmm.expected_counts(arcs, names, backend=backend))
+    assert_close(
+        dict(semihmm.max_marginals(joint, backend=backend).potentials),
+        dict(semihmm.max_marginals(arcs, backend=backend).potentials),
+    )
+
+
+@pytest.mark.parametrize("way", JOINT)
+def test_axes_score_events_as_arcs_do(way: str) -> None:
+    joint = semihmm.constrain(WAYS[way][0](), WAYS[way][1])
+    uniform = HMM(*(torch.zeros_like(x) for x in joint.base.potentials.values()), lengths=joint.lengths)
+    events, best = (
+        semihmm.sample(uniform, (50,), generator=torch.Generator().manual_seed(1)).event,
+        semihmm.topk(joint, 4),
+    )
+    assert_close(semihmm.score(joint, events), semihmm.score(joint.along_arcs(), events))
+    assert_close(semihmm.score(joint, best.event), best.score)
+    sampled = semihmm.sample(joint, (20,), generator=torch.Generator().manual_seed(0))
+    possible = semihmm.viterbi(joint).valid
+    assert bool((semihmm.score(joint, sampled.event)[..., possible] > -math.inf).all())
+
+
+@pytest.mark.parametrize("way", JOINT)
+def test_axes_have_the_derivatives_of_arcs(way: str) -> None:
+    hmm = WAYS[way][0]()
+    potentials = {n: x.clone().requires_grad_() for n, x in hmm.potentials.items()}
+    seed = torch.Generator().manual_seed(0)
+    directions = [torch.randn(x.shape, generator=seed, dtype=torch.float64) for x in potentials.values()]
+
+    def derivatives(structure: Constrained) -> tuple[list[Tensor], list[Tensor]]:
+        total = semihmm.log_partition(structure)
+        first = torch.autograd.grad(total[total > -math.inf].sum(), list(potentials.values()), create_graph=True)
+        along = sum((x * d).sum() for x, d in zip(first, directions, strict=True))
+        return list(first), list(torch.autograd.grad(along, list(potentials.values())))
+
+    joint = semihmm.constrain(hmm.replace(**potentials), WAYS[way][1])
+    assert_close(derivatives(joint), derivatives(joint.along_arcs()))
+
+
+def test_axes_read_tags_silence_and_states_that_share_emissions() -> None:
+    hmm = hmm_of(10, 3)
+    large = hmm_of(14)
+    tied = HMM(large.initial, large.transition, hmm.emission, emission_index=torch.arange(14) % 10)
+    tags = [-1, 0, 1, 1, 0, -1, 1, 0, 0, 1, 1, 0, -1, 1]
+    joint = semihmm.constrain(tied, exactly(4, 1), labels=tags)
+    assert isinstance(joint.chain().steps.first, Axes)
+    arcs = joint.along_arcs()
+    assert_close(dict(semihmm.marginals(joint).potentials), dict(semihmm.marginals(arcs).potentials))
+    best = semihmm.viterbi(joint)
+    assert_close(best.event, semihmm.viterbi(arcs).event)
+    assert_close(semihmm.score(joint, best.event), best.score)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,12 @@ class Native:
         found: Tensor = run(tensors, chain.lengths, call, chain.steps.slots)
         return found
 
+    def best_in_slots(self, scan: Scan) -> Tensor | None:
+        call, chain, tensors, _ = _given(scan)
+        if scan.plan.blocks != 1 or not plain(tensors):
+            return None
+        return kernels.best_in_slots(tensors, chain.lengths, call, chain.steps.slots)
+
     def program(self, scan: Scan, potentials: Sequence[Tensor], places: Sequence[Any], sign: float) -> Any:
         call, tensors = call_for(scan.semiring, scan.chain), tensors_of(scan.chain)
         if len(call.batch) > 1 or call.semiring not in (LOG, MAX) or not prod(call.batch):

@@ -314,6 +314,18 @@ def gradient_of_paths(
     return [_summed(g, x) for g, x in zip(outs, tensors, strict=True) if g is not None]
 
 
+def best_in_slots(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int) -> Tensor | None:
+    """The score of the best path through each slot at each time, ``(..., T + 1, slots)``.
+
+    Of dense transitions that all steps share, between more than the fewest states; None for other chains.
+    """
+    assert call.semiring == MAX and call.beta == 1.0
+    out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=tensors[0].dtype))
+    if out.numel() and not MODULE.best_in_slots(*_head(call, tensors, (), lengths), out):
+        return None
+    return out
+
+
 def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int) -> Tensor:
     """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``."""
     assert call.semiring == LOG and call.beta == 1.0

@@ -93,6 +93,13 @@ class Backend(Protocol):
         """The state vector at each time, ``(..., T + 1, slots)``; None where it has none: the torch backend's serve."""
         ...
 
+    def best_in_slots(self, scan: Scan) -> Tensor | None:
+        """The score of the best path through each slot at each time, ``(..., T + 1, slots)``.
+
+        None where it has no such pass; then `posteriors` are asked.
+        """
+        ...
+
     def kept(self, semiring: Semiring, chain: Chain) -> Kept:
         """What `total` keeps for `gradient`."""
         ...

@@ -102,6 +102,9 @@ class Reference:
         assert whole is not None
         return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
 
+    def best_in_slots(self, scan: Scan) -> None:
+        """None: posteriors serve."""
+
     def program(self, scan: Scan, potentials: Sequence[Tensor], places: Sequence[Any], sign: float) -> None:
         """None: it has no small calls to save time in."""
 
