@@ -265,7 +265,7 @@ class Structure(ABC):
     def expanded_potentials(self) -> dict[str, Tensor]:
         """The log-weights (or costs), by name, each with all batch axes."""
         batch, ranks = self.batch_shape, self.ranks
-        return {n: x.expand(*batch, *x.shape[x.ndim - ranks[n] :]) for n, x in self.potentials.items()}
+        return {n: x.expand((*batch, *x.shape[x.ndim - ranks[n] :])) for n, x in self.potentials.items()}
 
     def expanded(self) -> Self:
         """The same structure with every potential of its own for each sequence."""

@@ -428,6 +428,6 @@ def _in_shape(structure: Structure, answer: Callable[[Structure], dict[str, Tens
     found = [answer(item) for item in _items(structure)]
     shape, ranks, given = structure.batch_shape, structure.ranks, structure.potentials
     return {
-        n: torch.stack([f[n] for f in found]).reshape(*shape, *given[n].shape[given[n].ndim - r :])
+        n: torch.stack([f[n] for f in found]).reshape((*shape, *given[n].shape[given[n].ndim - r :]))
         for n, r in ranks.items()
     }
