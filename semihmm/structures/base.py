@@ -126,7 +126,8 @@ class Structure(ABC):
     @property
     def event_lengths(self) -> Tensor | None:
         """The items that each sequence's event has, where that is known before; None for all."""
-        return self.lengths
+        lengths: Tensor | None = getattr(self, "lengths", None)
+        return lengths
 
     def unknown(self, event: Tensor) -> Tensor:
         """Which items of an event say nothing: -1, or a -1 among their numbers, ``(..., L)``."""
