@@ -593,8 +593,8 @@ class Compose final : public Map<S> {
         }
         this->arc_indices = 0;
         for (auto& map : maps_) this->arc_indices += map->arc_indices;
-        needed_ = maps_.size() - 1;
-        while (needed_ > 0 && maps_[needed_]->reads_output) --needed_;
+        traced_ = maps_.size() - 1;
+        while (traced_ > 0 && maps_[traced_]->reads_output) --traced_;
     }
     void start(int64_t b, int64_t length) override {
         for (auto& map : maps_) map->start(b, length);
@@ -603,7 +603,7 @@ class Compose final : public Map<S> {
         for (auto& map : maps_) map->load(t0, t1);
     }
     void load_for_trace(int64_t t0, int64_t t1) override {
-        for (std::size_t i = 0; i < maps_.size(); ++i) i < needed_ ? maps_[i]->load(t0, t1) : maps_[i]->load_for_trace(t0, t1);
+        for (std::size_t i = 0; i < maps_.size(); ++i) i < traced_ ? maps_[i]->load(t0, t1) : maps_[i]->load_for_trace(t0, t1);
     }
     double log_scale(int64_t t) const override {
         double sum = 0;
@@ -619,7 +619,7 @@ class Compose final : public Map<S> {
             maps_[i]->step_backward(t, i + 1 < maps_.size() ? alone(backward_[i + 1], t + 1) : costs, i ? backward_[i].get() : to);
     }
     void contract(int64_t t, const Rows<F>& rows, const F* output, const Rows<F>& costs, Weighing<S> weighing) override {
-        inputs(t, rows);
+        inputs(t, rows, maps_.size() - 1 - (output && maps_.back()->reads_output));
         for (std::size_t i = maps_.size(); i-- > 0;) {
             const bool last = i + 1 == maps_.size();
             const Rows<F> after = last ? costs : alone(backward_[i + 1], t + 1);
@@ -641,7 +641,7 @@ class Compose final : public Map<S> {
         return all;
     }
     Origin trace(int64_t t, int64_t slot, int64_t rank, const Rows<F>& rows, Picker<S>& picker, int64_t* arc_indices) override {
-        inputs(t, rows);
+        inputs(t, rows, traced_);
         Origin at{slot, rank, 1, slot};
         arc_indices += this->arc_indices;
         for (std::size_t i = maps_.size(); i-- > 0;)
@@ -654,14 +654,14 @@ class Compose final : public Map<S> {
 
   private:
     Rows<F> alone(const Buffer<F>& vector, int64_t time) const { return {vector.get(), &zero_, 0, time}; }
-    // What each map but the first is given; the last one may do with its output.
-    void inputs(int64_t t, const Rows<F>& rows) {
-        for (std::size_t i = 0; i < needed_; ++i) maps_[i]->step(t, i ? alone(forward_[i - 1], t) : rows, forward_[i].get());
+    // The outputs of the first `count` maps, which the ones behind them are given.
+    void inputs(int64_t t, const Rows<F>& rows, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) maps_[i]->step(t, i ? alone(forward_[i - 1], t) : rows, forward_[i].get());
     }
 
     std::vector<std::unique_ptr<Map<S>>> maps_;
     std::vector<Buffer<F>> forward_, backward_;
-    std::size_t needed_ = 0;  // how many maps' outputs `inputs` makes
+    std::size_t traced_ = 0;  // of so many maps a trace needs the outputs: those behind them keep a path where it is
     mutable double zero_ = 0;
 };
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from semihmm.errors import SemihmmError, StructureError
+from semihmm.errors import SemihmmError, ShapeError, StructureError
 from semihmm.inference.marginals import marginals
 from semihmm.inference.options import Options, check_structures
-from semihmm.inference.viterbi import argmax, topk
+from semihmm.inference.viterbi import Paths, argmax, topk
 from semihmm.structures import Structure
 from semihmm.structures.authoring import until
 
@@ -29,10 +29,10 @@ def minimum_bayes_risk(
 
     Args:
         loss: ``"hamming"``, the number of steps with a wrong state: each step gets its most probable one, int64
-            ``(..., T)``, -1 after the end. ``"segment"``, of an HSMM, the number of segments that are not right: those
-            that tile the sequence and whose posteriors add up to most, an event. Or a function of two events
-            ``(..., *event)`` that returns how much the first one loses where the second is true, ``(...)``: of the k
-            best paths the one that loses least if one of them is true, an event.
+            ``(..., T)``, -1 after the end, numbered as in `Paths.states`. ``"segment"``, of an HSMM, the number of
+            segments that are not right: those that tile the sequence and whose posteriors add up to most, an event. Or
+            a function of two events ``(..., *event)`` that returns how much the first one loses where the second is
+            true, ``(...)``: of the k best paths the one that loses least if one of them is true, an event.
         k: how many those are.
 
     Example:
@@ -53,7 +53,9 @@ def minimum_bayes_risk(
     if loss == "hamming":
         if type(structure).state_sequence is Structure.state_sequence:
             raise StructureError(f"minimum_bayes_risk: {type(structure).__name__} has no state at each step.")
-        posterior = marginals(structure.untied(), **options).potentials[structure.observed]
+        whole = structure.untied()
+        posterior = marginals(whole, **options).potentials[whole.observed]
+        posterior = posterior.flatten(1 - whole.ranks[whole.observed])  # a state of several parts has an axis for each
         used, best = until(structure.lengths, posterior.shape[-2]), posterior.argmax(-1)
         possible = (posterior != 0).any(-1)
         return torch.where(possible if used is None else possible & used, best, -1)
@@ -76,7 +78,7 @@ def _least_of_the_best(structure: Structure, loss: Loss, k: int, options: Option
     chance = log_weight.softmax(0).nan_to_num(0.0)
     risk = torch.stack(
         [
-            (chance * torch.where(best.valid, loss(event.expand_as(best.event), best.event), 0.0)).sum(0)
+            (chance * torch.where(best.valid, _lost(loss, event.expand_as(best.event), best), 0.0)).sum(0)
             for event in best.event
         ]
     )
@@ -84,3 +86,14 @@ def _least_of_the_best(structure: Structure, loss: Loss, k: int, options: Option
     more = best.event.ndim - best.score.ndim
     index = at.reshape(1, *at.shape, *(1,) * more).expand(1, *best.event.shape[1:])
     return best.event.gather(0, index).squeeze(0)
+
+
+def _lost(loss: Loss, event: Tensor, true: Paths) -> Tensor:
+    lost = torch.as_tensor(loss(event, true.event), device=event.device)
+    if lost.shape != true.score.shape:
+        raise ShapeError(
+            f"minimum_bayes_risk: a loss gets two batches of events, {tuple(event.shape)} each, and must return a "
+            f"number for each pair, {tuple(true.score.shape)}, got {tuple(lost.shape)}. Sum over an event's own axes "
+            "alone."
+        )
+    return lost

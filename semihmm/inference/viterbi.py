@@ -145,10 +145,13 @@ def _first_of_their_labels(paths: Paths, distinct: Tensor | Callable[[Tensor], T
         labels = torch.as_tensor(distinct(paths.event))
     else:
         states, names = paths.states, tensor_of("topk", "distinct", distinct, paths.event.device)
-        if names.ndim != 1 or (states.numel() and int(states.max()) >= len(names)):
+        whole = paths.structure.untied()
+        seen = whole.potentials[whole.observed]
+        count = seen.shape[seen.ndim - whole.ranks[whole.observed] + 1 :].numel()  # behind the axis of time
+        if names.shape != (count,) or names.is_floating_point():
             raise SemihmmError(
-                f"topk: distinct must be a function of events, or a label for each state, (S,), got "
-                f"{tuple(names.shape)} and states up to {int(states.max())}."
+                f"topk: distinct must be a function of events, or a label for each state, integers ({count},), got "
+                f"{tuple(names.shape)} of {names.dtype}."
             )
         labels = torch.where(states < 0, -1, names.to(states)[states.clamp(min=0)])
     rows, batch = paths.valid.shape[0], paths.valid.shape[1:]

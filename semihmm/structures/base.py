@@ -137,7 +137,8 @@ class Structure(ABC):
     @property
     def event_lengths(self) -> Tensor | None:
         """The items that each sequence's event has, where that is known before; None for all."""
-        return self.lengths
+        lengths: Tensor | None = getattr(self, "lengths", None)
+        return lengths
 
     def unknown(self, event: Tensor) -> Tensor:
         """Which items of an event say nothing: -1, or a -1 among their numbers, ``(..., L)``."""
@@ -276,7 +277,7 @@ class Structure(ABC):
     def expanded_potentials(self) -> dict[str, Tensor]:
         """The log-weights (or costs), by name, each with all batch axes."""
         batch, ranks = self.batch_shape, self.ranks
-        return {n: x.expand(*batch, *x.shape[x.ndim - ranks[n] :]) for n, x in self.potentials.items()}
+        return {n: x.expand((*batch, *x.shape[x.ndim - ranks[n] :])) for n, x in self.potentials.items()}
 
     def expanded(self) -> Self:
         """The same structure with every potential of its own for each sequence."""

@@ -102,7 +102,7 @@ def _stacked(structures: Sequence[Structure], field: str) -> Tensor:
     filled = []
     for x, event in zip(every, events, strict=True):
         room = [(0, most - size) for size, most in zip(event, longest, strict=True)]
-        x = x.expand(*batch, *event)
+        x = x.expand((*batch, *event))
         filled.append(pad(x, [n for pair in reversed(room) for n in pair]) if any(after for _, after in room) else x)
     return torch.stack(filled)
 

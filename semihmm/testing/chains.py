@@ -34,6 +34,7 @@ PRODUCTS = (
     "diagonal @ arcs",
     "tied @ dense",
     "dense @ dense @ diagonal",
+    "dense @ diagonal @ tied",
     "diagonal @ banded @ dense",
 )
 KINDS = ONE_STEP + SEVERAL_STEPS + STRUCTURES + PRODUCTS

@@ -17,11 +17,12 @@ def check_structure(
     """Compares every answer about a structure with brute-force enumeration, on a small instance of it.
 
     First come the laws that all others rest on: `ranks` tell which axes are a batch's, each log-weight of the chain is
-    one potential times a constant, padding does not count, no two paths read as one event, `path` undoes `event`, and
-    an event scores the sum along its path. Then what is asked are totals in twelve semirings, `log_partition` and its
-    gradient, `marginals`, `max_marginals`, `viterbi`, `topk`, `sample`, `entropy`, `renyi_entropy`, `kl_divergence`,
-    `cross_entropy`, `expectation`, `variance`, `covariance`, `log_count`, `log_prob`, `condition`, `smoothing` and,
-    where the structure has it, `filtering`: with every strategy, with and without checkpointing.
+    one potential times a constant, padding does not count, no two paths read as one event, `path` undoes `event`, an
+    event scores the sum along its path, and what is no path's event ``-inf``. Then what is asked are totals in twelve
+    semirings, `log_partition` and its gradient, `marginals`, `max_marginals`, `viterbi`, `topk`, `sample`, `entropy`,
+    `renyi_entropy`, `kl_divergence`, `cross_entropy`, `expectation`, `variance`, `covariance`, `log_count`, `log_prob`,
+    `condition`, `smoothing` and, where the structure has it, `filtering`: with every strategy, with and without
+    checkpointing.
 
     Args:
         structure: a small one, with a batch axis or more and ragged lengths at best; of any dtype.
@@ -45,7 +46,7 @@ def check_structure(
     """
 
     def case(some: Structure) -> Case:
-        wide = some.potentials[some.observed].dtype == torch.float64
+        wide = any(getattr(getattr(some, name, None), "dtype", None) == torch.float64 for name in some.ranks)
         return Case(some, paths, (1e-9 if wide else 1e-4) if atol is None else atol, samples, seed)
 
     def fails(law: Law, some: Structure) -> bool:

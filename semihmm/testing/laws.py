@@ -134,7 +134,11 @@ class Case:
 
 def laws() -> Iterator[Law]:
     """The laws of structures in their order: each rests on those before it."""
-    yield Law("ranks and observed tell which axes are a batch's", _ranks, "ranks, observed and __post_init__")
+    yield Law(
+        "ranks, observed and ragged name fields, and tell which axes are a batch's",
+        _ranks,
+        "ranks, observed, ragged and __post_init__",
+    )
     yield Law(
         "each log-weight of the chain is one potential times a constant",
         _owners,
@@ -145,10 +149,16 @@ def laws() -> Iterator[Law]:
     )
     yield Law("no two paths read as one event", _distinct, "event(): let it tell more")
     yield Law("path undoes event", _inverse, "path() and event()")
+    yield Law("an event is -1 behind its end", _filled, "event(), and at event_lengths")
     yield Law(
         "an event scores the sum along its path",
         _scores,
         "chain(): whether each potential is there once, at each step in use, in its place; then at event() and path()",
+    )
+    yield Law(
+        "what is no path's event scores -inf",
+        _strays,
+        "path(): whether it gives -1, or slots that no arcs join, for numbers out of range or in another order",
     )
     for strategy, checkpoint in product(get_args(StrategyName), (False, True)):
         options: Options = {"strategy": strategy, "checkpoint": checkpoint}
@@ -164,8 +174,13 @@ def laws() -> Iterator[Law]:
 
 def _ranks(case: Case) -> None:
     s = case.structure
-    if s.observed not in s.ranks:
-        raise Broken(f"observed is {s.observed!r}, which is none of the potentials in ranks, {list(s.ranks)}")
+    observed = getattr(s, "observed", None)
+    if observed not in s.ranks:
+        raise Broken(f"observed is {observed!r}, which is none of the potentials in ranks, {list(s.ranks)}")
+    for field, axes in s.ragged.items():
+        for name, axis in axes.items():
+            if not hasattr(s, name):
+                raise Broken(f"ragged says that {field} counts axis {axis} of {name}, which is no field")
     for name, rank in s.axes.items():
         x = getattr(s, name, None)
         if not isinstance(x, Tensor):
@@ -199,6 +214,12 @@ def _padding(case: Case) -> None:
         names = counted(item)
         given = {n: x for n in names if (x := getattr(item, n)) is not None}
         sizes = {n: int(given[n]) if n in given else longest(item, n) for n in names}
+        for n in given:
+            if sizes[n] > longest(item, n):
+                name, axis = next(iter(item.ragged[n].items()))
+                raise Broken(
+                    f"{n} is {sizes[n]}, but axis {axis} of {name}, which it counts by ragged, is {longest(item, n)}"
+                )
         if any(0 < sizes[n] < longest(item, n) for n in names) and all(sizes.values()):
             whole = semihmm.log_partition(cut(item, sizes))
             found = total_of(item.chain(), sr.Log()), semihmm.log_partition(item)  # which may ask chain_lengths instead
@@ -214,6 +235,14 @@ def _distinct(case: Case) -> None:
                 weights = f"{seen[path.event].weights} and {path.weights}"
                 raise Broken(f"two paths, with log-weights {weights}, have one event, {path.event}")
             seen[path.event] = path
+
+
+def _filled(case: Case) -> None:
+    for item, listed in zip(case.items, case.paths, strict=True):
+        if listed and item.event_lengths is not None:
+            best, length = semihmm.viterbi(item), int(item.event_lengths)
+            if best.valid and not (best.event[length:] == -1).all():
+                raise Broken(f"the best path of a sequence of length {length} reads as {best.event.tolist()}")
 
 
 def _inverse(case: Case) -> None:
@@ -245,6 +274,30 @@ def _scores(case: Case) -> None:
             for path, score in zip(listed, found, strict=True):
                 expected = torch.tensor(path.score, dtype=torch.float64)
                 case.close(f"the score of event {path.event}, whose log-weights are {path.weights}", expected, score)
+
+
+def _strays(case: Case) -> None:
+    """Some events of each sequence with one number changed; what lies behind the end does not count."""
+    for listed, item in zip(case.paths, case.items, strict=True):
+        if not listed:
+            continue
+        shape = semihmm.viterbi(item).event.shape
+        events = torch.stack([_event(path.event, shape) for path in listed])
+        end = shape[0] if item.event_lengths is None else int(item.event_lengths)
+        known = {oracle.plain_event(event) for event in events[:, :end]}
+        places = product(events[:: len(events) // 4 + 1], product(*map(range, (end, *shape[1:]))))
+        changed = [_with(event, at, x) for event, at in places for x in range(-2, int(events.max()) + 3)]
+        strays = [event for event in changed if oracle.plain_event(event[:end]) not in known]
+        strays = [event for event in strays if item.event_shape is None or not item.gaps(event).any()]
+        for event, score in zip(strays, semihmm.score(item, torch.stack(strays)) if strays else (), strict=True):
+            if score > -math.inf:
+                raise Broken(f"event {event.tolist()}, which is none of its {len(listed)} paths, scores {score.item()}")
+
+
+def _with(event: Tensor, at: tuple[int, ...], number: int) -> Tensor:
+    changed = event.clone()
+    changed[at] = number
+    return changed
 
 
 def _event(event: tuple[Any, ...], shape: torch.Size) -> Tensor:

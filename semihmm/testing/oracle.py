@@ -341,13 +341,16 @@ def filtering(structure: Structure, by: By | None = None) -> Tensor:
         steps = item.potentials[item.observed].shape[0]
         length = steps if item.lengths is None else int(item.lengths)
         filters = {HMM: _filtered_hmm, HSMM: _filtered_hsmm}
-        found = filters[type(item)](item, length) if type(item) in filters else _filtered_walks(item)
+        if type(item) in filters:
+            found = filters[type(item)](item, length)
+            state: tuple[int, ...] = (-1,)
+        else:
+            by_part = _filtered_walks(item)
+            found, state = by_part.flatten(1).tolist(), by_part.shape[1:]
         rows = [[x - log_sum(row) if x > -math.inf else x for x in row] for row in found]
         rows[length:] = [[-math.inf] * len(rows[0])] * (steps - length)
-        chains = getattr(item, "chains", 0)  # also of one that is made of a FactorialHMM
-        state = (getattr(item, "states", 0),) * chains if chains else (-1,)
-        by_part: Tensor = torch.tensor(rows, dtype=torch.float64).unflatten(-1, state)
-        return by_part
+        each: Tensor = torch.tensor(rows, dtype=torch.float64).unflatten(-1, state)
+        return each
 
     return _each(structure, one)
 
@@ -377,11 +380,10 @@ def _filtered_hsmm(hsmm: Any, length: int) -> list[list[float]]:
     return found
 
 
-def _filtered_walks(item: Structure) -> list[list[float]]:
+def _filtered_walks(item: Structure) -> Tensor:
     """From all walks that get to each slot of the chain, summed up as the structure says."""
     vectors = [[log_sum(slot) for slot in row] for row in prefix_vectors(item)]
-    rows: list[list[float]] = item.filtered(torch.tensor(vectors, dtype=torch.float64)).flatten(1).tolist()
-    return rows
+    return item.filtered(torch.tensor(vectors, dtype=torch.float64))
 
 
 def _mean_surprise(chances: list[float], under: list[float]) -> float:
@@ -429,6 +431,6 @@ def _in_shape(structure: Structure, answer: Callable[[Structure], dict[str, Tens
     found = [answer(item) for item in _items(structure)]
     shape, ranks, given = structure.batch_shape, structure.ranks, structure.potentials
     return {
-        n: torch.stack([f[n] for f in found]).reshape(*shape, *given[n].shape[given[n].ndim - r :])
+        n: torch.stack([f[n] for f in found]).reshape((*shape, *given[n].shape[given[n].ndim - r :]))
         for n, r in ranks.items()
     }

@@ -79,9 +79,9 @@ def longest(structure: Structure, field: str) -> int:
 
 
 def counted(structure: Structure) -> list[str]:
-    """Its fields of lengths that say which axes they count."""
+    """Its fields of lengths that say which axes they count, of fields that there are."""
     named = {f.name for f in fields(structure)}  # type: ignore[arg-type]
-    return [field for field, axes in structure.ragged.items() if axes and field in named]
+    return [field for field, axes in structure.ragged.items() if axes and named.issuperset((field, *axes))]
 
 
 def _shorter(structure: Structure) -> Iterator[Make]:

@@ -315,6 +315,24 @@ def test_two_matrices_in_one_step_are_their_product():
     assert torch.equal(best.slots, engine.decode(engine.plan(whole, Max()), Max(), whole).slots)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [Dense(draw(1, 3, 3)), Banded((0, 1), draw(1, 3, 2)), Diagonal(draw(1, 3))],
+    ids=("dense", "banded", "diagonal"),
+)
+def test_each_factor_of_a_step_has_its_own_gradient_however_they_are_grouped(first):
+    seen, more = draw(2, 6, 3).requires_grad_(), draw(1, 3, forbid=0).requires_grad_()
+    one = first @ Diagonal(seen + more)
+    groups = (first @ Diagonal(seen)) @ Diagonal(more), first @ (Diagonal(seen) @ Diagonal(more))
+
+    def gradients(steps, *way):
+        chain = Chain((torch.zeros(3).double(),), steps)
+        return torch.autograd.grad(engine.total(engine.plan(chain, Log(), *way), Log(), chain).sum(), (seen, more))
+
+    for steps, way in itertools.product(groups, (*WAYS, ("sequential", None, "torch"))):
+        assert_close(gradients(steps, *way), gradients(one, *way))
+
+
 def test_the_tensors_of_a_chain_must_agree_on_the_batch():
     with pytest.raises(ShapeError, match=r"agree on the batch axes \(1: shared by all\), got \[\(2,\), \(3,\)\]"):
         Chain((torch.zeros(2, 4),), Dense(torch.zeros(3, 1, 4, 4)), length=5)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import semihmm
-from semihmm.errors import SemihmmError, StructureError
+from semihmm.errors import SemihmmError, ShapeError, StructureError
 from semihmm.testing import oracle
 from semihmm.testing.examples import small
 
@@ -64,7 +64,7 @@ def test_no_more_paths_are_looked_through_than_said():
     assert semihmm.topk(hmm, 2, distinct=first, most=9).valid.tolist() == [True, True]
     with pytest.raises(SemihmmError, match="distinct must give labels"):
         semihmm.topk(hmm, 2, distinct=lambda event: event[0])
-    for wrong in ([1], torch.zeros(2, 2)):
+    for wrong in ([1], [0, 1, 1, 0], [0.2, 0.7], [[0, 1], [1, 0]]):  # a label for each step is none for each state
         with pytest.raises(SemihmmError, match="distinct must be a function of events, or a label for each state"):
             semihmm.topk(hmm, 2, distinct=wrong)
     assert semihmm.topk(hmm, 2, distinct=[3, 4]).valid.all()
@@ -91,6 +91,14 @@ def test_states_of_least_hamming_loss():
             torch.cartesian_prod(*[torch.arange(hmm.states)] * int(hmm.lengths)).reshape(-1, int(hmm.lengths)).tolist()
         )
         assert found <= min(risk(hmm, e, wrong) for e in events) + 1e-9
+
+
+def test_a_state_of_several_parts_is_one_state():
+    pair = small("FactorialHMM", (2,), 3, ragged=True)
+    found, joint = semihmm.minimum_bayes_risk(pair), semihmm.smoothing(pair).flatten(2)
+    inside = torch.arange(pair.emission.shape[1]) < pair.lengths.unsqueeze(-1)
+    assert torch.equal(found, torch.where(inside, joint.argmax(-1), -1))
+    assert found.shape == semihmm.viterbi(pair).states.shape
 
 
 def test_segments_of_least_loss():
@@ -130,5 +138,8 @@ def test_losses_that_say_nothing_are_named():
     hsmm = semihmm.HSMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2), torch.zeros(3, 2), censored="right")
     with pytest.raises(StructureError, match="HSMM has segments that are longer than is seen"):
         semihmm.minimum_bayes_risk(hsmm, "segment")
+    for batch, mean in (((), torch.mean), ((2,), lambda x: x.mean(-1).mean(-1))):  # over more than an event's axes
+        with pytest.raises(ShapeError, match="Sum over an event's own axes alone"):
+            semihmm.minimum_bayes_risk(small("HMM", batch), lambda a, b, mean=mean: mean((a != b).double()))
     with pytest.raises(SemihmmError, match="'hamming', 'segment' or a function"):
         semihmm.minimum_bayes_risk(dtw, "other")

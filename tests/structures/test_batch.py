@@ -1,10 +1,14 @@
 """tests/structures/test_batch.py: a batch is indexed, counted and walked as a tensor of its axes is; and is stacked."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 import semihmm
+from semihmm.engine import Chain, Diagonal
+from semihmm.testing import check_structure
 from semihmm.testing.examples import KINDS, small
 
 INDICES = (0, -1, slice(1, None), slice(0, 0), [2, 0], torch.tensor([2, 0]), torch.tensor([True, False, True]), ())
@@ -150,3 +154,34 @@ def test_potentials_over_time_have_posteriors_at_each_step(kind, batch):
             assert_close(each if own.shape == each.shape else each.sum(-len(shape)), own)
     with pytest.raises(semihmm.errors.StructureError, match="initial cannot differ"):
         structure.over_time("initial")
+
+
+@dataclass(frozen=True, repr=False)
+class Biased(semihmm.HMM):
+    """An HMM each of whose steps weighs the same more: a potential without axes of its own."""
+
+    bias: torch.Tensor | None = None
+
+    @property
+    def ranks(self):
+        return {**super().ranks, "bias": 0}
+
+    def chain(self):
+        chain = super().chain()
+        bias = Diagonal(self.bias[..., None, None].expand(*self.bias.shape, 1, self.states))
+        start = (*chain.start, self.bias.unsqueeze(-1).expand(*self.bias.shape, self.states))
+        return Chain(start, chain.steps @ bias, chain.end, chain.lengths, chain.length)
+
+
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_a_potential_may_have_no_axes(batch):
+    biased = Biased(torch.zeros(2), torch.randn(2, 2), torch.randn(*batch, 3, 2), bias=torch.tensor(0.5))
+    check_structure(biased)
+    alone = biased.unbatch()
+    assert_close(semihmm.log_partition(semihmm.stack(alone)).reshape(batch), semihmm.log_partition(biased))
+    assert semihmm.marginals(alone[0]).bias.item() == pytest.approx(3)
+
+
+def test_pruned_sequences_are_stacked():
+    pruned = semihmm.prune(small("HMM", (2,), 4, ragged=True), top=2)
+    assert_close(semihmm.log_partition(semihmm.stack(list(pruned))), semihmm.log_partition(pruned))

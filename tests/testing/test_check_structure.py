@@ -73,6 +73,30 @@ class PathLate(HMM):
         return Path.through(event.roll(-1, -1))
 
 
+@dataclass(frozen=True)
+class EventUnfilled(HMM):
+    def event(self, path):
+        return path.slots.clamp(min=0)
+
+
+@dataclass(frozen=True)
+class PathLoose(HMM):
+    """A label that there is not is taken for another one."""
+
+    def path(self, event):
+        return Path.through(torch.where(event < 0, -1, event % self.states))
+
+
+@dataclass(frozen=True)
+class RaggedElsewhere(HMM):
+    ragged: ClassVar[dict] = {"lengths": {"emission": -1}}
+
+
+@dataclass(frozen=True)
+class RaggedNowhere(HMM):
+    ragged: ClassVar[dict] = {"lengths": {"emision": -2}}
+
+
 class Changed(HMM):
     """One whose chain is made of other parts."""
 
@@ -144,14 +168,18 @@ TWO_STATES = "initial=[0.0, 0.0], transition=[[0.0, 0.0], [0.0, 0.0]]"
 TWO_STEPS = f"{TWO_STATES}, emission=[[0.0, 0.0], [0.0, 0.0]]"
 THREE_SEQUENCES = "emission=[[[0.0, 0.0]], [[0.0, 0.0]], [[0.0, 0.0]]]"
 BROKEN = [
-    (RanksLow, None, "ranks and observed tell", f"{TWO_STATES}, {THREE_SEQUENCES}"),
-    (RanksHigh, None, "ranks and observed tell", None),
+    (RanksLow, None, "ranks, observed and ragged name", f"{TWO_STATES}, {THREE_SEQUENCES}"),
+    (RanksHigh, None, "ranks, observed and ragged name", None),
+    (RaggedNowhere, None, "ranks, observed and ragged name", None),
+    (RaggedElsewhere, None, "what lies behind", None),
     (Mixed, None, "each log-weight of the chain is one potential", f"{ONE_STATE}, emission=[[0.0]]"),
     (LengthsForgotten, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [1.0]], lengths=1"),
     (LengthsShort, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [0.0], [1.0], [0.0]], lengths=3"),
     (EventBlind, None, "no two paths read as one event", f"{TWO_STATES}, emission=[[0.0, 0.0]]"),
     (EventLate, None, "path undoes event", TWO_STEPS),
     (PathLate, None, "path undoes event", TWO_STEPS),
+    (EventUnfilled, None, "an event is -1 behind", f"{ONE_STATE}, emission=[[0.0], [0.0]], lengths=1"),
+    (PathLoose, None, "what is no path's event scores -inf", f"{ONE_STATE}, emission=[[0.0]]"),
     (ChainForgetful, hmm_paths, "an event scores the sum", f"{ONE_STATE}, emission=[[0.0]], final=[1.0]"),
     (EmissionTwice, hmm_paths, "an event scores the sum", f"{ONE_STATE}, emission=[[1.0]]"),
     (EventOther, hmm_paths, "an event scores the sum", f"{TWO_STATES}, emission=[[0.0, 1.0]]"),
@@ -179,6 +207,15 @@ def test_an_example_says_what_was_expected_what_came_and_where_to_look():
         "log-weights are (0.0, 1.0): expected 1.0, got 2.0. Look at chain(): whether each potential is there once, at "
         "each step in use, in its place; then at event() and path()."
     )
+
+
+def test_a_filtered_state_may_have_an_axis_for_each_of_its_parts():
+    @dataclass(frozen=True)
+    class Parts(HMM):
+        def filtered(self, vectors):
+            return vectors.unflatten(-1, (self.states, 1))
+
+    check_structure(Parts(torch.zeros(2), torch.randn(2, 2), torch.randn(2, 3, 2), lengths=torch.tensor([3, 1])))
 
 
 def test_a_structure_that_says_nothing_of_lengths_is_made_smaller_too():

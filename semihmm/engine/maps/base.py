@@ -292,7 +292,8 @@ class Compose(Map):
         one, two = self._split(tables)
         back = self.then.transpose().flip()  # turned round, but in the order of time
         before = back.step(measure.semiring, cost.unsqueeze(-2), back.tables())
-        needs_middle = self.first.reads_output or not self.then.reads_output
+        spared = self.then.reads_output and not isinstance(self.then, Compose)  # which makes a middle of its own
+        needs_middle = self.first.reads_output or not spared
         middle = self.first.step(measure.semiring, carry, one) if needs_middle else output
         return self.first.contract(measure, carry, middle, before, one) + self.then.contract(
             measure, middle.unsqueeze(-2), output, cost, two
