@@ -92,7 +92,8 @@ def contract(
     semiring = measure.semiring
     active = chain.active(chain.batch)
     end = chain.end or (torch.zeros_like(chain.start[0]),)
-    turned = replace(chain, start=tuple(chain.maps.dual(x) for x in end), end=(), steps=chain.maps.transpose())
+    cost = chain.maps.close(semiring, sum(end[1:], end[0]), chain.lengths)
+    turned = replace(chain, start=(chain.maps.dual(cost),), end=(), steps=chain.maps.transpose())
     back = begin(semiring, [turned])
     steps = chain.steps
     wholes = [

@@ -242,7 +242,8 @@ def random_chain(kind: str | MakeMap, case: ChainCase) -> Chain:
     if isinstance(map_, Segmental):  # the slots of segments that end, then those of segments that begin
         begins = torch.arange(slots) >= states
         start = tuple(torch.where(begins, x, -torch.inf) for x in start)
-        end = [*end, torch.where(begins, -torch.inf, weights.log_weights(slots))]
+        final = weights.log_weights(slots)  # of what begins after the last frame too, in one of two chains
+        end = [*end, torch.where(begins, -torch.inf, final) if weights.pick(True, False) else final]
     return Chain(start, map_, tuple(end), _lengths(case, weights, steps), steps)
 
 

@@ -77,9 +77,7 @@ def chain_of(kind, steps, batch=2, lengths=None):
 
         steps_map = Segmental.of(transition, duration, frames, segment)
         start = torch.cat([torch.full((2,), -torch.inf).double(), draw(2, forbid=0)])
-        return Chain(
-            (start,), steps_map, (torch.tensor([0.5, 0, -torch.inf, -torch.inf]).double(),), lengths, steps
-        ), arcs
+        return Chain((start,), steps_map, (torch.tensor([0.5, 0, -torch.inf, -0.7]).double(),), lengths, steps), arcs
     dense = draw(batch, 1 if kind == "stationary" else time, 3, 3)
     diagonal, band, sparse = draw(batch, time, 3), draw(batch, time, 3, 2), draw(batch, time, 5)
     start, end = (draw(batch, 3, forbid=0),), (draw(3, forbid=0), draw(batch, 3, forbid=0))

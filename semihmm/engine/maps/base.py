@@ -111,6 +111,13 @@ class Map(Form):
     def transpose(self) -> Map:
         """The chain backwards in time, from ends to beginnings."""
 
+    def close(self, semiring: Semiring, end: Tensor, lengths: Tensor | None) -> Tensor:
+        """What comes after each slot at the end, ``(..., slots)``, where ``end`` weighs them; as log-weights.
+
+        ``lengths`` is the chain's, with all batch axes or none.
+        """
+        return end
+
     def dual(self, vector: Tensor) -> Tensor:
         """Between a weighting of this map's state vectors and the state vectors of its `transpose`."""
         return vector

@@ -203,6 +203,17 @@ class Segmental(Map):
         slot = torch.where(begun, moved.slot, state) + self.states
         return Origin(slot, row, length + 1, torch.where(begun, moved.choice, -1))
 
+    def close(self, semiring: Semiring, end: Tensor, lengths: Tensor | None) -> Tensor:
+        """What ended may still begin something, by the transition out of the last frame."""
+        if self.emission.shape[-2] < self.memory:
+            return end  # there is no frame
+        turned = self.transition.transpose()  # the last frame comes first
+        last = [_of_last(x, -1 - rank, lengths) for x, rank in zip(turned.tables(), turned.table_ranks, strict=True)]
+        ended, begun = end.split(self.states, -1)
+        moved = turned.step(semiring, begun.unsqueeze(-2), tuple(last))
+        both = torch.stack(torch.broadcast_tensors(ended, moved), -1)
+        return torch.cat(torch.broadcast_tensors(semiring.sum(both, -1), begun), -1)
+
     def dual(self, vector: Tensor) -> Tensor:
         """Backwards, what ended begins."""
         return vector.roll(self.states, -1)
@@ -235,6 +246,16 @@ class Segmental(Map):
             frames[at] = measure.plus(frames[at], covers[..., age, :])
         found = (*moved, fit(measure, through, self.duration), fit(measure, frames, self.emission))
         return found if self.segment is None else (*found, fit(measure, through, self.segment))
+
+
+def _of_last(x: Tensor, time: int, lengths: Tensor | None) -> Tensor:
+    """What each sequence has at its last time, without that axis; times run backwards."""
+    if lengths is None or x.shape[time] == 1:
+        return x.select(time, 0)
+    at = (x.shape[time] - lengths).clamp(max=x.shape[time] - 1)
+    at = at.reshape(*at.shape, *(1,) * -time)
+    x = x[(None,) * (at.ndim - x.ndim)]  # the arcs of a topology have no batch axes
+    return x.take_along_dim(at, time).select(time, 0)
 
 
 def _earlier(x: Tensor, time: int) -> Tensor:
