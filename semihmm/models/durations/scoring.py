@@ -51,7 +51,7 @@ def climb(
         # As far as the nearest bound, which a coordinate then is at exactly.
         room = torch.where(direction == 0, torch.inf, torch.where(direction > 0, high - here, low - here) / direction)
         step = room.amin(-1, keepdim=True).clamp(max=1.0)
-        trying = climbing
+        trying, climbing = climbing, climbing & (gain > _LEAST_GAIN)  # the last step is not halved
         for _ in range(_HALVINGS):
             if not trying.any():
                 break
@@ -59,8 +59,8 @@ def climb(
             found = objective(there)
             enough = trying & (found > value + 1e-4 * step * gain)
             here, value = torch.where(enough, there, here), torch.where(enough, found, value)
-            trying, step = trying & ~enough, step / 2
-        climbing = climbing & ~trying & (gain > _LEAST_GAIN)
+            trying, step = trying & climbing & ~enough, step / 2
+        climbing = climbing & ~trying
         if not climbing.any():
             break
     return here
