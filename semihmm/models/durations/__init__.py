@@ -7,6 +7,26 @@ Example:
 
 from semihmm.models.durations.base import Duration
 from semihmm.models.durations.categorical import Categorical
+from semihmm.models.durations.gamma import Gamma
+from semihmm.models.durations.gaussian import Gaussian
+from semihmm.models.durations.geometric import Geometric
+from semihmm.models.durations.log_normal import LogNormal
+from semihmm.models.durations.negative_binomial import NegativeBinomial
+from semihmm.models.durations.parametric import Parametric
 from semihmm.models.durations.poisson import Poisson
+from semihmm.models.durations.uniform import Uniform
+from semihmm.models.durations.weibull import Weibull
 
-__all__ = ["Categorical", "Duration", "Poisson"]
+__all__ = [
+    "Categorical",
+    "Duration",
+    "Gamma",
+    "Gaussian",
+    "Geometric",
+    "LogNormal",
+    "NegativeBinomial",
+    "Parametric",
+    "Poisson",
+    "Uniform",
+    "Weibull",
+]

@@ -1,5 +1,6 @@
 """What a duration law is: how long each state lasts."""
 
+from semihmm.errors import ShapeError
 from semihmm.models.part import Law
 
 
@@ -12,7 +13,18 @@ class Duration(Law):
     Attributes:
         states: S.
         max_duration: D.
+        min_duration: the least number of steps; shorter segments have log-probability ``-inf``.
     """
 
     states: int
     max_duration: int
+    min_duration: int = 1
+
+
+def check_support(law: str, max_duration: int, min_duration: int) -> None:
+    """Refuse a range of lengths that holds none."""
+    if not 1 <= min_duration <= max_duration:
+        raise ShapeError(
+            f"{law}: a segment lasts min_duration to max_duration steps, so 1 <= min_duration <= max_duration, got "
+            f"{min_duration} and {max_duration}."
+        )

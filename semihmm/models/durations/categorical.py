@@ -3,17 +3,18 @@
 import torch
 from torch import Tensor
 
-from semihmm.models.durations.base import Duration
+from semihmm.models.durations.base import Duration, check_support
 from semihmm.models.table import Table
 
 
 class Categorical(Duration):
-    """Each state has a probability for each length from 1 to D (Yu 2010, section 3).
+    """Each state has a probability for each length from min_duration to D (Yu 2010, section 3).
 
     Args:
         states: S.
         max_duration: D.
         pseudo_count: what EM adds to the count of each length in each state.
+        min_duration: the least number of steps.
 
     Example:
         >>> duration = Categorical(states=1, max_duration=4)
@@ -22,10 +23,13 @@ class Categorical(Duration):
         [[0.25, 0.5, 0.25, 0.0]]
     """
 
-    def __init__(self, states: int, max_duration: int, pseudo_count: float = 0.0) -> None:
+    def __init__(self, states: int, max_duration: int, pseudo_count: float = 0.0, min_duration: int = 1) -> None:
         super().__init__()
-        self.states, self.max_duration = states, max_duration
-        self.table = Table.rows(states, max_duration, pseudo_count)
+        check_support("Categorical", max_duration, min_duration)
+        self.states, self.max_duration, self.min_duration = states, max_duration, min_duration
+        state = torch.arange(states).unsqueeze(-1).expand(-1, max_duration)
+        allowed = (torch.arange(max_duration) >= min_duration - 1).expand(states, -1)
+        self.table = Table(state, allowed, pseudo_count)
 
     @property
     def config(self) -> dict[str, object]:
@@ -33,6 +37,7 @@ class Categorical(Duration):
             "states": self.states,
             "max_duration": self.max_duration,
             "pseudo_count": self.table.pseudo_count,
+            "min_duration": self.min_duration,
         }
 
     def forward(self) -> Tensor:

@@ -1,0 +1,77 @@
+"""All lengths of a range are as likely."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from semihmm.errors import ShapeError
+from semihmm.models.durations.base import Duration, check_support
+
+
+class Uniform(Duration):
+    """``p(d) = 1 / (longest - shortest + 1)`` for d = shortest to longest, a range for each state.
+
+    Parameters: ``shortest (S,)``, ``longest (S,)``, whole numbers, of which there is no gradient. The EM step is exact:
+    the narrowest range around what was counted. So a range never grows back; `initialise` restores the first ones.
+
+    Args:
+        states: S.
+        max_duration: D.
+        min_duration: the least number of steps.
+        ranges: the (shortest, longest) of each state; None for min_duration to D in all.
+
+    Example:
+        >>> duration = Uniform(states=2, max_duration=4, ranges=[(1, 4), (2, 3)])
+        >>> duration().exp().tolist()
+        [[0.25, 0.25, 0.25, 0.25], [0.0, 0.5, 0.5, 0.0]]
+    """
+
+    def __init__(
+        self,
+        states: int,
+        max_duration: int,
+        min_duration: int = 1,
+        ranges: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__()
+        check_support("Uniform", max_duration, min_duration)
+        self.states, self.max_duration, self.min_duration = states, max_duration, min_duration
+        self.ranges = [(min_duration, max_duration)] * states if ranges is None else [(a, b) for a, b in ranges]
+        inside = all(min_duration <= shortest <= longest <= max_duration for shortest, longest in self.ranges)
+        if len(self.ranges) != states or not inside:
+            raise ShapeError(
+                f"Uniform: ranges must be {states} pairs (shortest, longest) within {min_duration} to {max_duration}, "
+                f"got {self.ranges}."
+            )
+        self.shortest = nn.Parameter(torch.empty(states), requires_grad=False)
+        self.longest = nn.Parameter(torch.empty(states), requires_grad=False)
+        self.initialise()
+
+    @property
+    def config(self) -> dict[str, object]:
+        return {
+            "states": self.states,
+            "max_duration": self.max_duration,
+            "min_duration": self.min_duration,
+            "ranges": [list(one) for one in self.ranges],
+        }
+
+    def forward(self) -> Tensor:
+        steps = torch.arange(1, self.max_duration + 1, device=self.shortest.device)
+        inside = (steps >= self.shortest.unsqueeze(-1)) & (steps <= self.longest.unsqueeze(-1))
+        return torch.where(inside, -(self.longest - self.shortest + 1).log().unsqueeze(-1), -torch.inf)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        shortest, longest = self.shortest.new_tensor(self.ranges).unbind(-1)
+        self.shortest.copy_(shortest)
+        self.longest.copy_(longest)
+
+    @torch.no_grad()
+    def update(self, counts: Tensor) -> None:
+        seen = counts > 0
+        met = seen.any(-1)
+        first, last = seen.int().argmax(-1), seen.flip(-1).int().argmax(-1)
+        self.shortest.copy_(torch.where(met, 1.0 + first, self.shortest))
+        self.longest.copy_(torch.where(met, 1.0 * self.max_duration - last, self.longest))
