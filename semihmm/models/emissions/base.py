@@ -17,11 +17,13 @@ class Emission(Part):
         states: S; None if only `forward` can tell.
         event_shape: the axes of one observation, behind time: ``(features,)``, or ``()`` for symbols; None for
             any size.
+        filler: an observation like any other, which takes the place of what lies behind the end of a sequence.
         trains_by_em: whether `update` is there.
     """
 
     states: int | None
     event_shape: tuple[int | None, ...]
+    filler: float | Tensor = 0
     trains_by_em: ClassVar[bool] = True
 
     @abstractmethod

@@ -1,0 +1,332 @@
+"""Families of densities, feature by feature: against scipy, against perturbed parameters, and back from their draws."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats  # type: ignore[import-untyped]
+from torch import Tensor
+from torch.testing import assert_close
+
+from semihmm.errors import DataError
+from semihmm.models import HMM, emissions
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def exp(x: Tensor) -> np.ndarray:
+    return x.detach().double().exp().numpy()
+
+
+@dataclass(frozen=True)
+class Family:
+    """One emission: how to make it, what scipy calls it, and parameters far apart.
+
+    Attributes:
+        make: from states and features.
+        reference: the frozen distributions of scipy, in the shape ``(S, F)``.
+        truth: two states that are easily told apart, as values of parameters ``(2, F)`` for F = 2.
+        refused: values outside the support.
+        tolerance: of recovered parameters, from 8,000 steps.
+        exact: whether one EM step is at the maximum.
+        constant: what a constant observation may be.
+    """
+
+    make: Callable[..., Any]
+    reference: Callable[[Any], Any]
+    truth: dict[str, Any]
+    refused: tuple[float, ...]
+    tolerance: float
+    exact: bool = True
+    constant: float = 1.0
+    discrete: bool = False
+
+
+FAMILIES = {
+    "poisson": Family(
+        emissions.Poisson,
+        lambda e: stats.poisson(exp(e.log_rate)),
+        {"log_rate": np.log([[2.0, 9.0], [7.0, 1.0]])},
+        (-1.0, 0.5, np.inf),
+        0.06,
+        discrete=True,
+    ),
+    "bernoulli": Family(
+        emissions.Bernoulli,
+        lambda e: stats.bernoulli(exp(e.table()[..., 1])),
+        {"table.logits": np.log([[[0.9, 0.1], [0.3, 0.7]], [[0.2, 0.8], [0.85, 0.15]]])},
+        (-1.0, 0.5, 2.0),
+        0.03,
+        discrete=True,
+    ),
+    "exponential": Family(
+        emissions.Exponential,
+        lambda e: stats.expon(scale=exp(e.log_mean)),
+        {"log_mean": np.log([[0.1, 5.0], [3.0, 0.2]])},
+        (-1.0, np.inf),
+        0.1,
+    ),
+    "gamma": Family(
+        emissions.Gamma,
+        lambda e: stats.gamma(exp(e.log_shape), scale=exp(e.log_mean - e.log_shape)),
+        {"log_shape": np.log([[3.0, 0.5], [5.0, 8.0]]), "log_mean": np.log([[1.0, 0.5], [6.0, 3.0]])},
+        (-1.0, 0.0, np.inf),
+        0.1,
+    ),
+}
+
+KINDS = pytest.mark.parametrize("kind", FAMILIES)
+
+
+def made(kind: str, states: int = 3, features: int = 2, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+    """An emission with parameters at random."""
+    emission = FAMILIES[kind].make(states, features).to(dtype)
+    with torch.no_grad():
+        for parameter in emission.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator(seed)))
+    emission.project()
+    return emission
+
+
+def drawn(kind: str, *shape: int, features: int = 2, seed: int = 0) -> Tensor:
+    emission = made(kind, 1, features, seed=seed)
+    x: Tensor = emission.sample(torch.zeros(shape, dtype=torch.int64), generator(seed))
+    return x
+
+
+def truth(kind: str) -> Any:
+    emission = FAMILIES[kind].make(2, 2).double()
+    parameters = dict(emission.named_parameters())
+    with torch.no_grad():
+        for name, value in FAMILIES[kind].truth.items():
+            parameters[name].copy_(torch.as_tensor(value))
+    return emission
+
+
+def parameters(emission: Any) -> dict[str, Tensor]:
+    """What an emission learns; of a table its probabilities, since its logits have one number too many."""
+    if hasattr(emission, "table"):
+        return {"chance": emission.table().exp().detach()}
+    return {name: value.detach() for name, value in emission.named_parameters()}
+
+
+def objective(emission: Any, x: Tensor, posterior: Tensor) -> Tensor:
+    value: Tensor = (posterior * emission(x)).sum() + emission.log_prior()
+    return value
+
+
+def posterior_of(x: Tensor, states: int = 3) -> Tensor:
+    return torch.randn(len(x), states, dtype=torch.float64, generator=generator(5)).mul(2).softmax(-1)
+
+
+@KINDS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [(1,), (7,), (2, 5), (2, 3, 4)], ids=str)
+def test_the_density_is_that_of_scipy(kind: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    emission = made(kind, dtype=dtype)
+    x = drawn(kind, *shape).to(dtype)
+    reference = FAMILIES[kind].reference(emission)
+    log_density = reference.logpmf if FAMILIES[kind].discrete else reference.logpdf
+    expected = log_density(x.double().numpy()[..., None, :]).sum(-1)
+    found = emission(x)
+    assert found.dtype == dtype and found.shape == (*shape, 3)
+    assert_close(found.detach().double().numpy(), expected, rtol=1e-10 if dtype == torch.float64 else 2e-6, atol=1e-5)
+
+
+@KINDS
+def test_draws_have_the_moments_of_the_state(kind: str) -> None:
+    """10,000 draws: 6 standard errors, of the variance by its fourth moment."""
+    emission = truth(kind)
+    states = torch.tensor([0, 1]).repeat(10_000, 1)
+    x = emission.sample(states, generator(1))
+    assert x.shape == (10_000, 2, 2) and x.dtype == torch.float64 and not x.requires_grad
+    reference = FAMILIES[kind].reference(emission)
+    away = x - torch.from_numpy(np.asarray(reference.mean()))
+    assert (away.mean(0).abs() < 6 * x.std(0) / 100).all()
+    square = away.square()
+    assert ((square.mean(0) - torch.from_numpy(np.asarray(reference.var()))).abs() < 6 * square.std(0) / 100).all()
+
+
+@KINDS
+def test_an_em_step_ends_where_the_gradient_is_0(kind: str) -> None:
+    emission, x = made(kind, seed=1), drawn(kind, 200)
+    posterior = posterior_of(x)
+    emission.initialise(x, generator())
+    for _ in range(1 if FAMILIES[kind].exact else 400):
+        emission.update(x, posterior)
+    emission.zero_grad()
+    objective(emission, x, posterior).backward()
+    for parameter in emission.parameters():
+        assert parameter.grad is not None
+        assert_close(parameter.grad, torch.zeros_like(parameter), atol=1e-6, rtol=0.0)
+
+
+@KINDS
+def test_an_em_step_never_lowers_the_objective(kind: str) -> None:
+    emission, x = made(kind, seed=1), drawn(kind, 50)
+    posterior = posterior_of(x)
+    value = objective(emission, x, posterior)
+    for _ in range(4):
+        emission.update(x, posterior)
+        better = objective(emission, x, posterior)
+        assert better >= value - 1e-9 * value.abs()
+        value = better
+
+
+@KINDS
+@pytest.mark.parametrize("rows", [1, 20])
+def test_data_that_do_not_vary_leave_the_objective_bounded(kind: str, rows: int) -> None:
+    emission = made(kind)
+    x = torch.full((rows, 2), FAMILIES[kind].constant, dtype=torch.float64)
+    posterior = posterior_of(x)
+    emission.initialise(x, generator())
+    for _ in range(1 if FAMILIES[kind].exact else 400):
+        emission.update(x, posterior)
+    assert all(p.isfinite().all() or "table" in n for n, p in emission.named_parameters())
+    best = objective(emission, x, posterior)
+    assert best.isfinite()
+    for seed in range(20):
+        other = copy.deepcopy(emission)
+        with torch.no_grad():
+            for number, parameter in enumerate(other.parameters()):
+                g = generator(100 * seed + number)
+                parameter.add_(0.01 * torch.randn(parameter.shape, generator=g, dtype=torch.float64))
+        other.project()
+        assert objective(other, x, posterior) <= best + 1e-7 * best.abs()
+
+
+@KINDS
+def test_a_state_that_saw_nothing_stays_as_it_is(kind: str) -> None:
+    emission, x = made(kind), drawn(kind, 30)
+    before = {name: value.clone() for name, value in emission.named_parameters()}
+    posterior = torch.zeros(30, 3, dtype=torch.float64)
+    posterior[:, 0] = 1.0
+    emission.update(x, posterior)
+    for name, value in emission.named_parameters():
+        assert torch.equal(value[1:], before[name][1:]) and not torch.equal(value[0], before[name][0])
+
+
+@KINDS
+def test_densities_are_differentiable(kind: str) -> None:
+    emission, x = made(kind), drawn(kind, 4)
+    names = [name for name, _ in emission.named_parameters()]
+
+    def density(x: Tensor, *parameters: Tensor) -> Tensor:
+        value: Tensor = torch.func.functional_call(emission, dict(zip(names, parameters, strict=True)), (x,))
+        return value
+
+    x.requires_grad_(not FAMILIES[kind].discrete)
+    assert torch.autograd.gradcheck(density, (x, *emission.parameters()))
+
+
+@KINDS
+def test_what_cannot_be_observed_is_refused_by_name(kind: str) -> None:
+    emission = made(kind)
+    for value in (*FAMILIES[kind].refused, np.nan):
+        x = drawn(kind, 4)
+        x[2, 1] = value
+        with pytest.raises(DataError, match=rf"{type(emission).__name__}: .* got {value} at \(2, 1\)"):
+            emission(x)
+
+
+@KINDS
+def test_parameters_come_back_from_draws(kind: str) -> None:
+    """Of two states that are easily told apart, up to their order; the tolerances are about 4 standard errors."""
+    model = HMM(2, truth(kind)).double()
+    model.transition.update(torch.tensor([[0.9, 0.1], [0.15, 0.85]]))
+    x = model.sample(400, (20,), generator()).x
+    other = HMM(2, FAMILIES[kind].make(2, 2)).double()
+    fit = other.fit(x, restarts=2, tolerance=1e-7, generator=generator(1))
+    rounding = 1e-9 * abs(fit.objective)
+    assert all(after >= before - rounding for before, after in zip(fit.history, fit.history[1:], strict=False))
+    assert fit.objective >= model.score(x)
+    wanted, found = parameters(model.emission), parameters(other.emission)
+    distance = min(
+        max(float((found[name][list(order)] - value).abs().max()) for name, value in wanted.items())
+        for order in permutations(range(2))
+    )
+    assert distance < FAMILIES[kind].tolerance
+
+
+@KINDS
+def test_the_gradient_climbs_too(kind: str) -> None:
+    model, x = HMM(2, FAMILIES[kind].make(2, 2)).double(), drawn(kind, 3, 20)
+    fit = model.fit(x, method="gradient", iterations=5, generator=generator())
+    assert fit.history[-1] > fit.history[0]
+
+
+@KINDS
+def test_what_lies_behind_the_end_may_be_anything(kind: str) -> None:
+    model, x = HMM(3, made(kind)).double(), drawn(kind, 2, 6)
+    cut = model.log_prob(x[1, :4])
+    x[1, 4:] = torch.nan
+    assert_close(model.log_prob(x, torch.tensor([6, 4]))[1], cut)
+    assert model.fit(x, torch.tensor([6, 4]), iterations=2, generator=generator()).iterations <= 2
+
+
+@KINDS
+def test_a_saved_family_is_the_same_family(kind: str, tmp_path: Path) -> None:
+    model, x = HMM(3, made(kind)).double(), drawn(kind, 6)
+    model.initialise(x, generator=generator())
+    model.save(tmp_path / "m")
+    again = HMM.load(tmp_path / "m")
+    assert torch.equal(again.log_prob(x), model.log_prob(x))
+    assert again.emission.config == model.emission.config
+    assert all(torch.equal(a, b) for a, b in zip(again.buffers(), model.buffers(), strict=True))
+
+
+def test_symbols_counted_together_are_multinomial() -> None:
+    emission = emissions.Multinomial(3, 4, trials=5).double()
+    with torch.no_grad():
+        emission.table.logits.normal_(generator=generator())
+    x = emission.sample(torch.randint(3, (2, 50), generator=generator()), generator())
+    assert x.shape == (2, 50, 4) and (x.sum(-1) == 5).all()
+    for state, p in enumerate(exp(emission.table())):
+        expected = stats.multinomial(5, p / p.sum()).logpmf(x.numpy())
+        assert_close(emission(x)[..., state].detach().numpy(), expected)
+    assert (emission(x.long()) == emission(x)).all()
+    x, posterior = x.flatten(0, 1), posterior_of(x.flatten(0, 1))
+    emission.update(x, posterior)
+    counts = posterior.T @ x
+    assert_close(emission.table().exp().detach(), counts / counts.sum(-1, keepdim=True))
+    with pytest.raises(DataError, match="Multinomial: observations must be counts, got -1"):
+        emission(-torch.ones(2, 4, dtype=torch.int64))
+
+
+def test_a_multinomial_comes_back_from_draws(tmp_path: Path) -> None:
+    model = HMM(2, emissions.Multinomial(2, 3, trials=4)).double()
+    chance = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]).double()
+    model.emission.table.update(chance)
+    x = model.sample(200, (20,), generator()).x
+    other = HMM(2, emissions.Multinomial(2, 3, trials=4)).double()
+    other.fit(x, tolerance=1e-7, generator=generator())
+    found = other.emission.table().exp().detach()
+    assert min(float((found - chance).abs().max()), float((found.flip(0) - chance).abs().max())) < 0.02
+    other.save(tmp_path / "m")
+    assert torch.equal(HMM.load(tmp_path / "m").log_prob(x), other.log_prob(x))
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "multinomial"])
+def test_what_a_state_never_emits_is_impossible_and_has_no_gradient(kind: str) -> None:
+    emission = (emissions.Bernoulli(2, 2) if kind == "bernoulli" else emissions.Multinomial(2, 2)).double()
+    seen = torch.tensor([[0.0, 1.0], [1.0, 1.0]]).double()
+    emission.update(seen[:1] if kind == "multinomial" else seen, torch.eye(2).double()[: 1 + (kind == "bernoulli")])
+    found = emission(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert found[0, 0] == 0 and found[1, 0] == -torch.inf
+    found[found.isfinite()].sum().backward()
+    assert emission.table.logits.grad.isfinite().all()
+
+
+def test_pseudo_counts_leave_nothing_impossible() -> None:
+    emission = emissions.Bernoulli(1, 1, pseudo_count=1.0)
+    emission.update(torch.ones(2, 1), torch.ones(2, 1))
+    assert_close(emission(torch.tensor([[1], [0]])).exp(), torch.tensor([[0.75], [0.25]]))
+    assert emission.log_prior() < 0
