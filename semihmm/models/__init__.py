@@ -6,7 +6,20 @@
 from semihmm.models import durations, emissions
 from semihmm.models.base import Draw, Model
 from semihmm.models.durations import Duration
-from semihmm.models.emissions import Emission, FullGaussian, Gaussian, GaussianMixture, Neural
+from semihmm.models.emissions import (
+    Bernoulli,
+    Beta,
+    Emission,
+    Exponential,
+    FullGaussian,
+    Gaussian,
+    GaussianMixture,
+    Laplace,
+    Multinomial,
+    Neural,
+    StudentT,
+    VonMises,
+)
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
 from semihmm.models.part import Law, Part
@@ -16,18 +29,25 @@ from semihmm.models.training import Fit
 __all__ = [
     "HMM",
     "HSMM",
+    "Bernoulli",
+    "Beta",
     "Draw",
     "Duration",
     "Emission",
+    "Exponential",
     "Fit",
     "FullGaussian",
     "Gaussian",
     "GaussianMixture",
+    "Laplace",
     "Law",
     "Model",
+    "Multinomial",
     "Neural",
     "Part",
+    "StudentT",
     "Table",
+    "VonMises",
     "durations",
     "emissions",
 ]

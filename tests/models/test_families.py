@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats  # type: ignore[import-untyped]
+from scipy.special import ive  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -81,6 +82,48 @@ FAMILIES = {
         (-1.0, 0.0, np.inf),
         0.1,
     ),
+    "negative-binomial": Family(
+        emissions.NegativeBinomial,
+        lambda e: stats.nbinom(exp(e.log_size), 1 / (1 + exp(e.log_mean - e.log_size))),
+        {"log_mean": np.log([[3.0, 20.0], [15.0, 2.0]]), "log_size": np.log([[2.0, 4.0], [5.0, 1.0]])},
+        (-1.0, 0.5, np.inf),
+        0.15,
+        discrete=True,
+    ),
+    "student": Family(
+        emissions.StudentT,
+        lambda e: stats.t(exp(e.log_freedom), e.location.detach().double().numpy(), exp(e.log_scale)),
+        {
+            "location": np.array([[-3.0, 0.0], [2.0, 4.0]]),
+            "log_scale": np.log([[1.0, 0.5], [0.7, 1.0]]),
+            "log_freedom": np.log([[5.0, 6.0], [8.0, 5.0]]),
+        },
+        (np.inf,),
+        0.5,
+        exact=False,
+    ),
+    "laplace": Family(
+        emissions.Laplace,
+        lambda e: stats.laplace(e.location.detach().double().numpy(), exp(e.log_scale)),
+        {"location": np.array([[-3.0, 0.0], [2.0, 4.0]]), "log_scale": np.log([[1.0, 0.5], [0.7, 1.0]])},
+        (np.inf,),
+        0.08,
+    ),
+    "von-mises": Family(
+        emissions.VonMises,
+        lambda e: stats.vonmises(exp(e.log_concentration), e.mean.detach().double().numpy()),
+        {"mean": np.array([[0.0, -1.0], [1.0, 1.0]]), "log_concentration": np.log([[4.0, 20.0], [9.0, 8.0]])},
+        (np.inf,),
+        0.1,
+    ),
+    "beta": Family(
+        emissions.Beta,
+        lambda e: stats.beta(exp(e.log_alpha), exp(e.log_beta)),
+        {"log_alpha": np.log([[2.0, 8.0], [9.0, 0.5]]), "log_beta": np.log([[6.0, 2.0], [3.0, 0.9]])},
+        (-1.0, 0.0, 1.0, 1.5),
+        0.1,
+        constant=0.3,
+    ),
 }
 
 KINDS = pytest.mark.parametrize("kind", FAMILIES)
@@ -141,7 +184,7 @@ def test_the_density_is_that_of_scipy(kind: str, shape: tuple[int, ...], dtype: 
     assert_close(found.detach().double().numpy(), expected, rtol=1e-10 if dtype == torch.float64 else 2e-6, atol=1e-5)
 
 
-@KINDS
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if kind != "von-mises"])
 def test_draws_have_the_moments_of_the_state(kind: str) -> None:
     """10,000 draws: 6 standard errors, of the variance by its fourth moment."""
     emission = truth(kind)
@@ -155,18 +198,46 @@ def test_draws_have_the_moments_of_the_state(kind: str) -> None:
     assert ((square.mean(0) - torch.from_numpy(np.asarray(reference.var()))).abs() < 6 * square.std(0) / 100).all()
 
 
+@pytest.mark.parametrize("concentration", [1e-6, 1e-3, 0.01, 1.0, 30.0, 1e4])
+def test_angles_have_the_moments_of_the_state(concentration: float) -> None:
+    emission = emissions.VonMises(1, 1).double()
+    with torch.no_grad():
+        emission.log_concentration.fill_(np.log(concentration))
+    x = emission.sample(torch.zeros(20_000, dtype=torch.int64), generator(1))
+    away = x - emission.mean.detach()
+    assert x.abs().max() <= np.pi
+    for order in (1, 2):
+        cosine, sine = (order * away).cos(), (order * away).sin()
+        expected = ive(order, concentration) / ive(0, concentration)
+        assert abs(cosine.mean() - expected) < 6 * cosine.std() / 20_000**0.5
+        assert abs(sine.mean()) < 6 * sine.std() / 20_000**0.5
+
+
 @KINDS
 def test_an_em_step_ends_where_the_gradient_is_0(kind: str) -> None:
     emission, x = made(kind, seed=1), drawn(kind, 200)
     posterior = posterior_of(x)
     emission.initialise(x, generator())
-    for _ in range(1 if FAMILIES[kind].exact else 400):
+    for _ in range(1 if FAMILIES[kind].exact else 200):
         emission.update(x, posterior)
     emission.zero_grad()
     objective(emission, x, posterior).backward()
-    for parameter in emission.parameters():
+    for name, parameter in emission.named_parameters():
         assert parameter.grad is not None
+        if (kind, name) == ("laplace", "location"):
+            continue  # a median is a kink: the next test looks at it
         assert_close(parameter.grad, torch.zeros_like(parameter), atol=1e-6, rtol=0.0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 40])
+def test_no_observation_is_a_better_median(rows: int) -> None:
+    x = torch.randn(rows, 2, dtype=torch.float64, generator=generator())
+    posterior = posterior_of(x).round(decimals=1)  # ties, and some that weigh nothing
+    emission = emissions.Laplace(3, 2).double()
+    emission.update(x, posterior)
+    distance = (posterior.unsqueeze(-1) * (x.unsqueeze(1) - emission.location.detach()).abs()).sum(0)
+    of_all = (posterior.reshape(1, rows, 3, 1) * (x.reshape(-1, 1, 1, 2) - x.reshape(1, -1, 1, 2)).abs()).sum(1)
+    assert ((of_all.min(0).values - distance).abs() < 1e-12)[posterior.sum(0) > 0].all()
 
 
 @KINDS
@@ -188,7 +259,7 @@ def test_data_that_do_not_vary_leave_the_objective_bounded(kind: str, rows: int)
     x = torch.full((rows, 2), FAMILIES[kind].constant, dtype=torch.float64)
     posterior = posterior_of(x)
     emission.initialise(x, generator())
-    for _ in range(1 if FAMILIES[kind].exact else 400):
+    for _ in range(1 if FAMILIES[kind].exact else 200):
         emission.update(x, posterior)
     assert all(p.isfinite().all() or "table" in n for n, p in emission.named_parameters())
     best = objective(emission, x, posterior)

@@ -135,7 +135,7 @@ def _weigh(statistic: Tensor, natural: Tensor) -> Tensor:
     return found
 
 
-def learn(parameter: nn.Parameter, value: Tensor, weight: Tensor) -> None:
+def learn(parameter: Tensor, value: Tensor, weight: Tensor) -> None:
     """Set a parameter of each state, except of those that have seen nothing."""
     parameter.copy_(torch.where(weight > LEAST_WEIGHT, value, parameter))
 
