@@ -13,7 +13,7 @@ class Part(nn.Module, ABC):
     Example:
         >>> part = Gaussian(states=2, features=3)
         >>> part.config
-        {'states': 2, 'features': 3, 'variance_floor': 0.001}
+        {'states': 2, 'features': 3, 'variance_floor': 0.001, 'covariance': 'diag'}
     """
 
     @property
