@@ -18,7 +18,7 @@ class Part(nn.Module, ABC):
 
     @property
     def config(self) -> Mapping[str, object] | None:
-        """The arguments that make another part like this one, in JSON's types; None if they cannot be written down.
+        """The arguments that make another part like this one, parts or of JSON's types; None if they cannot be written.
 
         A file holds them beside the parameters. Without them, `load` must be given the part.
         """

@@ -15,7 +15,7 @@ from scipy.special import ive  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.testing import assert_close
 
-from semihmm.errors import DataError
+from semihmm.errors import DataError, ShapeError
 from semihmm.models import HMM, emissions
 
 
@@ -49,6 +49,23 @@ class Family:
     exact: bool = True
     constant: float = 1.0
     discrete: bool = False
+
+
+class ZeroInflated:
+    """Zeros, or a Poisson count, as scipy would have it."""
+
+    def __init__(self, emission: Any) -> None:
+        self.none, self.some = np.moveaxis(exp(emission.table()), -1, 0)
+        self.poisson = stats.poisson(exp(emission.log_rate))
+
+    def logpmf(self, x: np.ndarray) -> np.ndarray:
+        return np.log(self.none * (x == 0) + self.some * self.poisson.pmf(x))
+
+    def mean(self) -> np.ndarray:
+        return self.some * self.poisson.mean()
+
+    def var(self) -> np.ndarray:
+        return self.some * self.poisson.mean() * (1 + self.none * self.poisson.mean())
 
 
 FAMILIES = {
@@ -124,6 +141,17 @@ FAMILIES = {
         0.1,
         constant=0.3,
     ),
+    "zero-inflated": Family(
+        emissions.ZeroInflatedPoisson,
+        ZeroInflated,
+        {
+            "log_rate": np.log([[2.0, 9.0], [7.0, 1.5]]),
+            "table.logits": np.log([[[0.3, 0.7], [0.1, 0.9]], [[0.2, 0.8], [0.5, 0.5]]]),
+        },
+        (-1.0, 0.5, np.inf),
+        0.1,
+        discrete=True,
+    ),
 }
 
 KINDS = pytest.mark.parametrize("kind", FAMILIES)
@@ -156,9 +184,8 @@ def truth(kind: str) -> Any:
 
 def parameters(emission: Any) -> dict[str, Tensor]:
     """What an emission learns; of a table its probabilities, since its logits have one number too many."""
-    if hasattr(emission, "table"):
-        return {"chance": emission.table().exp().detach()}
-    return {name: value.detach() for name, value in emission.named_parameters()}
+    found = {name: value.detach() for name, value in emission.named_parameters() if name != "table.logits"}
+    return found | ({"chance": emission.table().exp().detach()} if hasattr(emission, "table") else {})
 
 
 def objective(emission: Any, x: Tensor, posterior: Tensor) -> Tensor:
@@ -401,3 +428,146 @@ def test_pseudo_counts_leave_nothing_impossible() -> None:
     emission.update(torch.ones(2, 1), torch.ones(2, 1))
     assert_close(emission(torch.tensor([[1], [0]])).exp(), torch.tensor([[0.75], [0.25]]))
     assert emission.log_prior() < 0
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 9, 40])
+def test_zeros_are_inflated_only_where_there_are_too_many(zeros: int) -> None:
+    """Against a search over a grid of rates, with the best chance of each."""
+    x = torch.cat([torch.zeros(zeros), torch.tensor([1.0, 2.0, 2.0, 3.0, 5.0])]).unsqueeze(-1).double()
+    emission = emissions.ZeroInflatedPoisson(1, 1).double()
+    emission.update(x, torch.ones(len(x), 1))
+    found = float(emission(x).detach().sum())
+    rate, none = np.linspace(0.5, 4, 701)[:, None, None], np.linspace(0, 0.95, 96)[:, None]
+    chance = none * (x[:, 0].numpy() == 0) + (1 - none) * stats.poisson.pmf(x[:, 0].numpy(), rate)
+    best = np.log(chance).sum(-1).max()
+    assert best - 1e-9 <= found <= best + 0.01
+    assert (emission.table()[0, 0, 0] == -torch.inf) == (zeros == 0)
+
+
+def product() -> emissions.Product:
+    parts = [emissions.Gamma(2, 1), emissions.Categorical(2, 3), emissions.Gaussian(2, 2)]
+    return emissions.Product(parts).double()
+
+
+def mixed() -> emissions.Mixed:
+    return emissions.Mixed([emissions.Gamma(1, 2), emissions.Gaussian(2, 2), emissions.Laplace(1, 2)]).double()
+
+
+COMPOUNDS = {"product": product, "mixed": mixed}
+
+
+def test_a_product_is_its_parts_side_by_side() -> None:
+    emission = product()
+    x = emission.sample(torch.randint(2, (3, 7), generator=generator()), generator())
+    assert x.shape == (3, 7, 4) and x.dtype == torch.float64
+    gamma, categorical, gaussian = emission.each()
+    expected = gamma(x[..., :1]) + categorical(x[..., 1].long()) + gaussian(x[..., 2:])
+    assert_close(emission(x), expected)
+    x[0, 0, 1] = 0.5
+    with pytest.raises(DataError, match=r"whole numbers, got 0\.5"):
+        emission(x)
+
+
+def test_mixed_states_are_those_of_its_parts() -> None:
+    emission = mixed()
+    states = torch.randint(4, (2_000, 3), generator=generator())
+    x = emission.sample(states, generator())
+    assert x.shape == (2_000, 3, 2)
+    x = x.abs() + 0.1
+    assert_close(emission(x), torch.cat([part(x) for part in emission.each()], -1))
+    assert emission.filler == 1.0  # a Gamma does not take 0
+    with pytest.raises(DataError, match="Gamma"):
+        emission(-x)
+    for number, part in enumerate((0, 1, 1, 2)):
+        own = list(emission.each())[part].sample(torch.full((9_000,), int(number == 2)), generator())
+        mine = emission.sample(torch.full((9_000,), number), generator(1))
+        assert stats.ks_2samp(own[:, 0].numpy(), mine[:, 0].numpy()).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("kind", COMPOUNDS)
+def test_a_compound_learns_and_comes_back_from_a_file(kind: str, tmp_path: Path) -> None:
+    emission: Any = COMPOUNDS[kind]()
+    model = HMM(emission.states, emission).double()
+    x = model.sample(30, (4,), generator()).x
+    x = x if kind == "product" else x.abs() + 0.1
+    lengths = torch.tensor([30, 12, 30, 1])
+    fit = model.fit(x, lengths, iterations=10, generator=generator())
+    assert fit.history[-1] > fit.history[0]
+    climbed = model.fit(x, lengths, method="gradient", iterations=3, generator=generator())
+    assert climbed.history[-1] > climbed.history[0]
+    model.save(tmp_path / "m")
+    again = HMM.load(tmp_path / "m")
+    assert torch.equal(again.log_prob(x, lengths), model.log_prob(x, lengths))
+    assert [type(part) for part in again.emission.parts] == [type(part) for part in emission.parts]
+
+
+def test_a_product_tells_states_apart_by_all_of_its_columns() -> None:
+    parts: Any = [emissions.Gaussian(2, 1), emissions.Poisson(2, 1)]
+    model = HMM(2, emissions.Product(parts)).double()
+    model.transition.update(torch.tensor([[0.9, 0.1], [0.15, 0.85]]))
+    with torch.no_grad():
+        parts[0].mean.copy_(torch.tensor([[0.0], [3.0]]))
+        parts[1].log_rate.copy_(torch.tensor([[8.0], [2.0]]).log())
+    x, states = model.sample(200, (10,), generator())
+    other = HMM(2, emissions.Product([emissions.Gaussian(2, 1), emissions.Poisson(2, 1)])).double()
+    fit = other.fit(x, generator=generator())
+    assert fit.objective >= model.score(x)
+    agree = float((other.predict(x) == states).double().mean())
+    assert max(agree, 1 - agree) > 0.97
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"the same states.* got states \[2, 3\]"):
+        emissions.Product([emissions.Gaussian(2, 1), emissions.Poisson(3, 1)])
+    with pytest.raises(ShapeError, match=r"one event shape; got .* \[\(1,\), \(2,\)\]"):
+        emissions.Mixed([emissions.Gaussian(2, 1), emissions.Poisson(3, 2)])
+    with pytest.raises(ShapeError, match="which Beta and Bernoulli do not"):
+        emissions.Mixed([emissions.Beta(2, 1), emissions.Bernoulli(3, 1)])
+
+
+LAWS: dict[str, tuple[Callable[..., Any], dict[str, Tensor], tuple[int, ...]]] = {
+    "weibull": (torch.distributions.Weibull, {"scale": torch.ones(2), "concentration": torch.ones(2)}, ()),
+    "features": (torch.distributions.Gumbel, {"loc": torch.zeros(2, 3), "scale": torch.ones(2, 3)}, (3,)),
+    "event": (torch.distributions.Dirichlet, {"concentration": torch.ones(2, 3)}, (3,)),
+    "counts": (torch.distributions.Geometric, {"probs": torch.tensor([0.2, 0.7])}, ()),
+    "function": (
+        lambda logits, loc: torch.distributions.MixtureSameFamily(
+            torch.distributions.Categorical(logits=logits), torch.distributions.Normal(loc, 1.0)
+        ),
+        {"logits": torch.zeros(2, 4), "loc": torch.randn(2, 4, generator=generator())},
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LAWS)
+def test_a_distribution_of_pytorch_is_an_emission(kind: str, tmp_path: Path) -> None:
+    make, start, event = LAWS[kind]
+    emission = emissions.FromTorch(make, **start).double()
+    assert (emission.states, emission.event_shape) == (2, event)
+    states = torch.tensor([[0, 1, 1, 0, 1]]).expand(3, -1)
+    before = torch.random.get_rng_state()
+    x = emission.sample(states, generator())
+    assert torch.equal(x, emission.sample(states, generator())) and x.shape == (3, 5, *event)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for state in range(2):
+        law = make(**{name: value[state].double() for name, value in start.items()})
+        log_prob = law.log_prob(x)
+        assert_close(emission(x)[..., state].detach(), log_prob.sum(-1) if kind == "features" else log_prob)
+    model = HMM(2, emission).double()
+    lengths = torch.tensor([5, 2, 5])
+    fit = model.fit(x, lengths, iterations=3)
+    assert fit.history[-1] > fit.history[0]
+    model.save(tmp_path / "m")
+    with pytest.raises(DataError, match="needs more than its parameters"):
+        HMM.load(tmp_path / "m")
+    again = HMM.load(tmp_path / "m", emission=emissions.FromTorch(make, **start))
+    assert torch.equal(again.log_prob(x, lengths), model.log_prob(x, lengths))
+
+
+def test_what_a_distribution_does_not_support_is_refused() -> None:
+    emission = emissions.FromTorch(torch.distributions.Exponential, rate=torch.ones(2))
+    with pytest.raises(DataError, match="FromTorch: observations must be in the support"):
+        emission(torch.tensor([1.0, -1.0]))
+    with pytest.raises(ShapeError, match="axis for the states"):
+        emissions.FromTorch(torch.distributions.Exponential, rate=torch.tensor(1.0))

@@ -1,7 +1,6 @@
 """What an emission is: how likely each observation is in each state."""
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ class Emission(Part):
     states: int | None
     event_shape: tuple[int | None, ...]
     filler: float | Tensor = 0
-    trains_by_em: ClassVar[bool] = True
+    trains_by_em: bool = True
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.gaussian import LEAST_WEIGHT, spread_out
 
-_OWN = 0.7  # the share of a state's first posterior that goes to observations near its own
+_OWN = 0.7  # of a first posterior, the share that an observation gives to the state nearest to it
 
 
 class Supported(Emission):
@@ -59,15 +59,11 @@ class Supported(Emission):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """An EM step from the observations nearest to one of S that lie far from one another, and a share of all."""
+        """An EM step, each state seeing most of the observations near its own and a little of the others."""
         self.check(x)
         x = x.double()
         self.bound(x)
-        chart = self.chart(x)
-        scale = chart.std(0, correction=0)
-        chart = chart / torch.where(scale > 0, scale, 1.0)
-        nearest = torch.cdist(chart, spread_out(chart, self.states, generator)).argmin(-1)
-        self.update(x, _OWN * nn.functional.one_hot(nearest, self.states).double() + (1 - _OWN) / self.states)
+        self.update(x, first_posterior(self.chart(x), self.states, generator))
 
 
 class Independent(Supported):
@@ -124,6 +120,14 @@ class ExponentialFamily(Supported):
         posterior = posterior.double()
         sums = [posterior.T @ statistic for statistic in self.statistics(x.double())]
         self.maximise(posterior.sum(0).unsqueeze(-1), *sums)
+
+
+def first_posterior(chart: Tensor, states: int, generator: torch.Generator | None) -> Tensor:
+    """Of each state at each place ``(N, F)``, ``(N, S)``: high near one of S places that lie far from one another."""
+    scale = chart.std(0, correction=0)
+    chart = chart / torch.where(scale > 0, scale, 1.0)
+    nearest = torch.cdist(chart, spread_out(chart, states, generator)).argmin(-1)
+    return _OWN * nn.functional.one_hot(nearest, states).double() + (1 - _OWN) / states
 
 
 def _weigh(statistic: Tensor, natural: Tensor) -> Tensor:
