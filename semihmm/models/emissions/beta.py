@@ -7,7 +7,7 @@ from semihmm.models.emissions.independent import ExponentialFamily, learn, mean_
 from semihmm.models.emissions.solving import root
 
 _LEAST = 1e-4
-_STEPS, _HALVINGS = 50, 30
+_STEPS, _HALVINGS, _CLOSE = 50, 30, 1e-7
 
 
 class Beta(ExponentialFamily):
@@ -21,7 +21,7 @@ class Beta(ExponentialFamily):
 
     Observations lie between 0 and 1, both excluded, ``(..., T, F)``. Parameters: ``log_alpha`` and ``log_beta``,
     ``(S, F)``. ``log p(x) = (alpha - 1) log x + (beta - 1) log(1 - x) - log B(alpha, beta)``, summed over features.
-    EM step, exact: Newton's method on a concave function; where it leaves the bound, the best on the bound.
+    EM step, exact: Newton's method on a concave function; where its maximum lies beyond the bound, the best on it.
 
     Example:
         >>> emission = Beta(states=1, features=1)
@@ -64,7 +64,6 @@ class Beta(ExponentialFamily):
 
     def maximise(self, weight: Tensor, *sums: Tensor) -> None:
         first, second = (mean_of(total, weight) for total in sums)
-        # Where the total is at its bound, one number is left.
         bound = torch.full_like(first, self.max_concentration)
 
         def lean(alpha: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,11 +71,11 @@ class Beta(ExponentialFamily):
             slope = -torch.polygamma(1, alpha) - torch.polygamma(1, beta)
             return first - second - torch.digamma(alpha) + torch.digamma(beta), slope
 
-        at_bound = root(lean, torch.full_like(bound, _LEAST), bound - _LEAST)
-        alpha, beta = _highest(first, second, self.max_concentration)
-        outside = alpha + beta > bound
-        learn(self.log_alpha, torch.where(outside, at_bound, alpha).log(), weight)
-        learn(self.log_beta, torch.where(outside, bound - at_bound, beta).log(), weight)
+        alpha = root(lean, torch.full_like(bound, _LEAST), bound - _LEAST)  # with a sum of shapes at the bound
+        outward = first - torch.digamma(alpha) + torch.digamma(bound) > 0
+        highest = _highest(torch.where(outward, -1.0, first), torch.where(outward, -1.0, second))
+        learn(self.log_alpha, torch.where(outward, alpha, highest[0]).log(), weight)
+        learn(self.log_beta, torch.where(outward, bound - alpha, highest[1]).log(), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -96,12 +95,12 @@ def _log_normaliser(alpha: Tensor, beta: Tensor) -> Tensor:
     return torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
 
 
-def _highest(first: Tensor, second: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    """The shapes that make ``alpha * first + beta * second - log B(alpha, beta)`` greatest.
+def _highest(first: Tensor, second: Tensor) -> Tensor:
+    """The shapes ``(2, ...)`` that make ``alpha * first + beta * second - log B(alpha, beta)`` greatest.
 
-    Newton's method; a step that does not go up is halved. If the sum comes out greater than the bound, it is inexact.
+    Newton's method; a step that does not go up is halved.
     """
-    spread = (1 - first.exp() - second.exp()).clamp(min=1 / bound)
+    spread = 1 - first.exp() - second.exp()
     at = torch.stack([0.5 + first.exp() / spread / 2, 0.5 + second.exp() / spread / 2])  # Johnson, Kotz & Balakrishnan
     wanted = torch.stack([first, second])
 
@@ -113,15 +112,15 @@ def _highest(first: Tensor, second: Tensor, bound: float) -> tuple[Tensor, Tenso
         own, common = -torch.polygamma(1, at), torch.polygamma(1, at.sum(0))
         # The Hessian is diag(own) + common, which Sherman & Morrison invert.
         step = -(gradient - (gradient / own).sum(0) / (1 / common + (1 / own).sum(0))) / own
-        there = (step.abs() <= 1e-12 * at).all(0)
-        if bool(there.all()):
-            break
+        last = (step.abs() <= _CLOSE * at).all(0)  # which squares the error
         size, here = torch.ones_like(first), value(at)
         for _ in range(_HALVINGS):
             after = at + size * step
-            good = (after > 0).all(0) & (value(after.abs()) >= here)
-            if bool((good | there).all()):
+            good = last | ((after > 0).all(0) & (value(after.abs()) >= here))
+            if bool(good.all()):
                 break
             size = torch.where(good, size, size / 2)
         at = torch.where(good, after, at)
-    return at[0], at[1]
+        if bool(last.all()):
+            break
+    return at
