@@ -38,7 +38,7 @@ class Family:
         refused: values outside the support.
         tolerance: of recovered parameters, from 8,000 steps.
         exact: whether one EM step is at the maximum.
-        constant: what a constant observation may be.
+        constants: what a constant observation may be.
     """
 
     make: Callable[..., Any]
@@ -47,7 +47,7 @@ class Family:
     refused: tuple[float, ...]
     tolerance: float
     exact: bool = True
-    constant: float = 1.0
+    constants: tuple[float, ...] = (1.0,)
     discrete: bool = False
 
 
@@ -76,6 +76,7 @@ FAMILIES = {
         (-1.0, 0.5, np.inf),
         0.06,
         discrete=True,
+        constants=(0.0, 1.0),
     ),
     "bernoulli": Family(
         emissions.Bernoulli,
@@ -84,6 +85,7 @@ FAMILIES = {
         (-1.0, 0.5, 2.0),
         0.03,
         discrete=True,
+        constants=(0.0, 1.0),
     ),
     "exponential": Family(
         emissions.Exponential,
@@ -91,6 +93,7 @@ FAMILIES = {
         {"log_mean": np.log([[0.1, 5.0], [3.0, 0.2]])},
         (-1.0, np.inf),
         0.1,
+        constants=(0.0, 1.0),
     ),
     "gamma": Family(
         emissions.Gamma,
@@ -106,6 +109,7 @@ FAMILIES = {
         (-1.0, 0.5, np.inf),
         0.15,
         discrete=True,
+        constants=(0.0, 1.0),
     ),
     "student": Family(
         emissions.StudentT,
@@ -139,7 +143,7 @@ FAMILIES = {
         {"log_alpha": np.log([[2.0, 8.0], [9.0, 0.5]]), "log_beta": np.log([[6.0, 2.0], [3.0, 0.9]])},
         (-1.0, 0.0, 1.0, 1.5),
         0.1,
-        constant=0.3,
+        constants=(0.3,),
     ),
     "zero-inflated": Family(
         emissions.ZeroInflatedPoisson,
@@ -151,6 +155,7 @@ FAMILIES = {
         (-1.0, 0.5, np.inf),
         0.1,
         discrete=True,
+        constants=(0.0, 1.0),
     ),
 }
 
@@ -279,11 +284,13 @@ def test_an_em_step_never_lowers_the_objective(kind: str) -> None:
         value = better
 
 
-@KINDS
+@pytest.mark.parametrize(
+    ("kind", "constant"), [(kind, constant) for kind, family in FAMILIES.items() for constant in family.constants]
+)
 @pytest.mark.parametrize("rows", [1, 20])
-def test_data_that_do_not_vary_leave_the_objective_bounded(kind: str, rows: int) -> None:
+def test_data_that_do_not_vary_leave_the_objective_bounded(kind: str, constant: float, rows: int) -> None:
     emission = made(kind)
-    x = torch.full((rows, 2), FAMILIES[kind].constant, dtype=torch.float64)
+    x = torch.full((rows, 2), constant, dtype=torch.float64)
     posterior = posterior_of(x)
     emission.initialise(x, generator())
     for _ in range(1 if FAMILIES[kind].exact else 200):
@@ -291,6 +298,9 @@ def test_data_that_do_not_vary_leave_the_objective_bounded(kind: str, rows: int)
     assert all(p.isfinite().all() or "table" in n for n, p in emission.named_parameters())
     best = objective(emission, x, posterior)
     assert best.isfinite()
+    within = copy.deepcopy(emission)
+    within.project()
+    assert all(torch.allclose(a, b) for a, b in zip(within.parameters(), emission.parameters(), strict=True))
     for seed in range(20):
         other = copy.deepcopy(emission)
         with torch.no_grad():
@@ -299,6 +309,14 @@ def test_data_that_do_not_vary_leave_the_objective_bounded(kind: str, rows: int)
                 parameter.add_(0.01 * torch.randn(parameter.shape, generator=g, dtype=torch.float64))
         other.project()
         assert objective(other, x, posterior) <= best + 1e-7 * best.abs()
+
+
+def test_the_size_is_the_best_for_a_mean_at_its_floor() -> None:
+    emission, x = made("negative-binomial", 1, 1), drawn("negative-binomial", 200, features=1)
+    emission.floor.fill_(2 * float(x.mean()))
+    emission.update(x, torch.ones(200, 1))
+    objective(emission, x, torch.ones(200, 1)).backward()
+    assert abs(emission.log_size.grad.item()) < 1e-6
 
 
 @KINDS
@@ -499,6 +517,15 @@ def test_a_compound_learns_and_comes_back_from_a_file(kind: str, tmp_path: Path)
     again = HMM.load(tmp_path / "m")
     assert torch.equal(again.log_prob(x, lengths), model.log_prob(x, lengths))
     assert [type(part) for part in again.emission.parts] == [type(part) for part in emission.parts]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_parts_of_a_product_begin_with_the_same_states(seed: int) -> None:
+    low = torch.arange(40) % 2 == 0
+    x = torch.stack([torch.where(low, 0.0, 9.0), torch.where(low, 9.0, 0.0)], -1)
+    first, second = emissions.Gaussian(2, 1), emissions.Poisson(2, 1)
+    emissions.Product([first, second]).initialise(x, generator(seed))
+    assert (first.mean[0] < first.mean[1]) == (second.log_rate[0] > second.log_rate[1])
 
 
 def test_a_product_tells_states_apart_by_all_of_its_columns() -> None:

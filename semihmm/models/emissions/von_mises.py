@@ -87,8 +87,7 @@ class VonMises(ExponentialFamily):
         concentration = self.log_concentration.double().exp()[states]
         tau = 1 + (1 + 4 * concentration.square()).sqrt()
         rho = (tau - (2 * tau).sqrt()) / (2 * concentration)
-        # For small concentrations, that rho is 0 / 0 and the proposal is uniform.
-        r = torch.where(concentration > 1e-3, (1 + rho.square()) / (2 * rho), 1 / concentration + concentration)
+        r = (1 + rho.square()) / (2 * rho)
         away = torch.zeros_like(concentration)
         waiting = torch.ones_like(concentration, dtype=torch.bool)
         while bool(waiting.any()):
