@@ -344,6 +344,12 @@ def test_densities_are_differentiable(kind: str) -> None:
 
 
 @KINDS
+def test_observations_can_be_mapped_over(kind: str) -> None:
+    emission, x = made(kind), drawn(kind, 4, 3)
+    assert_close(torch.func.vmap(emission)(x), emission(x))
+
+
+@KINDS
 def test_what_cannot_be_observed_is_refused_by_name(kind: str) -> None:
     emission = made(kind)
     for value in (*FAMILIES[kind].refused, np.nan):

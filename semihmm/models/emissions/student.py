@@ -87,12 +87,10 @@ class StudentT(Independent):
                 trusted = self._trust(column, feature) * posterior
                 total = trusted.sum(0)
                 location = mean_of((trusted * column).sum(0), total)
-                # Over the trust, not over the weight: as good a fixed point, reached faster (Kent, Tyler & Vardi 1994).
-                scale = (
-                    mean_of((trusted * (column - location).square()).sum(0), total).sqrt().maximum(self.floor[feature])
-                )
+                # Over the trust, not over the weight: the same fixed point, reached faster (Kent, Tyler & Vardi 1994).
+                variance = mean_of((trusted * (column - location).square()).sum(0), total)
                 learn(own[0], location, weight)
-                learn(own[1], scale.log(), weight)
+                learn(own[1], variance.sqrt().maximum(self.floor[feature]).log(), weight)
                 if self.freedom is None:
                     learn(own[2], self._tails(column, feature, posterior, weight), weight)
 
