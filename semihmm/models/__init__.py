@@ -6,7 +6,24 @@
 from semihmm.models import durations, emissions
 from semihmm.models.base import Draw, Model
 from semihmm.models.durations import Duration
-from semihmm.models.emissions import Emission, FullGaussian, Gaussian, GaussianMixture, Neural
+from semihmm.models.emissions import (
+    Bernoulli,
+    Beta,
+    Emission,
+    Exponential,
+    FromTorch,
+    FullGaussian,
+    Gaussian,
+    GaussianMixture,
+    Laplace,
+    Mixed,
+    Multinomial,
+    Neural,
+    Product,
+    StudentT,
+    VonMises,
+    ZeroInflatedPoisson,
+)
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
 from semihmm.models.part import Law, Part
@@ -16,18 +33,29 @@ from semihmm.models.training import Fit
 __all__ = [
     "HMM",
     "HSMM",
+    "Bernoulli",
+    "Beta",
     "Draw",
     "Duration",
     "Emission",
+    "Exponential",
     "Fit",
+    "FromTorch",
     "FullGaussian",
     "Gaussian",
     "GaussianMixture",
+    "Laplace",
     "Law",
+    "Mixed",
     "Model",
+    "Multinomial",
     "Neural",
     "Part",
+    "Product",
+    "StudentT",
     "Table",
+    "VonMises",
+    "ZeroInflatedPoisson",
     "durations",
     "emissions",
 ]

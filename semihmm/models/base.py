@@ -249,7 +249,7 @@ class Model(Part, Generic[S]):
             part.project()
 
     def checked(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The observations in the model's dtype, 0 after the end.
+        """The observations in the model's dtype; after the end, what the emission can take.
 
         Raises:
             ShapeError: another shape than the emission takes.
@@ -268,7 +268,7 @@ class Model(Part, Generic[S]):
         if lengths is not None:
             inside = until(lengths, x.shape[axes - 1], 1 + len(event))
             assert inside is not None
-            x = torch.where(inside, x, 0)
+            x = torch.where(inside, x, torch.as_tensor(self.emission.filler, device=x.device))
         if x.is_floating_point():
             x = x.to(next(iter(self.laws.values())).dtype)
             if plain((x,)) and not usable([x], 0.0) and (bad := ~x.isfinite()).any():

@@ -13,12 +13,12 @@ class Part(nn.Module, ABC):
     Example:
         >>> part = Gaussian(states=2, features=3)
         >>> part.config
-        {'states': 2, 'features': 3, 'variance_floor': 0.001}
+        {'states': 2, 'features': 3, 'variance_floor': 0.001, 'covariance': 'diag'}
     """
 
     @property
     def config(self) -> Mapping[str, object] | None:
-        """The arguments that make another part like this one, in JSON's types; None if they cannot be written down.
+        """The arguments that make another part like this one, parts or of JSON's types; None if they cannot be written.
 
         A file holds them beside the parameters. Without them, `load` must be given the part.
         """

@@ -29,8 +29,7 @@ def save(
 ) -> None:
     """Write a model; the file appears when it is whole."""
     safetensors = require("safetensors.torch", extra="models", purpose="Saving a model")
-    described = {name: {"class": _name(type(part)), "config": part.config} for name, part in parts.items()}
-    note = json.dumps({"model": model, "config": config, "parts": described})
+    note = json.dumps({"model": model, "config": config, "parts": dict(parts)}, default=_described)
     content: bytes = safetensors.save({n: x.contiguous().clone() for n, x in parameters.items()}, {_KEY: note})
     with atomically(Path(path)) as partial:
         partial.write_bytes(content)
@@ -107,7 +106,20 @@ def _built(argument: str, config: Mapping[str, object] | None, **kind: str) -> P
     if config is None or not found:
         why = "needs more than its parameters" if found else "is not imported"
         raise DataError(f"load: the {argument} is a {kind['class']}, which {why}. Pass one: {argument}=...")
-    return found[-1](**config)
+    return found[-1](**{name: _parts_of(argument, value) for name, value in config.items()})
+
+
+def _described(part: Part) -> dict[str, object]:
+    return {"class": _name(type(part)), "config": part.config}
+
+
+def _parts_of(argument: str, value: object) -> object:
+    """A value of a configuration, with the parts in it built."""
+    if isinstance(value, list):
+        return [_parts_of(argument, one) for one in value]
+    if isinstance(value, dict) and value.keys() == {"class", "config"}:
+        return _built(argument, **value)
+    return value
 
 
 def _classes(top: type[Part]) -> Iterator[type[Part]]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ def shaken(emission: Emission, size: float, seed: int) -> Any:
 
 CONTINUOUS: dict[str, Callable[[], Emission]] = {
     "gaussian": lambda: Gaussian(3, 2),
+    "spherical": lambda: Gaussian(3, 2, covariance="spherical"),
     "full": lambda: FullGaussian(3, 2),
+    "tied-full": lambda: FullGaussian(3, 2, tied=True),
     "mixture": lambda: GaussianMixture(3, 2, 4),
     "tied": lambda: GaussianMixture(4, 2, 3, codebook=[1, 0, 1, 1]),
 }
@@ -82,8 +85,27 @@ def test_gaussian_density_without_derivatives(
     assert_close(found, emission(x).detach())
 
 
-def test_full_gaussian_density() -> None:
-    emission = shaken(FullGaussian(3, 4).double(), 0.5, seed=1)
+def test_spherical_gaussian_density() -> None:
+    emission = shaken(Gaussian(3, 4, covariance="spherical").double(), 0.5, seed=1)
+    x = normal(2, 5, 4)
+    deviation = (emission.log_variance / 2).exp().detach().numpy()
+    expected = norm.logpdf(x.numpy()[:, :, None], emission.mean.detach().numpy(), deviation).sum(-1)
+    assert_close(emission(x).detach().numpy(), expected)
+    with torch.no_grad():
+        assert_close(emission(x).numpy(), expected)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "other"), [("full", r"FullGaussian\(...\)"), ("tied", "tied=True"), ("x", "'x'")]
+)
+def test_another_covariance_is_refused_with_the_class_to_take(covariance: Any, other: str) -> None:
+    with pytest.raises(ShapeError, match=other):
+        Gaussian(2, 3, covariance=covariance)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_full_gaussian_density(tied: bool) -> None:
+    emission = shaken(FullGaussian(3, 4, tied=tied).double(), 0.5, seed=1)
     x = normal(2, 5, 4)
     covariance = emission.covariance().detach().numpy()
     expected = [
@@ -140,8 +162,12 @@ def test_the_em_step_of_a_gaussian_is_its_weighted_moments() -> None:
 
 
 @pytest.mark.parametrize("floor", [1e-3, 0.9])
-@pytest.mark.parametrize("kind", [Gaussian, FullGaussian])
-def test_no_parameters_above_the_floor_are_better_than_the_em_step(kind: type[Gaussian], floor: float) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [Gaussian, partial(Gaussian, covariance="spherical"), FullGaussian, partial(FullGaussian, tied=True)],
+    ids=["diag", "spherical", "full", "tied"],
+)
+def test_no_parameters_above_the_floor_are_better_than_the_em_step(kind: Callable[..., Any], floor: float) -> None:
     x, posterior = normal(30, 2), normal(30, 3, seed=1).mul(3).softmax(-1)
     emission = kind(3, 2, variance_floor=floor).double()
     emission.initialise(x, generator())

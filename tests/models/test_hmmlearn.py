@@ -30,6 +30,27 @@ def full(model: Any) -> Any:
     return other
 
 
+def spherical(model: Any) -> Any:
+    other = peer.GaussianHMM(STATES, covariance_type="spherical", covars_prior=0.0, covars_weight=1.0)
+    other.means_ = model.emission.mean.detach().numpy().copy()
+    other.covars_ = model.emission.log_variance.exp().squeeze(-1).detach().numpy().copy()
+    return other
+
+
+def tied(model: Any) -> Any:
+    other = peer.GaussianHMM(STATES, covariance_type="tied", covars_prior=0.0, covars_weight=1.0)
+    other.means_ = model.emission.mean.detach().numpy().copy()
+    other.covars_ = model.emission.covariance()[0].detach().numpy().copy()
+    return other
+
+
+def poisson(model: Any) -> Any:
+    other = peer.PoissonHMM(STATES)
+    other.n_features = FEATURES
+    other.lambdas_ = model.emission.log_rate.exp().detach().numpy().copy()
+    return other
+
+
 def mixture(model: Any) -> Any:
     other = peer.GMMHMM(STATES, n_mix=2, covariance_type="diag")
     other.means_ = model.emission.mean.detach().numpy().copy()
@@ -47,6 +68,9 @@ def categorical(model: Any) -> Any:
 KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "gaussian": (lambda: Gaussian(STATES, FEATURES, variance_floor=1e-9), gaussian),
     "full": (lambda: FullGaussian(STATES, FEATURES, variance_floor=1e-9), full),
+    "spherical": (lambda: Gaussian(STATES, FEATURES, variance_floor=1e-9, covariance="spherical"), spherical),
+    "tied": (lambda: FullGaussian(STATES, FEATURES, variance_floor=1e-9, tied=True), tied),
+    "poisson": (lambda: emissions.Poisson(STATES, FEATURES), poisson),
     "mixture": (lambda: GaussianMixture(STATES, FEATURES, 2, variance_floor=1e-9), mixture),
     "categorical": (lambda: emissions.Categorical(STATES, 5), categorical),
 }
@@ -59,6 +83,8 @@ def build(kind: str) -> tuple[HMM, Any, Tensor, np.ndarray]:
     model = HMM(STATES, make()).double()
     if kind == "categorical":
         x = torch.randint(5, (len(LENGTHS), max(LENGTHS)), generator=generator)
+    elif kind == "poisson":
+        x = torch.randint(9, (len(LENGTHS), max(LENGTHS), FEATURES), generator=generator)
     else:
         x = torch.randn(len(LENGTHS), max(LENGTHS), FEATURES, dtype=torch.float64, generator=generator)
     model.initialise(x, torch.tensor(LENGTHS), generator)
@@ -97,7 +123,7 @@ def test_likelihoods_posteriors_and_paths_are_theirs(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_em_step_is_theirs(kind: str) -> None:
     model, other, x, flat = build(kind)
-    before = None if kind == "categorical" else other.means_.copy()
+    before = other.means_.copy() if kind == "mixture" else 0.0
     model.fit(x, torch.tensor(LENGTHS), initialise=False, iterations=1)
     other.fit(flat, LENGTHS)
     assert_close(model.initial().exp().detach().numpy(), other.startprob_)
@@ -106,13 +132,18 @@ def test_one_em_step_is_theirs(kind: str) -> None:
     if isinstance(emission, emissions.Categorical):
         assert_close(emission.table().exp().detach().numpy(), other.emissionprob_)
         return
+    if isinstance(emission, emissions.Poisson):
+        assert_close(emission.log_rate.exp().detach().numpy(), other.lambdas_)
+        return
     assert_close(emission.mean.detach().numpy(), other.means_)
     if isinstance(emission, FullGaussian):
-        assert_close(emission.covariance().detach().numpy(), other.covars_)
+        theirs = np.broadcast_to(other.covars_, (STATES, FEATURES, FEATURES)).copy()
+        assert_close(emission.covariance().detach().numpy(), theirs)
     elif isinstance(emission, GaussianMixture):
         assert_close(emission.weights().exp().detach().numpy(), other.weights_)
         # Theirs are about the means before the step, which is not where the likelihood is greatest.
         assert_close(emission.log_variance.exp().detach().numpy(), other.covars_ - (other.means_ - before) ** 2)
     else:
         diagonal = np.stack([c.diagonal() for c in other.covars_])
-        assert_close(emission.log_variance.exp().detach().numpy(), diagonal)
+        diagonal = diagonal.reshape(STATES, -1, FEATURES)[:, 0]  # spherical: one matrix for each state and feature
+        assert_close(emission.log_variance.exp().expand(STATES, FEATURES).detach().numpy(), diagonal)

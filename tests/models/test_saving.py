@@ -52,6 +52,8 @@ MODELS: dict[str, Callable[[], Model[Any]]] = {
     "allowed": lambda: HMM(2, FullGaussian(2, 1), allowed=[[True, True], [False, True]], start=[0]),
     "offsets": lambda: HMM(2, GaussianMixture(2, 1, 3, codebook=[0, 0], pseudo_count=0.1), offsets=(0, 1)),
     "arcs": lambda: HMM(2, Gaussian(2, 1, variance_floor=0.5), arcs=([0, 0, 1], [0, 1, 1])),
+    "spherical": lambda: HMM(2, Gaussian(2, 1, covariance="spherical")),
+    "tied": lambda: HMM(2, FullGaussian(2, 1, tied=True)),
     "poisson": lambda: HSMM(2, Bump(2), durations.Poisson(2, 9), censored="right"),
     "durations": lambda: HSMM(2, Gaussian(2, 1), durations.Categorical(2, 9, pseudo_count=1.0, min_duration=2)),
     "gamma": lambda: HSMM(2, Gaussian(2, 1), durations.Gamma(2, 9, min_duration=2)),
@@ -94,6 +96,17 @@ def test_a_network_is_given_and_gets_its_weights_back(tmp_path: Path) -> None:
         HMM.load(tmp_path / "m", emission=Neural(torch.nn.Linear(4, 2)))
     with pytest.raises(DataError, match="with emission, not duration"):
         HMM.load(tmp_path / "m", emission=Neural(torch.nn.Linear(3, 2)), duration=durations.Poisson(2, 3))
+
+
+@pytest.mark.parametrize(("kind", "argument"), [(Gaussian, "covariance"), (FullGaussian, "tied")])
+def test_a_file_from_before_an_argument_was_there_still_loads(kind: Any, argument: str, tmp_path: Path) -> None:
+    model, x = HMM(2, kind(2, 3)), torch.randn(5, 3)
+    model.save(tmp_path / "m")
+    with safe_open(tmp_path / "m", framework="pt") as file:
+        note = json.loads(file.metadata()["semihmm.model"])
+    note["parts"]["emission"]["config"].pop(argument)
+    save_file(load_file(tmp_path / "m"), tmp_path / "n", {"semihmm.model": json.dumps(note)})
+    assert torch.equal(HMM.load(tmp_path / "n").log_prob(x), model.log_prob(x))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

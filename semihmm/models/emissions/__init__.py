@@ -6,10 +6,45 @@ Example:
 """
 
 from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.bernoulli import Bernoulli
+from semihmm.models.emissions.beta import Beta
 from semihmm.models.emissions.categorical import Categorical
+from semihmm.models.emissions.exponential import Exponential
+from semihmm.models.emissions.from_torch import FromTorch
 from semihmm.models.emissions.full_gaussian import FullGaussian
+from semihmm.models.emissions.gamma import Gamma
 from semihmm.models.emissions.gaussian import Gaussian
+from semihmm.models.emissions.laplace import Laplace
+from semihmm.models.emissions.mixed import Mixed
 from semihmm.models.emissions.mixture import GaussianMixture
+from semihmm.models.emissions.multinomial import Multinomial
+from semihmm.models.emissions.negative_binomial import NegativeBinomial
 from semihmm.models.emissions.neural import Neural
+from semihmm.models.emissions.poisson import Poisson
+from semihmm.models.emissions.product import Product
+from semihmm.models.emissions.student import StudentT
+from semihmm.models.emissions.von_mises import VonMises
+from semihmm.models.emissions.zero_inflated import ZeroInflatedPoisson
 
-__all__ = ["Categorical", "Emission", "FullGaussian", "Gaussian", "GaussianMixture", "Neural"]
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "Emission",
+    "Exponential",
+    "FromTorch",
+    "FullGaussian",
+    "Gamma",
+    "Gaussian",
+    "GaussianMixture",
+    "Laplace",
+    "Mixed",
+    "Multinomial",
+    "NegativeBinomial",
+    "Neural",
+    "Poisson",
+    "Product",
+    "StudentT",
+    "VonMises",
+    "ZeroInflatedPoisson",
+]

@@ -1,7 +1,6 @@
 """What an emission is: how likely each observation is in each state."""
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,12 +16,14 @@ class Emission(Part):
         states: S; None if only `forward` can tell.
         event_shape: the axes of one observation, behind time: ``(features,)``, or ``()`` for symbols; None for
             any size.
+        filler: an observation like any other, which takes the place of what lies behind the end of a sequence.
         trains_by_em: whether `update` is there.
     """
 
     states: int | None
     event_shape: tuple[int | None, ...]
-    trains_by_em: ClassVar[bool] = True
+    filler: float | Tensor = 0
+    trains_by_em: bool = True
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

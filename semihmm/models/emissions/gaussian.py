@@ -1,12 +1,14 @@
 """Gaussians with independent features, and what all Gaussian emissions share."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from semihmm.engine import tensors
 from semihmm.engine.tracing import plain, transformed
+from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission
 
 LEAST_WEIGHT = 1e-10  # a Gaussian with a smaller total posterior than this stays as it is: it has seen nothing
@@ -58,10 +60,13 @@ class Gaussian(Emission):
     Args:
         states: S.
         features: F.
-        variance_floor: the smallest variance, as a share of the variance that the feature has in the data of `fit`.
+        variance_floor: the smallest variance, as a share of the variance that the feature has in the data of `fit`
+            (that the features have on average, if they share theirs).
+        covariance: ``"diag"``, a variance for each feature, or ``"spherical"``, one for all features of a state. Those
+            of `FullGaussian` are matrices.
 
-    Observations are ``(..., T, F)``. Parameters: ``mean`` and ``log_variance``, ``(S, F)``. The floor makes the
-    likelihood bounded; clipping to it is the exact EM step under that constraint.
+    Observations are ``(..., T, F)``. Parameters: ``mean (S, F)`` and ``log_variance``, ``(S, F)`` or ``(S, 1)``. The
+    floor makes the likelihood bounded; clipping to it is the exact EM step under that constraint.
 
     Example:
         >>> emission = Gaussian(states=2, features=1)
@@ -73,24 +78,41 @@ class Gaussian(Emission):
 
     floor: Tensor
 
-    def __init__(self, states: int, features: int, variance_floor: float = 1e-3) -> None:
+    def __init__(
+        self,
+        states: int,
+        features: int,
+        variance_floor: float = 1e-3,
+        covariance: Literal["diag", "spherical"] = "diag",
+    ) -> None:
         super().__init__()
+        if covariance not in ("diag", "spherical"):
+            matrices = {"full": "FullGaussian(...)", "tied": "FullGaussian(..., tied=True)"}
+            other = f" Take {matrices[covariance]}." if covariance in matrices else ""
+            raise ShapeError(f"Gaussian: covariance must be 'diag' or 'spherical', got {covariance!r}.{other}")
         self.states, self.event_shape, self.variance_floor = states, (features,), variance_floor
+        self.covariance = covariance
+        variances = features if covariance == "diag" else 1
         self.mean = nn.Parameter(torch.randn(states, features))
-        self.log_variance = nn.Parameter(torch.zeros(states, features))
-        self.register_buffer("floor", torch.full((features,), variance_floor))
+        self.log_variance = nn.Parameter(torch.zeros(states, variances))
+        self.register_buffer("floor", torch.full((variances,), variance_floor))
 
     @property
     def config(self) -> dict[str, object]:
-        return {"states": self.states, "features": self.event_shape[0], "variance_floor": self.variance_floor}
+        return {
+            "states": self.states,
+            "features": self.event_shape[0],
+            "variance_floor": self.variance_floor,
+            "covariance": self.covariance,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
-        return log_density(x, self.mean, self.log_variance).to(self.mean.dtype)
+        return log_density(x, self.mean, self.log_variance.expand_as(self.mean)).to(self.mean.dtype)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """Means at observations far from one another; the variance of all data."""
-        self.floor.copy_(floor_of(x, self.variance_floor))
+        self.floor.copy_(self._pooled(floor_of(x, self.variance_floor)))
         self.mean.copy_(spread_out(x, len(self.mean), generator))
         self.log_variance.copy_((self.floor.double() / self.variance_floor).log())
 
@@ -100,7 +122,7 @@ class Gaussian(Emission):
         mean, variance = moments(x, posterior.double(), weight)
         seen = weight > LEAST_WEIGHT
         self.mean.copy_(torch.where(seen, mean, self.mean))
-        self.log_variance.copy_(torch.where(seen, variance.maximum(self.floor).log(), self.log_variance))
+        self.log_variance.copy_(torch.where(seen, self._pooled(variance).maximum(self.floor).log(), self.log_variance))
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         noise = torch.randn(
@@ -111,6 +133,10 @@ class Gaussian(Emission):
     @torch.no_grad()
     def project(self) -> None:
         self.log_variance.clamp_(min=self.floor.log())
+
+    def _pooled(self, variance: Tensor) -> Tensor:
+        """Of features that share their variance, the mean."""
+        return variance if self.covariance == "diag" else variance.mean(-1, keepdim=True)
 
 
 def moments(x: Tensor, posterior: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,71 @@
+"""Features of different families."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.tracing import traced
+from semihmm.errors import DataError, ShapeError
+from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.compound import Compound
+
+
+class Product(Compound):
+    """Features of several families, independent of one another given the state.
+
+    Args:
+        parts: emissions with the same states. The first takes the first columns of an observation, as many as it has
+            features, the second those that follow; one that takes symbols takes one column, of whole numbers.
+
+    Observations are ``(..., T, F)`` where F is how many columns all take together. Log-likelihoods are added.
+
+    Example:
+        >>> emission = Product([Gaussian(2, features=3), Categorical(2, symbols=4)])
+        >>> emission(torch.tensor([[0.5, 0.5, 0.5, 3.0]])).shape
+        torch.Size([1, 2])
+    """
+
+    def __init__(self, parts: Sequence[Emission]) -> None:
+        super().__init__(parts)
+        states = {part.states for part in parts} - {None}  # a network takes any
+        self.sizes = [_columns(part) for part in parts]
+        if len(states) != 1 or 0 in self.sizes:
+            raise ShapeError(
+                "Product: parts must have the same states, and one axis of features or none; got states "
+                f"{[part.states for part in parts]} and event shapes {[part.event_shape for part in parts]}."
+            )
+        self.states, self.event_shape = states.pop(), (sum(self.sizes),)
+        fillers = [torch.as_tensor(part.filler).expand(size) for part, size in zip(parts, self.sizes, strict=True)]
+        self.filler = torch.cat(fillers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([part(columns).to(self.dtype) for part, columns in self._split(x)]).sum(0)
+
+    def begin(self, x: Tensor, generator: torch.Generator | None) -> None:
+        for part, columns in self._split(x):
+            part.initialise(columns, generator)
+
+    def update(self, x: Tensor, posterior: Tensor) -> None:
+        for part, columns in self._split(x):
+            part.update(columns, posterior)
+
+    def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        drawn = [part.sample(states, generator).reshape(*states.shape, -1) for part in self.each()]
+        return torch.cat([x.to(self.dtype) for x in drawn], -1)
+
+    def _split(self, x: Tensor) -> Iterator[tuple[Emission, Tensor]]:
+        for part, columns in zip(self.each(), x.split(self.sizes, -1), strict=True):
+            yield part, columns if part.event_shape else _symbols(columns.squeeze(-1))
+
+
+def _columns(part: Emission) -> int:
+    """How many columns a part takes; 0 if that cannot be told."""
+    return (part.event_shape[0] or 0) if len(part.event_shape) == 1 else int(not part.event_shape)
+
+
+def _symbols(x: Tensor) -> Tensor:
+    found = x.long()
+    if not traced() and bool((found != x).any()):
+        raise DataError(f"Product: symbols must be whole numbers, got {x[found != x][0].item()}.")
+    return found
