@@ -18,7 +18,7 @@ class ArcProduct {
     using V = typename L::type;
 
     // The padding of results holds `rest`.
-    ArcProduct(int64_t slots, F rest) : slots_(slots), ld_(padded<F>(slots)), rest_(rest), together_(ld_ * kTogether), sums_(ld_ * kTogether, rest) {}
+    ArcProduct(int64_t slots, F rest) : slots_(slots), ld_(padded<F>(slots)), rest_(rest) {}
 
     // `weight` as the places of `arcs`: S::zero where there is no arc.
     void operator()(int count, const F* const* from, const Slices<F>& arcs, const F* weight, F* const* to) const {
@@ -45,6 +45,7 @@ class ArcProduct {
         std::fill(to + slots_, to + ld_, rest_);
     }
     void side_by_side(int count, const F* const* from, const Slices<F>& arcs, const F* weight, F* const* to) const {
+        if (!together_) together_.reset(ld_ * kTogether), sums_.reset(ld_ * kTogether, rest_);
         const F* rows[kTogether];
         for (int r = 0; r < kTogether; ++r) rows[r] = from[r < count ? r : 0];
         interleave(kTogether, rows, ld_, together_.get());
@@ -92,7 +93,7 @@ class ArcProduct {
 
     int64_t slots_, ld_;
     F rest_;
-    Buffer<F> together_, sums_;  // [slot][vector]
+    mutable Buffer<F> together_, sums_;  // [slot][vector], once there are several
 };
 
 }  // namespace semihmm

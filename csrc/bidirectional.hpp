@@ -16,7 +16,7 @@ constexpr int64_t kNear = 32 << 10;  // bytes of a matrix that stays, with its t
 template <class F>
 struct Junction {
     int64_t b, length, half;  // the sequence, its steps, and where the passes meet: between two blocks
-    ScaledRows<F> rows;       // the vectors at times 0 to half; behind those, at t + 1, the costs after step t, of scaled blocks
+    ScaledRows<F> rows;       // the vectors at times 0 to half; behind those, at t + 1, the costs after step t
     Buffer<F> borders;        // the costs between the blocks of the second half, in log space
 
     Junction(int64_t b, int64_t length, const ScaledRows<F>& rows)
@@ -37,7 +37,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
 
     // On a thread of its own: the forward pass up to the middle; and, if it then `has_path`, the rest of it.
     void forward_half(const Junction<F>& at, double g0, double g1, const Sinks& steps) {
-        fill(at.b);
+        fill(at.b, 1);
         reserve(1), gather_into(steps, 1);
         pass_ = from_start(at, g0, g1);
         for (int64_t t0 = 0; t0 < at.half; t0 += kBlock) forward(&pass_, 1, t0, t0 + kBlock);
@@ -56,7 +56,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     }
     // On another thread, by another one: the backward pass down to the middle, and the rest of it.
     void backward_half(Junction<F>& at, double g0, double g1, const Sinks& steps) {
-        fill(at.b);
+        fill(at.b, 1);
         reserve(1), gather_into(steps, 1);
         pass_ = from_end(0, at, g0, g1);
         for (int64_t t1 = at.length, t0; t1 > at.half; t1 = t0) {
@@ -88,7 +88,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     // Both passes, which read the matrix once.
     void on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                        std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        if (fill(b) || !panels_[0]) panels();
+        if (fill(b, 2) || !panels_[0]) panels();
         reserve(2), gather_into(steps, 1);
         Junction<F> at = junction(b, kept);
         const int64_t length = at.length, half = at.half;
@@ -167,15 +167,10 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
             after_cost_product(s, 0, t, t0, costs, F(1));
         }
     }
-    // The backward pass is through a block of the second half; if not scaled, then now.
+    // The backward pass is through a block of the second half. If not scaled, it is now: in log space, which is kept as well.
     void keep_costs(Sequence& s, int r, int64_t t0, int64_t t1, Junction<F>& at) {
         at.rows.is_scaled(t0) = !s.bad;
-        if (!s.bad) {
-            end_cost_block(s, r);
-        } else {
-            chain_.steps->start(s.b, s.length);
-            backward_in_log_space(s, r, t0, t1);
-        }
+        s.bad ? backward_in_log_space(s, r, t0, t1, at.rows) : end_cost_block(s, r);
         std::copy_n(log_cost(s, r), stride_, at.border(t0));
     }
     // From the middle on the forward pass has rows of its own.
@@ -208,7 +203,13 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
             s.now = costs + (t - t0) * stride_;
             before_product(s, r, t, t0, costs);
         }
-        if (s.bad || !contract(s, r, t0, t1, costs)) contract_in_log_space(s, r, t0, t1);
+        if (!at.rows.is_scaled(t0)) {
+            chain_.steps->start(s.b, s.length);
+            chain_.steps->load(t0, t1);
+            contract_in_log_space(s, t0, t1, at.rows);
+        } else if (s.bad || !contract(s, r, t0, t1, costs)) {
+            contract_in_log_space(s, r, t0, t1);
+        }
         slide(s, t1);
         if (at.block(t1) % 8 == 0) flush(1);
     }

@@ -66,11 +66,12 @@ class Buffer {
     void reset(int64_t size, F fill = F(0)) {
         constexpr std::size_t line = 64;
         const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(F) + line - 1) / line * line + line;
-        memory_.reset(static_cast<char*>(std::malloc(bytes + line - 1)));
+        const bool cleared = fill == F(0);  // by the system, where memory is new: then only what is used costs anything
+        memory_.reset(static_cast<char*>(cleared ? std::calloc(bytes + line - 1, 1) : std::malloc(bytes + line - 1)));
         if (!memory_) throw std::bad_alloc();
         char* const from = memory_.get();
         data_ = reinterpret_cast<F*>(from + (line - reinterpret_cast<std::uintptr_t>(from) % line) % line);
-        std::fill_n(data_, bytes / sizeof(F), fill);
+        if (!cleared) std::fill_n(data_, bytes / sizeof(F), fill);
         size_ = size;
     }
     F* get() const { return data_; }

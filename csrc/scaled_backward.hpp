@@ -142,18 +142,18 @@ class ScaledBackward : public ScaledForward<S, T> {
         std::swap(cost_[r], next_[r]);
         s.has_log_cost = false;
     }
-    // The costs of a block in log space.
-    Rows<F> backward_in_log_space(Sequence& s, int r, int64_t t0, int64_t t1) {
-        const Rows<F> costs{log_costs_.get(), log_cost_offsets_.data(), stride_, t0};
+    // The costs of a block in log space: those after each step in `costs`, and the last one as a block's last is kept.
+    void backward_in_log_space(Sequence& s, int r, int64_t t0, int64_t t1, const Rows<F>& costs) {
         std::copy_n(log_cost(s, r), stride_, costs.at(t1));
+        chain_.steps->start(s.b, s.length);
         chain_.steps->load(t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
+            F* to = t > t0 ? costs.at(t) : next_[r].get();
             chain_.pulse(chain_.work);
-            chain_.steps->step_backward(t, costs, costs.at(t));
-            rescale(chain_.semiring, ld_, costs.at(t));  // only what costs have to do with each other matters
+            chain_.steps->step_backward(t, costs, to);
+            rescale(chain_.semiring, ld_, to);  // only what costs have to do with each other matters
         }
-        set_cost(s, r, costs.at(t0));
-        return costs;
+        set_cost(s, r, next_[r].get());
     }
 
     Buffer<F> cost_[kGroup], next_[kGroup], log_cost_[kGroup];  // between two blocks, and after the block at hand
@@ -162,8 +162,6 @@ class ScaledBackward : public ScaledForward<S, T> {
 
   private:
     Scan<S> scan_ = Scan<S>(chain_);
-    Buffer<F> log_costs_ = Buffer<F>((kBlock + 1) * stride_, kNothing<F>);
-    std::vector<double> log_cost_offsets_ = std::vector<double>(kBlock + 1, 0.0);
 };
 
 }  // namespace semihmm

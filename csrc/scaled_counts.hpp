@@ -60,7 +60,7 @@ class ScaledCounts : public ScaledBackward<S, T> {
     // Adds the gradients of totals, each times its weight in g0, and of means, in g1. `steps` are the sinks of the chain's map.
     void gradient(int64_t b, int count, const Kept<F>& kept, const double* g0, const double* g1, const Sinks& steps, std::vector<Sink<F>>& start,
                   std::vector<Sink<F>>& end) {
-        fill(b);
+        fill(b, count);
         reserve(count), gather_into(steps, count);
         Sequence all[kGroup];
         const int64_t segment = whole(kept) ? std::max<int64_t>(chain_.length, 1) : kept.segment;
@@ -193,25 +193,27 @@ class ScaledCounts : public ScaledBackward<S, T> {
         transition_.add((1 + S::features) * count, vectors, after, sums_[0][shared].get());
         return true;
     }
-    // The same in log space; leaves the cost at t0.
+    // The same in log space, which takes the place of scaled costs; leaves the cost at t0.
     void contract_in_log_space(Sequence& s, int r, int64_t t0, int64_t t1) {
+        const Rows<F> costs{costs_[r].get(), no_offsets_.data(), stride_, t0 + 1};
+        backward_in_log_space(s, r, t0, t1, costs);
+        contract_in_log_space(s, t0, t1, costs);
+    }
+    // The same with costs in log space, those after each step, which it shifts. The chain has loaded the block.
+    void contract_in_log_space(const Sequence& s, int64_t t0, int64_t t1, const Rows<F>& costs) {
         Rows<F> rows = s.rows;
-        chain_.steps->start(s.b, s.length);
         if (s.rows.is_scaled(t0) || t1 - t0 < 2) {  // else the forward pass has made them in log space
+            if (!log_rows_) log_rows_.reset((kBlock + 1) * stride_);
             rows = {log_rows_.get(), log_offsets_.data(), stride_, t0};
             std::copy_n(s.rows.at(t0), stride_, rows.at(t0));
             rows.off(t0) = s.rows.off(t0);
             advance(chain_, rows, t0, t1);
         }
-        const Rows<F> costs = backward_in_log_space(s, r, t0, t1);
         for (int64_t t = t1 - 1; t >= t0; --t) {
             chain_.pulse(chain_.work);
             F* cost = costs.at(t + 1);
-            auto [total, mean] = dot(rows.at(t + 1), cost);
-            if (std::abs(total) > 1 && std::isfinite(total)) {  // their peaks lie far apart: what is left of it is not rounded
-                for (int64_t j = 0; j < ld_; ++j) cost[j] -= static_cast<F>(total);
-                std::tie(total, mean) = dot(rows.at(t + 1), cost);
-            }
+            shift_to(rows.at(t + 1), cost);
+            const auto [total, mean] = dot(rows.at(t + 1), cost);
             Weighing<S> by = weighing(s, mean);
             by.output_shift = static_cast<F>(-total);
             by.shift = static_cast<F>(rows.off(t) - rows.off(t + 1) - total);
@@ -250,6 +252,13 @@ class ScaledCounts : public ScaledBackward<S, T> {
     Buffer<double> counts_[1 + S::features][kGroup];
 
   private:
+    // Brings the peak of vector + cost near 0: then a sum of the two is not rounded where their own peaks lie far apart.
+    void shift_to(const F* vector, F* cost) const {
+        V most = L::broadcast(kNothing<F>);
+        for (int64_t j = 0; j < ld_; j += L::width) most = L::max(L::load(vector + j) + L::load(cost + j), most);
+        const F peak = L::max(most);
+        for (int64_t j = 0; j < ld_ && std::isfinite(peak); j += L::width) L::store(cost + j, L::load(cost + j) - peak);
+    }
     // The moment of the paths through the slots from j on.
     V moment(const F* vector, const F* cost, int64_t j) const {
         return L::load(vector + ld_ + j) * L::load(cost + j) + L::load(vector + j) * L::load(cost + ld_ + j);
@@ -266,8 +275,8 @@ class ScaledCounts : public ScaledBackward<S, T> {
     }
 
     Buffer<F> first_ = Buffer<F>(stride_), last_ = Buffer<F>(stride_);  // the vectors at the ends of a block, scaled
-    Buffer<F> log_rows_ = Buffer<F>((kBlock + 1) * stride_, kNothing<F>);
-    std::vector<double> log_offsets_ = std::vector<double>(kBlock + 1, 0.0);
+    Buffer<F> log_rows_;
+    std::vector<double> log_offsets_ = std::vector<double>(kBlock + 1, 0.0), no_offsets_ = log_offsets_;
 };
 
 }  // namespace semihmm

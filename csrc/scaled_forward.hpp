@@ -37,7 +37,7 @@ class ScaledForward : public ScaledStep<S, T> {
             all[r] = begin(b + r, whole(kept) ? rows_of(b + r, kept) : workspace(r, kBlock, 0));
             longest = std::max(longest, all[r].length);
         }
-        fill(b);
+        fill(b, count);
         const bool fronts = kept.segment && !whole(kept);
         const int64_t segment = fronts ? kept.segment : std::max<int64_t>(chain_.length, 1);
         for (int64_t t0 = 0, t1; t0 < longest; t0 = t1) {

@@ -41,12 +41,15 @@ class ScaledStep {
           states_(transition_.states()), ld_(padded<F>(states_)), stride_(ld_ * (1 + S::features)), beta_(static_cast<F>(chain.beta)) {
         mask_.reset(stride_), row_.reset(stride_);
         std::fill_n(mask_.get(), states_, F(1));
-        for (int r = 0; r < kGroup; ++r) border_[r].reset(stride_), sum_[r].reset(stride_), emissions_[r].reset(stride_), moments_[r].reset(S::features * ld_);
     }
 
   protected:
-    // What the sequences from `b` on have; whether that is another transition than before.
-    bool fill(int64_t b) {
+    // What `count` sequences from `b` on have; whether that is another transition than before.
+    bool fill(int64_t b, int count) {
+        for (int r = 0; r < count; ++r) {
+            if (border_[r]) continue;
+            border_[r].reset(stride_), sum_[r].reset(stride_), emissions_[r].reset(stride_), moments_[r].reset(S::features * ld_);
+        }
         emission_.fill(b);
         return transition_.fill(b);
     }

@@ -253,22 +253,32 @@ class Scan {
             sinks[i].finish(b);
         }
     }
-    // The log of the sum of a vector, and its mean.
+    // The log of the sum of a vector, padded to whole registers with -inf, and its mean. Few terms are added up in F, the rest in double.
     static void mixture(const F* x, int64_t width, double* value) {
-        F peak = kNothing<F>;
-        bool bad = false;
-        for (int64_t j = 0; j < width; ++j) peak = std::max(peak, x[j]), bad = bad || std::isnan(x[j]);
-        if (bad) peak = std::numeric_limits<F>::quiet_NaN();
+        using L = Lanes<F>;
+        constexpr int64_t few = 8 * L::width;
+        auto most = L::broadcast(kNothing<F>);
+        typename L::bits bad{};
+        for (int64_t j = 0; j < width; j += L::width) {
+            const auto term = L::load(x + j);
+            most = L::max(term, most), bad |= term != term;
+        }
+        const F peak = L::bits_of(bad) ? std::numeric_limits<F>::quiet_NaN() : L::max(most);
         if (peak == kNothing<F>) {
             value[0] = -std::numeric_limits<double>::infinity();
             if constexpr (S::features) value[1] = 0;
             return;
         }
         double mass = 0, moment = 0;
-        for (int64_t j = 0; j < width; ++j) {
-            const double share = std::exp(static_cast<double>(x[j]) - peak);
-            mass += share;
-            if (S::features && share > 0) moment += share * x[width + j];
+        for (int64_t from = 0; from < width; from += few) {
+            typename L::type sum{}, product{};
+            for (int64_t j = from; j < std::min(from + few, width); j += L::width) {
+                const auto share = exp<F>(L::load(x + j) - peak);
+                sum += share;
+                if constexpr (S::features) product += share > F(0) ? share * L::load(x + width + j) : L::broadcast(F(0));
+            }
+            mass += L::sum(sum);
+            if constexpr (S::features) moment += L::sum(product);
         }
         value[0] = std::log(mass) + peak;
         if constexpr (S::features) value[1] = moment / mass;
