@@ -3,8 +3,8 @@
     python benchmarks/composition.py [--smoke] [--only TEXT] [--without PEER ...] [--out DIR]
 
 An HMM with exactly k steps in one of its states, ``constrain(hmm, exactly(k, 0))``, beside a dense HMM over all pairs
-of a state and a count, in which -inf forbids what does not count right: log-partition, expected counts and best path,
-from potentials in float32, given. References are the same recursions over the dense matrix in float64.
+of a state and a count, in which -inf forbids what does not count right, and an HMM of the arcs that are left in that:
+log-partition, expected counts and best path, from potentials in float32, given. References are the same recursions over the dense matrix in float64.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 
 import semihmm
 
-SIZES = [(50, 2, 500, 1), (50, 5, 500, 1), (50, 20, 500, 1), (50, 5, 500, 8)]  # S, k, T, B
+SIZES = [(50, k, 500, 1) for k in (2, 5, 10, 20)] + [(50, 5, 500, 8), (50, 10, 500, 8)]  # S, k, T, B
 
 
 @dataclass
@@ -74,6 +74,13 @@ class Counted:
         return [start.flatten(), matrix, emission.repeat(1, 1, counts), end.flatten()]
 
     @cached_property
+    def of_arcs(self) -> semihmm.HMM:
+        """The same, along the arcs that are not forbidden."""
+        initial, matrix, emission, final = self.by_hand
+        arcs = (matrix > -math.inf).nonzero(as_tuple=True)
+        return semihmm.HMM(initial, matrix[arcs], emission, final, arcs=arcs)
+
+    @cached_property
     def wide(self) -> list[Tensor]:
         """What references take, in float64: what ends are worth is part of the last emission."""
         initial, transition, emission, final = (x.double() for x in self.by_hand)
@@ -95,9 +102,10 @@ class Counted:
 
 
 def contestants(p: Counted, ours: Callable[[semihmm.Structure], Call]) -> dict[str, Contestant]:
-    """The library's product, and the dense one."""
+    """The library's product, the dense one, and that of arcs."""
     return {
         "semihmm": Contestant(lambda: ours(p.constrained), ours=True),
+        "arcs, by hand": Contestant(lambda: ours(p.of_arcs)),
         "dense, by hand": Contestant(lambda: ours(semihmm.HMM(*p.by_hand)), cost=float(p.batch * p.steps * p.pairs**2)),
     }
 
@@ -125,6 +133,9 @@ def marginals(p: Counted) -> Case:
         return call
 
     def of_states(found: Results) -> Results:
+        if found["counts"].ndim == 1:
+            matrix = torch.zeros(p.pairs, p.pairs, dtype=found["counts"].dtype, device=p.device)
+            found = {**found, "counts": matrix.index_put(p.of_arcs.arcs, found["counts"])}
         at_hand = found["counts"].shape[-1] == p.pairs
         return {n: p.of_states(x) if at_hand and n != "log_likelihood" else x for n, x in found.items()}
 

@@ -108,7 +108,7 @@ class Structure(ABC):
             >>> hmm = semihmm.HMM(torch.zeros(30), torch.zeros(30, 30), torch.zeros(9, 30))
             >>> counted = semihmm.constrain(hmm, semihmm.automata.exactly(5, 0))
             >>> [type(x.chain().steps.first).__name__ for x in (counted, counted.along_arcs())]
-            ['Axes', 'Sparse']
+            ['Axes', 'Dense']
         """
         return self
 

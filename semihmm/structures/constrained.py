@@ -82,7 +82,7 @@ class Constrained(Derived):
         base: the structure.
         automaton: reads what its paths say.
         by_axes: whether pairs may move one axis after the other (`semihmm.engine.Axes`), where that takes less time;
-            else along arcs of their own.
+            else they have a matrix or arcs of their own.
 
     Example:
         >>> hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(4, 2))
@@ -126,17 +126,23 @@ class Constrained(Derived):
             found = moves(_table(labels.of), self.automaton)
             if is_joint(base.slots, found, base.weight.shape[-3] > 1):
                 return Joint(labels, found, self.automaton)
-        return _Pairs(base, labels, self.automaton)
+        return _Pairs(base, labels, self.automaton, ENTRIES if not self.by_axes else 0)
+
+
+ENTRIES = 1 << 22  # of a matrix whose parts are kept: to take those is faster than to find the arcs that are left
 
 
 class _Pairs:
     """Pairs of a slot and a state of the automaton: what a chain's tensors and paths are among them.
 
     Between segments, arcs are between states of the HSMM; its slots are these twice, for what ended and what begins.
+
+    Args:
+        entries: a matrix of all pairs that has no more is made, however few arcs there are.
     """
 
-    def __init__(self, base: Dense | Sparse | Segmental, labels: Labels, automaton: Automaton) -> None:
-        self.labels, self.base = labels, base
+    def __init__(self, base: Dense | Sparse | Segmental, labels: Labels, automaton: Automaton, entries: int) -> None:
+        self.labels, self.base, self.entries = labels, base, entries
         ended = self.base.states if isinstance(self.base, Segmental) else 0
         self.said = labels.of[..., ended:]
         self.own = self.said.ndim > 1 and not labels.of_arcs  # whether each sequence has labels of its own
@@ -185,7 +191,11 @@ class _Pairs:
             read = self.said.index_select(-1, self.slot)[..., None, :, None]
             there = (self.moves[before, read] == self.state.unsqueeze(-1)) & self.used[..., None, :, None]
             weight = torch.where(there, weight, -torch.inf)
-        if dense and weight.shape[-3] == 1 and is_dense(len(self.slot), self.arcs):
+        if (
+            dense
+            and weight.shape[-3] == 1
+            and (len(self.slot) ** 2 <= self.entries or is_dense(len(self.slot), self.arcs))
+        ):
             return Dense(_filled(weight, self.source))
         return unchecked(Sparse, weight=weight, source=self.source, memory=arcs.memory, arcs=self.arcs)
 
