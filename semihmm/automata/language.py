@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import or_
+from operator import index, or_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +81,10 @@ class Language:
 
     def _with(self, other: Language, make: Callable[[Automaton, Automaton, int], Automaton]) -> Language:
         """What two languages make over an alphabet that tells apart what either does."""
+        if not isinstance(other, Language):
+            raise StructureError(
+                f"automata: a language is put together with another one, got {other!r}. A label? Write label(1)."
+            )
         mentions = None if self.mentions is None or other.mentions is None else self.mentions | other.mentions
         return Language(mentions, lambda at: make(self.build(at), other.build(at), at.size))
 
@@ -106,7 +110,18 @@ def label(*labels: int) -> Language:
         >>> (semihmm.automata.label(0, 2) + semihmm.automata.label(1)).automaton(3).accepts([2, 1])
         True
     """
-    return _one(frozenset(labels), lambda at: {at.number[x] for x in labels})
+    told = numbers_of("label", labels)
+    return _one(frozenset(told), lambda at: {at.number[x] for x in told})
+
+
+def numbers_of(owner: str, labels: Iterable[Any]) -> tuple[int, ...]:
+    """Labels of any integer type as ints; anything else is refused."""
+    try:
+        return tuple([index(x) for x in labels])
+    except TypeError as error:
+        raise StructureError(
+            f"{owner}: labels and counts are integers, one by one, got {', '.join(map(repr, labels))}."
+        ) from error
 
 
 def _one(mentions: frozenset[int], which: Callable[[Alphabet], set[int]]) -> Language:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semihmm.automata.language import Language, stepwise
+from semihmm.automata.language import Language, numbers_of, stepwise
 from semihmm.errors import StructureError
 
 
@@ -42,6 +42,8 @@ def at_most(k: int, *labels: int) -> Language:
 def must_occur(*labels: int) -> Language:
     """Any of these labels comes at least once.
 
+    That each of two comes is said by both: ``must_occur(a)`` and (``&``) ``must_occur(b)``.
+
     Example:
         >>> semihmm.automata.must_occur(1).automaton(3).accepts([0, 2])
         False
@@ -50,6 +52,8 @@ def must_occur(*labels: int) -> Language:
 
 
 def _counted(name: str, labels: Sequence[int], least: int, most: int | None) -> Language:
+    labels = numbers_of(name, labels)
+    numbers_of(name, [least if most is None else most])
     if least < 0 or (most is not None and most < 0) or not labels:
         raise StructureError(
             f"{name}: k is how often a label comes, at least 0, and there must be a label, got {labels}."
@@ -70,6 +74,7 @@ def before(a: int, b: int) -> Language:
         >>> order.accepts([2, 0, 1, 1]), order.accepts([2, 2]), order.accepts([2, 1, 0])
         (True, True, False)
     """
+    a, b = numbers_of("before", (a, b))
     return stepwise((a, b), False, lambda come, x: True if come or x == a else None if x == b else False)
 
 
@@ -81,6 +86,7 @@ def no_repeat(*labels: int) -> Language:
         >>> apart.accepts([0, 0, 1, 0, 1]), apart.accepts([0, 1, 1])
         (True, False)
     """
+    labels = numbers_of("no_repeat", labels)
     return stepwise(labels or None, -1, lambda last, x: -1 if x is None else None if x == last else x)
 
 

@@ -87,15 +87,16 @@ def prune(
     if mask is not None:
         if by is not None or any(x is not None for x in criteria.values()):
             raise SemihmmError("prune: mask says which states are kept. Prune what is left again, by what scores it.")
-        return Pruned.keeping(structure, _from_the_start(chain, _checked(chain, "mask", mask), True))
+        allowed = _checked(chain, "mask", mask, _times(structure, chain))
+        return Pruned.keeping(structure, _from_the_start(chain, allowed, True))
     if all(x is None for x in criteria.values()):
         raise SemihmmError("prune: say what to keep: within= (nats), top= (states), alpha= (0 to 1) or mask=.")
     _check(within, top, alpha)
     if by is None or isinstance(by, Structure):
         score, best = _max_marginals(structure if by is None else by, options)
-        score = _checked(chain, "the other structure's max-marginals", score)
+        score = _checked(chain, "the other structure's max-marginals", score, (chain.length + 1,))
     else:
-        score, best = _checked(chain, "scores", by), None
+        score, best = _checked(chain, "scores", by, _times(structure, chain)), None
     kept = _from_the_start(chain, _kept(chain, score, within, top, alpha), True)
     score = _from_the_start(chain, score, -torch.inf)
     kept = kept if best is None else kept | best
@@ -130,11 +131,18 @@ def _on_best(chain: Chain, plan: Plan) -> Tensor:
     return one_hot(engine.decode(plan, Max(), chain).slots[0], chain.steps.slots)
 
 
-def _checked(chain: Chain, what: str, given: Tensor) -> Tensor:
-    """Numbers (a mask: bool) for each slot of a chain at each time, or at all but the first one."""
+def _times(structure: Structure, chain: Chain) -> tuple[int, ...]:
+    """How many times there may be in what is given: all, or those of the steps, where the first time is before them."""
+    seen, rank = structure.potentials[structure.observed], structure.ranks[structure.observed]
+    after_each = rank > 1 and seen.shape[-rank] == chain.length
+    return (chain.length + 1, chain.length) if after_each else (chain.length + 1,)
+
+
+def _checked(chain: Chain, what: str, given: Tensor, times: tuple[int, ...]) -> Tensor:
+    """Numbers (a mask: bool) for each slot of a chain at so many times."""
     x = tensor_of("prune", what, given, chain.start[0].device)
     shape = (chain.length + 1, chain.steps.slots)
-    fits = x.shape[-2:] in (shape, (max(chain.length, 1), shape[1])) and x.shape[:-2] in (chain.batch, ())
+    fits = x.ndim > 1 and x.shape[-2] in times and x.shape[-1] == shape[1] and x.shape[:-2] in (chain.batch, ())
     if not fits or (x.dtype == torch.bool) != (what == "mask"):
         raise ShapeError(
             f"prune: the chain has {shape[0]} times and {shape[1]} states, so {what} must be "

@@ -208,6 +208,7 @@ class Structure(ABC):
             (True, torch.Size([5, 3, 2]))
         """
         check_names(self, values)
+        values = {n: x.clone() if x is self.potentials[n] else x for n, x in values.items()}  # it is meant to count
         given = {**{n: torch.zeros_like(x) for n, x in self.potentials.items()}, **values}
         seen, own = self.observed, self.potentials[self.observed]
         if seen in values:

@@ -52,6 +52,10 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
     Raises:
         StructureError: a structure that says nothing at each step (DTW, RNNT, EditDistance); a label that there is not.
     """
+    if not isinstance(language, Language | Automaton):
+        raise StructureError(
+            f"constrain: a language is one of semihmm.automata, such as automata.exactly(2, 1), got {language!r}."
+        )
     if isinstance(structure, Constrained):
         inner = constrain(structure.base, language, labels).automaton
         return replace(structure, automaton=structure.automaton & inner)
@@ -224,7 +228,8 @@ class _Pairs:
         chosen = inside[..., 1:] * self.base.source.shape[-1] + path.choices
         before = self.state[self._rows(self.source, after).clamp(min=0) % none]
         found = (self._rows(self.arc, after) == chosen.unsqueeze(-1)) & (before == state[..., :-1].unsqueeze(-1))
-        return Path(pairs, torch.where(path.choices < 0, -1, found.int().argmax(-1)))
+        lost = pad((path.choices >= 0) & ~found.any(-1), (1, 0))  # an arc that leads there from elsewhere
+        return Path(torch.where(lost, none, pairs), torch.where(path.choices < 0, -1, found.int().argmax(-1)))
 
     def _said(self, path: Path) -> Tensor:
         """The label at each time of a path, ``(..., T + 1)``; -1 for nothing."""

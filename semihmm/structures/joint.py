@@ -37,17 +37,17 @@ class Moves(NamedTuple):
 def moves(labels: Table, automaton: Automaton) -> Moves:
     """Of slots with these labels ``(S,)``."""
     after = automaton.moves[:-1, labels.numbers]
-    accepts, more = automaton.accepting, None
-    while more is None or (more != accepts).any():
-        accepts, more = accepts | ((after >= 0) & accepts[after]).any(1), accepts
+    accepts = np.asarray(automaton.accepting, bool)
+    while ((more := accepts | ((after >= 0) & accepts[after]).any(1)) != accepts).any():
+        accepts = more
     after = np.where((after >= 0) & accepts[after], after, -1)
     pairs = np.zeros((len(after) + 1, after.shape[1]), bool)  # state after, slot; the last row: refused
     latest = np.array([automaton.start])
     slots = np.arange(after.shape[1])
     while len(latest):
-        met = pairs.any(1)
+        met = np.asarray(pairs[:-1].any(1), bool)
         pairs[after[latest], slots] = True
-        latest = np.flatnonzero(pairs[:-1].any(1) & ~met[:-1])
+        latest = np.flatnonzero(pairs[:-1].any(1) & ~met)
     each = pairs[:-1].sum(1)
     return Moves(after, int(each.sum()), int(each @ (after >= 0).sum(1)))
 

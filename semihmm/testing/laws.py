@@ -268,7 +268,10 @@ def _scores(case: Case) -> None:
             try:
                 found = semihmm.score(item, torch.stack([_event(path.event, shape) for path in listed]))
             except SemihmmError as error:
-                raise Broken(f"the scores of its {len(listed)} events are refused: {error}") from error
+                raise Broken(
+                    f"the scores of its {len(listed)} events are refused (event_shape and unknown() say what an event "
+                    f"is and when it ends): {error}"
+                ) from error
             if found.shape != (len(listed),):
                 raise Broken(f"score of {len(listed)} events {tuple(shape)} must be one each, got {tuple(found.shape)}")
             for path, score in zip(listed, found, strict=True):
@@ -306,7 +309,10 @@ def _event(event: tuple[Any, ...], shape: torch.Size) -> Tensor:
     if event:
         given = torch.tensor(event)
         if given.ndim != len(shape) or given.shape[1:] != shape[1:] or len(given) > shape[0]:
-            raise Broken(f"event() gives events {tuple(shape)}, but one of the paths has {event}")
+            raise Broken(
+                f"event() gives events of shape {tuple(shape)}, but one of the paths has {event}, of shape "
+                f"{tuple(given.shape)} (a path's event is a tuple, of tuples where it has two axes)"
+            )
         whole[: len(event)] = given
     return whole
 

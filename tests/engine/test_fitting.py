@@ -32,6 +32,11 @@ WRONG = {
         "as many slots, got Dense with 64 and",
     ),
     "three maps of other sizes": (lambda: Compose(Dense(z(1, 2, 3)) @ Dense(z(1, 3, 4)), Diagonal(z(5, 3))), "with 4"),
+    "a start that is no tuple": (
+        lambda: Chain(z(2), Diagonal(z(5, 2))),
+        r"Chain: start and end are tuples .* Pass \(x,\)",
+    ),
+    "an end that is no tuple": (lambda: Chain((z(2),), Diagonal(z(5, 2)), z(2)), "Chain: start and end are tuples"),
     "a matrix without time": (lambda: Dense(z(2, 2)), r"Dense: weight must be a floating tensor \(..., T or 1, S, R\)"),
     "a vector without time": (lambda: Diagonal(z(2)), r"Diagonal: weight .* got \(2,\) of torch.float32"),
     "an integer matrix": (lambda: Dense(z(1, 2, 2, dtype=torch.int64)), "of torch.int64"),

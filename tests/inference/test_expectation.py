@@ -343,6 +343,8 @@ def test_log_weights_of_the_structure_itself_are_no_feature(ask):
     assert_close(ask(hmm, hmm.feature(emission=loss)), right)
     ask(hmm, hmm)  # the structure itself is one: its score
     ask(hmm.expanded(), hmm)
+    part = hmm.feature(emission=hmm.emission)  # and what is given to `feature` is meant: a part of the score
+    assert_close(ask(hmm, part), ask(hmm, hmm.feature(emission=hmm.emission.clone())))
 
 
 @pytest.mark.parametrize("ask", WITH_FEATURES.values(), ids=WITH_FEATURES)

@@ -475,12 +475,20 @@ def test_axes_read_tags_silence_and_states_that_share_emissions() -> None:
     assert_close(semihmm.score(joint, best.event), best.score)
 
 
+def test_an_arc_that_does_not_go_on_from_the_one_before_is_no_path() -> None:
+    lattice = Lattice(torch.tensor([0, 0, 1, 2]), torch.tensor([1, 2, 3, 3]), torch.zeros(4))
+    once = semihmm.constrain(lattice, at_most(1, 0))
+    events = torch.tensor([[0, 2], [1, 3], [0, 3], [1, 2]])
+    assert semihmm.score(once, events).tolist() == [0.0, 0.0, -math.inf, -math.inf]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: semihmm.constrain(DTW(torch.zeros(2, 2)), exactly(1, 0)), "DTW says nothing at each step"),
         (lambda: semihmm.constrain(small("HMM"), exactly(1, 2)), "numbered from 0 to 1 here, so there is no 2"),
         (lambda: semihmm.constrain(small("HMM"), exactly(1, 0).automaton(3)), "says 2 labels, but .* reads 3"),
+        (lambda: semihmm.constrain(small("HMM"), "ab*"), "a language is one of semihmm.automata, .* got 'ab\\*'"),
         (lambda: semihmm.constrain(small("HMM"), exactly(1, 0), labels=[0]), "must be 2 integers"),
         (lambda: semihmm.constrain(small("HMM"), exactly(1, 0), labels=[0, -2]), "from -1"),
     ],

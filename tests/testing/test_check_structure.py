@@ -209,6 +209,27 @@ def test_an_example_says_what_was_expected_what_came_and_where_to_look():
     )
 
 
+def test_an_event_of_another_form_is_shown_with_both_shapes():
+    paths = lambda item: [((path.event,), path.weights) for path in oracle.paths(item)]  # noqa: E731
+    with pytest.raises(
+        StructureError, match=r"of shape \(1,\), but one of the paths has .* of shape \(1, 1\) \(a path's"
+    ):
+        check_structure(HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 2)), paths=paths)
+
+
+def test_events_that_are_refused_lead_to_what_says_their_end():
+    @dataclass(frozen=True)
+    class Fixed(EditDistance):
+        @property
+        def event_shape(self):
+            return (sum(self.substitution.shape[-2:]), 2)
+
+        lengths: ClassVar[None] = None
+
+    with pytest.raises(StructureError, match=r"are refused \(event_shape and unknown\(\) say .* is -1 before its end"):
+        check_structure(Fixed(*(small("EditDistance", (), 2).potentials.values())))
+
+
 def test_a_filtered_state_may_have_an_axis_for_each_of_its_parts():
     @dataclass(frozen=True)
     class Parts(HMM):
