@@ -4,7 +4,8 @@
 
 An HMM with exactly k steps in one of its states, ``constrain(hmm, exactly(k, 0))``, beside a dense HMM over all pairs
 of a state and a count, in which -inf forbids what does not count right, and an HMM of the arcs that are left in that:
-log-partition, expected counts and best path, from potentials in float32, given. References are the same recursions over the dense matrix in float64.
+log-partition, expected counts and best path, from potentials in float32, given. References are the same recursions
+over the dense matrix in float64.
 """
 
 from __future__ import annotations
