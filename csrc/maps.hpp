@@ -427,13 +427,12 @@ class Diagonal final : public OneLeaf<S> {
         this->in = this->out = {1, tied_ ? index.event[0] : weight_.event[0]};
         this->reads_output = true;
         ld_ = this->in.width();
-        this->reserve_tables(table_, ld_, kBlock);
-        this->reserve_sums(ld_);
         if (tied_ && this->requested()) columns_.reset(weight_.event[0], Weighing<S>::empty);
     }
     void start(int64_t b, int64_t length) override {
         const bool first = this->b_ < 0;
         this->b_ = b, this->length_ = length;
+        if (first) this->reserve_tables(table_, ld_, kBlock), this->reserve_sums(ld_);
         if (tied_ && this->stale(index_, first)) read_index();
     }
     void load(int64_t t0, int64_t t1) override {
