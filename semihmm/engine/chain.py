@@ -45,7 +45,7 @@ class Chain:
     batch: torch.Size = field(init=False, repr=False, compare=False)  # the batch shape
 
     def __post_init__(self) -> None:
-        given: tuple[object, object] = (self.start, self.end)
+        given: tuple[object, ...] = (self.start, self.end)
         if any(isinstance(x, Tensor) for x in given):
             raise ShapeError("Chain: start and end are tuples of factors, got a tensor. One factor x alone? Pass (x,).")
         if not self.start:
