@@ -64,7 +64,7 @@ class Beam:
     def common(self) -> dict[str, Any]:
         """What is the same for all cases."""
         sizes = {"S": self.states, "n": self.kept, "T": self.steps, "B": self.batch}
-        return {"sizes": sizes, "cost": self.products, "device": self.device, "target": 10}
+        return {"sizes": sizes, "cost": self.products, "device": self.device, "targets": {ALL: 10.0}}
 
     def beam(self, transition: Tensor, emission: Tensor, best: bool) -> Tensor:
         """Scores by step, in PyTorch: the best ones or their log-sum."""
@@ -87,7 +87,7 @@ def total(p: Beam) -> Case:
         return lambda: {"log_likelihood": semihmm.log_partition(hmm)}
 
     return Case(
-        work="Log-partition",
+        work="Few states of many: log-partition",
         contestants={
             "semihmm": Contestant(lambda: of(p.left), ours=True),
             ALL: Contestant(lambda: of(p.whole)),
@@ -110,7 +110,7 @@ def viterbi(p: Beam) -> Case:
         return found if "score" in found else {"score": score_of(found["path"], *potentials)}
 
     return Case(
-        work="Viterbi with integer path",
+        work="Few states of many: Viterbi with integer path",
         contestants={
             "semihmm": Contestant(lambda: of(p.left), ours=True),
             ALL: Contestant(lambda: of(p.whole)),
@@ -148,7 +148,7 @@ def posteriors(p: Beam) -> Case:
         return {"posterior": posterior, "counts": counts}
 
     return Case(
-        work="Posteriors of states and transitions",
+        work="Few states of many: posteriors of states and transitions",
         contestants={
             "semihmm": Contestant(lambda: of(p.left), ours=True),
             ALL: Contestant(lambda: of(p.whole)),
