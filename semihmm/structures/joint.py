@@ -37,17 +37,19 @@ class Moves(NamedTuple):
 def moves(labels: Table, automaton: Automaton) -> Moves:
     """Of slots with these labels ``(S,)``."""
     after = automaton.moves[:-1, labels.numbers]
-    accepts = np.asarray(automaton.accepting, bool)
-    while ((more := accepts | ((after >= 0) & accepts[after]).any(1)) != accepts).any():
-        accepts = more
+    accepts, fewer = automaton.accepting, np.zeros_like(automaton.accepting)
+    while (fewer != accepts).any():
+        accepts, fewer = accepts | ((after >= 0) & accepts[after]).any(1), accepts
     after = np.where((after >= 0) & accepts[after], after, -1)
     pairs = np.zeros((len(after) + 1, after.shape[1]), bool)  # state after, slot; the last row: refused
-    latest = np.array([automaton.start])
-    slots = np.arange(after.shape[1])
+    met = np.zeros(len(after) + 1, bool)
+    met[-1] = True  # refused
+    latest, slots = np.array([automaton.start]), np.arange(after.shape[1])
     while len(latest):
-        met = np.asarray(pairs[:-1].any(1), bool)
         pairs[after[latest], slots] = True
-        latest = np.flatnonzero(pairs[:-1].any(1) & ~met)
+        reached = np.unique(after[latest])
+        latest = reached[~met[reached]]
+        met[latest] = True
     each = pairs[:-1].sum(1)
     return Moves(after, int(each.sum()), int(each @ (after >= 0).sum(1)))
 

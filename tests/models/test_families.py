@@ -361,7 +361,7 @@ def test_what_cannot_be_observed_is_refused_by_name(kind: str) -> None:
 
 @KINDS
 def test_parameters_come_back_from_draws(kind: str) -> None:
-    """Of two states that are easily told apart, up to their order; the tolerances are about 4 standard errors."""
+    """Of two states that are easily told apart, up to their order, within the tolerance said of each family."""
     model = HMM(2, truth(kind)).double()
     model.transition.update(torch.tensor([[0.9, 0.1], [0.15, 0.85]]))
     x = model.sample(400, (20,), generator()).x
