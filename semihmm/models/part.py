@@ -56,3 +56,25 @@ class Law(Part):
         Args:
             counts: how often each entry of the potential was used, in expectation.
         """
+
+
+class Driven(Law):
+    """A law that inputs change: its potential differs from sequence to sequence, and from step to step.
+
+    Attributes:
+        inputs: how many inputs there are at each step.
+    """
+
+    inputs: int
+
+    @abstractmethod
+    def forward(self, inputs: Tensor | None = None) -> Tensor:
+        """The potential of each sequence, in nats, for inputs ``(..., T, inputs)``.
+
+        First states ``(..., S)``, transitions into steps 1 to T - 1 ``(..., T-1, S, S)``, or durations of segments that
+        begin at each step ``(..., T, S, D)``.
+        """
+
+    @abstractmethod
+    def update(self, counts: Tensor, inputs: Tensor | None = None) -> None:
+        """EM's second step, for counts in the shape of ``forward(inputs)``."""
