@@ -30,6 +30,11 @@ class Part(nn.Module, ABC):
         own = next(iter(self._parameters.values()), None)  # `parameters()` walks through all modules: 6 us
         return (next(self.parameters()) if own is None else own).dtype
 
+    @property
+    def free_parameters(self) -> int:
+        """How many numbers are free to be fitted, those that must sum to 1 counted once less."""
+        return sum(x.numel() for x in self.parameters() if x.requires_grad)
+
     def log_prior(self) -> Tensor:
         """The log-density of the parameters under their prior, up to a constant; EM climbs it with the likelihood."""
         return torch.zeros(())

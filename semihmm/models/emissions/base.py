@@ -83,5 +83,28 @@ class Emission(Part):
         self.maximise(self.statistics(x, posterior))
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw an observation ``(*states.shape, *event_shape)`` in each of the given states."""
+        """Draw an observation ``(*states.shape, *event_shape)`` in each of the given states ``(..., T)``."""
         raise StructureError(f"{type(self).__name__}: says how likely an observation is, and cannot draw one.")
+
+    def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Observations with what is missing drawn, given the rest of each and the states ``(..., T)``."""
+        drawn = self.sample(states, generator)
+        return torch.where(missing(x), drawn.to(x.dtype), x)
+
+    def mean(self) -> Tensor:
+        """The expected observation in each state, ``(S, *event_shape)``; of symbols, there is none."""
+        raise StructureError(f"{type(self).__name__}: has no expected observation.")
+
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        """Observations with what is missing at its expectation, given the rest of each and the posterior ``(..., S)``."""
+        found = torch.tensordot(posterior.to(x.dtype), self.mean().to(x.dtype), 1)
+        return torch.where(missing(x), found, x)
+
+    def describe(self) -> dict[str, Tensor]:
+        """What a reader wants to know of each state, by name, ``(S, ...)``: means, spreads, probabilities."""
+        raise StructureError(f"{type(self).__name__}: cannot describe itself.")
+
+
+def missing(x: Tensor) -> Tensor:
+    """Which values are missing, bool in the shape of ``x``."""
+    return x.isnan() if x.is_floating_point() else x < 0
