@@ -1,9 +1,9 @@
 """Models: a structure, an emission and, for segments, a duration law; they learn by EM and by gradient.
 
-`emissions` and `durations` hold all parts, some of which share a name; the others can be had from here.
+`emissions`, `durations` and `transitions` hold all parts, some of which share a name; the others can be had from here.
 """
 
-from semihmm.models import durations, emissions
+from semihmm.models import durations, emissions, transitions
 from semihmm.models.base import Draw, Model
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import (
@@ -26,9 +26,11 @@ from semihmm.models.emissions import (
 )
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
-from semihmm.models.part import Law, Part
+from semihmm.models.part import Driven, Law, Part
+from semihmm.models.sequences import pad
 from semihmm.models.table import Table
 from semihmm.models.training import Fit
+from semihmm.models.transitions import Transition
 
 __all__ = [
     "HMM",
@@ -36,6 +38,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Draw",
+    "Driven",
     "Duration",
     "Emission",
     "Exponential",
@@ -54,8 +57,11 @@ __all__ = [
     "Product",
     "StudentT",
     "Table",
+    "Transition",
     "VonMises",
     "ZeroInflatedPoisson",
     "durations",
     "emissions",
+    "pad",
+    "transitions",
 ]

@@ -1,6 +1,8 @@
 """Hidden Markov models."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,9 +11,11 @@ from semihmm import structures
 from semihmm.errors import ShapeError
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
+from semihmm.models.final import Final
 from semihmm.models.part import Law, Part
 from semihmm.models.table import Table
-from semihmm.models.topology import Allowed, Arcs, banded, dense, first_states, sparse
+from semihmm.models.topology import Allowed, Arcs, first_states
+from semihmm.models.transitions import Categorical, Transition
 
 
 class HMM(Model[structures.HMM]):
@@ -24,7 +28,10 @@ class HMM(Model[structures.HMM]):
         offsets: instead, the only distances from a state to the next: ``(0, 1)`` goes left to right. S K of work per
             step for K of them.
         arcs: instead, the only transitions, ``(source, target)``, int64 ``(A,)`` each. A of work per step.
+        transition: instead of these three, a law: see `semihmm.models.transitions`.
         start: the states that a sequence may begin in; None for all.
+        final: the states that a sequence may end in, each with a chance of its own to be the last, which is learnt;
+            None where sequences just stop, and their likelihood says nothing of how long they are.
         initial_pseudo_count: what EM adds to the count of each first state (a Dirichlet prior).
         transition_pseudo_count: what EM adds to the count of each transition.
 
@@ -40,8 +47,6 @@ class HMM(Model[structures.HMM]):
         [50, 50]
     """
 
-    target: Tensor
-
     def __init__(
         self,
         states: int,
@@ -50,51 +55,90 @@ class HMM(Model[structures.HMM]):
         allowed: Allowed | None = None,
         offsets: Sequence[int] | None = None,
         arcs: Arcs | Sequence[Sequence[int]] | None = None,
+        transition: Transition | None = None,
         start: Sequence[int] | None = None,
+        final: Sequence[int] | None = None,
         initial_pseudo_count: float = 0.0,
         transition_pseudo_count: float = 0.0,
     ) -> None:
         super().__init__()
-        if (allowed is not None) + (offsets is not None) + (arcs is not None) > 1:
-            raise ShapeError("HMM: give one of allowed, offsets and arcs: each says which transitions there are.")
-        self.states, self.emission, self.sparse = states, emission, arcs is not None
-        self.offsets = None if offsets is None else tuple(offsets)
-        if arcs is not None:
-            source, target, real = sparse(states, arcs)
-        else:
-            source, target, real = dense(states, allowed) if offsets is None else banded(states, offsets)
-        self.forward_only = bool((target >= source)[real].all())
+        self.states, self.emission = states, emission
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
-        self.transition = Table(source, real, transition_pseudo_count)
-        self.register_buffer("target", target.clone(), persistent=False)
+        made = transition_of("HMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
+        self.transition, self.own_transition = made, transition is not None
+        self.final = None if final is None else Final(made, final, transition_pseudo_count)
+
+    @property
+    def forward_only(self) -> bool:  # type: ignore[override]
+        return self.transition.forward_only
 
     @property
     def laws(self) -> dict[str, Law]:
-        return {"initial": self.initial, "transition": self.transition}
+        found: dict[str, Law] = {"initial": self.initial, "transition": self.transition}
+        return found if self.final is None else {**found, "final": self.final}
 
     @property
     def parts(self) -> dict[str, Part]:
-        return {"emission": self.emission}
+        found: dict[str, Part] = {"emission": self.emission}
+        return {**found, "transition": self.transition} if self.own_transition else found
 
     @property
     def config(self) -> dict[str, object]:
-        plain = not self.sparse and self.offsets is None
-        return {
+        found: dict[str, object] = {
             "states": self.states,
-            "allowed": self.transition.allowed.tolist() if plain else None,
-            "offsets": None if self.offsets is None else list(self.offsets),
-            "arcs": [self.transition.group.tolist(), self.target.tolist()] if self.sparse else None,
-            "start": self.initial.allowed.nonzero().flatten().tolist(),
+            "start": named(self.initial.allowed),
+            "final": None if self.final is None else named(self.final.allowed[:, 0]),
             "initial_pseudo_count": self.initial.pseudo_count,
-            "transition_pseudo_count": self.transition.pseudo_count,
         }
+        if isinstance(self.transition, Categorical) and not self.own_transition:
+            found |= {**self.transition.topology, "transition_pseudo_count": self.transition.pseudo_count}
+        return found
 
-    def structure(self, emission: Tensor, lengths: Tensor | None = None) -> structures.HMM:
+    def structure(
+        self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None
+    ) -> structures.HMM:
+        laws = self.potentials() if laws is None else laws
+        transition, final = laws["transition"], None
+        if self.final is not None:
+            transition, final = self.final.split(laws["final"], transition, self.transition)
         return structures.HMM(
-            self.initial(),
-            self.transition(),
+            laws["initial"],
+            transition,
             emission,
+            final,
             lengths=lengths,
-            arcs=(self.transition.group, self.target) if self.sparse else None,
-            offsets=self.offsets,
+            arcs=self.transition.arcs,
+            offsets=self.transition.offsets,
         )
+
+    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.final is None:
+            return found
+        return {**found, "final": self.final.counted(found["final"], found["transition"], self.transition)}
+
+
+def transition_of(
+    name: str,
+    states: int,
+    given: Transition | None,
+    allowed: Allowed | None,
+    offsets: Sequence[int] | None,
+    arcs: Arcs | Sequence[Sequence[int]] | None,
+    pseudo_count: float,
+) -> Transition:
+    """The transition law that the arguments of a model say."""
+    if (given is not None) + (allowed is not None) + (offsets is not None) + (arcs is not None) > 1:
+        raise ShapeError(f"{name}: give one of allowed, offsets, arcs and transition: each says which transitions are.")
+    if given is None:
+        return Categorical(states, allowed=allowed, offsets=offsets, arcs=arcs, pseudo_count=pseudo_count)
+    if given.states != states or pseudo_count:
+        raise ShapeError(
+            f"{name}: states is {states}, so transition must be a law for as many, got {given.states}; it brings its "
+            f"own pseudo-count, so transition_pseudo_count must be 0, got {pseudo_count}."
+        )
+    return given
+
+
+def named(states: Tensor) -> list[int]:
+    """The states that a mask ``(S,)`` names."""
+    return [int(i) for i in states.nonzero()]

@@ -1,6 +1,8 @@
 """Hidden semi-Markov models."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,9 +13,13 @@ from semihmm.errors import ShapeError
 from semihmm.models.base import Model
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import Emission
+from semihmm.models.final import Final
+from semihmm.models.hmm import named, transition_of
 from semihmm.models.part import Law, Part
 from semihmm.models.table import Table
-from semihmm.models.topology import Allowed, dense, first_states
+from semihmm.models.topology import Allowed, Arcs, first_states
+from semihmm.models.transitions import Categorical, Transition
+from semihmm.models.transitions.base import every_other
 
 
 class HSMM(Model[structures.HSMM]):
@@ -25,7 +31,12 @@ class HSMM(Model[structures.HSMM]):
         duration: how likely each state is to last 1 to D steps.
         allowed: which state may follow which, bool ``(S, S)``, ``[from, to]``; None for every other one (the state
             itself too if it is the only one).
+        offsets: instead, the only distances from a state to the next one.
+        arcs: instead, the only transitions, ``(source, target)``, int64 ``(A,)`` each.
+        transition: instead of these three, a law: see `semihmm.models.transitions`. One that inputs change takes those
+            of the first step of the segment that is entered.
         start: the states that a sequence may begin in; None for all.
+        final: the states that a sequence may end in, each with a chance of its own to be the last, which is learnt.
         censored: which ends of a sequence cut a segment short: see `semihmm.HSMM`. A sequence that just stops is
             ``"right"`` censored; its likelihood is then that of the model without a word on how long sequences are.
         initial_pseudo_count: what EM adds to the count of each first state (a Dirichlet prior).
@@ -47,7 +58,11 @@ class HSMM(Model[structures.HSMM]):
         duration: Duration,
         *,
         allowed: Allowed | None = None,
+        offsets: Sequence[int] | None = None,
+        arcs: Arcs | Sequence[Sequence[int]] | None = None,
+        transition: Transition | None = None,
         start: Sequence[int] | None = None,
+        final: Sequence[int] | None = None,
         censored: Literal["none", "left", "right", "both"] = "none",
         initial_pseudo_count: float = 0.0,
         transition_pseudo_count: float = 0.0,
@@ -55,39 +70,66 @@ class HSMM(Model[structures.HSMM]):
         super().__init__()
         if duration.states != states:
             raise ShapeError(f"HSMM: states is {states}, so duration must be a law for as many, got {duration.states}.")
-        if allowed is None and states > 1:
-            allowed = ~torch.eye(states, dtype=torch.bool)
-        source, target, real = dense(states, allowed)
+        if final is not None and censored in ("right", "both"):
+            raise ShapeError(
+                f"HSMM: final says in which states sequences end, and censored={censored!r} that they just stop: give "
+                "one of them."
+            )
+        if allowed is None and offsets is None and arcs is None and transition is None:
+            allowed = every_other(states)
         self.states, self.emission, self.duration, self.censored = states, emission, duration, censored
-        self.forward_only = bool((target >= source)[real].all())
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
-        self.transition = Table(source, real, transition_pseudo_count)
+        made = transition_of("HSMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
+        self.transition, self.own_transition = made, transition is not None
+        self.final = None if final is None else Final(made, final, transition_pseudo_count)
+
+    @property
+    def forward_only(self) -> bool:  # type: ignore[override]
+        return self.transition.forward_only
 
     @property
     def laws(self) -> dict[str, Law]:
-        return {"initial": self.initial, "transition": self.transition, "duration": self.duration}
+        found: dict[str, Law] = {"initial": self.initial, "transition": self.transition, "duration": self.duration}
+        return found if self.final is None else {**found, "final": self.final}
 
     @property
     def parts(self) -> dict[str, Part]:
-        return {"emission": self.emission, "duration": self.duration}
+        found: dict[str, Part] = {"emission": self.emission, "duration": self.duration}
+        return {**found, "transition": self.transition} if self.own_transition else found
 
     @property
     def config(self) -> dict[str, object]:
-        return {
+        found: dict[str, object] = {
             "states": self.states,
-            "allowed": self.transition.allowed.tolist(),
-            "start": self.initial.allowed.nonzero().flatten().tolist(),
+            "start": named(self.initial.allowed),
+            "final": None if self.final is None else named(self.final.allowed[:, 0]),
             "censored": self.censored,
             "initial_pseudo_count": self.initial.pseudo_count,
-            "transition_pseudo_count": self.transition.pseudo_count,
         }
+        if isinstance(self.transition, Categorical) and not self.own_transition:
+            found |= {**self.transition.topology, "transition_pseudo_count": self.transition.pseudo_count}
+        return found
 
-    def structure(self, emission: Tensor, lengths: Tensor | None = None) -> structures.HSMM:
+    def structure(
+        self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None
+    ) -> structures.HSMM:
+        laws = self.potentials() if laws is None else laws
+        transition, final = laws["transition"], None
+        if self.final is not None:
+            transition, final = self.final.split(laws["final"], transition, self.transition)
         return structures.HSMM(
-            self.initial(),
-            self.transition(),
-            self.duration(),
+            laws["initial"],
+            transition,
+            laws["duration"],
             emission,
+            final=final,
             lengths=lengths,
             censored=self.censored,
+            arcs=self.transition.arcs,
+            offsets=self.transition.offsets,
         )
+
+    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.final is None:
+            return found
+        return {**found, "final": self.final.counted(found["final"], found["transition"], self.transition)}

@@ -1,55 +1,52 @@
-"""How a model learns: expectation-maximisation, and gradient ascent on the same objective."""
+"""How a model learns: expectation-maximisation in its forms, and gradient ascent on the same objective."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semihmm.errors import DataError, SemihmmError
-from semihmm.inference import expected_counts, log_partition
-from semihmm.models.emissions import Emission
-from semihmm.models.part import Law
-from semihmm.structures import Structure
-from semihmm.structures.authoring import until
+from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
+from semihmm.inference import log_partition
+from semihmm.models.expectation import expectation, from_sums, maximisation, sums
+from semihmm.models.progress import Progress
+from semihmm.models.sequences import Batch
 
-Callback = Callable[[int, float], None]
+if TYPE_CHECKING:
+    from semihmm.models.base import Model
+    from semihmm.models.sequences import Data
+
+    M = TypeVar("M", bound=Model[Any])
+
+Method: TypeAlias = Literal["em", "viterbi", "stochastic", "gradient"]
+_METHODS = ("em", "viterbi", "stochastic", "gradient")
 
 
-class Trainable(Protocol):
-    """What can be fitted: laws and an emission, of which there is a structure for each sequence.
+@dataclass(frozen=True)
+class Plan:
+    """How to fit: the arguments of `Model.fit` by their names there."""
 
-    Example:
-        >>> from semihmm.models import HMM, Gaussian
-        >>> model: Trainable = HMM(2, Gaussian(2, features=3))
-    """
+    method: Method
+    iterations: int = 100
+    tolerance: float = 1e-5
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None
+    step_size: Callable[[int], float] | None = None
+    validation: Any = None
+    patience: int = 5
+    time_limit: float | None = None
+    progress: bool | None = None
+    callback: Callable[[int, float], None] | None = None
 
-    emission: Emission
-
-    @property
-    def laws(self) -> dict[str, Law]:
-        """The potentials that no observation changes, by name."""
-        ...
-
-    def structure(self, emission: Tensor, lengths: Tensor | None = None) -> Structure:
-        """The structure for log-likelihoods ``(..., T, S)``."""
-        ...
-
-    def log_prior(self) -> Tensor:
-        """The log-density of the parameters under their prior."""
-        ...
-
-    def project(self) -> None:
-        """Move parameters back into their bounds."""
-        ...
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        """What is fitted."""
-        ...
+    def __post_init__(self) -> None:
+        if self.method not in _METHODS:
+            raise ShapeError(f"fit: method must be one of {', '.join(map(repr, _METHODS))}, got {self.method!r}.")
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,10 @@ class Fit:
         history: the objective before the first iteration and after each, in nats: the log-likelihood of all data, plus
             the log-density of the parameters under their prior.
         converged: whether it ended because an iteration gained less than the tolerance.
+        ended: why it ended: ``"converged"``, ``"iterations"``, ``"validation"`` (held-out data became no more
+            probable), ``"time"`` or ``"interrupted"``.
+        validation: the log-likelihood of held-out data at the same times; empty without.
+        restarts: the objective that each start led to.
 
     Example:
         >>> Fit(history=(-12.0, -10.5), converged=False).objective
@@ -68,6 +69,9 @@ class Fit:
 
     history: tuple[float, ...]
     converged: bool
+    ended: str = "iterations"
+    validation: tuple[float, ...] = ()
+    restarts: tuple[float, ...] = ()
 
     @property
     def objective(self) -> float:
@@ -80,112 +84,252 @@ class Fit:
         return len(self.history) - 1
 
 
-class _Progress:
-    """The history so far, and whether to go on."""
+class Batches:
+    """The data of a fit, as often as they are asked for; checked once where they lie in memory."""
 
-    def __init__(self, iterations: int, least_gain: float, callback: Callback | None) -> None:
-        self.iterations, self.least_gain, self.callback = iterations, least_gain, callback
-        self.history: list[float] = []
-
-    def goes_on(self, objective: float) -> bool:
-        if not math.isfinite(objective):
-            raise SemihmmError(
-                f"fit: the objective is {objective} after {len(self.history)} iterations. Take a smaller learning "
-                "rate, or look at the emission's outputs and at how long the sequences are."
-            )
-        self.history.append(objective)
-        if self.callback is not None:
-            self.callback(len(self.history) - 1, objective)
-        return len(self.history) <= self.iterations and not self.converged
+    def __init__(self, model: Model[Any], x: Data, lengths: Tensor | None, **known: Any) -> None:
+        memory = isinstance(x, Tensor | np.ndarray | list | tuple)
+        self.once = iter(x) if isinstance(x, Iterator) else None
+        self.read: Callable[[], Iterator[Batch]] = lambda: model.batches(x, lengths, **known)
+        if self.once is not None:
+            given = self.once
+            self.read = lambda: model.batches(given, lengths, **known)
+        self.held = list(self.read()) if memory else None
+        self.front: list[Batch] = []
 
     @property
-    def converged(self) -> bool:
-        return len(self.history) > 1 and abs(self.history[-1] - self.history[-2]) < self.least_gain
+    def single(self) -> bool:
+        """Whether there is one batch, in memory."""
+        return self.held is not None and len(self.held) == 1
 
-    def fit(self) -> Fit:
-        return Fit(tuple(self.history), self.converged)
+    def first(self) -> Batch:
+        """The first batch. One of an iterator, which can be read once, is not lost."""
+        if self.held is not None:
+            return self.held[0]
+        if not self.front:
+            reading = self.read()
+            self.front = [next(reading)]
+            if self.once is not None:
+                self.read = lambda: chain(self.front, reading)
+        return self.front[0]
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.held is not None:
+            return iter(self.held)
+        found = self.read()
+        if self.once is not None:
+            self.read = self._gone
+        return found
+
+    @staticmethod
+    def _gone() -> Iterator[Batch]:
+        raise DataError(
+            "fit: an iterator can be read once. Pass a DataLoader or a list of batches, or fit with "
+            "method='stochastic' and iterations=1."
+        )
 
 
-def em(
-    model: Trainable, x: Tensor, lengths: Tensor | None, iterations: int, tolerance: float, callback: Callback | None
-) -> Fit:
-    """Expectation-maximisation (Dempster, Laird & Rubin 1977; Baum et al. 1970): two scans and one update an iteration.
+def fit(model: M, data: Batches, plan: Plan, begin: Callable[[M], None], restarts: int) -> Fit:
+    """Fit from so many starts, and leave the best parameters in the model.
 
     Args:
-        x, lengths: checked, as the model's `forward` would.
+        begin: sets a model's parameters to those it starts from.
+    """
+    if restarts == 1:
+        begin(model)
+        return _METHOD[plan.method](model, data, plan)
+    models = [deepcopy(model) for _ in range(restarts)]
+    for each in models:
+        begin(each)
+    found = [_METHOD[plan.method](each, data, plan) for each in models]
+    best = max(range(restarts), key=lambda i: _reached(found[i]))
+    model.load_state_dict(models[best].state_dict())
+    one = found[best]
+    return Fit(one.history, one.converged, one.ended, one.validation, tuple(f.objective for f in found))
+
+
+def _reached(fit: Fit) -> float:
+    return max(fit.validation) if fit.validation else fit.objective
+
+
+def progress(model: Model[Any], plan: Plan, rising: bool) -> Progress:
+    """What watches over a fit."""
+    held_out = None
+    if plan.validation is not None:
+        given = plan.validation
+        unseen = list(
+            model.batches(**given)
+            if isinstance(given, Mapping)
+            else model.batches(*given if isinstance(given, tuple) else (given,))
+        )
+
+        def held_out() -> float:
+            with torch.no_grad():
+                return sum(float(likelihood(model, batch)) for batch in unseen)
+
+    return Progress(
+        model,
+        iterations=plan.iterations,
+        rising=rising,
+        validation=held_out,
+        patience=plan.patience,
+        time_limit=plan.time_limit,
+        bar=plan.progress,
+        callback=plan.callback,
+    )
+
+
+def finished(watch: Progress) -> Fit:
+    """The fit that was watched over."""
+    return Fit(tuple(watch.history), watch.ended == "converged", watch.ended, tuple(watch.validation))
+
+
+def likelihood(model: Model[Any], batch: Batch, validate: bool = False) -> Tensor:
+    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable."""
+    each = log_partition(model.explained(batch), validate=validate).double()
+    return (each if batch.weights is None else each * batch.weights).sum()
+
+
+def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
+    """Expectation-maximisation (Dempster, Laird & Rubin 1977; Baum et al. 1970).
+
     Raises:
         SemihmmError: the objective fell by more than rounding explains.
     """
-    seen = before_the_end(model, x, lengths)
-    progress = _Progress(iterations, tolerance * int(seen.sum()), callback)
     rounding = 1e-9 if next(iter(model.parameters())).dtype == torch.float64 else 1e-5
-    while True:
-        with torch.no_grad():
-            structure = model.structure(model.emission(x), lengths)
-            prior = float(model.log_prior())
-            value, counts = expected_counts(structure, validate=not progress.history)
-        if bool((value == -torch.inf).any()):
-            where = (value == -torch.inf).nonzero().tolist()
-            raise DataError(
-                f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
-                "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
-                "hold what was never seen? A pseudo-count helps."
-            )
-        log_likelihood = float(value.double().sum())
-        objective = log_likelihood + prior
-        before = progress.history[-1] if progress.history else objective
-        if objective < before - rounding * max(1.0, abs(before)):
-            raise SemihmmError(
-                f"fit: EM lowered the objective from {before} to {objective} in iteration {len(progress.history)}. A "
-                "part's update must not make sum(counts * forward()) + log_prior() smaller: look at those of your own."
-            )
-        if not progress.goes_on(objective):
-            return progress.fit()
-        with torch.no_grad():
-            for name, law in model.laws.items():
-                law.update(counts[name])
-            model.emission.update(x[seen], counts["emission"][seen])
+    best = plan.method == "viterbi"
+    with progress(model, plan, rising=True) as watch:
+        while True:
+            value, steps, found, expected = 0.0, 0.0, dict[str, Tensor](), None
+            for batch in data:
+                expected = expectation(model, batch, best, validate=not watch.history)
+                value, steps = value + expected.value, steps + batch.steps
+                if not data.single:
+                    found = _added(found, sums(model, expected))
+            objective = value + float(model.log_prior().detach())
+            before = watch.history[-1] if watch.history else objective
+            if objective < before - rounding * max(1.0, abs(before)):
+                raise SemihmmError(
+                    f"fit: EM lowered the objective from {before} to {objective} in iteration {len(watch.history)}. A "
+                    "part's update must not make sum(counts * forward()) + log_prior() smaller: look at those of your "
+                    "own."
+                )
+            watch.least_gain = plan.tolerance * steps
+            if not watch.goes_on(objective):
+                break
+            if data.single:
+                assert expected is not None
+                maximisation(model, expected)
+            else:
+                from_sums(model, found)
+    return finished(watch)
 
 
-def gradient(
-    model: Trainable,
-    x: Tensor,
-    lengths: Tensor | None,
-    iterations: int,
-    tolerance: float,
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None,
-    callback: Callback | None,
-) -> Fit:
-    """Climb the objective per step with an optimiser, all data at once; bounds are kept by projection."""
-    steps = int(before_the_end(model, x, lengths).sum())
-    make = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=0.05))
+def stochastic(model: Model[Any], data: Batches, plan: Plan) -> Fit:
+    """Stochastic EM: an update after each batch, from sums that forget slowly (Cappé & Moulines 2009, eq. 9)."""
+    step_size = plan.step_size or (lambda k: (k + 1) ** -0.6)
+    running: dict[str, Tensor] = {}
+    k, known = 0, 0.0
+    with progress(model, plan, rising=True) as watch:
+        while True:
+            value, steps = 0.0, 0.0
+            for batch in data:
+                k += 1
+                expected = expectation(model, batch, validate=not watch.history)
+                value, steps = value + expected.value, steps + batch.steps
+                known = max(known, steps)
+                share = step_size(k) if running else 1.0
+                if not 0 < share <= 1:
+                    raise ShapeError(f"fit: step_size({k}) must be above 0 and at most 1, got {share}.")
+                fresh = {n: x * (share / batch.steps) for n, x in sums(model, expected).items()}
+                running = _added({n: x * (1 - share) for n, x in running.items()}, fresh)
+                from_sums(model, {n: x * known for n, x in running.items()})
+            watch.least_gain = plan.tolerance * steps
+            if not watch.goes_on(value + float(model.log_prior().detach())) or len(watch.history) == plan.iterations:
+                break
+    return finished(watch)
+
+
+def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
+    """Climb the objective per step with an optimiser, a step for each batch; bounds are kept by projection."""
+    make = plan.optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=0.05))
     climber = make([p for p in model.parameters() if p.requires_grad])
-    progress = _Progress(iterations, tolerance * steps, callback)
 
-    def objective() -> Tensor:
-        structure = model.structure(model.emission(x), lengths)
-        return log_partition(structure, validate=not progress.history).double().sum() + model.log_prior()
-
-    def loss() -> float:  # an optimiser such as LBFGS asks several times a step
-        climber.zero_grad()
-        value = -objective() / steps
-        value.backward()
-        return float(value.detach())
-
-    with torch.no_grad():
-        going = progress.goes_on(float(objective()))
-    while going:
-        with torch.enable_grad():
-            climber.step(loss)
-        model.project()
+    def objective() -> tuple[float, float]:
         with torch.no_grad():
-            going = progress.goes_on(float(objective()))
-    climber.zero_grad()
-    return progress.fit()
+            found = [(float(likelihood(model, b, not watch.history)), b.steps) for b in data]
+            return sum(v for v, _ in found) + float(model.log_prior()), sum(n for _, n in found)
+
+    with progress(model, plan, rising=False) as watch:
+        value, steps = objective()
+        watch.least_gain = plan.tolerance * steps
+        going = watch.goes_on(value)
+        while going:
+            for batch in data:
+
+                def loss(batch: Batch = batch) -> float:  # an optimiser such as LBFGS asks several times a step
+                    climber.zero_grad()
+                    found = -(likelihood(model, batch) / batch.steps + model.log_prior() / steps)
+                    found.backward()
+                    return float(found.detach())
+
+                with torch.enable_grad():
+                    climber.step(loss)
+                model.project()
+            going = watch.goes_on(objective()[0])
+        climber.zero_grad()
+    return finished(watch)
 
 
-def before_the_end(model: Trainable, x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Which steps lie before the end, bool ``(..., T)``."""
-    shape = x.shape[: x.ndim - len(model.emission.event_shape)]
-    inside = until(lengths, shape[-1])
-    return torch.ones(shape, dtype=torch.bool, device=x.device) if inside is None else inside
+_METHOD: dict[str, Callable[[Any, Batches, Plan], Fit]] = {
+    "em": em,
+    "viterbi": em,
+    "stochastic": stochastic,
+    "gradient": gradient,
+}
+
+
+def _added(sums: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: sums[name] + x for name, x in more.items()} if sums else more
+
+
+@contextmanager
+def frozen(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Parts and parameters that stay as they are, by name."""
+    held = []
+    for name in names:
+        mine = [p for n, p in model.named_parameters() if n == name or n.startswith(f"{name}.")]
+        if not mine:
+            known = ", ".join(n for n, _ in model.named_parameters())
+            raise StructureError(f"fit: there is no parameter {name!r} to freeze. There are {known}.")
+        held += [p for p in mine if p.requires_grad]
+    try:
+        for parameter in held:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def kept(model: nn.Module) -> Iterator[None]:
+    """Parameters that do not train keep their values, whatever is drawn."""
+    held = [(p, p.detach().clone()) for p in model.parameters() if not p.requires_grad]
+    yield
+    with torch.no_grad():
+        for parameter, value in held:
+            parameter.copy_(value)
+
+
+@torch.no_grad()
+def assign(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Set parameters by their names in the state dict."""
+    state = model.state_dict()
+    for name, value in values.items():
+        if name not in state or state[name].shape != torch.as_tensor(value).shape:
+            known = ", ".join(f"{n} {tuple(x.shape)}" for n, x in state.items())
+            raise StructureError(
+                f"fit: init sets {name!r} to something {tuple(torch.as_tensor(value).shape)}; there are {known}."
+            )
+        state[name].copy_(torch.as_tensor(value))

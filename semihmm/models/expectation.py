@@ -1,0 +1,137 @@
+"""The two steps of expectation-maximisation, for any model: what is expected, and the parameters that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import DataError, StructureError
+from semihmm.inference import expected_counts, total
+from semihmm.models.part import Driven, Part
+from semihmm.models.sequences import Batch
+from semihmm.semirings import Max
+from semihmm.structures import Structure
+
+if TYPE_CHECKING:
+    from semihmm.models.base import Model
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a batch.
+
+    Attributes:
+        value: the log-likelihood of all its sequences, or the log-probability of their best paths, in nats.
+        counts: how often each entry of each law was used.
+        posterior: of each state at each observation, ``(N, S)``.
+        batch: whose.
+    """
+
+    value: float
+    counts: dict[str, Tensor]
+    posterior: Tensor
+    batch: Batch
+
+
+@torch.no_grad()
+def expectation(model: Model[Any], batch: Batch, best: bool = False, validate: bool = True) -> Expected:
+    """EM's first step.
+
+    Args:
+        best: whether to count the best path alone.
+        validate: whether to look for NaN first.
+    Raises:
+        DataError: a sequence that no path explains.
+    """
+    laws = model.potentials(batch.inputs)
+    weights = batch.weights
+    if weights is not None:  # each sequence is counted by itself
+        laws = {n: x if driven(model, n) else x.expand(*weights.shape, *x.shape) for n, x in laws.items()}
+    structure = model.explained(batch, laws)
+    value, found = _best(structure, validate) if best else expected_counts(structure, validate=validate)
+    if bool((value == -torch.inf).any()):
+        where = (value == -torch.inf).nonzero().tolist()
+        raise DataError(
+            f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
+            "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
+            "hold what was never seen? A pseudo-count helps."
+        )
+    counts = model.counts(found)
+    if weights is not None:
+        value = value * weights
+        counts = {n: _weighed(x, weights, n == "emission" or driven(model, n)) for n, x in counts.items()}
+    posterior = batch.flat(counts.pop("emission"))
+    return Expected(float(value.double().sum()), counts, posterior, batch)
+
+
+@torch.no_grad()
+def maximisation(model: Model[Any], expected: Expected) -> None:
+    """EM's second step, from all data at once."""
+    for name, law in model.laws.items():
+        if not trained(law):
+            continue
+        if isinstance(law, Driven):
+            law.update(expected.counts[name], expected.batch.inputs[name])
+        else:
+            law.update(expected.counts[name])
+    if trained(model.emission):
+        model.emission.update(expected.batch.observations, expected.posterior)
+
+
+def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
+    """What is to be known of a batch for `from_sums`: those of two batches are added.
+
+    Raises:
+        StructureError: a part that needs all data at once.
+    """
+    found = {}
+    for name, law in model.laws.items():
+        if isinstance(law, Driven) and trained(law):
+            raise StructureError(
+                f"fit: {name} takes inputs, and its EM step all data at once. Give one tensor or a list instead of "
+                "batches, or take method='gradient'."
+            )
+        found[f"laws.{name}"] = expected.counts[name].double()
+    if trained(model.emission):
+        own = model.emission.statistics(expected.batch.observations, expected.posterior)
+        found |= {f"emission.{name}": x for name, x in own.items()}
+    return found
+
+
+@torch.no_grad()
+def from_sums(model: Model[Any], found: Mapping[str, Tensor]) -> None:
+    """EM's second step, from `sums`."""
+    for name, law in model.laws.items():
+        if trained(law):
+            law.update(found[f"laws.{name}"])
+    if trained(model.emission):
+        start = "emission."
+        model.emission.maximise({n[len(start) :]: x for n, x in found.items() if n.startswith(start)})
+
+
+def trained(part: Part) -> bool:
+    """Whether any parameter of a part may change."""
+    return any(x.requires_grad for x in part.parameters())
+
+
+def driven(model: Model[Any], name: str) -> bool:
+    """Whether a potential is of a law that inputs change."""
+    return isinstance(model.laws.get(name), Driven)
+
+
+def _weighed(counts: Tensor, weights: Tensor, each: bool) -> Tensor:
+    found = counts * weights.reshape(*weights.shape, *(1,) * (counts.ndim - weights.ndim))
+    return found if each or not weights.ndim else found.flatten(0, weights.ndim - 1).sum(0)
+
+
+def _best(structure: Structure, validate: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """The score of the best path, and how often it uses each potential."""
+    with torch.enable_grad():
+        potentials = {n: x.detach().requires_grad_() for n, x in structure.potentials.items()}
+        value = total(structure.replace(**potentials), Max(), validate=validate)
+        found = torch.autograd.grad(value.sum(), list(potentials.values()), materialize_grads=True)
+    return value.detach(), dict(zip(potentials, found, strict=True))
