@@ -53,17 +53,11 @@ def expectation(model: Model[Any], batch: Batch, best: bool = False, validate: b
         laws = {n: x if driven(model, n) else x.expand(*weights.shape, *x.shape) for n, x in laws.items()}
     structure = model.explained(batch, laws)
     value, found = _best(structure, validate) if best else expected_counts(structure, validate=validate)
-    if bool((value == -torch.inf).any()):
-        where = (value == -torch.inf).nonzero().tolist()
-        raise DataError(
-            f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
-            "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
-            "hold what was never seen? A pseudo-count helps."
-        )
+    explained(value)
     counts = model.counts(found)
     if weights is not None:
         value = value * weights
-        counts = {n: _weighed(x, weights, n == "emission" or driven(model, n)) for n, x in counts.items()}
+        counts = {n: weighed(x, weights, n == "emission" or driven(model, n)) for n, x in counts.items()}
     posterior = batch.flat(counts.pop("emission"))
     return Expected(float(value.double().sum()), counts, posterior, batch)
 
@@ -123,9 +117,25 @@ def driven(model: Model[Any], name: str) -> bool:
     return isinstance(model.laws.get(name), Driven)
 
 
-def _weighed(counts: Tensor, weights: Tensor, each: bool) -> Tensor:
-    found = counts * weights.reshape(*weights.shape, *(1,) * (counts.ndim - weights.ndim))
-    return found if each or not weights.ndim else found.flatten(0, weights.ndim - 1).sum(0)
+def explained(value: Tensor) -> None:
+    """Refuse sequences that no path explains."""
+    if bool((value == -torch.inf).any()):
+        where = (value == -torch.inf).nonzero().tolist()
+        raise DataError(
+            f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
+            "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
+            "hold what was never seen? A pseudo-count helps."
+        )
+
+
+def weighed(counts: Tensor, weights: Tensor, each: bool, axis: int = 0) -> Tensor:
+    """Counts of each sequence, as often as it counts; summed over sequences unless they stay apart.
+
+    Args:
+        axis: the first axis of sequences.
+    """
+    found = counts * weights.reshape(*weights.shape, *(1,) * (counts.ndim - axis - weights.ndim))
+    return found if each or not weights.ndim else found.flatten(axis, axis + weights.ndim - 1).sum(axis)
 
 
 def _best(structure: Structure, validate: bool) -> tuple[Tensor, dict[str, Tensor]]:

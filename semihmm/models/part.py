@@ -1,5 +1,7 @@
 """What the parts of a model have in common: parameters that can be told from counts, drawn at random, and saved."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -14,7 +16,12 @@ class Part(nn.Module, ABC):
         >>> part = Gaussian(states=2, features=3)
         >>> part.config
         {'states': 2, 'features': 3, 'variance_floor': 0.001, 'covariance': 'diag'}
+
+    Attributes:
+        apart: whether each state has parameters of its own, along the first axis of each parameter.
     """
+
+    apart: bool = False
 
     @property
     def config(self) -> Mapping[str, object] | None:
@@ -29,6 +36,17 @@ class Part(nn.Module, ABC):
         """That of the parameters."""
         own = next(iter(self._parameters.values()), None)  # `parameters()` walks through all modules: 6 us
         return (next(self.parameters()) if own is None else own).dtype
+
+    def repeated(self, count: int) -> Part | None:
+        """A part that is as many of this one side by side, each with parameters of its own; None if there is none.
+
+        Every parameter of it is ``count`` times the one of this part along the first axis, or along an axis before.
+        """
+        if not self.apart or self.config is None:
+            return None
+        states = count * int(self.config["states"])  # type: ignore[call-overload]
+        made: Part = type(self)(**{**self.config, "states": states})
+        return made.to(self.dtype)
 
     @property
     def free_parameters(self) -> int:

@@ -94,13 +94,21 @@ class Progress:
     ) -> bool:
         if self.bar is not None:
             self.bar.stop()
-        if kind is KeyboardInterrupt and self.history:
+        if kind is None:
+            self.keep_best()
+        return kind is KeyboardInterrupt and self.interrupt()
+
+    def keep_best(self) -> None:
+        """Go back to the best parameters, if the newest are not."""
+        if self.best_at != len(self.history) - 1:
+            self.best.restore()
+
+    def interrupt(self) -> bool:
+        """End with the best parameters so far; whether there are any."""
+        if self.history and not self.ended:
             self.ended = "interrupted"
             self.best.restore()
-            return True
-        if kind is None and self.best_at != len(self.history) - 1:
-            self.best.restore()
-        return False
+        return bool(self.history)
 
     def goes_on(self, objective: float) -> bool:
         """Whether to go on, now that the objective is known for the present parameters."""
@@ -117,12 +125,16 @@ class Progress:
         if (self.rising and not self.validation) or self.best_at < 0 or judged[-1] > judged[self.best_at]:
             self.best.take()
             self.best_at = newest
-        if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=newest, objective=f"{objective:.6g}")
-        if self.callback is not None:
-            self.callback(newest, objective)
+        self.show(objective, newest)
         self.ended = self._end(newest)
         return not self.ended
+
+    def show(self, objective: float, iteration: int) -> None:
+        """Say how far it has come."""
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=iteration, objective=f"{objective:.6g}")
+        if self.callback is not None:
+            self.callback(iteration, objective)
 
     def _end(self, newest: int) -> str:
         if newest and abs(self.history[-1] - self.history[-2]) < self.least_gain:

@@ -1,5 +1,7 @@
 """Tables of log-probabilities: initial states, transitions, symbols, mixture weights, durations."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 
@@ -45,9 +47,14 @@ class Table(Law):
         self.everything = bool(allowed.all())
 
     @classmethod
-    def rows(cls, rows: int, columns: int, pseudo_count: float = 0.0) -> "Table":
+    def rows(cls, rows: int, columns: int, pseudo_count: float = 0.0) -> Table:
         """``(rows, columns)``, each row a distribution."""
         return cls(torch.arange(rows).unsqueeze(-1).expand(-1, columns), pseudo_count=pseudo_count)
+
+    def repeated(self, count: int) -> Table:
+        shift = torch.arange(count, device=self.group.device).reshape(-1, *(1,) * self.group.ndim) * self.groups
+        made = Table(self.group + shift, self.allowed.expand(count, *self.allowed.shape), self.pseudo_count)
+        return made.to(self.logits.device, self.dtype)
 
     def forward(self) -> Tensor:
         """Log-probabilities, ``-inf`` where not allowed."""

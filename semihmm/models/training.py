@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -17,6 +17,7 @@ from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
 from semihmm.models.expectation import expectation, from_sums, maximisation, sums
 from semihmm.models.progress import Progress
+from semihmm.models.restarts import SideBySide, apart
 from semihmm.models.sequences import Batch
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def fit(model: M, data: Batches, plan: Plan, begin: Callable[[M], None], restart
     models = [deepcopy(model) for _ in range(restarts)]
     for each in models:
         begin(each)
-    found = [_METHOD[plan.method](each, data, plan) for each in models]
+    found = em_side_by_side(models, data, plan) if plan.method == "em" and data.single else None
+    if found is None:
+        found = [_METHOD[plan.method](each, data, plan) for each in models]
     best = max(range(restarts), key=lambda i: _reached(found[i]))
     model.load_state_dict(models[best].state_dict())
     one = found[best]
@@ -196,7 +199,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     Raises:
         SemihmmError: the objective fell by more than rounding explains.
     """
-    rounding = 1e-9 if next(iter(model.parameters())).dtype == torch.float64 else 1e-5
+    rounding = _rounding(model)
     best = plan.method == "viterbi"
     with progress(model, plan, rising=True) as watch:
         while True:
@@ -207,13 +210,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 if not data.single:
                     found = _added(found, sums(model, expected))
             objective = value + float(model.log_prior().detach())
-            before = watch.history[-1] if watch.history else objective
-            if objective < before - rounding * max(1.0, abs(before)):
-                raise SemihmmError(
-                    f"fit: EM lowered the objective from {before} to {objective} in iteration {len(watch.history)}. A "
-                    "part's update must not make sum(counts * forward()) + log_prior() smaller: look at those of your "
-                    "own."
-                )
+            _check_rise(watch.history, objective, rounding)
             watch.least_gain = plan.tolerance * steps
             if not watch.goes_on(objective):
                 break
@@ -223,6 +220,62 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
             else:
                 from_sums(model, found)
     return finished(watch)
+
+
+def em_side_by_side(models: Sequence[Model[Any]], data: Batches, plan: Plan) -> list[Fit] | None:
+    """`em` of several models at once, those that have ended left out; None where they cannot stand side by side."""
+    together = SideBySide.of(models)
+    if together is None:
+        return None
+    batch, rounding = data.first(), _rounding(models[0])
+    quiet = replace(plan, progress=False, callback=None)
+    watches = [progress(model, quiet, rising=True) for model in models]
+    going = list(range(len(models)))
+    with progress(models[0], replace(plan, validation=None), rising=True) as shown:
+        try:
+            while going:
+                values, counts, posterior = together.expectation(batch, validate=not watches[going[0]].history)
+                left = []
+                for i, value in zip(going, values.tolist(), strict=True):
+                    objective = value + float(models[i].log_prior().detach())
+                    _check_rise(watches[i].history, objective, rounding)
+                    watches[i].least_gain = plan.tolerance * batch.steps
+                    if watches[i].goes_on(objective):
+                        left.append(i)
+                iteration = max(len(watch.history) for watch in watches) - 1
+                shown.show(max(watch.history[-1] for watch in watches), iteration)
+                if left and len(left) < len(going):
+                    rows = torch.tensor([going.index(i) for i in left])
+                    counts = {n: x[rows] for n, x in counts.items()}
+                    posterior = posterior.unflatten(-1, (len(going), -1))[:, rows].flatten(1)
+                    apart(models)
+                    together = SideBySide.of([models[i] for i in left])
+                    assert together is not None
+                if left:
+                    together.maximisation(batch, counts, posterior)
+                going = left
+        except KeyboardInterrupt:
+            if not all(watch.interrupt() for watch in watches):
+                raise
+    for watch in watches:
+        watch.keep_best()
+    apart(models)
+    return [finished(watch) for watch in watches]
+
+
+def _rounding(model: nn.Module) -> float:
+    """The share of an objective that rounding explains."""
+    return 1e-9 if next(model.parameters()).dtype == torch.float64 else 1e-5
+
+
+def _check_rise(history: Sequence[float], objective: float, rounding: float) -> None:
+    """Refuse an objective that EM lowered."""
+    before = history[-1] if history else objective
+    if objective < before - rounding * max(1.0, abs(before)):
+        raise SemihmmError(
+            f"fit: EM lowered the objective from {before} to {objective} in iteration {len(history)}. A part's update "
+            "must not make sum(counts * forward()) + log_prior() smaller: look at those of your own."
+        )
 
 
 def stochastic(model: Model[Any], data: Batches, plan: Plan) -> Fit:

@@ -23,6 +23,8 @@ class Categorical(Duration):
         [[0.25, 0.5, 0.25, 0.0]]
     """
 
+    apart = True
+
     def __init__(self, states: int, max_duration: int, pseudo_count: float = 0.0, min_duration: int = 1) -> None:
         super().__init__()
         check_support("Categorical", max_duration, min_duration)

@@ -29,6 +29,8 @@ class Parametric(Duration):
         ([-inf, -inf], 1.0)
     """
 
+    apart = True
+
     def __init__(self, states: int, max_duration: int, min_duration: int = 1) -> None:
         super().__init__()
         check_support(type(self).__name__, max_duration, min_duration)

@@ -22,8 +22,6 @@ class Emission(Part):
         inputs: how many inputs it takes with each observation; 0 for none.
         filler: an observation like any other, which takes the place of what lies behind the end of a sequence.
         trains_by_em: whether `update` is there.
-        apart: whether each state has parameters of its own, along the first axis of each parameter: then the states of
-            several emissions of one kind can stand side by side in one.
     """
 
     states: int | None
@@ -31,7 +29,6 @@ class Emission(Part):
     inputs: int = 0
     filler: float | Tensor = 0
     trains_by_em: bool = True
-    apart: bool = False
 
     def observed(self, x: Tensor, inputs: Tensor | None = None) -> Tensor:
         """What the likelihood of each step looks at, given whole sequences.

@@ -76,6 +76,7 @@ class Gaussian(Emission):
         ([[1.0], [10.0]], [[1.0], [1.0]])
     """
 
+    apart = True
     floor: Tensor
 
     def __init__(
