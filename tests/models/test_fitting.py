@@ -1,0 +1,230 @@
+"""How a fit goes on, and how it ends: every method, every way to stop, and what stays as it was."""
+
+import math
+import warnings
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+from torch.utils.data import DataLoader
+
+from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.models import HMM, HSMM, Gaussian, durations, emissions, pad
+
+
+def data(count: int = 12, seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    truth = HMM(2, Gaussian(2, 1), offsets=(0, 1, -1)).double()
+    with torch.no_grad():
+        truth.emission.mean.copy_(torch.tensor([[-2.0], [2.0]]))  # type: ignore[union-attr]
+    x = truth.sample(30, (count,), generator).x
+    lengths = torch.randint(10, 31, (count,), generator=generator)
+    return [one[:n] for one, n in zip(x, lengths, strict=True)]
+
+
+def models() -> dict[str, HMM | HSMM]:
+    return {
+        "hmm": HMM(2, Gaussian(2, 1)).double(),
+        "sparse": HMM(2, Gaussian(2, 1), arcs=([0, 0, 1, 1], [0, 1, 0, 1]), final=[0, 1]).double(),
+        "hsmm": HSMM(2, Gaussian(2, 1), durations.Categorical(2, 30), censored="right").double(),
+    }
+
+
+@pytest.mark.parametrize("kind", models())
+def test_hard_em_never_lowers_the_probability_of_the_best_paths(kind: str) -> None:
+    model = models()[kind]
+    fit = model.fit(data(), method="viterbi", generator=torch.Generator().manual_seed(1))
+    assert fit.ended == "converged" and fit.iterations >= 1
+    assert all(b >= a - 1e-9 * abs(a) for a, b in zip(fit.history, fit.history[1:], strict=False))
+    score = model.decode(data()).score.sum()
+    assert fit.objective == pytest.approx(float(score))
+
+
+def test_one_step_of_hard_em_counts_the_best_path() -> None:
+    model = HMM(2, emissions.Categorical(2, 3)).double()
+    model.initialise(torch.zeros(1, 1, dtype=torch.int64), generator=torch.Generator().manual_seed(4))
+    x = torch.tensor([[0, 1, 2, 0, 1, 1], [2, 2, 0, 0, 0, 1]])
+    states = model.predict(x)
+    model.fit(x, method="viterbi", iterations=1, initialise=False)
+    pairs = torch.zeros(2, 2).double()
+    for path in states.tolist():
+        for a, b in pairwise(path):
+            pairs[a, b] += 1
+    met = pairs.sum(-1) > 0
+    assert_close(model.transition().exp()[met].detach(), (pairs / pairs.sum(-1, keepdim=True))[met])
+
+
+@pytest.mark.parametrize("kind", models())
+@pytest.mark.parametrize("method", ["em", "viterbi"])
+def test_labels_of_all_steps_say_all_in_one_iteration(kind: str, method: Any) -> None:
+    model = models()[kind]
+    if isinstance(model, HSMM):
+        model.censored = "none"  # how long a segment goes on after the end is not known
+    x = data()
+    labels = [(one[:, 0] > 0).long() for one in x]
+    fit = model.fit(x, method=method, labels=labels, generator=torch.Generator().manual_seed(0))
+    assert fit.iterations <= 2 and fit.ended == "converged"
+    every, states = torch.cat(x), torch.cat(labels)
+    for state in range(2):
+        mine = every[states == state]
+        assert_close(model.emission.mean[state].detach(), mine.mean(0))  # type: ignore[union-attr,index]
+    if kind == "hmm":
+        pairs = torch.zeros(2, 2).double()
+        for path in labels:
+            pairs.index_put_((path[:-1], path[1:]), torch.ones(len(path) - 1).double(), accumulate=True)
+        assert_close(model.transition().exp().detach(), pairs / pairs.sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("optimizer", [None, partial(torch.optim.LBFGS, lr=0.5), partial(torch.optim.SGD, lr=0.05)])
+def test_batches_and_any_optimiser_climb(optimizer: Any) -> None:
+    loader: Any = DataLoader(data(), batch_size=4, collate_fn=pad)  # type: ignore[arg-type]
+    model = models()["hmm"]
+    fit = model.fit(
+        loader, method="gradient", optimizer=optimizer, iterations=15, generator=torch.Generator().manual_seed(0)
+    )
+    assert fit.objective > fit.history[0] + 1.0
+    assert model.score(loader) == pytest.approx(max(fit.history))
+
+
+def test_an_iterator_can_be_read_once() -> None:
+    with pytest.raises(DataError, match="an iterator can be read once"):
+        models()["hmm"].fit(iter([torch.randn(2, 9, 1)]), method="gradient", iterations=3)
+
+
+def test_held_out_data_end_a_fit_and_choose_the_parameters() -> None:
+    x, unseen = data(2, seed=3), data(6, seed=4)
+    model = HMM(6, Gaussian(6, 1, variance_floor=1e-6)).double()
+    fit = model.fit(
+        x, validation=unseen, patience=3, iterations=200, tolerance=0.0, generator=torch.Generator().manual_seed(0)
+    )
+    assert fit.ended == "validation"
+    assert len(fit.validation) == len(fit.history)
+    best = max(fit.validation)
+    assert fit.validation.index(best) == len(fit.validation) - 4
+    assert model.score(unseen) == pytest.approx(best)
+    padded = pad(unseen)
+    for given in (padded, {"x": padded[0], "lengths": padded[1]}):
+        again = HMM(6, Gaussian(6, 1, variance_floor=1e-6)).double()
+        found = again.fit(
+            x, validation=given, patience=3, iterations=200, tolerance=0.0, generator=torch.Generator().manual_seed(0)
+        )
+        assert found.validation == pytest.approx(fit.validation)
+
+
+@pytest.mark.parametrize("method", ["em", "gradient", "viterbi"])
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_an_interrupt_leaves_the_best_parameters_so_far(method: Any, restarts: int) -> None:
+    if restarts > 1 and method != "em":
+        pytest.skip("one after the other: the first is ended, the others go on")
+    model = models()["hmm"]
+
+    def stop(iteration: int, objective: float) -> None:
+        if iteration == 3:
+            raise KeyboardInterrupt
+
+    fit = model.fit(data(), method=method, callback=stop, restarts=restarts, tolerance=0.0)
+    assert fit.ended == "interrupted" and fit.iterations == 3
+    if method != "viterbi":
+        assert model.score(data()) == pytest.approx(max(fit.history))
+
+
+def test_an_interrupt_before_anything_is_known_is_one() -> None:
+    class Interrupting(Gaussian):
+        def forward(self, x: Tensor) -> Tensor:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        HMM(2, Interrupting(2, 1)).fit(torch.randn(9, 1))
+
+
+def test_time_runs_out() -> None:
+    fit = models()["hmm"].fit(data(), time_limit=0.0)
+    assert fit.ended == "time" and fit.iterations == 0
+
+
+@pytest.mark.parametrize("name", ["transition", "emission", "emission.mean", "initial.logits"])
+@pytest.mark.parametrize("method", ["em", "gradient", "viterbi"])
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_what_is_frozen_stays_as_it_is(name: str, method: Any, restarts: int) -> None:
+    model = models()["hmm"]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(2))
+    start = {n: value.clone() for n, value in model.state_dict().items()}
+    model.fit(data(), method=method, frozen=[name], iterations=3, restarts=restarts)
+    for n, parameter in model.named_parameters():
+        mine = n == name or n.startswith(f"{name}.")
+        assert torch.equal(parameter, start[n]) == mine, n
+        assert parameter.requires_grad
+
+
+def test_a_start_can_be_set() -> None:
+    model = models()["hmm"]
+    means = torch.tensor([[-5.0], [7.0]], dtype=torch.float64)
+    model.fit(data(), init={"emission.mean": means}, iterations=0)
+    assert_close(model.emission.mean.detach(), means)  # type: ignore[union-attr]
+    with pytest.raises(StructureError, match=r"init sets 'emission.means'.* there are .*emission.mean \(2, 1\)"):
+        model.fit(data(), init={"emission.means": means})
+    with pytest.raises(StructureError, match="no parameter 'transitions' to freeze"):
+        model.fit(data(), frozen=["transitions"])
+
+
+@pytest.mark.parametrize("kind", models())
+@pytest.mark.parametrize("weighed", [False, True])
+def test_restarts_side_by_side_are_restarts_one_after_the_other(
+    kind: str, weighed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, lengths = pad(data())
+    given: dict[str, Any] = {
+        "weights": torch.linspace(0.5, 2.0, len(x)) if weighed else None,
+        "restarts": 5,
+        "iterations": 12,
+        "tolerance": 1e-3,
+    }
+    found = []
+    for together in (True, False):
+        if not together:
+            monkeypatch.setattr("semihmm.models.restarts.SideBySide.of", classmethod(lambda cls, models: None))
+        model = models()[kind]
+        fit = model.fit(x, lengths, generator=torch.Generator().manual_seed(3), **given)
+        found.append((fit, model.state_dict()))
+    (one, first), (other, second) = found
+    assert len(set(one.restarts)) > 1
+    assert one.restarts == pytest.approx(other.restarts)
+    assert one.history == pytest.approx(other.history) and one.ended == other.ended
+    assert one.objective == max(one.restarts)
+    for name, value in first.items():
+        assert_close(value, second[name])
+
+
+def test_a_fit_can_be_had_again() -> None:
+    for method in ("em", "gradient", "viterbi"):
+        fits = [
+            models()["hsmm"].fit(
+                data(), method=method, restarts=2, iterations=5, generator=torch.Generator().manual_seed(9)
+            )
+            for _ in range(2)
+        ]
+        assert fits[0] == fits[1]
+
+
+def test_a_bar_is_shown_where_it_is_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rich")
+    model = models()["hmm"]
+    model.fit(data(), iterations=3, progress=False)
+    assert capfd.readouterr().err == ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(data(), iterations=3, progress=True)
+    shown = capfd.readouterr().err
+    assert "3/3" in shown and "objective -" in shown
+
+
+def test_a_method_that_is_none_is_refused() -> None:
+    with pytest.raises(ShapeError, match="method must be one of 'em', 'viterbi', 'stochastic', 'gradient'"):
+        models()["hmm"].fit(data(), method="newton")  # type: ignore[arg-type]
+    assert math.isfinite(models()["hmm"].score(data()))
