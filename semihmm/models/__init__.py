@@ -24,6 +24,7 @@ from semihmm.models.emissions import (
     VonMises,
     ZeroInflatedPoisson,
 )
+from semihmm.models.higher_order import HigherOrderHMM
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
 from semihmm.models.part import Driven, Law, Part
@@ -47,6 +48,7 @@ __all__ = [
     "FullGaussian",
     "Gaussian",
     "GaussianMixture",
+    "HigherOrderHMM",
     "Laplace",
     "Law",
     "Mixed",

@@ -95,6 +95,10 @@ class Model(Part, Generic[S]):
         """How often each entry of a law was used, given the expected counts of the structure's potentials."""
         return found
 
+    def named(self, states: Tensor) -> Tensor:
+        """The model's states, given those of the structure's paths."""
+        return states
+
     def potentials(self, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """What the laws say, by name, given the inputs of those that take some."""
         inputs = inputs or {}
@@ -135,7 +139,7 @@ class Model(Part, Generic[S]):
     def predict(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
         """The state of each step on the most probable path, int64 ``(..., T)``; -1 after the end."""
         with torch.no_grad():
-            return self.answers(lambda structure: inference.viterbi(structure).states, x, lengths, **known)
+            return self.answers(lambda s: self.named(inference.viterbi(s).states), x, lengths, **known)
 
     def predict_proba(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
         """The posterior probability of each state at each step, ``(..., T, S)``; 0 after the end."""
@@ -179,7 +183,8 @@ class Model(Part, Generic[S]):
                 raise DataError(f"{type(self).__name__}: no path of the model has {steps} steps.")
             own = driven.get("emission")
             more = {} if own is None else {"inputs": own.expand(*drawn.states.shape, -1)}
-            return Draw(self.emission.sample(drawn.states, generator, **more), drawn.states)
+            states = self.named(drawn.states)
+            return Draw(self.emission.sample(states, generator, **more), states)
 
     def fit(
         self,

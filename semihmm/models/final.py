@@ -24,7 +24,7 @@ class Final(Table):
         pseudo_count: what EM adds to the count of each ending and of each going on.
 
     Example:
-        >>> final = Final(Categorical(2), states=[1])
+        >>> final = Final(semihmm.models.transitions.Categorical(2), states=[1])
         >>> final().exp().tolist()
         [[0.0, 1.0], [0.5, 0.5]]
     """

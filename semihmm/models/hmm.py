@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,8 +33,9 @@ class HMM(Model[structures.HMM]):
         start: the states that a sequence may begin in; None for all.
         final: the states that a sequence may end in, each with a chance of its own to be the last, which is learnt;
             None where sequences just stop, and their likelihood says nothing of how long they are.
-        initial_pseudo_count: what EM adds to the count of each first state (a Dirichlet prior).
-        transition_pseudo_count: what EM adds to the count of each transition.
+        initial_pseudo_count: what EM adds to the count of each first state (a Dirichlet prior): one number, or
+            one for each.
+        transition_pseudo_count: what it adds to the count of each transition: one number, or one for each.
 
     ``model(x, lengths)`` is a `semihmm.HMM`.
 
@@ -58,15 +60,15 @@ class HMM(Model[structures.HMM]):
         transition: Transition | None = None,
         start: Sequence[int] | None = None,
         final: Sequence[int] | None = None,
-        initial_pseudo_count: float = 0.0,
-        transition_pseudo_count: float = 0.0,
+        initial_pseudo_count: float | Tensor | Sequence[float] = 0.0,
+        transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
         super().__init__()
         self.states, self.emission = states, emission
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
         made = transition_of("HMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
         self.transition, self.own_transition = made, transition is not None
-        self.final = None if final is None else Final(made, final, transition_pseudo_count)
+        self.final = None if final is None else Final(made, final)
 
     @property
     def forward_only(self) -> bool:  # type: ignore[override]
@@ -124,14 +126,14 @@ def transition_of(
     allowed: Allowed | None,
     offsets: Sequence[int] | None,
     arcs: Arcs | Sequence[Sequence[int]] | None,
-    pseudo_count: float,
+    pseudo_count: float | Tensor | Sequence[Any],
 ) -> Transition:
     """The transition law that the arguments of a model say."""
     if (given is not None) + (allowed is not None) + (offsets is not None) + (arcs is not None) > 1:
         raise ShapeError(f"{name}: give one of allowed, offsets, arcs and transition: each says which transitions are.")
     if given is None:
         return Categorical(states, allowed=allowed, offsets=offsets, arcs=arcs, pseudo_count=pseudo_count)
-    if given.states != states or pseudo_count:
+    if given.states != states or pseudo_count != 0.0:
         raise ShapeError(
             f"{name}: states is {states}, so transition must be a law for as many, got {given.states}; it brings its "
             f"own pseudo-count, so transition_pseudo_count must be 0, got {pseudo_count}."

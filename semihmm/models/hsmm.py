@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -64,8 +64,8 @@ class HSMM(Model[structures.HSMM]):
         start: Sequence[int] | None = None,
         final: Sequence[int] | None = None,
         censored: Literal["none", "left", "right", "both"] = "none",
-        initial_pseudo_count: float = 0.0,
-        transition_pseudo_count: float = 0.0,
+        initial_pseudo_count: float | Tensor | Sequence[float] = 0.0,
+        transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
         super().__init__()
         if duration.states != states:
@@ -81,7 +81,7 @@ class HSMM(Model[structures.HSMM]):
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
         made = transition_of("HSMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
         self.transition, self.own_transition = made, transition is not None
-        self.final = None if final is None else Final(made, final, transition_pseudo_count)
+        self.final = None if final is None else Final(made, final)
 
     @property
     def forward_only(self) -> bool:  # type: ignore[override]

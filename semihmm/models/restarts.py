@@ -87,13 +87,13 @@ def _share(together: Part, parts: Sequence[Part]) -> None:
         each = [part.get_parameter(name) for part in parts]
         slices = whole.data.view(len(parts), *each[0].shape)
         whole.requires_grad_(each[0].requires_grad)
-        for own, view in zip(each, slices, strict=True):
-            view.copy_(own)
-            own.data = view
+        for own, mine in zip(each, slices.unbind(), strict=True):
+            mine.copy_(own)
+            own.data = mine
     own_buffers = dict(parts[0].named_buffers())
-    for name, whole in together.named_buffers():
-        if whole.shape == own_buffers[name].shape:  # what was found in the data is the same for all
-            whole.copy_(own_buffers[name])
+    for name, buffer in together.named_buffers():
+        if buffer.shape == own_buffers[name].shape:  # what was found in the data is the same for all
+            buffer.copy_(own_buffers[name])
 
 
 @torch.no_grad()

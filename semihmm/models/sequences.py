@@ -155,7 +155,7 @@ def _listed(owner: str, x: Sequence[Array], lengths: Tensor | None, known: dict[
     if lengths is not None:
         raise ShapeError(f"{owner}: a list of sequences says how long they are; give no lengths.")
     whole, lengths = pad(x)
-    found = {"x": whole, "lengths": lengths}
+    found: dict[str, Any] = {"x": whole, "lengths": lengths}
     for name, value in known.items():
         if isinstance(value, Mapping):
             found[name] = {part: _padded(one) for part, one in value.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +20,8 @@ class Table(Law):
     Args:
         group: which group each entry belongs to, int64 in the shape of the table.
         allowed: bool, the same shape; the other entries have probability 0 for ever. None for all.
-        pseudo_count: what EM adds to the count of each allowed entry: a symmetric Dirichlet(1 + pseudo_count) prior.
+        pseudo_count: what EM adds to the count of each allowed entry: a Dirichlet(1 + pseudo_count) prior. One number,
+            or one for each entry, in the shape of the table.
 
     Example:
         >>> table = Table.rows(2, 4)
@@ -28,17 +32,27 @@ class Table(Law):
 
     group: Tensor
     allowed: Tensor
+    each: Tensor | None
 
-    def __init__(self, group: Tensor, allowed: Tensor | None = None, pseudo_count: float = 0.0) -> None:
+    def __init__(
+        self, group: Tensor, allowed: Tensor | None = None, pseudo_count: float | Tensor | Sequence[Any] = 0.0
+    ) -> None:
         super().__init__()
         allowed = torch.ones_like(group, dtype=torch.bool) if allowed is None else allowed
         if not allowed.any():
             raise ShapeError(f"Table: at least one of {tuple(group.shape)} entries must be allowed, got none.")
-        if pseudo_count < 0:
-            raise ShapeError(f"Table: a pseudo-count adds to a count, so it is at least 0, got {pseudo_count}.")
+        each = torch.as_tensor(pseudo_count, dtype=torch.float64)
+        if each.ndim and each.shape != group.shape:
+            raise ShapeError(
+                f"Table: a pseudo-count is one number or one for each entry, {tuple(group.shape)}, got "
+                f"{tuple(each.shape)}."
+            )
+        if not bool((each >= 0).all()):
+            raise ShapeError(f"Table: a pseudo-count adds to a count, so it is at least 0, got {float(each.min())}.")
         self.register_buffer("group", group.clone(), persistent=False)  # whoever loads a model makes them again
         self.register_buffer("allowed", allowed.clone(), persistent=False)
-        self.pseudo_count = pseudo_count
+        self.pseudo_count: Any = each.tolist()
+        self.register_buffer("each", each if each.ndim else None, persistent=False)
         self.logits = nn.Parameter(torch.zeros(group.shape))
         self.groups = int(group.max()) + 1
         first = group[..., :1]
@@ -51,9 +65,10 @@ class Table(Law):
         """``(rows, columns)``, each row a distribution."""
         return cls(torch.arange(rows).unsqueeze(-1).expand(-1, columns), pseudo_count=pseudo_count)
 
-    def repeated(self, count: int) -> Table:
+    def repeated(self, count: int) -> Table | None:
         shift = torch.arange(count, device=self.group.device).reshape(-1, *(1,) * self.group.ndim) * self.groups
-        made = Table(self.group + shift, self.allowed.expand(count, *self.allowed.shape), self.pseudo_count)
+        prior = self.pseudo_count if self.each is None else self.each.expand(count, *self.each.shape)
+        made = Table(self.group + shift, self.allowed.expand(count, *self.allowed.shape), prior)
         return made.to(self.logits.device, self.dtype)
 
     def forward(self) -> Tensor:
@@ -76,7 +91,7 @@ class Table(Law):
     @torch.no_grad()
     def update(self, counts: Tensor) -> None:
         """The most probable table given expected counts in its shape. A group that was never met stays as it is."""
-        counts = torch.where(self.allowed, counts.double() + self.pseudo_count, 0.0)
+        counts = torch.where(self.allowed, counts.double() + self.added, 0.0)
         total = counts.new_zeros(self.groups).index_add(0, self.group.flatten(), counts.flatten())
         total = total[self.group]
         met = total > 0
@@ -92,5 +107,11 @@ class Table(Law):
         """The log-density of its Dirichlet distributions, up to a constant."""
         if self.pseudo_count == 0:  # not 0 * -inf
             return self.logits.new_zeros(())
-        log_prob: Tensor = self()
-        return self.pseudo_count * log_prob[self.allowed].sum()
+        counted = self.allowed & (self.added > 0) if self.each is not None else self.allowed
+        log_prob: Tensor = self()[counted]
+        return (log_prob * (self.pseudo_count if self.each is None else self.each[counted].to(log_prob))).sum()
+
+    @property
+    def added(self) -> Tensor | float:
+        """What is added to each count: one number, or a tensor in the shape of the table."""
+        return float(self.pseudo_count) if self.each is None else self.each.double()

@@ -7,5 +7,9 @@ Example:
 
 from semihmm.models.transitions.base import Transition
 from semihmm.models.transitions.categorical import Categorical
+from semihmm.models.transitions.continuous import ContinuousTime, waits
+from semihmm.models.transitions.logit import Logit
+from semihmm.models.transitions.neural import Neural
+from semihmm.models.transitions.periodic import Periodic
 
-__all__ = ["Categorical", "Transition"]
+__all__ = ["Categorical", "ContinuousTime", "Logit", "Neural", "Periodic", "Transition", "waits"]
