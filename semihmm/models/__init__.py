@@ -4,7 +4,8 @@
 """
 
 from semihmm.models import durations, emissions, transitions
-from semihmm.models.base import Draw, Model
+from semihmm.models.answering import Draw, Forecast
+from semihmm.models.base import Model
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import (
     Bernoulli,
@@ -44,6 +45,7 @@ __all__ = [
     "Emission",
     "Exponential",
     "Fit",
+    "Forecast",
     "FromTorch",
     "FullGaussian",
     "Gaussian",

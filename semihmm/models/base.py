@@ -1,23 +1,19 @@
-"""What every model answers: how likely the data are, which states explain them, and what else it would say."""
+"""What a model is: parts that make a structure of observations, answer questions about them, learn, and are saved."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from semihmm import inference
-from semihmm.errors import DataError, ShapeError
-from semihmm.inference import Paths
+from semihmm.errors import ShapeError
 from semihmm.models import saving, training
-from semihmm.models.checking import checked, checked_inputs
-from semihmm.models.emissions import Emission
-from semihmm.models.part import Driven, Law, Part
-from semihmm.models.sequences import Batch, Known, batches, joined
+from semihmm.models.describing import Described
+from semihmm.models.part import Part
+from semihmm.models.sequences import Batch, Known
 from semihmm.models.training import Fit, Method
 from semihmm.structures import Structure
 
@@ -27,27 +23,9 @@ if TYPE_CHECKING:
     from semihmm.models.sequences import Data
 
 S = TypeVar("S", bound=Structure)
-A = TypeVar("A")
 
 
-class Draw(NamedTuple):
-    """What a model says when it is asked to.
-
-    Attributes:
-        x: observations ``(*shape, T, *event_shape)``.
-        states: the state of each, int64 ``(*shape, T)``.
-
-    Example:
-        >>> from semihmm.models import HMM, Gaussian
-        >>> HMM(2, Gaussian(2, features=3)).sample(5, (4,)).x.shape
-        torch.Size([4, 5, 3])
-    """
-
-    x: Tensor
-    states: Tensor
-
-
-class Model(Part, Generic[S]):
+class Model(Described[S]):
     """A structure whose potentials are computed from observations. `HMM` and `HSMM` are models.
 
     Observations are ``(..., T, *event_shape)``, in sequences of ``lengths (...)`` steps (None: all T); or a list of
@@ -67,124 +45,6 @@ class Model(Part, Generic[S]):
     ``model(x, lengths)`` is a structure, so `semihmm.topk`, `semihmm.entropy` and every other question can be asked of
     it, and differentiated.
     """
-
-    emission: Emission
-    states: int
-    forward_only: bool  # no transition leads to a lower-numbered state
-
-    @property
-    @abstractmethod
-    def laws(self) -> dict[str, Law]:
-        """The potentials that no observation changes, by name."""
-
-    @property
-    @abstractmethod
-    def config(self) -> Mapping[str, object]:
-        """The arguments that make another model like this one, its parts left out."""
-
-    @property
-    @abstractmethod
-    def parts(self) -> dict[str, Part]:
-        """The parts that the user chose, by argument."""
-
-    @abstractmethod
-    def structure(self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None) -> S:
-        """The structure for log-likelihoods ``(..., T, S)``, and for what the laws say, or for ``laws`` instead."""
-
-    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        """How often each entry of a law was used, given the expected counts of the structure's potentials."""
-        return found
-
-    def named(self, states: Tensor) -> Tensor:
-        """The model's states, given those of the structure's paths."""
-        return states
-
-    def potentials(self, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """What the laws say, by name, given the inputs of those that take some."""
-        inputs = inputs or {}
-        return {n: law(inputs[n]) if isinstance(law, Driven) else law() for n, law in self.laws.items()}
-
-    def explained(self, batch: Batch, laws: Mapping[str, Tensor] | None = None) -> S:
-        """The structure of all state sequences that may explain a batch that was checked."""
-        emission = self.emission(batch.x)
-        if batch.allowed is not None:
-            emission = torch.where(batch.allowed, emission, -torch.inf)
-        return self.structure(emission, batch.lengths, self.potentials(batch.inputs) if laws is None else laws)
-
-    def forward(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> S:
-        """The structure of all state sequences that may explain the observations; of a tensor or a list."""
-        found = list(self.batches(x, lengths, **known))
-        if len(found) > 1:
-            raise ShapeError(f"{type(self).__name__}: one structure is of one batch, got {len(found)}.")
-        return self.explained(found[0])
-
-    def answers(self, question: Callable[[S], A], x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> A:
-        """What is to be known of the structure of each batch, joined."""
-        return joined([question(self.explained(batch)) for batch in self.batches(x, lengths, **known)])
-
-    def log_prob(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
-        """The log-likelihood of each sequence, in nats ``(...)``; differentiable."""
-        return self.answers(inference.log_partition, x, lengths, **known)
-
-    def score(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> float:
-        """The log-likelihood of all sequences together, in nats."""
-        with torch.no_grad():
-            return float(self.log_prob(x, lengths, **known).double().sum())
-
-    def decode(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Paths:
-        """The most probable path of each sequence (Viterbi); its ``.states`` and ``.score``. Of a tensor or a list."""
-        with torch.no_grad():
-            return inference.viterbi(self(x, lengths, **known))
-
-    def predict(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
-        """The state of each step on the most probable path, int64 ``(..., T)``; -1 after the end."""
-        with torch.no_grad():
-            return self.answers(lambda s: self.named(inference.viterbi(s).states), x, lengths, **known)
-
-    def predict_proba(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
-        """The posterior probability of each state at each step, ``(..., T, S)``; 0 after the end."""
-        return self.score_samples(x, lengths, **known)[1]
-
-    def score_samples(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> tuple[Tensor, Tensor]:
-        """`log_prob` and `predict_proba` at the cost of the latter: ``(...)`` in nats, and ``(..., T, S)``."""
-
-        def posterior(structure: S) -> tuple[Tensor, Tensor]:
-            log_likelihood, counts = inference.expected_counts(structure, ("emission",))
-            return log_likelihood, counts["emission"]
-
-        with torch.no_grad():
-            return self.answers(posterior, x, lengths, **known)
-
-    def sample(
-        self,
-        steps: int,
-        shape: tuple[int, ...] = (),
-        generator: torch.Generator | None = None,
-        *,
-        inputs: Tensor | Mapping[str, Tensor] | None = None,
-    ) -> Draw:
-        """Draw states, and observations in them.
-
-        Args:
-            steps: T.
-            shape: how many sequences, as axes before time.
-            generator: of the model's device.
-            inputs: covariates ``(T, U)`` of all sequences, for the parts that take some.
-        Raises:
-            DataError: no path has that many steps.
-        """
-        weights = next(self.parameters())
-        with torch.no_grad():
-            driven = checked_inputs(type(self).__name__, self.emission, self.laws, inputs, torch.Size((steps,)))
-            # A path of the model is a path of its structure when nothing was observed.
-            silent = self.structure(weights.new_zeros(steps, self.states), None, self.potentials(driven))
-            drawn = inference.sample(silent, shape, generator=generator)
-            if not drawn.valid.all():
-                raise DataError(f"{type(self).__name__}: no path of the model has {steps} steps.")
-            own = driven.get("emission")
-            more = {} if own is None else {"inputs": own.expand(*drawn.states.shape, -1)}
-            states = self.named(drawn.states)
-            return Draw(self.emission.sample(states, generator, **more), states)
 
     def fit(
         self,
@@ -350,15 +210,3 @@ class Model(Part, Generic[S]):
         """Move the parameters of all parts back into their bounds."""
         for part in (*self.laws.values(), self.emission):
             part.project()
-
-    def batches(
-        self, x: Data, lengths: Tensor | None = None, *, weights: Any = None, **known: Unpack[Known]
-    ) -> Iterator[Batch]:
-        """The data as the model's parts take them.
-
-        Raises:
-            ShapeError: other shapes than the parts take.
-            DataError: infinite values before the end; inputs that are missing.
-        """
-        for given in batches(type(self).__name__, x, lengths, weights=weights, **known):
-            yield checked(type(self).__name__, self.emission, self.laws, self.states, **given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -95,6 +96,12 @@ class HMM(Model[structures.HMM]):
         if isinstance(self.transition, Categorical) and not self.own_transition:
             found |= {**self.transition.topology, "transition_pseudo_count": self.transition.pseudo_count}
         return found
+
+    def _matrix(self) -> Tensor:
+        return self.transition.matrix()
+
+    def endless(self, structure: structures.HMM) -> structures.HMM:
+        return replace(structure, final=None)
 
     def structure(
         self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from semihmm import structures
-from semihmm.errors import ShapeError
+from semihmm.errors import ShapeError, StructureError
 from semihmm.models.base import Model
+from semihmm.models.describing import stationary
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
 from semihmm.models.hmm import named, transition_of
-from semihmm.models.part import Law, Part
+from semihmm.models.part import Driven, Law, Part
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs, first_states
 from semihmm.models.transitions import Categorical, Transition
@@ -109,6 +111,29 @@ class HSMM(Model[structures.HSMM]):
         if isinstance(self.transition, Categorical) and not self.own_transition:
             found |= {**self.transition.topology, "transition_pseudo_count": self.transition.pseudo_count}
         return found
+
+    def stationary_distribution(self) -> Tensor:
+        visits = stationary(self.transition.matrix()) * self.expected_durations()
+        return visits / visits.sum()
+
+    def expected_durations(self) -> Tensor:
+        chance = self._lasting()
+        return chance @ torch.arange(1, chance.shape[-1] + 1, dtype=chance.dtype, device=chance.device)
+
+    def sojourn(self, longest: int) -> Tensor:
+        chance = self._lasting()[:, :longest]
+        return torch.nn.functional.pad(chance, (0, longest - chance.shape[-1]))
+
+    def _lasting(self) -> Tensor:
+        """The probability of each duration, ``(S, D)`` in float64."""
+        if isinstance(self.duration, Driven):
+            raise StructureError(f"HSMM: how long states last by {type(self.duration).__name__} depends on inputs.")
+        law: Tensor = self.duration()
+        return law.detach().double().exp()
+
+    def endless(self, structure: structures.HSMM) -> structures.HSMM:
+        begins = self.censored in ("left", "both")
+        return replace(structure, final=None, censored="both" if begins else "right")
 
     def structure(
         self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None

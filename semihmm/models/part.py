@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from semihmm.errors import StructureError
 
 
 class Part(nn.Module, ABC):
@@ -47,6 +49,17 @@ class Part(nn.Module, ABC):
         states = count * int(self.config["states"])  # type: ignore[call-overload]
         made: Part = type(self)(**{**self.config, "states": states})
         return made.to(self.dtype)
+
+    def permute(self, order: Sequence[int]) -> None:
+        """Number the states anew: the first one is the one that was ``order[0]``.
+
+        Raises:
+            StructureError: its parameters do not say which are whose.
+        """
+        if not self.apart:
+            raise StructureError(f"{type(self).__name__}: its states cannot be numbered anew; fit again with init=.")
+        for parameter in self.parameters():
+            parameter.data = parameter.data[list(order)]
 
     @property
     def free_parameters(self) -> int:

@@ -148,8 +148,8 @@ class Progress:
 
 def _bar(iterations: int) -> Any:
     """A progress bar that shows the objective."""
-    rich = require("rich.progress", extra="progress", purpose="Showing a progress bar")
-    console = require("rich.console", extra="progress", purpose="Showing a progress bar").Console(stderr=True)
+    rich = require("rich.progress", extra="models", purpose="Showing a progress bar")
+    console = require("rich.console", extra="models", purpose="Showing a progress bar").Console(stderr=True)
     bar = rich.Progress(
         rich.TextColumn("fit"),
         rich.BarColumn(),

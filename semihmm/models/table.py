@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -70,6 +70,25 @@ class Table(Law):
         prior = self.pseudo_count if self.each is None else self.each.expand(count, *self.each.shape)
         made = Table(self.group + shift, self.allowed.expand(count, *self.allowed.shape), prior)
         return made.to(self.logits.device, self.dtype)
+
+    def permute(self, order: Sequence[int]) -> None:
+        """Number the rows anew, or the entries of one row; the numbers of groups stay as they are."""
+        self.reorder(lambda x: x[list(order)])
+
+    def reorder(self, moved: Callable[[Tensor], Tensor]) -> None:
+        """Move the entries."""
+        self.logits.data, self.allowed = moved(self.logits.data), moved(self.allowed)
+        if self.each is not None:
+            self.each = moved(self.each)
+            self.pseudo_count = self.each.tolist()
+
+    @property
+    def free_parameters(self) -> int:
+        if not self.logits.requires_grad:
+            return 0
+        entries = torch.zeros(self.groups, dtype=torch.int64, device=self.group.device)
+        entries = entries.index_add(0, self.group.flatten(), self.allowed.flatten().long())
+        return int((entries - 1).clamp(min=0).sum())
 
     def forward(self) -> Tensor:
         """Log-probabilities, ``-inf`` where not allowed."""

@@ -26,6 +26,8 @@ class Categorical(Emission):
         [[0.5, 0.0], [0.0, 1.0]]
     """
 
+    apart = True
+
     def __init__(self, states: int, symbols: int, pseudo_count: float = 0.0) -> None:
         super().__init__()
         self.states, self.symbols, self.event_shape = states, symbols, ()

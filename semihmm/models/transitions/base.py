@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from semihmm.errors import ShapeError
-from semihmm.models.part import Law
+from semihmm.errors import ShapeError, StructureError
+from semihmm.models.part import Driven, Law
 from semihmm.models.topology import Allowed, Arcs, banded, dense, sparse
 
 
@@ -59,6 +59,32 @@ class Transition(Law):
         """How often each state is left ``(..., S)``, given counts of transitions ``(..., *source.shape)``."""
         none = counts.new_zeros(*counts.shape[: counts.ndim - self.source.ndim], self.states)
         return none.index_add(-1, self.source.flatten(), counts.flatten(-self.source.ndim))
+
+    def permute(self, order: Sequence[int]) -> None:
+        if self.sparse or self.offsets is not None:
+            raise StructureError(
+                f"{type(self).__name__}: transitions along arcs or of a few distances belong to the numbers that "
+                "states have. Use allowed=."
+            )
+        at = list(order)
+        self.reorder(lambda x: x[at][:, at])
+        self.allowed = self.allowed[at][:, at]
+
+    def reorder(self, moved: Callable[[Tensor], Tensor]) -> None:
+        """Move the entries ``(S, S, ...)`` of the parameters."""
+        raise StructureError(f"{type(self).__name__}: its states cannot be numbered anew; fit again with init=.")
+
+    def matrix(self) -> Tensor:
+        """The probabilities ``(S, S)`` in float64, 0 where there is no transition.
+
+        Raises:
+            StructureError: they differ from step to step.
+        """
+        if isinstance(self, Driven):
+            raise StructureError(f"{type(self).__name__}: its probabilities differ from step to step.")
+        chance = self().detach().double().exp()[self.allowed]
+        found = chance.new_zeros(self.states, self.states)
+        return found.index_put((self.source[self.allowed], self.target[self.allowed]), chance)
 
     def place(self, states: int, ends: tuple[Tensor, Tensor, Tensor], offsets: Sequence[int] | None) -> None:
         """Say which transitions there are, where the law is made.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from semihmm.errors import ShapeError
+from semihmm.errors import ShapeError, StructureError
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions.base import Transition, transitions
@@ -92,6 +92,17 @@ class Categorical(Table, Transition):
             super().update(counts)
         else:
             self._constrain(counts.double() + self.added)
+
+    def permute(self, order: Sequence[int]) -> None:
+        Transition.permute(self, order)
+
+    def reorder(self, moved: Callable[[Tensor], Tensor]) -> None:
+        if self.ties is not None:
+            raise StructureError("Categorical: fixed and tied entries belong to the numbers that states have.")
+        allowed = self.allowed
+        Table.reorder(self, moved)
+        self.allowed = allowed  # `permute` moves it
+        self._given["pseudo_count"], self._given["sticky"] = self.pseudo_count, 0.0
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         super().initialise(generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,9 @@ class ContinuousTime(Driven, Transition):
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Rates near one change per unit of time; the first EM steps find the right size."""
         self.log_rate.uniform_(-0.35, 0.35, generator=generator)
+
+    def reorder(self, moved: Callable[[Tensor], Tensor]) -> None:
+        self.log_rate.data, self.edge = moved(self.log_rate.data), moved(self.edge)
 
     def _times(self, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
         """The different times between steps ``(K,)`` in float64, and which each is ``(..., T - 1)``."""

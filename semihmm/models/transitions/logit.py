@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,10 @@ class Logit(Gradual):
         """Near uniform, whatever the inputs."""
         self.bias.uniform_(-0.35, 0.35, generator=generator)
         self.weight.zero_()
+
+    def reorder(self, moved: Callable[[Tensor], Tensor]) -> None:
+        for parameter in (self.bias, self.weight):
+            parameter.data = moved(parameter.data)
 
     def log_prior(self) -> Tensor:
         return -self.ridge / 2 * self.weight.square().sum()

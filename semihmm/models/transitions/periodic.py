@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -75,6 +75,9 @@ class Periodic(Driven, Transition):
 
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
+
+    def reorder(self, moved: Callable[[Tensor], Tensor]) -> None:
+        self.table.reorder(lambda x: moved(x.movedim(0, -1)).movedim(-1, 0))
 
     def _phase(self, inputs: Tensor | None) -> Tensor:
         """That of each step but the first."""

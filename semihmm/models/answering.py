@@ -1,0 +1,348 @@
+"""What every model answers: how likely the data are, which states explain them, and what else it would say."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from semihmm import inference
+from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.inference import Paths
+from semihmm.models.checking import checked, checked_inputs
+from semihmm.models.emissions import Emission
+from semihmm.models.part import Driven, Law, Part
+from semihmm.models.sequences import Batch, Known, batches, joined
+from semihmm.structures import Structure
+from semihmm.structures.authoring import until
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from semihmm.models.sequences import Data
+
+S = TypeVar("S", bound=Structure)
+A = TypeVar("A")
+
+
+class Draw(NamedTuple):
+    """What a model says when it is asked to.
+
+    Attributes:
+        x: observations ``(*shape, T, *event_shape)``.
+        states: the state of each, int64 ``(*shape, T)``.
+
+    Example:
+        >>> from semihmm.models import HMM, Gaussian
+        >>> HMM(2, Gaussian(2, features=3)).sample(5, (4,)).x.shape
+        torch.Size([4, 5, 3])
+    """
+
+    x: Tensor
+    states: Tensor
+
+
+class Forecast(NamedTuple):
+    """What is to come.
+
+    Attributes:
+        states: the probability of each state at each of h steps ahead, ``(..., h, S)``.
+        mean: the expected observations ``(..., h, *event_shape)``; None where there is none, as of symbols.
+
+    Example:
+        >>> from semihmm.models import HMM, Gaussian
+        >>> HMM(2, Gaussian(2, features=3)).forecast(torch.zeros(4, 3), steps=10).mean.shape
+        torch.Size([10, 3])
+    """
+
+    states: Tensor
+    mean: Tensor | None
+
+
+class Answering(Part, Generic[S]):
+    """A structure whose potentials are computed from observations, and what can be asked of it."""
+
+    emission: Emission
+    states: int
+    forward_only: bool  # no transition leads to a lower-numbered state
+
+    @property
+    @abstractmethod
+    def laws(self) -> dict[str, Law]:
+        """The potentials that no observation changes, by name."""
+
+    @property
+    @abstractmethod
+    def config(self) -> Mapping[str, object]:
+        """The arguments that make another model like this one, its parts left out."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> dict[str, Part]:
+        """The parts that the user chose, by argument."""
+
+    @abstractmethod
+    def structure(self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None) -> S:
+        """The structure for log-likelihoods ``(..., T, S)``, and for what the laws say, or for ``laws`` instead."""
+
+    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How often each entry of a law was used, given the expected counts of the structure's potentials."""
+        return found
+
+    def named(self, states: Tensor) -> Tensor:
+        """The model's states, given those of the structure's paths."""
+        return states
+
+    def potentials(self, inputs: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What the laws say, by name, given the inputs of those that take some."""
+        inputs = inputs or {}
+        return {n: law(inputs[n]) if isinstance(law, Driven) else law() for n, law in self.laws.items()}
+
+    def explained(self, batch: Batch, laws: Mapping[str, Tensor] | None = None) -> S:
+        """The structure of all state sequences that may explain a batch that was checked."""
+        emission = self.emission(batch.x)
+        if batch.allowed is not None:
+            emission = torch.where(batch.allowed, emission, -torch.inf)
+        return self.structure(emission, batch.lengths, self.potentials(batch.inputs) if laws is None else laws)
+
+    def forward(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> S:
+        """The structure of all state sequences that may explain the observations; of a tensor or a list."""
+        return self.explained(self._one(x, lengths, **known))
+
+    def answers(self, question: Callable[[S], A], x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> A:
+        """What is to be known of the structure of each batch, joined."""
+        return joined([question(self.explained(batch)) for batch in self.batches(x, lengths, **known)])
+
+    def log_prob(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
+        """The log-likelihood of each sequence, in nats ``(...)``; differentiable."""
+        return self.answers(inference.log_partition, x, lengths, **known)
+
+    def score(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> float:
+        """The log-likelihood of all sequences together, in nats."""
+        with torch.no_grad():
+            return float(self.log_prob(x, lengths, **known).double().sum())
+
+    def decode(self, x: Data, lengths: Tensor | None = None, k: int | None = None, **known: Unpack[Known]) -> Paths:
+        """The most probable path of each sequence (Viterbi), of a tensor or a list; its ``.states`` and ``.score``.
+
+        Args:
+            k: instead, the k most probable paths, ``(k, ...)``, best first.
+        """
+        with torch.no_grad():
+            structure = self(x, lengths, **known)
+            return inference.viterbi(structure) if k is None else inference.topk(structure, k)
+
+    def predict(
+        self,
+        x: Data,
+        lengths: Tensor | None = None,
+        method: Literal["viterbi", "posterior"] = "viterbi",
+        **known: Unpack[Known],
+    ) -> Tensor:
+        """The state of each step, int64 ``(..., T)``; -1 after the end.
+
+        Args:
+            method: ``"viterbi"`` for those of the most probable path; ``"posterior"`` for the most probable one of each
+                step, which are right most often and may be no path (Rabiner 1989, eq. 29).
+        """
+        if method not in ("viterbi", "posterior"):
+            raise ShapeError(
+                f"{type(self).__name__}.predict: method must be 'viterbi' or 'posterior', got {method!r}. For the "
+                "k best paths, ask decode(x, k=k)."
+            )
+        if method == "posterior":
+            posterior = self.predict_proba(x, lengths, **known)
+            return torch.where(posterior.sum(-1) > 0, posterior.argmax(-1), -1)
+        with torch.no_grad():
+            return self.answers(lambda s: self.named(inference.viterbi(s).states), x, lengths, **known)
+
+    def predict_proba(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
+        """The posterior probability of each state at each step, ``(..., T, S)``; 0 after the end."""
+        return self.score_samples(x, lengths, **known)[1]
+
+    def score_samples(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> tuple[Tensor, Tensor]:
+        """`log_prob` and `predict_proba` at the cost of the latter: ``(...)`` in nats, and ``(..., T, S)``."""
+
+        def posterior(structure: S) -> tuple[Tensor, Tensor]:
+            log_likelihood, counts = inference.expected_counts(structure, ("emission",))
+            return log_likelihood, counts["emission"]
+
+        with torch.no_grad():
+            return self.answers(posterior, x, lengths, **known)
+
+    def filter(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
+        """The probability of each state given the steps up to it, ``(..., T, S)``; 0 after the end."""
+        with torch.no_grad():
+            return self.answers(lambda structure: inference.filtering(structure).exp(), x, lengths, **known)
+
+    def smooth(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
+        """The probability of each state given all steps, ``(..., T, S)``, as `predict_proba`."""
+        return self.predict_proba(x, lengths, **known)
+
+    def entropy(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> Tensor:
+        """How uncertain the paths are: the entropy of their posterior, in nats ``(...)``."""
+        return self.answers(inference.entropy, x, lengths, **known)
+
+    def impute(
+        self,
+        x: Data,
+        lengths: Tensor | None = None,
+        method: Literal["mean", "sample"] = "mean",
+        generator: torch.Generator | None = None,
+        **known: Unpack[Known],
+    ) -> Tensor:
+        """The observations with what was missing filled in, ``(..., T, *event_shape)``; of a tensor or a list.
+
+        Args:
+            method: ``"mean"`` for what is expected given all that was observed; ``"sample"`` for a draw from it: a
+                path, and what is missing given the states on it and the rest of each observation.
+            generator: for the draw.
+        """
+        if method not in ("mean", "sample"):
+            raise ShapeError(f"{type(self).__name__}.impute: method must be 'mean' or 'sample', got {method!r}.")
+        batch = self._one(x, lengths, **known)
+        with torch.no_grad():
+            structure = self.explained(batch)
+            if method == "mean":
+                posterior = inference.expected_counts(structure, ("emission",))[1]["emission"]
+                found = self.emission.fill(batch.x, posterior)
+            else:
+                path = inference.sample(structure, (1,), generator=generator)
+                states = self.named(path.states).squeeze(0).clamp(min=0)
+                found = self.emission.complete(batch.x, states, generator)
+        event = self.emission.event_shape
+        return found[..., : event[-1]] if event and event[-1] is not None else found
+
+    def forecast(self, x: Data, steps: int, lengths: Tensor | None = None, *, inputs: Any = None) -> Forecast:
+        """What comes after each sequence, of a tensor or a list.
+
+        Args:
+            steps: how many steps ahead to look, h.
+            inputs: covariates of all T steps and of the h ahead, ``(..., T + h, U)``, for the parts that take some.
+        """
+        ahead = self._ahead(x, steps, lengths, inputs)
+        with torch.no_grad():
+            structure = self.endless(self.explained(ahead))
+            posterior = inference.expected_counts(structure, ("emission",))[1]["emission"]
+            states = _last(posterior, steps, ahead.lengths, posterior.ndim - 2)
+            try:
+                mean = torch.tensordot(states, self.emission.expected().to(states.dtype), 1)
+            except StructureError:  # symbols, or observations that inputs decide
+                mean = None
+        return Forecast(states, mean)
+
+    def simulate(
+        self,
+        x: Data,
+        steps: int,
+        shape: tuple[int, ...] = (),
+        lengths: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        inputs: Any = None,
+    ) -> Draw:
+        """Draw what comes after each sequence: states from their posterior, and observations in them.
+
+        Args:
+            steps: how many steps ahead, h.
+            shape: how many continuations of each, as axes before the others.
+            inputs: covariates of all T steps and of the h ahead, ``(..., T + h, U)``.
+        Returns:
+            ``(*shape, ..., h, *event_shape)`` and ``(*shape, ..., h)``.
+        """
+        ahead = self._ahead(x, steps, lengths, inputs)
+        with torch.no_grad():
+            drawn = inference.sample(self.endless(self.explained(ahead)), shape, generator=generator)
+            states = _last(self.named(drawn.states), steps, ahead.lengths, drawn.states.ndim - 1)
+            own = ahead.inputs.get("emission")
+            more = {} if own is None else {"inputs": _last(own, steps, ahead.lengths, own.ndim - 2)}
+            return Draw(self.emission.sample(states, generator, **more), states)
+
+    def endless(self, structure: S) -> S:
+        """The same structure where sequences just stop, whatever it says of their ends."""
+        return structure
+
+    def sample(
+        self,
+        steps: int,
+        shape: tuple[int, ...] = (),
+        generator: torch.Generator | None = None,
+        *,
+        inputs: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Draw:
+        """Draw states, and observations in them.
+
+        Args:
+            steps: T.
+            shape: how many sequences, as axes before time.
+            generator: of the model's device.
+            inputs: covariates ``(T, U)`` of all sequences, for the parts that take some.
+        Raises:
+            DataError: no path has that many steps.
+        """
+        weights = next(self.parameters())
+        with torch.no_grad():
+            driven = checked_inputs(type(self).__name__, self.emission, self.laws, inputs, torch.Size((steps,)))
+            # A path of the model is a path of its structure when nothing was observed.
+            silent = self.structure(weights.new_zeros(steps, self.states), None, self.potentials(driven))
+            drawn = inference.sample(silent, shape, generator=generator)
+            if not drawn.valid.all():
+                raise DataError(f"{type(self).__name__}: no path of the model has {steps} steps.")
+            own = driven.get("emission")
+            more = {} if own is None else {"inputs": own.expand(*drawn.states.shape, -1)}
+            states = self.named(drawn.states)
+            return Draw(self.emission.sample(states, generator, **more), states)
+
+    def batches(
+        self, x: Data, lengths: Tensor | None = None, *, weights: Any = None, **known: Unpack[Known]
+    ) -> Iterator[Batch]:
+        """The data as the model's parts take them.
+
+        Raises:
+            ShapeError: other shapes than the parts take.
+            DataError: infinite values before the end; inputs that are missing.
+        """
+        for given in batches(type(self).__name__, x, lengths, weights=weights, **known):
+            yield checked(type(self).__name__, self.emission, self.laws, self.states, **given)
+
+    def _one(self, x: Data, lengths: Tensor | None, **known: Unpack[Known]) -> Batch:
+        """The data as one batch."""
+        found = list(self.batches(x, lengths, **known))
+        if len(found) > 1:
+            raise ShapeError(f"{type(self).__name__}: this is asked of a tensor or a list, got {len(found)} batches.")
+        return found[0]
+
+    def _ahead(self, x: Data, steps: int, lengths: Tensor | None, inputs: Any) -> Batch:
+        """Sequences with steps behind their ends at which nothing was observed."""
+        if steps < 1:
+            raise ShapeError(f"{type(self).__name__}: steps must be at least 1, got {steps}.")
+        (given,) = batches(type(self).__name__, x, lengths)
+        seen: Tensor = given["x"]
+        lengths, event = given["lengths"], len(self.emission.event_shape)
+        time = seen.ndim - event - 1
+        if time < 0:
+            self._one(seen, lengths)  # which says what is wrong
+        unseen = torch.nan if seen.is_floating_point() or event else -1
+        seen = seen.double() if event and not seen.is_floating_point() else seen
+        behind = seen.new_full((*seen.shape[:time], steps, *seen.shape[time + 1 :]), unseen)
+        longer = torch.cat([seen, behind], time)
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+            inside = until(lengths, longer.shape[time], 1 + event)
+            longer = longer if inside is None else torch.where(inside, longer, unseen)
+            lengths = lengths + steps
+        return self._one(longer, lengths, **({} if inputs is None else {"inputs": inputs}))
+
+
+def _last(x: Tensor, steps: int, lengths: Tensor | None, axis: int) -> Tensor:
+    """The last steps of each sequence, along the axis of time."""
+    if lengths is None:
+        return x.narrow(axis, x.shape[axis] - steps, steps)
+    at = lengths.unsqueeze(-1) - steps + torch.arange(steps, device=x.device)
+    while at.ndim <= axis:
+        at = at.unsqueeze(0)
+    at = at.reshape(*at.shape, *(1,) * (x.ndim - at.ndim)).expand(*x.shape[:axis], steps, *x.shape[axis + 1 :])
+    return x.gather(axis, at)
