@@ -149,7 +149,7 @@ class Described(Answering[S]):
                 continue
         for title, values in self._described().items():
             columns[title] = [_shown(value) for value in values.detach()]
-        made = table(title=name, title_justify="left")
+        made = table()
         for title in columns:
             made.add_column(title, justify="right")
         for row in zip(*columns.values(), strict=True):
@@ -157,7 +157,7 @@ class Described(Answering[S]):
         out = console(width=200, record=True, file=_Nowhere())
         out.print(made)
         text: str = out.export_text()
-        return "\n".join(line.rstrip() for line in text.splitlines())
+        return "\n".join([name, *(line.rstrip() for line in text.splitlines())])
 
     def _described(self) -> dict[str, Tensor]:
         try:
