@@ -113,10 +113,8 @@ class Diagonal(Covariance):
         return value.numel()
 
     def log_density(self, x: Tensor, mean: Tensor, value: Tensor, gaps: Tensor | None) -> Tensor:
-        groups = mean.shape[:-1]
-        found = log_density(
-            x, mean.reshape(-1, mean.shape[-1]), value.expand_as(mean).reshape(-1, mean.shape[-1]), gaps
-        )
+        *groups, features = mean.shape
+        found = log_density(x, mean.reshape(-1, features), value.expand_as(mean).reshape(-1, features), gaps)
         return found.unflatten(-1, groups)
 
     def sums(

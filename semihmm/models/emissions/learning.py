@@ -1,4 +1,4 @@
-"""What the starts and EM steps of emissions share: places far apart, means of what is there, parameters that are set."""
+"""What starts and EM steps of emissions share: places far apart, means of what is there, setting parameters."""
 
 import torch
 from torch import Tensor, nn

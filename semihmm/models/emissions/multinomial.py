@@ -18,7 +18,8 @@ class Multinomial(ExponentialFamily):
         trials: how many symbols `sample` draws in each step; observations may have any total.
         pseudo_count: what EM adds to the count of each symbol in each state.
 
-    Observations are counts of symbols ``(..., T, V)``, a row of NaN for a step without any. The probabilities are ``table().exp()``, ``(S, V)``.
+    Observations are counts of symbols ``(..., T, V)``, all NaN for a step that is missing. The probabilities are
+    ``table().exp()``, ``(S, V)``.
     ``log p(x) = log n! + sum_v (x_v log p_v - log x_v!)`` where n is the total of x.
 
     Example:
@@ -49,8 +50,8 @@ class Multinomial(ExponentialFamily):
         x, there = super().checked(x)
         if there is not None and not traced() and bool((there.any(-1) & ~there.all(-1)).any()):
             raise DataError(
-                "Multinomial: of a step, all counts must be missing or none: without the total of the step, some of its "
-                "counts do not say how likely it is. Make the whole row NaN, or fill it in."
+                "Multinomial: of a step, all counts must be missing or none: without the total, some of them do not say "
+                "how likely it is. Make the whole row NaN, or fill it in."
             )
         return x, there
 

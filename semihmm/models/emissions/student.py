@@ -29,8 +29,8 @@ class StudentT(Centred, Independent):
     ``log p(x) = log Gamma((n + 1) / 2) - log Gamma(n / 2) - log(n pi) / 2 - log(scale) - (n + 1) / 2 *
     log(1 + ((x - location) / scale)^2 / n)``, summed over features.
 
-    `maximise` is one step of parameter-expanded EM given how much each observation is trusted (Liu, Rubin & Wu 1998), and
-    an EM step three of them: they raise the objective, and end at a maximum after several steps.
+    `maximise` is a step of parameter-expanded EM given how much each observation is trusted (Liu, Rubin & Wu 1998),
+    `update` three of them: they raise the objective, and end at a maximum after several steps.
 
     Example:
         >>> emission = StudentT(states=1, features=1, freedom=1.0)

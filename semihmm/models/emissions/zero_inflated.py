@@ -85,7 +85,7 @@ class ZeroInflatedPoisson(ExponentialFamily):
         poisson = others / -torch.expm1(-rate)  # how many counts, zeros among them, such a rate takes
         enough = poisson <= weight
         rate = learn(self.log_rate, torch.where(enough, rate, mean_of(total, weight)).log(), others).exp()
-        poisson = torch.where(others > 0, others / -torch.expm1(-rate), 0.0).minimum(weight)
+        poisson = (others / -torch.expm1(-rate)).minimum(weight)
         self.table.update(torch.stack([weight - poisson, poisson], -1))
 
     def _raise_rate(self, zeros: Tensor, others: Tensor, total: Tensor) -> None:
