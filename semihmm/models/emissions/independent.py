@@ -49,28 +49,31 @@ class Supported(Emission):
         """Where observations lie, on axes on which distances say how different they are; NaN where values are."""
         return x
 
-    def checked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Observations in float64, with the filler where one is missing; and which are there, None for all.
+    def check(self, x: Tensor) -> None:
+        """Refuse what cannot be observed.
 
         Raises:
             DataError: values outside the support.
         """
+        if not traced() and not bool((inside := self.inside(x)).all()):
+            if x.is_floating_point() and bool((inside := inside | x.isnan()).all()):
+                return
+            at = tuple(int(i) for i in (~inside).nonzero()[0])
+            raise DataError(f"{type(self).__name__}: observations must be {self.support}, got {x[at].item()} at {at}.")
+
+    def filled(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Observations in float64, with the filler where one is missing; and which are there, None for all."""
         hidden = gaps(x) if x.is_floating_point() else None  # a count of -1 is none
-        if not traced():
-            inside = self.inside(x) if hidden is None else self.inside(x) | hidden
-            if not bool(inside.all()):
-                at = tuple(int(i) for i in (~inside).nonzero()[0])
-                who = type(self).__name__
-                raise DataError(f"{who}: observations must be {self.support}, got {x[at].item()} at {at}.")
         return (x.double(), None) if hidden is None else (torch.where(hidden, self.filler, x).double(), ~hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.score(*self.checked(x)).to(self.dtype)
+        self.check(x)
+        return self.score(*self.filled(x)).to(self.dtype)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """An EM step, each state seeing most of the observations near its own and a little of the others."""
-        self.checked(x)
+        self.check(x)
         self.bound(x.double())
         self.update(x, first_posterior(self.chart(x.double()), self.states, generator))
 
@@ -138,7 +141,7 @@ class ExponentialFamily(Supported):
 
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
-        (x, there), posterior = self.checked(x), posterior.double()
+        (x, there), posterior = self.filled(x), posterior.double()
         one = posterior.sum(0).unsqueeze(-1).expand(-1, *self.event_shape)
         weight = one if there is None else posterior.T @ there.double()
         return {"weight": weight} | {n: posterior.T @ _only(s, there) for n, s in self.sufficient(x).items()}

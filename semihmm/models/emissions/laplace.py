@@ -57,7 +57,7 @@ class Laplace(Independent):
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
-        (x, there), posterior = self.checked(x), posterior.double()
+        (x, there), posterior = self.filled(x), posterior.double()
         shares = [posterior] * x.shape[-1]
         if there is not None:
             shares = [posterior * shown.unsqueeze(-1) for shown in there.T]

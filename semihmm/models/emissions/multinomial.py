@@ -46,12 +46,12 @@ class Multinomial(ExponentialFamily):
             "pseudo_count": self.table.pseudo_count,
         }
 
-    def checked(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        x, there = super().checked(x)
+    def filled(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, there = super().filled(x)
         if there is not None and not traced() and bool((there.any(-1) & ~there.all(-1)).any()):
             raise DataError(
-                "Multinomial: of a step, all counts must be missing or none: without the total, some of them do not say "
-                "how likely it is. Make the whole row NaN, or fill it in."
+                "Multinomial: all counts of a step must be missing, or none: without their total, some do not say how "
+                "likely it is. Make the whole row NaN, or fill it in."
             )
         return x, there
 

@@ -83,7 +83,7 @@ class NegativeBinomial(Independent):
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
-        (x, there), posterior = self.checked(x), posterior.double()
+        (x, there), posterior = self.filled(x), posterior.double()
         shown = torch.ones_like(x) if there is None else there.double()
         weight = posterior.T @ shown
         average = mean_of(posterior.T @ (x * shown), weight)

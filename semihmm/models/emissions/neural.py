@@ -15,9 +15,10 @@ class Neural(Emission):
             (a hybrid model: Bourlard & Morgan 1994).
         event_shape: the axes of an observation behind time; None for any size.
 
-    A step of which all is missing (NaN) says nothing: its log-weights are 0, whatever the network makes of it. It trains
-    by gradient. `fit` climbs the log-partition, which is a likelihood only if the network's outputs are log-densities.
-    For the others, descend ``-semihmm.log_prob(model(x), states)``, which is one for every network.
+    A step of which all is missing (NaN) says nothing: its log-weights are 0, whatever the network makes of it.
+
+    It trains by gradient. `fit` climbs the log-partition, which is a likelihood only if the network's outputs are
+    log-densities. For the others, descend ``-semihmm.log_prob(model(x), states)``, which is one for every network.
 
     Example:
         >>> emission = Neural(torch.nn.Linear(13, 4))

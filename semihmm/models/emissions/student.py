@@ -93,7 +93,7 @@ class StudentT(Centred, Independent):
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
         """Among them the expected precision of observations, as a multiple of the state's own, and its logarithm."""
-        (x, there), posterior = self.checked(x), posterior.double().unsqueeze(-2)
+        (x, there), posterior = self.filled(x), posterior.double().unsqueeze(-2)
         shown = torch.ones_like(x) if there is None else there.double()
         location, scale = self.location.double().T, self.log_scale.double().exp().T
         freedom = self.log_freedom.double().exp().T
