@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ FAMILIES: dict[str, tuple[Callable[[], Emission], str]] = {
     "product": (lambda: emissions.Product([Gaussian(2, 2, covariance="full"), emissions.StudentT(2, 1)]), REAL),
     "mixed": (lambda: emissions.Mixed([emissions.Laplace(1, F), FullGaussian(1, F)]), REAL),
 }
+MATRICES = ("full", "tied", "mixture-full", "mixture-tied", "codebook", "product", "mixed")
 KINDS = pytest.mark.parametrize("kind", FAMILIES)
 
 
@@ -53,6 +55,8 @@ def made(kind: str, seed: int = 1) -> Any:
     with torch.no_grad():
         for number, parameter in enumerate(emission.parameters()):
             parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator(100 * seed + number)))
+            if kind in ("gamma", "beta"):
+                parameter.add_(1.0)  # else much of the mass is so near to 0 that no sum over points finds it
     emission.project()
     return emission
 
@@ -112,8 +116,8 @@ def test_nothing_says_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("covariance", ["diag", "spherical", "full", "tied"])
-def test_of_a_gaussian_it_is_the_density_of_the_coordinates_that_are_there(covariance: Any) -> None:
-    emission = made({"diag": "diag", "spherical": "spherical", "full": "full", "tied": "tied"}[covariance])
+def test_of_a_gaussian_it_is_the_density_of_the_coordinates_that_are_there(covariance: str) -> None:
+    emission = made(covariance)
     x = holed(drawn("full", 40))
     mean, matrices = emission.mean.detach().numpy(), emission.covariance().detach().numpy()
     for one, found in zip(x.numpy(), emission(x).detach().numpy(), strict=True):
@@ -138,8 +142,8 @@ def test_em_never_lowers_the_likelihood_of_what_is_there(kind: str, rows: int) -
         log_likelihood = emission(x).detach() - math.log(2)
         values.append(float(log_likelihood.logsumexp(-1).sum() + emission.log_prior()))
         emission.update(x, log_likelihood.softmax(-1))
-    assert all(after >= before - 1e-9 * abs(before) for before, after in zip(values, values[1:], strict=False))
-    assert values[-1] > values[0]
+    assert all(after >= before - 1e-9 * abs(before) for before, after in pairwise(values))
+    assert values[-1] > values[0] or rows == 2  # a state of one observation is at its best at once
     assert all(not p.isnan().any() for p in emission.parameters())
 
 
@@ -183,11 +187,17 @@ def test_gradients_know_nothing_of_what_is_missing(kind: str) -> None:
     assert all(p.grad.isfinite().all() for p in emission.parameters())
 
 
-@KINDS
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if kind not in MATRICES])
 def test_gaps_can_be_mapped_over(kind: str) -> None:
-    if kind in ("full", "tied", "mixture-full", "mixture-tied", "codebook", "product", "mixed"):
-        pytest.skip("which steps have the same gaps must be seen")
     emission, x = made(kind), holed(drawn(kind, 12))
+    assert_close(torch.func.vmap(emission)(x.reshape(3, 4, F)), emission(x.reshape(3, 4, F)))
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_steps_without_anything_can_be_mapped_over(kind: str) -> None:
+    """Which steps have the same gaps cannot be seen there."""
+    emission, x = made(kind), drawn(kind, 12)
+    x[[0, 5]] = torch.nan
     assert_close(torch.func.vmap(emission)(x.reshape(3, 4, F)), emission(x.reshape(3, 4, F)))
 
 
@@ -334,7 +344,9 @@ def test_a_distribution_of_pytorch_has_marginals_over_its_batch_alone() -> None:
     x = torch.tensor([[0.2, 0.3, 0.5], [torch.nan] * 3]).double()
     assert (dirichlet(x)[1] == 0).all() and (dirichlet(x)[0] != 0).all()
     x[0, 0] = torch.nan
-    with pytest.raises(DataError, match=r"FromTorch: a part of observation \[0\] is missing. Dirichlet has no marginals"):
+    with pytest.raises(
+        DataError, match=r"FromTorch: a part of observation \[0\] is missing. Dirichlet has no marginals"
+    ):
         dirichlet(x)
     geometric = emissions.FromTorch(torch.distributions.Geometric, probs=torch.tensor([0.2, 0.7])).double()
     assert (geometric(torch.tensor([1.0, torch.nan]).double())[1] == 0).all()

@@ -58,6 +58,10 @@ class Compound(Emission):
         for part in self.each():
             part.initialise(x, generator)
 
+    @property
+    def free_parameters(self) -> int:
+        return sum(part.free_parameters for part in self.each())
+
     def log_prior(self) -> Tensor:
         return torch.stack([part.log_prior().double() for part in self.each()]).sum()
 

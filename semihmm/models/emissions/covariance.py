@@ -347,7 +347,7 @@ class _Part(NamedTuple):
         away = torch.where(self.hidden, 0.0, self.x - mean.unsqueeze(1))
         distance = self._each(away, _inverse(root)).square().sum(-1).T
         volume = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        there = (~self.hidden).sum(-1, keepdim=True)
+        there = (~self.hidden).sum(-1, keepdim=True, dtype=distance.dtype)
         return -(distance + volume[self.place] + there * math.log(2 * math.pi)) / 2
 
     def regression(self, away: Tensor) -> tuple[Tensor, Tensor]:
@@ -382,7 +382,7 @@ class _Part(NamedTuple):
         order = self.place.argsort()
         counts = self.place.bincount(minlength=len(self.patterns)).tolist()
         found = [one @ matrix.mT for one, matrix in zip(away[:, order].split(counts, 1), matrices, strict=True)]
-        return torch.cat(found, 1)[:, order.argsort()]
+        return torch.cat([away[:, :0], *found], 1)[:, order.argsort()]
 
 
 def _inverse(root: Tensor) -> Tensor:

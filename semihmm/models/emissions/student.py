@@ -11,6 +11,7 @@ from semihmm.models.emissions.learning import confine, floor_of, learn, mean_of
 from semihmm.models.emissions.solving import root
 
 _LEAST, _LARGEST = 0.1, 1000.0  # degrees of freedom: beyond, a Gaussian
+_START = 4.0
 _CYCLES = 3
 
 
@@ -50,7 +51,7 @@ class StudentT(Centred, Independent):
         self.scale_floor, self.freedom = scale_floor, freedom
         self.location = nn.Parameter(torch.randn(states, features))
         self.log_scale = nn.Parameter(torch.zeros(states, features))
-        start = torch.full((states, features), math.log(freedom or 4.0))
+        start = torch.full((states, features), math.log(freedom or _START))
         self.log_freedom = nn.Parameter(start, requires_grad=freedom is None)
         self.register_buffer("floor", torch.full((features,), scale_floor))
         self.register_buffer("centre", torch.zeros(features, dtype=torch.float64))
@@ -68,8 +69,13 @@ class StudentT(Centred, Independent):
         return x.isfinite()
 
     def bound(self, x: Tensor) -> None:
-        self.floor.copy_(self.scale_floor * _spread(x))
+        """And say what all observations are like, by which the first step trusts them."""
+        spread = _spread(x)
+        self.floor.copy_(self.scale_floor * spread)
         self.put_centre(x)
+        learn(self.location, x.nanmedian(0).values.nan_to_num(0.0).expand_as(self.location))
+        learn(self.log_scale, spread.log().expand_as(self.log_scale))
+        learn(self.log_freedom, torch.full_like(self.log_freedom, math.log(_START)))
 
     def chart(self, x: Tensor) -> Tensor:
         """As it is near the median, and the logarithm far from it: outliers shall not be the first to be picked."""
