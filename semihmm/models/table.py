@@ -110,6 +110,8 @@ class Table(Law):
     @torch.no_grad()
     def update(self, counts: Tensor) -> None:
         """The most probable table given expected counts in its shape. A group that was never met stays as it is."""
+        if not self.logits.requires_grad:  # frozen
+            return
         counts = torch.where(self.allowed, counts.double() + self.added, 0.0)
         total = counts.new_zeros(self.groups).index_add(0, self.group.flatten(), counts.flatten())
         total = total[self.group]
@@ -119,8 +121,9 @@ class Table(Law):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Near uniform: probabilities within a factor of about two of one another."""
-        self.logits.uniform_(-0.35, 0.35, generator=generator)
+        """Near uniform: probabilities within a factor of about two of one another; a frozen table stays as it is."""
+        if self.logits.requires_grad:
+            self.logits.uniform_(-0.35, 0.35, generator=generator)
 
     def log_prior(self) -> Tensor:
         """The log-density of its Dirichlet distributions, up to a constant."""

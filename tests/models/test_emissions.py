@@ -95,12 +95,11 @@ def test_spherical_gaussian_density() -> None:
         assert_close(emission(x).numpy(), expected)
 
 
-@pytest.mark.parametrize(
-    ("covariance", "other"), [("full", r"FullGaussian\(...\)"), ("tied", "tied=True"), ("x", "'x'")]
-)
-def test_another_covariance_is_refused_with_the_class_to_take(covariance: Any, other: str) -> None:
-    with pytest.raises(ShapeError, match=other):
-        Gaussian(2, 3, covariance=covariance)
+def test_another_covariance_is_refused_by_name() -> None:
+    kind: Any = "x"
+    for make in (lambda: Gaussian(2, 3, covariance=kind), lambda: GaussianMixture(2, 3, 4, covariance=kind)):
+        with pytest.raises(ShapeError, match="must be 'diag', 'spherical', 'full' or 'tied', got 'x'"):
+            make()
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -250,7 +249,7 @@ def test_categorical_counts_symbols() -> None:
     assert (share - expected[1]).abs().max() < 0.018  # 5 standard errors
 
 
-@pytest.mark.parametrize("x", [torch.tensor([0, 3]), torch.tensor([-1, 0]), torch.tensor([0.0, 1.0])])
+@pytest.mark.parametrize("x", [torch.tensor([0, 3]), torch.tensor([-2, 0]), torch.tensor([0.5, 1.0])])
 def test_what_is_no_symbol_is_refused(x: Tensor) -> None:
     with pytest.raises(DataError, match="from 0 to 2"):
         emissions.Categorical(2, 3)(x)

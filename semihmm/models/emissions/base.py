@@ -1,19 +1,23 @@
 """What an emission is: how likely each observation is in each state."""
 
+import copy
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from semihmm.errors import StructureError
+from semihmm.engine.tensors import usable
+from semihmm.engine.tracing import plain, traced
+from semihmm.errors import DataError, StructureError
 from semihmm.models.part import Part
+from semihmm.models.table import Table
 
 
 class Emission(Part):
     """How likely each observation is in each state. A new one is a subclass; nothing else need know of it.
 
     A value that is missing is NaN (-1 among symbols), and counts for nothing: what an observation says is what the rest
-    of it says.
+    of it says. A parameter that requires no gradient is frozen: no method changes it.
 
     Attributes:
         states: S; None if only `forward` can tell.
@@ -50,6 +54,26 @@ class Emission(Part):
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """Draw parameters to start from, given all observations ``(N, *event_shape)``."""
 
+    @property
+    def own(self) -> list[nn.Parameter]:
+        """The parameters that have the states as their first axis."""
+        return list(self.parameters()) if self.apart else []
+
+    @torch.no_grad()
+    def reseed(self, states: Tensor, x: Tensor, generator: torch.Generator | None = None) -> None:
+        """Draw new parameters for some states, bool ``(S,)``, given all observations; the others stay as they are.
+
+        Raises:
+            StructureError: no parameter is a state's own.
+        """
+        if not self.own:
+            raise StructureError(f"{type(self).__name__}: its states share all parameters, so none can start anew.")
+        fresh = copy.deepcopy(self)
+        fresh.initialise(x, generator)
+        for parameter, drawn in zip(self.own, fresh.own, strict=True):
+            if parameter.requires_grad:
+                parameter[states] = drawn[states]
+
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
         """What `maximise` must know of observations: sums over them, so that those of two batches are added.
 
@@ -68,6 +92,7 @@ class Emission(Part):
         """EM's second step from `statistics`: parameters that are the most probable, or more probable."""
         raise StructureError(f"{type(self).__name__}: has no EM step. Use fit(method='gradient').")
 
+    @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
         """EM's second step: parameters that make ``sum(posterior * forward(x)) + log_prior()`` greatest, or greater.
 
@@ -93,15 +118,59 @@ class Emission(Part):
         raise StructureError(f"{type(self).__name__}: has no expected observation.")
 
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
-        """Observations with what is missing at its expectation, given the rest and the posterior ``(..., S)``."""
-        found = torch.tensordot(posterior.to(x.dtype), self.expected().to(x.dtype), 1)
+        """Observations with what is missing as expected given the rest of each and the posterior ``(..., S)``."""
+        found = torch.tensordot(posterior.to(x.dtype), self.expected().detach().to(x.dtype), 1)
         return torch.where(missing(x), found, x)
 
     def describe(self) -> dict[str, Tensor]:
         """What a reader wants to know of each state, by name, ``(S, ...)``: means, spreads, probabilities."""
         raise StructureError(f"{type(self).__name__}: cannot describe itself.")
 
+    @property
+    def free_parameters(self) -> int:
+        """How many numbers are free to be fitted, those that must sum to 1 counted once less."""
+        tables = [part for part in self.modules() if isinstance(part, Table) and part.logits.requires_grad]
+        return super().free_parameters - sum(table.logits.numel() - _free(table) for table in tables)
+
 
 def missing(x: Tensor) -> Tensor:
     """Which values are missing, bool in the shape of ``x``."""
-    return x.isnan() if x.is_floating_point() else x < 0
+    return x.isnan() if x.is_floating_point() else x == -1
+
+
+def gaps(x: Tensor) -> Tensor | None:
+    """The same; None if all are there, as far as can be told now."""
+    if plain((x,)) and x.is_floating_point() and usable([x], 0.0):
+        return None
+    found = missing(x)
+    return found if traced() or bool(found.any()) else None
+
+
+def whole_steps(emission: Emission, x: Tensor, why: str, axes: int | None = None) -> tuple[Tensor, Tensor | None]:
+    """Observations with the filler where one is missing, and which are; None if none is.
+
+    Args:
+        why: a part of one cannot be missing, for the message.
+        axes: how many of the last axes go together; None for those of an observation.
+    Raises:
+        DataError: some, but not all, of what goes together is missing.
+    """
+    hidden = gaps(x)
+    if hidden is None:
+        return x, None
+    axes = len(emission.event_shape) if axes is None else axes
+    together = hidden.flatten(hidden.ndim - axes) if axes else hidden.unsqueeze(-1)
+    silent, any_of = together.all(-1), together.any(-1)
+    if not traced() and bool((any_of & ~silent).any()):
+        at = tuple((any_of & ~silent).nonzero()[0].tolist())
+        raise DataError(
+            f"{type(emission).__name__}: a part of observation {list(at)} is missing. {why}: make all of it NaN, or "
+            "fill in what is missing."
+        )
+    filler = torch.as_tensor(emission.filler, device=x.device).to(x.dtype)
+    return torch.where(silent[(..., *[None] * axes)], filler, x), silent
+
+
+def _free(table: Table) -> int:
+    """How many numbers of a table are free: the entries that are allowed, less one in each group that has any."""
+    return int(table.allowed.sum()) - len(table.group[table.allowed].unique())

@@ -44,8 +44,8 @@ class Bernoulli(ExponentialFamily):
     def inside(self, x: Tensor) -> Tensor:
         return (x == 0) | (x == 1)
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return 1 - x, x
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"zeros": 1 - x, "ones": x}
 
     def natural(self) -> tuple[Tensor, Tensor]:
         log_prob: Tensor = self.table().double()
@@ -57,8 +57,9 @@ class Bernoulli(ExponentialFamily):
     def base(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        self.table.update(torch.stack(sums, -1))
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        self.table.update(torch.stack([statistics["zeros"], statistics["ones"]], -1))
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -66,3 +67,9 @@ class Bernoulli(ExponentialFamily):
 
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
+
+    def expected(self) -> Tensor:
+        return self.table()[..., 1].exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"probability": self.expected().detach()}

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import ExponentialFamily, learn, mean_of
+from semihmm.models.emissions.independent import ExponentialFamily
+from semihmm.models.emissions.learning import learn, mean_of
 from semihmm.models.emissions.solving import root
 
 _LEAST = 1e-4
@@ -50,8 +51,8 @@ class Beta(ExponentialFamily):
     def inside(self, x: Tensor) -> Tensor:
         return (x > 0) & (x < 1)
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.log(), (-x).log1p()
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"log": x.log(), "log_rest": (-x).log1p()}
 
     def natural(self) -> tuple[Tensor, Tensor]:
         return self.log_alpha.double().exp(), self.log_beta.double().exp()
@@ -62,8 +63,14 @@ class Beta(ExponentialFamily):
     def base(self, x: Tensor) -> Tensor:
         return -x.log() - (-x).log1p()
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        first, second = (mean_of(total, weight) for total in sums)
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight = statistics["weight"]
+        first, second = (mean_of(statistics[name], weight) for name in ("log", "log_rest"))
+        for one, other, mean in ((self.log_alpha, self.log_beta, first), (self.log_beta, self.log_alpha, second)):
+            if not other.requires_grad:
+                learn(one, self._given(other.detach().double().exp(), mean).log(), weight)
+                return
         bound = torch.full_like(first, self.max_concentration)
 
         def lean(alpha: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,6 +84,19 @@ class Beta(ExponentialFamily):
         learn(self.log_alpha, torch.where(outward, alpha, highest[0]).log(), weight)
         learn(self.log_beta, torch.where(outward, bound - alpha, highest[1]).log(), weight)
 
+    def _given(self, other: Tensor, mean: Tensor) -> Tensor:
+        """The best of one shape given the other, and the mean of its logarithm."""
+
+        def slope(shape: Tensor) -> tuple[Tensor, Tensor]:
+            both = shape + other
+            return (
+                mean - torch.digamma(shape) + torch.digamma(both),
+                torch.polygamma(1, both) - torch.polygamma(1, shape),
+            )
+
+        high = (self.max_concentration - other).clamp(min=_LEAST)
+        return root(slope, torch.full_like(high, _LEAST), high)
+
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         shapes = torch.stack([self.log_alpha, self.log_beta], -1).exp()[states]
@@ -88,7 +108,13 @@ class Beta(ExponentialFamily):
     def project(self) -> None:
         excess = (self.log_alpha.exp() + self.log_beta.exp()) / self.max_concentration
         for parameter in (self.log_alpha, self.log_beta):
-            parameter.sub_(excess.clamp(min=1.0).log())
+            learn(parameter, parameter.detach() - excess.clamp(min=1.0).log())
+
+    def expected(self) -> Tensor:
+        return (self.log_alpha - self.log_beta).sigmoid()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"alpha": self.log_alpha.detach().exp(), "beta": self.log_beta.detach().exp()}
 
 
 def _log_normaliser(alpha: Tensor, beta: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError
-from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.table import Table
 
 
@@ -17,7 +17,7 @@ class Categorical(Emission):
         symbols: V.
         pseudo_count: what EM adds to the count of each symbol in each state.
 
-    Observations are integers ``(..., T)``. EM step: Rabiner (1989), eq. 40c.
+    Observations are whole numbers ``(..., T)``, -1 or NaN where one is missing. EM step: Rabiner (1989), eq. 40c.
 
     Example:
         >>> emission = Categorical(states=2, symbols=3)
@@ -30,7 +30,8 @@ class Categorical(Emission):
 
     def __init__(self, states: int, symbols: int, pseudo_count: float = 0.0) -> None:
         super().__init__()
-        self.states, self.symbols, self.event_shape = states, symbols, ()
+        self.states: int = states
+        self.symbols, self.event_shape = symbols, ()
         self.table = Table.rows(states, symbols, pseudo_count)
         self.table.initialise()
 
@@ -39,23 +40,54 @@ class Categorical(Emission):
         return {"states": self.states, "symbols": self.symbols, "pseudo_count": self.table.pseudo_count}
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_floating_point() or (not traced() and bool(((x < 0) | (x >= self.symbols)).any())):
-            got = x.dtype if x.is_floating_point() else f"{int(x.min())} to {int(x.max())}"
-            raise DataError(f"Categorical: symbols must be integers from 0 to {self.symbols - 1}, got {got}.")
-        log_prob: Tensor = self.table()
-        return log_prob.T[x]
+        x, whole = self._symbols(x)
+        log_prob: Tensor = self.table().T
+        return log_prob[x] if whole else torch.cat([log_prob, torch.zeros_like(log_prob[:1])])[x]  # -1: the last row
 
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """Near uniform."""
         self.table.initialise(generator)
 
-    def update(self, x: Tensor, posterior: Tensor) -> None:
-        counts = posterior.new_zeros(self.symbols, posterior.shape[-1]).index_add(0, x, posterior)
-        self.table.update(counts.T)
+    @torch.no_grad()
+    def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
+        (x, whole), posterior = self._symbols(x), posterior.double()
+        x, posterior = (x, posterior) if whole else (x[x >= 0], posterior[x >= 0])
+        return {"counts": posterior.new_zeros(self.symbols, self.states).index_add(0, x, posterior).T}
+
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        self.table.update(statistics["counts"])
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         chance = self.table().detach().exp()[states.flatten()]
         return torch.multinomial(chance, 1, generator=generator).reshape(states.shape)
 
+    @torch.no_grad()
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        """What is missing is the most probable symbol."""
+        likely = (posterior.to(self.dtype) @ self.table().exp()).argmax(-1)
+        return torch.where(missing(x), likely.to(x.dtype), x)
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"probability": self.table().detach().exp()}
+
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
+
+    def _symbols(self, x: Tensor) -> tuple[Tensor, bool]:
+        """As int64, -1 where one is missing, and whether none is, as far as can be told.
+
+        Raises:
+            DataError: something else.
+        """
+        found = torch.where(x.isnan(), -1, x).long() if x.is_floating_point() else x
+        if traced() or not x.numel():
+            return found, not x.numel()
+        low, high = (int(end) for end in found.aminmax())
+        if low < -1 or high >= self.symbols or (x.is_floating_point() and bool(((found != x) & ~x.isnan()).any())):
+            got = f"{float(x.nan_to_num(-1.0).min())} to" if x.is_floating_point() else f"{low} to"
+            raise DataError(
+                f"Categorical: symbols must be whole numbers from 0 to {self.symbols - 1}, or -1 or NaN for one that "
+                f"is missing; got {got} {high}."
+            )
+        return found, low >= 0

@@ -1,12 +1,13 @@
 """Emissions made of emissions."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from semihmm.models.emissions.base import Emission
-from semihmm.models.emissions.independent import first_posterior
+from semihmm.models.emissions.learning import first_posterior
 
 
 class Compound(Emission):
@@ -16,6 +17,30 @@ class Compound(Emission):
         super().__init__()
         self.parts = nn.ModuleList(parts)
         self.trains_by_em = all(part.trains_by_em for part in parts)
+
+    @abstractmethod
+    def shares(self, x: Tensor, posterior: Tensor) -> Iterator[tuple[Emission, Tensor, Tensor]]:
+        """Each part, with its observations and the posterior of its states."""
+
+    @torch.no_grad()
+    def update(self, x: Tensor, posterior: Tensor) -> None:
+        for part, own, share in self.shares(x, posterior):
+            part.update(own, share)
+
+    @torch.no_grad()
+    def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
+        """Those of each part, behind its number and a dot."""
+        return {
+            f"{number}.{name}": value
+            for number, (part, own, share) in enumerate(self.shares(x, posterior))
+            for name, value in part.statistics(own, share).items()
+        }
+
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        for number, part in enumerate(self.each()):
+            begin = f"{number}."
+            part.maximise({n.removeprefix(begin): value for n, value in statistics.items() if n.startswith(begin)})
 
     @property
     def config(self) -> dict[str, object]:
@@ -32,6 +57,10 @@ class Compound(Emission):
         """`initialise` of each part."""
         for part in self.each():
             part.initialise(x, generator)
+
+    @property
+    def free_parameters(self) -> int:
+        return sum(part.free_parameters for part in self.each())
 
     def log_prior(self) -> Tensor:
         return torch.stack([part.log_prior().double() for part in self.each()]).sum()

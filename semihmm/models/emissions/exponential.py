@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import ExponentialFamily, learn, mean_of, share_of_mean
+from semihmm.models.emissions.independent import ExponentialFamily
+from semihmm.models.emissions.learning import confine, learn, mean_of, share_of_mean
 
 
 class Exponential(ExponentialFamily):
@@ -47,8 +48,8 @@ class Exponential(ExponentialFamily):
     def chart(self, x: Tensor) -> Tensor:
         return x.sqrt()
 
-    def statistics(self, x: Tensor) -> tuple[Tensor]:
-        return (x,)
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"total": x}
 
     def natural(self) -> tuple[Tensor]:
         return (-(-self.log_mean.double()).exp(),)
@@ -59,8 +60,10 @@ class Exponential(ExponentialFamily):
     def base(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        learn(self.log_mean, mean_of(sums[0], weight).maximum(self.floor).log(), weight)
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight = statistics["weight"]
+        learn(self.log_mean, mean_of(statistics["total"], weight).maximum(self.floor).log(), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -69,4 +72,10 @@ class Exponential(ExponentialFamily):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_mean.clamp_(min=self.floor.log())
+        confine(self.log_mean, self.floor.log())
+
+    def expected(self) -> Tensor:
+        return self.log_mean.exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"mean": self.log_mean.detach().exp()}

@@ -8,7 +8,7 @@ from torch.distributions import Distribution, biject_to, constraints
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
-from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.base import Emission, gaps, whole_steps
 
 
 class FromTorch(Emission):
@@ -30,6 +30,7 @@ class FromTorch(Emission):
     """
 
     trains_by_em = False
+    apart = True
 
     def __init__(self, kind: Callable[..., Distribution], **parameters: Tensor) -> None:
         super().__init__()
@@ -40,11 +41,12 @@ class FromTorch(Emission):
         law = self.law()
         if not law.batch_shape:
             raise ShapeError("FromTorch: the parameters need an axis for the states, got none.")
-        self.states, *rest = law.batch_shape
+        self.states: int = law.batch_shape[0]
+        rest = law.batch_shape[1:]
         self.rest = len(rest)
         self.event_shape = (*rest, *law.event_shape)
         with torch.random.fork_rng(devices=[]):
-            self.filler = law.sample()[0]
+            self.filler: Tensor = law.sample()[0]
 
     def law(self, states: Tensor | None = None) -> Distribution:
         """The distribution of all states, or of the given ones."""
@@ -53,10 +55,17 @@ class FromTorch(Emission):
 
     def forward(self, x: Tensor) -> Tensor:
         law = self.law()
+        hidden = None
+        if law.event_shape:
+            x, hidden = whole_steps(self, x, f"{type(law).__name__} has no marginals here", len(law.event_shape))
+        elif (hidden := gaps(x)) is not None:
+            x = torch.where(hidden, self.filler.to(x.device), x)
+        hidden = None if hidden is None else hidden.unsqueeze(-1 - self.rest)
         x = x.unsqueeze(-1 - len(self.event_shape))
         if not traced() and law.support is not None and not bool(law.support.check(x).all()):
             raise DataError(f"FromTorch: observations must be in the support of all states, {law.support}.")
         log_prob: Tensor = law.log_prob(x)
+        log_prob = log_prob if hidden is None else torch.where(hidden, 0.0, log_prob)
         log_prob = log_prob.flatten(log_prob.ndim - self.rest).sum(-1) if self.rest else log_prob
         return log_prob.to(self.dtype)
 
@@ -70,3 +79,11 @@ class FromTorch(Emission):
             if generator is not None:
                 torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
             return self.law(states).sample()
+
+    def expected(self) -> Tensor:
+        found: Tensor = self.law().mean
+        return found
+
+    def describe(self) -> dict[str, Tensor]:
+        """Its arguments."""
+        return {name: self.ways[name](x).detach() for name, x in self.free.items()}

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import ExponentialFamily, learn, mean_of
+from semihmm.models.emissions.independent import ExponentialFamily
+from semihmm.models.emissions.learning import confine, learn, mean_of
 from semihmm.models.emissions.solving import root
 
 _LEAST_SHAPE = 1e-4
@@ -51,8 +52,8 @@ class Gamma(ExponentialFamily):
     def chart(self, x: Tensor) -> Tensor:
         return x.log()
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.log(), x
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"log": x.log(), "total": x}
 
     def natural(self) -> tuple[Tensor, Tensor]:
         shape = self.log_shape.double().exp()
@@ -65,9 +66,12 @@ class Gamma(ExponentialFamily):
     def base(self, x: Tensor) -> Tensor:
         return -x.log()
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        mean_log, mean = mean_of(sums[0], weight), mean_of(sums[1], weight)
-        gap = mean.log() - mean_log
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight = statistics["weight"]
+        average = mean_of(statistics["total"], weight)
+        log_mean = learn(self.log_mean, average.log(), weight)
+        gap = log_mean - mean_of(statistics["log"], weight) + average * (-log_mean).exp() - 1  # the last two: 0 if free
 
         def excess(log_shape: Tensor) -> tuple[Tensor, Tensor]:
             shape = log_shape.exp()
@@ -75,7 +79,6 @@ class Gamma(ExponentialFamily):
 
         low = torch.full_like(gap, math.log(_LEAST_SHAPE))
         learn(self.log_shape, root(excess, low, torch.full_like(gap, math.log(self.max_shape))), weight)
-        learn(self.log_mean, mean.log(), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -85,4 +88,10 @@ class Gamma(ExponentialFamily):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_shape.clamp_(math.log(_LEAST_SHAPE), math.log(self.max_shape))
+        confine(self.log_shape, math.log(_LEAST_SHAPE), math.log(self.max_shape))
+
+    def expected(self) -> Tensor:
+        return self.log_mean.exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"mean": self.log_mean.detach().exp(), "shape": self.log_shape.detach().exp()}

@@ -1,72 +1,138 @@
-"""Gaussians with independent features, and what all Gaussian emissions share."""
-
-import math
-from typing import Literal
+"""Gaussians."""
 
 import torch
 from torch import Tensor, nn
 
-from semihmm.engine import tensors
-from semihmm.engine.tracing import plain, transformed
 from semihmm.errors import ShapeError
-from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.base import gaps, missing
+from semihmm.models.emissions.centred import Centred
+from semihmm.models.emissions.covariance import KINDS, Kind
+from semihmm.models.emissions.learning import floor_of, learn, spread_out
 
-LEAST_WEIGHT = 1e-10  # a Gaussian with a smaller total posterior than this stays as it is: it has seen nothing
 
+class Gaussians(Centred):
+    """What emissions of Gaussians share: means, a parameter that says how they spread, and its floor.
 
-def log_density(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log-densities ``(..., G)`` of ``x (..., F)`` under G diagonal Gaussians ``(G, F)``.
-
-    Where no derivative is asked for, by compiled code, as sums of squares in the dtype of ``x``. Otherwise in float64,
-    the square multiplied out, so that the cost is two matrix products and no ``(..., G, F)`` exists; what cancels is
-    kept small by putting the origin among the means.
+    Args:
+        shape: of the means, ``(*G, F)``; G Gaussians make the states, by themselves or in mixtures.
+        variance_floor: the smallest variance, as a share of that of the data.
+        covariance: how they spread.
     """
-    followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
-    if not followed and not transformed() and x.dtype == mean.dtype and plain((x, mean, log_variance)):
-        found = tensors.squared_distances(x, mean, log_variance)
-        if found is not None:
-            return found
-    centre = mean.detach().double().mean(0)
-    x, mean, log_variance = x.double() - centre, mean.double() - centre, log_variance.double()
-    precision = (-log_variance).exp()
-    bias = (mean.square() * precision + log_variance).sum(-1) + mean.shape[-1] * math.log(2 * math.pi)
-    return x @ (mean * precision).T - (x.square() @ precision.T + bias) / 2
+
+    floor: Tensor
+
+    def __init__(self, shape: tuple[int, ...], variance_floor: float, covariance: Kind) -> None:
+        super().__init__()
+        if covariance not in KINDS:
+            raise ShapeError(
+                f"{type(self).__name__}: covariance must be 'diag', 'spherical', 'full' or 'tied', got {covariance!r}."
+            )
+        self.kind, self.spread, self.variance_floor = covariance, KINDS[covariance], variance_floor
+        self.event_shape = shape[-1:]
+        self.mean = nn.Parameter(torch.randn(shape))
+        self.register_parameter(self.spread.parameter, nn.Parameter(self.spread.start(*shape)))
+        self.register_buffer("floor", self.spread.floor(torch.full(shape[-1:], variance_floor)))
+        self.register_buffer("centre", torch.zeros(shape[-1:], dtype=torch.float64))
+
+    def covariance(self) -> Tensor:
+        """The covariance matrix of each Gaussian, ``(*G, F, F)``."""
+        return self.spread.matrices(self._value, self.mean.shape)
+
+    def density(self, x: Tensor) -> Tensor:
+        """The log-density of every Gaussian, ``(..., *G)``."""
+        return self.spread.log_density(x, self.mean, self._value, gaps(x))
+
+    @torch.no_grad()
+    def place(self, x: Tensor, means: Tensor) -> None:
+        """Put the Gaussians where a fit starts: means as given, and the variances of all data ``(N, F)``."""
+        variance = floor_of(x, 1.0)
+        self.put_centre(x)
+        self.floor.copy_(self.variance_floor * self.spread.floor(variance))
+        learn(self.mean, means)
+        learn(self._value, self.spread.at(variance))
+
+    def describe(self) -> dict[str, Tensor]:
+        covariance = self.covariance().detach()
+        matrices = self.kind in ("full", "tied")
+        spread = {"covariance": covariance} if matrices else {"variance": covariance.diagonal(dim1=-2, dim2=-1)}
+        return {"mean": self.mean.detach(), **spread}
+
+    def moments(self, x: Tensor, share: Tensor) -> dict[str, Tensor]:
+        """The statistics of observations ``(N, F)`` of which Gaussians have shares ``(N, *G)``."""
+        return self.spread.sums(x, share, self.mean, self._value, self.centre, gaps(x))
+
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        value, weight = self.spread.mean(statistics)
+        mean = learn(self.mean, value + self.centre, weight)
+        learn(self._value, *self.spread.best(statistics, mean - self.centre, self.floor.double()))
+
+    @torch.no_grad()
+    def project(self) -> None:
+        learn(self._value, self.spread.clipped(self._value.detach(), self.floor))
+
+    @property
+    def free_parameters(self) -> int:
+        value = self._value
+        return super().free_parameters - (value.numel() - self.spread.free(value)) * value.requires_grad
+
+    @torch.no_grad()
+    def _drawn(self, which: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A draw ``(..., F)`` from each of the given Gaussians ``(...)``, numbered along G."""
+        mean, value = self._flat()
+        standard = torch.randn(
+            (*which.shape, mean.shape[-1]), generator=generator, dtype=mean.dtype, device=mean.device
+        )
+        return mean[which] + self.spread.noise(value[which], standard)
+
+    @torch.no_grad()
+    def _completed(self, x: Tensor, which: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Observations ``(N, F)`` with what is missing drawn from the given Gaussians ``(N,)`` given the rest.
+
+        A draw of all, moved by how far what is there lies from it (conditioning by kriging: Journel 1974).
+        """
+        hidden, drawn = missing(x), self._drawn(which, generator)
+        moved = self.spread.regression((x - drawn).unsqueeze(0), self._flat()[1], hidden)
+        return torch.where(hidden, drawn + moved[which, torch.arange(len(x), device=x.device)].to(x.dtype), x)
+
+    @torch.no_grad()
+    def _filled(self, x: Tensor, share: Tensor) -> Tensor:
+        """Observations ``(N, F)`` with what is missing as expected by Gaussians with shares ``(N, G)``."""
+        hidden, (mean, value) = missing(x), self._flat()
+        away = self.spread.regression(x - mean.unsqueeze(1), value, hidden)
+        found = torch.einsum("ng,gnf->nf", share.to(away.dtype), away + mean.unsqueeze(1))
+        return torch.where(hidden, found.to(x.dtype), x)
+
+    @property
+    def _value(self) -> nn.Parameter:
+        found = self._parameters[self.spread.parameter]
+        assert found is not None
+        return found
+
+    def _flat(self) -> tuple[Tensor, Tensor]:
+        """The means ``(G, F)``, and the parameter of each."""
+        axes = self.mean.ndim - 1
+        value = self._value.detach()
+        value = value.expand(*self.mean.shape[:-1], *value.shape[axes:])
+        return self.mean.detach().flatten(0, -2), value.flatten(0, axes - 1)
 
 
-def spread_out(x: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """Observations far from one another, ``(count, F)``, out of ``(N, F)`` (k-means++: Arthur & Vassilvitskii 2007)."""
-    x = x[torch.randint(len(x), (20_000,), generator=generator, device=x.device)] if len(x) > 20_000 else x
-    x = x.double()
-    scale = x.std(0, correction=0)
-    scaled = x / torch.where(scale > 0, scale, 1.0)
-    chosen = [int(torch.randint(len(x), (), generator=generator, device=x.device))]
-    nearest = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-    for _ in range(count - 1):
-        nearest = nearest.minimum((scaled - scaled[chosen[-1]]).square().sum(-1))
-        chance = nearest if bool(nearest.sum() > 0) else torch.ones_like(nearest)  # more Gaussians than observations
-        chosen.append(int(torch.multinomial(chance, 1, generator=generator)))
-    return x[torch.tensor(chosen, device=x.device)]
-
-
-def floor_of(x: Tensor, share: float) -> Tensor:
-    """The smallest variance of each feature, ``(F,)``: a share of that of all observations ``(N, F)``."""
-    variance = x.double().var(0, correction=0)
-    return share * torch.where(variance > 0, variance, 1.0)
-
-
-class Gaussian(Emission):
-    """Each state has one Gaussian with independent features.
+class Gaussian(Gaussians):
+    """Each state has one Gaussian.
 
     Args:
         states: S.
         features: F.
         variance_floor: the smallest variance, as a share of the variance that the feature has in the data of `fit`
-            (that the features have on average, if they share theirs).
-        covariance: ``"diag"``, a variance for each feature, or ``"spherical"``, one for all features of a state. Those
-            of `FullGaussian` are matrices.
+            (of the mean over the features, if they share theirs; of matrices in any direction, of the smallest).
+        covariance: ``"diag"``, a variance for each feature; ``"spherical"``, one for all features of a state;
+            ``"full"``, a matrix; ``"tied"``, one matrix for all states.
 
-    Observations are ``(..., T, F)``. Parameters: ``mean (S, F)`` and ``log_variance``, ``(S, F)`` or ``(S, 1)``. The
-    floor makes the likelihood bounded; clipping to it is the exact EM step under that constraint.
+    Observations are ``(..., T, F)``. Parameters: ``mean (S, F)``, and ``log_variance``, ``(S, F)`` or ``(S, 1)``, or
+    ``factor``, ``(S, F, F)`` or ``(1, F, F)``: the Cholesky factor of each covariance with the logarithm of its
+    diagonal. The floor makes the likelihood bounded; clipping variances or eigenvalues to it is the exact EM step under
+    that constraint. What is missing is integrated out; the EM step then takes the moments that it is expected to have,
+    given the rest (Little & Rubin 2002, section 11.2).
 
     Example:
         >>> emission = Gaussian(states=2, features=1)
@@ -74,29 +140,15 @@ class Gaussian(Emission):
         >>> emission.update(x, torch.tensor([[1., 0.], [1., 0.], [0., 1.], [0., 1.]]))
         >>> emission.mean.tolist(), emission.log_variance.exp().tolist()
         ([[1.0], [10.0]], [[1.0], [1.0]])
+        >>> Gaussian(states=2, features=3, covariance="full").covariance().shape
+        torch.Size([2, 3, 3])
     """
 
-    apart = True
-    floor: Tensor
+    states: int
 
-    def __init__(
-        self,
-        states: int,
-        features: int,
-        variance_floor: float = 1e-3,
-        covariance: Literal["diag", "spherical"] = "diag",
-    ) -> None:
-        super().__init__()
-        if covariance not in ("diag", "spherical"):
-            matrices = {"full": "FullGaussian(...)", "tied": "FullGaussian(..., tied=True)"}
-            other = f" Take {matrices[covariance]}." if covariance in matrices else ""
-            raise ShapeError(f"Gaussian: covariance must be 'diag' or 'spherical', got {covariance!r}.{other}")
-        self.states, self.event_shape, self.variance_floor = states, (features,), variance_floor
-        self.covariance = covariance
-        variances = features if covariance == "diag" else 1
-        self.mean = nn.Parameter(torch.randn(states, features))
-        self.log_variance = nn.Parameter(torch.zeros(states, variances))
-        self.register_buffer("floor", torch.full((variances,), variance_floor))
+    def __init__(self, states: int, features: int, variance_floor: float = 1e-3, covariance: Kind = "diag") -> None:
+        super().__init__((states, features), variance_floor, covariance)
+        self.states, self.apart = states, covariance != "tied"
 
     @property
     def config(self) -> dict[str, object]:
@@ -104,46 +156,32 @@ class Gaussian(Emission):
             "states": self.states,
             "features": self.event_shape[0],
             "variance_floor": self.variance_floor,
-            "covariance": self.covariance,
+            "covariance": self.kind,
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        return log_density(x, self.mean, self.log_variance.expand_as(self.mean)).to(self.mean.dtype)
+        return self.density(x).to(self.mean.dtype)
 
-    @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """Means at observations far from one another; the variance of all data."""
-        self.floor.copy_(self._pooled(floor_of(x, self.variance_floor)))
-        self.mean.copy_(spread_out(x, len(self.mean), generator))
-        self.log_variance.copy_((self.floor.double() / self.variance_floor).log())
+        """Means at observations far from one another; the variances of all data, without correlation."""
+        self.place(x, spread_out(x, self.states, generator))
+
+    @property
+    def own(self) -> list[nn.Parameter]:
+        return super().own if self.apart else [self.mean]
 
     @torch.no_grad()
-    def update(self, x: Tensor, posterior: Tensor) -> None:
-        weight = posterior.double().sum(0).unsqueeze(-1)
-        mean, variance = moments(x, posterior.double(), weight)
-        seen = weight > LEAST_WEIGHT
-        self.mean.copy_(torch.where(seen, mean, self.mean))
-        self.log_variance.copy_(torch.where(seen, self._pooled(variance).maximum(self.floor).log(), self.log_variance))
+    def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
+        return self.moments(x, posterior)
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        noise = torch.randn(
-            (*states.shape, *self.mean.shape[1:]), generator=generator, dtype=self.mean.dtype, device=states.device
-        )
-        return (self.mean[states] + noise * (self.log_variance[states] / 2).exp()).detach()
+        return self._drawn(states, generator)
 
-    @torch.no_grad()
-    def project(self) -> None:
-        self.log_variance.clamp_(min=self.floor.log())
+    def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self._completed(x.reshape(-1, *self.event_shape), states.flatten(), generator).reshape(x.shape)
 
-    def _pooled(self, variance: Tensor) -> Tensor:
-        """Of features that share their variance, the mean."""
-        return variance if self.covariance == "diag" else variance.mean(-1, keepdim=True)
+    def expected(self) -> Tensor:
+        return self.mean
 
-
-def moments(x: Tensor, posterior: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted means and variances ``(G, F)`` of ``x (N, F)``, given weights ``(N, G)`` and their sums ``(G, 1)``."""
-    centre = x.double().mean(0)
-    x = x.double() - centre
-    weight = weight.clamp(min=LEAST_WEIGHT)
-    mean = posterior.T @ x / weight
-    return mean + centre, (posterior.T @ x.square() / weight - mean.square()).clamp(min=0.0)
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        return self._filled(x.reshape(-1, *self.event_shape), posterior.reshape(-1, self.states)).reshape(x.shape)

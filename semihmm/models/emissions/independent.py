@@ -4,14 +4,15 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError
-from semihmm.models.emissions.base import Emission
-from semihmm.models.emissions.gaussian import LEAST_WEIGHT, spread_out
+from semihmm.models.emissions.base import Emission, gaps
+from semihmm.models.emissions.learning import first_posterior
 
-_OWN = 0.7  # of a first posterior, the share that an observation gives to the state nearest to it
+TABLED = 1 << 12  # counts up to here are looked up
+CACHED = 1 << 15  # numbers that a core keeps close at hand
 
 
 class Supported(Emission):
@@ -21,6 +22,7 @@ class Supported(Emission):
         support: what an observation must be, in words.
     """
 
+    apart = True
     support: ClassVar[str]
 
     def __init__(self, states: int, features: int) -> None:
@@ -33,14 +35,18 @@ class Supported(Emission):
         """Which values can be observed, bool in the shape of ``x``; never NaN."""
 
     @abstractmethod
-    def score(self, x: Tensor) -> Tensor:
-        """Log-likelihoods ``(..., S)`` of observations ``(..., F)`` inside the support, all in float64."""
+    def score(self, x: Tensor, there: Tensor | None) -> Tensor:
+        """Log-likelihoods ``(..., S)`` of observations ``(..., F)`` inside the support, all in float64.
+
+        Args:
+            there: which values count; None for all.
+        """
 
     def bound(self, x: Tensor) -> None:
         """Set the bounds of parameters, given all observations ``(N, F)``."""
 
     def chart(self, x: Tensor) -> Tensor:
-        """Where observations lie, on axes on which distances say how different they are."""
+        """Where observations lie, on axes on which distances say how different they are; NaN where values are."""
         return x
 
     def check(self, x: Tensor) -> None:
@@ -50,31 +56,55 @@ class Supported(Emission):
             DataError: values outside the support.
         """
         if not traced() and not bool((inside := self.inside(x)).all()):
+            if x.is_floating_point() and bool((inside := inside | x.isnan()).all()):
+                return
             at = tuple(int(i) for i in (~inside).nonzero()[0])
             raise DataError(f"{type(self).__name__}: observations must be {self.support}, got {x[at].item()} at {at}.")
 
+    def filled(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Observations in float64, with the filler where one is missing; and which are there, None for all."""
+        hidden = gaps(x) if x.is_floating_point() else None  # a count of -1 is none
+        return (x.double(), None) if hidden is None else (torch.where(hidden, self.filler, x).double(), ~hidden)
+
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
-        return self.score(x.double()).to(self.dtype)
+        return self.score(*self.filled(x)).to(self.dtype)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """An EM step, each state seeing most of the observations near its own and a little of the others."""
         self.check(x)
-        x = x.double()
-        self.bound(x)
-        self.update(x, first_posterior(self.chart(x), self.states, generator))
+        self.bound(x.double())
+        self.update(x, first_posterior(self.chart(x.double()), self.states, generator))
 
 
 class Independent(Supported):
-    """Each feature has a density of its own; theirs are multiplied."""
+    """Each feature has a density of its own; theirs are multiplied.
+
+    It is ``log p(x) = peak - penalty(x)``, of which the second is computed for a few observations at a time.
+    """
 
     @abstractmethod
-    def log_density(self, x: Tensor) -> Tensor:
-        """Log-densities ``(..., S, F)`` of ``x (..., 1, F)``, in float64."""
+    def peak(self) -> Tensor:
+        """``(S, F)`` in float64."""
 
-    def score(self, x: Tensor) -> Tensor:
-        return self.log_density(x.unsqueeze(-2)).sum(-1)
+    @abstractmethod
+    def penalty(self, x: Tensor) -> Tensor:
+        """``(..., F, S)`` of ``x (..., F, 1)``, in float64."""
+
+    def score(self, x: Tensor, there: Tensor | None) -> Tensor:
+        peak = self.peak()
+        best = peak.sum(-1) if there is None else there.double() @ peak.T
+        if traced():
+            return best - self._penalties(x, there)
+        flat, rows = x.flatten(0, -2), max(1, CACHED // (self.states * self.event_shape[0]))
+        shown = [None] * -(-len(flat) // rows) if there is None else there.flatten(0, -2).split(rows)
+        found = [self._penalties(*part) for part in zip(flat.split(rows), shown, strict=True)]
+        return best - torch.cat(found).unflatten(0, x.shape[:-1])
+
+    def _penalties(self, x: Tensor, there: Tensor | None) -> Tensor:
+        found = self.penalty(x.unsqueeze(-1))
+        return (found if there is None else torch.where(there.unsqueeze(-1), found, 0.0)).sum(-2)
 
 
 class ExponentialFamily(Supported):
@@ -82,15 +112,16 @@ class ExponentialFamily(Supported):
 
     So log-likelihoods are matrix products, no ``(..., S, F)`` exists, and the EM step need only know the sums of the
     statistics. A natural parameter may be ``-inf`` where its statistic is never negative: of what a state never emits.
+    `statistics` are the ``"weight" (S, F)`` of what was there, and the sum of each under the name that it has here.
     """
 
     @abstractmethod
-    def statistics(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Each in the shape of ``x (..., F)``."""
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        """What is summed, by name, each in the shape of ``x (..., F)``."""
 
     @abstractmethod
     def natural(self) -> tuple[Tensor, ...]:
-        """The factor of each statistic, ``(S, F)`` in float64."""
+        """The factor of each, in the same order, ``(S, F)`` in float64."""
 
     @abstractmethod
     def log_normaliser(self) -> Tensor:
@@ -100,34 +131,24 @@ class ExponentialFamily(Supported):
     def base(self, x: Tensor) -> Tensor:
         """What does not depend on the state, in the shape of ``x (..., F)``."""
 
-    @abstractmethod
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        """EM's second step.
-
-        Args:
-            weight: the total posterior of each state, ``(S, 1)``.
-            sums: of each statistic under the posterior, ``(S, F)``.
-        """
-
-    def score(self, x: Tensor) -> Tensor:
-        found = self.base(x).sum(-1, keepdim=True) - self.log_normaliser().sum(-1)
-        for statistic, natural in zip(self.statistics(x), self.natural(), strict=True):
-            found = found + _weigh(statistic, natural)
+    def score(self, x: Tensor, there: Tensor | None) -> Tensor:
+        base = _only(self.base(x), there).sum(-1, keepdim=True)
+        normaliser = self.log_normaliser()
+        found = base - (normaliser.sum(-1) if there is None else there.double() @ normaliser.T)
+        for statistic, natural in zip(self.sufficient(x).values(), self.natural(), strict=True):
+            found = found + _weigh(_only(statistic, there), natural)
         return found
 
     @torch.no_grad()
-    def update(self, x: Tensor, posterior: Tensor) -> None:
-        posterior = posterior.double()
-        sums = [posterior.T @ statistic for statistic in self.statistics(x.double())]
-        self.maximise(posterior.sum(0).unsqueeze(-1), *sums)
+    def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
+        (x, there), posterior = self.filled(x), posterior.double()
+        one = posterior.sum(0).unsqueeze(-1).expand(-1, *self.event_shape)
+        weight = one if there is None else posterior.T @ there.double()
+        return {"weight": weight} | {n: posterior.T @ _only(s, there) for n, s in self.sufficient(x).items()}
 
 
-def first_posterior(chart: Tensor, states: int, generator: torch.Generator | None) -> Tensor:
-    """Of each state at each place ``(N, F)``, ``(N, S)``: high near one of S places that lie far from one another."""
-    scale = chart.std(0, correction=0)
-    chart = chart / torch.where(scale > 0, scale, 1.0)
-    nearest = torch.cdist(chart, spread_out(chart, states, generator)).argmin(-1)
-    return _OWN * nn.functional.one_hot(nearest, states).double() + (1 - _OWN) / states
+def _only(value: Tensor, there: Tensor | None) -> Tensor:
+    return value if there is None else torch.where(there, value, 0.0)
 
 
 def _weigh(statistic: Tensor, natural: Tensor) -> Tensor:
@@ -139,22 +160,14 @@ def _weigh(statistic: Tensor, natural: Tensor) -> Tensor:
     return found
 
 
-def learn(parameter: Tensor, value: Tensor, weight: Tensor) -> None:
-    """Set a parameter of each state, except of those that have seen nothing."""
-    parameter.copy_(torch.where(weight > LEAST_WEIGHT, value, parameter))
-
-
-def mean_of(total: Tensor, weight: Tensor) -> Tensor:
-    """A mean from a sum and the weight in it; of states that have seen nothing, any number."""
-    return total / weight.clamp(min=LEAST_WEIGHT)
-
-
-def share_of_mean(x: Tensor, share: float) -> Tensor:
-    """A share of the mean of each feature, ``(F,)``; of 1 where that is 0."""
-    mean = x.mean(0)
-    return share * torch.where(mean > 0, mean, 1.0)
-
-
 def counted(x: Tensor) -> Tensor:
     """Which values are counts."""
     return (x >= 0) & (x == x.floor()) & x.isfinite() if x.is_floating_point() else x >= 0
+
+
+def log_factorial(x: Tensor) -> Tensor:
+    """Of counts in float64, looked up where they are few."""
+    if traced() or not x.numel() or x.requires_grad or float(peak := x.max()) > min(TABLED, x.numel()):
+        return torch.lgamma(x + 1)
+    table = torch.lgamma(torch.arange(1.0, float(peak) + 2, dtype=x.dtype, device=x.device))
+    return table[x.long()]

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.gaussian import floor_of
-from semihmm.models.emissions.independent import Independent, learn, mean_of
+from semihmm.models.emissions.independent import Independent
+from semihmm.models.emissions.learning import confine, floor_of, learn, mean_of
 
 
 class Laplace(Independent):
@@ -49,19 +49,26 @@ class Laplace(Independent):
     def bound(self, x: Tensor) -> None:
         self.floor.copy_(self.scale_floor * floor_of(x, 1.0).sqrt())
 
-    def log_density(self, x: Tensor) -> Tensor:
-        log_scale = self.log_scale.double()
-        return -(x - self.location.double()).abs() * (-log_scale).exp() - log_scale - math.log(2)
+    def peak(self) -> Tensor:
+        return -self.log_scale.double() - math.log(2)
+
+    def penalty(self, x: Tensor) -> Tensor:
+        return (x - self.location.double().T).abs() * (-self.log_scale.double().T).exp()
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
-        x, posterior = x.double(), posterior.double()
-        weight = posterior.sum(0).unsqueeze(-1)
-        location = torch.stack([_median(column, posterior) for column in x.T], -1)
-        distance = [(column.unsqueeze(-1) - at).abs() for column, at in zip(x.T, location.T, strict=True)]
-        away = torch.stack([(one * posterior).sum(0) for one in distance], -1)
-        learn(self.location, location, weight)
-        learn(self.log_scale, mean_of(away, weight).maximum(self.floor).log(), weight)
+        (x, there), posterior = self.filled(x), posterior.double()
+        shares = [posterior] * x.shape[-1]
+        if there is not None:
+            shares = [posterior * shown.unsqueeze(-1) for shown in there.T]
+        weight = torch.stack([share.sum(0) for share in shares], -1)
+        columns = list(zip(x.T, shares, strict=True))
+        location = learn(self.location, torch.stack([_median(*column) for column in columns], -1), weight)
+        distance = [
+            ((column.unsqueeze(-1) - at).abs() * share).sum(0)
+            for (column, share), at in zip(columns, location.T, strict=True)
+        ]
+        learn(self.log_scale, mean_of(torch.stack(distance, -1), weight).maximum(self.floor).log(), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -71,7 +78,13 @@ class Laplace(Independent):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_scale.clamp_(min=self.floor.log())
+        confine(self.log_scale, self.floor.log())
+
+    def expected(self) -> Tensor:
+        return self.location
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"location": self.location.detach(), "scale": self.log_scale.detach().exp()}
 
 
 def _median(x: Tensor, weights: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """States of different families."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from semihmm.errors import DataError, ShapeError
-from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.emissions.compound import Compound
 
 
@@ -37,19 +37,56 @@ class Mixed(Compound):
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([part(x) for part in self.each()], -1)
 
-    def update(self, x: Tensor, posterior: Tensor) -> None:
+    def shares(self, x: Tensor, posterior: Tensor) -> Iterator[tuple[Emission, Tensor, Tensor]]:
         for part, share in zip(self.each(), posterior.split(self.sizes, -1), strict=True):
-            part.update(x, share)
+            yield part, x, share
+
+    def reseed(self, states: Tensor, x: Tensor, generator: torch.Generator | None = None) -> None:
+        for part, some in zip(self.each(), states.split(self.sizes), strict=True):
+            if bool(some.any()):
+                part.reseed(some, x, generator)
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        flat, first = states.flatten(), 0
-        where, drawn = [], []
-        for part, size in zip(self.each(), self.sizes, strict=True):
-            mine = ((flat >= first) & (flat < first + size)).nonzero().squeeze(-1)
-            where.append(mine)
-            drawn.append(part.sample(flat[mine] - first, generator))
+        found = [part.sample(mine, generator) for part, mine, _ in self._grouped(states.flatten())]
+        return self._ordered(found, states)
+
+    def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        flat = x.flatten(0, states.ndim - 1)
+        parts = self._grouped(states.flatten())
+        return self._ordered([part.complete(flat[where], mine, generator) for part, mine, where in parts], states)
+
+    def expected(self) -> Tensor:
+        return torch.cat([part.expected() for part in self.each()])
+
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        hidden, found = missing(x), torch.zeros_like(x)
+        for part, _, share in self.shares(x, posterior):
+            found = found + torch.where(hidden, part.fill(x, share), 0.0).to(x.dtype)  # in proportion to the share
+        return torch.where(hidden, found, x)
+
+    def describe(self) -> dict[str, Tensor]:
+        """What each part says, behind its number and a dot; NaN of the states of other parts."""
+        found, first = {}, 0
+        for number, (part, size) in enumerate(zip(self.each(), self.sizes, strict=True)):
+            for name, value in part.describe().items():
+                of_all = value.new_full((sum(self.sizes), *value.shape[1:]), torch.nan)
+                of_all[first : first + size] = value
+                found[f"{number}.{name}"] = of_all
             first += size
-        x = torch.cat(drawn)[torch.cat(where).argsort()]
+        return found
+
+    def _grouped(self, states: Tensor) -> Iterator[tuple[Emission, Tensor, Tensor]]:
+        """Each part, its states among those of ``(N,)`` by its own numbers, and where they are."""
+        first = 0
+        for part, size in zip(self.each(), self.sizes, strict=True):
+            where = ((states >= first) & (states < first + size)).nonzero().squeeze(-1)
+            yield part, states[where] - first, where
+            first += size
+
+    def _ordered(self, parts: list[Tensor], states: Tensor) -> Tensor:
+        """What `_grouped` took apart, where it was."""
+        where = torch.cat([where for _, _, where in self._grouped(states.flatten())])
+        x = torch.cat(parts)[where.argsort()]
         return x.reshape(*states.shape, *x.shape[1:])
 
     def _in_common(self) -> float | Tensor:

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from semihmm.models.emissions.independent import ExponentialFamily, counted
+from semihmm.engine.tracing import traced
+from semihmm.errors import DataError
+from semihmm.models.emissions.independent import ExponentialFamily, counted, log_factorial
 from semihmm.models.table import Table
 
 
@@ -16,7 +18,8 @@ class Multinomial(ExponentialFamily):
         trials: how many symbols `sample` draws in each step; observations may have any total.
         pseudo_count: what EM adds to the count of each symbol in each state.
 
-    Observations are counts of symbols ``(..., T, V)``. The probabilities are ``table().exp()``, ``(S, V)``.
+    Observations are counts of symbols ``(..., T, V)``, all NaN for a step that is missing. The probabilities are
+    ``table().exp()``, ``(S, V)``.
     ``log p(x) = log n! + sum_v (x_v log p_v - log x_v!)`` where n is the total of x.
 
     Example:
@@ -43,14 +46,23 @@ class Multinomial(ExponentialFamily):
             "pseudo_count": self.table.pseudo_count,
         }
 
+    def filled(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, there = super().filled(x)
+        if there is not None and not traced() and bool((there.any(-1) & ~there.all(-1)).any()):
+            raise DataError(
+                "Multinomial: all counts of a step must be missing, or none: without their total, some do not say how "
+                "likely it is. Make the whole row NaN, or fill it in."
+            )
+        return x, there
+
     def inside(self, x: Tensor) -> Tensor:
         return counted(x)
 
     def chart(self, x: Tensor) -> Tensor:
         return (x / x.sum(-1, keepdim=True).clamp(min=1.0)).sqrt()
 
-    def statistics(self, x: Tensor) -> tuple[Tensor]:
-        return (x,)
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"counts": x}
 
     def natural(self) -> tuple[Tensor]:
         return (self.table().double(),)
@@ -59,11 +71,12 @@ class Multinomial(ExponentialFamily):
         return torch.zeros_like(self.table.logits, dtype=torch.float64)
 
     def base(self, x: Tensor) -> Tensor:
-        orders = torch.lgamma(x.sum(-1, keepdim=True) + 1) / x.shape[-1]  # of n symbols; spread over the features
-        return orders - torch.lgamma(x + 1)
+        orders = log_factorial(x.sum(-1, keepdim=True)) / x.shape[-1]  # of n symbols; spread over the features
+        return orders - log_factorial(x)
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        self.table.update(sums[0])
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        self.table.update(statistics["counts"])
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -74,3 +87,10 @@ class Multinomial(ExponentialFamily):
 
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
+
+    def expected(self) -> Tensor:
+        """Of `trials` symbols."""
+        return self.trials * self.table().exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"probability": self.table().detach().exp()}

@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import Independent, counted, learn, mean_of, share_of_mean
+from semihmm.engine.tracing import traced
+from semihmm.models.emissions.independent import TABLED, Independent, counted
+from semihmm.models.emissions.learning import confine, learn, mean_of, share_of_mean
 from semihmm.models.emissions.solving import root
 
 _LEAST, _LARGEST = 1e-3, 1e6  # sizes: beyond, a Poisson distribution
@@ -55,21 +57,39 @@ class NegativeBinomial(Independent):
     def chart(self, x: Tensor) -> Tensor:
         return x.sqrt()
 
-    def log_density(self, x: Tensor) -> Tensor:
+    def peak(self) -> Tensor:
         size, ratio = self.log_size.double().exp(), self.log_mean.double() - self.log_size.double()
-        failed = -nn.functional.softplus(ratio)  # the logarithm of size / (size + mean)
-        ways = torch.lgamma(x + size) - torch.lgamma(size) - torch.lgamma(x + 1)
-        return ways + size * failed + x * (ratio + failed)
+        return -torch.lgamma(size) - size * nn.functional.softplus(ratio)  # the logarithm of (size + mean) / size
+
+    def penalty(self, x: Tensor) -> Tensor:
+        size, ratio = self.log_size.double().exp().T, (self.log_mean.double() - self.log_size.double()).T
+        return torch.lgamma(x + 1) - torch.lgamma(x + size) + x * nn.functional.softplus(-ratio)
+
+    def score(self, x: Tensor, there: Tensor | None) -> Tensor:
+        """A log-gamma costs more than all else: of counts that are met again, each is computed once."""
+        if traced() or x.requires_grad or not x.numel():
+            return super().score(x, there)
+        few = float(x.max()) <= TABLED
+        values, place = (torch.arange(float(x.max()) + 1), x.long()) if few else x.unique(return_inverse=True)
+        if len(values) * self.event_shape[0] > x.numel():
+            return super().score(x, there)
+        features = torch.arange(self.event_shape[0], device=x.device)
+        each = values.to(x).reshape(-1, 1, 1).expand(-1, len(features), 1)
+        table = (self.peak().T - self.penalty(each)).flatten(0, 1)
+        row = place * len(features) + features
+        if there is not None:
+            row, table = torch.where(there, row, len(table)), torch.cat([table, torch.zeros_like(table[:1])])
+        return torch.cat([table[some].sum(-2) for some in row.flatten(0, -2).split(256)]).unflatten(0, x.shape[:-1])
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
-        x, posterior = x.double(), posterior.double()
-        weight = posterior.sum(0).unsqueeze(-1)
-        average = mean_of(posterior.T @ x, weight)
-        mean = average.maximum(self.floor)
-        sizes = [_size(column, posterior, average[:, f], mean[:, f]) for f, column in enumerate(x.T)]
+        (x, there), posterior = self.filled(x), posterior.double()
+        shown = torch.ones_like(x) if there is None else there.double()
+        weight = posterior.T @ shown
+        average = mean_of(posterior.T @ (x * shown), weight)
+        mean = learn(self.log_mean, average.maximum(self.floor).log(), weight).exp()
+        sizes = [_size(x[:, f], posterior * shown[:, f : f + 1], average[:, f], mean[:, f]) for f in range(x.shape[-1])]
         learn(self.log_size, torch.stack(sizes, -1), weight)
-        learn(self.log_mean, mean.log(), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -79,8 +99,14 @@ class NegativeBinomial(Independent):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_mean.clamp_(min=self.floor.log())
-        self.log_size.clamp_(math.log(_LEAST), math.log(_LARGEST))
+        confine(self.log_mean, self.floor.log())
+        confine(self.log_size, math.log(_LEAST), math.log(_LARGEST))
+
+    def expected(self) -> Tensor:
+        return self.log_mean.exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"mean": self.log_mean.detach().exp(), "size": self.log_size.detach().exp()}
 
 
 def _size(x: Tensor, posterior: Tensor, average: Tensor, mean: Tensor) -> Tensor:

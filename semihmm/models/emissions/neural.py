@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.base import Emission
+from semihmm.models.emissions.base import Emission, whole_steps
 
 
 class Neural(Emission):
@@ -14,6 +14,8 @@ class Neural(Emission):
             used as it is: log-densities, the logits of a conditional random field, or log-posteriors less log-priors
             (a hybrid model: Bourlard & Morgan 1994).
         event_shape: the axes of an observation behind time; None for any size.
+
+    A step of which all is missing (NaN) says nothing: its log-weights are 0, whatever the network makes of it.
 
     It trains by gradient. `fit` climbs the log-partition, which is a likelihood only if the network's outputs are
     log-densities. For the others, descend ``-semihmm.log_prob(model(x), states)``, which is one for every network.
@@ -31,8 +33,9 @@ class Neural(Emission):
         self.net, self.states, self.event_shape = net, None, event_shape
 
     def forward(self, x: Tensor) -> Tensor:
+        x, silent = whole_steps(self, x, "A network must be given all of it")
         log_weights: Tensor = self.net(x)
-        return log_weights
+        return log_weights if silent is None else torch.where(silent.unsqueeze(-1), 0.0, log_weights)
 
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """The network starts from the weights that it has."""

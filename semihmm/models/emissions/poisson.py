@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import ExponentialFamily, counted, learn, mean_of, share_of_mean
+from semihmm.models.emissions.independent import ExponentialFamily, counted, log_factorial
+from semihmm.models.emissions.learning import confine, learn, mean_of, share_of_mean
 
 
 class Poisson(ExponentialFamily):
@@ -48,8 +49,8 @@ class Poisson(ExponentialFamily):
     def chart(self, x: Tensor) -> Tensor:
         return x.sqrt()  # has about the same variance at every rate
 
-    def statistics(self, x: Tensor) -> tuple[Tensor]:
-        return (x,)
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"total": x}
 
     def natural(self) -> tuple[Tensor]:
         return (self.log_rate.double(),)
@@ -58,10 +59,12 @@ class Poisson(ExponentialFamily):
         return self.log_rate.double().exp()
 
     def base(self, x: Tensor) -> Tensor:
-        return -torch.lgamma(x + 1)
+        return -log_factorial(x)
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        learn(self.log_rate, mean_of(sums[0], weight).maximum(self.floor).log(), weight)
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight = statistics["weight"]
+        learn(self.log_rate, mean_of(statistics["total"], weight).maximum(self.floor).log(), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -69,4 +72,10 @@ class Poisson(ExponentialFamily):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_rate.clamp_(min=self.floor.log())
+        confine(self.log_rate, self.floor.log())
+
+    def expected(self) -> Tensor:
+        return self.log_rate.exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"rate": self.log_rate.detach().exp()}

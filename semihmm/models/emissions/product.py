@@ -36,6 +36,7 @@ class Product(Compound):
                 f"{[part.states for part in parts]} and event shapes {[part.event_shape for part in parts]}."
             )
         self.states, self.event_shape = states.pop(), (sum(self.sizes),)
+        self.apart = all(part.apart for part in parts)
         fillers = [torch.as_tensor(part.filler).expand(size) for part, size in zip(parts, self.sizes, strict=True)]
         self.filler = torch.cat(fillers)
 
@@ -46,13 +47,31 @@ class Product(Compound):
         for part, columns in self._split(x):
             part.initialise(columns, generator)
 
-    def update(self, x: Tensor, posterior: Tensor) -> None:
+    def shares(self, x: Tensor, posterior: Tensor) -> Iterator[tuple[Emission, Tensor, Tensor]]:
         for part, columns in self._split(x):
-            part.update(columns, posterior)
+            yield part, columns, posterior
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         drawn = [part.sample(states, generator).reshape(*states.shape, -1) for part in self.each()]
         return torch.cat([x.to(self.dtype) for x in drawn], -1)
+
+    def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self._joined(x, [part.complete(columns, states, generator) for part, columns in self._split(x)])
+
+    def expected(self) -> Tensor:
+        return torch.cat([part.expected() for part in self.each()], -1)
+
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        return self._joined(x, [part.fill(columns, posterior) for part, columns in self._split(x)])
+
+    def describe(self) -> dict[str, Tensor]:
+        """What each part says, behind its number and a dot."""
+        parts = enumerate(self.each())
+        return {f"{number}.{name}": value for number, part in parts for name, value in part.describe().items()}
+
+    @staticmethod
+    def _joined(x: Tensor, parts: list[Tensor]) -> Tensor:
+        return torch.cat([part.reshape(*x.shape[:-1], -1).to(x.dtype) for part in parts], -1)
 
     def _split(self, x: Tensor) -> Iterator[tuple[Emission, Tensor]]:
         for part, columns in zip(self.each(), x.split(self.sizes, -1), strict=True):
@@ -65,7 +84,7 @@ def _columns(part: Emission) -> int:
 
 
 def _symbols(x: Tensor) -> Tensor:
-    found = x.long()
-    if not traced() and bool((found != x).any()):
-        raise DataError(f"Product: symbols must be whole numbers, got {x[found != x][0].item()}.")
+    found = torch.where(x.isnan(), -1, x).long() if x.is_floating_point() else x.long()
+    if not traced() and bool(((found != x) & ~x.isnan()).any()):
+        raise DataError(f"Product: symbols must be whole numbers, got {x[(found != x) & ~x.isnan()][0].item()}.")
     return found

@@ -5,15 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.gaussian import floor_of
-from semihmm.models.emissions.independent import Independent, learn, mean_of
+from semihmm.models.emissions.centred import Centred
+from semihmm.models.emissions.independent import CACHED, Independent
+from semihmm.models.emissions.learning import confine, floor_of, learn, mean_of
 from semihmm.models.emissions.solving import root
 
 _LEAST, _LARGEST = 0.1, 1000.0  # degrees of freedom: beyond, a Gaussian
+_START = 4.0
 _CYCLES = 3
 
 
-class StudentT(Independent):
+class StudentT(Centred, Independent):
     """Each state has a Student t distribution for each feature, independent of the others.
 
     Args:
@@ -28,8 +30,8 @@ class StudentT(Independent):
     ``log p(x) = log Gamma((n + 1) / 2) - log Gamma(n / 2) - log(n pi) / 2 - log(scale) - (n + 1) / 2 *
     log(1 + ((x - location) / scale)^2 / n)``, summed over features.
 
-    An EM step is three cycles of conditional maximisation given how much each observation is trusted (Liu & Rubin 1995,
-    section 3): it raises the objective, and ends at a maximum after several steps.
+    `maximise` is a step of parameter-expanded EM given how much each observation is trusted (Liu, Rubin & Wu 1998),
+    `update` three of them: they raise the objective, and end at a maximum after several steps.
 
     Example:
         >>> emission = StudentT(states=1, features=1, freedom=1.0)
@@ -41,6 +43,7 @@ class StudentT(Independent):
     """
 
     support = "finite"
+    location_name = "location"
     floor: Tensor
 
     def __init__(self, states: int, features: int, scale_floor: float = 0.03, freedom: float | None = None) -> None:
@@ -48,9 +51,10 @@ class StudentT(Independent):
         self.scale_floor, self.freedom = scale_floor, freedom
         self.location = nn.Parameter(torch.randn(states, features))
         self.log_scale = nn.Parameter(torch.zeros(states, features))
-        start = torch.full((states, features), math.log(freedom or 4.0))
+        start = torch.full((states, features), math.log(freedom or _START))
         self.log_freedom = nn.Parameter(start, requires_grad=freedom is None)
         self.register_buffer("floor", torch.full((features,), scale_floor))
+        self.register_buffer("centre", torch.zeros(features, dtype=torch.float64))
 
     @property
     def config(self) -> dict[str, object]:
@@ -65,53 +69,74 @@ class StudentT(Independent):
         return x.isfinite()
 
     def bound(self, x: Tensor) -> None:
-        self.floor.copy_(self.scale_floor * _spread(x))
+        """And say what all observations are like, by which the first step trusts them."""
+        spread = _spread(x)
+        self.floor.copy_(self.scale_floor * spread)
+        self.put_centre(x)
+        learn(self.location, x.nanmedian(0).values.nan_to_num(0.0).expand_as(self.location))
+        learn(self.log_scale, spread.log().expand_as(self.log_scale))
+        learn(self.log_freedom, torch.full_like(self.log_freedom, math.log(_START)))
 
     def chart(self, x: Tensor) -> Tensor:
         """As it is near the median, and the logarithm far from it: outliers shall not be the first to be picked."""
-        return ((x - x.median(0).values) / _spread(x)).asinh()
+        return ((x - x.nanmedian(0).values) / _spread(x)).asinh()
 
-    def log_density(self, x: Tensor) -> Tensor:
-        freedom, log_scale = self.log_freedom.double().exp(), self.log_scale.double()
-        peak = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2) - (freedom * math.pi).log() / 2 - log_scale
-        away = (x - self.location.double()) * (-log_scale).exp()
-        return peak - (freedom + 1) / 2 * (away.square() / freedom).log1p()
+    def peak(self) -> Tensor:
+        freedom = self.log_freedom.double().exp()
+        mass = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
+        return mass - (freedom * math.pi).log() / 2 - self.log_scale.double()
+
+    def penalty(self, x: Tensor) -> Tensor:
+        freedom = self.log_freedom.double().exp().T
+        away = (x - self.location.double().T) * (-self.log_scale.double().T).exp()
+        return (away.square() / freedom).log1p() * ((freedom + 1) / 2)
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
-        x, posterior = x.double(), posterior.double()
-        weight = posterior.sum(0)
         for _ in range(_CYCLES):
-            for feature, column in enumerate(x.unsqueeze(-1).unbind(-2)):  # (N, 1)
-                own = [p.data[:, feature] for p in (self.location, self.log_scale, self.log_freedom)]
-                trusted = self._trust(column, feature) * posterior
-                total = trusted.sum(0)
-                location = mean_of((trusted * column).sum(0), total)
-                # Over the trust, not over the weight: the same fixed point, reached faster (Kent, Tyler & Vardi 1994).
-                variance = mean_of((trusted * (column - location).square()).sum(0), total)
-                learn(own[0], location, weight)
-                learn(own[1], variance.sqrt().maximum(self.floor[feature]).log(), weight)
-                if self.freedom is None:
-                    learn(own[2], self._tails(column, feature, posterior, weight), weight)
+            super().update(x, posterior)
 
-    def _trust(self, x: Tensor, feature: int) -> Tensor:
-        """The expected precision of each observation ``(N, 1)`` in each state, as a multiple of the state's own."""
-        freedom = self.log_freedom[:, feature].double().exp()
-        away = (x - self.location[:, feature].double()) * (-self.log_scale[:, feature].double()).exp()
-        return (freedom + 1) / (freedom + away.square())
+    @torch.no_grad()
+    def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
+        """Among them the expected precision of observations, as a multiple of the state's own, and its logarithm."""
+        (x, there), posterior = self.filled(x), posterior.double().unsqueeze(-2)
+        shown = torch.ones_like(x) if there is None else there.double()
+        location, scale = self.location.double().T, self.log_scale.double().exp().T
+        freedom = self.log_freedom.double().exp().T
+        found = location.new_zeros(5, *location.shape)
+        rows = max(1, CACHED // location.numel())
+        for some, share, real in zip(*(y.split(rows) for y in (x.unsqueeze(-1), posterior, shown)), strict=True):
+            share = share * real.unsqueeze(-1)
+            trust = (freedom + 1) / (freedom + ((some - location) / scale).square())
+            trusted, away = share * trust, some - self.centre.unsqueeze(-1)
+            first = trusted * away
+            sums = (share, trusted, share * trust.log(), first, first * away)
+            found += torch.stack([one.sum(0) for one in sums])
+        half = (freedom + 1) / 2
+        found[2] += found[0] * (torch.digamma(half) - half.log())
+        return dict(zip(("weight", "trust", "log_trust", "first", "second"), found.mT, strict=True))
 
-    def _tails(self, x: Tensor, feature: int, posterior: Tensor, weight: Tensor) -> Tensor:
-        """The best logarithm of the degrees of freedom given the trust, ``(S,)``."""
-        trust = self._trust(x, feature)
-        half = (self.log_freedom[:, feature].double().exp() + 1) / 2
-        known = mean_of(((trust.log() - trust) * posterior).sum(0), weight) + torch.digamma(half) - half.log() + 1
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight, trust, log_trust, first, second = (
+            statistics[name] for name in ("weight", "trust", "log_trust", "first", "second")
+        )
+        location = learn(self.location, mean_of(first, trust) + self.centre, weight) - self.centre
+        squares = (second - 2 * location * first + location.square() * trust).clamp(min=0.0)
+        # Scale and trust may grow together, which leaves the likelihood as it is and gets there sooner; not at a bound.
+        grown = mean_of(trust, weight)
+        bounded = (mean_of(squares, trust) < self.floor.square()) | (not self.log_scale.requires_grad)
+        grown = torch.where(bounded | (grown <= 0), 1.0, grown)
+        scale = (mean_of(squares, weight) / grown).sqrt()
+        learn(self.log_scale, scale.maximum(self.floor).log(), weight)
+        known = mean_of(log_trust, weight) - grown.log() - mean_of(trust, weight) / grown + 1
 
         def lack(log_freedom: Tensor) -> tuple[Tensor, Tensor]:
             half = log_freedom.exp() / 2
             return half.log() - torch.digamma(half) + known, 1 - half * torch.polygamma(1, half)
 
         low = torch.full_like(known, math.log(_LEAST))
-        return root(lack, low, torch.full_like(known, math.log(_LARGEST)))
+        learn(self.log_freedom, root(lack, low, torch.full_like(known, math.log(_LARGEST))), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -122,11 +147,19 @@ class StudentT(Independent):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_scale.clamp_(min=self.floor.log())
-        self.log_freedom.clamp_(math.log(_LEAST), math.log(_LARGEST))
+        confine(self.log_scale, self.floor.log())
+        confine(self.log_freedom, math.log(_LEAST), math.log(_LARGEST))
+
+    def expected(self) -> Tensor:
+        """The location, also where the tails are so heavy that there is no mean."""
+        return self.location
+
+    def describe(self) -> dict[str, Tensor]:
+        names = {"location": self.location, "scale": self.log_scale.exp(), "freedom": self.log_freedom.exp()}
+        return {name: value.detach() for name, value in names.items()}
 
 
 def _spread(x: Tensor) -> Tensor:
     """How far the values of each feature typically lie from their median, ``(F,)``; outliers do not matter."""
-    typical = (x - x.median(0).values).abs().median(0).values
+    typical = (x - x.nanmedian(0).values).abs().nanmedian(0).values
     return torch.where(typical > 0, typical, floor_of(x, 1.0).sqrt())

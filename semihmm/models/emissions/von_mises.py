@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import ExponentialFamily, learn, mean_of
+from semihmm.models.emissions.independent import ExponentialFamily
+from semihmm.models.emissions.learning import confine, learn, mean_of
 from semihmm.models.emissions.solving import root
 
 _LEAST = 1e-6  # a concentration with which an angle is uniform to within a millionth
@@ -53,8 +54,8 @@ class VonMises(ExponentialFamily):
     def chart(self, x: Tensor) -> Tensor:
         return torch.cat([x.cos(), x.sin()], -1)
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.cos(), x.sin()
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
+        return {"cosine": x.cos(), "sine": x.sin()}
 
     def natural(self) -> tuple[Tensor, Tensor]:
         concentration, mean = self.log_concentration.double().exp(), self.mean.double()
@@ -68,9 +69,12 @@ class VonMises(ExponentialFamily):
     def base(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        cosine, sine = (mean_of(total, weight) for total in sums)
-        length = torch.hypot(cosine, sine)
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight = statistics["weight"]
+        cosine, sine = (mean_of(statistics[name], weight) for name in ("cosine", "sine"))
+        mean = learn(self.mean, torch.atan2(sine, cosine), weight)
+        length = cosine * mean.cos() + sine * mean.sin()
 
         def lack(log_concentration: Tensor) -> tuple[Tensor, Tensor]:
             concentration = log_concentration.exp()
@@ -79,7 +83,6 @@ class VonMises(ExponentialFamily):
 
         low = torch.full_like(length, math.log(_LEAST))
         learn(self.log_concentration, root(lack, low, torch.full_like(low, math.log(self.max_concentration))), weight)
-        learn(self.mean, torch.atan2(sine, cosine), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -103,4 +106,21 @@ class VonMises(ExponentialFamily):
 
     @torch.no_grad()
     def project(self) -> None:
-        self.log_concentration.clamp_(math.log(_LEAST), math.log(self.max_concentration))
+        confine(self.log_concentration, math.log(_LEAST), math.log(self.max_concentration))
+
+    def expected(self) -> Tensor:
+        return self.mean
+
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        """What is missing is the direction of the expected unit vector."""
+        natural = [torch.tensordot(posterior.double(), part, 1) for part in self._vector()]
+        return torch.where(x.isnan(), torch.atan2(natural[1], natural[0]).to(x.dtype), x)
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"mean": self.mean.detach(), "concentration": self.log_concentration.detach().exp()}
+
+    def _vector(self) -> tuple[Tensor, Tensor]:
+        """The expected unit vector in each state, ``(S, F)`` each."""
+        concentration, mean = self.log_concentration.detach().double().exp(), self.mean.detach().double()
+        length = torch.special.i1e(concentration) / torch.special.i0e(concentration)
+        return length * mean.cos(), length * mean.sin()

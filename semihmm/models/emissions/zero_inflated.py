@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from semihmm.models.emissions.independent import ExponentialFamily, counted, learn, mean_of
+from semihmm.models.emissions.independent import ExponentialFamily, counted, log_factorial
+from semihmm.models.emissions.learning import learn, mean_of
 from semihmm.models.emissions.solving import root
 from semihmm.models.table import Table
 
+_CYCLES = 20
 _LEAST = 1e-8  # a rate at which a positive count is 1
 
 
@@ -51,9 +53,9 @@ class ZeroInflatedPoisson(ExponentialFamily):
     def chart(self, x: Tensor) -> Tensor:
         return x.sqrt()
 
-    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def sufficient(self, x: Tensor) -> dict[str, Tensor]:
         zero = (x == 0).to(x.dtype)
-        return zero, 1 - zero, x
+        return {"zeros": zero, "others": 1 - zero, "total": x}
 
     def natural(self) -> tuple[Tensor, Tensor, Tensor]:
         chance, log_rate = self.table().double(), self.log_rate.double()
@@ -64,10 +66,14 @@ class ZeroInflatedPoisson(ExponentialFamily):
         return torch.zeros_like(self.log_rate, dtype=torch.float64)
 
     def base(self, x: Tensor) -> Tensor:
-        return -torch.lgamma(x + 1)
+        return -log_factorial(x)
 
-    def maximise(self, weight: Tensor, *sums: Tensor) -> None:
-        _, others, total = sums
+    @torch.no_grad()
+    def maximise(self, statistics: dict[str, Tensor]) -> None:
+        weight, zeros, others, total = (statistics[name] for name in ("weight", "zeros", "others", "total"))
+        if not self.table.logits.requires_grad:
+            self._raise_rate(zeros, others, total)
+            return
         average = mean_of(total, others).clamp(min=1.0)  # of counts that are not 0
 
         def lack(log_rate: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,12 +84,27 @@ class ZeroInflatedPoisson(ExponentialFamily):
         rate = root(lack, torch.full_like(average, math.log(_LEAST)), average.log()).exp()
         poisson = others / -torch.expm1(-rate)  # how many counts, zeros among them, such a rate takes
         enough = poisson <= weight
-        rate = torch.where(enough, rate, mean_of(total, weight))
-        learn(self.log_rate, rate.log(), others)
-        poisson = torch.where(enough, poisson, weight)
+        rate = learn(self.log_rate, torch.where(enough, rate, mean_of(total, weight)).log(), others).exp()
+        poisson = (others / -torch.expm1(-rate)).minimum(weight)
         self.table.update(torch.stack([weight - poisson, poisson], -1))
+
+    def _raise_rate(self, zeros: Tensor, others: Tensor, total: Tensor) -> None:
+        """Better rates for chances that are frozen: EM over which zeros are Poisson counts."""
+        chance, log_rate = self.table().double(), self.log_rate.detach().double()
+        for _ in range(_CYCLES):
+            silent = chance[..., 1] - log_rate.exp()
+            count = others + zeros * (silent - torch.logaddexp(chance[..., 0], silent)).exp()
+            log_rate = torch.where(total > 0, mean_of(total, count).log(), log_rate)
+        learn(self.log_rate, log_rate, others)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         counts = torch.poisson(self.log_rate.exp()[states], generator)
         return counts * torch.bernoulli(self.table()[..., 1].exp()[states], generator=generator)
+
+    @torch.no_grad()
+    def expected(self) -> Tensor:
+        return self.table()[..., 1].exp() * self.log_rate.exp()
+
+    def describe(self) -> dict[str, Tensor]:
+        return {"rate": self.log_rate.detach().exp(), "zero": self.table().detach()[..., 0].exp()}
