@@ -283,6 +283,7 @@ def stochastic(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     step_size = plan.step_size or (lambda k: (k + 1) ** -0.6)
     running: dict[str, Tensor] = {}
     k, known = 0, 0.0
+    plan = replace(plan, iterations=plan.iterations - 1)  # there is no objective from before the first pass
     with progress(model, plan, rising=True) as watch:
         while True:
             value, steps = 0.0, 0.0
@@ -298,7 +299,7 @@ def stochastic(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 running = _added({n: x * (1 - share) for n, x in running.items()}, fresh)
                 from_sums(model, {n: x * known for n, x in running.items()})
             watch.least_gain = plan.tolerance * steps
-            if not watch.goes_on(value + float(model.log_prior().detach())) or len(watch.history) == plan.iterations:
+            if not watch.goes_on(value + float(model.log_prior().detach())):
                 break
     return finished(watch)
 

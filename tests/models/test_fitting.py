@@ -79,7 +79,9 @@ def test_labels_of_all_steps_say_all_in_one_iteration(kind: str, method: Any) ->
         assert_close(model.transition().exp().detach(), pairs / pairs.sum(-1, keepdim=True))
 
 
-@pytest.mark.parametrize("optimizer", [None, partial(torch.optim.LBFGS, lr=0.5), partial(torch.optim.SGD, lr=0.05)])
+@pytest.mark.parametrize(
+    "optimizer", [None, partial(torch.optim.LBFGS, line_search_fn="strong_wolfe"), partial(torch.optim.SGD, lr=0.05)]
+)
 def test_batches_and_any_optimiser_climb(optimizer: Any) -> None:
     loader: Any = DataLoader(data(), batch_size=4, collate_fn=pad)  # type: ignore[arg-type]
     model = models()["hmm"]
@@ -228,3 +230,64 @@ def test_a_method_that_is_none_is_refused() -> None:
     with pytest.raises(ShapeError, match="method must be one of 'em', 'viterbi', 'stochastic', 'gradient'"):
         models()["hmm"].fit(data(), method="newton")  # type: ignore[arg-type]
     assert math.isfinite(models()["hmm"].score(data()))
+
+
+BATCHED: dict[str, Any] = {
+    "gaussian": lambda: (Gaussian(2, 1), {}),
+    "full": lambda: (Gaussian(2, 1, covariance="full"), {"final": [0, 1]}),
+    "mixture": lambda: (emissions.GaussianMixture(2, 1, 2), {}),
+    "product": lambda: (emissions.Product([Gaussian(2, 1)]), {}),
+}
+
+
+@pytest.mark.parametrize("kind", BATCHED)
+def test_em_over_batches_is_em_over_all_data(kind: str) -> None:
+    """The same start, and the same sums, whatever the batches."""
+    emission, given = BATCHED[kind]()
+    model = HMM(2, emission, **given).double()
+    model.initialise(data(), generator=torch.Generator().manual_seed(0))
+    start = {n: value.clone() for n, value in model.state_dict().items()}
+    whole = model.fit(data(), initialise=False, iterations=5, tolerance=0.0)
+    found = {n: value.clone() for n, value in model.state_dict().items()}
+    loader: Any = DataLoader(data(), batch_size=5, collate_fn=pad)  # type: ignore[arg-type]
+    model.load_state_dict(start)
+    batched = model.fit(loader, initialise=False, iterations=5, tolerance=0.0)
+    assert batched.history == pytest.approx(whole.history)
+    for name, value in model.state_dict().items():
+        assert_close(value, found[name])
+
+
+def test_what_needs_all_data_at_once_says_so() -> None:
+    loader: Any = DataLoader(data(), batch_size=5, collate_fn=pad)  # type: ignore[arg-type]
+    with pytest.raises(StructureError, match="Laplace: its EM step takes all observations at once"):
+        HMM(2, emissions.Laplace(2, 1)).fit(loader)
+
+
+def test_stochastic_em_comes_near_the_maximum_in_a_few_passes() -> None:
+    x = data(200, seed=7)
+    loader: Any = DataLoader(x, batch_size=10, collate_fn=pad)  # type: ignore[arg-type]
+    model, best = models()["hmm"], models()["hmm"]
+    generator = torch.Generator().manual_seed(0)
+    best.fit(x, generator=generator, tolerance=1e-8)
+    fit = model.fit(loader, method="stochastic", iterations=3, tolerance=0.0, generator=generator)
+    assert fit.ended == "iterations" and len(fit.history) == 3
+    steps = sum(map(len, x))
+    assert model.score(x) > best.score(x) - 0.005 * steps
+    one_pass = models()["hmm"]
+    one_pass.fit(iter(loader), method="stochastic", iterations=1, generator=torch.Generator().manual_seed(0))
+    assert one_pass.score(x) > best.score(x) - 0.02 * steps
+
+
+def test_a_step_of_one_each_time_is_em_on_each_batch() -> None:
+    x = data()
+    model, other = models()["hmm"], models()["hmm"]
+    model.initialise(x, generator=torch.Generator().manual_seed(0))
+    other.load_state_dict(model.state_dict())
+    batches = [{"x": x[:4]}, {"x": x[4:]}]
+    model.fit(batches, method="stochastic", iterations=1, initialise=False, step_size=lambda k: 1.0)
+    for one in batches:
+        other.fit(one["x"], iterations=1, initialise=False)
+    for name, value in model.state_dict().items():
+        assert_close(value, other.state_dict()[name])
+    with pytest.raises(ShapeError, match=r"step_size\(2\) must be above 0"):
+        model.fit(batches, method="stochastic", step_size=lambda k: 2.0)
