@@ -88,8 +88,13 @@ class Answering(Part, Generic[S]):
     def structure(self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None) -> S:
         """The structure for log-likelihoods ``(..., T, S)``, and for what the laws say, or for ``laws`` instead."""
 
-    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        """How often each entry of a law was used, given the expected counts of the structure's potentials."""
+    def counts(self, found: dict[str, Tensor], laws: Mapping[str, Tensor], lengths: Tensor | None) -> dict[str, Tensor]:
+        """How often each entry of a law was used, given the expected counts of the structure's potentials.
+
+        Args:
+            found: the counts, by potential.
+            laws: what the laws said, by name.
+        """
         return found
 
     def named(self, states: Tensor) -> Tensor:
@@ -106,7 +111,12 @@ class Answering(Part, Generic[S]):
         emission = self.emission(batch.x)
         if batch.allowed is not None:
             emission = torch.where(batch.allowed, emission, -torch.inf)
-        return self.structure(emission, batch.lengths, self.potentials(batch.inputs) if laws is None else laws)
+        found = self.structure(emission, batch.lengths, self.potentials(batch.inputs) if laws is None else laws)
+        return found if batch.starts is None else self.segmented(found, batch.starts)
+
+    def segmented(self, structure: S, starts: Tensor) -> S:
+        """The same structure with the segments alone that begin where ``starts (..., T)`` says."""
+        raise StructureError(f"{type(self).__name__}: starts say where segments begin, which an HSMM has.")
 
     def forward(self, x: Data, lengths: Tensor | None = None, **known: Unpack[Known]) -> S:
         """The structure of all state sequences that may explain the observations; of a tensor or a list."""

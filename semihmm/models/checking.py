@@ -29,6 +29,7 @@ def checked(
     inputs: Tensor | Mapping[str, Tensor] | None = None,
     labels: Tensor | None = None,
     weights: Tensor | None = None,
+    starts: Tensor | None = None,
 ) -> Batch:
     """The data as a model's parts take them; after the end, what the emission can take.
 
@@ -63,7 +64,9 @@ def checked(
     seen = emission.observed(x, driven.get("emission"))
     allowed = None if labels is None else _allowed(name, torch.as_tensor(labels, device=x.device), shape, states)
     weights = None if weights is None else _weights(name, weights, shape[:-1], own)
-    return Batch(seen, lengths, driven, allowed, weights, seen.ndim - axes)
+    if starts is not None:
+        starts = _starts(name, torch.as_tensor(starts, device=x.device), shape)
+    return Batch(seen, lengths, driven, allowed, weights, starts, seen.ndim - axes)
 
 
 def checked_inputs(
@@ -161,6 +164,15 @@ def _allowed(name: str, labels: Tensor, shape: torch.Size, states: int) -> Tenso
         )
     labels = labels.unsqueeze(-1)
     return (labels == torch.arange(states, device=labels.device)) | (labels == -1)
+
+
+def _starts(name: str, starts: Tensor, shape: torch.Size) -> Tensor:
+    if starts.shape != shape or starts.is_floating_point() or bool(((starts < -1) | (starts > 1)).any()):
+        raise ShapeError(
+            f"{name}: starts say whether a segment begins at each step, integers (..., T) = {tuple(shape)}: 1, 0, or "
+            f"-1 where it is not known; got {tuple(starts.shape)} of {starts.dtype}."
+        )
+    return starts.long()
 
 
 def _weights(name: str, weights: object, shape: torch.Size, own: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +52,10 @@ def expectation(model: Model[Any], batch: Batch, best: bool = False, validate: b
     if weights is not None:  # each sequence is counted by itself
         laws = {n: x if driven(model, n) else x.expand(*weights.shape, *x.shape) for n, x in laws.items()}
     structure = model.explained(batch, laws)
-    value, found = _best(structure, validate) if best else expected_counts(structure, validate=validate)
+    names = ("emission", *laws)
+    value, found = _best(structure, names, validate) if best else expected_counts(structure, names, validate=validate)
     explained(value)
-    counts = model.counts(found)
+    counts = model.counts(found, laws, batch.lengths)
     if weights is not None:
         value = value * weights
         counts = {n: weighed(x, weights, n == "emission" or driven(model, n)) for n, x in counts.items()}
@@ -138,10 +139,10 @@ def weighed(counts: Tensor, weights: Tensor, each: bool, axis: int = 0) -> Tenso
     return found if each or not weights.ndim else found.flatten(axis, axis + weights.ndim - 1).sum(axis)
 
 
-def _best(structure: Structure, validate: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def _best(structure: Structure, names: Sequence[str], validate: bool) -> tuple[Tensor, dict[str, Tensor]]:
     """The score of the best path, and how often it uses each potential."""
     with torch.enable_grad():
-        potentials = {n: x.detach().requires_grad_() for n, x in structure.potentials.items()}
+        potentials = {n: structure.potentials[n].detach().requires_grad_() for n in names}
         value = total(structure.replace(**potentials), Max(), validate=validate)
         found = torch.autograd.grad(value.sum(), list(potentials.values()), materialize_grads=True)
     return value.detach(), dict(zip(potentials, found, strict=True))

@@ -120,7 +120,7 @@ class HMM(Model[structures.HMM]):
             offsets=self.transition.offsets,
         )
 
-    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    def counts(self, found: dict[str, Tensor], laws: Mapping[str, Tensor], lengths: Tensor | None) -> dict[str, Tensor]:
         if self.final is None:
             return found
         return {**found, "final": self.final.counted(found["final"], found["transition"], self.transition)}

@@ -14,6 +14,7 @@ from semihmm.errors import ShapeError, StructureError
 from semihmm.models.base import Model
 from semihmm.models.describing import stationary
 from semihmm.models.durations import Duration
+from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
 from semihmm.models.hmm import named, transition_of
@@ -132,29 +133,58 @@ class HSMM(Model[structures.HSMM]):
         return law.detach().double().exp()
 
     def endless(self, structure: structures.HSMM) -> structures.HSMM:
+        if isinstance(self.duration, Driven):
+            if self.censored in ("right", "both"):
+                return replace(structure, final=None)
+            raise StructureError(
+                f"HSMM: how a segment goes on after the end is not known under {type(self.duration).__name__} unless "
+                "the model is made with censored='right'."
+            )
         begins = self.censored in ("left", "both")
         return replace(structure, final=None, censored="both" if begins else "right")
+
+    def segmented(self, structure: structures.HSMM, starts: Tensor) -> structures.HSMM:
+        longest, steps = structure.longest, starts.shape[-1]
+        end = torch.arange(steps, device=starts.device).unsqueeze(-1)
+        begin = end - torch.arange(longest, device=starts.device)  # (T, D)
+        known = torch.nn.functional.pad((starts == 1).long().cumsum(-1), (1, 0))
+        within = known[..., end + 1] - known[..., begin.clamp(min=0) + 1]  # those after the first step
+        after = torch.nn.functional.pad(starts[..., 1:], (0, 1), value=-1)
+        if structure.lengths is not None:
+            last = torch.arange(steps, device=starts.device) == structure.lengths.unsqueeze(-1) - 1
+            after = torch.where(last, -1, after)
+        fits = (within == 0) & (starts[..., begin.clamp(min=0)] != 0) & (after != 0).unsqueeze(-1)
+        if self.censored in ("left", "both"):  # one that began before the first step does not begin with it
+            fits = fits | ((begin == 0) & (within == 0) & (after != 0).unsqueeze(-1))
+        segment = torch.where(fits, 0.0, -torch.inf).to(structure.emission).unsqueeze(-1)
+        return replace(structure, segment=segment.expand(*segment.shape[:-1], self.states))
 
     def structure(
         self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None
     ) -> structures.HSMM:
         laws = self.potentials() if laws is None else laws
-        transition, final = laws["transition"], None
+        transition, final, driven = laws["transition"], None, isinstance(self.duration, Driven)
         if self.final is not None:
             transition, final = self.final.split(laws["final"], transition, self.transition)
         return structures.HSMM(
             laws["initial"],
             transition,
-            laws["duration"],
+            by_end(laws["duration"], self.censored, lengths) if driven else laws["duration"],
             emission,
             final=final,
             lengths=lengths,
-            censored=self.censored,
+            censored="none" if driven else self.censored,
             arcs=self.transition.arcs,
             offsets=self.transition.offsets,
         )
 
-    def counts(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    def counts(self, found: dict[str, Tensor], laws: Mapping[str, Tensor], lengths: Tensor | None) -> dict[str, Tensor]:
+        if isinstance(self.duration, Driven):
+            with torch.enable_grad():
+                own = laws["duration"].detach().requires_grad_()
+                moved = by_end(own, self.censored, lengths)
+                (used,) = torch.autograd.grad(moved, own, found["duration"])
+            found = {**found, "duration": used}
         if self.final is None:
             return found
         return {**found, "final": self.final.counted(found["final"], found["transition"], self.transition)}

@@ -60,9 +60,12 @@ class SideBySide:
                 one if batch.weights is None else one.expand(count, *batch.weights.shape, *one.shape[1 + axes :])
             )
         lengths = None if batch.lengths is None else batch.lengths.expand(count, *batch.lengths.shape)
-        value, found = expected_counts(self.models[0].structure(likelihood, lengths, laws), validate=validate)
+        structure = self.models[0].structure(likelihood, lengths, laws)
+        if batch.starts is not None:
+            structure = self.models[0].segmented(structure, batch.starts.expand(count, *batch.shape))
+        value, found = expected_counts(structure, ("emission", *laws), validate=validate)
         explained(value)
-        counts = self.models[0].counts(found)
+        counts = self.models[0].counts(found, laws, lengths)
         if batch.weights is not None:
             value = value * batch.weights
             counts = {n: weighed(x, batch.weights, n == "emission", 1) for n, x in counts.items()}

@@ -30,10 +30,12 @@ class Known(TypedDict, total=False):
     inputs: covariates of each step ``(..., T, U)``, for the parts that take some; or by the name of the part.
     labels: the state of each step, integers ``(..., T)``, -1 where it is not known; or which states it may be, bool
         ``(..., T, S)``.
+    starts: of an HSMM, whether a segment begins at each step: 1 or 0, -1 where it is not known; integers ``(..., T)``.
     """
 
     inputs: Any
     labels: Any
+    starts: Any
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Batch:
         inputs: covariates ``(..., T, U)``, by the part that takes them.
         allowed: which states each step may be in, bool ``(..., T, S)``; None for all.
         weights: how often each sequence counts ``(...)``; None for once.
+        starts: whether a segment begins at each step, 1 or 0, -1 where it is not known, ``(..., T)``.
 
     Example:
         >>> Batch(torch.zeros(2, 5, 3), torch.tensor([5, 2])).inside.sum().item()
@@ -57,6 +60,7 @@ class Batch:
     inputs: Mapping[str, Tensor] = field(default_factory=dict)
     allowed: Tensor | None = None
     weights: Tensor | None = None
+    starts: Tensor | None = None
     axes: int = 1  # of an observation, behind time
 
     @property
@@ -160,7 +164,7 @@ def _listed(owner: str, x: Sequence[Array], lengths: Tensor | None, known: dict[
         if isinstance(value, Mapping):
             found[name] = {part: _padded(one) for part, one in value.items()}
         else:
-            found[name] = _padded(value, -1 if name == "labels" else 0)
+            found[name] = _padded(value, -1 if name in ("labels", "starts") else 0)
     return found
 
 

@@ -7,6 +7,7 @@ Example:
 
 from semihmm.models.durations.base import Duration
 from semihmm.models.durations.categorical import Categorical
+from semihmm.models.durations.driven import DrivenDuration, Neural, PoissonRegression
 from semihmm.models.durations.gamma import Gamma
 from semihmm.models.durations.gaussian import Gaussian
 from semihmm.models.durations.geometric import Geometric
@@ -19,14 +20,17 @@ from semihmm.models.durations.weibull import Weibull
 
 __all__ = [
     "Categorical",
+    "DrivenDuration",
     "Duration",
     "Gamma",
     "Gaussian",
     "Geometric",
     "LogNormal",
     "NegativeBinomial",
+    "Neural",
     "Parametric",
     "Poisson",
+    "PoissonRegression",
     "Uniform",
     "Weibull",
 ]

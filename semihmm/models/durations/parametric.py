@@ -1,12 +1,16 @@
 """Duration laws of a few numbers for each state, whatever the formula."""
 
+import math
 from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
+from semihmm.errors import ShapeError
 from semihmm.models.durations.base import Duration, check_support
 from semihmm.models.durations.scoring import climb
+
+_WIDE = 64  # times the mean: the range in which a longest duration is looked for
 
 
 class Parametric(Duration):
@@ -20,24 +24,57 @@ class Parametric(Duration):
 
     Args:
         states: S.
-        max_duration: D.
+        max_duration: D. None to choose the least one beyond which less mass than ``tail`` lies, for a law that, were it
+            not truncated, had this mean and as large a standard deviation (or came as near to it as it can).
         min_duration: the least number of steps.
+        mean: how long segments last, for a D that is not given; the law starts from there.
+        tail: the mass that may lie beyond D.
 
     Example:
         >>> law: Parametric = Gamma(states=1, max_duration=20, min_duration=3)
         >>> law()[0, :2].tolist(), round(law().exp().sum().item(), 4)
         ([-inf, -inf], 1.0)
+        >>> Gamma(states=1, mean=10.0).max_duration, Gamma(states=1, mean=10.0, tail=0.01).max_duration
+        (92, 46)
     """
 
     apart = True
 
-    def __init__(self, states: int, max_duration: int, min_duration: int = 1) -> None:
+    def __init__(
+        self,
+        states: int,
+        max_duration: int | None = None,
+        min_duration: int = 1,
+        *,
+        mean: float | None = None,
+        tail: float = 1e-4,
+    ) -> None:
         super().__init__()
+        if max_duration is None:
+            max_duration = self._longest(min_duration, mean, tail)
         check_support(type(self).__name__, max_duration, min_duration)
         self.states, self.max_duration, self.min_duration = states, max_duration, min_duration
         for name in self.bounds:
             self.register_parameter(name, nn.Parameter(torch.empty(states)))
         self.initialise()
+        if mean is not None:
+            self._begin(mean)
+
+    @torch.no_grad()
+    def _begin(self, mean: float) -> None:
+        own = torch.full((self.states,), float(mean), dtype=torch.float64)
+        self._assign(self._matching(own, own))
+
+    def _longest(self, min_duration: int, mean: float | None, tail: float) -> int:
+        name = type(self).__name__
+        if mean is None or not mean >= min_duration or not 0 < tail < 1:
+            raise ShapeError(
+                f"durations.{name}: give max_duration, or the mean duration, at least {min_duration}, and a tail mass "
+                f"between 0 and 1; got mean={mean} and tail={tail}."
+            )
+        wide = type(self)(1, math.ceil(_WIDE * mean), min_duration, mean=mean)
+        below = wide().detach().double().exp().cumsum(-1)[0]
+        return max(min_duration, int((below < 1 - tail).sum()) + 1)
 
     @property
     @abstractmethod

@@ -44,8 +44,8 @@ class Uniform(Duration):
                 f"Uniform: ranges must be {states} pairs (shortest, longest) within {min_duration} to {max_duration}, "
                 f"got {self.ranges}."
             )
-        self.shortest = nn.Parameter(torch.empty(states), requires_grad=False)
-        self.longest = nn.Parameter(torch.empty(states), requires_grad=False)
+        self.shortest = nn.Parameter(torch.empty(states))
+        self.longest = nn.Parameter(torch.empty(states))
         self.initialise()
 
     @property
@@ -59,8 +59,9 @@ class Uniform(Duration):
 
     def forward(self) -> Tensor:
         steps = torch.arange(1, self.max_duration + 1, device=self.shortest.device)
-        inside = (steps >= self.shortest.unsqueeze(-1)) & (steps <= self.longest.unsqueeze(-1))
-        return torch.where(inside, -(self.longest - self.shortest + 1).log().unsqueeze(-1), -torch.inf)
+        shortest, longest = self.shortest.detach(), self.longest.detach()  # whole numbers have no gradient
+        inside = (steps >= shortest.unsqueeze(-1)) & (steps <= longest.unsqueeze(-1))
+        return torch.where(inside, -(longest - shortest + 1).log().unsqueeze(-1), -torch.inf)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None = None) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from semihmm.models.climbing import climb
 from semihmm.models.part import Driven
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions.base import Transition, transitions
-
-_STEPS = 20
 
 
 class Gradual(Driven, Transition):
@@ -55,29 +54,4 @@ class Gradual(Driven, Transition):
         return weights - peak - total
 
     def update(self, counts: Tensor, inputs: Tensor | None = None) -> None:
-        counts = counts.detach()
-        used = [p for p in self.parameters() if p.requires_grad]
-        climber = torch.optim.LBFGS(used, max_iter=_STEPS, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
-        scale = float(counts.sum().clamp(min=1.0))
-
-        def loss() -> Tensor:
-            climber.zero_grad()
-            value = -(self.gain(counts, inputs) + self.log_prior()) / scale
-            if value.requires_grad:
-                value.backward()
-            return value
-
-        with torch.no_grad():
-            before, start = float(loss()), [p.detach().clone() for p in used]
-        with torch.enable_grad():
-            climber.step(loss)
-        with torch.no_grad():
-            if not float(loss()) <= before:
-                for parameter, value in zip(used, start, strict=True):
-                    parameter.copy_(value)
-        climber.zero_grad()
-
-    def gain(self, counts: Tensor, inputs: Tensor | None) -> Tensor:
-        """``sum(counts * forward(inputs))``, where 0 times ``-inf`` is 0."""
-        found = self.forward(inputs)
-        return (counts * torch.where(counts > 0, found, 0.0)).sum()
+        climb(self, counts, inputs)
