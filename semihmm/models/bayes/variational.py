@@ -1,0 +1,162 @@
+"""Variational Bayes: a posterior of the parameters, and a bound of the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import SemihmmError
+from semihmm.inference import expected_counts
+from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
+from semihmm.models.expectation import explained, weighed
+from semihmm.models.sequences import Batch
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from semihmm.models.base import Model
+    from semihmm.models.sequences import Data, Known
+
+
+@dataclass(frozen=True)
+class Variational:
+    """What variational Bayes found.
+
+    Attributes:
+        bound: the lower bound of the log-evidence, in nats, before the first iteration and after each; it never falls.
+        converged: whether it ended because an iteration gained less than the tolerance.
+        beliefs: the distribution of the parameters of each part, by name; `draw` of each sets the model's.
+
+    Example:
+        >>> from semihmm.models import HMM, emissions
+        >>> model = HMM(2, emissions.Categorical(2, 3))
+        >>> found = variational(model, torch.tensor([0, 0, 1, 2, 1, 0]), iterations=5)
+        >>> found.bound[-1] >= found.bound[0], sorted(found.beliefs)
+        (True, ['emission', 'initial', 'transition'])
+    """
+
+    bound: tuple[float, ...]
+    converged: bool
+    beliefs: dict[str, Belief]
+
+    @property
+    def evidence(self) -> float:
+        """The bound where it ended: at most the log-probability of the data under the model and its prior."""
+        return self.bound[-1]
+
+    def draw(self, generator: torch.Generator | None = None) -> None:
+        """Set the model's parameters to a draw from what is believed."""
+        for one in self.beliefs.values():
+            one.draw(generator)
+
+
+def variational(
+    model: Model[Any],
+    x: Data,
+    lengths: Tensor | None = None,
+    *,
+    concentration: float | dict[str, Any] = 1.0,
+    priors: dict[str, Belief] | None = None,
+    iterations: int = 100,
+    tolerance: float = 1e-5,
+    initialise: bool = True,
+    generator: torch.Generator | None = None,
+    **known: Unpack[Known],
+) -> Variational:
+    """Fit a posterior of states times one of parameters to the data (Beal 2003, chapter 3; MacKay 1997).
+
+    States that the data do not need keep their prior, so that a model with more states than there are finds out how
+    many: take a small concentration for ``initial`` and ``transition``. Afterwards the model has the means.
+
+    Args:
+        model: an HMM or HSMM whose parts have conjugate priors: see `belief`.
+        concentration: of the Dirichlet priors: one number, or by the name of the part; 1 is uniform.
+        priors: beliefs to begin with, by the name of the part, in place of those that `belief` makes.
+        iterations: at most so many.
+        tolerance: end after an iteration that gains less than this, in nats per step.
+        initialise: start from parameters drawn with the data in sight; otherwise from those the model has.
+        generator: for the start.
+    Raises:
+        StructureError: a part without a conjugate prior.
+        SemihmmError: the bound fell by more than rounding explains.
+    """
+    beliefs, batch, history = start(model, x, lengths, concentration, priors, initialise, generator, **known), None, []
+    (batch,) = model.batches(x, lengths, **known)
+    with torch.no_grad():
+        counts, posterior, _ = _expected(
+            model, batch, {n: law() for n, law in model.laws.items()}, model.emission(batch.x)
+        )
+        converged = False
+        while True:
+            _observe(model, beliefs, batch, counts, posterior)
+            laws = {
+                n: one.expected_log().to(_dtype(model)) for n, one in beliefs.items() if isinstance(one, TableBelief)
+            }
+            seen = beliefs["emission"]
+            assert isinstance(seen, EmissionBelief)
+            counts, posterior, value = _expected(model, batch, laws, seen.expected_log(batch.x))
+            bound = value - float(sum(one.divergence() for one in beliefs.values()))
+            if history and bound < history[-1] - 1e-5 * max(1.0, abs(bound)):
+                raise SemihmmError(f"variational: the bound fell from {history[-1]} to {bound}. Take model.double().")
+            history.append(bound)
+            converged = len(history) > 1 and history[-1] - history[-2] < tolerance * batch.steps
+            if converged or len(history) > iterations:
+                break
+        for one in beliefs.values():
+            one.settle()
+    return Variational(tuple(history), converged, beliefs)
+
+
+def start(
+    model: Model[Any],
+    x: Data,
+    lengths: Tensor | None,
+    concentration: float | dict[str, Any],
+    priors: dict[str, Belief] | None,
+    initialise: bool,
+    generator: torch.Generator | None,
+    **known: Unpack[Known],
+) -> dict[str, Belief]:
+    """The model at its start, and what is believed before the data."""
+    if initialise:
+        model.initialise(x, lengths, generator, **known)
+    (batch,) = model.batches(x, lengths, **known)
+    found = {}
+    for name, part in {**model.laws, "emission": model.emission}.items():
+        own = concentration.get(name, 1.0) if isinstance(concentration, dict) else concentration
+        given = (priors or {}).get(name)
+        found[name] = belief(part, batch.observations, own) if given is None else given
+    return found
+
+
+def _expected(
+    model: Model[Any], batch: Batch, laws: dict[str, Tensor], emission: Tensor
+) -> tuple[dict[str, Tensor], Tensor, float]:
+    if batch.allowed is not None:
+        emission = torch.where(batch.allowed, emission, -torch.inf)
+    if batch.weights is not None:
+        laws = {n: one.expand(*batch.weights.shape, *one.shape) for n, one in laws.items()}
+    structure = model.structure(emission, batch.lengths, laws)
+    structure = structure if batch.starts is None else model.segmented(structure, batch.starts)
+    value, found = expected_counts(structure, ("emission", *laws))
+    explained(value)
+    counts = model.counts(found, laws, batch.lengths)
+    if batch.weights is not None:
+        value = value * batch.weights
+        counts = {n: weighed(one, batch.weights, n == "emission") for n, one in counts.items()}
+    return counts, batch.flat(counts.pop("emission")), float(value.double().sum())
+
+
+def _observe(
+    model: Model[Any], beliefs: dict[str, Belief], batch: Batch, counts: dict[str, Tensor], posterior: Tensor
+) -> None:
+    for name in model.laws:
+        beliefs[name].observe({"counts": counts[name]})
+    beliefs["emission"].observe(model.emission.statistics(batch.observations, posterior))
+
+
+def _dtype(model: Model[Any]) -> torch.dtype:
+    return next(iter(model.laws.values())).dtype
