@@ -5,6 +5,8 @@
 
 from semihmm.models import durations, emissions
 from semihmm.models.base import Draw, Model
+from semihmm.models.constraints import Constraints, constraints
+from semihmm.models.crf import CRF, LinearChainCRF
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import (
     Bernoulli,
@@ -27,14 +29,17 @@ from semihmm.models.emissions import (
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
 from semihmm.models.part import Law, Part
+from semihmm.models.segment_crf import SemiMarkovCRF
 from semihmm.models.table import Table
 from semihmm.models.training import Fit
 
 __all__ = [
+    "CRF",
     "HMM",
     "HSMM",
     "Bernoulli",
     "Beta",
+    "Constraints",
     "Draw",
     "Duration",
     "Emission",
@@ -46,16 +51,19 @@ __all__ = [
     "GaussianMixture",
     "Laplace",
     "Law",
+    "LinearChainCRF",
     "Mixed",
     "Model",
     "Multinomial",
     "Neural",
     "Part",
     "Product",
+    "SemiMarkovCRF",
     "StudentT",
     "Table",
     "VonMises",
     "ZeroInflatedPoisson",
+    "constraints",
     "durations",
     "emissions",
 ]
