@@ -207,24 +207,22 @@ class CRF(nn.Module, ABC, Generic[S]):
         ends = {name: mask.nonzero().flatten().tolist() for name, mask in (("start", self.start), ("end", self.end))}
         return {"states": self.states, "allowed": self.allowed.tolist(), **ends}
 
-    def _borders(self) -> dict[str, Tensor]:
-        """The trained scores that every CRF has, with what is forbidden in them."""
-        return {
-            "initial": torch.where(self.start, self.initial, -torch.inf),
-            "final": torch.where(self.end, self.final, -torch.inf),
-        }
-
-    def _between(self, transition: Tensor | None) -> Tensor:
-        """Scores of what follows what, with those of a network added."""
-        own = torch.where(self.allowed, self.transition, -torch.inf)
-        if transition is None:
-            return own
-        if transition.shape[-2:] != own.shape:
+    def _weights(self, transition: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The trained scores of first labels, of what follows what, with a network's added, and of last labels."""
+        initial, own, final = (
+            torch.where(mask, score, -torch.inf)
+            for mask, score in (
+                (self.start, self.initial),
+                (self.allowed, self.transition),
+                (self.end, self.final),
+            )
+        )
+        if transition is not None and transition.shape[-2:] != own.shape:
             raise ShapeError(
                 f"{type(self).__name__}: transition must be (..., T-1, S, S) with S = {self.states}, to be added to "
                 f"the trained ones, got {tuple(transition.shape)}."
             )
-        return own + transition
+        return initial, own if transition is None else own + transition, final
 
     def _check_scores(self, scores: Tensor | None, name: str = "scores", axes: str = "T, S") -> None:
         if scores is not None and (scores.ndim < 2 or scores.shape[-1] != self.states):
@@ -302,7 +300,8 @@ class LinearChainCRF(CRF[structures.HMM]):
             transition: scores of what follows what ``(..., T-1, S, S)``, to be added to the trained ones.
         """
         self._check_scores(scores)
-        return structures.HMM(transition=self._between(transition), emission=scores, lengths=lengths, **self._borders())
+        initial, moves, final = self._weights(transition)
+        return structures.HMM(initial, moves, scores, final, lengths)
 
     def read(self, structure: structures.HMM, labels: Any) -> Known:
         """Labels of steps, or those that each may have."""

@@ -90,14 +90,16 @@ class SemiMarkovCRF(CRF[structures.HSMM]):
         """
         self._check_scores(scores)
         self._check_scores(segment, "segment", "T, D, S")
+        initial, moves, final = self._weights(transition)
         return structures.HSMM(
-            transition=self._between(transition),
-            duration=self.duration,
-            emission=scores,  # type: ignore[arg-type]  # None with segment
-            segment=segment,
-            lengths=lengths,
-            censored=self.censored,
-            **self._borders(),
+            initial,
+            moves,
+            self.duration,
+            scores,  # type: ignore[arg-type]  # None with segment
+            segment,
+            final,
+            lengths,
+            self.censored,
         )
 
     def read(self, structure: structures.HSMM, labels: Any) -> Known:
