@@ -42,11 +42,11 @@ class Known(NamedTuple):
 
 
 class CRF(nn.Module, ABC, Generic[S]):
-    """Scores of labels at each step, which any network may give, and trained scores of what follows what.
+    """Scores of labels, given at each step by any network, and trained scores of what follows what.
 
     `LinearChainCRF` and `SemiMarkovCRF` are ones. ``crf(scores, lengths)`` is a structure, of which every question can
-    be asked, and which can be differentiated. ``features`` are what `forward` takes besides. Its losses train
-    it together with its network, by any optimiser of PyTorch.
+    be asked, and differentiated. Any optimiser of PyTorch trains it, together with the network, by one of its losses.
+    What `forward` takes besides, all methods take as ``features``.
 
     Args:
         states: how many labels there are, S.
@@ -54,8 +54,8 @@ class CRF(nn.Module, ABC, Generic[S]):
         start: the labels that a sequence may begin with; None for all.
         end: the labels that it may end with; None for all.
 
-    What is not allowed has a log-weight of ``-inf``, whatever the training does. `constraints` makes these arguments
-    from a tagging scheme. All trained scores start at 0.
+    `constraints` makes these masks from a tagging scheme. What they forbid has a log-weight of ``-inf``, whatever the
+    training does. Trained scores start at 0.
     """
 
     allowed: Tensor
@@ -71,13 +71,17 @@ class CRF(nn.Module, ABC, Generic[S]):
     ) -> None:
         super().__init__()
         self.states = states
-        masks = {"allowed": dense(states, allowed)[2], "start": first_states(states, start)}
-        masks["end"] = first_states(states, end, "end")
+        masks = {
+            "allowed": dense(states, allowed)[2],
+            "start": first_states(states, start),
+            "end": first_states(states, end, "end"),
+        }
         for name, mask in masks.items():
             mask = torch.ones(states, dtype=torch.bool) if mask is None else mask.clone()
             self.register_buffer(name, mask, persistent=False)  # whoever loads a model makes them again
-        self.initial, self.final = nn.Parameter(torch.zeros(states)), nn.Parameter(torch.zeros(states))
+        self.initial = nn.Parameter(torch.zeros(states))
         self.transition = nn.Parameter(torch.zeros(states, states))
+        self.final = nn.Parameter(torch.zeros(states))
 
     @property
     @abstractmethod
@@ -85,11 +89,11 @@ class CRF(nn.Module, ABC, Generic[S]):
         """The arguments that make another CRF like this one."""
 
     @abstractmethod
-    def read(self, structure: S, labels: Any) -> Known:
+    def _read(self, structure: S, labels: Any) -> Known:
         """What labels say of a structure's path, once they are checked."""
 
     @abstractmethod
-    def agreeing(self, structure: S, known: Known) -> S:
+    def _agreeing(self, structure: S, known: Known) -> S:
         """The paths that agree with what is known."""
 
     def decode(self, scores: Tensor | None, lengths: Tensor | None = None, **features: Tensor) -> Paths:
@@ -109,7 +113,7 @@ class CRF(nn.Module, ABC, Generic[S]):
     def log_prob(self, scores: Tensor | None, labels: Any, lengths: Tensor | None = None, **features: Tensor) -> Tensor:
         """The log-probability that the labels are so, in nats ``(...)``; ``-inf`` where no path agrees with them."""
         structure: S = self(scores, lengths, **features)
-        return self._log_prob(structure, self.read(structure, labels))
+        return self._log_prob(structure, self._read(structure, labels))
 
     def nll(
         self,
@@ -120,17 +124,17 @@ class CRF(nn.Module, ABC, Generic[S]):
         reduction: Reduction = "mean",
         **features: Tensor,
     ) -> Tensor:
-        """The negative log-likelihood: minus `log_prob`.
+        """The negative log-likelihood of the labels, in nats.
 
         Args:
             labels: the label of each step, integers ``(..., T)``, -1 where it is not known; or which ones it may be,
                 bool ``(..., T, S)``: then the probabilities of all paths that agree are added up.
             reduction: over sequences, ``"mean"``, ``"sum"``, or ``"none"``: one for each.
         Raises:
-            DataError: labels that no path agrees with, by the place where it is so.
+            DataError: labels that no path agrees with, by their place.
         """
         structure: S = self(scores, lengths, **features)
-        known = self.read(structure, labels)
+        known = self._read(structure, labels)
         log_prob = self._log_prob(structure, known)
         self._refuse(structure, known, log_prob)
         return _reduced(-log_prob, reduction)
@@ -148,19 +152,19 @@ class CRF(nn.Module, ABC, Generic[S]):
     ) -> Tensor:
         """The structured hinge loss (Taskar et al. 2003; Tsochantaridis et al. 2005).
 
-        How much the best path, with its cost added to its score, has more than the best one that agrees with the
-        labels. It is 0 once that one leads every other path by the other's cost, and never negative.
+        How far the best path, its cost added to its score, is ahead of the best one that agrees with the labels: 0
+        once that one leads each other path by what it costs, and never negative.
 
         Args:
             cost: of each label at each step ``(..., T, S)``; None for 1 where it does not agree (Hamming).
             margin: what multiplies the cost.
         Raises:
-            DataError: labels that no path agrees with, by the place where it is so.
+            DataError: labels that no path agrees with, by their place.
         """
         structure: S = self(scores, lengths, **features)
-        known = self.read(structure, labels)
+        known = self._read(structure, labels)
         true = (
-            inference.viterbi(self.agreeing(structure, known)).score
+            inference.viterbi(self._agreeing(structure, known)).score
             if known.event is None
             else inference.score(structure, known.event)
         )
@@ -179,13 +183,13 @@ class CRF(nn.Module, ABC, Generic[S]):
         reduction: Reduction = "mean",
         **features: Tensor,
     ) -> Tensor:
-        """The expected cost of a path that is drawn (Smith & Eisner 2006): a differentiable number of wrong labels.
+        """The posterior mean of a path's cost, such as of its number of wrong labels (Smith & Eisner 2006).
 
         Args:
             cost: of each label at each step ``(..., T, S)``; None for 1 where it does not agree (Hamming).
         """
         structure: S = self(scores, lengths, **features)
-        cost = self._cost(structure, self.read(structure, labels), cost)
+        cost = self._cost(structure, self._read(structure, labels), cost)
         return _reduced(inference.risk(structure, structure.feature(emission=cost)), reduction)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -204,25 +208,22 @@ class CRF(nn.Module, ABC, Generic[S]):
     @property
     def _choices(self) -> dict[str, object]:
         """The arguments that every CRF takes."""
-        ends = {name: mask.nonzero().flatten().tolist() for name, mask in (("start", self.start), ("end", self.end))}
-        return {"states": self.states, "allowed": self.allowed.tolist(), **ends}
+        start, end = (mask.nonzero().flatten().tolist() for mask in (self.start, self.end))
+        return {"states": self.states, "allowed": self.allowed.tolist(), "start": start, "end": end}
 
     def _weights(self, transition: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The trained scores of first labels, of what follows what, with a network's added, and of last labels."""
-        initial, own, final = (
-            torch.where(mask, score, -torch.inf)
-            for mask, score in (
-                (self.start, self.initial),
-                (self.allowed, self.transition),
-                (self.end, self.final),
-            )
-        )
+        own = torch.where(self.allowed, self.transition, -torch.inf)
         if transition is not None and transition.shape[-2:] != own.shape:
             raise ShapeError(
                 f"{type(self).__name__}: transition must be (..., T-1, S, S) with S = {self.states}, to be added to "
                 f"the trained ones, got {tuple(transition.shape)}."
             )
-        return initial, own if transition is None else own + transition, final
+        return (
+            torch.where(self.start, self.initial, -torch.inf),
+            own if transition is None else own + transition,
+            torch.where(self.end, self.final, -torch.inf),
+        )
 
     def _check_scores(self, scores: Tensor | None, name: str = "scores", axes: str = "T, S") -> None:
         if scores is not None and (scores.ndim < 2 or scores.shape[-1] != self.states):
@@ -234,7 +235,7 @@ class CRF(nn.Module, ABC, Generic[S]):
     def _log_prob(self, structure: S, known: Known) -> Tensor:
         if known.event is not None:
             return inference.log_prob(structure, known.event)
-        agree, every = inference.log_partition(self.agreeing(structure, known)), inference.log_partition(structure)
+        agree, every = inference.log_partition(self._agreeing(structure, known)), inference.log_partition(structure)
         return torch.where(agree == -torch.inf, -torch.inf, agree - every)
 
     def _cost(self, structure: S, known: Known, cost: Tensor | None) -> Tensor:
@@ -249,24 +250,25 @@ class CRF(nn.Module, ABC, Generic[S]):
 
     @torch.no_grad()
     def _refuse(self, structure: S, known: Known, log_weight: Tensor) -> None:
-        """Refuse labels that no path agrees with: the first step that cannot be as it is said to be."""
+        """Refuse labels that no path agrees with, by the first step whose label is one too many."""
         if not plain((log_weight,)) or not (impossible := log_weight == -torch.inf).any():
             return
         at = tuple(impossible.nonzero()[0].tolist())
         one, states = structure[at], known.states[at]
         begins = None if known.begins is None else known.begins[at]
 
-        def too_much(step: int) -> bool:
-            later = torch.arange(len(states), device=states.device) > step
+        def excludes_all(step: int) -> bool:
+            """Whether no path agrees with the labels up to this step."""
+            later = torch.arange(one.steps, device=states.device) > step
             so_far = Known(states | later.unsqueeze(-1), None if begins is None else torch.where(later, -1, begins))
-            return bool(inference.log_partition(self.agreeing(one, so_far)) == -torch.inf)
+            return bool(inference.log_partition(self._agreeing(one, so_far)) == -torch.inf)
 
-        step = bisect_left(range(one.steps), True, key=too_much)
+        step = bisect_left(range(one.steps), True, key=excludes_all)
         before = f" where step {step - 1} has {_said(states[step - 1])}" if step else ""
         raise DataError(
             f"{type(self).__name__}: labels{list(at) if at else ''} are impossible: no path that agrees with them has "
-            f"{_said(states[step])} at step {step}{before}. What forbids it is allowed, start, end"
-            f"{', max_duration' if hasattr(self, 'duration') else ''} or a score of -inf: change that, or the labels."
+            f"{_said(states[step])} at step {step}{before}. Correct them, or what forbids it: one of "
+            f"{', '.join(name for name in self.config if name != 'states')}, or a score of -inf."
         )
 
 
@@ -303,14 +305,14 @@ class LinearChainCRF(CRF[structures.HMM]):
         initial, moves, final = self._weights(transition)
         return structures.HMM(initial, moves, scores, final, lengths)
 
-    def read(self, structure: structures.HMM, labels: Any) -> Known:
+    def _read(self, structure: structures.HMM, labels: Any) -> Known:
         """Labels of steps, or those that each may have."""
         labels = tensor_of(type(self).__name__, "labels", labels, structure.emission.device)
         states = allowed_states(type(self).__name__, structure, labels)
         whole = labels.dtype != torch.bool and plain((labels,)) and bool(((labels >= 0) | ~inside(structure)).all())
         return Known(states, event=labels.long() if whole else None)
 
-    def agreeing(self, structure: structures.HMM, known: Known) -> structures.HMM:
+    def _agreeing(self, structure: structures.HMM, known: Known) -> structures.HMM:
         """Steps in the states that they may be in."""
         return inference.condition(structure, known.states)
 

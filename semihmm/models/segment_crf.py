@@ -102,7 +102,7 @@ class SemiMarkovCRF(CRF[structures.HSMM]):
             self.censored,
         )
 
-    def read(self, structure: structures.HSMM, labels: Any) -> Known:
+    def _read(self, structure: structures.HSMM, labels: Any) -> Known:
         """Labels of steps, where segments begin, or segments."""
         name, device = type(self).__name__, structure.emission.device
         if isinstance(labels, tuple) and len(labels) == 2:
@@ -113,7 +113,7 @@ class SemiMarkovCRF(CRF[structures.HSMM]):
             return self._segments(structure, steps)
         return Known(allowed_states(name, structure, steps))
 
-    def agreeing(self, structure: structures.HSMM, known: Known) -> structures.HSMM:
+    def _agreeing(self, structure: structures.HSMM, known: Known) -> structures.HSMM:
         """Steps in the states that they may be in, and segments that begin and end where they may."""
         if known.begins is None:
             return inference.condition(structure, known.states)
