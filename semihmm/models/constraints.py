@@ -53,11 +53,12 @@ def constraints(language: Language | Automaton, labels: int) -> Constraints:
             "semihmm.constrain(model(scores, lengths), language), which goes along with its automaton."
         )
     start = after[automaton.start] >= 0
-    end = torch.tensor(automaton.accepting)[last] & (last >= 0)
-    if not start.any() or not end.any():
+    if not start.any():
         raise StructureError("constraints: this language allows no sequence of at least one label.")
+    comes = last >= 0
+    end = torch.tensor(automaton.accepting)[last] & comes
     return {
-        "allowed": (after[last] >= 0) & (last >= 0).unsqueeze(-1),
+        "allowed": (after[last] >= 0) & comes.unsqueeze(-1),
         "start": start.nonzero().flatten().tolist(),
         "end": end.nonzero().flatten().tolist(),
     }

@@ -120,9 +120,9 @@ class SemiMarkovCRF(CRF[structures.HSMM]):
         may = known.begins != 0
         end = given(structure.lengths, structure.steps, may).unsqueeze(-1)
         last = torch.arange(structure.steps, device=may.device)
-        first = last.unsqueeze(-1) - torch.arange(structure.longest, device=may.device)  # (T, D)
-        at, so_far = first.clamp(min=0), (known.begins == 1).cumsum(-1)
-        whole = (first >= 0) & may[..., at] & (so_far.unsqueeze(-1) == so_far[..., at])
+        first = (last.unsqueeze(-1) - torch.arange(structure.longest, device=may.device)).clamp(min=0)  # (T, D)
+        so_far = (known.begins == 1).cumsum(-1)
+        whole = may[..., first] & (so_far.unsqueeze(-1) == so_far[..., first])
         ends = pad(may, (0, 1))[..., 1:] | (last + 1 == end)
         segment = (whole & ends.unsqueeze(-1)).unsqueeze(-1)
         return inference.condition(structure.over_time("segment"), known.states, segment=segment)

@@ -366,6 +366,14 @@ def test_segments_can_be_said_in_two_ways(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["segments", "censored", "scored segments", "nothing but segments"])
+def test_decoded_segments_are_labels(case: str) -> None:
+    crf, scores, features = CASES[case]()
+    best = crf.decode(scores, LENGTHS, **features)
+    expected = best.score - semihmm.log_partition(crf(scores, LENGTHS, **features))
+    assert_close(crf.log_prob(scores, best.event, LENGTHS, **features), expected)
+
+
+@pytest.mark.parametrize("case", ["segments", "censored", "scored segments", "nothing but segments"])
 @pytest.mark.parametrize("labelled", [False, True])
 def test_a_segmentation_that_is_known_in_part_is_the_sum_over_all_that_agree(case: str, labelled: bool) -> None:
     crf, scores, features = CASES[case]()
@@ -492,10 +500,11 @@ def test_segments_of_no_path_are_refused_with_their_place(labels: Any, place: st
         ([[0, 0, 2], [1, 2, 3]], r"segments\[1\] is"),
         ([[0, 0, 2], [1, 2, 0], [1, 2, 2]], r"segments\[1\] is"),
         ([[0, 0, 2], [-1, -1, -1], [1, 2, 2]], r"segments\[1\] is"),
+        ([[0, 0, 5], [-1, -1, -1]], r"segments\[0\] is"),
         ([[0, 0, 2], [-1, 2, 2]], r"segments\[1\] is \[-1, 2, 2\]"),
         ([[0, 0, 2], [1, 2, 2], [-1, -1, 0]], r"segments\[2\] is"),
     ],
-    ids=["gap", "late", "early", "beyond", "empty", "hole", "no state", "no filling"],
+    ids=["gap", "late", "early", "beyond", "empty", "hole", "all beyond", "no state", "no filling"],
 )
 def test_segments_that_do_not_tile_the_sequence_are_refused(segments: list[list[int]], at: str) -> None:
     with pytest.raises(DataError, match=f"SemiMarkovCRF: {at}"):
@@ -568,6 +577,11 @@ def test_constraints_allow_what_the_language_does(language: str) -> None:
         every = torch.tensor(list(product(range(count), repeat=steps)))
         found = semihmm.score(crf(torch.zeros(steps, count)), every) == 0
         assert found.tolist() == [accepts(labels) for labels in every.tolist()]
+
+
+def test_a_label_that_never_comes_leads_nowhere() -> None:
+    found = constraints(automata.label(1).repeat(1), 3)
+    assert found["allowed"].nonzero().tolist() == [[1, 1]] and found["start"] == found["end"] == [1]
 
 
 @pytest.mark.parametrize(
