@@ -11,6 +11,9 @@ network scores the tags of a character from it and its neighbours; then there ar
   which no word goes on that has not begun;
 - a linear chain, which learns what follows what; the same over well-formed tags alone;
 - a semi-Markov chain of whole words, which learns how long words of each kind are, too.
+
+With three seeds, words of the network alone had an F1 of 82 to 83, well-formed ones of 83 to 85, and those of the chains
+of 85 to 87; which chain was best, the seed decided.
 """
 
 import argparse
@@ -179,16 +182,18 @@ def main() -> None:
         tagger.eval()
         found[name] = tagger.predict(seen)
         spent = time.perf_counter() - began
-        pairs = [(set(words(one)), set(words(other))) for one, other in zip(found[name], true, strict=True)]
+        pairs = [(set(words(xs)), set(words(ys))) for xs, ys in zip(found[name], true, strict=True)]
         f1 = 2 * sum(len(a & b) for a, b in pairs) / sum(len(a) + len(b) for a, b in pairs)
-        right = [a == b for one, other in zip(found[name], true, strict=True) for a, b in zip(one, other, strict=True)]
+        right = [a == b for xs, ys in zip(found[name], true, strict=True) for a, b in zip(xs, ys, strict=True)]
         broken = sum(any(tag % 2 and not goes_on(tags, i) for i, tag in enumerate(tags)) for tags in found[name])
         print(f"{name:<28}{sum(right) / len(right):>8.1%}{f1:>10.1%}{broken:>12}{spent:>9.1f}")
 
-    for i in sorted(range(len(new)), key=lambda i: len(true[i]))[:3]:
+    one, other = "the network alone", "semi-Markov chain of words"
+    differ = [i for i in range(len(new)) if words(found[one][i]) != words(found[other][i]) and len(true[i]) > 20]
+    for i in sorted(differ, key=lambda i: len(true[i]))[:3]:
         text = "".join(word for word, _ in new[i])
         print()
-        for name in ("the network alone", "semi-Markov chain of words"):
+        for name in (one, other):
             said = " ".join(f"{text[a:b]}/{NAMES[kind]}" for kind, a, b in words(found[name][i]))
             print(f"{name}: {said}")
         print("the corpus: " + " ".join(f"{word}/{NAMES[kind]}" for word, kind in new[i]))

@@ -5,7 +5,6 @@
 
 from semihmm.models import durations, emissions
 from semihmm.models.base import Draw, Model
-from semihmm.models.constraints import Constraints, constraints
 from semihmm.models.crf import CRF, LinearChainCRF
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import (
@@ -28,6 +27,7 @@ from semihmm.models.emissions import (
 )
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
+from semihmm.models.neighbours import Constraints, constraints
 from semihmm.models.part import Law, Part
 from semihmm.models.segment_crf import SemiMarkovCRF
 from semihmm.models.table import Table
