@@ -12,8 +12,8 @@ network scores the tags of a character from it and its neighbours; then there ar
 - a linear chain, which learns what follows what; the same over well-formed tags alone;
 - a semi-Markov chain of whole words, which learns how long words of each kind are, too.
 
-With three seeds, words of the network alone had an F1 of 82 to 83, well-formed ones of 83 to 85, and those of the chains
-of 85 to 87; which chain was best, the seed decided.
+With three seeds, words of the network alone had an F1 of 82 to 83, well-formed ones of 83 to 85, and those of the
+chains of 85 to 87; which chain was best, the seed decided.
 """
 
 import argparse
