@@ -3,9 +3,10 @@
 `emissions`, `durations` and `transitions` hold all parts, some of which share a name; the others can be had from here.
 """
 
-from semihmm.models import durations, emissions, transitions
+from semihmm.models import bayes, durations, emissions, transitions
 from semihmm.models.answering import Draw, Forecast
 from semihmm.models.base import Model
+from semihmm.models.crf import CRF, LinearChainCRF
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import (
     Bernoulli,
@@ -28,17 +29,21 @@ from semihmm.models.emissions import (
 from semihmm.models.higher_order import HigherOrderHMM
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
+from semihmm.models.neighbours import Constraints, constraints
 from semihmm.models.part import Driven, Law, Part
+from semihmm.models.segment_crf import SemiMarkovCRF
 from semihmm.models.sequences import pad
 from semihmm.models.table import Table
 from semihmm.models.training import Fit
 from semihmm.models.transitions import Transition
 
 __all__ = [
+    "CRF",
     "HMM",
     "HSMM",
     "Bernoulli",
     "Beta",
+    "Constraints",
     "Draw",
     "Driven",
     "Duration",
@@ -53,17 +58,21 @@ __all__ = [
     "HigherOrderHMM",
     "Laplace",
     "Law",
+    "LinearChainCRF",
     "Mixed",
     "Model",
     "Multinomial",
     "Neural",
     "Part",
     "Product",
+    "SemiMarkovCRF",
     "StudentT",
     "Table",
     "Transition",
     "VonMises",
     "ZeroInflatedPoisson",
+    "bayes",
+    "constraints",
     "durations",
     "emissions",
     "pad",

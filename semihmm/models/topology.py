@@ -11,12 +11,12 @@ Arcs = tuple[Tensor, Tensor]
 Allowed = Tensor | Sequence[Sequence[bool]]
 
 
-def first_states(states: int, start: Sequence[int] | None) -> Tensor | None:
+def first_states(states: int, start: Sequence[int] | None, name: str = "start") -> Tensor | None:
     """Bool ``(S,)``."""
     if start is None:
         return None
     if not start or min(start) < 0 or max(start) >= states:
-        raise ShapeError(f"start must name at least one of the states 0 to {states - 1}, got {list(start)}.")
+        raise ShapeError(f"{name} must name at least one of the states 0 to {states - 1}, got {list(start)}.")
     return torch.zeros(states, dtype=torch.bool).index_fill(0, torch.tensor(start), True)
 
 
