@@ -1,0 +1,82 @@
+"""What is aligned with what: costs or posteriors as a heat map, and the path through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from semihmm.errors import ShapeError
+from semihmm.inference import Paths
+from semihmm.plots.drawing import BEST, axes_for, names_for, numbers, part
+from semihmm.structures import CTC
+from semihmm.structures.authoring import tensor_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def alignment(
+    matrix: Tensor,
+    path: Paths | Tensor | None = None,
+    *,
+    label: str = "",
+    axis_labels: tuple[str, str] = ("step", ""),
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A matrix of costs or posteriors as a heat map, with a path on top.
+
+    Args:
+        matrix: ``(N, M)``: the first axis runs to the right, the second upward. The ``cost`` of a DTW, or ``emission``
+            of the `semihmm.marginals` of a CTC or a monotonic alignment. Cut padding off.
+        path: pairs ``(L, 2)``, as `semihmm.viterbi` finds them in a DTW, or one of the M for each of the N, ``(N,)``;
+            or what `semihmm.viterbi` returned for a DTW, a CTC (its tokens are drawn) or a monotonic alignment. -1
+            where there is none.
+        label: what the matrix holds, with its unit.
+        axis_labels: what its two axes are.
+        names: of the M, if there are so few that they should be written.
+        ax: where to draw.
+    Raises:
+        ShapeError: not a matrix, not a path through it, too few names.
+        DependencyError: matplotlib is not installed.
+
+    Example:
+        >>> dtw = semihmm.DTW(torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 1.0]]))
+        >>> ax = alignment(dtw.cost, semihmm.viterbi(dtw), label="cost")
+        >>> ax.lines[0].get_xydata().tolist()
+        [[0.0, 0.0], [1.0, 1.0], [1.0, 2.0]]
+    """
+    matrix = numbers("alignment", "matrix", matrix, "N", "M")
+    points = None if path is None else _points(path, tuple(matrix.shape))
+    ax = axes_for(ax, 6.0, 3.4)
+    image = ax.imshow(matrix.T.numpy(), aspect="auto", origin="lower")
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
+    if points is not None:
+        cased = [part("patheffects").withStroke(linewidth=3.5, foreground="white", alpha=0.8)]
+        ax.plot(*points.T.numpy(), color=BEST, linewidth=1.8, path_effects=cased, solid_joinstyle="round")
+    if names is not None:
+        ax.set_yticks(range(matrix.shape[1]), names_for("alignment", names, matrix.shape[1], "rows")[: matrix.shape[1]])
+    ax.set_xlabel(axis_labels[0])
+    ax.set_ylabel(axis_labels[1])
+    return ax
+
+
+def _points(path: Paths | Tensor, shape: tuple[int, int]) -> Tensor:
+    """Where the line goes through, ``(L, 2)``; NaN where it is interrupted."""
+    if isinstance(path, Paths):
+        path = path.states if isinstance(path.structure, CTC) else path.event
+    found = tensor_of("alignment", "path", path).detach().cpu()
+    each = found.ndim == 1
+    if each and len(found) == shape[0]:
+        found = torch.stack([torch.arange(len(found)), found], -1)
+    fits = found.ndim == 2 and found.shape[1] == 2 and not found.is_floating_point()
+    real = found[(found >= 0).all(-1)] if fits else found
+    if not fits or not len(real) or (real >= torch.tensor(shape)).any():
+        raise ShapeError(
+            f"alignment: path must be pairs (L, 2) of an index below {shape[0]} and one below {shape[1]}, or "
+            f"({shape[0]},) of the latter, got {tuple(found.shape)}."
+        )
+    return torch.where((found >= 0).all(-1, keepdim=True), found.double(), torch.nan) if each else real
