@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.errors import ShapeError
 from semihmm.inference import Paths
-from semihmm.plots.drawing import BEST, axes_for, names_for, numbers, part
+from semihmm.plots.drawing import BEST, axes_for, heat, names_for, numbers, part
 from semihmm.structures import CTC
 from semihmm.structures.authoring import tensor_of
 
@@ -50,33 +50,39 @@ def alignment(
         [[0.0, 0.0], [1.0, 1.0], [1.0, 2.0]]
     """
     matrix = numbers("alignment", "matrix", matrix, "N", "M")
-    points = None if path is None else _points(path, tuple(matrix.shape))
+    line, per_step = (None, False) if path is None else _line(path, tuple(matrix.shape))
+    if line is not None and per_step:
+        matrix = matrix[: len(line)]
     ax = axes_for(ax, 6.0, 3.4)
-    image = ax.imshow(matrix.T.numpy(), aspect="auto", origin="lower")
-    ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
-    if points is not None:
+    heat(ax, matrix.T, label)
+    ax.invert_yaxis()
+    if line is not None:
         cased = [part("patheffects").withStroke(linewidth=3.5, foreground="white", alpha=0.8)]
-        ax.plot(*points.T.numpy(), color=BEST, linewidth=1.8, path_effects=cased, solid_joinstyle="round")
+        drawn = "steps-mid" if per_step else "default"
+        ax.plot(*line.T.numpy(), color=BEST, linewidth=1.8, path_effects=cased, drawstyle=drawn)
     if names is not None:
-        ax.set_yticks(range(matrix.shape[1]), names_for("alignment", names, matrix.shape[1], "rows")[: matrix.shape[1]])
+        rows = matrix.shape[1]
+        ax.set_yticks(range(rows), names_for("alignment", names, rows, "rows")[:rows])
     ax.set_xlabel(axis_labels[0])
     ax.set_ylabel(axis_labels[1])
     return ax
 
 
-def _points(path: Paths | Tensor, shape: tuple[int, int]) -> Tensor:
-    """Where the line goes through, ``(L, 2)``; NaN where it is interrupted."""
+def _line(path: Paths | Tensor, shape: tuple[int, int]) -> tuple[Tensor, bool]:
+    """The points of the line ``(L, 2)``, and whether there is one for each step: NaN then where it is interrupted."""
     if isinstance(path, Paths):
         path = path.states if isinstance(path.structure, CTC) else path.event
     found = tensor_of("alignment", "path", path).detach().cpu()
-    each = found.ndim == 1
-    if each and len(found) == shape[0]:
+    per_step = found.ndim == 1
+    if per_step:
         found = torch.stack([torch.arange(len(found)), found], -1)
-    fits = found.ndim == 2 and found.shape[1] == 2 and not found.is_floating_point()
-    real = found[(found >= 0).all(-1)] if fits else found
-    if not fits or not len(real) or (real >= torch.tensor(shape)).any():
+    real = found[(found >= 0).all(-1)]
+    if found.ndim != 2 or found.is_floating_point() or not len(real) or (real >= torch.tensor(shape)).any():
         raise ShapeError(
             f"alignment: path must be pairs (L, 2) of an index below {shape[0]} and one below {shape[1]}, or "
-            f"({shape[0]},) of the latter, got {tuple(found.shape)}."
+            f"({shape[0]},) of the latter, got {tuple(path.shape)}. One picture shows one sequence."
         )
-    return torch.where((found >= 0).all(-1, keepdim=True), found.double(), torch.nan) if each else real
+    if per_step:
+        found = found[: int(real[-1, 0]) + 1]
+        return torch.where(found >= 0, found.double(), torch.nan), True
+    return real, False

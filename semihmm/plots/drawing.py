@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Schemes". Both can be told apart without seeing red, green or blue.
 _FEW = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#999999")
 _MANY = ("#ba8db4", "#882e72", "#1965b0", "#7bafde", "#4eb265", "#cae0ab", "#f7f056", "#ee8026", "#dc050c", "#72190e")
+_SEEN = 1000  # entries along an axis, more than which would not be seen
 BEST, OTHERS = _FEW[3], "#8c96a3"  # one thing among others of its kind
 
 
@@ -126,6 +127,22 @@ def bands(ax: Axes, labels: Tensor, shades: Any, bottom: float = 0.0, height: fl
     # Without blending, neighbours meet without a seam.
     look = {"facecolors": shades[label[real].numpy()], "linewidths": 0, "antialiaseds": False, **look}
     ax.add_collection(part("collections").PolyCollection(corners[real].numpy(), **look), autolim=False)
+
+
+def block_means(x: Tensor, dim: int) -> tuple[Tensor, int]:
+    """The means of blocks along one axis, no more of them than can be seen, and how many entries a block has."""
+    size = -(-x.shape[dim] // _SEEN)
+    return torch.stack([block.double().mean(dim) for block in x.split(size, dim)], dim), size
+
+
+def heat(ax: Axes, x: Tensor, label: str, **look: Any) -> None:
+    """A matrix ``(rows, columns)`` as shades, each entry around its indices, with a bar that says what they mean."""
+    means, high = block_means(x, 0)
+    means, wide = block_means(means, 1)
+    place = (-0.5, means.shape[1] * wide - 0.5, means.shape[0] * high - 0.5, -0.5)
+    image = ax.imshow(means.numpy(), aspect="auto", interpolation="nearest", extent=place, **look)
+    ax.set(xlim=(-0.5, x.shape[1] - 0.5), ylim=(x.shape[0] - 0.5, -0.5))
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
 
 
 def legend(ax: Axes, shades: Any, names: Sequence[str], title: str = "state", shown: Iterable[int] = ()) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from semihmm.errors import ShapeError
@@ -40,21 +42,20 @@ def k_best(paths: Paths, *, names: Sequence[str] | None = None, ax: Axes | None 
             f"{tuple(paths.score.shape)}. One picture shows one sequence: ask topk of a structure without a batch."
         )
     with torch.no_grad():
-        chance = (paths.score - log_partition(paths.structure)).exp()[paths.valid].tolist()
+        log_prob = (paths.score - log_partition(paths.structure))[paths.valid].tolist()
     states = paths.states[paths.valid].cpu()
+    states = states[:, : int((states >= 0).any(0).nonzero().max()) + 1]
     names = names_for("k_best", names, int(states.max()) + 1)
-    end = int((states >= 0).any(0).nonzero().max()) + 1
-    ax, shades = axes_for(ax, height=1.0 + 0.24 * len(states)), colours(len(names))
-    faded = shades * [1, 1, 1, 0.25]
-    shades_of_both = torch.cat([torch.from_numpy(shades), torch.from_numpy(faded)]).numpy()
-    for row, path in enumerate(states[:, :end]):
-        agrees = (path == states[0, :end]) & (path >= 0) & (row > 0)
-        bands(ax, path + len(names) * agrees, shades_of_both, bottom=row - 0.42, height=0.84)
-    labels = [f"{p:.2g}" for p in chance]
-    ax.set_yticks(range(len(states)), labels)
+    ax, shades = axes_for(ax, height=max(2.6, 1.0 + 0.24 * len(states))), colours(len(names))
+    full_and_faded = np.concatenate([shades, shades * [1.0, 1.0, 1.0, 0.25]])
+    for row, path in enumerate(states):
+        agrees = (path == states[0]) & (path >= 0) & (row > 0)
+        bands(ax, path + len(names) * agrees, full_and_faded, bottom=row - 0.42, height=0.84)
+    chances = [f"{math.exp(x):.2g}" if x > -9 else f"exp({x:.4g})" for x in log_prob]
+    ax.set_yticks(range(len(states)), chances)
     ax.set_ylim(len(states) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.set_ylabel("probability of the path")
-    over_time(ax, end)
+    over_time(ax, states.shape[1])
     legend(ax, shades, names, shown=states[states >= 0].unique().tolist())
     return ax

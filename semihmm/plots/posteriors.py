@@ -9,12 +9,20 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError
-from semihmm.plots.drawing import axes_for, check_probabilities, colours, legend, names_for, numbers, over_time
+from semihmm.plots.drawing import (
+    axes_for,
+    block_means,
+    check_probabilities,
+    colours,
+    heat,
+    legend,
+    names_for,
+    numbers,
+    over_time,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_POINTS = 2000  # that an area is drawn through: more would not be seen
 
 
 def posteriors(
@@ -29,8 +37,8 @@ def posteriors(
     Args:
         probabilities: ``(T, S)``, as `semihmm.models.Model.predict_proba` returns them: rows sum to 1, and to 0 after
             the end, which is where the picture ends. For `semihmm.filtering` and `semihmm.smoothing`, ``.exp()``.
-        kind: ``"area"`` stacks them to a height of 1 (of more than 2000 steps, the means of as many blocks);
-            ``"heat"`` gives each state a row, the first on top.
+        kind: ``"area"`` stacks them to a height of 1; ``"heat"`` gives each state a row, the first on top. Of more
+            than 1000 steps, the means of blocks are drawn.
         names: of the states.
         ax: where to draw.
     Raises:
@@ -50,20 +58,15 @@ def posteriors(
     x = x[: int(x.any(-1).nonzero().max()) + 1]
     steps, states = x.shape
     names = names_for("posteriors", names, states)[:states]
-    ax = axes_for(ax, height=2.6 if kind == "area" else max(1.8, 0.8 + 0.2 * states))
+    ax, shades = axes_for(ax, height=2.6 if kind == "area" else max(1.8, 0.8 + 0.2 * states)), colours(states)
     if kind == "heat":
-        image = ax.imshow(
-            x.T.numpy(), aspect="auto", vmin=0.0, vmax=1.0, extent=(-0.5, steps - 0.5, states - 0.5, -0.5)
-        )
+        heat(ax, x.T, "posterior probability", vmin=0.0, vmax=1.0)
         ax.set_yticks(range(states), names)
         ax.set_ylabel("state")
-        ax.figure.colorbar(image, ax=ax, label="posterior probability", pad=0.02)
     else:
-        blocks = x.double().chunk(_POINTS)
-        heights = torch.stack([block.mean(0) for block in blocks], -1)
-        ends = torch.tensor([0, *(len(block) for block in blocks)]).cumsum(0)
-        shades = colours(states)
-        ax.stackplot(((ends[:-1] + ends[1:] - 1) / 2).numpy(), heights.numpy(), colors=shades, linewidth=0)
+        means, size = block_means(x, 0)
+        middle = (torch.arange(len(means)) * size + (size - 1) / 2).clamp(max=steps - 1)
+        ax.stackplot(middle.numpy(), means.T.numpy(), colors=shades, linewidth=0)
         ax.set_ylim(0.0, 1.0)
         ax.set_ylabel("posterior probability")
         legend(ax, shades, names)

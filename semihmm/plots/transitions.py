@@ -64,25 +64,25 @@ def transitions(
     place = outward * (states > 1)
     largest = min(0.22, 0.6 * math.sin(math.pi / states)) if states > 1 else 0.22
     radius = largest * (0.15 + 0.85 * share.double() / share.max()).sqrt()
-    labelled = int((matrix > 0).sum() - (matrix.diagonal() > 0).sum()) <= _MOST_LABELS
+    labelled = len((matrix - matrix.diagonal().diag()).nonzero()) <= _MOST_LABELS
     for source, target in matrix.nonzero().tolist():
         chance = float(matrix[source, target])
         if source == target:
-            curve, top = _loop(place[source], outward[source], float(radius[source]))
+            curve, beside = _loop(place[source], outward[source], radius[source])
         else:
-            curve, top = _arc(place[source], place[target], float(radius[source]), float(radius[target]))
-        look = {"color": shades[source], "linewidth": 0.5 + 4 * chance, "alpha": 0.35 + 0.65 * chance}
-        head = {"arrowstyle": "-|>", "mutation_scale": 7 + 9 * chance, "capstyle": "butt", "joinstyle": "miter"}
+            curve, beside = _arc(place[source], place[target], radius[source], radius[target])
+        look = {"color": shades[source], "linewidth": 0.5 + 3 * chance, "alpha": 0.35 + 0.65 * chance}
+        head = {"arrowstyle": "-|>", "mutation_scale": 7 + 6 * chance, "capstyle": "butt", "joinstyle": "miter"}
         arrow = part("patches").FancyArrowPatch(path=curve, fill=True, **head, **look)
         arrow.set_gid(f"{source}->{target}")
         ax.add_patch(arrow)
         if labelled or source == target:
-            _write(ax, top, f"{chance:.3g}", fontsize=8)
+            _write(ax, beside, f"{chance:.3g}", fontsize=8)
     for state in range(states):
-        circle = part("patches").Circle(place[state].tolist(), float(radius[state]), facecolor=shades[state], zorder=3)
-        ax.add_patch(circle)
+        look = {"facecolor": shades[state], "zorder": 3}
+        ax.add_patch(part("patches").Circle(place[state].tolist(), float(radius[state]), **look))
         _write(ax, place[state], names[state], fontsize=9, zorder=4)
-    reach = (states > 1) + 4.2 * largest
+    reach = (states > 1) + 4.4 * largest
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     ax.axis("off")
     return ax
@@ -111,25 +111,23 @@ def transition_matrix(model: Model[Any]) -> Tensor:
         return filtering(started)[:, 1].exp()
 
 
-def _arc(start: Tensor, end: Tensor, leaving: float, arriving: float) -> tuple[Any, Tensor]:
+def _arc(start: Tensor, end: Tensor, leaving: Tensor, arriving: Tensor) -> tuple[Any, Tensor]:
     """A bent line from circle to circle, and its middle."""
-    away = end - start
-    control = (start + end) / 2 + 0.18 * torch.stack([-away[1], away[0]])
-    first, last = (
-        side + size * (control - side) / (control - side).norm() for side, size in ((start, leaving), (end, arriving))
-    )
-    return part("path").Path([first.tolist(), control.tolist(), last.tolist()], [1, 3, 3]), (
-        first + 2 * control + last
-    ) / 4
+    across = torch.stack([start[1] - end[1], end[0] - start[0]])
+    bend = (start + end) / 2 + 0.18 * across
+    first = start + leaving * torch.nn.functional.normalize(bend - start, dim=0)
+    last = end + arriving * torch.nn.functional.normalize(bend - end, dim=0)
+    curve = part("path").Path([x.tolist() for x in (first, bend, last)], [1, 3, 3])
+    return curve, (first + 2 * bend + last) / 4
 
 
-def _loop(centre: Tensor, outward: Tensor, radius: float) -> tuple[Any, Tensor]:
+def _loop(centre: Tensor, outward: Tensor, radius: Tensor) -> tuple[Any, Tensor]:
     """A loop on the outer side of a circle, and the place beyond it."""
     across = torch.stack([outward[1], -outward[0]])
-    feet = [centre + radius * (0.9 * outward + side * 0.44 * across) for side in (-1, 1)]
-    far = [centre + radius * (3.0 * outward + side * 1.3 * across) for side in (-1, 1)]
-    path = part("path").Path([x.tolist() for x in (feet[0], *far, feet[1])], [1, 4, 4, 4])
-    return path, centre + radius * 2.9 * outward
+    corners = ((0.9, -0.44), (3.0, -1.3), (3.0, 1.3), (0.9, 0.44))
+    points = [centre + radius * (out * outward + side * across) for out, side in corners]
+    curve = part("path").Path([x.tolist() for x in points], [1, 4, 4, 4])
+    return curve, centre + (2.55 * radius + 0.09 + 0.08 * outward[0].abs()) * outward
 
 
 def _write(ax: Axes, place: Tensor, text: str, **look: Any) -> None:
