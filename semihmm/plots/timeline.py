@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError
 from semihmm.plots.drawing import axes_for, bands, colours, ink, legend, names_for, numbers, one_sequence, over_time
+from semihmm.structures.authoring import tensor_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def timeline(
         >>> len(ax.collections[0].get_paths())  # bands
         2
     """
-    x, states, given = torch.as_tensor(x), one_sequence("timeline", states), len(states)
+    x, states, given = tensor_of("timeline", "x", x), one_sequence("timeline", states), len(states)
     x = numbers("timeline", "x", x, "T") if x.ndim == 1 else numbers("timeline", "x", x, "T", "F")
     if len(x) != given:
         raise ShapeError(f"timeline: x has {len(x)} steps, so states must have as many, got {given}.")
