@@ -50,7 +50,7 @@ def alignment(
         [[0.0, 0.0], [1.0, 1.0], [1.0, 2.0]]
     """
     matrix = numbers("alignment", "matrix", matrix, "N", "M")
-    line, per_step = (None, False) if path is None else _line(path, tuple(matrix.shape))
+    line, per_step = (None, False) if path is None else _line(path, *matrix.shape)
     if line is not None and per_step:
         matrix = matrix[: len(line)]
     ax = axes_for(ax, 6.0, 3.4)
@@ -68,19 +68,20 @@ def alignment(
     return ax
 
 
-def _line(path: Paths | Tensor, shape: tuple[int, int]) -> tuple[Tensor, bool]:
+def _line(path: Paths | Tensor, width: int, height: int) -> tuple[Tensor, bool]:
     """The points of the line ``(L, 2)``, and whether there is one for each step: NaN then where it is interrupted."""
     if isinstance(path, Paths):
         path = path.states if isinstance(path.structure, CTC) else path.event
     found = tensor_of("alignment", "path", path).detach().cpu()
-    per_step = found.ndim == 1
+    given, per_step = tuple(found.shape), found.ndim == 1
     if per_step:
         found = torch.stack([torch.arange(len(found)), found], -1)
-    real = found[(found >= 0).all(-1)]
-    if found.ndim != 2 or found.is_floating_point() or not len(real) or (real >= torch.tensor(shape)).any():
+    fits = found.ndim == 2 and found.shape[1] == 2 and not found.is_floating_point()
+    real = found[(found >= 0).all(-1)] if fits else found
+    if not fits or not len(real) or (real >= torch.tensor([width, height])).any():
         raise ShapeError(
-            f"alignment: path must be pairs (L, 2) of an index below {shape[0]} and one below {shape[1]}, or "
-            f"({shape[0]},) of the latter, got {tuple(path.shape)}. One picture shows one sequence."
+            f"alignment: path must be pairs (L, 2) of an index below {width} and one below {height}, or "
+            f"({width},) of the latter, got {given}. One picture shows one sequence."
         )
     if per_step:
         found = found[: int(real[-1, 0]) + 1]

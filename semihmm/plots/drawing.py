@@ -15,10 +15,11 @@ from semihmm.structures.authoring import tensor_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe & Ito (2008), "Color Universal Design", without black; for more states the rainbow of Tol (2021), "Colour
-# Schemes". Both can be told apart without seeing red, green or blue.
-_FEW = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#999999")
-_MANY = ("#ba8db4", "#882e72", "#1965b0", "#7bafde", "#4eb265", "#cae0ab", "#f7f056", "#ee8026", "#dc050c", "#72190e")
+# Okabe & Ito (2008), "Color Universal Design", with indigo in place of black; for more states along the rainbow of Tol
+# (2021), "Colour Schemes". Who does not see red, green or blue tells all of the few apart, and of the many those that
+# are not neighbours.
+_FEW = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#332288")
+_MANY = ("#882e72", "#1965b0", "#7bafde", "#4eb265", "#cae0ab", "#f7f056", "#ee8026", "#dc050c", "#72190e")
 _SEEN = 1000  # entries along an axis, more than which would not be seen
 BEST, OTHERS = _FEW[3], "#8c96a3"  # one thing among others of its kind
 
@@ -42,7 +43,7 @@ def ink(ax: Axes) -> Any:
 
 
 def casing(ax: Axes) -> list[Any]:
-    """What sets lines and letters off from what lies behind them."""
+    """What sets letters off from what lies behind them."""
     return [part("patheffects").withStroke(linewidth=2.5, foreground=ax.get_facecolor())]
 
 
@@ -54,7 +55,7 @@ def colours(states: int) -> Any:
     return module.LinearSegmentedColormap.from_list("states", _MANY)(torch.linspace(0, 1, states).numpy())
 
 
-def numbers(owner: str, name: str, x: Tensor, *axes: str) -> Tensor:
+def numbers(owner: str, name: str, x: Tensor | Sequence[float], *axes: str) -> Tensor:
     """What is drawn, apart from any graph and device.
 
     Args:
@@ -62,12 +63,12 @@ def numbers(owner: str, name: str, x: Tensor, *axes: str) -> Tensor:
     Raises:
         ShapeError: it has others, a batch for example.
     """
-    x = tensor_of(owner, name, x).detach().cpu()
-    if x.ndim != len(axes) or not x.numel():
+    found = tensor_of(owner, name, x).detach().cpu()
+    if found.ndim != len(axes) or not found.numel():
         shape = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
-        batch = f" One picture shows one sequence: {name}[0]?" if x.ndim > len(axes) else ""
-        raise ShapeError(f"{owner}: {name} must be {shape} and not empty, got {tuple(x.shape)}.{batch}")
-    return x
+        batch = f" One picture shows one sequence: {name}[0]?" if found.ndim > len(axes) else ""
+        raise ShapeError(f"{owner}: {name} must be {shape} and not empty, got {tuple(found.shape)}.{batch}")
+    return found
 
 
 def check_states(owner: str, states: Tensor) -> Tensor:
@@ -145,21 +146,21 @@ def heat(ax: Axes, x: Tensor, label: str, **look: Any) -> None:
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
 
 
-def legend(ax: Axes, shades: Any, names: Sequence[str], title: str = "state", shown: Iterable[int] = ()) -> None:
-    """Colours and what they mean, to the right of the axes.
+def legend(ax: Axes, shades: Any, names: Sequence[str], shown: Iterable[int] = ()) -> None:
+    """The colours of states, to the right of the axes.
 
     Args:
         shown: which of them; none for all.
     """
     patch, chosen = part("patches").Patch, sorted(shown) or range(len(names))
-    outside(ax, handles=[patch(color=shades[i], label=names[i]) for i in chosen], title=title)
+    outside(ax, handles=[patch(color=shades[i], label=names[i]) for i in chosen], title="state")
 
 
 def outside(ax: Axes, handles: Sequence[Any], **look: Any) -> None:
     """A legend to the right of the axes, in columns of ten."""
-    place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
-    size = {"ncols": 1 + (len(handles) - 1) // 10, "handlelength": 1.0, "handleheight": 1.0, "fontsize": "small"}
-    ax.legend(handles=handles, frameon=False, alignment="left", title_fontsize="small", **place, **size, **look)
+    look = {"bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0, "frameon": False, "alignment": "left", **look}
+    look = {"fontsize": "small", "title_fontsize": "small", "handlelength": 1.0, "handleheight": 1.0, **look}
+    ax.legend(handles=handles, loc="upper left", ncols=1 + (len(handles) - 1) // 10, **look)
 
 
 def over_time(ax: Axes, steps: int) -> None:

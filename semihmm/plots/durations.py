@@ -90,8 +90,9 @@ def segments(found: Paths | Tensor) -> tuple[Tensor, Tensor]:
         (tensor([1, 0, 1]), tensor([2, 1, 1]))
     """
     if isinstance(found, Paths) and isinstance(found.structure, structures.HSMM):
-        event = found.event.detach().cpu().flatten(0, -2)
-        return event[event[:, 0] >= 0][:, [0, 2]].unbind(-1)
+        event = found.event.cpu().flatten(0, -2)
+        event = event[event[:, 0] >= 0]
+        return event[:, 0], event[:, 2]
     states = check_states("durations", found.states if isinstance(found, Paths) else found)
     apart = torch.nn.functional.pad(states, (0, 1), value=-1).flatten()  # sequences do not run into each other
     state, length = apart.unique_consecutive(return_counts=True)
@@ -100,11 +101,10 @@ def segments(found: Paths | Tensor) -> tuple[Tensor, Tensor]:
 
 def _law(law: Model[Any] | Tensor, longest: int) -> Tensor:
     """Probabilities of 1 to D steps ``(S, D)``, float64."""
-    if isinstance(law, HSMM):
-        law = law.duration().exp()
-    elif isinstance(law, Model):
+    if isinstance(law, Model) and not isinstance(law, HSMM):
         stay = transition_matrix(law).diagonal().double().cpu().unsqueeze(-1)
         return stay ** torch.arange(max(longest, _HORIZON)) * (1 - stay)
-    law = numbers("durations", "law", law, "S", "D").double()
-    check_probabilities("durations", "law", law)
-    return law
+    probability = law.duration().exp() if isinstance(law, HSMM) else law
+    probability = numbers("durations", "law", probability, "S", "D").double()
+    check_probabilities("durations", "law", probability)
+    return probability

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semihmm.errors import ShapeError
 from semihmm.models import Fit
-from semihmm.plots.drawing import BEST, OTHERS, axes_for, outside
+from semihmm.plots.drawing import BEST, OTHERS, axes_for, numbers, outside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,23 +30,21 @@ def histories(fits: Fit | Sequence[Fit | Sequence[float]], *, ax: Axes | None = 
         ['the best of 2', 'others']
     """
     several = [fits] if isinstance(fits, Fit) else list(fits)
-    lines = [tuple(fit.history if isinstance(fit, Fit) else fit) for fit in several]
-    if not lines or not all(line and all(map(math.isfinite, line)) for line in lines):
-        raise ShapeError(
-            "histories: fits must be at least one Fit, or histories of finite objectives, got none of them."
-        )
-    ax = axes_for(ax)
-    best = max(range(len(lines)), key=lambda at: lines[at][-1])
+    lines = [
+        numbers("histories", "each of fits", f.history if isinstance(f, Fit) else f, "iterations") for f in several
+    ]
+    if not lines or not all(line.isfinite().all() for line in lines):
+        raise ShapeError(f"histories: fits must be at least one, with finite objectives, got {[*map(list, lines)]}.")
+    ax, best = axes_for(ax), max(range(len(lines)), key=lambda at: float(lines[at][-1]))
     for at in sorted(range(len(lines)), key=lambda at: at != best):
         fit, first = several[at], at == best
-        name = f"the best of {len(lines)}" if first else "others"
-        open_end = isinstance(fit, Fit) and not fit.converged
-        look = {"color": BEST if first else OTHERS, "linewidth": 1.8 if first else 1.0, "zorder": 3 if first else 2}
-        end = {"marker": "o", "markersize": 5, "markevery": [-1], "fillstyle": "none" if open_end else "full"}
-        ax.plot(lines[at], label=name, **look, **end)
+        look: dict[str, Any] = {"color": BEST if first else OTHERS, "linewidth": 1.8 if first else 1.0}
+        look |= {"marker": "o", "markersize": 5, "markevery": [-1], "zorder": 3 if first else 2}
+        look |= {"fillstyle": "none" if isinstance(fit, Fit) and not fit.converged else "full"}
+        ax.plot(lines[at].numpy(), label=f"the best of {len(lines)}" if first else "others", **look)
     ax.set_xlabel("iteration")
     ax.set_ylabel("objective (nats)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     if len(lines) > 1:
         outside(ax, handles=ax.lines[:2])
     return ax

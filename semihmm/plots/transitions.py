@@ -131,4 +131,5 @@ def _loop(centre: Tensor, outward: Tensor, radius: Tensor) -> tuple[Any, Tensor]
 
 
 def _write(ax: Axes, place: Tensor, text: str, **look: Any) -> None:
-    ax.text(*place.tolist(), text, ha="center", va="center", color=ink(ax), path_effects=casing(ax), **look)
+    x, y = place.tolist()
+    ax.text(x, y, text, ha="center", va="center", color=ink(ax), path_effects=casing(ax), **look)

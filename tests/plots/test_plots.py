@@ -360,6 +360,13 @@ def test_the_path_lies_on_its_matrix_and_padding_is_cut_off():
     assert plots.alignment(cost, pairs).lines[0].get_xydata().tolist() == [p for p in pairs.event.tolist() if p[0] >= 0]
 
 
+def test_what_a_window_forbids_is_no_shade():
+    cost = torch.tensor([[0.0, torch.inf], [3.0, 1.0]])
+    image = plots.alignment(cost).images[0]
+    assert image.get_array().mask.T.tolist() == cost.isinf().tolist()
+    assert image.get_clim() == (0.0, 3.0)
+
+
 def test_one_token_for_each_frame_is_a_path_too_and_ends_the_picture():
     posterior = torch.rand(6, 3)
     ax = plots.alignment(posterior, torch.tensor([0, 0, -1, 2, -1, -1]), names="abc")
@@ -458,6 +465,10 @@ WRONG = {
     "a path for other steps": (ShapeError, "path", lambda: plots.alignment(torch.zeros(2, 2), torch.zeros(3).long())),
     "paths of a batch": (ShapeError, "one sequence", lambda: plots.k_best(semihmm.topk(BATCH, 2))),
     "paths without states": (StructureError, "DTW", lambda: plots.k_best(semihmm.topk(WITHOUT_STATES, 2))),
+    "paths of several": (ShapeError, "got", lambda: plots.alignment(torch.zeros(2, 2), torch.zeros(3, 3, 2).long())),
+    "triples": (ShapeError, r"\(3, 3\)", lambda: plots.alignment(torch.zeros(2, 2), torch.zeros(3, 3).long())),
+    "one history": (ShapeError, "each of fits", lambda: plots.histories([-3.0, -2.0])),
+    "an infinite history": (ShapeError, "finite", lambda: plots.histories([[-3.0, -torch.inf]])),
     "no fit": (ShapeError, "histories", lambda: plots.histories([])),
     "no value": (ShapeError, "selection", lambda: plots.selection({2: torch.nan})),
     "a choice without value": (ShapeError, "size 4", lambda: plots.selection({2: 1.0}, chosen=4)),
