@@ -1,7 +1,8 @@
 """Pictures of data, answers and models, one function each, for matplotlib (``pip install 'semihmm[plots]'``).
 
 Each draws on the axes that it is given as ``ax``, or else on those of a new figure, ``ax.figure``, which belongs to no
-window; it returns the axes. Tensors may be NumPy arrays; none is written to.
+window; it returns the axes. Tensors may be NumPy arrays; none is written to. A state has the same colour in all
+pictures: of more than eight states, in those that are given their names.
 """
 
 from semihmm.plots.alignment import alignment

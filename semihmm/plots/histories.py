@@ -30,11 +30,10 @@ def histories(fits: Fit | Sequence[Fit | Sequence[float]], *, ax: Axes | None = 
         ['the best of 2', 'others']
     """
     several = [fits] if isinstance(fits, Fit) else list(fits)
-    lines = [
-        numbers("histories", "each of fits", f.history if isinstance(f, Fit) else f, "iterations") for f in several
-    ]
+    given = (fit.history if isinstance(fit, Fit) else fit for fit in several)
+    lines = [numbers("histories", "each of fits", history, "iterations") for history in given]
     if not lines or not all(line.isfinite().all() for line in lines):
-        raise ShapeError(f"histories: fits must be at least one, with finite objectives, got {[*map(list, lines)]}.")
+        raise ShapeError(f"histories: fits must be at least one, with finite objectives, got {several}.")
     ax, best = axes_for(ax), max(range(len(lines)), key=lambda at: float(lines[at][-1]))
     for at in sorted(range(len(lines)), key=lambda at: at != best):
         fit, first = several[at], at == best

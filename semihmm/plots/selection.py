@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semihmm.errors import ShapeError
 from semihmm.plots.drawing import BEST, axes_for, ink
@@ -45,15 +45,8 @@ def selection(
     ax = axes_for(ax, 5.4, 2.6)
     ax.plot(list(finite), list(finite.values()), "o-", color=ink(ax), linewidth=1.0, markersize=4)
     ax.plot(chosen, finite[chosen], "o", color=BEST, markersize=11, fillstyle="none", markeredgewidth=2)
-    ax.annotate(
-        f"{chosen}",
-        (chosen, finite[chosen]),
-        (0, 12),
-        textcoords="offset points",
-        ha="center",
-        color=BEST,
-        weight="bold",
-    )
+    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": BEST, "weight": "bold"}
+    ax.annotate(f"{chosen}", (chosen, finite[chosen]), (0, 12), **look)
     ax.margins(y=0.2)
     ax.set_xticks(list(finite))
     ax.set_xlabel(size)

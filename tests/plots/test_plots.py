@@ -145,6 +145,15 @@ def test_a_timeline_has_a_band_for_each_run_of_states_and_ends_where_they_do():
     assert ax.get_xlim() == (-0.5, 8.5)
 
 
+@pytest.mark.parametrize("states", [1, 8, 9, 20])
+def test_each_state_has_a_colour_of_its_own(states):
+    order = torch.arange(states)
+    shades = plots.timeline(torch.zeros(states), order).collections[0].get_facecolors()
+    assert len(np.unique(shades, axis=0)) == states
+    few = plots.timeline(torch.zeros(2), torch.tensor([0, 0])).collections[0].get_facecolors()
+    assert states > 8 or np.array_equal(shades[0], few[0])
+
+
 def test_several_features_lie_one_above_the_other_each_in_its_own_range():
     x = torch.tensor([[0.0, 5.0, 1.0], [10.0, 5.0, torch.nan], [5.0, 5.0, 3.0]])
     ax = plots.timeline(x, torch.zeros(3, dtype=torch.int64), features=["a", "b", "c"])
@@ -454,6 +463,7 @@ WRONG = {
     "another emission": (StructureError, "Laplace", lambda: plots.scatter(torch.zeros(11, 2), STATES, Laplace(3, 2))),
     "log-probabilities": (DataError, r"\.exp\(\)", lambda: plots.posteriors(torch.rand(3, 2).log_softmax(-1))),
     "rows that sum to 2": (DataError, "row 0 sums to 2", lambda: plots.posteriors(torch.ones(3, 2))),
+    "less than none": (DataError, "probabilities", lambda: plots.posteriors(torch.tensor([[1.5, -0.5]]))),
     "NaN": (DataError, "sums to nan", lambda: plots.posteriors(torch.full((3, 2), torch.nan))),
     "nothing": (ShapeError, "not 0", lambda: plots.posteriors(torch.zeros(3, 2))),
     "another kind": (ShapeError, "'pie'", lambda: plots.posteriors(torch.eye(2), kind="pie")),
