@@ -501,13 +501,14 @@ def test_a_hundred_thousand_steps_of_twenty_states_are_few_artists(name):
     """What makes it quick: one collection, one line or one image, not an artist a step."""
     states = torch.arange(100_000) // 5 % 20
     x, posterior = torch.randn(100_000, 2), torch.nn.functional.one_hot(states, 20).float()
-    hmm = semihmm.HMM(torch.zeros(20), 3 * torch.eye(20), 6 * posterior)
+    both = torch.stack([states, states.roll(1)])
+    paths = semihmm.Paths(both, torch.zeros(2), torch.ones(2, dtype=torch.bool), sticky(2, 3))
     draw = {
         "timeline": lambda: plots.timeline(x, states),
         "scatter": lambda: plots.scatter(x, states),
         "area": lambda: plots.posteriors(posterior),
         "heat": lambda: plots.posteriors(posterior, kind="heat"),
-        "k_best": lambda: plots.k_best(semihmm.topk(hmm, 2)),
+        "k_best": lambda: plots.k_best(paths),
     }
     ax = draw[name]()
     assert len(ax.get_children()) < 40
