@@ -5,7 +5,8 @@ What they show is computed by the library when they are drawn.
 
 import argparse
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,12 @@ class Theme:
     blue: str
     orange: str
     green: str
+
+    @property
+    def style(self) -> dict[str, object]:
+        """Of what draws in the colours of its surroundings."""
+        ink = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), self.ink)
+        return {**ink, "axes.edgecolor": self.faint, "axes.facecolor": self.paper, "image.cmap": f"heat-{self.name}"}
 
     @property
     def heat(self) -> LinearSegmentedColormap:
@@ -336,16 +343,37 @@ PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
 }
 
 
+def of_page(page: Path) -> Iterator[tuple[str, Figure]]:
+    """What the Python of a page has in ``axes`` when it comes to a ``{picture}``, by the picture's name."""
+    names: dict[str, object] = {}
+    blocks = re.finditer(
+        r"^```python\n(.*?)^```$|^:::\{picture\} (\S+)$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    for code, name in (block.groups() for block in blocks):
+        if code:
+            exec(code, names)
+        else:
+            yield name, names["axes"].figure
+
+
 def draw(folder: Path, kind: str = "svg") -> None:
     """Every picture in both themes, as ``NAME-THEME.KIND``."""
     folder.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        for name, (fill, size) in PICTURES.items():
-            for theme in (LIGHT, DARK):
+
+    def save(figure: Figure, name: str) -> None:
+        date = {"Date": None} if kind == "svg" else {}
+        figure.savefig(folder / f"{name}.{kind}", transparent=True, metadata=date, dpi=150)
+
+    for theme in (LIGHT, DARK):
+        matplotlib.colormaps.register(theme.heat, name=f"heat-{theme.name}", force=True)
+        with matplotlib.rc_context(STYLE):
+            for name, (fill, size) in PICTURES.items():
                 figure = Figure(figsize=size, layout="constrained")
                 fill(figure, theme)
-                date = {"Date": None} if kind == "svg" else {}
-                figure.savefig(folder / f"{name}-{theme.name}.{kind}", transparent=True, metadata=date, dpi=150)
+                save(figure, f"{name}-{theme.name}")
+        with matplotlib.rc_context(STYLE | theme.style):
+            for name, figure in of_page(Path(__file__).with_name("plots.md")):
+                save(figure, f"{name}-{theme.name}")
 
 
 if __name__ == "__main__":
