@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,41 @@ def test_regimes_of_the_federal_funds_rate() -> None:
     assert emission.covariance()[0].sqrt().item() == pytest.approx(2.107562, abs=1e-5)
     stay_and_leave = model.transition().exp()[order, order[0]]
     assert stay_and_leave.tolist() == pytest.approx([0.9820939, 0.0503587], abs=1e-5)
+
+
+def hamilton(y: Tensor, mean: Tensor, variance: float, coefficients: Tensor, transition: Tensor) -> semihmm.HMM:
+    """Hamilton (1989), equation (4.3): growth differs from its regime's mean by an autoregression.
+
+    What is seen depends on the regimes of the last p quarters as well, so these are a state, and few may follow it.
+    """
+    order = len(coefficients)
+    regimes = torch.tensor(list(itertools.product(range(2), repeat=order + 1)))  # of this quarter first
+    follows = (regimes[:, None, :-1] == regimes[None, :, 1:]).all(-1).nonzero().unbind(-1)
+    lagged = y.unfold(0, order + 1, 1).flip(-1)  # (T, p + 1)
+    apart = lagged.unsqueeze(1) - mean[regimes]
+    shock = apart[..., 0] - apart[..., 1:] @ coefficients
+    log_prob = transition.log()
+    before = stationary(transition).log()[regimes[:, -1]]
+    return semihmm.HMM(
+        before + log_prob[regimes[:, 1:], regimes[:, :-1]].sum(-1),
+        log_prob[regimes[follows[0], 0], regimes[follows[1], 0]],
+        torch.distributions.Normal(0.0, math.sqrt(variance)).log_prob(shock),
+        arcs=follows,
+    )
+
+
+def test_business_cycles_of_hamilton() -> None:
+    """Hamilton (1989), table I: growth of the American GNP, 1951 to 1984; the log-likelihood is that of EViews."""
+    y = torch.tensor(of_statsmodels("test_markov_autoregression.py", "rgnp"), dtype=torch.float64)
+    stay, begin = 0.754673, 0.095915
+    structure = hamilton(
+        y,
+        mean=torch.tensor([-0.358811, 1.163516], dtype=torch.float64),
+        variance=math.exp(-0.262658) ** 2,
+        coefficients=torch.tensor([0.013486, -0.057521, -0.246983, -0.212923], dtype=torch.float64),
+        transition=torch.tensor([[stay, 1 - stay], [begin, 1 - begin]], dtype=torch.float64),
+    )
+    assert semihmm.log_partition(structure).item() == pytest.approx(-181.26339, abs=1e-5)
+    growth = semihmm.smoothing(structure)[:, 16:].logsumexp(-1).exp()  # the second regime, whatever came before
+    printed = of_statsmodels("test_markov_autoregression.py", "hamilton_ar4_smoothed")
+    assert growth.tolist() == pytest.approx(printed, abs=1e-5)
