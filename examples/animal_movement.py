@@ -4,8 +4,8 @@ Run it: ``python examples/animal_movement.py`` (``--smoke`` for a short walk).
 
 A collar tells where an animal is each hour, not what it does. Steps are positive (Gamma), turns are angles (von Mises),
 and a `Product` of both families is one emission (Morales et al. 2004). EM finds three kinds of hours, and Viterbi's
-algorithm says when they were. The walk is simulated, so that we know what the animal did: look at the map, where an x is
-an hour taken for something else.
+algorithm says when they were. The walk is simulated, so that we know what the animal did: look at the map, where an x
+is an hour that was taken for something else.
 """
 
 import argparse

@@ -47,9 +47,8 @@ def main() -> None:
     assert path == printed
     print("(The last lines are the posterior of the loaded die, in tenths.) The paths are those of the book.\n")
 
-    print(
-        f"{'rolls':>9}{'fair stays':>12}{'loaded stays':>14}   {'fair die, in %':<26}loaded die, in %          log L, over truth"
-    )
+    heads = f"{'fair die, in %':<26}{'loaded die, in %':<26}log L, over truth"
+    print(f"{'rolls':>9}{'fair stays':>12}{'loaded stays':>14}   {heads}")
     row("the truth", truth, "")
     for size in sizes:
         seen = x if size == 300 else truth.sample(size, generator=generator).x

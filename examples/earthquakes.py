@@ -40,9 +40,8 @@ def main() -> None:
         rates = emission.log_rate.exp().flatten().tolist()
         free = states + states * (states - 1) + (states - 1)  # rates, transitions, first state
         aic, bic = 2 * free - 2 * fit.objective, math.log(len(x)) * free - 2 * fit.objective
-        print(
-            f"{states:>6}{-fit.objective:>9.2f}{aic:>9.1f}{bic:>9.1f}   " + ", ".join(f"{r:.1f}" for r in sorted(rates))
-        )
+        listed = ", ".join(f"{rate:.1f}" for rate in sorted(rates))
+        print(f"{states:>6}{-fit.objective:>9.2f}{aic:>9.1f}{bic:>9.1f}   {listed}")
         models[states] = aic, model, rates
 
     _, model, rates = min(models.values(), key=lambda one: one[0])
@@ -57,9 +56,7 @@ def main() -> None:
     chance = model.predict_proba(x).max(-1).values.tolist()
     sure = "".join(letter if p > 0.9 else "." for letter, p in zip(best, chance, strict=True))
     bars = "".join(" ▁▂▃▄▅▆▇█"[round(8 * count / 41)] for _, count in rows)
-    print(
-        f"\n{sum(p > 0.9 for p in chance)} of {len(years)} years are surely (90 %) in their state, the others dotted:"
-    )
+    print("\nThe counts, the best path, and the years whose state is sure (90 %):")
     for first in range(0, len(years), 54):
         part = slice(first, first + 54)
         decades = "".join("|" if year % 10 == 0 else " " for year in years[part])

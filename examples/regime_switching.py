@@ -40,9 +40,7 @@ def main() -> None:
 
     gaussian, student = HMM(2, Gaussian(2, features=1)).double(), HMM(2, StudentT(2, features=1)).double()
     print(f"{len(past)} days to learn from, {len(x)} held out\n")
-    print(
-        f"{'':<12}{'held-out log L':>15}{'changes':>9}{'days right':>12}   a storm lasts   σ of a day, calm and stormy"
-    )
+    print(f"{'':<12}{'held-out log L':>15}{'changes':>9}{'days right':>12}   a storm lasts   σ in calm and in storm")
     paths = {"truth": regimes}
     for name, model in {"truth": market(), "Gaussian": gaussian, "Student's t": student}.items():
         if name != "truth":
