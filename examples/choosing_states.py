@@ -2,9 +2,9 @@
 
 Run it: ``python examples/choosing_states.py`` (``--smoke`` for little data and few sizes).
 
-The likelihood of the data that a model was fitted to rises with every state, so it cannot say how many there should be.
-BIC takes log(T) / 2 nats off for each free number; held-out data need no such rule. Look at the two columns: both stop at
-the four states that made the data, though two of those have nearly the same mean.
+The likelihood of the data that a model was fitted to rises with every state, so it cannot say how many there should
+be. BIC takes log(T) / 2 nats off for each free number; held-out data need no such rule. Look at the two columns with
+a star: both stop at the four states that made the data, though two of those have nearly the same mean.
 """
 
 import argparse

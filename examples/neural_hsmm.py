@@ -2,11 +2,11 @@
 
 Run it: ``python examples/neural_hsmm.py`` (``--smoke`` for little data).
 
-A signal is a slow wave, a fast wave or noise, for some 20 to 50 samples each. A sample alone says nothing: all three have
-the same mean and variance. A small convolution hears the difference, but flickers. Then it becomes the `Neural` emission
-of an `HSMM`, and is trained further together with durations and transitions, as a semi-Markov conditional random field:
-the loss is minus the log of how much of the weight of all segmentations agrees with the labels. Look at how many segments
-are heard.
+A signal is a slow wave, a fast wave or noise, for some 20 to 50 samples each. A sample alone says nothing: all three
+have the same mean and variance. A small convolution hears the difference, but flickers. Then it becomes the `Neural`
+emission of an `HSMM`, and is trained further together with durations and transitions, as a semi-Markov conditional
+random field: the loss is minus the log of how much of the weight of all segmentations agrees with the labels. Look at
+how many segments are heard.
 """
 
 import argparse

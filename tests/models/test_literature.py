@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import importlib.util
 import itertools
 import math
 from pathlib import Path
@@ -319,3 +320,42 @@ def test_business_cycles_of_hamilton() -> None:
     growth = semihmm.smoothing(structure)[:, 16:].logsumexp(-1).exp()  # the second regime, whatever came before
     printed = of_statsmodels("test_markov_autoregression.py", "hamilton_ar4_smoothed")
     assert growth.tolist() == pytest.approx(printed, abs=1e-5)
+
+
+def profile_forward(profile: Any, sequence: list[int], background: np.ndarray) -> float:
+    """Durbin et al. (1998), equations (5.1) and (5.2), summed; no delete beside an insert, as in HMMER's Plan 7."""
+    match, delete, insert = (table.exp().detach().numpy() for table in profile.chances())
+    residue = profile.residue.softmax(-1).detach().numpy()
+    columns, steps = profile.columns, len(sequence)
+    m, i, d = (np.zeros((columns + 1, steps + 1)) for _ in range(3))
+    m[0, 0] = 1
+    for t in range(steps + 1):
+        for j in range(columns + 1):
+            if t and j:
+                before = (
+                    m[j - 1, t - 1] * match[j - 1, 0] + i[j - 1, t - 1] * insert[0] + d[j - 1, t - 1] * delete[j - 1, 0]
+                )
+                m[j, t] = residue[j - 1, sequence[t - 1]] * before
+            if t:
+                i[j, t] = background[sequence[t - 1]] * (m[j, t - 1] * match[j, 1] + i[j, t - 1] * insert[1])
+            if j:
+                d[j, t] = m[j - 1, t] * match[j - 1, 2] + d[j - 1, t] * delete[j - 1, 1]
+    return float(m[columns, steps] * match[columns, 0] + d[columns, steps] * delete[columns, 0])
+
+
+def test_silent_deletes_fold_into_arcs(repository: Path) -> None:
+    """The example's profile, of 5 columns with weights at random, against the recursion with its deletes."""
+    spec = importlib.util.spec_from_file_location("profile_hmm", repository / "examples" / "profile_hmm.py")
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    profile = example.Profile("CHACH")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in profile.parameters():
+            parameter.normal_(generator=generator)
+    sequences = ["C", "CH", "AHCHA", "WCHACHYYC"]
+    found = semihmm.log_partition(profile(*example.padded(sequences))).exp().detach()
+    background = example.BACKGROUND.numpy()
+    expected = [profile_forward(profile, example.numbers(s).tolist(), background) for s in sequences]
+    assert_close(found.numpy(), np.array(expected, dtype=np.float32), rtol=1e-5, atol=0)
