@@ -4,10 +4,10 @@ Run it: ``python examples/profile_hmm.py`` (``--smoke`` for few rounds).
 
 A zinc finger is some 28 amino acids that hold a zinc atom between two cysteines (C) and two histidines (H). A profile
 HMM (Krogh et al. 1994) has a match state for each column of the family; insert states put something between two
-columns, and delete states leave columns out. Those are silent: they emit nothing, so they are no states of a chain
-whose every step is seen. They need not be. A way from match i to match j > i + 1 leads through the deletes between,
-and nowhere else; its weight is their product, and an arc with that weight takes their place. PyTorch differentiates
-the products, so the profile is trained by gradient through the folded chain.
+columns, and delete states leave columns out. Those are silent: they emit nothing, and a chain whose every step is
+seen has no place for them. It needs none. From match i to match j > i + 1 there is one way, through the deletes
+between; its weight is their product, and an arc with that weight takes their place. PyTorch differentiates the
+products, so the profile is trained by gradient through the folded chain.
 
 The profile begins as one finger and sees ten of three proteins. Look at the alignment: nobody said that C and H
 belong below each other, nor that KTS is too much in a finger of WT1. Then it aligns the fingers of KLF4, which it has
@@ -97,8 +97,7 @@ class Profile(nn.Module):
             "insert to match": (insert, inner + 1, onward.expand(columns - 1)),
         }
         source, target, weight = (torch.cat(parts) for parts in zip(*arcs.values(), strict=True))
-        matched = self.residue.log_softmax(-1).T[x]
-        inserted = BACKGROUND.log()[x].unsqueeze(-1).expand(*x.shape, columns - 1)
+        matched, inserted = self.residue.log_softmax(-1).T[x], BACKGROUND.log()[x].unsqueeze(-1)
         return semihmm.HMM(
             initial=torch.cat([hops[0, 1:-1], never]),
             transition=weight,
@@ -106,6 +105,7 @@ class Profile(nn.Module):
             final=torch.cat([hops[1:-1, -1], never]),
             lengths=lengths,
             arcs=(source, target),
+            emission_index=torch.cat([torch.arange(columns), torch.full_like(insert, columns)]),  # inserts share one
         )
 
     def log_prior(self) -> Tensor:
@@ -152,18 +152,17 @@ def main() -> None:
     rows = align(fingers, paths, profile.columns)
     for name, row, score in zip(names, rows, scores, strict=True):
         print(f"  {name:<8}{row}{score:>7.1f} bits")
-    likeliest = profile.residue.softmax(-1).max(-1)
-    sure = ["".join(LETTERS[i] if p > 0.5 else "." for p, i in zip(*map(Tensor.tolist, likeliest), strict=True))]
-    shown = align(sure, [list(range(profile.columns))], profile.columns, widths=insertions(paths, profile.columns))
-    print(f"  {'surely':<8}{shown[0]}\n")
+    chance, residue = (values.tolist() for values in profile.residue.softmax(-1).max(-1))
+    sure = "".join(LETTERS[i] if p > 0.5 else "." for p, i in zip(chance, residue, strict=True))
+    row = align([sure], [list(range(profile.columns))], profile.columns, insertions(paths, profile.columns))[0]
+    print(f"  {'surely':<8}{row}\n")
 
     generator = torch.Generator().manual_seed(0)
     unseen = UNSEEN.split()
     shuffled = ["".join(f[i] for i in torch.randperm(len(f), generator=generator).tolist()) for f in unseen]
     x, lengths = padded(unseen)
     rows = align(unseen, semihmm.viterbi(profile(x, lengths)).event.tolist(), profile.columns)
-    pairs = zip(rows, bits(profile, unseen), bits(profile, shuffled), strict=True)
-    for row, score, random in pairs:
+    for row, score, random in zip(rows, bits(profile, unseen), bits(profile, shuffled), strict=True):
         print(f"  {'KLF4':<8}{row}{score:>7.1f} bits, shuffled {random:.1f}")
 
 

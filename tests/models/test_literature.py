@@ -104,7 +104,7 @@ def test_major_earthquakes_from_a_stationary_chain(states: int, earthquakes: Ten
     assert -found == pytest.approx(minus, abs=5e-5)
     assert criteria(found, states**2, 107) == pytest.approx((aic, bic), abs=0.05)
     emission: Any = model.emission
-    assert emission.log_rate.exp().flatten().sort().values.tolist() == pytest.approx(rates, abs=6e-4)
+    assert emission.log_rate.exp().flatten().sort().values.tolist() == pytest.approx(rates, abs=5e-4)
 
 
 @pytest.mark.parametrize(("states", "minus"), [(2, 341.8787), (3, 328.5275)])
@@ -128,7 +128,7 @@ def test_sales_of_soap() -> None:
     order = emission.log_rate.flatten().argsort()
     rate, transition = emission.log_rate.exp().flatten()[order], model.transition().exp()[order][:, order]
     printed = [[0.864, 0.117, 0.019], [0.445, 0.538, 0.017], [0.000, 0.298, 0.702]]
-    assert transition.flatten().tolist() == pytest.approx(np.ravel(printed), abs=6e-4)
+    assert transition.flatten().tolist() == pytest.approx(np.ravel(printed), abs=5e-4)
     assert torch.linalg.eigvals(transition).real.sort().values.tolist() == pytest.approx([0.4220, 0.6823, 1], abs=1e-4)
     here = stationary(transition)
     assert here.tolist() == pytest.approx([0.722, 0.220, 0.058], abs=5e-4)
@@ -142,7 +142,7 @@ def test_sales_of_soap() -> None:
     state = semihmm.filtering(structure)[-1].exp()[order]
     for weeks, chances in enumerate(([0.844, 0.138, 0.019], [0.790, 0.178, 0.031], [0.763, 0.198, 0.040]), 1):
         ahead = state @ torch.linalg.matrix_power(transition, weeks)
-        assert ahead.tolist() == pytest.approx(chances, abs=6e-4)
+        assert ahead.tolist() == pytest.approx(chances, abs=5e-4)
 
 
 OLD_FAITHFUL = {1: (193.80, 389.60, 393.31), 2: (127.31, 262.62, 277.42)}
@@ -182,9 +182,12 @@ def test_the_nile_since_the_dam_at_aswan() -> None:
     emission = Gaussian(2, features=1)
     model = HMM(2, emission, offsets=(0, 1), start=[0]).double()
     model.fit(flow, generator=torch.Generator().manual_seed(0))
-    before = years[(model.predict(flow) == 0).numpy()]
+    path = model.predict(flow)
+    before = years[(path == 0).numpy()]
     assert (before[0], before[-1]) == (1871, 1898)
-    assert emission.mean.flatten().tolist() == pytest.approx([1097.75, 849.97], abs=1.0)
+    levels = [flow[path == state].mean().item() for state in (0, 1)]
+    assert levels == pytest.approx([1098, 850], abs=0.5)
+    assert emission.mean.flatten().tolist() == pytest.approx(levels, abs=1.0)  # which years on the border share
     assert model.predict_proba(flow)[:28, 0].min().item() > 0.5
 
 

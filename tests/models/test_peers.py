@@ -35,6 +35,7 @@ def test_a_markov_regression_of_statsmodels_is_a_gaussian_hmm(regimes: int, tied
         parameters = torch.cat([move[:, :-1].T.flatten(), emission.mean.flatten(), variance])
     theirs = other.smooth(parameters.numpy())
     assert_close(other.regime_transition_matrix(parameters.numpy())[..., 0], move.T.numpy())
+    assert_close(theirs.initial_probabilities @ move.numpy(), theirs.initial_probabilities)
     ours = model(y.unsqueeze(-1)).replace(initial=torch.tensor(theirs.initial_probabilities).log())
     assert semihmm.log_partition(ours).item() == pytest.approx(theirs.llf, rel=1e-12)
     assert_close(semihmm.filtering(ours).exp().detach().numpy(), theirs.filtered_marginal_probabilities)
