@@ -90,6 +90,13 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_each_example_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == [
+        file.name for file in sorted(ROOT.glob("examples/*.py"))
+    ]
+
+
 def shell_commands(page: Path) -> Iterator[list[str]]:
     """The words of each command in the shell blocks of a page, up to a pipe, a comment or a redirection."""
     for block in blocks(page, "bash", "sh", "console", "shell"):

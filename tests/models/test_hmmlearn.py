@@ -65,6 +65,13 @@ def categorical(model: Any) -> Any:
     return other
 
 
+def multinomial(model: Any) -> Any:
+    other = peer.MultinomialHMM(STATES, n_trials=6)
+    other.n_features = 5
+    other.emissionprob_ = model.emission.table().exp().detach().numpy().copy()
+    return other
+
+
 KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "gaussian": (lambda: Gaussian(STATES, FEATURES, variance_floor=1e-9), gaussian),
     "full": (lambda: FullGaussian(STATES, FEATURES, variance_floor=1e-9), full),
@@ -73,6 +80,7 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "poisson": (lambda: emissions.Poisson(STATES, FEATURES), poisson),
     "mixture": (lambda: GaussianMixture(STATES, FEATURES, 2, variance_floor=1e-9), mixture),
     "categorical": (lambda: emissions.Categorical(STATES, 5), categorical),
+    "multinomial": (lambda: emissions.Multinomial(STATES, 5, trials=6), multinomial),
 }
 
 
@@ -83,6 +91,9 @@ def build(kind: str) -> tuple[HMM, Any, Tensor, np.ndarray]:
     model = HMM(STATES, make()).double()
     if kind == "categorical":
         x = torch.randint(5, (len(LENGTHS), max(LENGTHS)), generator=generator)
+    elif kind == "multinomial":
+        symbols = torch.randint(5, (len(LENGTHS), max(LENGTHS), 6), generator=generator)
+        x = torch.nn.functional.one_hot(symbols, 5).sum(-2)
     elif kind == "poisson":
         x = torch.randint(9, (len(LENGTHS), max(LENGTHS), FEATURES), generator=generator)
     else:
@@ -129,7 +140,7 @@ def test_one_em_step_is_theirs(kind: str) -> None:
     assert_close(model.initial().exp().detach().numpy(), other.startprob_)
     assert_close(model.transition().exp().detach().numpy(), other.transmat_)
     emission: Any = model.emission
-    if isinstance(emission, emissions.Categorical):
+    if isinstance(emission, emissions.Categorical | emissions.Multinomial):
         assert_close(emission.table().exp().detach().numpy(), other.emissionprob_)
         return
     if isinstance(emission, emissions.Poisson):
