@@ -42,8 +42,8 @@ def messages(
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Log-partitions, maybe with posteriors, of each sequence ``(B, T, S)``; from log-weights, float64.
 
-    With ``counts``, also how often each transition and each duration is expected. It counts durations only where none is
-    the longest, in T operations a step; here they are counted from its messages, in D.
+    With ``counts``, also how often each transition and each duration is expected. It counts durations only where none
+    is the longest, in T operations a step; here they are counted from its messages, in D.
 
     Raises:
         ModuleNotFoundError: it is not there, and this is a smoke test; or it cannot be compiled.
