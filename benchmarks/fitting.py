@@ -121,28 +121,23 @@ def parameters(model: models.HMM | models.HSMM) -> dict[str, Tensor]:
         "mean": emission.mean,
         "covariance": emission.covariance() if full else emission.log_variance.exp(),
     }
+    if isinstance(model, models.HSMM):
+        found["duration"] = model.duration().exp()
     return {name: x.detach().clone() for name, x in found.items()}
 
 
-def ours(p: Problem, dtype: torch.dtype, x: Tensor | None = None, iterations: int = ITERATIONS) -> Call:
+def ours(p: Problem, dtype: torch.dtype, x: Tensor | None = None) -> Call:
     """`fit` from the given start."""
     model, x = p.model(dtype), (p.x if x is None else x).to(dtype)
     start = {name: value.clone() for name, value in model.state_dict().items()}
+    iterations = OF_HSMM if p.longest else ITERATIONS
 
     def call() -> Results:
         model.load_state_dict(start)
         fit = model.fit(x, method="em", iterations=iterations, tolerance=0.0, initialise=False)
-        return {"log_likelihood": fit.history[-2], **parameters(model)}
+        return {"start": fit.history[0], "log_likelihood": fit.history[-2], **parameters(model)}
 
     return call
-
-
-def ours_of_both_types(p: Problem, **options: Any) -> dict[str, Contestant]:
-    """Float32, which counts, and float64."""
-    return {
-        "semihmm": Contestant(lambda: ours(p, torch.float32, **options), ours=True, tolerance=SINGLE),
-        "semihmm float64": Contestant(lambda: ours(p, torch.float64, **options), ours=True, dtype="float64"),
-    }
 
 
 def em(p: Problem) -> Case:
@@ -151,7 +146,8 @@ def em(p: Problem) -> Case:
         work=f"EM of a Gaussian HMM, {'full' if p.full else 'diagonal'}, {ITERATIONS} iterations",
         sizes=p.sizes,
         contestants={
-            **ours_of_both_types(p),
+            "semihmm": Contestant(lambda: ours(p, torch.float32), ours=True, tolerance=SINGLE),
+            "semihmm float64": Contestant(lambda: ours(p, torch.float64), ours=True, dtype="float64"),
             "hmmlearn log": Contestant(lambda: hmmlearn(p, "log"), dtype="float64", patience=FASTEST),
             "hmmlearn scaling": Contestant(lambda: hmmlearn(p, "scaling"), dtype="float64", patience=FASTEST),
             "pomegranate": Contestant(
@@ -238,7 +234,7 @@ def dynamax(p: Problem, dtype: torch.dtype) -> Call:
 
 def hsmm(p: Problem) -> Case:
     """Of a Gaussian HSMM with Poisson durations."""
-    names = (*PARAMETERS, "duration")
+    exact = EXACT | {"duration": 1e-6, "start": 1e-6}
     unlike = (
         "takes states and durations to be normalised step by step, so that its update is another one: compared is the "
         "log-likelihood where it starts; its durations have a weight each"
@@ -247,10 +243,8 @@ def hsmm(p: Problem) -> Case:
         work=f"EM of a Gaussian HSMM, full, {OF_HSMM} iterations",
         sizes=p.sizes,
         contestants={
-            "semihmm": Contestant(
-                lambda: our_hsmm(p, torch.float32), ours=True, tolerance=dict.fromkeys((*names, "start"), 1e-3)
-            ),
-            "semihmm float64": Contestant(lambda: our_hsmm(p, torch.float64), ours=True, dtype="float64"),
+            "semihmm": Contestant(lambda: ours(p, torch.float32), ours=True, tolerance=dict.fromkeys(exact, 1e-3)),
+            "semihmm float64": Contestant(lambda: ours(p, torch.float64), ours=True, dtype="float64"),
             "pyhsmm": Contestant(
                 lambda: pyhsmm(p),
                 dtype="float64",
@@ -262,30 +256,16 @@ def hsmm(p: Problem) -> Case:
             "chadhmm": Contestant(
                 lambda: chadhmm(p),
                 dtype="float64",
-                tolerance=dict.fromkeys(names, math.inf),
+                tolerance=dict.fromkeys(exact, math.inf) | {"start": 1e-6},
                 note=unlike,
                 patience=60,
             ),
         },
-        tolerance=dict.fromkeys((*names, "start"), 1e-6),
+        tolerance=exact,
         target=10,
         reference=lambda: gaussian_hsmm(p)(),
         cost=p.cost,
     )
-
-
-def our_hsmm(p: Problem, dtype: torch.dtype) -> Call:
-    """`fit` from the given start."""
-    model, x = p.model(dtype), p.x.to(dtype)
-    start = {name: value.clone() for name, value in model.state_dict().items()}
-
-    def call() -> Results:
-        model.load_state_dict(start)
-        fit = model.fit(x, method="em", iterations=OF_HSMM, tolerance=0.0, initialise=False)
-        found = parameters(model) | {"duration": model.duration().detach().exp()}
-        return {"start": fit.history[0], "log_likelihood": fit.history[-2], **found}
-
-    return call
 
 
 def gaussian_hsmm(p: Problem) -> Call:
