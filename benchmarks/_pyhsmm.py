@@ -17,6 +17,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from scipy.special import logsumexp
 FOLDER = Path(__file__).parents[1] / "build" / "benchmarks" / "pyhsmm"
 LIBRARY = "hsmm_messages_interface" + sysconfig.get_config_var("EXT_SUFFIX")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+RESULTS = ("log_partition", "posterior", "transition", "duration")
 FLAGS = ("-O3", "-std=c++11", "-DNDEBUG", "-w", "-DHMM_TEMPS_ON_HEAP", "-shared", "-fPIC")
 
 
@@ -36,8 +38,12 @@ def messages(
     duration: np.ndarray,
     emission: np.ndarray,
     posteriors: bool,
+    counts: bool = False,
 ) -> Callable[[], dict[str, np.ndarray]]:
     """Log-partitions, maybe with posteriors, of each sequence ``(B, T, S)``; from log-weights, float64.
+
+    With ``counts``, also how often each transition and each duration is expected. It counts durations only where none
+    is the longest, in T operations a step; here they are counted from its messages, in D.
 
     Raises:
         ModuleNotFoundError: it is not there, and this is a smoke test; or it cannot be compiled.
@@ -50,13 +56,13 @@ def messages(
     model = SimpleNamespace(T=steps, num_states=states, trunc=longest, aDl=lasting)
     reach = {name: getattr(theirs, name) for name in ("reverse_cumulative_obs_potentials", "reverse_dur_potentials")}
 
-    def one(seen: np.ndarray) -> tuple[float, Any]:
+    def one(seen: np.ndarray) -> tuple[Any, ...]:
         after, at = backwards.messages_backwards_log(
             chances, seen, lasting, never, np.empty_like(seen), np.empty_like(seen), 0, longest
         )
         total = logsumexp(initial + at[0])
         if not posteriors:
-            return total, None
+            return (total,)
         model.aBl = seen
         before, begun, _ = theirs.hsmm_messages_forwards_log(
             lambda t: transition,
@@ -66,15 +72,32 @@ def messages(
             np.empty_like(seen),
             np.empty_like(seen),
         )
-        return total, theirs._expected_states(model, before, after, begun, at, total)
+        states_seen = theirs._expected_states(model, before, after, begun, at, total)
+        if not counts:
+            return total, states_seen
+        moves = theirs._expected_transitions(model, before, at, lambda t: transition, total)
+        return total, states_seen, moves, expected_durations(lasting, seen, begun, after, total)
 
     def call() -> dict[str, np.ndarray]:
-        totals, shares = zip(*map(one, emission), strict=True)
-        return {"log_partition": np.array(totals), **({"posterior": np.stack(shares)} if posteriors else {})}
+        found = zip(*map(one, emission), strict=True)
+        return {name: np.stack(values) for name, values in zip(RESULTS, found, strict=False)}
 
     return call
 
 
+def expected_durations(
+    lasting: np.ndarray, seen: np.ndarray, begun: np.ndarray, after: np.ndarray, total: float
+) -> np.ndarray:
+    """How often a segment of each state lasts each number of steps, ``(S, D)``."""
+    steps, summed = len(seen), np.concatenate([np.zeros_like(seen[:1]), seen.cumsum(0)])
+    found = [
+        np.exp(law + begun[: steps - d] + after[d:] + summed[d + 1 :] - summed[: steps - d] - total).sum(0)
+        for d, law in enumerate(lasting)
+    ]
+    return np.stack(found, -1)
+
+
+@cache
 def _library() -> Any:
     if not (FOLDER / LIBRARY).exists():
         if "--smoke" in sys.argv:
@@ -87,10 +110,11 @@ def _library() -> Any:
     return module
 
 
+@cache
 def _functions() -> SimpleNamespace:
     """What is wanted of its Python, with what it wants itself."""
     names: dict[str, Any] = {"np": np, "na": np.newaxis, "logsumexp": logsumexp}
-    wanted = {"rcumsum", "hsmm_messages_forwards_log", "_expected_states"}
+    wanted = {"rcumsum", "hsmm_messages_forwards_log", "_expected_states", "_expected_transitions"}
     wanted |= {"reverse_cumulative_obs_potentials", "reverse_dur_potentials"}
     for file in ("general.py", "hsmm_states.py"):
         tree = ast.parse((FOLDER / file).read_text())
