@@ -64,6 +64,7 @@ class Fit:
             probable), ``"time"`` or ``"interrupted"``.
         validation: the log-likelihood of held-out data at the same times; empty without.
         restarts: the objective that each start led to.
+        kept: which place in the history has the parameters that the model was left with.
 
     Example:
         >>> Fit(history=(-12.0, -10.5), converged=False).objective
@@ -75,11 +76,12 @@ class Fit:
     ended: str = "iterations"
     validation: tuple[float, ...] = ()
     restarts: tuple[float, ...] = ()
+    kept: int = -1
 
     @property
     def objective(self) -> float:
-        """Where it ended, in nats."""
-        return self.history[-1]
+        """Of the parameters that the model was left with, in nats."""
+        return self.history[self.kept]
 
     @property
     def iterations(self) -> int:
@@ -150,7 +152,7 @@ def fit(model: M, data: Batches, plan: Plan, begin: Callable[[M], None], restart
     best = max(range(restarts), key=lambda i: _reached(found[i]))
     model.load_state_dict(models[best].state_dict())
     one = found[best]
-    return Fit(one.history, one.converged, one.ended, one.validation, tuple(f.objective for f in found))
+    return replace(one, restarts=tuple(f.objective for f in found))
 
 
 def _reached(fit: Fit) -> float:
@@ -186,7 +188,9 @@ def progress(model: Model[Any], plan: Plan, rising: bool) -> Progress:
 
 def finished(watch: Progress) -> Fit:
     """The fit that was watched over."""
-    return Fit(tuple(watch.history), watch.ended == "converged", watch.ended, tuple(watch.validation))
+    return Fit(
+        tuple(watch.history), watch.ended == "converged", watch.ended, tuple(watch.validation), kept=watch.best_at
+    )
 
 
 def likelihood(model: Model[Any], batch: Batch, validate: bool = False) -> Tensor:
@@ -317,7 +321,10 @@ def stochastic(model: Model[Any], data: Batches, plan: Plan) -> Fit:
 def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     """Climb the objective per step with an optimiser, a step for each batch; bounds are kept by projection."""
     make = plan.optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=0.05))
-    climber = make([p for p in model.parameters() if p.requires_grad])
+    free = [p for p in model.parameters() if p.requires_grad]
+    if not free:
+        raise StructureError("fit: every parameter is frozen, so there is nothing to climb with.")
+    climber = make(free)
 
     def objective() -> tuple[float, float]:
         with torch.no_grad():
