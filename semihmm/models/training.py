@@ -341,7 +341,7 @@ def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 def loss(batch: Batch = batch) -> float:  # an optimiser such as LBFGS asks several times a step
                     climber.zero_grad()
                     found = -(likelihood(model, batch) / batch.steps + model.log_prior() / steps)
-                    found.backward()
+                    found.backward(inputs=free)  # not into the data's
                     return float(found.detach())
 
                 with torch.enable_grad():

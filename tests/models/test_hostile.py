@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.models import HMM, HSMM, Gaussian, HigherOrderHMM, durations, emissions
 from semihmm.models.bayes import gibbs, variational
-from semihmm.models.transitions import Categorical, Logit
+from semihmm.models.transitions import Categorical, ContinuousTime, Logit, Periodic
 from semihmm.models.transitions.ties import Ties
 
 
@@ -207,3 +207,70 @@ def test_ties_that_contradict_one_another_are_refused() -> None:
     same = Categorical(2, tied=[[0, 1], [0, 1]])
     same.update(torch.tensor([[3.0, 1.0], [0.0, 0.0]]))
     assert_close(same().exp(), torch.tensor([[0.75, 0.25], [0.75, 0.25]]))
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_data_and_inputs_that_require_gradients_get_none(method: Any) -> None:
+    x, inputs = X.clone().requires_grad_(), torch.randn(4, 9, 1, generator=G()).requires_grad_()
+    HMM(2, Gaussian(2, 3), transition=Logit(2, 1)).fit(x, inputs=inputs, method=method, iterations=2, generator=G())
+    assert x.grad is None and inputs.grad is None
+    assert torch.equal(x, X)
+
+
+FROZEN: dict[str, Any] = {
+    "tied": lambda: HMM(2, Gaussian(2, 3), transition=Categorical(2, tied=[[0, -1], [-1, 0]])),
+    "logit": lambda: HMM(2, Gaussian(2, 3), transition=Logit(2, 1)),
+    "geometric": lambda: HSMM(2, Gaussian(2, 3), durations.Geometric(2, 30), censored="right"),
+    "negative binomial": lambda: HSMM(2, Gaussian(2, 3), durations.NegativeBinomial(2, 30), censored="right"),
+}
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_what_is_frozen_does_not_move_by_a_single_bit(kind: str) -> None:
+    model = FROZEN[kind]()
+    given = {"inputs": torch.randn(4, 9, 1, generator=G())} if kind == "logit" else {}
+    model.fit(X, iterations=3, generator=G(), **given)
+    before = {name: x.detach().clone() for name, x in model.named_parameters()}
+    model.fit(X, iterations=3, frozen=[*model.laws, "emission"], generator=G(), **given)
+    assert all(torch.equal(x, before[name]) for name, x in model.named_parameters())
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_sequences_that_do_not_count_change_nothing_but_the_start(method: Any) -> None:
+    model = HMM(2, emissions.Categorical(2, 4))
+    fit = model.fit(SYMBOLS, weights=torch.zeros(4), method=method, iterations=2, generator=G())
+    assert set(fit.history) == {0.0}
+    assert not any(x.isnan().any() for x in model.parameters())
+
+
+@pytest.mark.parametrize("law", [ContinuousTime(2), Logit(2, 1), Periodic(2, 3)], ids=["rates", "logit", "periodic"])
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_sequences_of_one_step_say_nothing_of_transitions(law: Any, method: Any) -> None:
+    model = HMM(2, Gaussian(2, 3), transition=law)
+    fit = model.fit(X[:, :1], inputs=torch.ones(4, 1, 1), method=method, iterations=2, generator=G())
+    assert fit.objective >= fit.history[0]
+
+
+class _Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient", "stochastic"])
+def test_what_a_callback_raises_comes_out_and_leaves_nothing_frozen(method: Any) -> None:
+    def stop(iteration: int, objective: float) -> None:
+        if iteration == 1:
+            raise _Stop
+
+    model = HMM(2, Gaussian(2, 3))
+    with pytest.raises(_Stop):
+        model.fit(X, method=method, frozen=["emission"], tolerance=0.0, callback=stop, generator=G())
+    assert all(x.requires_grad for x in model.parameters())
+
+
+def test_weights_that_are_all_small_empty_no_state() -> None:
+    x = torch.cat([X, X + 5.0], 1).double()
+    fits = []
+    for scale in (1.0, 1e-6):
+        model = HMM(2, Gaussian(2, 3)).double()
+        fits.append(model.fit(x, weights=torch.full((4,), scale), tolerance=0.0, iterations=5, generator=G()))
+    assert_close(torch.tensor(fits[1].history) * 1e6, torch.tensor(fits[0].history), rtol=1e-5, atol=1e-3)
