@@ -24,6 +24,7 @@ from semihmm.models.emissions import (
     Product,
     StudentT,
     VonMises,
+    WithPrior,
     ZeroInflatedPoisson,
 )
 from semihmm.models.higher_order import HigherOrderHMM
@@ -32,6 +33,7 @@ from semihmm.models.hsmm import HSMM
 from semihmm.models.neighbours import Constraints, constraints
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.segment_crf import SemiMarkovCRF
+from semihmm.models.select import Selection, select
 from semihmm.models.sequences import pad
 from semihmm.models.table import Table
 from semihmm.models.training import Fit
@@ -65,16 +67,19 @@ __all__ = [
     "Neural",
     "Part",
     "Product",
+    "Selection",
     "SemiMarkovCRF",
     "StudentT",
     "Table",
     "Transition",
     "VonMises",
+    "WithPrior",
     "ZeroInflatedPoisson",
     "bayes",
     "constraints",
     "durations",
     "emissions",
     "pad",
+    "select",
     "transitions",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class Model(Described[S]):
         iterations: int = 100,
         tolerance: float = 1e-5,
         restarts: int = 1,
-        initialise: bool = True,
+        initialise: bool | Literal["spread", "random"] = True,
         init: Mapping[str, Tensor] | None = None,
         frozen: Iterable[str] = (),
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
@@ -84,7 +84,9 @@ class Model(Described[S]):
             iterations: at most so many.
             tolerance: end after an iteration that gains less than this, in nats per step of the data.
             restarts: fit from so many starts, and keep the best. Under EM they run side by side.
-            initialise: start from parameters drawn anew with the data in sight; otherwise from those it has.
+            initialise: start from parameters drawn anew with the data in sight: ``"spread"`` (True) from observations
+                far from one another (k-means++: Arthur & Vassilvitskii 2007), ``"random"`` from random responsibilities
+                of the states; False to start from those it has.
             init: parameters to start from, by their names in ``state_dict()``; they are not drawn.
             frozen: parts or parameters that stay as they are, by name: ``"transition"``, ``"emission.mean"``. So does
                 every parameter with ``requires_grad=False``.
@@ -96,7 +98,8 @@ class Model(Described[S]):
             patience: end when held-out data have not become more probable in so many iterations.
             time_limit: seconds, after which no iteration begins.
             progress: whether to show a bar; None to show one on a terminal if rich is installed.
-            generator: for the starts.
+            generator: for the starts, and for states that are drawn anew: under EM on one batch, one that explains
+                nothing, once and with a warning.
             callback: called with the number and the objective of each iteration.
             known: ``inputs`` and ``labels``. If all states are known, one iteration says all.
         Returns:
@@ -118,7 +121,12 @@ class Model(Described[S]):
             time_limit=time_limit,
             progress=progress,
             callback=callback,
+            generator=generator,
         )
+        if initialise not in (True, False, "spread", "random"):
+            raise ShapeError(
+                f"{type(self).__name__}.fit: initialise must be True, False, 'spread' or 'random', got {initialise!r}."
+            )
         if restarts < 1:
             raise ShapeError(f"{type(self).__name__}.fit: restarts must be at least 1, got {restarts}.")
         with torch.inference_mode(False), training.frozen(self, frozen):  # inference mode forbids to change parameters
@@ -129,7 +137,7 @@ class Model(Described[S]):
             def begin(model: Self) -> None:
                 if initialise:
                     with training.kept(model):
-                        model.begin(data.first(), generator)
+                        model.begin(data.first(), generator, at_random=initialise == "random")
                 training.assign(model, start)
                 model.project()
 
@@ -159,8 +167,8 @@ class Model(Described[S]):
         """
         self.begin(next(iter(self.batches(x, lengths, **known))), generator)
 
-    def begin(self, batch: Batch, generator: torch.Generator | None) -> None:
-        """`initialise` from a batch that was checked."""
+    def begin(self, batch: Batch, generator: torch.Generator | None, at_random: bool = False) -> None:
+        """`initialise` from a batch that was checked; at random, from random responsibilities."""
         seen = batch.inside
         x = batch.x[seen]
         for law in self.laws.values():
@@ -173,6 +181,9 @@ class Model(Described[S]):
             allowed = batch.allowed.expand(*batch.shape, -1)[seen]
             told = ~allowed.all(-1)
             x, share = x[told], allowed[told] / allowed[told].sum(-1, keepdim=True)
+        elif at_random:
+            odds = torch.rand(len(x), self.states, generator=generator, dtype=torch.float64, device=x.device)
+            share = odds / odds.sum(-1, keepdim=True)
         elif self.forward_only and self.states > 1:
             piece = torch.arange(seen.shape[-1], device=x.device) * self.states // seen.sum(-1, keepdim=True)
             share = nn.functional.one_hot(piece[seen], self.states)

@@ -13,11 +13,16 @@ from semihmm.errors import DataError, StructureError
 from semihmm.inference import expected_counts, total
 from semihmm.models.part import Driven, Part
 from semihmm.models.sequences import Batch
+from semihmm.models.transitions import Transition
 from semihmm.semirings import Max
 from semihmm.structures import Structure
 
 if TYPE_CHECKING:
     from semihmm.models.base import Model
+
+
+_NOTHING = 1e-3  # steps; a state that is expected to explain fewer is empty
+_SHARE = 0.01  # of all transitions, those that lead to and from states that are drawn anew
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,35 @@ def maximisation(model: Model[Any], expected: Expected) -> None:
             law.update(expected.counts[name])
     if trained(model.emission):
         model.emission.update(expected.batch.observations, expected.posterior)
+
+
+@torch.no_grad()
+def revive(model: Model[Any], expected: Expected, before: set[int], generator: torch.Generator | None) -> list[int]:
+    """Draw states that explain nothing anew, each once: those that were, now.
+
+    Their emission is that of a fresh start, and they are entered and left again as if they had a share of the steps.
+
+    Args:
+        before: states that were drawn anew already; these are added.
+    """
+    lost = expected.posterior.sum(0) < _NOTHING
+    found = [int(i) for i in lost.nonzero() if int(i) not in before]
+    if not found or not model.emission.own or not trained(model.emission):
+        return []
+    before.update(found)
+    again = torch.zeros_like(lost).index_fill(0, torch.tensor(found, device=lost.device), True)
+    model.emission.reseed(again, expected.batch.observations, generator)
+    for name, law in model.laws.items():
+        if isinstance(law, Driven) or not trained(law):
+            continue
+        counts = expected.counts[name]
+        if name == "initial" and len(counts) == len(again):
+            counts = counts + again * (_SHARE * counts.sum() / len(again))
+        elif isinstance(law, Transition):
+            near = (again[law.source] | again[law.target]) & law.allowed
+            counts = counts + near * (_SHARE * counts.sum() / near.sum().clamp(min=1))
+        law.update(counts)
+    return found
 
 
 def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Data: TypeAlias = "Array | Sequence[Array] | Iterable[Any]"
 
 A = TypeVar("A")
+_FULL = 0.7  # the share of steps before the ends from which no copy is made without the others
 
 
 class Known(TypedDict, total=False):
@@ -87,9 +88,17 @@ class Batch:
         """All of them, one behind the other, ``(N, *event_shape)``."""
         return self.flat(self.x)
 
+    @cached_property
+    def padded(self) -> bool:
+        """Whether so much lies behind the ends that it is worth a copy to leave it out."""
+        return self.lengths is not None and int(self.inside.sum()) < _FULL * self.shape.numel()
+
     def flat(self, x: Tensor) -> Tensor:
-        """What each step has ``(..., T, ...)``, one behind the other, ``(N, ...)``."""
-        return x.flatten(0, len(self.shape) - 1) if self.lengths is None else x[self.inside]
+        """What each step has ``(..., T, ...)``, one behind the other, ``(N, ...)``.
+
+        Of what lies behind the ends there may be some, where posteriors are 0.
+        """
+        return x[self.inside] if self.padded else x.flatten(0, len(self.shape) - 1)
 
 
 def pad(sequences: Sequence[Array], fill: float = 0) -> tuple[Tensor, Tensor]:

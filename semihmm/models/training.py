@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
-from semihmm.models.expectation import expectation, from_sums, maximisation, sums
+from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
 from semihmm.models.progress import Progress
 from semihmm.models.restarts import SideBySide, apart
 from semihmm.models.sequences import Batch
@@ -44,6 +45,7 @@ class Plan:
     time_limit: float | None = None
     progress: bool | None = None
     callback: Callable[[int, float], None] | None = None
+    generator: torch.Generator | None = None
 
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
@@ -199,7 +201,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     Raises:
         SemihmmError: the objective fell by more than rounding explains.
     """
-    rounding = _rounding(model)
+    rounding, revived, fell = _rounding(model), set[int](), False
     best = plan.method == "viterbi"
     with progress(model, plan, rising=True) as watch:
         while True:
@@ -210,13 +212,21 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 if not data.single:
                     found = _added(found, sums(model, expected))
             objective = value + float(model.log_prior().detach())
-            _check_rise(watch.history, objective, rounding)
-            watch.least_gain = plan.tolerance * steps
+            _check_rise(watch.history[:0] if fell else watch.history, objective, rounding)
+            watch.least_gain = 0.0 if fell else plan.tolerance * steps
             if not watch.goes_on(objective):
                 break
             if data.single:
                 assert expected is not None
                 maximisation(model, expected)
+                again = revive(model, expected, revived, plan.generator)
+                fell = bool(again)
+                if again:
+                    warnings.warn(
+                        f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
+                        "iterations and were drawn anew. Fewer states, or restarts, may do better.",
+                        stacklevel=4,
+                    )
             else:
                 from_sums(model, found)
     return finished(watch)

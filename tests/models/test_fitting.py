@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from semihmm.errors import DataError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, Gaussian, durations, emissions, pad
+from semihmm.models import HMM, HSMM, Gaussian, durations, emissions, pad, select
 
 
 def data(count: int = 12, seed: int = 0) -> list[Tensor]:
@@ -34,6 +34,7 @@ def models() -> dict[str, HMM | HSMM]:
     }
 
 
+@pytest.mark.filterwarnings("ignore:fit. 1 of the states")
 @pytest.mark.parametrize("kind", models())
 def test_hard_em_never_lowers_the_probability_of_the_best_paths(kind: str) -> None:
     model = models()[kind]
@@ -299,3 +300,87 @@ def test_a_step_of_one_each_time_is_em_on_each_batch() -> None:
         assert_close(value, other.state_dict()[name])
     with pytest.raises(ShapeError, match=r"step_size\(2\) must be above 0"):
         model.fit(batches, method="stochastic", step_size=lambda k: 2.0)
+
+
+def test_a_state_that_explains_nothing_is_drawn_anew() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.cat([torch.randn(60, 1, generator=generator), torch.randn(60, 1, generator=generator) + 8]).double()
+    model = HMM(2, Gaussian(2, 1)).double()
+    far = {"emission.mean": torch.tensor([[4.0], [1e6]]).double()}
+    with pytest.warns(UserWarning, match=r"1 of the states \(\[1\]\) explained nothing after 0 iterations"):
+        fit = model.fit(x, init=far, generator=torch.Generator().manual_seed(3))
+    means = model.emission.mean.detach().flatten().sort().values  # type: ignore[union-attr,operator]
+    assert_close(means, torch.tensor([0.0, 8.0]).double(), atol=0.5, rtol=0.0)
+    assert fit.converged
+
+
+@pytest.mark.parametrize("initialise", ["spread", "random"])
+def test_starts_are_drawn_as_asked(initialise: Any) -> None:
+    model = models()["hmm"]
+    fit = model.fit(data(), initialise=initialise, generator=torch.Generator().manual_seed(0), iterations=200)
+    assert fit.objective > fit.history[0]
+    with pytest.raises(ShapeError, match="initialise must be True, False, 'spread' or 'random'"):
+        model.fit(data(), initialise="kmeans")  # type: ignore[arg-type]
+
+
+WITH_PRIOR: dict[str, Any] = {
+    "gaussian": lambda: Gaussian(2, 1),
+    "full": lambda: Gaussian(2, 1, covariance="full"),
+    "laplace": lambda: emissions.Laplace(2, 1),
+    "student": lambda: emissions.StudentT(2, 1),
+    "mixture": lambda: emissions.GaussianMixture(2, 1, 2),
+}
+
+
+@pytest.mark.parametrize("kind", WITH_PRIOR)
+def test_a_prior_is_observations_that_nobody_made(kind: str) -> None:
+    imagined = torch.tensor([[-20.0], [20.0]]).double()
+    emission = emissions.WithPrior(WITH_PRIOR[kind](), imagined, weight=3.0)
+    model = HMM(2, emission).double()
+    fit = model.fit(data(), iterations=8, tolerance=0.0, generator=torch.Generator().manual_seed(0))
+    assert all(b >= a - 1e-9 * abs(a) for a, b in pairwise(fit.history))
+    assert fit.objective == pytest.approx(model.score(data()) + float(model.log_prior().detach()))
+    plain = HMM(2, WITH_PRIOR[kind]()).double()
+    plain.fit(data(), iterations=8, tolerance=0.0, generator=torch.Generator().manual_seed(0))
+    assert model.score(data()) < plain.score(data())
+
+
+def test_the_mode_under_a_conjugate_prior_is_the_formula() -> None:
+    """A mean under w observations at m: the weighted mean (Bishop 2006, eq. 2.141)."""
+    emission = emissions.WithPrior(Gaussian(1, 1), torch.tensor([[4.0], [6.0]]).double(), weight=5.0)
+    model = HMM(1, emission).double()
+    x = torch.randn(50, 1, generator=torch.Generator().manual_seed(0)).double()
+    model.fit(x, iterations=3)
+    found = float(emission.emission.mean.detach())  # type: ignore[arg-type]
+    assert found == pytest.approx((float(x.sum()) + 10 * 5.0) / 60)
+
+
+def test_the_number_of_states_is_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+    state = torch.arange(300) // 20 % 3
+    x = (state.unsqueeze(-1) * 5.0 + torch.randn(300, 1, generator=generator)).double()
+    unseen = (state.unsqueeze(-1) * 5.0 + torch.randn(300, 1, generator=generator)).double()
+    for criterion in ("bic", "aic", "icl", "heldout"):
+        held_out = unseen if criterion == "heldout" else None
+        found = select(
+            range(1, 5),
+            lambda n: HMM(n, Gaussian(n, 1)).double(),
+            x,
+            criterion=criterion,  # type: ignore[arg-type]
+            validation=held_out,
+            restarts=3,
+            generator=torch.Generator().manual_seed(1),
+        )
+        assert found.why.startswith(f"{found.chosen} states have the ") and "parameters; next" in found.why
+        assert found.best.states == found.chosen
+        if criterion != "heldout":
+            assert found.chosen == 3, found.why
+            assert found.values[2] == pytest.approx(getattr(found.models[2], criterion)(x))
+        else:
+            assert found.values[found.chosen] == max(found.values.values())
+            assert found.values[3] > found.values[2] + 100
+            assert found.values[3] == pytest.approx(found.models[3].score(unseen))
+    with pytest.raises(ShapeError, match="validation is given for 'heldout' alone"):
+        select(range(1, 3), lambda n: HMM(n, Gaussian(n, 1)), x, criterion="heldout")
+    with pytest.raises(ShapeError, match="at least one number of states"):
+        select([], lambda n: HMM(n, Gaussian(n, 1)), x)

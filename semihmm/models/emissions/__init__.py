@@ -24,6 +24,7 @@ from semihmm.models.emissions.poisson import Poisson
 from semihmm.models.emissions.product import Product
 from semihmm.models.emissions.student import StudentT
 from semihmm.models.emissions.von_mises import VonMises
+from semihmm.models.emissions.with_prior import WithPrior
 from semihmm.models.emissions.zero_inflated import ZeroInflatedPoisson
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "Product",
     "StudentT",
     "VonMises",
+    "WithPrior",
     "ZeroInflatedPoisson",
 ]
