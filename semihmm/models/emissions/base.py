@@ -91,13 +91,13 @@ class Emission(Part):
         drawn = self.sample(states, generator)
         return torch.where(missing(x), drawn.to(x.dtype), x)
 
-    def mean(self) -> Tensor:
+    def expected(self) -> Tensor:
         """The expected observation in each state, ``(S, *event_shape)``; of symbols, there is none."""
         raise StructureError(f"{type(self).__name__}: has no expected observation.")
 
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
         """Observations with what is missing at its expectation, given the rest of each and the posterior ``(..., S)``."""
-        found = torch.tensordot(posterior.to(x.dtype), self.mean().to(x.dtype), 1)
+        found = torch.tensordot(posterior.to(x.dtype), self.expected().to(x.dtype), 1)
         return torch.where(missing(x), found, x)
 
     def describe(self) -> dict[str, Tensor]:
