@@ -9,12 +9,15 @@ from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.bernoulli import Bernoulli
 from semihmm.models.emissions.beta import Beta
 from semihmm.models.emissions.categorical import Categorical
+from semihmm.models.emissions.autoregressive import Autoregressive
 from semihmm.models.emissions.exponential import Exponential
+from semihmm.models.emissions.factor_analysis import FactorAnalysis
 from semihmm.models.emissions.from_torch import FromTorch
 from semihmm.models.emissions.full_gaussian import FullGaussian
 from semihmm.models.emissions.gamma import Gamma
 from semihmm.models.emissions.gaussian import Gaussian
 from semihmm.models.emissions.laplace import Laplace
+from semihmm.models.emissions.linear_regression import LinearRegression
 from semihmm.models.emissions.mixed import Mixed
 from semihmm.models.emissions.mixture import GaussianMixture
 from semihmm.models.emissions.multinomial import Multinomial
@@ -27,17 +30,20 @@ from semihmm.models.emissions.von_mises import VonMises
 from semihmm.models.emissions.zero_inflated import ZeroInflatedPoisson
 
 __all__ = [
+    "Autoregressive",
     "Bernoulli",
     "Beta",
     "Categorical",
     "Emission",
     "Exponential",
+    "FactorAnalysis",
     "FromTorch",
     "FullGaussian",
     "Gamma",
     "Gaussian",
     "GaussianMixture",
     "Laplace",
+    "LinearRegression",
     "Mixed",
     "Multinomial",
     "NegativeBinomial",
