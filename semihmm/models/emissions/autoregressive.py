@@ -81,7 +81,7 @@ class Autoregressive(Regression):
         return beside(self, found, inputs) if self.inputs else found
 
     @torch.no_grad()
-    def mean(self) -> Tensor:
+    def expected(self) -> Tensor:
         """The observation that is expected to repeat itself if the state lasts and inputs are 0, ``(S, F)``."""
         features = self.event_shape[0]
         level = self._predicted(self.coefficients.new_zeros(len(self.centre) - features).double())
@@ -91,9 +91,9 @@ class Autoregressive(Regression):
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
-        """Draw along time, the last axis of ``states``; what was before the first step is the `mean` of its state."""
+        """Draw along time, the last axis of ``states``; what was before the first step is `expected` of its state."""
         noise = self._noise(states, generator)
-        past = self.mean()[states[..., 0]].repeat(*(1 for _ in states.shape[:-1]), self.order)
+        past = self.expected()[states[..., 0]].repeat(*(1 for _ in states.shape[:-1]), self.order)
         now = inputs_of(self, states, inputs) if self.inputs else noise[..., :0]
         drawn = []
         for step, state in enumerate(states.unbind(-1)):
@@ -106,16 +106,16 @@ class Autoregressive(Regression):
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
         """Observations ``(..., T, F)`` with what is missing at its expectation given what is before, filled in too.
 
-        What was before the first step is the `mean`. Where inputs are missing, it stays so.
+        What was before the first step is `expected`. Where inputs are missing, it stays so.
         """
-        before = (posterior[..., 0, :].double() @ self.mean().double()).to(x.dtype)
+        before = (posterior[..., 0, :].double() @ self.expected().double()).to(x.dtype)
         return self._along(x, before, lambda step, now: self._filled(now, posterior[..., step, :]))
 
     @torch.no_grad()
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `fill`, with what is missing drawn."""
         noise = self._noise(states, generator)
-        before = self.mean()[states[..., 0]].to(x.dtype)
+        before = self.expected()[states[..., 0]].to(x.dtype)
         return self._along(x, before, lambda step, now: self._completed(now, states[..., step], noise[..., step, :]))
 
     def _along(self, x: Tensor, before: Tensor, known: Callable[[int, Tensor], Tensor]) -> Tensor:

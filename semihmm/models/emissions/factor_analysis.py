@@ -22,8 +22,8 @@ class FactorAnalysis(Emission):
         variance_floor: the smallest variance that the factors do not explain, as a share of the variance that the
             feature has in the data of `fit`.
 
-    Observations are ``(..., T, F)``: ``x = location + loading z + noise``, where the factors z are K standard Gaussian
-    numbers. Parameters: ``location (S, F)``, ``loading (S, F, K)`` and ``log_variance (S, F)``, of the noise. The
+    Observations are ``(..., T, F)``: ``x = mean + loading z + noise``, where the factors z are K standard Gaussian
+    numbers. Parameters: ``mean (S, F)``, ``loading (S, F, K)`` and ``log_variance (S, F)``, of the noise. The
     covariance is ``loading loading' + diag(variance)``, of which only K x K matrices are inverted. EM step: regression
     on the expected factors (Rubin & Thayer 1982), which raises the likelihood and need not reach its maximum at once.
     What is missing is marginalised out exactly.
@@ -48,7 +48,7 @@ class FactorAnalysis(Emission):
         self.states: int = states
         self.event_shape: tuple[int] = (features,)
         self.factors, self.variance_floor = factors, variance_floor
-        self.location = nn.Parameter(torch.randn(states, features))
+        self.mean = nn.Parameter(torch.randn(states, features))
         self.loading = nn.Parameter(torch.randn(states, features, factors))
         self.log_variance = nn.Parameter(torch.zeros(states, features))
         self.register_buffer("floor", torch.full((features,), variance_floor))
@@ -69,8 +69,8 @@ class FactorAnalysis(Emission):
         rotations = self.states * self.factors * (self.factors - 1) // 2
         return super().free_parameters - (rotations if self.loading.requires_grad else 0)
 
-    def mean(self) -> Tensor:
-        return self.location.detach()
+    def expected(self) -> Tensor:
+        return self.mean.detach()
 
     def covariance(self) -> Tensor:
         """``(S, F, F)``."""
@@ -80,7 +80,7 @@ class FactorAnalysis(Emission):
         flat = x.flatten(0, -2)
         found = torch.zeros(len(flat), self.states, dtype=torch.float64, device=x.device)
         for steps, features, y in self._observed(x):
-            location, log_variance = self.location.double()[:, features], self.log_variance.double()[:, features]
+            location, log_variance = self.mean.double()[:, features], self.log_variance.double()[:, features]
             root, projection = self._projection(features)
             white = _projected(y, location, torch.linalg.solve_triangular(root, projection, upper=False))
             volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -97,7 +97,7 @@ class FactorAnalysis(Emission):
         variance = torch.where(variance > 0, variance, 1.0)
         self.floor.copy_(self.variance_floor * variance)
         whole = torch.where(missing(x), self.centre.to(x.dtype), x)
-        assign(self.location, spread_out(whole, self.states, generator))
+        assign(self.mean, spread_out(whole, self.states, generator))
         small = variance.sqrt().unsqueeze(-1) / (10 * self.factors) ** 0.5
         assign(self.loading, small * torch.empty_like(self.loading).normal_(generator=generator))
         assign(self.log_variance, variance.log())
@@ -128,15 +128,15 @@ class FactorAnalysis(Emission):
     def maximise(self, statistics: dict[str, Tensor]) -> None:
         weight, zz, zy, yy = (statistics[name].double() for name in ("weight", "zz", "zy", "yy"))
         seen = met(weight)
-        found = torch.cat([self.loading.double(), (self.location.double() - self.centre).unsqueeze(-1)], -1)
-        free = [*[self.loading.requires_grad] * self.factors, self.location.requires_grad]
+        found = torch.cat([self.loading.double(), (self.mean.double() - self.centre).unsqueeze(-1)], -1)
+        free = [*[self.loading.requires_grad] * self.factors, self.mean.requires_grad]
         if any(free):
             some = torch.tensor(free, device=zz.device)
             left = zy - torch.einsum("sfpq,sfq->sfp", zz, torch.where(some, 0.0, found))
             solved = normal_equations(zz[..., some, :][..., some], left[..., some], weight)
             found[..., some] = torch.where(seen.unsqueeze(-1), solved, found[..., some])
             assign(self.loading, found[..., :-1])
-            assign(self.location, found[..., -1] + self.centre)
+            assign(self.mean, found[..., -1] + self.centre)
         squares = yy - 2 * (found * zy).sum(-1) + torch.einsum("sfp,sfpq,sfq->sf", found, zz, found)
         variance = (squares / torch.where(seen, weight, 1.0)).maximum(self.floor.double())
         assign(self.log_variance, torch.where(seen, variance.log(), self.log_variance))
@@ -164,11 +164,11 @@ class FactorAnalysis(Emission):
         for steps, features, y in self._observed(x):
             factors.view(-1, self.states, self.factors)[steps], _ = self._expected_factors(y, features)
         together = torch.einsum("...sk,sfk->...f", factors * posterior.unsqueeze(-1), self.loading.double())
-        return torch.where(missing(x), (posterior @ self.location.double() + together).to(x.dtype), x)
+        return torch.where(missing(x), (posterior @ self.mean.double() + together).to(x.dtype), x)
 
     def describe(self) -> dict[str, Tensor]:
         return {
-            "mean": self.mean(),
+            "mean": self.mean.detach(),
             "loading": self.loading.detach(),
             "variance": self.log_variance.detach().exp(),  # of the noise
         }
@@ -190,7 +190,7 @@ class FactorAnalysis(Emission):
         """Of each observation ``(n, f)`` of some features, ``(n, S, K)``, and their covariance ``(S, K, K)``."""
         root, projection = self._projection(features)
         spread = torch.cholesky_inverse(root)
-        return _projected(y, self.location.double()[:, features], spread @ projection), spread
+        return _projected(y, self.mean.double()[:, features], spread @ projection), spread
 
     def _observed(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Steps that see the same features, as indices, these features, and what is seen of them ``(n, f)``."""
@@ -204,7 +204,7 @@ class FactorAnalysis(Emission):
     def _drawn(self, states: Tensor, factors: Tensor, generator: torch.Generator | None) -> Tensor:
         """Observations in states ``(...)`` with factors ``(..., K)``."""
         noise = self._noise(states, self.event_shape[0], generator) * (self.log_variance[states] / 2).exp()
-        return self.location[states] + (self.loading[states] @ factors.unsqueeze(-1)).squeeze(-1) + noise
+        return self.mean[states] + (self.loading[states] @ factors.unsqueeze(-1)).squeeze(-1) + noise
 
 
 def _projected(x: Tensor, location: Tensor, projection: Tensor) -> Tensor:

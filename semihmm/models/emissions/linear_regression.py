@@ -64,7 +64,7 @@ class LinearRegression(Regression):
     def observed(self, x: Tensor, inputs: Tensor | None = None) -> Tensor:
         return beside(self, x, inputs)
 
-    def mean(self) -> Tensor:
+    def expected(self) -> Tensor:
         """The expected observation where all inputs are 0, ``(S, F)``."""
         return self._predicted(self.coefficients.new_zeros(self.inputs).double()).to(self.dtype)
 

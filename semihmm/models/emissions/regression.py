@@ -232,7 +232,11 @@ class Regression(Emission):
         """Observations ``(..., F)`` where what is missing is a function of the steps, and of `_given` for them."""
         features = self.event_shape[0]
         y, u, _ = split(x, features)
-        flat, y, u = x[..., :features].reshape(-1, features).clone(), y.reshape(-1, features), u.reshape(-1, u.shape[-1])
+        flat, y, u = (
+            x[..., :features].reshape(-1, features).clone(),
+            y.reshape(-1, features),
+            u.reshape(-1, u.shape[-1]),
+        )
         gone, known = missing(flat), ~missing(x[..., features:]).any(-1).reshape(-1)
         for here in gone.unique(dim=0):
             steps = ((gone == here).all(-1) & known).nonzero().squeeze(-1)
