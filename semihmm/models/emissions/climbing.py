@@ -22,20 +22,18 @@ def newton(function: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]], at: Tens
     value, gradient, curvature = function(at)
     for _ in range(_STEPS):
         step = torch.linalg.solve(curvature, gradient)
-        gain = (step * gradient).sum(-1)  # twice what the step would gain if the function were quadratic
-        if bool((gain <= _CLOSE * value.abs().clamp(min=1.0)).all()):
-            break
-        for _ in range(_HALVINGS):
+        # What the step would gain, twice, if the function were quadratic; the last one only polishes.
+        close = (step * gradient).sum(-1) <= _CLOSE * value.abs().clamp(min=1.0)
+        for halving in range(_HALVINGS):
             after = function(at + step)
-            better = after[0] >= value  # not of NaN
+            better = close | (after[0] >= value)  # not of NaN
             if bool(better.all()):
                 break
-            step = torch.where(better.unsqueeze(-1), step, step / 2)
-        else:
-            step = torch.where(better.unsqueeze(-1), step, 0.0)
-            after = function(at + step)
+            step = torch.where(better.unsqueeze(-1), step, step / 2 if halving < _HALVINGS - 2 else 0.0)
         at = at + step
         value, gradient, curvature = after
+        if bool(close.all()):
+            break
     return at
 
 
