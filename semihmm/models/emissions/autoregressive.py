@@ -87,7 +87,8 @@ class Autoregressive(Regression):
         level = self._predicted(self.coefficients.new_zeros(len(self.centre) - features).double())
         lags = self.coefficients.double()[..., : self.order * features].unflatten(-1, (self.order, features)).sum(-2)
         left = torch.eye(features, dtype=lags.dtype, device=lags.device) - lags
-        return (torch.linalg.pinv(left) @ level.unsqueeze(-1)).squeeze(-1).to(self.dtype)  # a random walk has none
+        found: Tensor = torch.linalg.pinv(left) @ level.unsqueeze(-1)  # a random walk has no such observation
+        return found.squeeze(-1).to(self.dtype)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:

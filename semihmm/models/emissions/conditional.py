@@ -110,7 +110,8 @@ class Conditional(Emission):
         x = x.flatten(0, -2)
         _, u, seen = split(x, self._columns)
         counts = seen.any(-1)
-        y = torch.where(counts.unsqueeze(-1), x[:, : self._columns], torch.as_tensor(self.filler, dtype=x.dtype))
+        filler = torch.as_tensor(self.filler, dtype=x.dtype, device=x.device)
+        y = torch.where(counts.unsqueeze(-1), x[:, : self._columns], filler)
         return self._event(y), self._moved(u.to(self.dtype)), counts
 
     def _moved(self, u: Tensor) -> dict[str, Tensor]:

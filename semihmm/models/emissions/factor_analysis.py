@@ -210,5 +210,5 @@ class FactorAnalysis(Emission):
 def _projected(x: Tensor, location: Tensor, projection: Tensor) -> Tensor:
     """``projection (S, K, f) (x (n, f) - location (S, f))``, ``(n, S, K)``, as one matrix product."""
     centre = location.detach().mean(0)
-    moved = ((x - centre) @ projection.flatten(0, 1).T).unflatten(-1, projection.shape[:2])
+    moved: Tensor = ((x - centre) @ projection.flatten(0, 1).T).unflatten(-1, projection.shape[:2])
     return moved - (projection @ (location - centre).unsqueeze(-1)).squeeze(-1)

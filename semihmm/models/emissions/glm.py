@@ -12,7 +12,7 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.independent import counted
-from semihmm.models.emissions.regressors import assign, begin, beside, inputs_of, met, split
+from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, met, products, split
 from semihmm.models.emissions.solving import root
 
 _LEAST_SHAPE, _LARGEST_SHAPE = 1e-4, 1e4
@@ -105,17 +105,17 @@ class GLM(Emission):
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
         y, u, seen = self._split(x)
-        family, design = _FAMILIES[self.family], self._design(u)
+        family, columns = _FAMILIES[self.family], design(u, self.intercept)
         weight = posterior.double().unsqueeze(-1) * seen.unsqueeze(-2)  # (N, S, F)
         total, y = weight.sum(0), y.unsqueeze(-2)
         ridge = (self.ridge / self._shape() * torch.ones_like(total)).unsqueeze(-1)
-        products = (design.unsqueeze(-1) * design.unsqueeze(-2)).flatten(1)
+        pairs = products(columns)
 
         def penalised(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            linear = torch.einsum("nr,sfr->nsf", design, at)
+            linear = torch.einsum("nr,sfr->nsf", columns, at)
             value = (weight * family.kernel(y, linear)).sum(0) - (ridge * at.square()).sum(-1) / 2
-            gradient = torch.einsum("nsf,nr->sfr", weight * family.slope(y, linear), design) - ridge * at
-            curvature = (weight * family.curve(y, linear)).flatten(1).T @ products
+            gradient = torch.einsum("nsf,nr->sfr", weight * family.slope(y, linear), columns) - ridge * at
+            curvature = (weight * family.curve(y, linear)).flatten(1).T @ pairs
             square = curvature.unflatten(-1, (at.shape[-1], -1)).unflatten(0, at.shape[:2])
             return value, gradient, square + torch.diag_embed(ridge.expand_as(at))
 
@@ -144,8 +144,8 @@ class GLM(Emission):
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
-        design = self._design(inputs_of(self, states, inputs))
-        linear = (self.coefficients[states] @ design.unsqueeze(-1)).squeeze(-1)
+        columns = design(inputs_of(self, states, inputs), self.intercept)
+        linear = (self.coefficients[states] @ columns.unsqueeze(-1)).squeeze(-1)
         shape = self.log_shape.exp()[states] if self.family == "gamma" else torch.ones_like(linear)
         return _FAMILIES[self.family].draw(linear, shape, generator)
 
@@ -187,13 +187,10 @@ class GLM(Emission):
     def _shape(self) -> Tensor | float:
         return self.log_shape.double().exp() if self.family == "gamma" else 1.0
 
-    def _design(self, u: Tensor) -> Tensor:
-        return torch.cat([u, u.new_ones(*u.shape[:-1], 1)], -1) if self.intercept else u
-
     def _linear(self, u: Tensor) -> Tensor:
         """What the mean is a function of, ``(..., S, F)``."""
         coefficients = self.coefficients.double()
-        return (self._design(u) @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
+        return (design(u, self.intercept) @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
 
     def _expected(self, u: Tensor) -> Tensor:
         return _FAMILIES[self.family].mean(self._linear(u))

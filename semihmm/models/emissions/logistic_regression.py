@@ -8,7 +8,7 @@ from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.glm import check_ridge
-from semihmm.models.emissions.regressors import assign, begin, beside, inputs_of, met, split
+from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, met, products, split
 
 
 class LogisticRegression(Emission):
@@ -62,8 +62,8 @@ class LogisticRegression(Emission):
         return beside(self, torch.where(x < 0, torch.nan, x).unsqueeze(-1), inputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        symbol, design, seen = self._split(x)
-        log_prob = self._log_prob(design, self.coefficients.double())
+        symbol, columns, seen = self._split(x)
+        log_prob = _log_prob(columns, self.coefficients.double())
         place = symbol[..., None, None].expand(*symbol.shape, self.states, 1)
         return (log_prob.gather(-1, place).squeeze(-1) * seen.unsqueeze(-1)).to(self.dtype)
 
@@ -75,25 +75,25 @@ class LogisticRegression(Emission):
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
-        symbol, design, seen = self._split(x)
+        symbol, columns, seen = self._split(x)
         weight = posterior.double() * seen.unsqueeze(-1)
         own = nn.functional.one_hot(symbol, self.symbols).double()
-        shape = (self.symbols, design.shape[-1])
-        products = (design.unsqueeze(-1) * design.unsqueeze(-2)).flatten(1)
+        shape = (self.symbols, columns.shape[-1])
+        pairs = products(columns)
 
         def penalised(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            log_prob = self._log_prob(design, at.unflatten(-1, shape))  # (N, S, V)
+            log_prob = _log_prob(columns, at.unflatten(-1, shape))  # (N, S, V)
             value = torch.einsum("ns,nv,nsv->s", weight, own, log_prob) - self.ridge / 2 * at.square().sum(-1)
             left = weight.unsqueeze(-1) * (own.unsqueeze(-2) - log_prob.exp())
-            gradient = torch.einsum("nsv,nr->svr", left, design).flatten(1) - self.ridge * at
+            gradient = torch.einsum("nsv,nr->svr", left, columns).flatten(1) - self.ridge * at
             curvature = torch.stack([_curvature(log_prob[:, s].exp(), weight[:, s]) for s in range(self.states)])
             return value, gradient, curvature + self.ridge * torch.eye(at.shape[-1], dtype=at.dtype, device=at.device)
 
         def _curvature(chance: Tensor, weight: Tensor) -> Tensor:
-            """``sum(weight (diag(chance) - chance chance') x design design')``, as Kronecker products."""
-            each = ((weight.sqrt().unsqueeze(-1) * chance).unsqueeze(-1) * design.unsqueeze(-2)).flatten(1)
-            own = ((weight.unsqueeze(-1) * chance).T @ products).unflatten(-1, (shape[1], shape[1]))
-            return torch.block_diag(*own) - each.T @ each
+            """``sum(weight (diag(chance) - chance chance') x columns columns')``, as Kronecker products."""
+            each = ((weight.sqrt().unsqueeze(-1) * chance).unsqueeze(-1) * columns.unsqueeze(-2)).flatten(1)
+            blocks: Tensor = ((weight.unsqueeze(-1) * chance).T @ pairs).unflatten(-1, (shape[1], shape[1]))
+            return torch.block_diag(*blocks) - each.T @ each  # type: ignore[no-untyped-call]
 
         if self.coefficients.requires_grad:
             found = newton(penalised, self.coefficients.double().flatten(1)).unflatten(-1, shape)
@@ -106,9 +106,8 @@ class LogisticRegression(Emission):
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
-        u = inputs_of(self, states, inputs)
-        design = torch.cat([u, u.new_ones(*u.shape[:-1], 1)], -1) if self.intercept else u
-        chance = (self.coefficients[states] @ design.unsqueeze(-1)).squeeze(-1).softmax(-1)
+        columns = design(inputs_of(self, states, inputs), self.intercept)
+        chance = (self.coefficients[states] @ columns.unsqueeze(-1)).squeeze(-1).softmax(-1)
         return torch.multinomial(chance.flatten(0, -2), 1, generator=generator).reshape(states.shape)
 
     @torch.no_grad()
@@ -129,11 +128,10 @@ class LogisticRegression(Emission):
         symbol = y.squeeze(-1).long()
         if not traced() and bool(((symbol != y.squeeze(-1)) | (symbol >= self.symbols)).any()):
             raise DataError(f"LogisticRegression: symbols must be from 0 to {self.symbols - 1}, or -1, got {y.max()}.")
-        design = torch.cat([u, u.new_ones(*u.shape[:-1], 1)], -1) if self.intercept else u
-        return symbol, design, seen.squeeze(-1)
+        return symbol, design(u, self.intercept), seen.squeeze(-1)
 
-    @staticmethod
-    def _log_prob(design: Tensor, coefficients: Tensor) -> Tensor:
-        """Of each symbol in each state, ``(..., S, V)``."""
-        linear = (design @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
-        return linear.log_softmax(-1)
+
+def _log_prob(columns: Tensor, coefficients: Tensor) -> Tensor:
+    """Of each symbol in each state, ``(..., S, V)``."""
+    linear: Tensor = (columns @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
+    return linear.log_softmax(-1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.regressors import assign, begin, met, patterns, split
+from semihmm.models.emissions.regressors import assign, begin, design, met, patterns, products, split
 
 
 def normal_equations(uu: Tensor, uy: Tensor, weight: Tensor, ridge: Tensor | float = 0.0) -> Tensor:
@@ -128,14 +128,15 @@ class Regression(Emission):
         y, u = self._centred(y, u)
         states, features = self.states, self.event_shape[0]
         weight = posterior.unsqueeze(-1) * seen.unsqueeze(-2)  # (N, S, F)
-        if bool(seen.all()):  # then it is the same for all features
-            uu = torch.einsum("ns,np,nq->spq", posterior, u, u).unsqueeze(1).expand(-1, features, -1, -1).clone()
+        whole = seen.all(-1, keepdim=True)
+        if bool((whole == seen).all()):  # then it is the same for all features
+            uu = ((posterior * whole).T @ products(u)).unsqueeze(1).expand(-1, features, -1)
         else:
-            uu = torch.einsum("nk,np,nq->kpq", weight.flatten(1), u, u).unflatten(0, (states, features))
+            uu = (weight.flatten(1).T @ products(u)).unflatten(0, (states, features))
         weighted = weight * y.unsqueeze(-2)
         return {
             "weight": weight.sum(0),
-            "uu": uu,
+            "uu": uu.unflatten(-1, (u.shape[-1], u.shape[-1])),
             "uy": torch.einsum("nsf,np->sfp", weighted, u),
             "yy": (weighted * y.unsqueeze(-2)).sum(0),
         }
@@ -201,8 +202,8 @@ class Regression(Emission):
 
     def _drawn(self, states: Tensor, regressors: Tensor, noise: Tensor) -> Tensor:
         """Observations in states ``(...)`` at regressors ``(..., R)``, from standard Gaussian noise ``(..., F)``."""
-        design = self._design(regressors).to(self.dtype)
-        middle = (self.coefficients[states] @ design.unsqueeze(-1)).squeeze(-1)
+        columns = design(regressors.to(self.dtype), self.intercept)
+        middle = (self.coefficients[states] @ columns.unsqueeze(-1)).squeeze(-1)
         if self.covariance_type == "diag":
             return (middle + noise * (self.log_variance[states] / 2).exp()).detach()
         return (middle + (self._root().to(self.dtype)[states] @ noise.unsqueeze(-1)).squeeze(-1)).detach()
@@ -267,27 +268,23 @@ class Regression(Emission):
             if len(there) < features:
                 part, left = self._given(y[steps], u[steps], there)
                 yy += left * share.sum(0)[:, None, None]
-            part, design = self._centred(part, u[steps])
+            part, columns = self._centred(part, u[steps])
             weighted = share.T.unsqueeze(-1) * part.transpose(0, 1)  # (S, n, F)
             weight += share.sum(0)
-            uu += (share.T.unsqueeze(-1) * design).mT @ design
-            uy += weighted.mT @ design
+            uu += (share.T.unsqueeze(-1) * columns).mT @ columns
+            uy += weighted.mT @ columns
             yy += weighted.mT @ part.transpose(0, 1)
         return {"weight": weight, "uu": uu, "uy": uy, "yy": yy}
-
-    def _design(self, u: Tensor) -> Tensor:
-        """Regressors with 1 behind them, if there is an intercept."""
-        return torch.cat([u, u.new_ones(*u.shape[:-1], 1)], -1) if self.intercept else u
 
     def _predicted(self, u: Tensor) -> Tensor:
         """The mean in each state, ``(..., S, F)``."""
         coefficients = self.coefficients.double()
-        return (self._design(u) @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
+        return (design(u, self.intercept) @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
 
     def _centred(self, y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Observations and the design, about the centre."""
         of_y, of_u = self.centre.double().split([self.event_shape[0], len(self.centre) - self.event_shape[0]])
-        return y - of_y, self._design(u - of_u)
+        return y - of_y, design(u - of_u, self.intercept)
 
     def _moved(self, coefficients: Tensor, way: int) -> Tensor:
         """Coefficients for centred data from those for data as they are (way -1), or back (way 1)."""

@@ -10,7 +10,7 @@ from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.gaussian import LEAST_WEIGHT
 
-_TRIES, _CYCLES, _MANY = 4, 5, 20_000
+_TRIES, _CYCLES, _MANY = 4, 5, 5_000
 
 
 def beside(emission: Emission, x: Tensor, inputs: Tensor | None) -> Tensor:
@@ -40,6 +40,16 @@ def split(x: Tensor, features: int) -> tuple[Tensor, Tensor, Tensor]:
     there = ~x.isnan()
     x = torch.where(there, x, 0.0).double()
     return x[..., :features], x[..., features:], there[..., :features] & there[..., features:].all(-1, keepdim=True)
+
+
+def design(regressors: Tensor, intercept: bool) -> Tensor:
+    """Regressors ``(..., R)``, with 1 behind them if there is an intercept."""
+    return torch.cat([regressors, regressors.new_ones(*regressors.shape[:-1], 1)], -1) if intercept else regressors
+
+
+def products(design: Tensor) -> Tensor:
+    """Of all pairs of columns of ``(N, R)``, ``(N, R R)``: weighted sums of them are one matrix product."""
+    return (design.unsqueeze(-1) * design.unsqueeze(-2)).flatten(1)
 
 
 def patterns(seen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
