@@ -57,7 +57,7 @@ def ascend(
     def descent() -> Tensor:
         climber.zero_grad()
         loss = -objective()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach()
 
     with torch.enable_grad():

@@ -69,7 +69,8 @@ class Conditional(Emission):
 
     def update(self, x: Tensor, posterior: Tensor) -> None:
         def objective() -> Tensor:
-            return (posterior * self(x)).double().sum() + self.log_prior()
+            expected: Tensor = (posterior * self(x)).double().sum()
+            return expected + self.log_prior()
 
         ascend(self.parameters(), objective, self.steps, self.project)
 

@@ -12,7 +12,7 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.independent import counted
-from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, met, products, split
+from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, linear, met, products, split
 from semihmm.models.emissions.solving import root
 
 _LEAST_SHAPE, _LARGEST_SHAPE = 1e-4, 1e4
@@ -112,10 +112,10 @@ class GLM(Emission):
         pairs = products(columns)
 
         def penalised(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            linear = torch.einsum("nr,sfr->nsf", columns, at)
-            value = (weight * family.kernel(y, linear)).sum(0) - (ridge * at.square()).sum(-1) / 2
-            gradient = torch.einsum("nsf,nr->sfr", weight * family.slope(y, linear), columns) - ridge * at
-            curvature = (weight * family.curve(y, linear)).flatten(1).T @ pairs
+            where = linear(columns, at)
+            value = (weight * family.kernel(y, where)).sum(0) - (ridge * at.square()).sum(-1) / 2
+            gradient = torch.einsum("nsf,nr->sfr", weight * family.slope(y, where), columns) - ridge * at
+            curvature = (weight * family.curve(y, where)).flatten(1).T @ pairs
             square = curvature.unflatten(-1, (at.shape[-1], -1)).unflatten(0, at.shape[:2])
             return value, gradient, square + torch.diag_embed(ridge.expand_as(at))
 
@@ -145,9 +145,9 @@ class GLM(Emission):
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
         columns = design(inputs_of(self, states, inputs), self.intercept)
-        linear = (self.coefficients[states] @ columns.unsqueeze(-1)).squeeze(-1)
-        shape = self.log_shape.exp()[states] if self.family == "gamma" else torch.ones_like(linear)
-        return _FAMILIES[self.family].draw(linear, shape, generator)
+        where = (self.coefficients[states] @ columns.unsqueeze(-1)).squeeze(-1)
+        shape = self.log_shape.exp()[states] if self.family == "gamma" else torch.ones_like(where)
+        return _FAMILIES[self.family].draw(where, shape, generator)
 
     @torch.no_grad()
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -189,8 +189,7 @@ class GLM(Emission):
 
     def _linear(self, u: Tensor) -> Tensor:
         """What the mean is a function of, ``(..., S, F)``."""
-        coefficients = self.coefficients.double()
-        return (design(u, self.intercept) @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
+        return linear(design(u, self.intercept), self.coefficients.double())
 
     def _expected(self, u: Tensor) -> Tensor:
         return _FAMILIES[self.family].mean(self._linear(u))

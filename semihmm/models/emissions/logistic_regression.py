@@ -8,7 +8,7 @@ from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.glm import check_ridge
-from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, met, products, split
+from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, linear, met, products, split
 
 
 class LogisticRegression(Emission):
@@ -93,7 +93,8 @@ class LogisticRegression(Emission):
             """``sum(weight (diag(chance) - chance chance') x columns columns')``, as Kronecker products."""
             each = ((weight.sqrt().unsqueeze(-1) * chance).unsqueeze(-1) * columns.unsqueeze(-2)).flatten(1)
             blocks: Tensor = ((weight.unsqueeze(-1) * chance).T @ pairs).unflatten(-1, (shape[1], shape[1]))
-            return torch.block_diag(*blocks) - each.T @ each  # type: ignore[no-untyped-call]
+            own: Tensor = torch.block_diag(*blocks)
+            return own - each.T @ each
 
         if self.coefficients.requires_grad:
             found = newton(penalised, self.coefficients.double().flatten(1)).unflatten(-1, shape)
@@ -133,5 +134,4 @@ class LogisticRegression(Emission):
 
 def _log_prob(columns: Tensor, coefficients: Tensor) -> Tensor:
     """Of each symbol in each state, ``(..., S, V)``."""
-    linear: Tensor = (columns @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
-    return linear.log_softmax(-1)
+    return linear(columns, coefficients).log_softmax(-1)

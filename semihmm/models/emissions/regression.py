@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.regressors import assign, begin, design, met, patterns, products, split
+from semihmm.models.emissions.regressors import assign, begin, design, linear, met, patterns, products, split
 
 
 def normal_equations(uu: Tensor, uy: Tensor, weight: Tensor, ridge: Tensor | float = 0.0) -> Tensor:
@@ -151,12 +151,9 @@ class Regression(Emission):
             penalty[-1] = 0.0
         found = self._moved(self.coefficients.double(), -1)
         if self.coefficients.requires_grad:
-            of_feature = (uu.unsqueeze(1), weight.unsqueeze(1)) if full else (uu, weight)
-            found = torch.where(
-                (seen.unsqueeze(-1) if full else seen).unsqueeze(-1),
-                normal_equations(of_feature[0], uy, of_feature[1].expand(uy.shape[:-1]), penalty),
-                found,
-            )
+            weights, pairs = (weight.unsqueeze(-1), uu.unsqueeze(1)) if full else (weight, uu)
+            best = normal_equations(pairs, uy, weights.expand(uy.shape[:-1]), penalty)
+            found = torch.where(met(weights).unsqueeze(-1), best, found)
             self.coefficients.copy_(self._moved(found, 1))
         safe = torch.where(seen, weight, 1.0)
         if full:
@@ -225,7 +222,8 @@ class Regression(Emission):
             size, axes = torch.linalg.eigh(left)  # singular: what is there is certain
             root = axes * size.clamp(min=0.0).sqrt().unsqueeze(-2)
             each = torch.arange(len(steps), device=steps.device)
-            return middle[each, states[steps]] + (root[states[steps]] @ noise[steps].unsqueeze(-1)).squeeze(-1)
+            moved: Tensor = root[states[steps]] @ noise[steps].unsqueeze(-1)
+            return middle[each, states[steps]] + moved.squeeze(-1)
 
         return self._put(x, drawn)
 
@@ -278,8 +276,7 @@ class Regression(Emission):
 
     def _predicted(self, u: Tensor) -> Tensor:
         """The mean in each state, ``(..., S, F)``."""
-        coefficients = self.coefficients.double()
-        return (design(u, self.intercept) @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
+        return linear(design(u, self.intercept), self.coefficients.double())
 
     def _centred(self, y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Observations and the design, about the centre."""

@@ -47,6 +47,12 @@ def design(regressors: Tensor, intercept: bool) -> Tensor:
     return torch.cat([regressors, regressors.new_ones(*regressors.shape[:-1], 1)], -1) if intercept else regressors
 
 
+def linear(design: Tensor, coefficients: Tensor) -> Tensor:
+    """``(..., S, F)``, for a design ``(..., R)`` and coefficients ``(S, F, R)``."""
+    found: Tensor = (design @ coefficients.flatten(0, 1).T).unflatten(-1, coefficients.shape[:2])
+    return found
+
+
 def products(design: Tensor) -> Tensor:
     """Of all pairs of columns of ``(N, R)``, ``(N, R R)``: weighted sums of them are one matrix product."""
     return (design.unsqueeze(-1) * design.unsqueeze(-2)).flatten(1)
