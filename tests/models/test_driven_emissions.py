@@ -747,7 +747,8 @@ def test_what_is_filled_in_is_the_mean_of_what_is_drawn(name: str) -> None:
     x = seen_by(emission, name, steps=8)
     features = emission.event_shape[0]
     if "autoregressive" in name:
-        x[4:, :features] = 0.0  # holes that follow on one another are drawn from draws
+        x[1:4, :features], x[4:, :features] = torch.nan, 0.0  # holes that follow on one another are drawn from draws
+        x[2, 0] = 1.0
     state = torch.ones(8, dtype=torch.int64)
     filled = emission.fill(x, nn.functional.one_hot(state, 2).double())
     drawn = emission.complete(x.expand(2000, -1, -1), state.expand(2000, -1), generator())
@@ -761,6 +762,19 @@ def test_what_is_filled_in_is_the_mean_of_what_is_drawn(name: str) -> None:
     assert gone.any() and filled[gone].isfinite().all()
     error = drawn[:, gone].std(0) / 2000**0.5
     assert ((drawn[:, gone].mean(0) - filled[gone]).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("name", ["factors", "linear", "linear-full"])
+def test_what_is_drawn_varies_as_the_rest_allows(name: str) -> None:
+    emission = true(name)
+    x = seen_by(emission, name, steps=1, holes=False)
+    x[0, 1 : emission.event_shape[0]] = torch.nan
+    drawn = emission.complete(x.expand(20_000, -1), torch.ones(20_000, dtype=torch.int64), generator())[:, 1:]
+    whole = emission.covariance()[1].detach()
+    expected = whole[1:, 1:] - whole[1:, :1] @ whole[:1, 1:] / whole[0, 0]
+    found = torch.atleast_2d(drawn.T.cov())
+    size = expected.diagonal().sqrt()
+    assert ((found - expected).abs() < 5 * (2 / 20_000) ** 0.5 * size.outer(size)).all()
 
 
 def test_missing_symbols_are_drawn() -> None:
