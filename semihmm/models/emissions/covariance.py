@@ -115,7 +115,7 @@ class Diagonal(Covariance):
     def log_density(self, x: Tensor, mean: Tensor, value: Tensor, gaps: Tensor | None) -> Tensor:
         *groups, features = mean.shape
         found = log_density(x, mean.reshape(-1, features), value.expand_as(mean).reshape(-1, features), gaps)
-        return found.unflatten(-1, groups)
+        return found.reshape(*x.shape[:-1], *groups)
 
     def sums(
         self, x: Tensor, share: Tensor, mean: Tensor, value: Tensor, centre: Tensor, gaps: Tensor | None

@@ -19,6 +19,7 @@ class Gaussians(Centred):
         covariance: how they spread.
     """
 
+    states: int
     floor: Tensor
 
     def __init__(self, shape: tuple[int, ...], variance_floor: float, covariance: Kind) -> None:
@@ -28,7 +29,7 @@ class Gaussians(Centred):
                 f"{type(self).__name__}: covariance must be 'diag', 'spherical', 'full' or 'tied', got {covariance!r}."
             )
         self.kind, self.spread, self.variance_floor = covariance, KINDS[covariance], variance_floor
-        self.event_shape = shape[-1:]
+        self.event_shape: tuple[int] = (shape[-1],)
         self.mean = nn.Parameter(torch.randn(shape))
         self.register_parameter(self.spread.parameter, nn.Parameter(self.spread.start(*shape)))
         self.register_buffer("floor", self.spread.floor(torch.full(shape[-1:], variance_floor)))
@@ -143,8 +144,6 @@ class Gaussian(Gaussians):
         >>> Gaussian(states=2, features=3, covariance="full").covariance().shape
         torch.Size([2, 3, 3])
     """
-
-    states: int
 
     def __init__(self, states: int, features: int, variance_floor: float = 1e-3, covariance: Kind = "diag") -> None:
         super().__init__((states, features), variance_floor, covariance)

@@ -132,7 +132,8 @@ class GaussianMixture(Gaussians):
         return self._completed(flat, self._numbered(mine, component), generator).reshape(x.shape)
 
     def expected(self) -> Tensor:
-        return (self.weights().exp().unsqueeze(-1) * self.mean[self.codebook]).sum(-2)
+        found: Tensor = (self.weights().exp().unsqueeze(-1) * self.mean[self.codebook]).sum(-2)
+        return found
 
     @torch.no_grad()
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
