@@ -260,11 +260,13 @@ def test_the_expected_moments_of_what_is_missing_make_a_matrix_without_bias() ->
     assert (emission.covariance()[0] - root @ root.T).abs().max() < 0.03
 
 
-def test_many_patterns_and_many_rows_are_the_rows_one_by_one() -> None:
-    emission = GaussianMixture(3, 12, 4, covariance="full").double()
-    x = holed(torch.randn(700, 12, dtype=torch.float64, generator=generator()))
+@pytest.mark.parametrize("features", [12, 40, 70])
+def test_many_patterns_and_many_rows_are_the_rows_one_by_one(features: int) -> None:
+    emission = GaussianMixture(3, features, 4, covariance="full").double()
+    x = holed(torch.randn(300, features, dtype=torch.float64, generator=generator()))
+    x = torch.cat([x, x + 1])  # each pattern is met again
     emission.initialise(x, generator())
-    emission.update(x, torch.rand(700, 3, dtype=torch.float64, generator=generator(1)))
+    emission.update(x, torch.rand(600, 3, dtype=torch.float64, generator=generator(1)))
     alone = torch.cat([emission(one.unsqueeze(0)) for one in x])
     assert_close(emission(x), alone)
 

@@ -106,8 +106,7 @@ class Gaussians(Centred):
 
     @property
     def _value(self) -> nn.Parameter:
-        found = self._parameters[self.spread.parameter]
-        assert found is not None
+        found: nn.Parameter = getattr(self, self.spread.parameter)
         return found
 
     def _flat(self) -> tuple[Tensor, Tensor]:
@@ -133,7 +132,8 @@ class Gaussian(Gaussians):
     ``factor``, ``(S, F, F)`` or ``(1, F, F)``: the Cholesky factor of each covariance with the logarithm of its
     diagonal. The floor makes the likelihood bounded; clipping variances or eigenvalues to it is the exact EM step under
     that constraint. What is missing is integrated out; the EM step then takes the moments that it is expected to have,
-    given the rest (Little & Rubin 2002, section 11.2).
+    given the rest (Little & Rubin 2002, section 11.2). With matrices, a traced program (`torch.compile`, `vmap`) takes
+    steps of which all is missing, and says NaN of those of which a part is.
 
     Example:
         >>> emission = Gaussian(states=2, features=1)

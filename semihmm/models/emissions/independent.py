@@ -142,8 +142,7 @@ class ExponentialFamily(Supported):
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
         (x, there), posterior = self.filled(x), posterior.double()
-        one = posterior.sum(0).unsqueeze(-1).expand(-1, *self.event_shape)
-        weight = one if there is None else posterior.T @ there.double()
+        weight = posterior.T @ (torch.ones_like(x) if there is None else there.double())
         return {"weight": weight} | {n: posterior.T @ _only(s, there) for n, s in self.sufficient(x).items()}
 
 
