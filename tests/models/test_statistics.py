@@ -85,7 +85,9 @@ def test_the_sums_of_two_batches_say_what_all_data_say(kind: str) -> None:
     emission.initialise(x, generator())
     whole, posterior = copy.deepcopy(emission), posterior_of(x)
     one, other = (emission.statistics(x[part], posterior[part]) for part in (slice(25), slice(25, None)))
-    emission.maximise({name: one[name] + other[name] for name in one})
+    for name in one:
+        one[name] += other[name]  # in place: each number has memory of its own
+    emission.maximise(one)
     whole.maximise(whole.statistics(x, posterior))
     assert_same(emission, whole)
     if kind != "student":  # whose update is three such steps

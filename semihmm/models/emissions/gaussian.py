@@ -21,6 +21,8 @@ class Gaussians(Centred):
 
     states: int
     floor: Tensor
+    log_variance: nn.Parameter  # this one,
+    factor: nn.Parameter  # or this one
 
     def __init__(self, shape: tuple[int, ...], variance_floor: float, covariance: Kind) -> None:
         super().__init__()
