@@ -12,7 +12,7 @@ from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.testing import assert_close
 
-from semihmm.errors import DataError
+from semihmm.errors import DataError, StructureError
 from semihmm.models import Emission, FullGaussian, Gaussian, GaussianMixture, Neural, emissions
 
 COUNTS, POSITIVE, REAL, ANGLES, PROPORTIONS, SWITCHES = "counts", "positive", "real", "angles", "proportions", "0 or 1"
@@ -193,6 +193,13 @@ def test_gaps_can_be_mapped_over(kind: str) -> None:
     assert_close(torch.func.vmap(emission)(x.reshape(3, 4, F)), emission(x.reshape(3, 4, F)))
 
 
+@pytest.mark.parametrize("kind", ["diag", "mixture", "student", "poisson"])
+def test_a_compiled_program_takes_gaps(kind: str) -> None:
+    emission, x = made(kind), holed(drawn(kind, 12))
+    compiled = torch.compile(emission, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(x), emission(x))
+
+
 @pytest.mark.parametrize("kind", MATRICES)
 def test_steps_without_anything_can_be_mapped_over(kind: str) -> None:
     """Which steps have the same gaps cannot be seen there."""
@@ -293,6 +300,13 @@ def test_a_missing_symbol_is_any_of_them(dtype: torch.dtype) -> None:
     assert set(drawn.tolist()) <= set((emission.table()[1] > -torch.inf).nonzero().flatten().tolist())
     mapped = torch.func.vmap(emission)(x)
     assert_close(mapped, emission(x))
+
+
+def test_symbols_of_several_parts_are_not_averaged() -> None:
+    emission = emissions.Mixed([emissions.Categorical(1, 3), emissions.Categorical(1, 3)])
+    assert (emission(torch.tensor([-1, 2]))[0] == 0).all()
+    with pytest.raises(StructureError, match="no expected observation"):
+        emission.fill(torch.tensor([-1, 2]), torch.full((2, 2), 0.5))
 
 
 def test_a_product_takes_a_missing_symbol_as_nan() -> None:
