@@ -59,6 +59,7 @@ class Mixed(Compound):
         return torch.cat([part.expected() for part in self.each()])
 
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        self.expected()  # of symbols, there is none
         hidden, found = missing(x), torch.zeros_like(x)
         for part, _, share in self.shares(x, posterior):
             found = found + torch.where(hidden, part.fill(x, share), 0.0).to(x.dtype)  # in proportion to the share

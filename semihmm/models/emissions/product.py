@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
@@ -42,6 +42,10 @@ class Product(Compound):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([part(columns).to(self.dtype) for part, columns in self._split(x)]).sum(0)
+
+    @property
+    def own(self) -> list[nn.Parameter]:
+        return [parameter for part in self.each() for parameter in part.own]
 
     def begin(self, x: Tensor, generator: torch.Generator | None) -> None:
         for part, columns in self._split(x):
