@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.gaussian import log_density, spread_out
+from semihmm.models.emissions.covariance import log_density
+from semihmm.models.emissions.learning import learn, met, spread_out
 from semihmm.models.emissions.regression import normal_equations
-from semihmm.models.emissions.regressors import assign, met, patterns, split
+from semihmm.models.emissions.regressors import patterns, split
 
 
 class FactorAnalysis(Emission):
@@ -84,7 +85,7 @@ class FactorAnalysis(Emission):
             root, projection = self._projection(features)
             white = _projected(y, location, torch.linalg.solve_triangular(root, projection, upper=False))
             volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-            density = log_density(y, location, log_variance) + white.square().sum(-1) / 2 - volume
+            density = log_density(y, location, log_variance, None) + white.square().sum(-1) / 2 - volume
             found = found.index_put((steps,), density)
         return found.reshape(*x.shape[:-1], -1).to(self.dtype)
 
@@ -97,10 +98,10 @@ class FactorAnalysis(Emission):
         variance = torch.where(variance > 0, variance, 1.0)
         self.floor.copy_(self.variance_floor * variance)
         whole = torch.where(missing(x), self.centre.to(x.dtype), x)
-        assign(self.mean, spread_out(whole, self.states, generator))
+        learn(self.mean, spread_out(whole, self.states, generator))
         small = variance.sqrt().unsqueeze(-1) / (10 * self.factors) ** 0.5
-        assign(self.loading, small * torch.empty_like(self.loading).normal_(generator=generator))
-        assign(self.log_variance, variance.log())
+        learn(self.loading, small * torch.empty_like(self.loading).normal_(generator=generator))
+        learn(self.log_variance, variance.log())
 
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
@@ -135,11 +136,11 @@ class FactorAnalysis(Emission):
             left = zy - torch.einsum("sfpq,sfq->sfp", zz, torch.where(some, 0.0, found))
             solved = normal_equations(zz[..., some, :][..., some], left[..., some], weight)
             found[..., some] = torch.where(seen.unsqueeze(-1), solved, found[..., some])
-            assign(self.loading, found[..., :-1])
-            assign(self.mean, found[..., -1] + self.centre)
+            learn(self.loading, found[..., :-1])
+            learn(self.mean, found[..., -1] + self.centre)
         squares = yy - 2 * (found * zy).sum(-1) + torch.einsum("sfp,sfpq,sfq->sf", found, zz, found)
         variance = (squares / torch.where(seen, weight, 1.0)).maximum(self.floor.double())
-        assign(self.log_variance, torch.where(seen, variance.log(), self.log_variance))
+        learn(self.log_variance, torch.where(seen, variance.log(), self.log_variance))
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -12,7 +12,8 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.independent import counted
-from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, linear, met, products, split
+from semihmm.models.emissions.learning import learn, met
+from semihmm.models.emissions.regressors import begin, beside, design, inputs_of, linear, products, split
 from semihmm.models.emissions.solving import root
 
 _LEAST_SHAPE, _LARGEST_SHAPE = 1e-4, 1e4
@@ -99,7 +100,7 @@ class GLM(Emission):
         if self.intercept:
             average = torch.where(seen, y, 0.0).sum(0) / seen.sum(0).clamp(min=1)
             start[..., -1] = _FAMILIES[self.family].link(average)
-        assign(self.coefficients, start)
+        learn(self.coefficients, start)
         begin(self, x, generator)
 
     @torch.no_grad()
@@ -121,7 +122,7 @@ class GLM(Emission):
 
         if self.coefficients.requires_grad:
             found = newton(penalised, self.coefficients.double())
-            assign(self.coefficients, torch.where(met(total).unsqueeze(-1), found, self.coefficients.double()))
+            learn(self.coefficients, torch.where(met(total).unsqueeze(-1), found, self.coefficients.double()))
         if self.family == "gamma":
             away = y.log() - self._linear(u)
             known = (weight * (away.exp() - 1 - away)).sum(0) / torch.where(met(total), total, 1.0)
@@ -131,7 +132,7 @@ class GLM(Emission):
                 return log_shape - torch.digamma(shape) - known, 1 - shape * torch.polygamma(1, shape)
 
             low, high = (torch.full_like(known, math.log(end)) for end in (_LEAST_SHAPE, _LARGEST_SHAPE))
-            assign(self.log_shape, torch.where(met(total), root(lack, low, high), self.log_shape.double()))
+            learn(self.log_shape, torch.where(met(total), root(lack, low, high), self.log_shape.double()))
 
     def log_prior(self) -> Tensor:
         """Of the coefficients: ``-ridge / 2`` times their squares."""

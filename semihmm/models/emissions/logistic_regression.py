@@ -8,7 +8,8 @@ from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.glm import check_ridge
-from semihmm.models.emissions.regressors import assign, begin, beside, design, inputs_of, linear, met, products, split
+from semihmm.models.emissions.learning import learn, met
+from semihmm.models.emissions.regressors import begin, beside, design, inputs_of, linear, products, split
 
 
 class LogisticRegression(Emission):
@@ -70,7 +71,7 @@ class LogisticRegression(Emission):
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
         """The most likely of a few mixtures, each fitted for a few steps without regard to time."""
-        assign(self.coefficients, torch.zeros_like(self.coefficients))
+        learn(self.coefficients, torch.zeros_like(self.coefficients))
         begin(self, x, generator)
 
     @torch.no_grad()
@@ -99,7 +100,7 @@ class LogisticRegression(Emission):
         if self.coefficients.requires_grad:
             found = newton(penalised, self.coefficients.double().flatten(1)).unflatten(-1, shape)
             seen_by = met(weight.sum(0))[:, None, None]
-            assign(self.coefficients, torch.where(seen_by, found, self.coefficients.double()))
+            learn(self.coefficients, torch.where(seen_by, found, self.coefficients.double()))
 
     def log_prior(self) -> Tensor:
         """Of the coefficients: ``-ridge / 2`` times their squares."""

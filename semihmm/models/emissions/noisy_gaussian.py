@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.gaussian import spread_out
-from semihmm.models.emissions.regressors import assign, beside, met
+from semihmm.models.emissions.learning import learn, met, spread_out
+from semihmm.models.emissions.regressors import beside
 
 
 class NoisyGaussian(Emission):
@@ -71,8 +71,8 @@ class NoisyGaussian(Emission):
         variance = torch.where(variance > 0, variance, 1.0)
         self.floor.copy_(self.variance_floor * variance)
         y, _, seen = self._split(x)
-        assign(self.mean, spread_out(torch.where(seen, y, self.centre.double()), self.states, generator))
-        assign(self.log_variance, variance.log())
+        learn(self.mean, spread_out(torch.where(seen, y, self.centre.double()), self.states, generator))
+        learn(self.log_variance, variance.log())
 
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
@@ -94,10 +94,10 @@ class NoisyGaussian(Emission):
         seen = met(weight)
         weight = torch.where(seen, weight, 1.0)
         location = torch.where(seen, first / weight, self.mean.double() - self.centre)
-        assign(self.mean, location + self.centre)
+        learn(self.mean, location + self.centre)
         location = self.mean.double() - self.centre  # it may be frozen
         variance = (second - 2 * location * first) / weight + location.square()
-        assign(self.log_variance, torch.where(seen, variance.maximum(self.floor.double()).log(), self.log_variance))
+        learn(self.log_variance, torch.where(seen, variance.maximum(self.floor.double()).log(), self.log_variance))
 
     def expected(self) -> Tensor:
         return self.mean.detach()

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.regressors import assign, begin, design, linear, met, patterns, products, split
+from semihmm.models.emissions.learning import learn, met
+from semihmm.models.emissions.regressors import begin, design, linear, patterns, products, split
 
 
 def normal_equations(uu: Tensor, uy: Tensor, weight: Tensor, ridge: Tensor | float = 0.0) -> Tensor:
@@ -165,7 +166,7 @@ class Regression(Emission):
         else:
             squares = torch.einsum("sfp,sfpq,sfq->sf", found, uu + penalty.diag(), found)
             variance = ((yy - 2 * (found * uy).sum(-1) + squares) / safe).maximum(self.floor.double())
-            assign(self.log_variance, torch.where(seen, variance.log(), self.log_variance))
+            learn(self.log_variance, torch.where(seen, variance.log(), self.log_variance))
 
     def log_prior(self) -> Tensor:
         """Of the coefficients: ``-ridge / 2`` times their squares, in units of the variance."""

@@ -8,7 +8,6 @@ from torch import Tensor
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission
-from semihmm.models.emissions.gaussian import LEAST_WEIGHT
 
 _TRIES, _CYCLES, _MANY = 4, 5, 5_000
 
@@ -71,17 +70,6 @@ def patterns(seen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     for number, features in enumerate(kinds):
         if bool(features.any()):
             yield (kind == number).nonzero().squeeze(-1), everything[features]
-
-
-def assign(parameter: Tensor, value: Tensor) -> None:
-    """Set a parameter, unless it is frozen."""
-    if parameter.requires_grad:
-        parameter.copy_(value)
-
-
-def met(weight: Tensor) -> Tensor:
-    """Which states ``(S, ...)`` have seen anything, by their share in all weight; sums may be scaled."""
-    return weight > LEAST_WEIGHT * weight.sum(0)
 
 
 @torch.no_grad()
