@@ -1,0 +1,25 @@
+"""Moving in: models of other libraries become models here, with the same likelihoods and best paths.
+
+Parameters move; priors, and settings of how to fit, do not. No other library is imported: what it made is read by the
+names of its attributes. Models come in float64; ask ``model.float()`` for float32.
+"""
+
+from semihmm.models.moving.dynamax import from_dynamax
+from semihmm.models.moving.hmmlearn import from_hmmlearn, to_hmmlearn
+from semihmm.models.moving.pomegranate import from_pomegranate
+from semihmm.models.moving.pytorch_crf import from_pytorch_crf
+from semihmm.models.moving.ssm import from_ssm
+from semihmm.models.moving.torch_struct import from_torch_struct
+from semihmm.models.moving.weighted import WeightedHMM, Weights
+
+__all__ = [
+    "WeightedHMM",
+    "Weights",
+    "from_dynamax",
+    "from_hmmlearn",
+    "from_pomegranate",
+    "from_pytorch_crf",
+    "from_ssm",
+    "from_torch_struct",
+    "to_hmmlearn",
+]
