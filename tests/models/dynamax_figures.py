@@ -1,6 +1,6 @@
 """What dynamax says of its own models: writes `dynamax_figures.json`. Run by the environment of `benchmarks/_jax.py`.
 
-    build/benchmarks/jax/bin/python tests/models/dynamax_figures.py
+build/benchmarks/jax/bin/python tests/models/dynamax_figures.py
 """
 
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jax  # noqa: E402  # after what it reads from the environment
-import jax.numpy as jnp  # noqa: E402
-import jax.random as jr  # noqa: E402
-from dynamax import hidden_markov_model as peer  # noqa: E402
+import jax  # after what it reads from the environment
+import jax.numpy as jnp
+import jax.random as jr
+from dynamax import hidden_markov_model as peer
 
 jax.config.update("jax_enable_x64", True)
 
@@ -48,7 +48,7 @@ def varied(value, key, name):
 
 def figures(model, key):
     """Parameters, observations in two lots, their log-likelihoods and best paths."""
-    params, _ = model.initialize(key)
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), model.initialize(key)[0])
     emissions = {name: varied(x, key, name) for name, x in params.emissions._asdict().items()}
     if "probs" in emissions and not isinstance(model, peer.BernoulliHMM):
         emissions["probs"] /= emissions["probs"].sum(-1, keepdims=True)
@@ -58,6 +58,7 @@ def figures(model, key):
         emissions["weights"] /= emissions["weights"].sum(-1, keepdims=True)
     matrix = varied(params.transitions.transition_matrix, key, "")
     params = params._replace(
+        initial=params.initial._replace(probs=params.initial.probs / params.initial.probs.sum()),
         emissions=params.emissions._replace(**emissions),
         transitions=params.transitions._replace(transition_matrix=matrix / matrix.sum(-1, keepdims=True)),
     )

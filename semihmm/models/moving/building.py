@@ -14,9 +14,9 @@ P = TypeVar("P", bound=Part)
 
 
 def numbers(x: Any) -> Tensor:
-    """A float64 tensor of its own, from any array (NumPy's, JAX's, PyTorch's)."""
+    """A float64 tensor of its own, from lists or any array (NumPy's, JAX's, PyTorch's)."""
     x = x.detach().cpu() if isinstance(x, Tensor) else x.__array__() if hasattr(x, "__array__") else x
-    return torch.as_tensor(x).to(torch.float64, copy=True)
+    return torch.as_tensor(x, dtype=torch.float64).clone()
 
 
 def kind(made: object, known: tuple[str, ...]) -> str | None:

@@ -42,9 +42,7 @@ def from_hmmlearn(estimator: Any) -> HMM:
     """
     found = kind(estimator, _KINDS)
     if found is None:
-        raise StructureError(
-            f"from_hmmlearn: expected one of {', '.join(_KINDS)}, got a {type(estimator).__name__}."
-        )
+        raise StructureError(f"from_hmmlearn: expected one of {', '.join(_KINDS)}, got a {type(estimator).__name__}.")
     return building.hmm(numbers(estimator.startprob_), numbers(estimator.transmat_), _emission(estimator, found))
 
 
@@ -110,7 +108,11 @@ def _described(emission: Emission) -> tuple[str, dict[str, Any], dict[str, Tenso
         case Gaussian():
             variance = emission.log_variance.exp()
             variance = variance.squeeze(-1) if emission.covariance == "spherical" else variance
-            return "GaussianHMM", {"covariance_type": emission.covariance}, {"means_": emission.mean, "covars_": variance}
+            return (
+                "GaussianHMM",
+                {"covariance_type": emission.covariance},
+                {"means_": emission.mean, "covars_": variance},
+            )
         case FullGaussian():
             covariance = emission.covariance()
             covariance = covariance[0] if emission.tied else covariance
