@@ -161,6 +161,18 @@ def test_hmmlearn_goes_on_from_where_we_stopped() -> None:
     assert theirs.fit(x.numpy()).score(x.numpy()) > before
 
 
+def test_an_estimator_of_hmmlearn_that_cannot_move_is_refused_by_name() -> None:
+    peer = pytest.importorskip("hmmlearn.hmm")
+    with pytest.raises(StructureError, match="Fit it first"):
+        from_hmmlearn(peer.GaussianHMM(2))
+    with pytest.raises(StructureError, match="got a HMM"):
+        from_hmmlearn(HMM(2, Gaussian(2, 1)))
+    theirs, _ = hmmlearn_estimator("mixture diag")
+    theirs.covariance_type = "full"
+    with pytest.raises(StructureError, match="independent features; got 'full'"):
+        from_hmmlearn(theirs)
+
+
 @pytest.mark.parametrize("kind", ["HSMM", "StudentT", "codebook"])
 def test_what_hmmlearn_lacks_is_refused_by_name(kind: str) -> None:
     model = {
@@ -179,12 +191,8 @@ FIGURES = json.loads(Path(__file__).with_name("dynamax_figures.json").read_text(
 def test_dynamax(kind: str) -> None:
     model = from_dynamax(FIGURES[kind]["params"], counts=kind == "multinomial")
     for sequence in FIGURES[kind]["sequences"]:
-        x = torch.tensor(sequence["x"], dtype=torch.float64)
-        x = {
-            "gamma": lambda: x.unsqueeze(-1),
-            "symbol": lambda: x.squeeze(-1).long(),
-            "multinomial": lambda: x[:, 0],
-        }.get(kind, lambda: x)()
+        x = torch.tensor(sequence["x"], dtype=torch.int64 if kind == "symbol" else torch.float64)
+        x = x.unsqueeze(-1) if kind == "gamma" else x.squeeze(1) if kind in ("symbol", "multinomial") else x
         assert model.score(x) == pytest.approx(sequence["log_likelihood"], **EXACT)
         assert model.predict(x).tolist() == sequence["path"]
     assert untouched(model)

@@ -76,7 +76,8 @@ def categorical(probability: Tensor) -> Emission:
 
 def multinomial(probability: Tensor, trials: int = 1) -> emissions.Multinomial:
     """``(S, V)``."""
-    return filled(emissions.Multinomial(*probability.shape, trials=trials), table__logits=probability.log())
+    states, symbols = probability.shape
+    return filled(emissions.Multinomial(states, symbols, trials), table__logits=probability.log())
 
 
 def bernoulli(probability: Tensor) -> emissions.Bernoulli:
@@ -99,7 +100,8 @@ def exponential(mean: Tensor) -> emissions.Exponential:
 
 def gamma(shape: Tensor, rate: Tensor) -> emissions.Gamma:
     """``(S, F)``."""
-    part = emissions.Gamma(*shape.shape, max_shape=max(1e4, float(shape.max())))
+    states, features = shape.shape
+    part = emissions.Gamma(states, features, max_shape=max(1e4, float(shape.max())))
     return filled(part, log_shape=shape.log(), log_mean=(shape / rate).log())
 
 

@@ -38,7 +38,8 @@ def from_dynamax(params: Any, counts: bool = False) -> HMM:
 
 def _named(params: Any) -> Mapping[str, Any]:
     """A named tuple as a mapping."""
-    return params._asdict() if hasattr(params, "_asdict") else params
+    named: Mapping[str, Any] = params._asdict() if hasattr(params, "_asdict") else params
+    return named
 
 
 def _emission(params: Mapping[str, Any], counts: bool) -> Emission:

@@ -27,7 +27,7 @@ def from_hmmlearn(estimator: Any) -> HMM:
             ``CategoricalHMM``, ``MultinomialHMM`` or ``PoissonHMM``. Its probabilities of 0 become moves that stay
             impossible.
     Raises:
-        StructureError: another kind of estimator.
+        StructureError: another kind of estimator, or one that was not fitted.
 
     Their ``X (N, F)`` and list of ``lengths`` is here a padded ``x (B, T, F)`` and a tensor of lengths, or one sequence
     ``(T, F)``; a categorical model takes symbols ``(B, T)``.
@@ -41,8 +41,9 @@ def from_hmmlearn(estimator: Any) -> HMM:
         True
     """
     found = kind(estimator, _KINDS)
-    if found is None:
-        raise StructureError(f"from_hmmlearn: expected one of {', '.join(_KINDS)}, got a {type(estimator).__name__}.")
+    if found is None or not hasattr(estimator, "transmat_"):
+        got = f"a {type(estimator).__name__}" + (" without parameters. Fit it first" if found else "")
+        raise StructureError(f"from_hmmlearn: expected a fitted estimator, one of {', '.join(_KINDS)}; got {got}.")
     return building.hmm(numbers(estimator.startprob_), numbers(estimator.transmat_), _emission(estimator, found))
 
 
@@ -108,11 +109,8 @@ def _described(emission: Emission) -> tuple[str, dict[str, Any], dict[str, Tenso
         case Gaussian():
             variance = emission.log_variance.exp()
             variance = variance.squeeze(-1) if emission.covariance == "spherical" else variance
-            return (
-                "GaussianHMM",
-                {"covariance_type": emission.covariance},
-                {"means_": emission.mean, "covars_": variance},
-            )
+            values = {"means_": emission.mean, "covars_": variance}
+            return "GaussianHMM", {"covariance_type": emission.covariance}, values
         case FullGaussian():
             covariance = emission.covariance()
             covariance = covariance[0] if emission.tied else covariance

@@ -18,9 +18,9 @@ def from_pomegranate(model: Any, ends: bool = True) -> HMM | WeightedHMM:
     """A model with the parameters of a ``DenseHMM`` or ``SparseHMM``.
 
     Args:
-        model: its distributions may be Normal (full, diagonal or spherical), StudentT, Categorical, Poisson, Exponential,
-            Gamma, Bernoulli, a GeneralMixtureModel of as many diagonal Normals in each state, or IndependentComponents
-            of these; one family for all states or several.
+        model: its distributions may be Normal (full, diagonal or spherical), StudentT, Categorical, Poisson,
+            Exponential, Gamma, Bernoulli, a GeneralMixtureModel of as many diagonal Normals in each state, or
+            IndependentComponents of these; one family for all states or several.
         ends: whether to keep the weights of the last state. pomegranate's rows of ``edges`` sum to 1 only together with
             ``ends``, and the likelihood counts both: those weights are a `WeightedHMM`'s. Without, rows are normalised,
             for an `HMM` that EM trains whole.
@@ -98,8 +98,8 @@ def _mixture(states: Sequence[Any]) -> Emission:
     plain = all(kind(part, ("Normal",)) and part.covariance_type == "diag" for part in flat)
     if not plain or len({len(one) for one in parts}) > 1:
         raise StructureError(
-            "from_pomegranate: a GeneralMixtureModel must be of Normal(covariance_type='diag') and have as many in each "
-            "state, since GaussianMixture has independent features."
+            "from_pomegranate: a GeneralMixtureModel must be of Normal(covariance_type='diag') and have as many in "
+            "each state, since GaussianMixture has independent features."
         )
     mean, variance = (_each(flat, name).unflatten(0, (len(states), -1)) for name in ("means", "covs"))
     return building.mixture(_each(states, "priors"), mean, variance)

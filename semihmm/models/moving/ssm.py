@@ -19,7 +19,8 @@ def from_ssm(params: Mapping[str, Any]) -> HMM:
         params: ``log_pi0 (S,)`` and ``log_Ps (S, S)``, which need not be normalised, and those of the observations:
             ``mus`` with ``Sigmas (S, F, F)`` or ``_sqrt_Sigmas``; ``mus`` with ``sigmasq (S, F)`` or ``_log_sigmasq``,
             and for Student's t ``nus`` or ``_log_nus`` beside them; ``log_lambdas (S, F)`` of Poisson counts;
-            ``logit_ps (S, F)`` of Bernoulli ones; ``logits (S, F, C)`` of symbols. Underscores in front may be left out.
+            ``logit_ps (S, F)`` of Bernoulli ones; ``logits (S, F, C)`` of symbols. Underscores in front may be left
+            out.
     Raises:
         StructureError: other observations, or a missing name.
 
@@ -59,6 +60,6 @@ def _emission(value: dict[str, Tensor]) -> Emission:
         case ["logits"]:
             return building.categorical(value["logits"].softmax(-1))
     raise StructureError(
-        f"from_ssm: no emission here has the parameters {', '.join(sorted(value))}. Known are mus with Sigmas, sigmasq or "
-        "sigmasq and nus; log_lambdas; logit_ps; logits."
+        f"from_ssm: no emission here has the parameters {', '.join(sorted(value))}. Known are mus with Sigmas, "
+        "with sigmasq, or with sigmasq and nus; log_lambdas; logit_ps; logits."
     )

@@ -19,8 +19,9 @@ def from_torch_struct(distribution: Any) -> HMM | Lattice:
     Raises:
         StructureError: alignments and trees. For the former there are `semihmm.DTW` and `semihmm.EditDistance`.
 
-    The arcs of the lattice are those of the entries ``[n, k, to, from]`` with ``1 <= k`` and ``n + k < N``, in the order of
-    the tensor, and for each label one behind its last node.
+    The arcs of the lattice are the entries ``[n, k, to, from]`` with ``1 <= k`` and ``n + k < N``, in the order of the
+    tensor, and behind them one from each time and label to the end. Sequences may differ in length, of which torch-struct
+    0.5 leaves out segments.
 
     Example:
         >>> import torch_struct
