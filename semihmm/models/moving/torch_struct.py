@@ -20,8 +20,8 @@ def from_torch_struct(distribution: Any) -> HMM | Lattice:
         StructureError: alignments and trees. For the former there are `semihmm.DTW` and `semihmm.EditDistance`.
 
     The arcs of the lattice are the entries ``[n, k, to, from]`` with ``1 <= k`` and ``n + k < N``, in the order of the
-    tensor, and behind them one from each time and label to the end. Sequences may differ in length, of which torch-struct
-    0.5 leaves out segments.
+    tensor, and behind them one from each time and label to the end. Where sequences differ in length, torch-struct 0.5
+    leaves out segments of the longer ones; here are all.
 
     Example:
         >>> import torch_struct
