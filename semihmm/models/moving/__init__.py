@@ -1,7 +1,12 @@
 """Moving in: models of other libraries become models here, with the same likelihoods and best paths.
 
 Parameters move; priors, and settings of how to fit, do not. No other library is imported: what it made is read by the
-names of its attributes. Models come in float64; ask ``model.float()`` for float32.
+names of its attributes. Models come in float64 (those of PyTorch's CRFs in their own dtype).
+
+Example:
+    >>> model = moving.from_ssm({"log_pi0": [0.0], "log_Ps": [[0.0]], "mus": [[0.0]], "Sigmas": [[[1.0]]]})
+    >>> round(model.score(torch.zeros(1, 1)), 4)
+    -0.9189
 """
 
 from semihmm.models.moving.dynamax import from_dynamax
