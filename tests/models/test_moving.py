@@ -5,6 +5,7 @@ and a Viterbi recursion in NumPy with SciPy's densities.
 """
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from scipy import special, stats
 from torch.testing import assert_close
 
 import semihmm
-from semihmm.errors import StructureError
+from semihmm.errors import DependencyError, StructureError
 from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, GaussianMixture, Neural, StudentT, durations, emissions
 from semihmm.models.moving import (
     WeightedHMM,
@@ -182,6 +183,13 @@ def test_what_hmmlearn_lacks_is_refused_by_name(kind: str) -> None:
     }[kind]()
     with pytest.raises(StructureError, match="GaussianMixture" if kind == "codebook" else kind):
         to_hmmlearn(model)
+
+
+def test_without_hmmlearn_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hmmlearn.hmm", None)
+    with pytest.raises(DependencyError, match=r"to_hmmlearn needs (.|\n)* pip install 'semihmm\[moving\]'") as raised:
+        to_hmmlearn(HMM(2, Gaussian(2, 1)))
+    assert "hmmlearn" in str(raised.value)
 
 
 FIGURES = json.loads(Path(__file__).with_name("dynamax_figures.json").read_text())
@@ -353,7 +361,13 @@ def test_what_is_not_known_of_pomegranate_is_refused_by_name() -> None:
         from_pomegranate([])
     with pytest.raises(StructureError, match="was fitted"):
         from_pomegranate(DenseHMM(starts=None, ends=None, edges=None))
+
+    class Poisson:
+        lambdas = None
+
     half = torch.zeros(2)
+    with pytest.raises(StructureError, match=r"Poisson has no lambdas. Fit"):
+        from_pomegranate(DenseHMM(starts=half, ends=half, edges=half, distributions=[Poisson(), Poisson()]))
     with pytest.raises(StructureError, match="Uniform"):
         from_pomegranate(DenseHMM(starts=half, ends=half, edges=half, distributions=[Uniform(), Uniform()]))
 
@@ -405,8 +419,9 @@ def test_trees_of_torch_struct_are_refused_by_name() -> None:
     class TreeCRF:
         pass
 
-    with pytest.raises(StructureError, match="TreeCRF"):
-        from_torch_struct(TreeCRF())
+    for other in (TreeCRF(), semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(3, 2))):
+        with pytest.raises(StructureError, match=f"got a {type(other).__name__}"):
+            from_torch_struct(other)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

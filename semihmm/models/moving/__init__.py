@@ -15,11 +15,10 @@ from semihmm.models.moving.pomegranate import from_pomegranate
 from semihmm.models.moving.pytorch_crf import from_pytorch_crf
 from semihmm.models.moving.ssm import from_ssm
 from semihmm.models.moving.torch_struct import from_torch_struct
-from semihmm.models.moving.weighted import WeightedHMM, Weights
+from semihmm.models.moving.weighted import WeightedHMM
 
 __all__ = [
     "WeightedHMM",
-    "Weights",
     "from_dynamax",
     "from_hmmlearn",
     "from_pomegranate",

@@ -53,8 +53,8 @@ def _emission(estimator: Any, found: str) -> Emission:
     if found == "CategoricalHMM":
         return building.categorical(numbers(estimator.emissionprob_))
     if found == "MultinomialHMM":
-        totals = {int(n) for n in numbers(1 if estimator.n_trials is None else estimator.n_trials).flatten()}
-        return building.multinomial(numbers(estimator.emissionprob_), max(totals))
+        trials = 1 if estimator.n_trials is None else int(numbers(estimator.n_trials).max())
+        return building.multinomial(numbers(estimator.emissionprob_), trials)
     mean, covariance, shape = numbers(estimator.means_), numbers(estimator.covars_), estimator.covariance_type
     if found == "GMMHMM":
         if shape not in ("diag", "spherical"):

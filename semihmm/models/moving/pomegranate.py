@@ -73,7 +73,11 @@ def _emission(states: Sequence[Any]) -> Emission:
 
 
 def _each(states: Sequence[Any], name: str) -> Tensor:
-    return torch.stack([numbers(getattr(one, name)) for one in states])
+    """A parameter of each state's distribution."""
+    values = [getattr(one, name) for one in states]
+    if any(value is None for value in values):
+        raise StructureError(f"from_pomegranate: a {type(states[0]).__name__} has no {name}. Fit the model first.")
+    return torch.stack([numbers(value) for value in values])
 
 
 def _normal(states: Sequence[Any]) -> Emission:

@@ -6,7 +6,7 @@ import torch
 
 from semihmm.errors import StructureError
 from semihmm.models.moving.building import kind
-from semihmm.structures import HMM, Lattice
+from semihmm.structures import HMM, Lattice, Structure
 
 
 def from_torch_struct(distribution: Any) -> HMM | Lattice:
@@ -31,7 +31,7 @@ def from_torch_struct(distribution: Any) -> HMM | Lattice:
         True
     """
     found = kind(distribution, ("LinearChainCRF", "HMM", "SemiMarkovCRF"))
-    if found is None:
+    if found is None or isinstance(distribution, Structure):
         raise StructureError(
             f"from_torch_struct: expected a LinearChainCRF, HMM or SemiMarkovCRF, got a {type(distribution).__name__}. "
             "Alignments are semihmm.DTW or semihmm.EditDistance; there are no trees here."

@@ -12,15 +12,7 @@ from semihmm.models.part import Law, Part
 
 
 class Weights(Law):
-    """Log-weights of any sum. A gradient trains them; EM leaves them as they are.
-
-    Args:
-        shape: of the potential.
-
-    Example:
-        >>> Weights(2, 3)().shape
-        torch.Size([2, 3])
-    """
+    """Log-weights of any sum. A gradient trains them; EM leaves them as they are."""
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
