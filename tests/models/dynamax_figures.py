@@ -24,6 +24,7 @@ KINDS = {
     "shared": lambda: peer.SharedCovarianceGaussianHMM(STATES, FEATURES),
     "low rank": lambda: peer.LowRankGaussianHMM(STATES, 3, emission_rank=1),
     "mixture": lambda: peer.DiagonalGaussianMixtureHMM(STATES, 2, FEATURES),
+    "full mixture": lambda: peer.GaussianMixtureHMM(STATES, 2, FEATURES),
     "poisson": lambda: peer.PoissonHMM(STATES, FEATURES),
     "gamma": lambda: peer.GammaHMM(STATES),
     "bernoulli": lambda: peer.BernoulliHMM(STATES, FEATURES),

@@ -6,6 +6,7 @@ and a Viterbi recursion in NumPy with SciPy's densities.
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,8 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm.errors import DependencyError, StructureError
-from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, GaussianMixture, Neural, StudentT, durations, emissions
+from semihmm.models import HMM, HSMM, Gaussian, GaussianMixture, StudentT, durations, transitions
 from semihmm.models.moving import (
-    WeightedHMM,
     from_dynamax,
     from_hmmlearn,
     from_pomegranate,
@@ -95,7 +95,12 @@ def hmmlearn_estimator(name: str) -> tuple[Any, np.ndarray]:
             estimator = peer.GMMHMM(STATES, n_mix=2, covariance_type=shape)
             estimator.weights_ = rng.dirichlet(np.ones(2), STATES)
             estimator.means_ = rng.normal(size=(STATES, 2, FEATURES))
-            estimator.covars_ = rng.uniform(0.1, 2.0, (STATES, 2, FEATURES) if shape == "diag" else (STATES, 2))
+            estimator.covars_ = {
+                "full": lambda: covariances(rng, STATES, 2),
+                "tied": lambda: covariances(rng, STATES),
+                "diag": lambda: rng.uniform(0.1, 2.0, (STATES, 2, FEATURES)),
+                "spherical": lambda: rng.uniform(0.1, 2.0, (STATES, 2)),
+            }[shape]()
         case ["categorical"]:
             estimator, x = peer.CategoricalHMM(STATES, n_features=4), rng.integers(1, 4, (STEPS, 1))
             estimator.emissionprob_ = np.array([[0.0, 0.2, 0.3, 0.5], [0.4, 0.1, 0.2, 0.3], [0.1, 0.6, 0.2, 0.1]])
@@ -110,9 +115,9 @@ def hmmlearn_estimator(name: str) -> tuple[Any, np.ndarray]:
     return estimator, x
 
 
+SHAPES = ("full", "tied", "diag", "spherical")
 HMMLEARN = [
-    *(f"gaussian {shape}" for shape in ("full", "tied", "diag", "spherical")),
-    *(f"mixture {shape}" for shape in ("diag", "spherical")),
+    *(f"{family} {shape}" for family in ("gaussian", "mixture") for shape in SHAPES),
     "categorical",
     "multinomial",
     "poisson",
@@ -168,21 +173,22 @@ def test_an_estimator_of_hmmlearn_that_cannot_move_is_refused_by_name() -> None:
         from_hmmlearn(peer.GaussianHMM(2))
     with pytest.raises(StructureError, match="got a HMM"):
         from_hmmlearn(HMM(2, Gaussian(2, 1)))
-    theirs, _ = hmmlearn_estimator("mixture diag")
-    theirs.covariance_type = "full"
-    with pytest.raises(StructureError, match="independent features; got 'full'"):
-        from_hmmlearn(theirs)
 
 
-@pytest.mark.parametrize("kind", ["HSMM", "StudentT", "codebook"])
+LACKING: dict[str, tuple[Callable[[], Any], str]] = {
+    "durations": (lambda: HSMM(2, Gaussian(2, 1), durations.Poisson(2, 5)), "got a HSMM"),
+    "ends": (lambda: HMM(2, Gaussian(2, 1), final=[1]), "got a HMM with final"),
+    "tails": (lambda: HMM(2, StudentT(2, 1)), "got StudentT"),
+    "codebook": (lambda: HMM(2, GaussianMixture(2, 1, 2, codebook=[0, 0])), "Gaussians of its own"),
+    "seasons": (lambda: HMM(2, Gaussian(2, 1), transition=transitions.Periodic(2, 7)), "from step to step"),
+}
+
+
+@pytest.mark.parametrize("kind", LACKING)
 def test_what_hmmlearn_lacks_is_refused_by_name(kind: str) -> None:
-    model = {
-        "HSMM": lambda: HSMM(2, Gaussian(2, 1), durations.Poisson(2, 5)),
-        "StudentT": lambda: HMM(2, StudentT(2, 1)),
-        "codebook": lambda: HMM(2, GaussianMixture(2, 1, 2, codebook=[0, 0])),
-    }[kind]()
-    with pytest.raises(StructureError, match="GaussianMixture" if kind == "codebook" else kind):
-        to_hmmlearn(model)
+    make, message = LACKING[kind]
+    with pytest.raises(StructureError, match=message):
+        to_hmmlearn(make())
 
 
 def test_without_hmmlearn_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,11 +300,10 @@ def pomegranate_distributions(name: str, rng: np.random.Generator) -> tuple[list
             return [d.Gamma(c, 2 / c) for c in scale], positive
         case "bernoulli":
             return [d.Bernoulli(c) for c in scale / 3], rng.integers(0, 2, (STEPS, FEATURES)).astype(float)
-        case "mixture":
-            kinds = [
-                [d.Normal(rng.normal(size=FEATURES), c, covariance_type="diag") for c in (first, first[::-1].copy())]
-                for first in scale
-            ]
+        case "mixture diag" | "mixture full":
+            shape = name.split()[1]
+            spread = covariances(rng, STATES, 2) if shape == "full" else rng.uniform(0.5, 2.0, (STATES, 2, FEATURES))
+            kinds = [[d.Normal(rng.normal(size=FEATURES), c, covariance_type=shape) for c in pair] for pair in spread]
             return [GeneralMixtureModel(parts, priors=np.array([0.3, 0.7])) for parts in kinds], real
         case "components":
             columns = [[d.Exponential(c[:1]), d.Gamma(c[:1], c[1:])] for c in scale]
@@ -309,7 +314,8 @@ def pomegranate_distributions(name: str, rng: np.random.Generator) -> tuple[list
 
 
 POMEGRANATE = (
-    "normal full,normal diag,student,categorical,symbol,poisson,exponential,gamma,bernoulli,mixture,components,mixed"
+    "normal full,normal diag,student,categorical,symbol,poisson,exponential,gamma,bernoulli,mixture diag,mixture full,"
+    "components,mixed"
 ).split(",")
 
 
@@ -333,8 +339,9 @@ def test_pomegranate(name: str, sparse: bool) -> None:
     density = np.stack([one.log_probability(seen).numpy() for one in theirs.distributions], -1)
     with np.errstate(divide="ignore"):
         start, moves, end = np.log(initial), np.log(edges), np.log(ends)
-    if sparse:  # held in float32
+    if sparse:  # held in float32, so that rows only nearly sum to 1; ours do
         moves[edges.nonzero()] = theirs._edge_log_probs.numpy()
+        moves += np.log1p(-ends)[:, None] - special.logsumexp(moves, axis=-1, keepdims=True)
     # So are the degrees of freedom's gammas; and IndependentComponents adds up in float32.
     within = {"student": 1e-6, "components": 1e-4}.get(name, 1e-8)
     assert ours.score(data) == pytest.approx(forward(start, moves, density, end), rel=0, abs=within)
@@ -343,11 +350,40 @@ def test_pomegranate(name: str, sparse: bool) -> None:
     assert ours.score(data) == pytest.approx(their_sum, rel=0, abs=1e-4 if sparse else within)
     assert ours.predict(data).tolist() == theirs.viterbi(seen[None])[0].tolist()
     assert untouched(ours)
+    assert ours.final is not None and ours.transition.matrix()[0, 2] == 0
     alone = from_pomegranate(theirs, ends=False)
     normalised = moves - special.logsumexp(moves, axis=-1, keepdims=True)
     expected = forward(start, normalised, density)
     assert alone.score(data) == pytest.approx(expected, rel=0, abs=within)
-    assert isinstance(alone, HMM) and alone.transition()[0, 2] == -torch.inf
+    assert alone.final is None and alone.transition.matrix()[0, 2] == 0
+
+
+def test_ends_of_pomegranate_that_are_all_the_same_weigh_all_paths_alike() -> None:
+    hmm = pytest.importorskip("pomegranate.hmm")
+    initial, transition, rng = chain(0)
+    distributions, x = pomegranate_distributions("normal diag", rng)
+    seen = torch.tensor(x)
+    theirs = hmm.DenseHMM(distributions, transition, starts=initial, ends=np.full(STATES, 1 / STATES)).double()
+    ours = from_pomegranate(theirs)
+    expected = float(theirs.log_probability(seen[None])) + np.log(STATES)
+    assert ours.final is None
+    assert ours.score(seen) == pytest.approx(expected, **EXACT)
+    assert ours.predict(seen).tolist() == theirs.viterbi(seen[None])[0].tolist()
+
+
+def test_a_fitted_model_of_pomegranate_moves_as_it_is() -> None:
+    """In float32, and what it learnt of the ends among it."""
+    hmm, d = pytest.importorskip("pomegranate.hmm"), pytest.importorskip("pomegranate.distributions")
+    x = torch.cat([torch.zeros(6, 10, 2), torch.full((6, 10, 2), 5.0)], 1) + normal(6, 20, 2)
+    theirs = hmm.DenseHMM([d.Normal(), d.Normal()], max_iter=3, random_state=0).fit(x)
+    ours = from_pomegranate(theirs)
+    assert ours.final is not None
+    assert_close(ours.log_prob(x), theirs.log_probability(x).double(), rtol=0, atol=1e-3)
+    assert torch.equal(ours.predict(x), theirs.viterbi(x))
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def test_what_is_not_known_of_pomegranate_is_refused_by_name() -> None:
@@ -357,19 +393,22 @@ def test_what_is_not_known_of_pomegranate_is_refused_by_name() -> None:
     class Uniform:
         pass
 
+    class Poisson:
+        lambdas: torch.Tensor | None = None
+
+    half = torch.full((2, 2), 0.5).log()
+    given: dict[str, Any] = {"starts": half[0], "ends": half[0], "edges": half, "distributions": [Poisson(), Poisson()]}
     with pytest.raises(StructureError, match="got a list"):
         from_pomegranate([])
-    with pytest.raises(StructureError, match="was fitted"):
-        from_pomegranate(DenseHMM(starts=None, ends=None, edges=None))
-
-    class Poisson:
-        lambdas = None
-
-    half = torch.zeros(2)
-    with pytest.raises(StructureError, match=r"Poisson has no lambdas. Fit"):
-        from_pomegranate(DenseHMM(starts=half, ends=half, edges=half, distributions=[Poisson(), Poisson()]))
-    with pytest.raises(StructureError, match="Uniform"):
-        from_pomegranate(DenseHMM(starts=half, ends=half, edges=half, distributions=[Uniform(), Uniform()]))
+    with pytest.raises(StructureError, match="Fit it first"):
+        from_pomegranate(DenseHMM(**given | {"ends": None}))
+    with pytest.raises(StructureError, match=r"Poisson has no lambdas\. Fit"):
+        from_pomegranate(DenseHMM(**given))
+    with pytest.raises(StructureError, match="no emission here is a Uniform"):
+        from_pomegranate(DenseHMM(**given | {"distributions": [Uniform(), Uniform()]}))
+    Poisson.lambdas = torch.ones(1)
+    with pytest.raises(StructureError, match="must sum to 1 for each state"):
+        from_pomegranate(DenseHMM(**given | {"ends": torch.tensor([0.5, 0.25], dtype=torch.float64).log()}))
 
 
 RAGGED = torch.tensor([5, 3, 2])
@@ -437,41 +476,13 @@ def test_pytorch_crf(batch_first: bool) -> None:
     tags = torch.randint(STATES, (4, STEPS), generator=g)
     given = (x if batch_first else x.transpose(0, 1) for x in (emission, tags, mask))
     scores, labels, inside = given
-    model = from_pytorch_crf(crf)
-    log_prob = semihmm.log_prob(model(emission, lengths), tags)
+    hmm = semihmm.HMM(emission=emission, lengths=lengths, **from_pytorch_crf(crf))
+    log_prob = semihmm.log_prob(hmm, tags)
     assert_close(log_prob, crf(scores, labels, inside, reduction="none"), rtol=0, atol=1e-8)
-    path = model.predict(emission, lengths)
-    assert [one[one >= 0].tolist() for one in path] == crf.decode(scores, inside)
-    log_prob.sum().backward()
-    crf(scores, labels, inside).backward()
-    for law, weights in zip((model.initial, model.final, model.transition), crf.parameters(), strict=True):
-        assert_close(law.log_weight.grad, weights.grad, rtol=0, atol=1e-8)
-        assert law.log_weight.data_ptr() != weights.data_ptr()
-
-
-def test_a_crf_takes_the_network_along() -> None:
-    crf = SimpleNamespace(
-        start_transitions=torch.zeros(2), transitions=torch.zeros(2, 2), end_transitions=torch.tensor([0.0, 5.0])
-    )
-    net = torch.nn.Linear(4, 2)
-    model = from_pytorch_crf(crf, net)
-    x = torch.randn(3, 6, 4)
-    expected = net(x).logsumexp(-1)[:, :-1].sum(-1) + (net(x)[:, -1] + crf.end_transitions).logsumexp(-1)
-    assert_close(model.log_prob(x), expected)
-
-
-def test_weights_that_em_leaves_alone_do_not_keep_it_from_the_emission(tmp_path: Path) -> None:
-    g = torch.Generator().manual_seed(4)
-    x = torch.cat([torch.zeros(20, 1), torch.full((20, 1), 9.0)]) + torch.randn(40, 1, generator=g)
-    model = WeightedHMM(2, Gaussian(2, 1), arcs=[[0, 0, 1], [0, 1, 1]])
-    with torch.no_grad():
-        model.transition.log_weight.copy_(torch.tensor([0.5, -3.0, 2.0]))
-    before = model.transition.log_weight.clone()
-    assert model.fit(x, iterations=5, generator=g).history[-1] > -200
-    assert torch.equal(model.transition.log_weight, before)
-    model.save(tmp_path / "model.safetensors")
-    again = WeightedHMM.load(tmp_path / "model.safetensors")
-    assert torch.equal(again.log_prob(x), model.log_prob(x)) and again.arcs == model.arcs
+    assert [one[one >= 0].tolist() for one in semihmm.viterbi(hmm).states] == crf.decode(scores, inside)
+    weights = list(crf.parameters())
+    found, expected = (torch.autograd.grad(x.sum(), weights) for x in (log_prob, crf(scores, labels, inside)))
+    assert_close(found, expected, rtol=0, atol=1e-8)
 
 
 def test_what_was_given_is_not_shared() -> None:
@@ -480,5 +491,3 @@ def test_what_was_given_is_not_shared() -> None:
     model = from_ssm({**params, "mus": mean, "_log_sigmasq": rate})
     model.fit(torch.randn(30, 1).double(), iterations=1)
     assert mean.tolist() == [[0.0], [9.0]] and rate.eq(0).all() and params["log_pi0"].eq(0).all()
-    assert isinstance(from_ssm({**params, "mus": mean, "Sigmas": torch.ones(2, 1, 1)}).emission, FullGaussian)
-    assert isinstance(model.emission, Gaussian) and not isinstance(model.emission, Neural | emissions.Product)

@@ -1,7 +1,7 @@
 """Moving in: models of other libraries become models here, with the same likelihoods and best paths.
 
 Parameters move; priors, and settings of how to fit, do not. No other library is imported: what it made is read by the
-names of its attributes. Models come in float64 (those of PyTorch's CRFs in their own dtype).
+names of its attributes. Models come in float64.
 
 Example:
     >>> model = moving.from_ssm({"log_pi0": [0.0], "log_Ps": [[0.0]], "mus": [[0.0]], "Sigmas": [[[1.0]]]})
@@ -15,10 +15,8 @@ from semihmm.models.moving.pomegranate import from_pomegranate
 from semihmm.models.moving.pytorch_crf import from_pytorch_crf
 from semihmm.models.moving.ssm import from_ssm
 from semihmm.models.moving.torch_struct import from_torch_struct
-from semihmm.models.moving.weighted import WeightedHMM
 
 __all__ = [
-    "WeightedHMM",
     "from_dynamax",
     "from_hmmlearn",
     "from_pomegranate",

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from semihmm.models import emissions
-from semihmm.models.emissions import Emission, FullGaussian, Gaussian, GaussianMixture
-from semihmm.models.hmm import HMM
+from semihmm.models.emissions import Emission, Gaussian, GaussianMixture
+from semihmm.models.emissions.covariance import Kind
+from semihmm.models.emissions.gaussian import Gaussians
+from semihmm.models.hmm import HMM, named
 from semihmm.models.part import Part
 
 P = TypeVar("P", bound=Part)
@@ -19,9 +21,9 @@ def numbers(x: Any) -> Tensor:
     return torch.as_tensor(x, dtype=torch.float64).clone()
 
 
-def kind(made: object, known: tuple[str, ...]) -> str | None:
-    """Which of the known classes of another library made it, subclasses included."""
-    names = {made.__name__ for made in type(made).__mro__}
+def family(thing: object, known: tuple[str, ...]) -> str | None:
+    """Which of the known classes of another library it is of, by name; subclasses are."""
+    names = {one.__name__ for one in type(thing).__mro__}
     return next((name for name in known if name in names), None)
 
 
@@ -34,36 +36,58 @@ def filled(part: P, **values: Tensor) -> P:
     return part
 
 
-def hmm(initial: Tensor, transition: Tensor, emission: Emission) -> HMM:
-    """From probabilities; those that are 0 stay so, whatever the training does."""
-    start = initial.nonzero().flatten().tolist()
-    model = HMM(len(initial), emission, allowed=transition > 0, start=start)
-    return filled(model, initial__logits=initial.log(), transition__logits=transition.log())
+def hmm(
+    initial: Tensor,
+    transition: Tensor,
+    emission: Emission,
+    *,
+    arcs: Tensor | None = None,
+    final: Tensor | None = None,
+) -> HMM:
+    """From probabilities; those that are 0 stay so, whatever the training does.
+
+    Args:
+        transition: ``(S, S)``, or ``(A,)`` with ``arcs (2, A)``.
+        final: of each state, to be the last one; moves have their probabilities where it is not.
+    """
+    model = HMM(
+        len(initial),
+        emission,
+        allowed=transition > 0 if arcs is None else None,
+        arcs=arcs if arcs is None else arcs.tolist(),
+        start=named(initial > 0),
+        final=final if final is None else named(final > 0),
+    )
+    values = {"initial": initial.log(), "transition": transition.log()}
+    if final is not None:
+        values["final"] = torch.stack([final.log(), (-final).log1p()], -1)
+    return filled(model, **{f"{law}__logits": value for law, value in values.items()})
 
 
-def gaussian(mean: Tensor, variance: Tensor) -> Gaussian:
-    """Variances ``(S, F)``, or ``(S, 1)`` where the features of a state share theirs."""
+def gaussian(mean: Tensor, spread: Tensor, kind: Kind) -> Gaussian:
+    """Variances ``(S, F)``, of spherical ones ``(S, 1)``; matrices ``(S, F, F)``, of tied ones ``(1, F, F)``."""
     states, features = mean.shape
-    shared = variance.shape[-1] < features
-    part = Gaussian(states, features, covariance="spherical" if shared else "diag")
-    return filled(part, mean=mean, log_variance=variance.log(), floor=part.variance_floor * variance.amin(0))
+    return _gaussians(Gaussian(states, features, covariance=kind), mean, spread)
 
 
-def full_gaussian(mean: Tensor, covariance: Tensor) -> FullGaussian:
-    """Covariances ``(S, F, F)``, or ``(1, F, F)`` where all states share one."""
-    states, features = mean.shape
-    part = FullGaussian(states, features, tied=len(covariance) < states)
-    root = torch.linalg.cholesky(covariance)
-    factor = root.tril(-1) + root.diagonal(dim1=-2, dim2=-1).log().diag_embed()
-    return filled(part, mean=mean, factor=factor, floor=part.variance_floor * torch.linalg.eigvalsh(covariance).min())
-
-
-def mixture(weights: Tensor, mean: Tensor, variance: Tensor) -> GaussianMixture:
-    """Weights ``(S, C)``; means and variances ``(S, C, F)``."""
+def mixture(weights: Tensor, mean: Tensor, spread: Tensor, kind: Kind) -> GaussianMixture:
+    """The same with two axes in front, ``(S, C)``, which are those of the weights; of tied matrices, ``(S, 1)``."""
     states, components, features = mean.shape
-    part = GaussianMixture(states, features, components)
-    floor = part.variance_floor * variance.amin((0, 1))
-    return filled(part, weights__logits=weights.log(), mean=mean, log_variance=variance.log(), floor=floor)
+    part = GaussianMixture(states, features, components, covariance=kind)
+    return _gaussians(part, mean, spread, weights__logits=weights.log())
+
+
+G = TypeVar("G", bound=Gaussians)
+
+
+def _gaussians(part: G, mean: Tensor, spread: Tensor, **values: Tensor) -> G:
+    if part.kind in ("full", "tied"):
+        root, least = torch.linalg.cholesky(spread), torch.linalg.eigvalsh(spread).min()
+        values["factor"] = root.tril(-1) + root.diagonal(dim1=-2, dim2=-1).log().diag_embed()
+    else:
+        values["log_variance"], least = spread.log(), spread.flatten(0, -2).amin(0)
+    centre = mean.flatten(0, -2).mean(0)
+    return filled(part, mean=mean, centre=centre, floor=part.variance_floor * least, **values)
 
 
 def categorical(probability: Tensor) -> Emission:
@@ -108,5 +132,5 @@ def gamma(shape: Tensor, rate: Tensor) -> emissions.Gamma:
 def student(location: Tensor, scale: Tensor, freedom: Tensor) -> emissions.StudentT:
     """``(S, F)``."""
     part = emissions.StudentT(*location.shape)
-    floor = part.scale_floor * scale.amin(0)
-    return filled(part, location=location, log_scale=scale.log(), log_freedom=freedom.log(), floor=floor)
+    values = {"log_scale": scale.log(), "log_freedom": freedom.log(), "floor": part.scale_floor * scale.amin(0)}
+    return filled(part, location=location, centre=location.mean(0), **values)

@@ -16,8 +16,8 @@ def from_dynamax(params: Any, counts: bool = False) -> HMM:
     Args:
         params: what its ``initialize`` or ``fit_em`` returned, or a mapping with the same names: ``initial.probs``,
             ``transitions.transition_matrix`` and, in ``emissions``, the names of a Gaussian HMM (full, diagonal,
-            spherical, shared or low-rank covariance), a diagonal Gaussian mixture, Poisson, gamma, Bernoulli,
-            categorical or multinomial one.
+            spherical, shared or low-rank covariance), a Gaussian mixture, Poisson, gamma, Bernoulli, categorical or
+            multinomial one.
         counts: whether categorical ``probs (S, 1, C)`` are a ``MultinomialHMM``'s, which has the same names.
     Raises:
         StructureError: other emissions.
@@ -46,18 +46,22 @@ def _emission(params: Mapping[str, Any], counts: bool) -> Emission:
     value = {name: numbers(x) for name, x in params.items()}
     match sorted(value):
         case ["covs", "means"]:
-            return building.full_gaussian(value["means"], value["covs"])
+            return building.gaussian(value["means"], value["covs"], "full")
         case ["means", "scale_diags"]:
-            return building.gaussian(value["means"], value["scale_diags"].square())
+            return building.gaussian(value["means"], value["scale_diags"].square(), "diag")
         case ["means", "scales"]:
-            return building.gaussian(value["means"], value["scales"].square().unsqueeze(-1))
+            return building.gaussian(value["means"], value["scales"].square().unsqueeze(-1), "spherical")
         case ["cov", "means"]:
-            return building.full_gaussian(value["means"], value["cov"].unsqueeze(0))
+            return building.gaussian(value["means"], value["cov"].unsqueeze(0), "tied")
         case ["cov_diag_factors", "cov_low_rank_factors", "means"]:
             factor = value["cov_low_rank_factors"]
-            return building.full_gaussian(value["means"], value["cov_diag_factors"].diag_embed() + factor @ factor.mT)
+            return building.gaussian(
+                value["means"], value["cov_diag_factors"].diag_embed() + factor @ factor.mT, "full"
+            )
+        case ["covs", "means", "weights"]:
+            return building.mixture(value["weights"], value["means"], value["covs"], "full")
         case ["means", "scale_diags", "weights"]:
-            return building.mixture(value["weights"], value["means"], value["scale_diags"].square())
+            return building.mixture(value["weights"], value["means"], value["scale_diags"].square(), "diag")
         case ["rates"]:
             return building.poisson(value["rates"])
         case ["concentration", "rate"]:
@@ -69,6 +73,6 @@ def _emission(params: Mapping[str, Any], counts: bool) -> Emission:
         case ["probs"] if value["probs"].shape[1] == 1:
             return building.multinomial(value["probs"].squeeze(1))
     raise StructureError(
-        f"from_dynamax: no emission here has the parameters {', '.join(sorted(value))}. There are Gaussian, diagonal "
+        f"from_dynamax: no emission here has the parameters {', '.join(sorted(value))}. There are Gaussian, "
         "Gaussian mixture, Poisson, gamma, Bernoulli, categorical and (with one draw a step) multinomial ones."
     )

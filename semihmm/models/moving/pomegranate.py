@@ -8,26 +8,28 @@ from torch import Tensor
 
 from semihmm.errors import StructureError
 from semihmm.models.emissions import Emission, Mixed, Product
+from semihmm.models.emissions.covariance import Kind
 from semihmm.models.hmm import HMM
 from semihmm.models.moving import building
-from semihmm.models.moving.building import kind, numbers
-from semihmm.models.moving.weighted import WeightedHMM
+from semihmm.models.moving.building import family, numbers
 
 
-def from_pomegranate(model: Any, ends: bool = True) -> HMM | WeightedHMM:
+def from_pomegranate(model: Any, ends: bool = True) -> HMM:
     """A model with the parameters of a ``DenseHMM`` or ``SparseHMM``.
 
     Args:
-        model: its distributions may be Normal (full, diagonal or spherical), StudentT, Categorical, Poisson,
-            Exponential, Gamma, Bernoulli, a GeneralMixtureModel of as many diagonal Normals in each state, or
-            IndependentComponents of these; one family for all states or several.
-        ends: whether to keep the weights of the last state. pomegranate's rows of ``edges`` sum to 1 only together with
-            ``ends``, and the likelihood counts both: those weights are a `WeightedHMM`'s. Without, rows are normalised,
-            for an `HMM` that EM trains whole.
+        model: its distributions may be Normal, StudentT, Categorical, Poisson, Exponential, Gamma, Bernoulli, a
+            GeneralMixtureModel of as many Normals in each state, or IndependentComponents of these; one family for all
+            states or several.
+        ends: whether to keep what it says of the last state. Each row of a fitted model's ``edges`` sums to 1 together
+            with its entry of ``ends``; that is an `HMM` with ``final``. Without, rows are normalised.
     Raises:
-        StructureError: another kind of model or distribution, or one that was not fitted yet.
+        StructureError: another kind of model or distribution; one without parameters; edges and ends that are no
+            probabilities.
 
-    Observations are theirs; of a single Categorical column, the symbols ``(B, T)``.
+    Rows that sum to 1 beside ends that are all the same, as they are if none were given, say nothing of the last state,
+    and the model has no ``final``: their log-likelihood of a sequence is ours plus ``ends[0]``. Observations are
+    theirs; of a single Categorical column, the symbols ``(B, T)``.
 
     Example:
         >>> from types import SimpleNamespace as Model  # in place of pomegranate.hmm.DenseHMM
@@ -39,28 +41,33 @@ def from_pomegranate(model: Any, ends: bool = True) -> HMM | WeightedHMM:
         >>> from_pomegranate(theirs).predict(torch.tensor([[0], [8]]))
         tensor([0, 1])
     """
-    found = kind(model, ("DenseHMM", "SparseHMM"))
+    found = family(model, ("DenseHMM", "SparseHMM"))
     if found is None or model.starts is None or model.ends is None or model.edges is None:
-        fault = "one that was fitted, or given all its parameters" if found else f"a {type(model).__name__}"
+        fault = "one without parameters. Fit it first" if found else f"a {type(model).__name__}"
         raise StructureError(f"from_pomegranate: expected a DenseHMM or SparseHMM with edges and ends, got {fault}.")
     emission = _emission(list(model.distributions))
-    initial, edges, final = (numbers(x) for x in (model.starts, model.edges, model.ends))
+    initial, edges, final = (numbers(x).exp() for x in (model.starts, model.edges, model.ends))
     sparse = found == "SparseHMM"
-    arcs = torch.stack([model._edge_idx_starts, model._edge_idx_ends]).tolist() if sparse else None
-    if ends:
-        weighted = WeightedHMM(len(initial), emission, arcs=arcs)
-        weights = {"initial": initial, "transition": edges, "final": final}
-        return building.filled(weighted, **{f"{name}__log_weight": x for name, x in weights.items()})
-    if arcs is not None:
-        dense = torch.full((len(initial), len(initial)), -torch.inf, dtype=edges.dtype)
-        dense[arcs[0], arcs[1]] = edges
-        edges = dense
-    return building.hmm(initial.exp(), edges.exp(), emission)
+    arcs = torch.stack([model._edge_idx_starts, model._edge_idx_ends]) if sparse else None
+    rows = edges.sum(-1) if arcs is None else torch.zeros_like(initial).index_add(0, arcs[0], edges)
+    if not ends or (_close(rows, 1) and _close(final, final[0])):
+        return building.hmm(initial, edges, emission, arcs=arcs)
+    if not _close(rows + final, 1):
+        raise StructureError(
+            f"from_pomegranate: edges and ends must sum to 1 for each state, got {(rows + final).tolist()}. Pass "
+            "ends=False to leave out the ends and normalise the edges."
+        )
+    return building.hmm(initial, edges, emission, arcs=arcs, final=final)
+
+
+def _close(values: Tensor, to: Tensor | float) -> bool:
+    """As near as float32 is."""
+    return bool(((values - to).abs() < 1e-5).all())
 
 
 def _emission(states: Sequence[Any]) -> Emission:
     """Of one distribution for each state."""
-    kinds = [kind(one, tuple(_FAMILIES)) for one in states]
+    kinds = [family(one, tuple(_FAMILIES)) for one in states]
     if None in kinds:
         raise StructureError(
             f"from_pomegranate: no emission here is a {type(states[kinds.index(None)]).__name__}. Known are "
@@ -81,13 +88,16 @@ def _each(states: Sequence[Any], name: str) -> Tensor:
 
 
 def _normal(states: Sequence[Any]) -> Emission:
-    shapes = {one.covariance_type for one in states}
-    if len(shapes) > 1:
+    if len({one.covariance_type for one in states}) > 1:
         return Mixed([_normal([one]) for one in states])
-    mean, covariance = _each(states, "means"), _each(states, "covs")
-    if shapes == {"full"}:
-        return building.full_gaussian(mean, covariance)
-    return building.gaussian(mean, covariance.reshape(len(states), -1))
+    kind, spread = _spread(states)
+    return building.gaussian(_each(states, "means"), spread, kind)
+
+
+def _spread(normals: Sequence[Any]) -> tuple[Kind, Tensor]:
+    """What the covariances of Normals of one type are here."""
+    kind, covariance = normals[0].covariance_type, _each(normals, "covs")
+    return ("spherical", covariance.reshape(-1, 1)) if kind == "sphere" else (kind, covariance)
 
 
 def _student(states: Sequence[Any]) -> Emission:
@@ -99,14 +109,14 @@ def _student(states: Sequence[Any]) -> Emission:
 def _mixture(states: Sequence[Any]) -> Emission:
     parts = [list(one.distributions) for one in states]
     flat = [part for one in parts for part in one]
-    plain = all(kind(part, ("Normal",)) and part.covariance_type == "diag" for part in flat)
-    if not plain or len({len(one) for one in parts}) > 1:
+    kinds = {part.covariance_type if family(part, ("Normal",)) else None for part in flat}
+    if len(kinds) > 1 or None in kinds or len({len(one) for one in parts}) > 1:
         raise StructureError(
-            "from_pomegranate: a GeneralMixtureModel must be of Normal(covariance_type='diag') and have as many in "
-            "each state, since GaussianMixture has independent features."
+            "from_pomegranate: a GeneralMixtureModel must be of Normals of one covariance_type, as many in each state."
         )
-    mean, variance = (_each(flat, name).unflatten(0, (len(states), -1)) for name in ("means", "covs"))
-    return building.mixture(_each(states, "priors"), mean, variance)
+    kind, spread = _spread(flat)
+    mean, spread = (x.unflatten(0, (len(states), -1)) for x in (_each(flat, "means"), spread))
+    return building.mixture(_each(states, "priors"), mean, spread, kind)
 
 
 def _components(states: Sequence[Any]) -> Emission:

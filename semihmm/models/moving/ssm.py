@@ -46,11 +46,11 @@ def _emission(value: dict[str, Tensor]) -> Emission:
             value[name] = value.pop(f"log_{name}").exp()
     match sorted(value):
         case ["Sigmas", "mus"]:
-            return building.full_gaussian(value["mus"], value["Sigmas"])
+            return building.gaussian(value["mus"], value["Sigmas"], "full")
         case ["mus", "sqrt_Sigmas"]:
-            return building.full_gaussian(value["mus"], value["sqrt_Sigmas"] @ value["sqrt_Sigmas"].mT)
+            return building.gaussian(value["mus"], value["sqrt_Sigmas"] @ value["sqrt_Sigmas"].mT, "full")
         case ["mus", "sigmasq"]:
-            return building.gaussian(value["mus"], value["sigmasq"])
+            return building.gaussian(value["mus"], value["sigmasq"], "diag")
         case ["mus", "nus", "sigmasq"]:
             return building.student(value["mus"], value["sigmasq"].sqrt(), value["nus"])
         case ["log_lambdas"]:

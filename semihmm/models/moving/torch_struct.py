@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from semihmm.errors import StructureError
-from semihmm.models.moving.building import kind
+from semihmm.models.moving.building import family
 from semihmm.structures import HMM, Lattice, Structure
 
 
@@ -30,7 +30,7 @@ def from_torch_struct(distribution: Any) -> HMM | Lattice:
         >>> torch.allclose(semihmm.log_partition(ours), theirs.partition, atol=1e-4)
         True
     """
-    found = kind(distribution, ("LinearChainCRF", "HMM", "SemiMarkovCRF"))
+    found = family(distribution, ("LinearChainCRF", "HMM", "SemiMarkovCRF"))
     if found is None or isinstance(distribution, Structure):
         raise StructureError(
             f"from_torch_struct: expected a LinearChainCRF, HMM or SemiMarkovCRF, got a {type(distribution).__name__}. "
