@@ -1,6 +1,6 @@
 """From hmmlearn (0.3), and back."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,14 +8,12 @@ from torch import Tensor
 from semihmm._optional import require
 from semihmm.errors import StructureError
 from semihmm.models import emissions
+from semihmm.models.base import Model
 from semihmm.models.emissions import Emission, Gaussian, GaussianMixture
 from semihmm.models.emissions.gaussian import Gaussians
 from semihmm.models.hmm import HMM
 from semihmm.models.moving import building
 from semihmm.models.moving.building import family, numbers
-
-if TYPE_CHECKING:
-    from semihmm.models.base import Model
 
 _KINDS = ("GaussianHMM", "GMMHMM", "CategoricalHMM", "MultinomialHMM", "PoissonHMM")
 
@@ -64,7 +62,7 @@ def _emission(estimator: Any, found: str) -> Emission:
     return building.gaussian(mean, spread, kind)
 
 
-def to_hmmlearn(model: "Model[Any]") -> Any:
+def to_hmmlearn(model: Model[Any]) -> Any:
     """An estimator of hmmlearn with the parameters of a model.
 
     Args:
