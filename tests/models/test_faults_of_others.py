@@ -205,24 +205,42 @@ each_law = pytest.mark.parametrize("law", LAWS)
 
 
 def check_law(law: durations.Duration) -> None:
-    chance = law().exp()
+    check_chances(law().exp())
+
+
+def check_chances(chance: Tensor) -> None:
     assert chance.shape == (STATES, LONGEST)
     assert (chance[:, :2] == 0).all() and (chance >= 0).all()
     assert_close(chance.double().sum(-1), torch.ones(STATES, dtype=torch.float64), rtol=0, atol=1e-5)
 
 
+DRIVEN: dict[str, Callable[[], durations.DrivenDuration]] = {
+    "PoissonRegression": lambda: durations.PoissonRegression(STATES, 2, LONGEST, min_duration=3),
+    "Neural": lambda: durations.Neural(torch.nn.Linear(2, STATES * LONGEST), STATES, 2, LONGEST, min_duration=3),
+}
+
+
 def test_these_are_all_laws() -> None:
-    abstract = {"Duration", "Parametric"}
-    assert set(LAWS) == set(durations.__all__) - abstract
+    abstract = {"Duration", "Parametric", "DrivenDuration"}
+    assert {*LAWS, *DRIVEN} == set(durations.__all__) - abstract
 
 
-@each_law
+@pytest.mark.parametrize("law", DRIVEN)
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e4])
+def test_durations_that_inputs_change_sum_to_one_at_each_step(law: str, size: float) -> None:
+    made = DRIVEN[law]()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    for chance in made(size * normal(7, 2).float()):
+        check_chances(chance.exp())
+
+
+@pytest.mark.parametrize("law", [law for law in LAWS if law != "Uniform"])  # whose numbers are whole, and not climbed
 @pytest.mark.parametrize("size", [-1e3, -10.0, 10.0, 1e3])
 def test_durations_sum_to_one_at_the_bounds_of_their_parameters(law: str, size: float) -> None:
     made = LAWS[law]()
     for parameter in made.parameters():
-        if parameter.requires_grad:  # a uniform law's are whole numbers
-            parameter.data.fill_(size)
+        parameter.data.fill_(size)
     made.project()
     check_law(made)
 
