@@ -88,8 +88,8 @@ def hmmlearn_estimator(name: str) -> tuple[Any, np.ndarray]:
             estimator.covars_ = {
                 "full": lambda: covariances(rng, STATES),
                 "tied": lambda: covariances(rng),
-                "diag": lambda: rng.uniform(1e-4, 2.0, (STATES, FEATURES)),
-                "spherical": lambda: rng.uniform(1e-4, 2.0, STATES),
+                "diag": lambda: np.geomspace(1e-5, 2.0, STATES * FEATURES).reshape(STATES, FEATURES),
+                "spherical": lambda: np.geomspace(1e-5, 2.0, STATES),
             }[shape]()
         case ["mixture", shape]:
             estimator = peer.GMMHMM(STATES, n_mix=2, covariance_type=shape)
@@ -151,6 +151,16 @@ def test_a_zero_of_hmmlearn_stays_impossible_in_training() -> None:
     ours.fit(torch.tensor(x), method="gradient", iterations=3, initialise=False)
     assert ours.transition()[0, 2] == ours.initial()[1] == -torch.inf
     assert ours.transition.logits.isfinite()[ours.transition.allowed].all()
+
+
+def test_what_moved_in_learns_from_batches_far_from_zero() -> None:
+    """Whose squares have no digits left for variances."""
+    apart = torch.tensor([[0.0], [1.0], [20.0], [21.0]], dtype=torch.float64).repeat(4, 10, 1)
+    even = {"log_pi0": torch.zeros(2), "log_Ps": torch.zeros(2, 2)}
+    model = from_ssm({**even, "mus": [[1.6e9], [1.6e9 + 20]], "sigmasq": [[1.0], [1.0]]})
+    loader = torch.utils.data.DataLoader(1.6e9 + apart, batch_size=2)
+    model.fit(loader, iterations=1, initialise=False)
+    assert_close(model.emission.covariance().flatten(), torch.full((2,), 0.25).double(), rtol=1e-6, atol=0)
 
 
 def test_hmmlearn_goes_on_from_where_we_stopped() -> None:
