@@ -473,6 +473,10 @@ def test_trees_of_torch_struct_are_refused_by_name() -> None:
             from_torch_struct(other)
 
 
+OURS = ("initial", "transition", "final")
+THEIRS = ("start_transitions", "transitions", "end_transitions")
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_pytorch_crf(batch_first: bool) -> None:
     torchcrf = pytest.importorskip("torchcrf")
@@ -486,13 +490,18 @@ def test_pytorch_crf(batch_first: bool) -> None:
     tags = torch.randint(STATES, (4, STEPS), generator=g)
     given = (x if batch_first else x.transpose(0, 1) for x in (emission, tags, mask))
     scores, labels, inside = given
-    hmm = semihmm.HMM(emission=emission, lengths=lengths, **from_pytorch_crf(crf))
-    log_prob = semihmm.log_prob(hmm, tags)
+    model = from_pytorch_crf(crf)
+    log_prob = model.log_prob(emission, tags, lengths)
     assert_close(log_prob, crf(scores, labels, inside, reduction="none"), rtol=0, atol=1e-8)
-    assert [one[one >= 0].tolist() for one in semihmm.viterbi(hmm).states] == crf.decode(scores, inside)
-    weights = list(crf.parameters())
-    found, expected = (torch.autograd.grad(x.sum(), weights) for x in (log_prob, crf(scores, labels, inside)))
+    path = model.predict(emission, lengths)
+    assert [one[one >= 0].tolist() for one in path] == crf.decode(scores, inside)
+    ours, theirs = ([m.get_parameter(n) for n in names] for m, names in ((model, OURS), (crf, THEIRS)))
+    found, expected = (
+        torch.autograd.grad(log_prob.sum(), ours),
+        torch.autograd.grad(crf(scores, labels, inside), theirs),
+    )
     assert_close(found, expected, rtol=0, atol=1e-8)
+    assert not {one.data_ptr() for one in ours} & {one.data_ptr() for one in theirs}
 
 
 def test_what_was_given_is_not_shared() -> None:

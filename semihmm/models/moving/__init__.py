@@ -1,7 +1,7 @@
 """Moving in: models of other libraries become models here, with the same likelihoods and best paths.
 
 Parameters move; priors, and settings of how to fit, do not. No other library is imported: what it made is read by the
-names of its attributes. Models come in float64.
+names of its attributes. Models come in float64; CRFs and structures keep their dtype.
 
 Example:
     >>> model = moving.from_ssm({"log_pi0": [0.0], "log_Ps": [[0.0]], "mus": [[0.0]], "Sigmas": [[[1.0]]]})

@@ -2,28 +2,28 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import nn
+
+from semihmm.models.crf import LinearChainCRF
 
 
-def from_pytorch_crf(crf: Any) -> dict[str, Tensor]:
-    """The potentials that a ``torchcrf.CRF`` gives a `semihmm.HMM`; they are its parameters, so gradients reach those.
+def from_pytorch_crf(crf: Any) -> LinearChainCRF:
+    """A conditional random field with the weights of a ``torchcrf.CRF``, in its dtype.
 
     Args:
-        crf: has ``start_transitions``, ``transitions`` and ``end_transitions``.
-    Returns:
-        ``initial``, ``transition`` and ``final``; the emissions that ``crf`` was called with are ``emission``.
+        crf: has ``start_transitions``, ``transitions`` and ``end_transitions``, which are copied.
 
-    Batches come first whatever ``crf.batch_first`` is, and a mask is ``lengths``, its sum. With
-    ``hmm = semihmm.HMM(emission=emissions, lengths=lengths, **from_pytorch_crf(crf))``, what was
-    ``crf(emissions, tags, mask, reduction="none")`` is ``semihmm.log_prob(hmm, tags)``, and ``crf.decode(emissions,
-    mask)`` is ``semihmm.viterbi(hmm).states``.
+    Batches come first whatever ``crf.batch_first`` is, and a mask is ``lengths``, its sum.
 
     Example:
         >>> from types import SimpleNamespace  # in place of torchcrf.CRF(2)
         >>> weights = {"start_transitions": torch.zeros(2), "end_transitions": torch.zeros(2)}
         >>> crf = SimpleNamespace(transitions=torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), **weights)
-        >>> emission = torch.tensor([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
-        >>> semihmm.viterbi(semihmm.HMM(emission=emission, **from_pytorch_crf(crf))).states
+        >>> from_pytorch_crf(crf).predict(torch.tensor([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]]))
         tensor([0, 0, 0])
     """
-    return {"initial": crf.start_transitions, "transition": crf.transitions, "final": crf.end_transitions}
+    found = LinearChainCRF(len(crf.start_transitions))
+    weights = {"initial": crf.start_transitions, "transition": crf.transitions, "final": crf.end_transitions}
+    for name, value in weights.items():
+        setattr(found, name, nn.Parameter(value.detach().clone()))
+    return found
