@@ -1,9 +1,10 @@
 """Models: a structure, an emission and, for segments, a duration law; they learn by EM and by gradient.
 
 `emissions`, `durations` and `transitions` hold all parts, some of which share a name; the others can be had from here.
+`moving` takes what other libraries have fitted.
 """
 
-from semihmm.models import bayes, durations, emissions, transitions
+from semihmm.models import bayes, durations, emissions, moving, transitions
 from semihmm.models.answering import Draw, Forecast
 from semihmm.models.base import Model
 from semihmm.models.crf import CRF, LinearChainCRF
@@ -93,6 +94,7 @@ __all__ = [
     "constraints",
     "durations",
     "emissions",
+    "moving",
     "pad",
     "select",
     "transitions",
