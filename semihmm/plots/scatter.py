@@ -32,7 +32,7 @@ def scatter(
     Args:
         x: ``(..., T, F)``, any number of sequences.
         states: ``(..., T)``; an observation without one (-1) is left out.
-        emission: a `Gaussian` or `FullGaussian`, such as ``model.emission``.
+        emission: a `Gaussian`, such as ``model.emission``.
         columns: the two features to draw.
         names: of the states.
         features: the names of all F features.
@@ -80,7 +80,8 @@ def _gaussians(emission: Emission, columns: list[int]) -> tuple[Tensor, Tensor]:
     """Means ``(S, 2)`` and covariances ``(S, 2, 2)``."""
     if not isinstance(emission, Gaussian):
         raise StructureError(
-            f"scatter: emission must be a Gaussian, whose ellipses are drawn, got {type(emission).__name__}. Leave it out."
+            f"scatter: emission must be a Gaussian, whose ellipses are drawn, got {type(emission).__name__}. Leave it "
+            "out."
         )
     mean, covariance = emission.mean.detach().cpu().double(), emission.covariance().detach().cpu().double()
     return mean[:, columns], covariance[:, columns][:, :, columns]
