@@ -151,7 +151,24 @@ def test_data_far_from_0_keep_their_digits(kind: str) -> None:
     bare.update(x + shift, posterior)  # without a start
     place = bare.location if kind == "student" else bare.mean
     learnt = (place - shift).abs() < 10
+    if kind in ("diag", "spherical", "full", "tied"):
+        bare_near = made(kind)
+        bare_near.update(x, posterior)
+        assert_close(bare.covariance(), bare_near.covariance(), rtol=1e-6, atol=1e-6)
     assert learnt.any() if "mixture" in kind else learnt.all()  # a component that explains nothing stays
+
+
+@pytest.mark.parametrize("floor", [0.5, 2.0, 5.0])
+def test_a_scale_at_its_floor_does_not_lower_the_objective(floor: float) -> None:
+    emission, x = emissions.StudentT(S, F, scale_floor=floor).double(), drawn("student")
+    posterior = posterior_of(x)
+    emission.initialise(x, generator())
+    value = (posterior * emission(x)).sum()
+    for _ in range(20):
+        emission.maximise(emission.statistics(x, posterior))
+        better = (posterior * emission(x)).sum()
+        assert better >= value - 1e-12 * value.abs()
+        value = better
 
 
 def test_a_file_from_before_there_was_a_centre_still_loads(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ class ExponentialFamily(Supported):
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
         (x, there), posterior = self.filled(x), posterior.double()
-        weight = posterior.T @ (torch.ones_like(x) if there is None else there.double())
+        of_each = posterior.sum(0).unsqueeze(-1).repeat(1, *self.event_shape)
+        weight = of_each if there is None else posterior.T @ there.double()
         return {"weight": weight} | {n: posterior.T @ _only(s, there) for n, s in self.sufficient(x).items()}
 
 
