@@ -53,6 +53,11 @@ class Logit(Gradual):
     def config(self) -> dict[str, object]:
         return {"states": self.states, "inputs": self.inputs, **self.topology, "ridge": self.ridge}
 
+    @property
+    def free_parameters(self) -> int:
+        entries = int(self.allowed.sum()) - int((self.leaving(self.allowed.double()) > 0).sum())
+        return entries * (int(self.bias.requires_grad) + self.inputs * int(self.weight.requires_grad))
+
     def log_weights(self, inputs: Tensor) -> Tensor:
         return torch.unflatten(inputs @ self.weight.flatten(0, -2).T, -1, self.bias.shape) + self.bias
 
