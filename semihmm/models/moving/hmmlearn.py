@@ -103,7 +103,7 @@ def _described(emission: Emission) -> tuple[str, dict[str, Any], dict[str, Tenso
         case Gaussian():
             values = {"means_": emission.mean, "covars_": _spread(emission)}
             return "GaussianHMM", {"covariance_type": emission.kind}, values
-        case GaussianMixture() if emission.turns == 1:
+        case GaussianMixture() if len(emission.groups) == 1:
             values = {"means_": emission.mean, "covars_": _spread(emission)}
             values = {name: value[emission.codebook] for name, value in values.items()}
             values["weights_"] = emission.weights().exp()
