@@ -1,0 +1,87 @@
+"""Gaussians of every covariance type, as arrays and as emissions."""
+
+from typing import get_args, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from semihmm.errors import DataError, ShapeError
+from semihmm.estimators.base import Array
+from semihmm.models import Emission, FullGaussian, Gaussian
+
+Covariance = Literal["spherical", "diag", "full", "tied"]
+LEAST_WEIGHT = 1e-10  # what has seen less than this stays as it is
+_LEAST_VARIANCE = 1e-10  # as a share of the smallest variance that a feature of the data has
+
+
+def checked_type(kind: str) -> None:
+    """Refuse what is no type of covariance."""
+    if kind not in get_args(Covariance):
+        raise DataError(f"covariance_type must be one of {', '.join(get_args(Covariance))}, got {kind!r}.")
+
+
+def checked(covars: ArrayLike, kind: Covariance, shape: tuple[int, ...]) -> Array:
+    """Covariances in this shape, if they are positive (definite)."""
+    covars = np.array(covars, dtype=np.float64)
+    if covars.shape != shape:
+        raise ShapeError(f"covars_ of covariance_type {kind!r} must be {shape}, got {covars.shape}.")
+    if kind in ("spherical", "diag"):
+        positive = bool((covars > 0).all())
+    else:
+        symmetric = np.allclose(covars, np.swapaxes(covars, -1, -2))
+        positive = symmetric and bool((np.linalg.eigvalsh(covars) > 0).all())
+    if not positive:
+        raise DataError(f"covars_ must be positive, and matrices symmetric and positive definite, got {covars.tolist()}.")
+    return covars
+
+
+def floored(covars: Array, kind: Covariance, X: Array) -> Array:
+    """Covariances without a variance, in any direction, that the data cannot have: what collapsed is singular."""
+    variance = X.var(0)
+    least = _LEAST_VARIANCE * variance[variance > 0].min(initial=variance.max(initial=1.0))
+    if kind in ("spherical", "diag"):
+        return np.maximum(covars, least)
+    size, axes = np.linalg.eigh(covars)
+    mended = (axes * np.maximum(size, least)[..., None, :]) @ np.swapaxes(axes, -1, -2)
+    return np.where(size.min(-1)[..., None, None] < least, mended, covars)
+
+
+def scatter(X: Array, weight: Array, mean: Array, kind: Covariance) -> Array:
+    """``sum_n weight[n, g] away away'`` for ``away = X[n] - mean[g]``, ``(G, F, F)``; or its diagonal, ``(G, F)``."""
+    found = []
+    for share, centre in zip(weight.T, mean, strict=True):
+        away = X - centre
+        found.append(share @ away**2 if kind in ("spherical", "diag") else (away * share[:, None]).T @ away)
+    return np.stack(found)
+
+
+def outer(x: Array) -> Array:
+    """``x x'`` along the last axis."""
+    return x[..., :, None] * x[..., None, :]
+
+
+def gaussians(mean: Array, covars: Array, kind: Covariance) -> Emission:
+    """Gaussians with means ``(G, F)``, as an emission of G states."""
+    count, features = mean.shape
+    emission: Gaussian | FullGaussian
+    with torch.no_grad():
+        if kind in ("spherical", "diag"):
+            emission = Gaussian(count, features).double()
+            variance = np.broadcast_to(covars.reshape(count, -1), mean.shape)
+            emission.log_variance.copy_(torch.tensor(np.log(variance)))
+        else:
+            emission = FullGaussian(count, features, tied=kind == "tied").double()
+            root = torch.linalg.cholesky(torch.tensor(covars.reshape(-1, features, features)))
+            diagonal = root.diagonal(dim1=-2, dim2=-1)
+            emission.factor.copy_(root.tril(-1) + diagonal.log().diag_embed())
+        emission.mean.copy_(torch.tensor(mean))
+    return emission
+
+
+def spread(X: Array, more: float, kind: Covariance, shape: tuple[int, ...]) -> Array:
+    """The covariance of the data, and more on its diagonal, as covariances of this type and shape."""
+    covariance = np.atleast_2d(np.cov(X.T)) + more * np.eye(X.shape[1])
+    variance = covariance.diagonal()
+    start = {"spherical": variance.mean(), "diag": variance}.get(kind, covariance)
+    return np.broadcast_to(start, shape).copy()
