@@ -284,9 +284,9 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
                 raise DataError(f"{name}: a list of sequences says their lengths, so give none, got {lengths}.")
             lengths = sizes
         if self.counts:
-            if not ((X >= 0) & (X == np.floor(X))).all():
-                raise DataError(f"{name}: observations must be non-negative integers, got values such as "
-                                f"{X[~((X >= 0) & (X == np.floor(X)))][0]}. Negative values or fractions in data X are no counts.")
+            _validation.check_non_negative(X, name)
+            if (broken := X != np.floor(X)).any():
+                raise DataError(f"{name}: observations must be integers, got {X[broken][0]}.")
             X = X.astype(np.int64)
         lengths = np.asarray([len(X)] if lengths is None else lengths)
         if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != len(X):

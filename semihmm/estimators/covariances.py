@@ -23,7 +23,7 @@ def checked_type(kind: str) -> None:
 
 def checked(covars: ArrayLike, kind: Covariance, shape: tuple[int, ...]) -> Array:
     """Covariances in this shape, if they are positive (definite)."""
-    covars = np.array(covars, dtype=np.float64)
+    covars = np.asarray(covars, dtype=np.float64)
     if covars.shape != shape:
         raise ShapeError(f"covars_ of covariance_type {kind!r} must be {shape}, got {covars.shape}.")
     if kind in ("spherical", "diag"):
@@ -81,6 +81,8 @@ def gaussians(mean: Array, covars: Array, kind: Covariance) -> Emission:
 
 def spread(X: Array, more: float, kind: Covariance, shape: tuple[int, ...]) -> Array:
     """The covariance of the data, and more on its diagonal, as covariances of this type and shape."""
+    if len(X) < 2:
+        raise DataError(f"covars_ cannot start from the variance of n_samples = {len(X)}. Set them, and init_params.")
     covariance = np.atleast_2d(np.cov(X.T)) + more * np.eye(X.shape[1])
     variance = covariance.diagonal()
     start = {"spherical": variance.mean(), "diag": variance}.get(kind, covariance)
