@@ -268,9 +268,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
         """Rows as the emission takes them."""
         return torch.tensor(X)
 
-    def _sequences(
-        self, X: Any, y: Any, lengths: Any, reset: bool = False
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _sequences(self, X: Any, y: Any, lengths: Any, reset: bool = False) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Valid rows, and the length of each sequence."""
         name = type(self).__name__
         listed = isinstance(X, list | tuple) and len(X) > 0 and all(np.ndim(x) == 2 for x in X)
@@ -285,7 +283,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
             lengths = sizes
         if self.counts:
             _validation.check_non_negative(X, name)
-            if (broken := X != np.floor(X)).any():
+            if (broken := np.floor(X) != X).any():
                 raise DataError(f"{name}: observations must be integers, got {X[broken][0]}.")
             X = X.astype(np.int64)
         lengths = np.asarray([len(X)] if lengths is None else lengths)

@@ -1,6 +1,7 @@
 """Gaussians of every covariance type, as arrays and as emissions."""
 
-from typing import get_args, Literal
+import math
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -32,8 +33,17 @@ def checked(covars: ArrayLike, kind: Covariance, shape: tuple[int, ...]) -> Arra
         symmetric = np.allclose(covars, np.swapaxes(covars, -1, -2))
         positive = symmetric and bool((np.linalg.eigvalsh(covars) > 0).all())
     if not positive:
-        raise DataError(f"covars_ must be positive, and matrices symmetric and positive definite, got {covars.tolist()}.")
+        raise DataError(
+            f"covars_ must be positive, and matrices symmetric and positive definite, got {covars.tolist()}."
+        )
     return covars
+
+
+def free_in(shape: tuple[int, ...], kind: Covariance) -> int:
+    """The number of free parameters of covariances in this shape."""
+    numbers = math.prod(shape)
+    features = shape[-1]
+    return numbers if kind in ("spherical", "diag") else numbers // features * (features + 1) // 2
 
 
 def floored(covars: Array, kind: Covariance, X: Array) -> Array:

@@ -15,6 +15,7 @@ from semihmm.estimators.covariances import (
     checked,
     checked_type,
     floored,
+    free_in,
     gaussians,
     outer,
     scatter,
@@ -118,18 +119,12 @@ class GaussianHMM(Estimator):
         self.means_ = np.asarray(self.means_, dtype=np.float64)
         if self.means_.ndim != 2 or len(self.means_) != self.n_components:
             raise ShapeError(f"means_ must be ({self.n_components}, n_features), got {self.means_.shape}.")
-        if self._covars_.shape != self._shape(self.n_features):
-            raise ShapeError(
-                f"covars_ of covariance_type {self.covariance_type!r} must be {self._shape(self.n_features)}, as means_ "
-                f"is {self.means_.shape}, got {self._covars_.shape}."
-            )
+        self._covars_ = checked(self._covars_, self.covariance_type, self._shape(self.n_features))
 
     def _free(self) -> dict[str, int]:
         features = self.n_features
-        numbers = np.prod(self._shape(features)) if self.covariance_type in ("spherical", "diag") else None
-        matrices = 1 if self.covariance_type == "tied" else self.n_components
-        free = features * (features + 1) // 2 * matrices if numbers is None else int(numbers)
-        return {**super()._free(), "m": self.n_components * features, "c": free}
+        numbers = free_in(self._shape(features), self.covariance_type)
+        return {**super()._free(), "m": self.n_components * features, "c": numbers}
 
     def _maximise(self, X: Array, posterior: Array) -> None:
         weight = posterior.sum(0)[:, None]

@@ -17,6 +17,7 @@ from semihmm.estimators.covariances import (
     checked,
     checked_type,
     floored,
+    free_in,
     gaussians,
     outer,
     scatter,
@@ -129,18 +130,17 @@ class GMMHMM(Estimator):
         self.weights_ = distribution("weights_", self.weights_, shape)
         self.means_ = np.asarray(self.means_, dtype=np.float64)
         if self.means_.ndim != 3 or self.means_.shape[:2] != shape:
-            raise ShapeError(f"means_ must be ({self.n_components}, {self.n_mix}, n_features), got {self.means_.shape}.")
+            raise ShapeError(
+                f"means_ must be ({self.n_components}, {self.n_mix}, n_features), got {self.means_.shape}."
+            )
         self.covars_ = checked(self.covars_, self.covariance_type, self._shape(self.n_features))
 
     def _free(self) -> dict[str, int]:
         states, features = self.n_components, self.n_features
-        numbers = int(np.prod(self._shape(features)))
-        if self.covariance_type in ("full", "tied"):
-            numbers = numbers // features**2 * (features * (features + 1) // 2)
         return {
             **super()._free(),
             "m": states * self.n_mix * features,
-            "c": numbers,
+            "c": free_in(self._shape(features), self.covariance_type),
             "w": states * (self.n_mix - 1),
         }
 
@@ -165,30 +165,27 @@ class GMMHMM(Estimator):
 
     def _covariances(self, squares: Array, weight: Array) -> Array:
         """About the means before the step, as hmmlearn has them: where the means come to rest, it is all the same."""
-        kind, features = self.covariance_type, self.n_features
+        features = self.n_features
         strength = np.broadcast_to(self.means_weight, weight.shape)[:, :, None]
         away = np.sqrt(strength) * (self.means_ - self.means_prior)
-        if kind in ("spherical", "diag"):
-            squares = squares + away**2
-            pooled = kind == "spherical"
-            shape = -(features + 2) / 2 if pooled else -1.5
-            shape = shape if self.covars_prior is None else np.asarray(self.covars_prior)
-            scale = 0.0 if self.covars_weight is None else np.asarray(self.covars_weight)
-            if pooled:
-                squares, total = squares.sum(-1), features * (weight + 1) + 2 * (shape + 1)
-            else:
-                total = weight[:, :, None] + 1 + 2 * (shape + 1)
-            squares = squares + 2 * scale
+        if self.covariance_type in ("full", "tied"):
+            squares, gaussians = squares + outer(away), 1
+            if self.covariance_type == "tied":
+                squares, weight, gaussians = squares.sum(1), weight.sum(1), self.n_mix
+            squares = squares + given(self.covars_prior)
+            total = (weight + given(self.covars_weight, gaussians + features + 1))[..., None, None]
         else:
-            squares = squares + outer(away)
-            if kind == "tied":
-                squares, weight, several = squares.sum(1), weight.sum(1), self.n_mix
-            else:
-                several = 1
-            freedom = -(several + features + 1) if self.covars_weight is None else np.asarray(self.covars_weight)
-            total = (weight + several + freedom + features + 1)[..., None, None]
-            squares = squares + (0.0 if self.covars_prior is None else np.swapaxes(np.atleast_2d(self.covars_prior), -1, -2))
+            squares, weight, pooled = squares + away**2, weight[:, :, None], 1
+            if self.covariance_type == "spherical":
+                squares, weight, pooled = squares.sum(-1), features * weight[:, :, 0], features
+            squares = squares + 2 * given(self.covars_weight)
+            total = weight + 2 * given(self.covars_prior, 1 + pooled / 2)
         return np.where(total > LEAST_WEIGHT, squares / np.maximum(total, LEAST_WEIGHT), self.covars_)
+
+
+def given(prior: ArrayLike | None, more: float = 0.0) -> Array:
+    """A number of a prior, and more; without one, nothing."""
+    return np.asarray(0.0 if prior is None else np.asarray(prior) + more)
 
 
 class Mixture(Emission):

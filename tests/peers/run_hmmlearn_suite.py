@@ -24,7 +24,7 @@ NOT_OURS = {
     r"test_variational_": "open: there are no variational estimators yet",
 }
 DIFFERENT = {
-    r"test_n_features": "n_features is an argument, which fit leaves alone (scikit-learn's rule); emissionprob_ has them",
+    r"test_n_features": "n_features is an argument, and fit leaves arguments alone (scikit-learn's rule)",
     r"test__check_and_set_": "calls a private method; fit refuses the same data (tests/estimators/test_face.py)",
     r"test_underflow_from_scaling\[scaling\]": "expects an error for an outlier, which our engine takes",
 }
