@@ -387,7 +387,7 @@ def mode(counts: Array, prior: ArrayLike, otherwise: Array) -> Array:
 
     Those without a count stay what they were otherwise.
     """
-    counts = np.maximum(counts + np.asarray(prior) - 1, 0)
+    counts = np.maximum(counts + (np.asarray(prior) - 1), 0)  # a count of 1e-20 is no zero: what is 0 stays 0
     total = counts.sum(-1, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), otherwise)
 

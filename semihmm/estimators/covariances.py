@@ -12,7 +12,7 @@ from semihmm.estimators.base import Array
 from semihmm.models import Emission, FullGaussian, Gaussian
 
 Covariance = Literal["spherical", "diag", "full", "tied"]
-LEAST_WEIGHT = 1e-10  # what has seen less than this stays as it is
+LEAST_WEIGHT = 1e-200  # what has seen less than this stays as it is
 _LEAST_VARIANCE = 1e-10  # as a share of the smallest variance that a feature of the data has
 
 
