@@ -110,7 +110,6 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
         """
         rows, lengths = self._sequences(X, y, lengths, reset=True)
         self._init(rows, lengths)
-        self._check()
         if type(self.monitor_) is ConvergenceMonitor:
             self.monitor_ = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
         self.monitor_._reset()
@@ -144,6 +143,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
         if self._needs_init("t"):
             self.transmat_ = self._first_transmat(random_state)
         self._start(X)
+        self._check()
         free = sum(number for letter, number in self._free().items() if letter in self.params)
         if X.size < free:
             LOG.warning("%d numbers cannot tell %d parameters: expect a degenerate solution.", X.size, free)

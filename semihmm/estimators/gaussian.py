@@ -77,7 +77,7 @@ class GaussianHMM(Estimator):
     @property
     def covars_(self) -> Array:
         """Covariance matrices ``(n_components, n_features, n_features)``."""
-        states, features = np.shape(self.means_)
+        states, features = self.n_components, self.n_features
         if self.covariance_type in ("full", "tied"):
             return np.broadcast_to(self._covars_, (states, features, features)).copy()
         variances = np.broadcast_to(self._covars_.reshape(states, -1), (states, features))

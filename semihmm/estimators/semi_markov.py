@@ -79,13 +79,16 @@ class SemiMarkov(Estimator):
 
     def _check(self) -> None:
         super()._check()
-        if self.duration not in LAWS:
-            raise DataError(f"duration must be one of {', '.join(LAWS)}, got {self.duration!r}.")
         shape = (self.n_components, self.max_duration)
         self.durationprob_ = distribution("durationprob_", self.durationprob_, shape)
 
     def _law(self) -> Duration:
-        return LAWS[self.duration](self.n_components, self.max_duration, min_duration=self.min_duration).double()
+        """The law as it is before it has seen anything, which is always the same."""
+        if self.duration not in LAWS:
+            raise DataError(f"duration must be one of {', '.join(LAWS)}, got {self.duration!r}.")
+        law = LAWS[self.duration](self.n_components, self.max_duration, min_duration=self.min_duration).double()
+        law.initialise(torch.Generator().manual_seed(0))
+        return law
 
     def _free(self) -> dict[str, int]:
         law = self._law()
