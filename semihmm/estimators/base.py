@@ -27,10 +27,11 @@ _validation = require("sklearn.utils.validation", extra="estimators", purpose="s
 
 Array = NDArray[np.float64]
 Lengths = ArrayLike | None
+Prior = float | Array  # an array broadcasts to what it is a prior of
 RandomState = int | np.random.RandomState | None
 
 
-class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
+class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]
     """The face that all estimators share.
 
     The parameters are NumPy arrays, among the attributes; each question is asked of the model that they make. A family
@@ -38,8 +39,8 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
     """
 
     n_components: int
-    startprob_prior: ArrayLike
-    transmat_prior: ArrayLike
+    startprob_prior: Prior
+    transmat_prior: Prior
     algorithm: Literal["viterbi", "map"]
     random_state: RandomState
     n_iter: int
@@ -91,10 +92,9 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
     @property
     def monitor_(self) -> ConvergenceMonitor:
         """The history of the fit. Set one of your own before `fit` to say when it stops."""
-        monitor: ConvergenceMonitor = vars(self).setdefault(
-            "_monitor", ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
-        )
-        return monitor
+        if not hasattr(self, "_monitor"):
+            self._monitor = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
+        return self._monitor
 
     @monitor_.setter
     def monitor_(self, monitor: ConvergenceMonitor) -> None:
@@ -262,7 +262,8 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc]
     def _compute_log_likelihood(self, X: NDArray[Any]) -> Array:
         """Log-likelihoods ``(n_samples, n_components)`` of rows; a class of your own may say this alone."""
         with torch.no_grad():
-            return self._emission()(self._tensor(X)).numpy()
+            found: Array = self._emission()(self._tensor(X)).numpy()
+        return found
 
     def _tensor(self, X: NDArray[Any]) -> Tensor:
         """Rows as the emission takes them."""
@@ -324,6 +325,7 @@ class BaseHMM(Estimator):
         monitor_: the history of the fit, a `ConvergenceMonitor`.
 
     Example:
+        >>> import numpy as np
         >>> class Said(BaseHMM):
         ...     def _compute_log_likelihood(self, X):
         ...         return np.log(X)
@@ -334,8 +336,8 @@ class BaseHMM(Estimator):
     """
 
     n_components: int = 1
-    startprob_prior: ArrayLike = 1.0
-    transmat_prior: ArrayLike = 1.0
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 10
@@ -382,7 +384,7 @@ def distribution(name: str, value: ArrayLike, shape: Sequence[int]) -> Array:
     return value
 
 
-def mode(counts: Array, prior: ArrayLike, otherwise: Array) -> Array:
+def mode(counts: Array, prior: Prior, otherwise: Array) -> Array:
     """Distributions along the last axis: the most probable ones given counts and a Dirichlet prior.
 
     Those without a count stay what they were otherwise.

@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, RandomState, _utils, distribution, fill, mode
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, fill, mode
 from semihmm.models import Emission, emissions
 
 
@@ -27,6 +27,7 @@ class CategoricalHMM(Estimator):
         emissionprob_: ``(n_components, symbols)``.
 
     Example:
+        >>> import numpy as np
         >>> model = CategoricalHMM(n_components=2)  # weather: rain, sun; seen: walk, shop, clean
         >>> model.startprob_, model.transmat_ = [0.6, 0.4], [[0.7, 0.3], [0.4, 0.6]]
         >>> model.emissionprob_ = [[0.1, 0.4, 0.5], [0.6, 0.3, 0.1]]
@@ -36,11 +37,11 @@ class CategoricalHMM(Estimator):
     """
 
     n_components: int = 1
-    startprob_prior: ArrayLike = 1.0
-    transmat_prior: ArrayLike = 1.0
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
     _: KW_ONLY
-    emissionprob_prior: ArrayLike = 1.0
-    n_features: int | None = None
+    emissionprob_prior: Prior = 1.0
+    n_features: int | None = None  # type: ignore[assignment]  # an argument here
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 10
@@ -87,4 +88,5 @@ class CategoricalHMM(Estimator):
 def rows(random_state: RandomState, count: int, size: int) -> Array:
     """Distributions drawn at random."""
     drawn: Array = _utils.check_random_state(random_state).rand(count, size)
-    return drawn / drawn.sum(1, keepdims=True)
+    drawn /= drawn.sum(1, keepdims=True)
+    return drawn

@@ -51,7 +51,7 @@ def floored(covars: Array, kind: Covariance, X: Array) -> Array:
     variance = X.var(0)
     least = _LEAST_VARIANCE * variance[variance > 0].min(initial=variance.max(initial=1.0))
     if kind in ("spherical", "diag"):
-        return np.maximum(covars, least)
+        return np.asarray(np.maximum(covars, least))
     size, axes = np.linalg.eigh(covars)
     mended = (axes * np.maximum(size, least)[..., None, :]) @ np.swapaxes(axes, -1, -2)
     return np.where(size.min(-1)[..., None, None] < least, mended, covars)

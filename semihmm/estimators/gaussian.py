@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from semihmm._optional import require
 from semihmm.errors import ShapeError
-from semihmm.estimators.base import Array, Estimator, RandomState
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState
 from semihmm.estimators.covariances import (
     LEAST_WEIGHT,
     Covariance,
@@ -44,6 +44,7 @@ class GaussianHMM(Estimator):
             ``(n_components,)``, ``(n_components, n_features)``, the matrices, or ``(n_features, n_features)``.
 
     Example:
+        >>> import numpy as np
         >>> X = np.concatenate([np.zeros((50, 1)), np.full((50, 1), 9.0)]) + np.random.RandomState(0).randn(100, 1)
         >>> model = GaussianHMM(n_components=2, random_state=0).fit(X)
         >>> np.sort(model.means_.ravel()).round().tolist()
@@ -55,11 +56,11 @@ class GaussianHMM(Estimator):
     n_components: int = 1
     covariance_type: Covariance = "diag"
     min_covar: float = 1e-3
-    startprob_prior: ArrayLike = 1.0
-    transmat_prior: ArrayLike = 1.0
-    means_prior: ArrayLike = 0
-    means_weight: ArrayLike = 0
-    covars_prior: ArrayLike = 1e-2
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
+    means_prior: Prior = 0
+    means_weight: Prior = 0
+    covars_prior: Prior = 1e-2
     covars_weight: float = 1
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None

@@ -5,12 +5,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from semihmm._optional import require
 from semihmm.errors import ShapeError
-from semihmm.estimators.base import Array, Estimator, RandomState, _utils, distribution, mode
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, mode
 from semihmm.estimators.covariances import (
     LEAST_WEIGHT,
     Covariance,
@@ -50,8 +49,11 @@ class GMMHMM(Estimator):
             ``(n_components, n_features, n_features)``, by `covariance_type`.
 
     Example:
+        >>> import numpy as np
         >>> X = np.random.RandomState(0).randn(200, 1) + np.repeat([0.0, 9.0, 40.0, 49.0], 50)[:, None]
-        >>> model = GMMHMM(n_components=2, n_mix=2, random_state=0).fit(X)
+        >>> model = GMMHMM(n_components=2, n_mix=2, random_state=0, init_params="stmw")
+        >>> model.covars_ = np.ones((2, 2, 1))
+        >>> model = model.fit(X)
         >>> np.sort(model.means_.ravel()).round().tolist()
         [0.0, 9.0, 40.0, 49.0]
     """
@@ -59,13 +61,13 @@ class GMMHMM(Estimator):
     n_components: int = 1
     n_mix: int = 1
     min_covar: float = 1e-3
-    startprob_prior: ArrayLike = 1.0
-    transmat_prior: ArrayLike = 1.0
-    weights_prior: ArrayLike = 1.0
-    means_prior: ArrayLike = 0.0
-    means_weight: ArrayLike = 0.0
-    covars_prior: ArrayLike | None = None
-    covars_weight: ArrayLike | None = None
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
+    weights_prior: Prior = 1.0
+    means_prior: Prior = 0.0
+    means_weight: Prior = 0.0
+    covars_prior: Prior | None = None
+    covars_weight: Prior | None = None
     algorithm: Literal["viterbi", "map"] = "viterbi"
     covariance_type: Covariance = "diag"
     random_state: RandomState = None
@@ -183,7 +185,7 @@ class GMMHMM(Estimator):
         return np.where(total > LEAST_WEIGHT, squares / np.maximum(total, LEAST_WEIGHT), self.covars_)
 
 
-def given(prior: ArrayLike | None, more: float = 0.0) -> Array:
+def given(prior: Prior | None, more: float = 0.0) -> Array:
     """A number of a prior, and more; without one, nothing."""
     return np.asarray(0.0 if prior is None else np.asarray(prior) + more)
 
@@ -199,7 +201,7 @@ class Mixture(Emission):
     def joint(self, x: Tensor) -> Tensor:
         """``log(weight * density)`` of each component of each state, ``(..., S, C)``."""
         density: Tensor = self.each(x)
-        return density.unflatten(-1, self.weights.shape) + self.weights.log()
+        return torch.unflatten(density, -1, self.weights.shape) + self.weights.log()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.joint(x).logsumexp(-1)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, RandomState, distribution, fill, mode
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, distribution, fill, mode
 from semihmm.estimators.categorical import rows
 from semihmm.models import Emission, emissions
 
@@ -35,8 +35,8 @@ class MultinomialHMM(Estimator):
 
     n_components: int = 1
     n_trials: ArrayLike | None = None
-    startprob_prior: ArrayLike = 1.0
-    transmat_prior: ArrayLike = 1.0
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 10

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from semihmm.errors import DataError, ShapeError
-from semihmm.estimators.base import Array, Estimator, RandomState, _utils
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils
 from semihmm.estimators.covariances import LEAST_WEIGHT
 from semihmm.models import Emission, emissions
 
@@ -25,6 +25,7 @@ class PoissonHMM(Estimator):
         lambdas_: events per step ``(n_components, n_features)``.
 
     Example:
+        >>> import numpy as np
         >>> X = np.random.RandomState(0).poisson(np.repeat([[2.0], [20.0]], 50, axis=0))
         >>> model = PoissonHMM(n_components=2, random_state=0).fit(X)
         >>> np.sort(model.lambdas_.ravel()).round().tolist()
@@ -32,10 +33,10 @@ class PoissonHMM(Estimator):
     """
 
     n_components: int = 1
-    startprob_prior: ArrayLike = 1.0
-    transmat_prior: ArrayLike = 1.0
-    lambdas_prior: ArrayLike = 0.0
-    lambdas_weight: ArrayLike = 0.0
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
+    lambdas_prior: Prior = 0.0
+    lambdas_weight: Prior = 0.0
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 10

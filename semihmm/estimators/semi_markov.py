@@ -125,6 +125,7 @@ class GaussianHSMM(SemiMarkov, GaussianHMM):
         transmat_: of the next segment's state: the diagonal is 0.
 
     Example:
+        >>> import numpy as np
         >>> X = np.random.RandomState(0).randn(120, 1) + 9 * (np.arange(120)[:, None] // 6 % 2)
         >>> model = GaussianHSMM(n_components=2, max_duration=20, random_state=0).fit(X)
         >>> (model.durationprob_ @ np.arange(1, 21)).round().tolist()
@@ -141,6 +142,7 @@ class PoissonHSMM(SemiMarkov, PoissonHMM):
     """As `PoissonHMM`, but each state lasts as long as its duration law says. Arguments as of `GaussianHSMM`.
 
     Example:
+        >>> import numpy as np
         >>> X = np.random.RandomState(0).poisson(2 + 20 * (np.arange(120)[:, None] // 6 % 2))
         >>> model = PoissonHSMM(n_components=2, max_duration=20, random_state=0).fit(X)
         >>> np.bincount(model.predict(X)).tolist()
@@ -157,6 +159,7 @@ class CategoricalHSMM(SemiMarkov, CategoricalHMM):
     """As `CategoricalHMM`, but each state lasts as long as its duration law says. Arguments as of `GaussianHSMM`.
 
     Example:
+        >>> import numpy as np
         >>> X = np.arange(120)[:, None] // 6 % 2
         >>> model = CategoricalHSMM(n_components=2, max_duration=20, random_state=0).fit(X)
         >>> np.bincount(model.predict(X)).tolist()
