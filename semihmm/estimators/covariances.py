@@ -13,7 +13,7 @@ from semihmm.models import Emission, FullGaussian, Gaussian
 
 Covariance = Literal["spherical", "diag", "full", "tied"]
 LEAST_WEIGHT = 1e-200  # what has seen less than this stays as it is
-_LEAST_VARIANCE = 1e-10  # as a share of the smallest variance that a feature of the data has
+_SHARE = 1e-10  # of the smallest variance that a feature of the data has
 
 
 def checked_type(kind: str) -> None:
@@ -46,13 +46,19 @@ def free_in(shape: tuple[int, ...], kind: Covariance) -> int:
     return numbers if kind in ("spherical", "diag") else numbers // features * (features + 1) // 2
 
 
-def floored(covars: Array, kind: Covariance, X: Array) -> Array:
-    """Covariances without a variance, in any direction, that the data cannot have: what collapsed is singular."""
+def least_variance(X: Array) -> float:
+    """A variance that the data can have in no direction, unless they do not vary in it at all."""
     variance = X.var(0)
-    least = _LEAST_VARIANCE * variance[variance > 0].min(initial=variance.max(initial=1.0))
+    return _SHARE * float(variance[variance > 0].min(initial=variance.max(initial=1.0)))
+
+
+def floored(covars: Array, kind: Covariance, least: float) -> Array:
+    """Covariances with this variance at least, in every direction: one that collapses has no inverse."""
     if kind in ("spherical", "diag"):
         return np.asarray(np.maximum(covars, least))
     size, axes = np.linalg.eigh(covars)
+    if (size >= least).all():
+        return covars
     mended = (axes * np.maximum(size, least)[..., None, :]) @ np.swapaxes(axes, -1, -2)
     return np.where(size.min(-1)[..., None, None] < least, mended, covars)
 

@@ -17,6 +17,7 @@ from semihmm.estimators.covariances import (
     floored,
     free_in,
     gaussians,
+    least_variance,
     outer,
     scatter,
     spread,
@@ -107,6 +108,7 @@ class GaussianHMM(Estimator):
 
     def _start(self, X: Array) -> None:
         checked_type(self.covariance_type)
+        self._least = least_variance(X)
         if self._needs_init("m"):
             cluster = require("sklearn.cluster", extra="estimators", purpose="The start of GaussianHMM")
             found = cluster.KMeans(self.n_components, n_init=10, random_state=self.random_state).fit(X)
@@ -135,7 +137,7 @@ class GaussianHMM(Estimator):
             means = (strength * self.means_prior + posterior.T @ X) / np.maximum(total, LEAST_WEIGHT)
             self.means_ = np.where(total > LEAST_WEIGHT, means, self.means_)
         if "c" in self.params:
-            self._covars_ = floored(self._covariances(X, posterior, weight), self.covariance_type, X)
+            self._covars_ = floored(self._covariances(X, posterior, weight), self.covariance_type, self._least)
 
     def _covariances(self, X: Array, posterior: Array, weight: Array) -> Array:
         """Huang, Acero & Hon (2001), "Spoken Language Processing", p. 443-445, as hmmlearn reads it."""

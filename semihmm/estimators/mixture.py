@@ -18,6 +18,7 @@ from semihmm.estimators.covariances import (
     floored,
     free_in,
     gaussians,
+    least_variance,
     outer,
     scatter,
     spread,
@@ -101,6 +102,7 @@ class GMMHMM(Estimator):
 
     def _start(self, X: Array) -> None:
         checked_type(self.covariance_type)
+        self._least = least_variance(X)
         if self._needs_init("w"):
             self.weights_ = np.full((self.n_components, self.n_mix), 1 / self.n_mix)
         if self._needs_init("m"):
@@ -163,7 +165,7 @@ class GMMHMM(Estimator):
         if "c" in self.params:
             squares = scatter(X, each, before.reshape(-1, X.shape[1]), self.covariance_type)
             squares = squares.reshape(*weight.shape, *squares.shape[1:])
-            self.covars_ = floored(self._covariances(squares, weight), self.covariance_type, X)
+            self.covars_ = floored(self._covariances(squares, weight), self.covariance_type, self._least)
 
     def _covariances(self, squares: Array, weight: Array) -> Array:
         """About the means before the step, as hmmlearn has them: where the means come to rest, it is all the same."""
