@@ -50,8 +50,8 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     init_params: str
 
     letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}  # in params and init_params
-    featured: ClassVar[str] = ""  # the parameter whose last axis is the features
-    counts: ClassVar[bool] = False  # whether observations are counts or symbols
+    _featured: ClassVar[str] = ""  # the parameter whose last axis is the features
+    _counts: ClassVar[bool] = False  # whether observations are counts or symbols
 
     startprob_: Array
     transmat_: Array
@@ -59,7 +59,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     @property
     def n_features(self) -> int:
         """The number of features, as the parameters have it."""
-        return int(np.shape(getattr(self, self.featured))[-1])
+        return int(np.shape(getattr(self, self._featured))[-1])
 
     @n_features.setter
     def n_features(self, value: int) -> None:
@@ -115,25 +115,28 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         self.monitor_._reset()
         for _ in range(self.n_iter):
             log_prob, counts = inference.expected_counts(self._structure(rows, lengths))
-            if not bool(log_prob.isfinite().all()):
+            if (impossible := ~log_prob.isfinite()).any():
                 raise DataError(
-                    f"{type(self).__name__}: the parameters make sequence {int((~log_prob.isfinite()).nonzero()[0])} "
-                    "impossible. Give those that are 0 a little probability, or cut the sequence out."
+                    f"{type(self).__name__}: the parameters make sequence {int(impossible.nonzero()[0])} impossible. "
+                    "Give those that are 0 a little probability, or cut the sequence out."
                 )
-            if "s" in self.params:
-                prior = np.where(self.startprob_ > 0, self.startprob_prior, 1.0)
-                self.startprob_ = mode(counts["initial"].numpy(), prior, self.startprob_)
-            if "t" in self.params:
-                prior = np.where(self.transmat_ > 0, self.transmat_prior, 1.0)
-                self.transmat_ = mode(counts["transition"].numpy(), prior, self.transmat_)
-            self._learn(rows, counts, inside(lengths))
+            self._learn(rows, counts | {"emission": counts["emission"][inside(lengths)]})
             self.monitor_.report(float(log_prob.sum()))
             if self.monitor_.converged:
                 break
         return self
 
-    def _learn(self, X: NDArray[Any], counts: dict[str, Tensor], seen: Tensor) -> None:
-        self._maximise(X, counts["emission"][seen].numpy())
+    def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
+        """EM's second step, given how often each potential was used."""
+        for letter, potential, priors in (
+            ("s", "initial", self.startprob_prior),
+            ("t", "transition", self.transmat_prior),
+        ):
+            if letter in self.params:
+                now = getattr(self, self.letters[letter])
+                prior = np.where(now > 0, priors, 1.0)
+                setattr(self, self.letters[letter], mode(counts[potential].numpy(), prior, now))
+        self._maximise(X, counts["emission"].numpy())
 
     def _init(self, X: NDArray[Any], lengths: Lengths = None) -> None:
         """Set the parameters to start from, where ``init_params`` says so or there are none."""
@@ -217,12 +220,14 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             if currstate is not None:
                 fill(model.laws["initial"], np.eye(self.n_components)[currstate])
             silent = model.structure(torch.zeros(n_samples, self.n_components, dtype=torch.float64))
-            states = inference.sample(silent, generator=generator).states
-            return self._draw(model.emission, states, generator), states.numpy()
+            drawn = inference.sample(silent, generator=generator)
+            if not drawn.valid:
+                raise DataError(f"{type(self).__name__}: no path of the model has {n_samples} steps.")
+            return self._draw(model.emission, drawn.states, generator), drawn.states.numpy()
 
     def _draw(self, emission: Emission, states: Tensor, generator: torch.Generator) -> NDArray[Any]:
         drawn = emission.sample(states, generator).reshape(len(states), -1).numpy()
-        return drawn.astype(np.int64) if self.counts else drawn
+        return drawn.astype(np.int64) if self._counts else drawn
 
     def get_stationary_distribution(self) -> Array:
         """The share of time that each state has in the long run, ``(n_components,)``."""
@@ -241,7 +246,10 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     def to_model(self) -> Model[Any]:
         """A model of `semihmm.models` with these parameters, in float64: for every other question, and to save."""
         self._ready()
-        model = HMM(self.n_components, self._emission()).double()
+        return self._model(self._emission())
+
+    def _model(self, emission: Emission) -> Model[Any]:
+        model = HMM(self.n_components, emission).double()
         fill(model.initial, self.startprob_)
         fill(model.transition, self.transmat_)
         return model
@@ -253,11 +261,11 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         self._check()
 
     def _structure(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> Any:
-        frames = torch.as_tensor(self._compute_log_likelihood(X))
+        frames = torch.tensor(self._compute_log_likelihood(X))
         padded = frames.new_zeros(len(lengths), int(lengths.max()), self.n_components)
         padded[inside(lengths)] = frames
         with torch.no_grad():
-            return self.to_model().structure(padded, torch.as_tensor(lengths))
+            return self._model(Neural(nn.Identity())).structure(padded, torch.tensor(lengths))
 
     def _compute_log_likelihood(self, X: NDArray[Any]) -> Array:
         """Log-likelihoods ``(n_samples, n_components)`` of rows; a class of your own may say this alone."""
@@ -273,21 +281,18 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         """Valid rows, and the length of each sequence."""
         name = type(self).__name__
         listed = isinstance(X, list | tuple) and len(X) > 0 and all(np.ndim(x) == 2 for x in X)
-        given = len(X) if listed else None
-        if listed:
-            sizes, X = [len(x) for x in X], np.concatenate(X)
-        X = _validation.validate_data(self, X, reset=reset, dtype="numeric" if self.counts else np.float64)
-        lengths = _lengths(name, y, lengths, len(X) if given is None else given)
-        if listed:
-            if lengths is not None:
-                raise DataError(f"{name}: a list of sequences says their lengths, so give none, got {lengths}.")
-            lengths = sizes
-        if self.counts:
+        sizes = [len(x) for x in X] if listed else None
+        X = np.concatenate(X) if listed else X
+        X = _validation.validate_data(self, X, reset=reset, dtype="numeric" if self._counts else np.float64)
+        lengths = _lengths(name, y, lengths, len(X) if sizes is None else len(sizes))
+        if sizes is not None and lengths is not None:
+            raise DataError(f"{name}: a list of sequences says their lengths, so give none, got {lengths}.")
+        if self._counts:
             _validation.check_non_negative(X, name)
             if (broken := np.floor(X) != X).any():
                 raise DataError(f"{name}: observations must be integers, got {X[broken][0]}.")
             X = X.astype(np.int64)
-        lengths = np.asarray([len(X)] if lengths is None else lengths)
+        lengths = np.asarray((sizes or [len(X)]) if lengths is None else lengths)
         if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != len(X):
             raise DataError(
                 f"{name}: lengths must be positive integers that sum to the {len(X)} rows of X, got {lengths.tolist()}."
@@ -296,7 +301,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = tags.input_tags.categorical = self.counts
+        tags.input_tags.positive_only = tags.input_tags.categorical = self._counts
         return tags
 
 

@@ -52,7 +52,7 @@ class CategoricalHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"e": "emissionprob_"}
-    counts = True
+    _counts = True
     emissionprob_: Array = field(init=False)
 
     def _emission(self) -> Emission:

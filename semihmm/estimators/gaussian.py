@@ -73,7 +73,7 @@ class GaussianHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"m": "means_", "c": "covars_"}
-    featured = "means_"
+    _featured = "means_"
     means_: Array = field(init=False)
 
     @property

@@ -80,7 +80,7 @@ class GMMHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"w": "weights_", "m": "means_", "c": "covars_"}
-    featured = "means_"
+    _featured = "means_"
     weights_: Array = field(init=False)
     means_: Array = field(init=False)
     covars_: Array = field(init=False)
@@ -195,10 +195,12 @@ def given(prior: Prior | None, more: float = 0.0) -> Array:
 class Mixture(Emission):
     """A mixture for each state, of emissions that are counted through: state after state."""
 
+    weights: Tensor
+
     def __init__(self, each: Emission, weights: Array) -> None:
         super().__init__()
-        self.each, self.weights = each, torch.tensor(weights)
-        self.states, self.event_shape = len(weights), each.event_shape
+        self.each, self.states, self.event_shape = each, len(weights), each.event_shape
+        self.register_buffer("weights", torch.tensor(weights))
 
     def joint(self, x: Tensor) -> Tensor:
         """``log(weight * density)`` of each component of each state, ``(..., S, C)``."""

@@ -47,8 +47,8 @@ class MultinomialHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"e": "emissionprob_"}
-    featured = "emissionprob_"
-    counts = True
+    _featured = "emissionprob_"
+    _counts = True
     emissionprob_: Array = field(init=False)
 
     def _emission(self) -> emissions.Multinomial:

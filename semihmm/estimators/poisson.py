@@ -47,8 +47,8 @@ class PoissonHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"l": "lambdas_"}
-    featured = "lambdas_"
-    counts = True
+    _featured = "lambdas_"
+    _counts = True
     lambdas_: Array = field(init=False)
 
     def _emission(self) -> Emission:

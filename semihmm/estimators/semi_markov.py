@@ -14,7 +14,7 @@ from semihmm.estimators.base import Array, Estimator, distribution, fill, statio
 from semihmm.estimators.categorical import CategoricalHMM
 from semihmm.estimators.gaussian import GaussianHMM
 from semihmm.estimators.poisson import PoissonHMM
-from semihmm.models import HSMM, Duration, durations
+from semihmm.models import HSMM, Duration, Emission, durations
 
 LAWS: dict[str, Callable[..., Duration]] = {
     "categorical": durations.Categorical,
@@ -45,12 +45,11 @@ class SemiMarkov(Estimator):
     own: ClassVar[dict[str, str]] = {"d": "durationprob_"}
     durationprob_: Array = field(init=False)
 
-    def to_model(self) -> HSMM:
-        self._ready()
+    def _model(self, emission: Emission) -> HSMM:
         states, longest = self.durationprob_.shape
         every = torch.ones(states, states, dtype=torch.bool)
         law = durations.Categorical(states, longest)
-        model = HSMM(states, self._emission(), law, allowed=every, censored=self.censored).double()
+        model = HSMM(states, emission, law, allowed=every, censored=self.censored).double()
         fill(model.initial, self.startprob_)
         fill(model.transition, self.transmat_)
         fill(law.table, self.durationprob_)
@@ -98,8 +97,8 @@ class SemiMarkov(Estimator):
         moves = self.n_components * max(self.n_components - 2, 0)
         return {**super()._free(), "t": moves, "d": numbers}
 
-    def _learn(self, X: NDArray[Any], counts: dict[str, Tensor], seen: Tensor) -> None:
-        super()._learn(X, counts, seen)
+    def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
+        super()._learn(X, counts)
         if "d" in self.params:
             law = self._law()
             law.update(torch.tensor(self.durationprob_))  # where EM is; what no segment says stays there

@@ -44,7 +44,7 @@ def data(model: Any) -> NDArray[Any]:
     level = np.arange(60)[:, None] // 5 % 2
     if isinstance(model, CategoricalHMM):
         return np.where(random.rand(60, 1) < 0.8, level, 2)
-    if model.counts:
+    if model._counts:
         return random.poisson(2 + 6 * np.hstack([level, 1 - level]))
     return random.randn(60, 2) + 5.0 * level
 
@@ -260,6 +260,26 @@ def test_em_never_lowers_the_likelihood_without_a_prior(model: Any) -> None:
     arguments = {"covars_prior": 0.0} if isinstance(model, GaussianHMM) else {}
     history = fresh(model, n_iter=15, tol=-np.inf, **arguments).fit(data(model), LENGTHS).monitor_.history
     assert len(history) == 15 and (np.diff(history) > -1e-8).all() and history[-1] > history[0]
+
+
+def test_a_family_of_ones_own_need_only_say_how_likely_rows_are() -> None:
+    class Said(BaseHMM):
+        def _compute_log_likelihood(self, X: NDArray[Any]) -> NDArray[np.float64]:
+            return np.log(X)
+
+    X = np.random.RandomState(0).dirichlet([1, 1], 50)
+    model = Said(2, n_iter=10, tol=-np.inf, random_state=0).fit(X)
+    assert (np.diff(model.monitor_.history) > 0).all()
+    assert model.letters == {"s": "startprob_", "t": "transmat_"}
+    assert model.predict_proba(X).shape == (50, 2)
+
+
+def test_a_sample_that_no_path_has_is_refused() -> None:
+    model = CategoricalHSMM(1, max_duration=2, min_duration=2, censored="none", random_state=0)
+    model.fit([[0], [0], [1], [1]])
+    assert model.sample(4)[0].shape == (4, 1)
+    with pytest.raises(ValueError, match="no path of the model has 3 steps"):
+        model.sample(3)
 
 
 # What is not hmmlearn's.
