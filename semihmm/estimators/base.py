@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,15 @@ Array = NDArray[np.float64]
 Lengths = ArrayLike | None
 Prior = float | Array  # an array broadcasts to what it is a prior of
 RandomState = int | np.random.RandomState | None
+
+
+class _Batch(NamedTuple):
+    """Sequences side by side: which they are, and the rows of X that the steps inside of them are."""
+
+    structure: Any
+    sequences: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    inside: Tensor
 
 
 class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]
@@ -114,13 +123,13 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             self.monitor_ = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
         self.monitor_._reset()
         for _ in range(self.n_iter):
-            log_prob, counts = inference.expected_counts(self._structure(rows, lengths))
+            log_prob, counts = self._expected_counts(rows, lengths)
             if (impossible := ~log_prob.isfinite()).any():
                 raise DataError(
                     f"{type(self).__name__}: the parameters make sequence {int(impossible.nonzero()[0])} impossible. "
                     "Give those that are 0 a little probability, or cut the sequence out."
                 )
-            self._learn(rows, counts | {"emission": counts["emission"][inside(lengths)]})
+            self._learn(rows, counts)
             self.monitor_.report(float(log_prob.sum()))
             if self.monitor_.converged:
                 break
@@ -166,14 +175,14 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     def score(self, X: ArrayLike, y: ArrayLike | None = None, lengths: Lengths = None) -> float:
         """The log-likelihood of all sequences together, in nats; arguments as of `fit`."""
         self._ready()
-        return float(inference.log_partition(self._structure(*self._sequences(X, y, lengths))).sum())
+        batches = self._batches(*self._sequences(X, y, lengths))
+        return float(sum(inference.log_partition(batch.structure).sum() for batch in batches))
 
     def score_samples(self, X: ArrayLike, lengths: Lengths = None) -> tuple[float, Array]:
         """The log-likelihood, and the posterior of each state at each step ``(n_samples, n_components)``."""
         self._ready()
-        rows, lengths = self._sequences(X, None, lengths)
-        log_prob, counts = inference.expected_counts(self._structure(rows, lengths), ("emission",))
-        return float(log_prob.sum()), counts["emission"][inside(lengths)].numpy()
+        log_prob, counts = self._expected_counts(*self._sequences(X, None, lengths), ("emission",))
+        return float(log_prob.sum()), counts["emission"].numpy()
 
     def predict_proba(self, X: ArrayLike, lengths: Lengths = None) -> Array:
         """The posterior of each state at each step, ``(n_samples, n_components)``."""
@@ -196,8 +205,12 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             return float(posterior.max(1).sum()), posterior.argmax(1)
         self._ready()
         rows, lengths = self._sequences(X, None, lengths)
-        paths = inference.viterbi(self._structure(rows, lengths))
-        return float(paths.score.sum()), paths.states[inside(lengths)].numpy()
+        score, states = 0.0, np.empty(len(rows), dtype=np.int64)
+        for batch in self._batches(rows, lengths):
+            paths = inference.viterbi(batch.structure)
+            score += float(paths.score.sum())
+            states[batch.rows] = paths.states[batch.inside].numpy()
+        return score, states
 
     def predict(self, X: ArrayLike, lengths: Lengths = None) -> NDArray[np.int64]:
         """The states that `decode` finds, ``(n_samples,)``."""
@@ -260,12 +273,33 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         _validation.check_is_fitted(self, list(self.letters.values()))
         self._check()
 
-    def _structure(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> Any:
+    def _batches(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> Iterator[_Batch]:
+        """Sequences whose lengths lie between the same powers of two, so that padding less than doubles them."""
         frames = torch.tensor(self._compute_log_likelihood(X))
-        padded = frames.new_zeros(len(lengths), int(lengths.max()), self.n_components)
-        padded[inside(lengths)] = frames
-        with torch.no_grad():
-            return self._model(Neural(nn.Identity())).structure(padded, torch.tensor(lengths))
+        magnitude = np.frexp(lengths)[1]
+        for sequences in (np.flatnonzero(magnitude == one) for one in np.unique(magnitude)):
+            size = lengths[sequences]
+            steps = np.arange(size.max())
+            inside = steps < size[:, None]
+            rows = ((np.cumsum(lengths)[sequences] - size)[:, None] + steps)[inside]
+            padded = frames.new_zeros(*inside.shape, self.n_components)
+            padded[inside] = frames[rows]
+            with torch.no_grad():
+                structure = self._model(Neural(nn.Identity())).structure(padded, torch.tensor(size))
+            yield _Batch(structure, sequences, rows, torch.tensor(inside))
+
+    def _expected_counts(
+        self, X: NDArray[Any], lengths: NDArray[np.int64], names: Sequence[str] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `semihmm.expected_counts`, of all sequences; for the emission, the posterior of each row."""
+        log_prob = torch.empty(len(lengths), dtype=torch.float64)
+        posterior = torch.empty(len(X), self.n_components, dtype=torch.float64)
+        total: dict[str, Tensor] = {}
+        for batch in self._batches(X, lengths):
+            log_prob[batch.sequences], counts = inference.expected_counts(batch.structure, names)
+            posterior[batch.rows] = counts.pop("emission")[batch.inside]
+            total = {name: count + total.get(name, 0) for name, count in counts.items()}
+        return log_prob, total | {"emission": posterior}
 
     def _compute_log_likelihood(self, X: NDArray[Any]) -> Array:
         """Log-likelihoods ``(n_samples, n_components)`` of rows; a class of your own may say this alone."""
@@ -275,6 +309,9 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
 
     def _tensor(self, X: NDArray[Any]) -> Tensor:
         """Rows as the emission takes them."""
+        if self._featured and X.shape[1] != self.n_features:
+            name = type(self).__name__
+            raise ShapeError(f"{name}: {self._featured} is of {self.n_features} features, X of {X.shape[1]}.")
         return torch.tensor(X)
 
     def _sequences(self, X: Any, y: Any, lengths: Any, reset: bool = False) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -365,11 +402,6 @@ def _lengths(name: str, y: Any, lengths: Any, rows: int) -> Any:
     if rows > 1 and np.array_equal(y, np.ones(rows)):
         raise DataError(f"{name}: is the second argument y, or {rows} sequences of 1 step? Say y= or lengths=.")
     return None
-
-
-def inside(lengths: NDArray[np.int64]) -> Tensor:
-    """Which steps of the padded sequences there are, bool ``(B, T)``."""
-    return torch.as_tensor(np.arange(lengths.max()) < lengths[:, None])
 
 
 def fill(table: Any, probability: Array) -> None:

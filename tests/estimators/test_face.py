@@ -123,6 +123,16 @@ def test_sequences_come_one_after_the_other_or_as_a_list(model: Any) -> None:
     assert_allclose(fitted.predict_proba(X, LENGTHS), np.concatenate([fitted.predict_proba(x) for x in sequences]))
 
 
+def test_padding_less_than_doubles_the_rows() -> None:
+    """One long sequence among many short ones."""
+    lengths = np.array([1, 4000, *[1, 2, 3] * 500])
+    model = fresh(EVERY[0]).fit(data(EVERY[0]))
+    X = np.random.RandomState(1).randn(lengths.sum(), 2)
+    padded = sum(batch.inside.numel() for batch in model._batches(X, lengths))
+    assert padded < 2 * len(X)
+    assert sorted(np.concatenate([batch.rows for batch in model._batches(X, lengths)])) == list(range(len(X)))
+
+
 def test_the_second_argument_is_lengths_unless_it_has_an_entry_for_each_row() -> None:
     X = data(EVERY[0])
     by_name = fresh(EVERY[0]).fit(X, lengths=LENGTHS)
@@ -182,6 +192,8 @@ def test_parameters_that_are_none_are_refused(name: str, value: Any, message: st
     model.startprob_, model.transmat_ = [0.5, 0.5], [[0.5, 0.5], [0.5, 0.5]]
     model.means_, model.covars_ = [[0.0], [1.0]], [[1.0], [1.0]]
     assert np.isfinite(model.score([[0.0]]))
+    with pytest.raises(ValueError, match="means_ is of 1 features, X of 2"):
+        model.score([[0.0, 0.0]])
     with pytest.raises(ValueError, match=message):
         setattr(model, name, value)
         model.score([[0.0]])

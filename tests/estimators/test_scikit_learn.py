@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import joblib  # type: ignore[import-untyped]
@@ -50,6 +52,12 @@ EVERY = [
 @parametrize_with_checks(EVERY, expected_failed_checks=lambda estimator: EXCEPT)
 def test_scikit_learns_own_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
+
+
+def test_without_scikit_learn_the_error_says_how_to_install_it() -> None:
+    program = "import sys; sys.modules['sklearn'] = sys.modules['sklearn.base'] = None; import semihmm.estimators"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1 and "pip install 'semihmm[estimators]'" in result.stderr
 
 
 def walk(seed: int = 0) -> NDArray[np.float64]:
