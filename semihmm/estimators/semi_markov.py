@@ -42,7 +42,7 @@ class SemiMarkov(Estimator):
     min_duration: int = 1
     censored: Literal["none", "left", "right", "both"] = "right"
 
-    own: ClassVar[dict[str, str]] = {"d": "durationprob_"}
+    _own: ClassVar[dict[str, str]] = {"d": "durationprob_"}
     durationprob_: Array = field(init=False)
 
     def _model(self, emission: Emission) -> HSMM:
@@ -73,8 +73,8 @@ class SemiMarkov(Estimator):
     def _start(self, X: NDArray[Any]) -> None:
         super()._start(X)
         if self._needs_init("d"):
-            steps = np.arange(1, self.max_duration + 1) >= self.min_duration
-            self.durationprob_ = np.tile(steps / steps.sum(), (self.n_components, 1))
+            possible = torch.arange(1, self.max_duration + 1) >= self.min_duration
+            self.durationprob_ = self._lasting(possible.double().expand(self.n_components, -1))
 
     def _check(self) -> None:
         super()._check()
@@ -89,6 +89,15 @@ class SemiMarkov(Estimator):
         law.initialise(torch.Generator().manual_seed(0))
         return law
 
+    def _lasting(self, *counts: Tensor) -> Array:
+        """What the law says after an update by each of these."""
+        law = self._law()
+        for count in counts:
+            law.update(count)
+        with torch.no_grad():
+            probability: Array = law().exp().numpy()
+        return probability
+
     def _free(self) -> dict[str, int]:
         law = self._law()
         numbers = sum(parameter.numel() for parameter in law.parameters())
@@ -100,11 +109,8 @@ class SemiMarkov(Estimator):
     def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
         super()._learn(X, counts)
         if "d" in self.params:
-            law = self._law()
-            law.update(torch.tensor(self.durationprob_))  # where EM is; what no segment says stays there
-            law.update(counts["duration"])
-            with torch.no_grad():
-                self.durationprob_ = law().exp().numpy()
+            # First to where EM is: what no segment says stays there.
+            self.durationprob_ = self._lasting(torch.tensor(self.durationprob_), counts["duration"])
 
 
 @dataclass(eq=False, repr=False)
@@ -133,7 +139,7 @@ class GaussianHSMM(SemiMarkov, GaussianHMM):
 
     params: str = "stmcd"
     init_params: str = "stmcd"
-    letters = GaussianHMM.letters | SemiMarkov.own
+    letters = GaussianHMM.letters | SemiMarkov._own
 
 
 @dataclass(eq=False, repr=False)
@@ -150,7 +156,7 @@ class PoissonHSMM(SemiMarkov, PoissonHMM):
 
     params: str = "stld"
     init_params: str = "stld"
-    letters = PoissonHMM.letters | SemiMarkov.own
+    letters = PoissonHMM.letters | SemiMarkov._own
 
 
 @dataclass(eq=False, repr=False)
@@ -167,4 +173,4 @@ class CategoricalHSMM(SemiMarkov, CategoricalHMM):
 
     params: str = "sted"
     init_params: str = "sted"
-    letters = CategoricalHMM.letters | SemiMarkov.own
+    letters = CategoricalHMM.letters | SemiMarkov._own

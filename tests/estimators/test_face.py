@@ -23,6 +23,7 @@ from semihmm.estimators import (
     PoissonHMM,
     PoissonHSMM,
 )
+from semihmm.estimators.semi_markov import LAWS
 from semihmm.models import durations
 
 LENGTHS = [30, 1, 29]
@@ -350,6 +351,16 @@ def test_a_semi_markov_step_is_that_of_the_model(law: Any, censored: Any) -> Non
     ):
         assert_allclose(getattr(estimator, name), value, rtol=1e-6, atol=1e-9)
     assert (np.diag(estimator.transmat_) == 0).all()
+
+
+@pytest.mark.parametrize("law", sorted(LAWS))
+def test_em_climbs_with_every_duration_law(law: Any) -> None:
+    X = data(EVERY[0])
+    model = GaussianHSMM(3, duration=law, max_duration=9, min_duration=2, n_iter=12, covars_prior=0.0, random_state=0)
+    history = model.set_params(tol=-np.inf).fit(X, [40, 20]).monitor_.history
+    assert (np.diff(history) > -1e-6).all() and history[-1] > history[0]
+    assert (model.durationprob_[:, 0] == 0).all()
+    assert_allclose(model.durationprob_.sum(1), 1)
 
 
 def test_a_semi_markov_model_finds_durations_that_an_hmm_cannot_have() -> None:
