@@ -157,6 +157,15 @@ def test_criteria_are_their_definitions() -> None:
     assert model.aic(x) == pytest.approx(2 * k - 2 * model.score(x))
     assert model.bic(x) == pytest.approx(k * math.log(13) - 2 * model.score(x))
     assert model.icl(x) == pytest.approx(k * math.log(13) - 2 * float(model.decode(x).score.sum()))
+    counted: dict[int, Any] = {
+        6: transitions.Categorical(3),
+        18: transitions.Logit(3, 2),
+        24: transitions.Periodic(3, 4),
+        4: transitions.ContinuousTime(3, allowed=[[True, True, True], [True, True, False], [False, True, True]]),
+        5: durations.Categorical(1, 7, min_duration=2),
+    }
+    for number, law in counted.items():
+        assert law.free_parameters == number, law
     sized = HSMM(2, FullGaussian(2, 2), durations.NegativeBinomial(2, 9), final=[0])
     assert sized.free_parameters == 1 + 0 + 2 * 2 + 1 + 2 * (2 + 3)
 
