@@ -13,7 +13,7 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions import Emission
 from semihmm.models.part import Driven, Law
 from semihmm.models.sequences import Batch
-from semihmm.structures.authoring import check_lengths, until
+from semihmm.structures.authoring import check_lengths, tensor_of, until
 
 _LOST = 1e-2  # the share of a feature's standard deviation that rounding it to the model's dtype may take
 
@@ -50,8 +50,10 @@ def checked(
             f"{name}: {type(emission).__name__} takes observations ({expected}) with at least one step, got "
             f"{tuple(x.shape)}."
         )
+    if x.is_complex() or x.layout != torch.strided:
+        raise ShapeError(f"{name}: observations are dense and real, got {x.dtype} and {x.layout}.")
     shape = x.shape[:axes]
-    lengths = None if lengths is None else torch.as_tensor(lengths, device=x.device)
+    lengths = None if lengths is None else tensor_of(name, "lengths", lengths).to(x.device)
     check_lengths(name, lengths, shape[:-1], shape[-1])
     lengths = lengths.clone() if lengths is not None and lengths.is_inference() else lengths
     inside = until(lengths, shape[-1], 1 + len(event))
@@ -62,10 +64,10 @@ def checked(
     x = x.clone() if x.is_inference() else x
     driven = checked_inputs(name, emission, laws, inputs, shape, lengths)
     seen = emission.observed(x, driven.get("emission"))
-    allowed = None if labels is None else _allowed(name, torch.as_tensor(labels, device=x.device), shape, states)
+    allowed = None if labels is None else _allowed(name, tensor_of(name, "labels", labels).to(x.device), shape, states)
     weights = None if weights is None else _weights(name, weights, shape[:-1], own)
     if starts is not None:
-        starts = _starts(name, torch.as_tensor(starts, device=x.device), shape)
+        starts = _starts(name, tensor_of(name, "starts", starts).to(x.device), shape)
     return Batch(seen, lengths, driven, allowed, weights, starts, seen.ndim - axes)
 
 
@@ -103,7 +105,7 @@ def _input(
     if given is None:
         raise ShapeError(f"{name}: its {part} takes {size} inputs at each step: give inputs=, (..., T, {size}).")
     own = next(next(iter(laws.values())).parameters())
-    found = torch.as_tensor(given, dtype=own.dtype, device=own.device)
+    found = tensor_of(name, "inputs", given).to(own)
     axes = list(zip(reversed(found.shape), reversed((*shape, size)), strict=False))
     if found.ndim < 2 or found.ndim > len(shape) + 1 or any(n not in (1, m) for n, m in axes) or axes[0][0] != size:
         raise ShapeError(
@@ -152,11 +154,12 @@ def _allowed(name: str, labels: Tensor, shape: torch.Size, states: int) -> Tenso
                 f"{tuple(labels.shape)}."
             )
         return labels
-    if labels.shape != shape or labels.is_floating_point():
+    if labels.shape != shape or labels.is_floating_point() or labels.is_complex():
         raise ShapeError(
             f"{name}: labels are the state of each step, integers (..., T) = {tuple(shape)}, -1 where it is not known; "
             f"got {tuple(labels.shape)} of {labels.dtype}."
         )
+    labels = labels.long()
     if bool(((labels < -1) | (labels >= states)).any()):
         raise DataError(
             f"{name}: labels are states 0 to {states - 1}, or -1 where they are not known; got {int(labels.min())} to "
@@ -176,7 +179,7 @@ def _starts(name: str, starts: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _weights(name: str, weights: object, shape: torch.Size, own: Tensor) -> Tensor:
-    found = torch.as_tensor(weights, dtype=own.dtype, device=own.device)
+    found = tensor_of(name, "weights", weights).to(own)
     if found.shape != shape or not bool((found >= 0).all() & found.isfinite().all()):
         raise ShapeError(
             f"{name}: weights say how often each sequence counts, so they must be {tuple(shape)}, finite, at least 0; "

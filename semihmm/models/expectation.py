@@ -158,8 +158,8 @@ def explained(value: Tensor) -> None:
         where = (value == -torch.inf).nonzero().tolist()
         raise DataError(
             f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
-            "path has probability 0. Are they too short or too long for its transitions and durations, or do they "
-            "hold what was never seen? A pseudo-count helps."
+            "path has probability 0. Are they too short or too long for its transitions and durations, do labels or "
+            "starts say what cannot be, or do they hold what was never seen? A pseudo-count helps."
         )
 
 

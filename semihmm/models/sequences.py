@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad as padding
 
 from semihmm.errors import DataError, ShapeError
-from semihmm.structures.authoring import until
+from semihmm.structures.authoring import tensor_of, until
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +114,7 @@ def pad(sequences: Sequence[Array], fill: float = 0) -> tuple[Tensor, Tensor]:
         >>> x.shape, lengths.tolist()
         (torch.Size([2, 4, 3]), [2, 4])
     """
-    each = [torch.as_tensor(x) for x in sequences]
+    each = [tensor_of("pad", "a sequence", x) for x in sequences]
     if not each or any(x.ndim == 0 or not len(x) or x.shape[1:] != each[0].shape[1:] for x in each):
         raise ShapeError(
             "a list of sequences must hold at least one, each with at least one step and the same shape of a step; got "
@@ -141,7 +141,7 @@ def batches(owner: str, x: Data, lengths: Tensor | None, **known: Any) -> Iterat
     """
     known = {name: value for name, value in known.items() if value is not None}
     if isinstance(x, Tensor | np.ndarray):
-        yield {"x": torch.as_tensor(x), "lengths": lengths, **known}
+        yield {"x": tensor_of(owner, "x", x), "lengths": lengths, **known}
         return
     if isinstance(x, list | tuple) and all(isinstance(one, Tensor | np.ndarray) for one in x):
         yield _listed(owner, x, lengths, known)
@@ -149,10 +149,10 @@ def batches(owner: str, x: Data, lengths: Tensor | None, **known: Any) -> Iterat
     if lengths is not None or known:
         names = ", ".join((["lengths"] if lengths is not None else []) + sorted(known))
         raise ShapeError(f"{owner}: batches bring their own {names}: as (x, lengths), or as a dict with these names.")
-    if not isinstance(x, Iterable):
+    if not isinstance(x, Iterable) or isinstance(x, Mapping | str):
         raise ShapeError(
             f"{owner}: observations are a tensor, a list of sequences or an iterable of batches, got "
-            f"{type(x).__name__}."
+            f"{type(x).__name__}. A batch that is a dict? Give its entries by name."
         )
     found = False
     for item in x:
@@ -171,17 +171,23 @@ def _listed(owner: str, x: Sequence[Array], lengths: Tensor | None, known: dict[
     found: dict[str, Any] = {"x": whole, "lengths": lengths}
     for name, value in known.items():
         if isinstance(value, Mapping):
-            found[name] = {part: _padded(one) for part, one in value.items()}
+            found[name] = {part: _padded(owner, f"inputs of {part}", one, lengths) for part, one in value.items()}
         else:
-            found[name] = _padded(value, -1 if name in ("labels", "starts") else 0)
+            found[name] = value if name == "weights" else _padded(owner, name, value, lengths)
     return found
 
 
-def _padded(value: Any, fill: float = 0) -> Tensor:
-    if isinstance(value, list | tuple) and value and not isinstance(value[0], int | float):
-        masks = torch.as_tensor(value[0]).dtype == torch.bool
-        return pad(value, 1 if masks else fill)[0]
-    return torch.as_tensor(value)
+def _padded(owner: str, name: str, value: Any, lengths: Tensor) -> Any:
+    """What comes in a list, one for each sequence, as one tensor; what is one already as it is."""
+    if not isinstance(value, list | tuple):
+        return value
+    each = [tensor_of(owner, name, one) for one in value]
+    if [one.shape[:1] for one in each] != [(n,) for n in lengths.tolist()]:
+        raise ShapeError(
+            f"{owner}: {name} must be as many as the sequences, and as long as they are, {lengths[:10].tolist()}; got "
+            f"shapes {[tuple(one.shape) for one in each[:10]]}."
+        )
+    return pad(each, 1 if each[0].dtype == torch.bool else -1 if name in ("labels", "starts") else 0)[0]
 
 
 def _item(owner: str, item: Any) -> dict[str, Any]:
@@ -193,9 +199,9 @@ def _item(owner: str, item: Any) -> dict[str, Any]:
         given = dict(item)
         (found,) = batches(owner, given.pop("x"), given.pop("lengths", None), **given)
     elif isinstance(item, list | tuple) and 1 <= len(item) <= 2:
-        found = {"x": torch.as_tensor(item[0]), "lengths": None if len(item) == 1 else item[1]}
+        found = {"x": tensor_of(owner, "x", item[0]), "lengths": None if len(item) == 1 else item[1]}
     elif isinstance(item, Tensor | np.ndarray):
-        found = {"x": torch.as_tensor(item), "lengths": None}
+        found = {"x": tensor_of(owner, "x", item), "lengths": None}
     else:
         raise ShapeError(f"{owner}: a batch is x, (x, lengths) or a dict, got {type(item).__name__}.")
     return found

@@ -192,18 +192,23 @@ def test_what_is_expected_is_the_mean_over_draws(kind: str) -> None:
 
 @pytest.mark.parametrize("concentration", [1.0, 2.0])
 def test_gibbs_draws_paths_as_often_as_they_are_probable(concentration: float) -> None:
+    """In total variation, of the 64 kinds of paths that differ by more than the names of the states.
+
+    Independent draws have 0.055 +- 0.005 (mean and standard deviation over draws); with another concentration by a
+    factor of 2 it is 0.16.
+    """
     paths, joint = exact(2, 3, concentration)
     share = (joint - joint.logsumexp(0)).exp()
     model = HMM(2, emissions.Categorical(2, 3)).double()
-    found = gibbs(model, torch.tensor(X), draws=6000, burn_in=100, thin=2, concentration=concentration, generator=G())
+    found = gibbs(model, torch.tensor(X), draws=3000, burn_in=50, concentration=concentration, generator=G())
     number = (found.states * 2 ** torch.arange(len(X) - 1, -1, -1)).sum(-1)
-    drawn = number.bincount(minlength=len(paths)).double() / len(number)
-    assert float((drawn - share).abs().sum()) / 2 < 0.08  # of exact draws: 0.05; total variation
+    away = number.bincount(minlength=len(paths)).double() / len(number) - share
+    assert float((away + away.flip(0)).abs().sum()) / 4 < 0.08
     same = share.new_zeros(len(X))
     for path, weight in zip(paths, share, strict=True):
         same += weight * torch.tensor([float(a == path[0]) for a in path]).double()
     met = (found.states == found.states[:, :1]).double().mean(0)
-    assert_close(met, same, atol=0.03, rtol=0.0)
+    assert_close(met, same, atol=0.04, rtol=0.0)
 
 
 def segment_evidence(tiling: list[tuple[int, int]], x: list[int]) -> float:
@@ -240,10 +245,10 @@ def test_gibbs_of_segments_has_the_exact_posterior(censored: Any) -> None:
     model = HSMM(
         2, emissions.Categorical(2, 3), durations.Categorical(2, 3), allowed=torch.ones(2, 2).bool(), censored=censored
     ).double()
-    found = gibbs(model, torch.tensor(x), draws=6000, burn_in=100, thin=2, generator=G())
+    found = gibbs(model, torch.tensor(x), draws=2000, burn_in=50, generator=G())
     number = (found.states * 2 ** torch.arange(3, -1, -1)).sum(-1)
-    drawn = number.bincount(minlength=16).double() / len(number)
-    assert float((drawn - expected).abs().sum()) / 2 < 0.04
+    away = number.bincount(minlength=16).double() / len(number) - expected
+    assert float((away + away.flip(0)).abs().sum()) / 4 < 0.055  # of independent draws: 0.022 +- 0.008
 
 
 def test_a_process_finds_out_how_many_states_there_are() -> None:
@@ -263,13 +268,14 @@ def test_a_process_finds_out_how_many_states_there_are() -> None:
     assert each == pytest.approx(found.log_prob.tolist())
 
 
-def test_states_that_are_not_needed_stay_empty() -> None:
+def test_the_greatest_bound_leaves_states_empty_that_are_not_needed() -> None:
     state = torch.arange(400) // 40 % 2
     x = (state.unsqueeze(-1) * 6.0 + torch.randn(400, 1, generator=G())).double()
-    model = HMM(6, Gaussian(6, 1)).double()
-    variational(model, x, concentration=0.05, iterations=300, generator=G())
-    used = model.predict(x).unique()
-    assert len(used) == 2
+    model, generator, found = HMM(4, Gaussian(4, 1)).double(), G(), []
+    for _ in range(4):
+        one = variational(model, x, concentration=0.2, initialise="random", iterations=200, generator=generator)
+        found.append((one.evidence, len(model.predict(x).unique())))
+    assert max(found)[1] == 2 < max(used for _, used in found)
 
 
 def test_labels_are_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from semihmm.models.bayes.conjugate import Belief
 from semihmm.models.bayes.sticky import StickyHDP
 from semihmm.models.bayes.variational import start
 from semihmm.models.emissions.base import missing
-from semihmm.models.sequences import Batch
+from semihmm.models.expectation import explained
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -65,7 +65,7 @@ def gibbs(
     concentration: float | dict[str, Any] = 1.0,
     priors: dict[str, Belief] | None = None,
     hdp: StickyHDP | None = None,
-    initialise: bool = True,
+    initialise: bool | Literal["spread", "random"] = True,
     generator: torch.Generator | None = None,
     **known: Unpack[Known],
 ) -> Draws:
@@ -80,7 +80,7 @@ def gibbs(
         priors: beliefs to begin with, by the name of the part.
         hdp: instead of the Dirichlet prior of transitions, a sticky hierarchical Dirichlet process; the model's states
             are then the most that there can be.
-        initialise: start from parameters drawn with the data in sight; otherwise from those the model has.
+        initialise: where it starts, as in `HMM.fit`.
         generator: for all draws.
     Cost: one forward pass and one draw for each sweep.
     Raises:
@@ -88,32 +88,36 @@ def gibbs(
     """
     if draws < 1 or burn_in < 0 or thin < 1:
         raise ShapeError(f"gibbs: draws and thin must be at least 1, burn_in 0, got {draws}, {thin} and {burn_in}.")
-    beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
-    (batch,) = model.batches(x, lengths, **known)
+    batch, beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
     if batch.weights is not None:
         raise StructureError("gibbs: a path is drawn for each sequence, so weights have no meaning.")
     if hdp is not None:
         hdp.begin(beliefs["transition"])
     states, values = [], []
     kept: dict[str, list[Tensor]] = {name: [] for name in model.state_dict()}
+    inside = batch.inside
+    seen_x = batch.x[inside]
+    gaps = bool(missing(seen_x).any())
     with torch.no_grad():
         for sweep in range(burn_in + draws * thin):
             structure = model.explained(batch)
-            value = inference.log_partition(structure, validate=not sweep)
-            path = inference.sample(structure, (1,), generator=generator)
+            path = inference.sample(structure, (1,), generator=generator, validate=not sweep)
+            explained(path.score.squeeze(0))
+            event, seen = path.event.squeeze(0), model.named(path.states.squeeze(0))
             if sweep >= burn_in and (sweep - burn_in + 1) % thin == 0:
-                states.append(model.named(path.states).squeeze(0))
-                values.append(value.double().sum())
+                states.append(seen)
+                values.append(inference.log_partition(structure, validate=False).double().sum())
                 for name, parameter in model.state_dict().items():
                     kept[name].append(parameter.clone())
-            counts = _counted(model, structure, path.event.squeeze(0), batch, generator)
-            seen = batch.flat(path.states.squeeze(0))
+            counts = _counted(model, structure, event, batch.lengths)
+            if isinstance(structure, structures.HSMM):
+                counts["duration"] = _durations(structure, event, generator)
             for name in model.laws:
                 beliefs[name].observe({"counts": counts[name]})
+            seen = seen[inside]
+            whole = model.emission.complete(seen_x, seen, generator) if gaps else seen_x
             which = torch.nn.functional.one_hot(seen, model.states).double()
-            x = batch.observations
-            x = model.emission.complete(x, seen, generator) if bool(missing(x).any()) else x
-            beliefs["emission"].observe(model.emission.statistics(x, which))
+            beliefs["emission"].observe(model.emission.statistics(whole, which))
             if hdp is not None:
                 hdp.update(beliefs["transition"], counts["transition"], generator)
             for one in beliefs.values():
@@ -121,24 +125,41 @@ def gibbs(
     return Draws(torch.stack(states), torch.stack(values), {n: torch.stack(each) for n, each in kept.items()}, model)
 
 
-def _counted(
-    model: Model[Any], structure: Any, event: Tensor, batch: Batch, generator: torch.Generator | None
-) -> dict[str, Tensor]:
-    """How often each entry of the laws is used by the paths: the gradient of their score."""
-    names = ("emission", *model.laws)
-    with torch.enable_grad():
-        potentials = {n: structure.potentials[n].detach().requires_grad_() for n in names}
-        value = inference.score(structure.replace(**potentials), event)
-        found = torch.autograd.grad(value.sum(), list(potentials.values()), materialize_grads=True)
-    counts = model.counts(dict(zip(names, found, strict=True)), {}, batch.lengths)
-    if isinstance(structure, structures.HSMM):
-        counts["duration"] = _durations(structure, event, generator)
-    return counts
+def _counted(model: Model[Any], structure: Any, event: Tensor, lengths: Tensor | None) -> dict[str, Tensor]:
+    """How often the paths use each entry of the laws, those of durations left out."""
+    segments = isinstance(structure, structures.HSMM)
+    visited, size = event[..., 0] if segments else event, structure.states
+    visited = visited.reshape(-1, visited.shape[-1])  # states, or those of segments
+    before, after = visited[:, :-1], visited[:, 1:]
+    real = after >= 0
+    ends = _ends(structure)
+    number, order = ends.flatten().sort()
+    used = order[torch.searchsorted(number, before[real] * size + after[real])]
+    last = visited.gather(-1, real.sum(-1, keepdim=True)).squeeze(-1)
+    found = {
+        "initial": visited[:, 0].bincount(minlength=size),
+        "transition": used.bincount(minlength=ends.numel()).reshape(ends.shape),
+        "final": last.bincount(minlength=size),
+    }
+    return model.counts({name: x.double() for name, x in found.items()}, {}, lengths)
+
+
+def _ends(structure: Any) -> Tensor:
+    """``source * S + target`` of each entry of the transitions."""
+    size = structure.states
+    target = torch.arange(size, device=structure.emission.device).unsqueeze(-1)
+    if structure.arcs is not None:
+        source, target = structure.arcs
+    elif structure.offsets is not None:
+        source = target - torch.tensor(structure.offsets, device=target.device)
+    else:
+        source, target = target, target.mT
+    return source * size + target
 
 
 def _durations(structure: structures.HSMM, event: Tensor, generator: torch.Generator | None) -> Tensor:
     """How many segments of each state and duration there are ``(S, D)``; of those cut short, the whole is drawn."""
-    state, _, length = event.flatten(0, -3).unbind(-1) if event.ndim > 2 else event.unsqueeze(0).unbind(-1)
+    state, _, length = event.reshape(-1, *event.shape[-2:]).unbind(-1)
     real = state >= 0
     number = real.sum(-1, keepdim=True)
     index = torch.arange(state.shape[-1])

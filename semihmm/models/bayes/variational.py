@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from semihmm.errors import SemihmmError
+from semihmm.errors import SemihmmError, ShapeError
 from semihmm.inference import expected_counts
 from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
 from semihmm.models.expectation import explained, weighed
@@ -62,14 +62,15 @@ def variational(
     priors: dict[str, Belief] | None = None,
     iterations: int = 100,
     tolerance: float = 1e-5,
-    initialise: bool = True,
+    initialise: bool | Literal["spread", "random"] = True,
     generator: torch.Generator | None = None,
     **known: Unpack[Known],
 ) -> Variational:
     """Fit a posterior of states times one of parameters to the data (Beal 2003, chapter 3; MacKay 1997).
 
-    States that the data do not need keep their prior, so that a model with more states than there are finds out how
-    many: take a small concentration for ``initial`` and ``transition``. Afterwards the model has the means.
+    States that the data do not need keep their prior: take a small concentration for ``initial`` and ``transition``.
+    The bound has local maxima, of which those with fewer states are often the higher ones, so begin several times and
+    keep the fit whose bound is greatest. Afterwards the model has the means.
 
     Args:
         model: an HMM or HSMM whose parts have conjugate priors: see `belief`.
@@ -77,15 +78,14 @@ def variational(
         priors: beliefs to begin with, by the name of the part, in place of those that `belief` makes.
         iterations: at most so many.
         tolerance: end after an iteration that gains less than this, in nats per step.
-        initialise: start from parameters drawn with the data in sight; otherwise from those the model has.
+        initialise: where it starts, as in `HMM.fit`.
         generator: for the start.
     Raises:
         StructureError: a part without a conjugate prior.
         SemihmmError: the bound fell by more than rounding explains.
     """
-    beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
+    batch, beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
     history: list[float] = []
-    (batch,) = model.batches(x, lengths, **known)
     with torch.no_grad():
         counts, posterior, _ = _expected(
             model, batch, {n: law() for n, law in model.laws.items()}, model.emission(batch.x)
@@ -117,20 +117,28 @@ def start(
     lengths: Tensor | None,
     concentration: float | dict[str, Any],
     priors: dict[str, Belief] | None,
-    initialise: bool,
+    initialise: bool | Literal["spread", "random"],
     generator: torch.Generator | None,
     **known: Unpack[Known],
-) -> dict[str, Belief]:
-    """The model at its start, and what is believed before the data."""
+) -> tuple[Batch, dict[str, Belief]]:
+    """The data, the model at its start, and what is believed before the data.
+
+    Raises:
+        ShapeError: several batches.
+    """
+    given = list(model.batches(x, lengths, **known))
+    if len(given) > 1:
+        raise ShapeError(f"bayes: give a tensor or a list of sequences, got {len(given)} batches.")
+    (batch,) = given
     if initialise:
-        model.initialise(x, lengths, generator, **known)
-    (batch,) = model.batches(x, lengths, **known)
+        model.begin(batch, generator, at_random=initialise == "random")
+    x = batch.x[batch.inside]
     found = {}
     for name, part in {**model.laws, "emission": model.emission}.items():
         own = concentration.get(name, 1.0) if isinstance(concentration, dict) else concentration
-        given = (priors or {}).get(name)
-        found[name] = belief(part, batch.observations, own) if given is None else given
-    return found
+        prior = (priors or {}).get(name)
+        found[name] = belief(part, x, own) if prior is None else prior
+    return batch, found
 
 
 def _expected(

@@ -80,7 +80,7 @@ class Categorical(Emission):
         Raises:
             DataError: something else.
         """
-        found = torch.where(x.isnan(), -1, x).long() if x.is_floating_point() else x
+        found = (torch.where(x.isnan(), -1, x) if x.is_floating_point() else x).long()  # uint8 would be a mask
         if traced() or not x.numel():
             return found, not x.numel()
         low, high = (int(end) for end in found.aminmax())
