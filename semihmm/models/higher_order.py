@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from semihmm import structures
-from semihmm.errors import ShapeError
+from semihmm.errors import ShapeError, StructureError
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
+from semihmm.models.hmm import emission_of
 from semihmm.models.part import Law, Part
 from semihmm.models.table import Table
 
@@ -63,7 +64,7 @@ class HigherOrderHMM(Model[structures.HMM]):
         super().__init__()
         if order < 1:
             raise ShapeError(f"HigherOrderHMM: order must be at least 1, got {order}.")
-        self.states, self.emission, self.order = states, emission, order
+        self.states, self.emission, self.order = states, emission_of("HigherOrderHMM", states, emission), order
         first = [
             sum(states**j for j in range(1, n)) for n in range(1, order + 2)
         ]  # context of each length, and the end
@@ -118,6 +119,9 @@ class HigherOrderHMM(Model[structures.HMM]):
 
     def named(self, states: Tensor) -> Tensor:
         return torch.where(states < 0, states, self.latest[states.clamp(min=0)])
+
+    def permute(self, order: Sequence[int]) -> None:
+        raise StructureError("HigherOrderHMM: its states cannot be numbered anew; fit again with init=.")
 
     def transition_after(self, context: Sequence[int]) -> Tensor:
         """The log-probabilities of what follows up to k states, the latest last, ``(S,)``."""

@@ -17,7 +17,7 @@ from semihmm.models.durations import Duration
 from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
-from semihmm.models.hmm import named, transition_of
+from semihmm.models.hmm import emission_of, named, transition_of
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs, first_states
@@ -82,7 +82,8 @@ class HSMM(Model[structures.HSMM]):
             )
         if allowed is None and offsets is None and arcs is None and transition is None:
             allowed = every_other(states)
-        self.states, self.emission, self.duration, self.censored = states, emission, duration, censored
+        self.states, self.emission = states, emission_of("HSMM", states, emission)
+        self.duration, self.censored = duration, censored
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
         made = transition_of("HSMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
         self.transition, self.own_transition = made, transition is not None

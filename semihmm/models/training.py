@@ -221,6 +221,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 maximisation(model, expected)
                 again = revive(model, expected, revived, plan.generator)
                 fell = bool(again)
+                watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
                 if again:
                     warnings.warn(
                         f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
@@ -358,10 +359,10 @@ def _added(sums: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor
 
 
 @contextmanager
-def frozen(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+def frozen(model: nn.Module, names: Iterable[str] | str) -> Iterator[None]:
     """Parts and parameters that stay as they are, by name."""
     held = []
-    for name in names:
+    for name in [names] if isinstance(names, str) else names:
         mine = [p for n, p in model.named_parameters() if n == name or n.startswith(f"{name}.")]
         if not mine:
             known = ", ".join(n for n, _ in model.named_parameters())

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm.errors import DataError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, durations, emissions, pad, transitions
+from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, HigherOrderHMM, durations, emissions, pad, transitions
 
 
 def random(model: Any, seed: int = 0) -> Any:
@@ -296,3 +296,34 @@ def test_what_is_asked_of_one_batch_refuses_several() -> None:
         hmm().forecast(X, 0)
     padded = pad([X[0], X[1, :3]])
     assert_close(hmm().forecast(*(padded[0], 2, padded[1])).states, hmm().forecast([X[0], X[1, :3]], 2).states)
+
+
+def test_what_is_expected_ahead_follows_the_inputs() -> None:
+    model = HMM(2, emissions.LinearRegression(2, 1, 1)).double()
+    with torch.no_grad():
+        model.emission.coefficients.copy_(torch.tensor([[[5.0, 1.0]], [[5.0, 1.0]]]))  # type: ignore[union-attr,operator]
+    u = torch.tensor([[0.0], [0.3], [1.0], [2.0]]).double()
+    found = model.forecast(torch.zeros(2, 1).double(), 2, inputs=u)
+    assert found.mean is not None
+    assert_close(found.mean.flatten().detach(), torch.tensor([6.0, 11.0]).double())
+
+
+def test_what_is_ahead_depends_on_what_was_last() -> None:
+    model = HMM(2, emissions.Autoregressive(2, 1, order=2)).double()
+    with torch.no_grad():
+        model.emission.coefficients.copy_(torch.tensor([[[0.5, 0.25, 0.0]]]).expand(2, -1, -1))  # type: ignore[union-attr,operator]
+        model.emission.log_variance.fill_(-20.0)  # type: ignore[union-attr,operator]
+    x = torch.tensor([[[1.0], [2.0], [4.0]], [[8.0], [4.0], [0.0]]]).double()
+    lengths = torch.tensor([3, 2])
+    expected = torch.tensor([[2.5, 2.25], [4.0, 3.0]]).double()
+    mean = model.forecast(x, 2, lengths).mean
+    assert mean is not None
+    assert_close(mean.squeeze(-1).detach(), expected)
+    drawn = model.simulate(x, 2, (3,), lengths, torch.Generator().manual_seed(0))
+    assert drawn.x.shape == (3, 2, 2, 1)
+    assert_close(drawn.x.squeeze(-1).detach(), expected.expand(3, 2, 2), atol=1e-3, rtol=0.0)
+
+
+def test_states_of_higher_order_have_no_other_numbers() -> None:
+    with pytest.raises(StructureError, match="cannot be numbered anew"):
+        HigherOrderHMM(2, Gaussian(2, 1)).permute([1, 0])

@@ -221,5 +221,5 @@ def test_a_duration_law_for_other_states_is_refused() -> None:
 
 
 def test_an_emission_for_other_states_is_refused() -> None:
-    with pytest.raises(ShapeError, match="initial"):
-        HMM(3, Gaussian(2, 2))(torch.zeros(5, 2))
+    with pytest.raises(ShapeError, match="emission must have as many, got 2"):
+        HMM(3, Gaussian(2, 2))

@@ -154,7 +154,8 @@ def _ends(structure: Any) -> Tensor:
         source = target - torch.tensor(structure.offsets, device=target.device)
     else:
         source, target = target, target.mT
-    return source * size + target
+    ends: Tensor = source * size + target
+    return ends
 
 
 def _durations(structure: structures.HSMM, event: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -33,6 +33,7 @@ class Mixed(Compound):
             )
         self.states, self.event_shape = sum(self.sizes), shapes.pop()
         self.take_inputs()
+        self.order = max(part.order for part in parts)
         columns = self.event_shape[0] or 1 if self.event_shape else 0
         if len({(part.inputs, width(part, columns)) for part in parts}) > 1:
             raise ShapeError("Mixed: parts must take the same inputs beside an observation, or all of them none.")

@@ -11,6 +11,7 @@ from semihmm.models.emissions.base import missing
 from semihmm.models.emissions.covariance import Kind
 from semihmm.models.emissions.gaussian import Gaussians
 from semihmm.models.emissions.learning import spread_out
+from semihmm.models.part import Part
 from semihmm.models.table import Table
 
 _CHUNK = 1 << 22  # numbers that the EM step holds at a time
@@ -71,6 +72,12 @@ class GaussianMixture(Gaussians):
             self.groups[met[book]].append(state)
             met[book] += 1
         self.apart = codebook.tolist() == list(range(states))
+
+    def repeated(self, count: int) -> Part | None:
+        if not self.apart:
+            return None
+        config = {**self.config, "states": count * len(self.codebook), "codebook": None}
+        return type(self)(**config).to(self.dtype)  # type: ignore[arg-type]
 
     @property
     def config(self) -> dict[str, object]:

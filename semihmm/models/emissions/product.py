@@ -9,6 +9,7 @@ from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.compound import Compound, drawn, width
+from semihmm.models.part import Part
 
 
 class Product(Compound):
@@ -39,9 +40,14 @@ class Product(Compound):
         self.states, self.event_shape = states.pop(), (sum(self.sizes),)
         self.apart = all(part.apart for part in parts)
         self.take_inputs()
+        self.order = max(part.order for part in parts)
         self.widths = [width(part, size) or 1 for part, size in zip(parts, self.sizes, strict=True)]
         fillers = [torch.as_tensor(part.filler).expand(size) for part, size in zip(parts, self.sizes, strict=True)]
         self.filler = torch.cat(fillers)
+
+    def repeated(self, count: int) -> Part | None:
+        parts = [part.repeated(count) for part in self.each()]
+        return Product([part for part in parts if isinstance(part, Emission)]) if None not in parts else None
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([part(columns).to(self.dtype) for part, columns in self._split(x)]).sum(0)
