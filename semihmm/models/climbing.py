@@ -23,7 +23,7 @@ def climb(law: Driven, counts: Tensor, inputs: Tensor | None) -> None:
         gained = (counts * torch.where(counts > 0, log_prob, 0.0)).sum()  # 0 times -inf is 0
         value = -(gained + law.log_prior()) / scale
         if value.requires_grad:
-            value.backward()
+            value.backward(inputs=used)
         return value
 
     with torch.no_grad():

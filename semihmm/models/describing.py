@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import networkx as nx
@@ -119,8 +120,9 @@ class Described(Answering[S]):
                 f"{type(self).__name__}.permute: order must name each of the states 0 to {self.states - 1} once, got "
                 f"{order}."
             )
-        for part in (*self.laws.values(), self.emission):
-            part.permute(order)
+        for model in (deepcopy(self), self):  # where a part cannot, none is touched
+            for part in (*model.laws.values(), model.emission):
+                part.permute(order)
 
     def summary(self, x: Data | None = None, lengths: Tensor | None = None, **known: Unpack[Known]) -> str:
         """A table of what each state is like: what it emits, how long it lasts, where it leads.

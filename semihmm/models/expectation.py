@@ -91,7 +91,8 @@ def revive(model: Model[Any], expected: Expected, before: set[int], generator: t
     Args:
         before: states that were drawn anew already; these are added.
     """
-    lost = expected.posterior.sum(0) < _NOTHING
+    seen = expected.posterior.sum(0)
+    lost = seen < _NOTHING * seen.sum() / len(expected.posterior)  # whatever sequences weigh
     found = [int(i) for i in lost.nonzero() if int(i) not in before]
     if not found or not model.emission.own or not trained(model.emission):
         return []

@@ -17,6 +17,48 @@ from semihmm.models.part import Law, Part
 from semihmm.models.table import Table
 
 
+class Strings(Table):
+    """A table with an entry for each string of states: shortest first, then in the order of their digits.
+
+    Args:
+        states: S.
+        longest: the length of the longest.
+        group: of each entry.
+
+    Example:
+        >>> Strings(2, 2, torch.zeros(6, dtype=torch.int64)).named_anew([1, 0]).tolist()
+        [1, 0, 5, 4, 3, 2]
+    """
+
+    def __init__(
+        self,
+        states: int,
+        longest: int,
+        group: Tensor,
+        allowed: Tensor | None = None,
+        pseudo_count: float | Tensor | Sequence[Any] = 0.0,
+    ) -> None:
+        super().__init__(group, allowed, pseudo_count)
+        self.states, self.longest = states, longest
+
+    def named_anew(self, order: Sequence[int]) -> Tensor:
+        """The number that each string had, if its states had the numbers ``order``."""
+        digit = torch.tensor(list(order), device=self.group.device)
+        strings = [digit]
+        for _ in range(self.longest - 1):
+            strings.append((strings[-1].unsqueeze(-1) * self.states + digit).flatten())
+        whole = sum(len(x) for x in strings) - len(self.group)  # strings that are too short
+        before, found = -whole, []
+        for each in strings:
+            found.append(each + before)
+            before += len(each)
+        return torch.cat(found)[whole:]
+
+    def permute(self, order: Sequence[int]) -> None:
+        at = self.named_anew(order)
+        self.reorder(lambda x: x[at])
+
+
 class HigherOrderHMM(Model[structures.HMM]):
     """A hidden Markov model of order k: each state depends on the k before it (Rabiner 1989, section IV).
 
@@ -78,12 +120,12 @@ class HigherOrderHMM(Model[structures.HMM]):
             target.append(first[longer - 1] + follows.flatten())
         begins = torch.zeros(contexts, dtype=torch.bool)
         begins[list(range(states) if start is None else start)] = True
-        self.initial = Table(torch.zeros(contexts, dtype=torch.int64), begins, initial_pseudo_count)
+        self.initial = Strings(states, order, torch.zeros(contexts, dtype=torch.int64), begins, initial_pseudo_count)
         self.register_buffer("source", torch.cat(source), persistent=False)
         self.register_buffer("target", torch.cat(target), persistent=False)
         latest = torch.cat([torch.arange(states**length) % states for length in range(1, order + 1)])
         self.register_buffer("latest", latest, persistent=False)
-        self.transition = Table(self.source, pseudo_count=transition_pseudo_count)
+        self.transition = Strings(states, order + 1, self.source, pseudo_count=transition_pseudo_count)
         self.forward_only = False
 
     @property

@@ -77,11 +77,11 @@ class Batch:
 
     @cached_property
     def steps(self) -> float:
-        """How many steps there are, each sequence counted as often as its weight says."""
+        """How many steps there are, each sequence counted as often as its weight says; 1 if none counts."""
         if self.lengths is None and self.weights is None:
             return float(self.shape.numel())
         each = self.inside.sum(-1)
-        return float((each if self.weights is None else each * self.weights).double().sum())
+        return float((each if self.weights is None else each * self.weights).double().sum()) or 1.0
 
     @cached_property
     def observations(self) -> Tensor:

@@ -68,6 +68,7 @@ class Fit:
             probable), ``"time"`` or ``"interrupted"``.
         validation: the log-likelihood of held-out data at the same times; empty without.
         restarts: the objective that each start led to.
+        kept: which place in the history has the parameters that the model was left with.
 
     Example:
         >>> Fit(history=(-12.0, -10.5), converged=False).objective
@@ -79,11 +80,12 @@ class Fit:
     ended: str = "iterations"
     validation: tuple[float, ...] = ()
     restarts: tuple[float, ...] = ()
+    kept: int = -1
 
     @property
     def objective(self) -> float:
-        """Where it ended, in nats."""
-        return self.history[-1]
+        """Of the parameters that the model was left with, in nats."""
+        return self.history[self.kept]
 
     @property
     def iterations(self) -> int:
@@ -156,7 +158,7 @@ def fit(model: M, data: Batches, plan: Plan, begin: Callable[[M], None], restart
     best = max(range(len(found)), key=lambda i: _reached(found[i]))
     model.load_state_dict(models[best].state_dict())
     one = found[best]
-    return Fit(one.history, one.converged, one.ended, one.validation, tuple(f.objective for f in found))
+    return replace(one, restarts=tuple(f.objective for f in found))
 
 
 def _reached(fit: Fit) -> float:
@@ -192,7 +194,9 @@ def progress(model: Model[Any] | None, plan: Plan, rising: bool) -> Progress:
 
 def finished(watch: Progress) -> Fit:
     """The fit that was watched over."""
-    return Fit(tuple(watch.history), watch.ended == "converged", watch.ended, tuple(watch.validation))
+    return Fit(
+        tuple(watch.history), watch.ended == "converged", watch.ended, tuple(watch.validation), kept=watch.best_at
+    )
 
 
 def likelihood(model: Model[Any], batch: Batch, validate: bool = False) -> Tensor:
@@ -332,7 +336,10 @@ def stochastic(model: Model[Any], data: Batches, plan: Plan) -> Fit:
 def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     """Climb the objective per step with an optimiser, a step for each batch; bounds are kept by projection."""
     make = plan.optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=0.05))
-    climber = make([p for p in model.parameters() if p.requires_grad])
+    free = [p for p in model.parameters() if p.requires_grad]
+    if not free:
+        raise StructureError("fit: every parameter is frozen, so there is nothing to climb with.")
+    climber = make(free)
 
     def objective() -> tuple[float, float]:
         with torch.no_grad():
@@ -349,7 +356,7 @@ def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 def loss(batch: Batch = batch) -> float:  # an optimiser such as LBFGS asks several times a step
                     climber.zero_grad()
                     found = -(likelihood(model, batch) / batch.steps + model.log_prior() / steps)
-                    found.backward()
+                    found.backward(inputs=free)  # not into the data's
                     return float(found.detach())
 
                 with torch.enable_grad():

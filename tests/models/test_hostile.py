@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semihmm.errors import DataError, SemihmmError, ShapeError
+from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.models import HMM, HSMM, Gaussian, HigherOrderHMM, durations, emissions
 from semihmm.models.bayes import gibbs, variational
+from semihmm.models.transitions import Categorical, ContinuousTime, Logit, Periodic
+from semihmm.models.transitions.ties import Ties
 
 
 def G(seed: int = 0) -> torch.Generator:
@@ -123,3 +125,152 @@ def test_a_bayesian_fit_says_what_it_cannot_take(fit: Any) -> None:
         fit(HMM(2, Gaussian(2, 3)), iter([X[:2], X[2:]]))
     with pytest.raises(DataError, match="cannot explain 4 of the sequences"):
         fit(HSMM(2, Gaussian(2, 3), durations.Categorical(2, 4)), X, labels=torch.zeros(4, 9).long())
+
+
+def test_states_of_contexts_can_be_numbered_anew() -> None:
+    model = HigherOrderHMM(3, emissions.Categorical(3, 4), order=3, start=[0, 1]).double()
+    model.fit(SYMBOLS, iterations=3, generator=G())
+    before, posterior = model.log_prob(SYMBOLS), model.predict_proba(SYMBOLS)
+    after = model.transition_after([2, 0])
+    model.permute([2, 0, 1])
+    assert_close(model.log_prob(SYMBOLS), before)
+    assert_close(model.predict_proba(SYMBOLS).sum(), posterior.sum())
+    assert_close(model.transition_after([0, 1])[[1, 2, 0]], after)
+    assert model.config["start"] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["emission", "transition", "duration"])
+def test_a_permutation_that_a_part_refuses_changes_nothing(kind: str) -> None:
+    model = HSMM(
+        3,
+        Gaussian(3, 3, covariance="tied" if kind == "emission" else "diag"),
+        durations.PoissonRegression(3, 1, 4) if kind == "duration" else durations.Poisson(3, 4),
+        transition=Logit(3, 1, offsets=(0, 1) if kind == "transition" else None),
+    )
+    inputs = {"transition": torch.randn(4, 9, 1, generator=G())}
+    if kind == "duration":
+        inputs["duration"] = inputs["transition"]
+    model.initialise(X, inputs=inputs, generator=G())
+    before = model.log_prob(X, inputs=inputs)
+    with pytest.raises(StructureError):
+        model.permute([2, 0, 1])
+    assert torch.equal(model.log_prob(X, inputs=inputs), before)
+
+
+def test_nothing_to_climb_with_is_named() -> None:
+    with pytest.raises(StructureError, match="every parameter is frozen"):
+        HMM(2, Gaussian(2, 3)).fit(X, method="gradient", frozen=["initial", "transition", "emission"])
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_a_fit_says_the_objective_of_the_parameters_it_left(restarts: int) -> None:
+    model = HMM(2, Gaussian(2, 3)).double()
+
+    def wild(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=3.0)
+
+    fit = model.fit(X, method="gradient", optimizer=wild, restarts=restarts, iterations=20, generator=G())
+    assert fit.objective == max(fit.history) > fit.history[-1]
+    assert fit.objective == pytest.approx(model.score(X))
+    assert not fit.restarts or fit.objective == max(fit.restarts)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_ties_take_counts_of_zero(seed: int) -> None:
+    """The best table, as a table with a little more of any other is no better."""
+    size = 2 + seed % 3
+    tied = torch.where(
+        torch.rand(size, size, generator=G(seed)) < 0.5, torch.randint(3, (size, size), generator=G(seed)), -1
+    )
+    group = torch.arange(size).repeat_interleave(size)
+    try:
+        ties = Ties(group, torch.ones(size * size, dtype=torch.bool), None, tied.flatten())
+    except ShapeError:
+        pytest.skip("no table keeps these ties")
+    counts = torch.randint(6, (size * size,), generator=G(seed)) * (torch.rand(size * size, generator=G(seed)) < 0.6)
+    best = ties.best(counts)
+    assert_close(best.reshape(size, size).sum(-1), torch.ones(size).double(), atol=1e-12, rtol=0)
+
+    def value(table: torch.Tensor) -> float:
+        return float((counts * torch.where(counts > 0, table.log(), 0.0)).sum())
+
+    for other in (ties.best(torch.rand(size * size, generator=G(k))) for k in range(10)):
+        assert value(0.999 * best + 0.001 * other) <= value(best) + 1e-6
+
+
+def test_ties_that_contradict_one_another_are_refused() -> None:
+    free = float("nan")
+    with pytest.raises(ShapeError, match=r"these rows cannot sum to 1: \[0, 1\]"):
+        Categorical(
+            3, tied=[[0, 1, -1], [0, 1, -1], [-1] * 3], fixed=[[free, free, 0.2], [free, free, 0.5], [free] * 3]
+        )
+    same = Categorical(2, tied=[[0, 1], [0, 1]])
+    same.update(torch.tensor([[3.0, 1.0], [0.0, 0.0]]))
+    assert_close(same().exp(), torch.tensor([[0.75, 0.25], [0.75, 0.25]]))
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_data_and_inputs_that_require_gradients_get_none(method: Any) -> None:
+    x, inputs = X.clone().requires_grad_(), torch.randn(4, 9, 1, generator=G()).requires_grad_()
+    HMM(2, Gaussian(2, 3), transition=Logit(2, 1)).fit(x, inputs=inputs, method=method, iterations=2, generator=G())
+    assert x.grad is None and inputs.grad is None
+    assert torch.equal(x, X)
+
+
+FROZEN: dict[str, Any] = {
+    "tied": lambda: HMM(2, Gaussian(2, 3), transition=Categorical(2, tied=[[0, -1], [-1, 0]])),
+    "logit": lambda: HMM(2, Gaussian(2, 3), transition=Logit(2, 1)),
+    "geometric": lambda: HSMM(2, Gaussian(2, 3), durations.Geometric(2, 30), censored="right"),
+    "negative binomial": lambda: HSMM(2, Gaussian(2, 3), durations.NegativeBinomial(2, 30), censored="right"),
+}
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_what_is_frozen_does_not_move_by_a_single_bit(kind: str) -> None:
+    model = FROZEN[kind]()
+    given = {"inputs": torch.randn(4, 9, 1, generator=G())} if kind == "logit" else {}
+    model.fit(X, iterations=3, generator=G(), **given)
+    before = {name: x.detach().clone() for name, x in model.named_parameters()}
+    model.fit(X, iterations=3, frozen=[*model.laws, "emission"], generator=G(), **given)
+    assert all(torch.equal(x, before[name]) for name, x in model.named_parameters())
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_sequences_that_do_not_count_change_nothing_but_the_start(method: Any) -> None:
+    model = HMM(2, emissions.Categorical(2, 4))
+    fit = model.fit(SYMBOLS, weights=torch.zeros(4), method=method, iterations=2, generator=G())
+    assert set(fit.history) == {0.0}
+    assert not any(x.isnan().any() for x in model.parameters())
+
+
+@pytest.mark.parametrize("law", [ContinuousTime(2), Logit(2, 1), Periodic(2, 3)], ids=["rates", "logit", "periodic"])
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_sequences_of_one_step_say_nothing_of_transitions(law: Any, method: Any) -> None:
+    model = HMM(2, Gaussian(2, 3), transition=law)
+    fit = model.fit(X[:, :1], inputs=torch.ones(4, 1, 1), method=method, iterations=2, generator=G())
+    assert fit.objective >= fit.history[0]
+
+
+class _Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient", "stochastic"])
+def test_what_a_callback_raises_comes_out_and_leaves_nothing_frozen(method: Any) -> None:
+    def stop(iteration: int, objective: float) -> None:
+        if iteration == 1:
+            raise _Stop
+
+    model = HMM(2, Gaussian(2, 3))
+    with pytest.raises(_Stop):
+        model.fit(X, method=method, frozen=["emission"], tolerance=0.0, callback=stop, generator=G())
+    assert all(x.requires_grad for x in model.parameters())
+
+
+def test_weights_that_are_all_small_empty_no_state() -> None:
+    x = torch.cat([X, X + 5.0], 1).double()
+    fits = []
+    for scale in (1.0, 1e-6):
+        model = HMM(2, Gaussian(2, 3)).double()
+        fits.append(model.fit(x, weights=torch.full((4,), scale), tolerance=0.0, iterations=5, generator=G()))
+    assert_close(torch.tensor(fits[1].history) * 1e6, torch.tensor(fits[0].history), rtol=1e-5, atol=1e-3)

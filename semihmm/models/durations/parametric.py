@@ -153,4 +153,5 @@ class Parametric(Duration):
 
     def _assign(self, coordinates: Tensor) -> None:
         for name, value in zip(self.bounds, self.from_coordinates(*coordinates.unbind(-1)), strict=True):
-            getattr(self, name).copy_(value)
+            if (parameter := getattr(self, name)).requires_grad:  # not frozen
+                parameter.copy_(value)

@@ -117,6 +117,8 @@ class Categorical(Table, Transition):
     @torch.no_grad()
     def _constrain(self, counts: Tensor) -> None:
         assert self.ties is not None
+        if not self.logits.requires_grad:  # frozen
+            return
         self.logits.copy_(self.ties.best(counts.flatten().cpu()).log().reshape(self.logits.shape))
 
 

@@ -72,6 +72,8 @@ class ContinuousTime(Driven, Transition):
     @torch.no_grad()
     def update(self, counts: Tensor, inputs: Tensor | None = None) -> None:
         times, which = self._times(inputs)
+        if not times.numel():  # sequences of one step
+            return
         none = counts.new_zeros(len(times), self.states, self.states, dtype=torch.float64)
         used = none.index_add(0, which.flatten(), counts.flatten(0, -3).double())
         with torch.enable_grad():

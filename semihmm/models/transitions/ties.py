@@ -9,6 +9,7 @@ from semihmm.errors import ShapeError
 
 _STEPS = 100
 _CLOSE = 1e-14
+_LITTLE = [10.0**-n for n in range(1, 12)]  # shares of all counts
 
 
 class Ties:
@@ -46,13 +47,18 @@ class Ties:
         own = torch.arange(len(group)) + (1 if tied is None else int(tied.max()) + 1)
         name = own if tied is None else torch.where(tied < 0, own, tied)
         _, self.tie = name.unique(return_inverse=True)
+        sums = held.new_zeros(rows).index_add(0, group, self.best(self.free.double()))
+        if not bool(((sums - 1).abs() < 1e-6)[some].all()):
+            raise ShapeError(
+                "fixed and tied probabilities contradict one another: with what is tied, these rows cannot sum to 1: "
+                f"{((sums - 1).abs() >= 1e-6).nonzero().flatten().tolist()}."
+            )
 
     def best(self, counts: Tensor) -> Tensor:
         """The probabilities ``(E,)`` that make ``sum(counts * log(probability))`` greatest, in float64.
 
         With ``n_k`` the counts of tie k and ``a_rk`` how many of its entries row r holds, they are
-        ``n_k / sum_r lambda_r a_rk``, where the multipliers lambda minimise the dual, which is convex: Newton's method,
-        halving steps that do not descend.
+        ``n_k / sum_r lambda_r a_rk``, where the multipliers lambda minimise the dual, which is convex.
         """
         counts = torch.where(self.free, counts.double().clamp(min=1e-100), 0.0)
         ties, rows = int(self.tie.max()) + 1, len(self.left)
@@ -69,16 +75,33 @@ class Ties:
 
 
 def _solved(total: Tensor, uses: Tensor, left: Tensor) -> Tensor:
-    """Shares ``(K,)`` with ``uses @ shares = left`` that make ``sum(total * log(shares))`` greatest."""
-    multiplier = ((uses > 0).double() @ total / left).clamp(min=1e-100)  # right where no tie crosses rows
+    """Shares ``(K,)`` with ``uses @ shares = left`` that make ``sum(total * log(shares))`` greatest.
+
+    What was never counted gets a little, and that less and less: a barrier, whose minima Newton's method follows.
+    """
+    multiplier = ((uses > 0).double() @ total / left).clamp(min=1e-100)
+    if _off(multiplier, total, uses, left) <= _CLOSE:  # right where no tie crosses rows
+        return total / (multiplier @ uses)
+    whole = total.sum().clamp(min=1e-50)
+    for little in [0.0] if float(total.min()) > _LITTLE[-1] * float(whole) else _LITTLE:
+        more = total + little * whole
+        multiplier = _descended(multiplier.clamp(min=1e-9 * float(whole)), more, uses, left)
+    shares = more / (multiplier @ uses)
+    for _ in range(2):  # rounding, spread in proportion
+        away = left - uses @ shares
+        shares = shares * (1 + uses.T @ (torch.linalg.pinv((uses * shares) @ uses.T, hermitian=True) @ away))
+    return shares
+
+
+def _descended(multiplier: Tensor, total: Tensor, uses: Tensor, left: Tensor) -> Tensor:
+    """Where the dual is least, by Newton's method, halving steps that do not descend."""
     value = _dual(multiplier, total, uses, left)
     for _ in range(_STEPS):
-        weight = multiplier @ uses
-        slope = left - uses @ (total / weight)
-        if bool((slope.abs() <= _CLOSE * left.clamp(min=1.0)).all()):
+        if _off(multiplier, total, uses, left) <= _CLOSE:
             break
+        weight = multiplier @ uses
         bend = (uses * (total / weight.square())) @ uses.T
-        step = torch.linalg.solve(bend + 1e-300 * torch.eye(len(bend)).double(), slope)
+        step = torch.linalg.pinv(bend, hermitian=True) @ (left - uses @ (total / weight))  # rows may say the same
         size = 1.0
         while size > 1e-12:
             nearer = multiplier - size * step
@@ -88,7 +111,12 @@ def _solved(total: Tensor, uses: Tensor, left: Tensor) -> Tensor:
             size /= 2
         else:
             break
-    return total / (multiplier @ uses)
+    return multiplier
+
+
+def _off(multiplier: Tensor, total: Tensor, uses: Tensor, left: Tensor) -> float:
+    """By how much the rows' sums are wrong."""
+    return float((left - uses @ (total / (multiplier @ uses))).abs().max()) if len(left) else 0.0
 
 
 def _dual(multiplier: Tensor, total: Tensor, uses: Tensor, left: Tensor) -> float:
