@@ -1,5 +1,7 @@
 """All lengths of a range are as likely."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -56,6 +58,10 @@ class Uniform(Duration):
             "min_duration": self.min_duration,
             "ranges": [list(one) for one in self.ranges],
         }
+
+    def repeated(self, count: int) -> Uniform:
+        made = Uniform(count * self.states, self.max_duration, self.min_duration, self.ranges * count)
+        return made.to(self.dtype)
 
     def forward(self) -> Tensor:
         steps = torch.arange(1, self.max_duration + 1, device=self.shortest.device)

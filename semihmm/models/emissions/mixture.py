@@ -80,7 +80,7 @@ class GaussianMixture(Gaussians):
             "states": self.states,
             "features": features,
             "components": components,
-            "codebook": self.codebook.tolist(),
+            "codebook": None if self.apart else self.codebook.tolist(),
             "variance_floor": self.variance_floor,
             "pseudo_count": self.weights.pseudo_count,
             "covariance": self.kind,

@@ -1,5 +1,7 @@
 """Features of different families."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -39,6 +41,11 @@ class Product(Compound):
         self.apart = all(part.apart for part in parts)
         fillers = [torch.as_tensor(part.filler).expand(size) for part, size in zip(parts, self.sizes, strict=True)]
         self.filler = torch.cat(fillers)
+
+    def repeated(self, count: int) -> Product | None:
+        parts = [part.repeated(count) for part in self.each()]
+        emissions = [part for part in parts if isinstance(part, Emission)]
+        return Product(emissions) if len(emissions) == len(parts) else None
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([part(columns).to(self.dtype) for part, columns in self._split(x)]).sum(0)
