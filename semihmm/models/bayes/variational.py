@@ -83,7 +83,8 @@ def variational(
         StructureError: a part without a conjugate prior.
         SemihmmError: the bound fell by more than rounding explains.
     """
-    beliefs, batch, history = start(model, x, lengths, concentration, priors, initialise, generator, **known), None, []
+    beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
+    history: list[float] = []
     (batch,) = model.batches(x, lengths, **known)
     with torch.no_grad():
         counts, posterior, _ = _expected(

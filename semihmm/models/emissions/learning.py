@@ -20,10 +20,15 @@ def learn(parameter: nn.Parameter, value: Tensor, weight: Tensor | None = None) 
     if not parameter.requires_grad:
         return kept
     if weight is not None:
-        value = torch.where(weight > LEAST_SHARE * weight.sum(0, keepdim=True), value, kept)
+        value = torch.where(met(weight), value, kept)
     with torch.no_grad():
         parameter.copy_(value)
     return value.expand_as(kept)
+
+
+def met(weight: Tensor) -> Tensor:
+    """Which states ``(S, ...)`` have seen anything, by their share in all weight; sums may be scaled."""
+    return weight > LEAST_SHARE * weight.sum(0, keepdim=True)
 
 
 def confine(parameter: nn.Parameter, low: Tensor | float | None = None, high: Tensor | float | None = None) -> None:

@@ -41,7 +41,6 @@ class GaussianMixture(Gaussians):
     """
 
     codebook: Tensor
-    turn: Tensor  # how many states before this one have its codebook
 
     def __init__(
         self,
@@ -65,12 +64,12 @@ class GaussianMixture(Gaussians):
         self.weights = Table.rows(states, components, pseudo_count)
         self.register_buffer("codebook", codebook, persistent=False)
         met: Counter[int] = Counter()
-        turns = []
-        for book in codebook.tolist():
-            turns.append(met[book])
+        self.groups: list[list[int]] = []
+        for state, book in enumerate(codebook.tolist()):
+            if met[book] == len(self.groups):
+                self.groups.append([])
+            self.groups[met[book]].append(state)
             met[book] += 1
-        self.register_buffer("turn", torch.tensor(turns), persistent=False)
-        self.turns = max(turns) + 1
         self.apart = codebook.tolist() == list(range(states))
 
     @property
@@ -87,9 +86,9 @@ class GaussianMixture(Gaussians):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [(group, part.logsumexp(-1)) for group, part in self._joint(self.density(x))]
-        order = torch.cat([group for group, _ in parts]).argsort()
-        return torch.cat([part for _, part in parts], -1)[..., order].to(self.mean.dtype)
+        found = torch.cat([joint.logsumexp(-1) for _, joint in self._joint(self.density(x))], -1).to(self.mean.dtype)
+        order = [state for group in self.groups for state in group]
+        return found if self.apart else found[..., torch.tensor(order, device=found.device).argsort()]
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
@@ -136,7 +135,8 @@ class GaussianMixture(Gaussians):
         return self._completed(flat, self._numbered(mine, component), generator).reshape(x.shape)
 
     def expected(self) -> Tensor:
-        return (self.weights().exp().unsqueeze(-1) * self.mean[self.codebook]).sum(-2)
+        found: Tensor = (self.weights().exp().unsqueeze(-1) * self.mean[self.codebook]).sum(-2)
+        return found
 
     @torch.no_grad()
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
@@ -166,15 +166,14 @@ class GaussianMixture(Gaussians):
             used[:, self.codebook[group]] += mine  # each codebook at most once in a group
         return counts, used
 
-    def _joint(self, density: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _joint(self, density: Tensor) -> Iterator[tuple[list[int], Tensor]]:
         """Groups of states, no two of them of one codebook, and their ``log(weight * density)``, ``(..., T, G, C)``.
 
         Three states that share a codebook make three groups: the peak must be that of each state, since weights may be
         0 where the density is highest, and ``(..., T, S, C)`` need not exist.
         """
         weights = self.weights().double()
-        for turn in range(self.turns):
-            group = (self.turn == turn).nonzero().squeeze(-1)
+        for group in self.groups:
             yield group, density[..., self.codebook[group], :] + weights[group]
 
 

@@ -30,7 +30,7 @@ class Logit(Gradual):
         >>> law = Logit(states=2, inputs=1)
         >>> with torch.no_grad():
         ...     _ = law.weight[0, 1].fill_(3.0)
-        >>> law(torch.tensor([[0.0], [0.0], [1.0]])).exp()[:, 0].round(decimals=2).tolist()
+        >>> law(torch.tensor([[0.0], [0.0], [1.0]])).exp()[:, 0].double().round(decimals=2).tolist()
         [[0.5, 0.5], [0.05, 0.95]]
     """
 
