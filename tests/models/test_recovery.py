@@ -59,7 +59,6 @@ class Case:
         truth: parameters by name.
         whole: whether all of an observation is missing, or nothing.
         smooth: whether its density has a derivative in the observation.
-        inputs: how many it takes.
         fit: arguments of `fit` that its defaults and four restarts are not enough without.
     """
 
@@ -67,7 +66,6 @@ class Case:
     truth: dict[str, Any]
     whole: bool = False
     smooth: bool = True
-    inputs: int = 0
     fit: dict[str, Any] = field(default_factory=dict)
 
     def true(self) -> Any:
@@ -97,7 +95,6 @@ PAIRS = [[[-4.0, 0.0], [-1.5, 1.0]], [[0.5, 3.0], [1.5, 5.0]], [[2.0, -2.0], [4.
 WEIGHTS = log([[0.4, 0.6], [0.7, 0.3], [0.5, 0.5]])
 GRADIENT = {"iterations": 1000, "tolerance": 1e-6, "restarts": 1}  # it starts from the parameters that it has
 
-# A new emission takes one entry. One that inputs drive says how many with `inputs=`.
 EMISSIONS: dict[str, Case] = {
     "Gaussian": Case(lambda: emissions.Gaussian(S, F), {"mean": MEANS, "log_variance": 2 * log(SPREADS)}),
     "Gaussian, spherical": Case(
@@ -200,6 +197,64 @@ EMISSIONS: dict[str, Case] = {
     ),
 }
 
+SLOPES = [[[1.5, 0.0], [-1.0, 1.0]], [[-1.5, 2.0], [0.0, -1.0]], [[0.5, -2.0], [1.5, 2.5]]]
+LEVELS = log([[[1.0, 2.0], [2.0, 8.0]], [[0.5, 12.0], [0.5, 4.0]], [[1.5, 4.0], [1.0, 1.0]]])
+EMISSIONS |= {
+    "LinearRegression": Case(
+        lambda: emissions.LinearRegression(S, F, 1), {"coefficients": SLOPES, "log_variance": 2 * log(SPREADS)}
+    ),
+    "LinearRegression, full": Case(
+        lambda: emissions.LinearRegression(S, F, 1, covariance="full"), {"coefficients": SLOPES, "factor": FACTORS}
+    ),
+    "Autoregressive": Case(
+        lambda: emissions.Autoregressive(S, 1, 1),
+        {"coefficients": [[[0.8, 1.0]], [[-0.5, 0.0]], [[0.3, -3.0]]], "log_variance": 2 * log([[0.5], [1.0], [0.8]])},
+    ),
+    "GLM, Bernoulli": Case(
+        lambda: emissions.GLM(S, 6, 1, "bernoulli"),
+        {
+            "coefficients": [
+                [[3.0, -2.0], [-2.0, 3.0], [0.0, 2.0], [0.0, -2.0], [2.0, -1.0], [1.0, 1.5]],
+                [[-2.0, 3.0], [0.0, -2.0], [2.0, -2.0], [-1.0, 2.0], [1.0, -2.5], [0.0, -2.0]],
+                [[0.0, 1.5], [2.0, -1.0], [-1.0, 0.0], [2.0, 0.0], [-2.0, 3.0], [-1.0, -1.0]],
+            ]
+        },
+        smooth=False,
+    ),
+    "GLM, Poisson": Case(lambda: emissions.GLM(S, F, 1, "poisson"), {"coefficients": LEVELS}, smooth=False),
+    "GLM, gamma": Case(
+        lambda: emissions.GLM(S, F, 1, "gamma"),
+        {"coefficients": LEVELS, "log_shape": log([[3.0, 2.0], [5.0, 8.0], [2.0, 4.0]])},
+    ),
+    "LogisticRegression": Case(
+        lambda: emissions.LogisticRegression(S, 4, 1),
+        {
+            "coefficients": [
+                [[0.0, 3.0], [2.0, 0.0], [-1.0, 0.0], [0.0, -1.0]],
+                [[0.0, -1.0], [-2.0, 3.0], [2.0, 1.0], [0.0, -1.0]],
+                [[1.0, -2.0], [0.0, -1.0], [-1.0, 0.0], [0.0, 3.0]],
+            ]
+        },
+    ),
+    "NoisyGaussian": Case(lambda: emissions.NoisyGaussian(S, F), {"mean": MEANS, "log_variance": 2 * log(SPREADS)}),
+    "Conditional": Case(
+        lambda: emissions.Conditional(nn.Linear(1, S * F, bias=False), emissions.Poisson(S, F), 1),
+        {"family.log_rate": LEVELS[..., 1], "net.weight": LEVELS[..., 0].reshape(-1, 1)},
+        smooth=False,
+    ),
+    "FactorAnalysis": Case(
+        lambda: emissions.FactorAnalysis(S, 4, 1),
+        {
+            "mean": [[-1.0, 0.0, 1.0, 2.0], [1.0, 1.0, -1.0, 0.0], [0.0, -2.0, 2.0, -1.0]],
+            "loading": [[[0.9], [0.8], [0.7], [0.9]], [[1.0], [-0.8], [0.6], [-0.7]], [[-0.8], [0.9], [0.9], [0.7]]],
+            "log_variance": 2 * log([[0.5, 0.6, 0.7, 0.5], [0.6, 0.5, 0.5, 0.7], [0.5, 0.5, 0.6, 0.6]]),
+        },
+    ),
+    "WithPrior": Case(
+        lambda: emissions.WithPrior(emissions.Gaussian(S, F), torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), 0.5),
+        {"emission.mean": MEANS, "emission.log_variance": 2 * log(SPREADS)},
+    ),
+}
 MOVES = torch.tensor([[0.85, 0.1, 0.05], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]]).double()
 TURNS = torch.tensor([[0.0, 0.7, 0.3], [0.4, 0.0, 0.6], [0.8, 0.2, 0.0]]).double()
 LASTING = [
@@ -238,8 +293,17 @@ def reading(model: Any) -> dict[str, Tensor]:
 
     Degrees of freedom are read as their inverse, which is nearer to normal.
     """
-    found = dict(model.emission.describe())
-    if isinstance(model.emission, emissions.GaussianMixture):
+    emission = model.emission
+    if isinstance(emission, emissions.Conditional):
+        weight = emission.net.weight.detach().unflatten(0, (S, F))  # type: ignore[union-attr,operator]
+        found = {"weight": weight, **emission.family.describe()}
+    else:
+        found = dict(emission.describe())
+    if isinstance(emission, emissions.LogisticRegression):  # what all symbols have in common says nothing
+        found = {n: x - x.mean(1, keepdim=True) for n, x in found.items()}
+    if isinstance(emission, emissions.FactorAnalysis):  # a factor may change its sign
+        found["loading"] = emission.covariance().detach()
+    if isinstance(emission, emissions.GaussianMixture):
         order = found["mean"][..., 0].argsort(-1)
         found = {n: x[torch.arange(S).unsqueeze(-1), order] for n, x in found.items()}
     if "freedom" in found:
@@ -258,7 +322,7 @@ def flat(found: dict[str, Tensor], order: Sequence[int] = range(S)) -> Tensor:
     return torch.cat([x.double().flatten() for x in moved.values()]).nan_to_num(0.0)
 
 
-def standard_errors(model: Any, x: Tensor, known: dict[str, Any], width: float = 0.05) -> Tensor:
+def standard_errors(model: Any, x: Tensor, known: dict[str, Tensor], width: float = 0.05) -> Tensor:
     """Of a reading: from the curvature of the log-likelihood, by differences of its gradient, and the delta method.
 
     Differences, since the density of a Laplace distribution has its curvature in its kinks.
@@ -315,6 +379,12 @@ class Recovery:
         assert self.right > self.best - 0.02
 
 
+def inputs_of(model: Any, steps: int) -> dict[str, Tensor]:
+    """Inputs for an emission that takes some, between 0 and 2."""
+    shape = (steps, model.emission.inputs)
+    return {"inputs": 2 * torch.rand(shape, dtype=torch.float64, generator=generator(3))} if shape[1] else {}
+
+
 def recovered(
     truth: Any,
     found: Any,
@@ -326,30 +396,27 @@ def recovered(
     **fit: Any,
 ) -> Recovery:
     """Fit a new model, as a user does, to ten sequences that the truth drew."""
-    inputs = truth.emission.inputs
-    known: dict[str, Any] = {}
-    given: dict[str, Any] = {}
-    if inputs:
-        given["inputs"] = torch.randn(steps, inputs, dtype=torch.float64, generator=generator())
-        known["inputs"] = {"emission": given["inputs"].expand(10, -1, -1)}
-    x, states = truth.sample(steps, (10,), generator(), **given)
+    driven = inputs_of(truth, steps)
+    x, states = truth.sample(steps, (10,), generator(), **driven)
     x = holes(x)
+    driven = {name: u.expand(10, -1, -1) for name, u in driven.items()}
+    known = dict(driven)
     if labelled is not None:
         shown = torch.rand(states.shape, generator=generator(2)) < labelled
         known["labels"] = torch.where(shown, states, -1)
     single = x.float() if x.is_floating_point() else x
     history = found.fit(single, generator=generator(seed), **{"restarts": 4, **known, **fit}).history
     found = copy.deepcopy(found).double()
-    order = list(range(S)) if labelled is not None else matched(found.confusion(x, states))
+    order = list(range(S)) if labelled is not None else matched(found.confusion(x, states, **driven))
     error = standard_errors(truth, x, known)
     away = (flat(reading(found), order) - flat(reading(truth))).abs()
-    named = torch.tensor(order).argsort()[found.predict(x)]
+    named = torch.tensor(order).argsort()[found.predict(x, **driven)]
     return Recovery(
         found.score(x, **known) - truth.score(x, **known),
         found.free_parameters,
         float((away / error.clamp(min=1e-6)).max()),  # what a model says for certain, such as a 0, has no error
         float((named == states).double().mean()),
-        float((truth.predict(x) == states).double().mean()),
+        float((truth.predict(x, **driven) == states).double().mean()),
         history,
         found.emission.trains_by_em,
     )
@@ -415,16 +482,17 @@ def test_one_label_in_ten_numbers_the_states(model: str, seed: int) -> None:
 def test_the_likelihood_of_a_model_has_the_derivatives_of_its_differences(kind: str, model: str, gaps: bool) -> None:
     case = EMISSIONS[kind]
     made = true(MODELS[model](case.true()))
-    x = made.sample(8, (), generator()).x
+    driven = inputs_of(made, 8)
+    x = made.sample(8, (), generator(), **driven).x
     x = holed(case)(x) if gaps else x
     names, parameters = zip(*made.named_parameters(), strict=True)
 
     def likelihood(x: Tensor, *values: Tensor) -> Tensor:
-        structure = torch.func.functional_call(made, dict(zip(names, values, strict=True)), (x,))
+        structure = torch.func.functional_call(made, dict(zip(names, values, strict=True)), (x,), driven)
         return semihmm.log_partition(structure)
 
     x = x.requires_grad_(x.is_floating_point() and case.smooth and not gaps)
-    assert torch.autograd.gradcheck(likelihood, (x, *parameters))
+    assert torch.autograd.gradcheck(likelihood, (x, *parameters), fast_mode=True)
 
 
 def test_every_emission_is_here() -> None:

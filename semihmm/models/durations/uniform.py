@@ -29,6 +29,8 @@ class Uniform(Duration):
         [[0.25, 0.25, 0.25, 0.25], [0.0, 0.5, 0.5, 0.0]]
     """
 
+    apart = True
+
     def __init__(
         self,
         states: int,
@@ -62,6 +64,10 @@ class Uniform(Duration):
     def repeated(self, count: int) -> Uniform:
         made = Uniform(count * self.states, self.max_duration, self.min_duration, self.ranges * count)
         return made.to(self.dtype)
+
+    def permute(self, order: Sequence[int]) -> None:
+        super().permute(order)
+        self.ranges = [self.ranges[state] for state in order]
 
     def forward(self) -> Tensor:
         steps = torch.arange(1, self.max_duration + 1, device=self.shortest.device)
