@@ -227,14 +227,12 @@ EMISSIONS |= {
         {"coefficients": LEVELS, "log_shape": log([[3.0, 2.0], [5.0, 8.0], [2.0, 4.0]])},
     ),
     "LogisticRegression": Case(
-        lambda: emissions.LogisticRegression(S, S, 1),
+        lambda: emissions.LogisticRegression(S, 6, 1),
         {
-            "coefficients": [
-                [[-0.4, 2.6], [0.4, 0.0], [0.0, 0.0]],
-                [[0.0, 0.0], [0.4, 2.0], [-0.4, 0.4]],
-                [[0.4, 0.0], [-0.4, 0.4], [0.0, 2.4]],
-            ]
+            "coefficients": torch.eye(S).repeat_interleave(2, 1).unsqueeze(-1)
+            * torch.tensor([[0.8, 1.6], [-0.8, 3.2]] * S)
         },
+        fit={"iterations": 300},
     ),
     "NoisyGaussian": Case(lambda: emissions.NoisyGaussian(S, F), {"mean": MEANS, "log_variance": 2 * log(SPREADS)}),
     "Conditional": Case(
