@@ -10,7 +10,7 @@ from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import missing
 from semihmm.models.emissions.covariance import Kind
 from semihmm.models.emissions.gaussian import Gaussians
-from semihmm.models.emissions.learning import spread_out
+from semihmm.models.emissions.learning import first_posterior, spread_out
 from semihmm.models.part import Part
 from semihmm.models.table import Table
 
@@ -86,7 +86,7 @@ class GaussianMixture(Gaussians):
             "states": self.states,
             "features": features,
             "components": components,
-            "codebook": self.codebook.tolist(),
+            "codebook": None if self.apart else self.codebook.tolist(),
             "variance_floor": self.variance_floor,
             "pseudo_count": self.weights.pseudo_count,
             "covariance": self.kind,
@@ -99,11 +99,15 @@ class GaussianMixture(Gaussians):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """Means at observations far from one another; the variance of all data; near uniform weights."""
+        """Means far from one another among the observations around one of K places, for each codebook; the rest alike.
+
+        The variances are those of all data, the weights near uniform.
+        """
         books, components, _ = self.mean.shape
-        chosen = spread_out(x, books * components, generator)
-        # Those that were chosen first lie furthest apart: one of them for each codebook.
-        self.place(x, chosen.reshape(components, books, -1).transpose(0, 1))
+        nearest = first_posterior(x, books, generator).argmax(-1)
+        around = [x[nearest == book] for book in range(books)]
+        means = [spread_out(own if len(own) else x, components, generator) for own in around]
+        self.place(x, torch.stack(means))
         self.weights.initialise(generator)
 
     @property

@@ -1,5 +1,7 @@
 """Features of different families."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -9,7 +11,6 @@ from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.compound import Compound, drawn, width
-from semihmm.models.part import Part
 
 
 class Product(Compound):
@@ -45,9 +46,10 @@ class Product(Compound):
         fillers = [torch.as_tensor(part.filler).expand(size) for part, size in zip(parts, self.sizes, strict=True)]
         self.filler = torch.cat(fillers)
 
-    def repeated(self, count: int) -> Part | None:
+    def repeated(self, count: int) -> Product | None:
         parts = [part.repeated(count) for part in self.each()]
-        return Product([part for part in parts if isinstance(part, Emission)]) if None not in parts else None
+        emissions = [part for part in parts if isinstance(part, Emission)]
+        return Product(emissions) if len(emissions) == len(parts) else None
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([part(columns).to(self.dtype) for part, columns in self._split(x)]).sum(0)
