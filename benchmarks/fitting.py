@@ -96,7 +96,7 @@ class Problem:
         emission = gaussian(self.states, self.features)
         if self.longest:
             lasting = durations.Poisson(self.states, self.longest)
-            model: models.HMM | models.HSMM = models.HSMM(self.states, emission, lasting).to(dtype)
+            model: models.HMM | models.HSMM = models.HSMM(self.states, emission, lasting, censored="none").to(dtype)
             lasting.log_rate.data = self.rate.log().to(dtype)
         else:
             model = models.HMM(self.states, emission).to(dtype)

@@ -8,11 +8,10 @@ a star: both stop at the four states that made the data, though two of those hav
 """
 
 import argparse
-import math
 
 import torch
 
-from semihmm.models import HMM, Gaussian
+from semihmm.models import HMM, Gaussian, select
 
 
 def truth() -> HMM:
@@ -26,11 +25,9 @@ def truth() -> HMM:
     return model
 
 
-def parameters(model: HMM) -> int:
-    """Free numbers: of each row of probabilities all but one, and all of the emission."""
-    tables = (model.initial, model.transition)
-    rows = sum(table.logits.numel() - table.groups for table in tables)
-    return rows + sum(parameter.numel() for parameter in model.emission.parameters())
+def made(states: int) -> HMM:
+    """One sequence says nothing of where others begin: with a pseudo-count they may begin anywhere."""
+    return HMM(states, Gaussian(states, features=1), initial_pseudo_count=1.0).double()
 
 
 def main() -> None:
@@ -42,21 +39,18 @@ def main() -> None:
     x, _ = truth().sample(steps, generator=generator)
     unseen, _ = truth().sample(steps, (5,), generator=generator)
 
+    found = select(sizes, made, x, criterion="bic", restarts=restarts, iterations=300, generator=generator)
+    held_out = {states: model.score(unseen) / unseen.numel() for states, model in found.models.items()}
+    likeliest = max(held_out, key=held_out.__getitem__)
+
     print(f"{steps} steps of four states\n")
     print(f"{'states':>6}{'free':>7}{'log L':>11}{'BIC':>10}{'unseen, nats a step':>22}")
-    rows = []
-    for states in sizes:
-        # One sequence says nothing of where others begin: with a pseudo-count they may begin anywhere.
-        model = HMM(states, Gaussian(states, features=1), initial_pseudo_count=1.0).double()
-        model.fit(x, iterations=300, restarts=restarts, generator=generator)
-        free, log_likelihood = parameters(model), model.score(x)
-        bic = free * math.log(steps) - 2 * log_likelihood
-        rows.append((states, free, log_likelihood, bic, model.score(unseen) / unseen.numel()))
-    cheapest, likeliest = min(row[3] for row in rows), max(row[4] for row in rows)
-    for states, free, log_likelihood, bic, held_out in rows:
-        stars = "* "[bic > cheapest], "* "[held_out < likeliest]
-        print(f"{states:>6}{free:>7}{log_likelihood:>11.1f}{bic:>10.1f}{stars[0]}{held_out:>20.4f}{stars[1]}")
-    print(f"\n(the truth itself gives the unseen steps {truth().score(unseen) / unseen.numel():.4f} nats)")
+    for states, model in found.models.items():
+        stars = "* "[states != found.chosen], "* "[states != likeliest]
+        row = f"{states:>6}{model.free_parameters:>7}{model.score(x):>11.1f}{found.values[states]:>10.1f}{stars[0]}"
+        print(f"{row}{held_out[states]:>20.4f}{stars[1]}")
+    print(f"\n{found.why}")
+    print(f"(the truth itself gives the unseen steps {truth().score(unseen) / unseen.numel():.4f} nats)")
 
 
 if __name__ == "__main__":

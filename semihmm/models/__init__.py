@@ -1,26 +1,34 @@
 """Models: a structure, an emission and, for segments, a duration law; they learn by EM and by gradient.
 
 `emissions`, `durations` and `transitions` hold all parts, some of which share a name; the others can be had from here.
+`moving` takes what other libraries have fitted.
 """
 
-from semihmm.models import bayes, durations, emissions, transitions
+from semihmm.models import bayes, durations, emissions, moving, transitions
 from semihmm.models.answering import Draw, Forecast
 from semihmm.models.base import Model
 from semihmm.models.crf import CRF, LinearChainCRF
 from semihmm.models.durations import Duration
 from semihmm.models.emissions import (
+    GLM,
+    Autoregressive,
     Bernoulli,
     Beta,
+    Conditional,
     Emission,
     Exponential,
+    FactorAnalysis,
     FromTorch,
     FullGaussian,
     Gaussian,
     GaussianMixture,
     Laplace,
+    LinearRegression,
+    LogisticRegression,
     Mixed,
     Multinomial,
     Neural,
+    NoisyGaussian,
     Product,
     StudentT,
     VonMises,
@@ -41,16 +49,20 @@ from semihmm.models.transitions import Transition
 
 __all__ = [
     "CRF",
+    "GLM",
     "HMM",
     "HSMM",
+    "Autoregressive",
     "Bernoulli",
     "Beta",
+    "Conditional",
     "Constraints",
     "Draw",
     "Driven",
     "Duration",
     "Emission",
     "Exponential",
+    "FactorAnalysis",
     "Fit",
     "Forecast",
     "FromTorch",
@@ -61,10 +73,13 @@ __all__ = [
     "Laplace",
     "Law",
     "LinearChainCRF",
+    "LinearRegression",
+    "LogisticRegression",
     "Mixed",
     "Model",
     "Multinomial",
     "Neural",
+    "NoisyGaussian",
     "Part",
     "Product",
     "Selection",
@@ -79,6 +94,7 @@ __all__ = [
     "constraints",
     "durations",
     "emissions",
+    "moving",
     "pad",
     "select",
     "transitions",

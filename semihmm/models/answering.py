@@ -50,7 +50,8 @@ class Forecast(NamedTuple):
 
     Attributes:
         states: the probability of each state at each of h steps ahead, ``(..., h, S)``.
-        mean: the expected observations ``(..., h, *event_shape)``; None where there is none, as of symbols.
+        mean: the expected observations ``(..., h, *event_shape)``; None of symbols. Of an autoregressive emission, each
+            given that those before it are as expected.
 
     Example:
         >>> from semihmm.models import HMM, Gaussian
@@ -223,8 +224,7 @@ class Answering(Part, Generic[S]):
                 path = inference.sample(structure, (1,), generator=generator)
                 states = self.named(path.states).squeeze(0).clamp(min=0)
                 found = self.emission.complete(batch.x, states, generator)
-        event = self.emission.event_shape
-        return found[..., : event[-1]] if event and event[-1] is not None else found
+        return self._columns(found)
 
     def forecast(self, x: Data, steps: int, lengths: Tensor | None = None, *, inputs: Any = None) -> Forecast:
         """What comes after each sequence, of a tensor or a list.
@@ -238,10 +238,13 @@ class Answering(Part, Generic[S]):
             structure = self.endless(self.explained(ahead))
             posterior = inference.expected_counts(structure, ("emission",))[1]["emission"]
             states = _last(posterior, steps, ahead.lengths, posterior.ndim - 2)
-            try:
-                mean = torch.tensordot(states, self.emission.expected().to(states.dtype), 1)
-            except StructureError:  # symbols, or observations that inputs decide
-                mean = None
+            near = steps + self.emission.order
+            seen = _last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
+            mean = None
+            if self.emission.event_shape:
+                filled = self.emission.fill(seen, _last(posterior, near, ahead.lengths, posterior.ndim - 2))
+                time = len(ahead.shape) - 1
+                mean = self._columns(filled).narrow(time, seen.shape[time] - steps, steps)
         return Forecast(states, mean)
 
     def simulate(
@@ -266,10 +269,13 @@ class Answering(Part, Generic[S]):
         ahead = self._ahead(x, steps, lengths, inputs)
         with torch.no_grad():
             drawn = inference.sample(self.endless(self.explained(ahead)), shape, generator=generator)
-            states = _last(self.named(drawn.states), steps, ahead.lengths, drawn.states.ndim - 1)
-            own = ahead.inputs.get("emission")
-            more = {} if own is None else {"inputs": _last(own, steps, ahead.lengths, own.ndim - 2)}
-            return Draw(self.emission.sample(states, generator, **more), states)
+            time, near = drawn.states.ndim - 1, steps + self.emission.order
+            states = _last(self.named(drawn.states), near, ahead.lengths, time)
+            seen = _last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
+            seen = seen.expand(*states.shape, *seen.shape[len(ahead.shape) :])
+            found = self._columns(self.emission.complete(seen, states.clamp(min=0), generator))
+            first = states.shape[time] - steps
+            return Draw(found.narrow(time, first, steps), states.narrow(time, first, steps))
 
     def endless(self, structure: S) -> S:
         """The same structure where sequences just stop, whatever it says of their ends."""
@@ -318,6 +324,11 @@ class Answering(Part, Generic[S]):
         for given in batches(type(self).__name__, x, lengths, weights=weights, **known):
             yield checked(type(self).__name__, self.emission, self.laws, self.states, **given)
 
+    def _columns(self, observed: Tensor) -> Tensor:
+        """Observations, without what `Emission.observed` puts beside them."""
+        event = self.emission.event_shape
+        return observed[..., : event[-1]] if event and event[-1] is not None else observed
+
     def _one(self, x: Data, lengths: Tensor | None, **known: Unpack[Known]) -> Batch:
         """The data as one batch."""
         found = list(self.batches(x, lengths, **known))
@@ -348,10 +359,11 @@ class Answering(Part, Generic[S]):
 
 
 def _last(x: Tensor, steps: int, lengths: Tensor | None, axis: int) -> Tensor:
-    """The last steps of each sequence, along the axis of time."""
+    """The last steps of each sequence, along the axis of time; where there are fewer, the first one several times."""
     if lengths is None:
+        steps = min(steps, x.shape[axis])
         return x.narrow(axis, x.shape[axis] - steps, steps)
-    at = lengths.unsqueeze(-1) - steps + torch.arange(steps, device=x.device)
+    at = (lengths.unsqueeze(-1) - steps + torch.arange(steps, device=x.device)).clamp(min=0)
     while at.ndim <= axis:
         at = at.unsqueeze(0)
     at = at.reshape(*at.shape, *(1,) * (x.ndim - at.ndim)).expand(*x.shape[:axis], steps, *x.shape[axis + 1 :])

@@ -58,7 +58,7 @@ class Model(Described[S]):
         restarts: int = 1,
         initialise: bool | Literal["spread", "random"] = True,
         init: Mapping[str, Tensor] | None = None,
-        frozen: Iterable[str] = (),
+        frozen: Iterable[str] | str = (),
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
         step_size: Callable[[int], float] | None = None,
         validation: Any = None,

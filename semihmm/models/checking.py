@@ -54,6 +54,11 @@ def checked(
         raise ShapeError(f"{name}: observations are dense and real, got {x.dtype} and {x.layout}.")
     shape = x.shape[:axes]
     lengths = None if lengths is None else tensor_of(name, "lengths", lengths).to(x.device)
+    if lengths is not None and lengths.ndim == 1 and len(shape) == 1 and int(lengths.sum()) == shape[0]:
+        raise ShapeError(
+            f"{name}: lengths are one for each sequence of a padded tensor, (..., T, ...). Sequences one behind the "
+            "other, as in hmmlearn? Pass x.split(list(lengths))."
+        )
     check_lengths(name, lengths, shape[:-1], shape[-1])
     lengths = lengths.clone() if lengths is not None and lengths.is_inference() else lengths
     inside = until(lengths, shape[-1], 1 + len(event))

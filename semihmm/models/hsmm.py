@@ -17,7 +17,7 @@ from semihmm.models.durations import Duration
 from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
-from semihmm.models.hmm import named, transition_of
+from semihmm.models.hmm import emission_of, named, transition_of
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs, first_states
@@ -40,8 +40,9 @@ class HSMM(Model[structures.HSMM]):
             of the first step of the segment that is entered.
         start: the states that a sequence may begin in; None for all.
         final: the states that a sequence may end in, each with a chance of its own to be the last, which is learnt.
-        censored: which ends of a sequence cut a segment short: see `semihmm.HSMM`. A sequence that just stops is
-            ``"right"`` censored; its likelihood is then that of the model without a word on how long sequences are.
+        censored: which ends of a sequence cut a segment short: see `semihmm.HSMM`. None for ``"right"``: sequences just
+            stop, the last segment lasts at least as long as it was seen, and the likelihood is that of the model
+            without a word on how long sequences are; with ``final``, for ``"none"``.
         initial_pseudo_count: what EM adds to the count of each first state (a Dirichlet prior).
         transition_pseudo_count: what EM adds to the count of each transition.
 
@@ -66,13 +67,14 @@ class HSMM(Model[structures.HSMM]):
         transition: Transition | None = None,
         start: Sequence[int] | None = None,
         final: Sequence[int] | None = None,
-        censored: Literal["none", "left", "right", "both"] = "none",
+        censored: Literal["none", "left", "right", "both"] | None = None,
         initial_pseudo_count: float | Tensor | Sequence[float] = 0.0,
         transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
         super().__init__()
         if duration.states != states:
             raise ShapeError(f"HSMM: states is {states}, so duration must be a law for as many, got {duration.states}.")
+        censored = ("right" if final is None else "none") if censored is None else censored
         if final is not None and censored in ("right", "both"):
             raise ShapeError(
                 f"HSMM: final says in which states sequences end, and censored={censored!r} that they just stop: give "
@@ -80,7 +82,8 @@ class HSMM(Model[structures.HSMM]):
             )
         if allowed is None and offsets is None and arcs is None and transition is None:
             allowed = every_other(states)
-        self.states, self.emission, self.duration, self.censored = states, emission, duration, censored
+        self.states, self.emission = states, emission_of("HSMM", states, emission)
+        self.duration, self.censored = duration, censored
         self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
         made = transition_of("HSMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
         self.transition, self.own_transition = made, transition is not None

@@ -54,36 +54,36 @@ class Progress:
     """The history so far, whether to go on, and the best parameters. As a context, it ends on Ctrl-C.
 
     Args:
-        model: what is fitted.
+        model: what is fitted; None where somebody else keeps its best parameters.
         iterations: at most so many.
         least_gain: end after an iteration that gains less.
         rising: whether the objective cannot fall, so that the newest parameters are the best.
         validation: the log-likelihood of held-out data; None without.
         patience: end when that has not risen for so many iterations.
-        time_limit: seconds.
+        end: the time by `time.monotonic` at which to end.
         bar: whether to show one; None to show one on a terminal if rich is there.
         callback: called with the number and the objective of each iteration.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | None,
         *,
         iterations: int,
         rising: bool,
         validation: Callable[[], float] | None = None,
         patience: int = 5,
-        time_limit: float | None = None,
+        end: float = math.inf,
         bar: bool | None = False,
         callback: Callable[[int, float], None] | None = None,
     ) -> None:
         self.iterations, self.rising, self.patience, self.callback = iterations, rising, patience, callback
         self.held_out, self.least_gain = validation, 0.0
-        self.end = math.inf if time_limit is None else time.monotonic() + time_limit
+        self.end = end
         self.history: list[float] = []
         self.validation: list[float] = []
         self.ended = ""
-        self.best, self.best_at = Snapshot(model), -1
+        self.best, self.best_at = Snapshot(model or nn.Module()), -1
         self.bar = _bar(iterations) if bar or (bar is None and sys.stderr.isatty() and find_spec("rich")) else None
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semihmm.inference import expected_counts
 from semihmm.models.emissions import Emission
@@ -27,6 +27,11 @@ class SideBySide:
 
     def __init__(self, models: Sequence[Model[Any]], laws: dict[str, Law], emission: Emission) -> None:
         self.models, self.laws, self.emission = models, laws, emission
+
+    @property
+    def parts(self) -> nn.ModuleList:
+        """What holds the tensors."""
+        return nn.ModuleList([*self.laws.values(), self.emission])
 
     @classmethod
     def of(cls, models: Sequence[Model[Any]]) -> SideBySide | None:

@@ -139,6 +139,9 @@ def batches(owner: str, x: Data, lengths: Tensor | None, **known: Any) -> Iterat
         ShapeError: what comes with batches is given beside them.
         DataError: no batch at all.
     """
+    unknown = known.keys() - {"weights", *Known.__annotations__}
+    if unknown:
+        raise TypeError(f"{owner}: there is no argument {', '.join(sorted(unknown))}.")
     known = {name: value for name, value in known.items() if value is not None}
     if isinstance(x, Tensor | np.ndarray):
         yield {"x": tensor_of(owner, "x", x), "lengths": lengths, **known}

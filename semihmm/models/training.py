@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
 from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
-from semihmm.models.progress import Progress
+from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide, apart
 from semihmm.models.sequences import Batch
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     M = TypeVar("M", bound=Model[Any])
 
 Method: TypeAlias = Literal["em", "viterbi", "stochastic", "gradient"]
+_TOGETHER = 1 << 20  # posteriors beyond which fits side by side leave the cache, and gain nothing on a CPU
 _METHODS = ("em", "viterbi", "stochastic", "gradient")
 
 
@@ -43,6 +46,7 @@ class Plan:
     validation: Any = None
     patience: int = 5
     time_limit: float | None = None
+    end: float = math.inf  # the time by `time.monotonic` at which that has gone by
     progress: bool | None = None
     callback: Callable[[int, float], None] | None = None
     generator: torch.Generator | None = None
@@ -140,16 +144,18 @@ def fit(model: M, data: Batches, plan: Plan, begin: Callable[[M], None], restart
     Args:
         begin: sets a model's parameters to those it starts from.
     """
+    plan = replace(plan, end=math.inf if plan.time_limit is None else time.monotonic() + plan.time_limit)
     if restarts == 1:
         begin(model)
         return _METHOD[plan.method](model, data, plan)
     models = [deepcopy(model) for _ in range(restarts)]
     for each in models:
         begin(each)
-    found = em_side_by_side(models, data, plan) if plan.method == "em" and data.single else None
-    if found is None:
-        found = [_METHOD[plan.method](each, data, plan) for each in models]
-    best = max(range(restarts), key=lambda i: _reached(found[i]))
+    alike = plan.method == "em" and data.single and plan.validation is None
+    found = (em_side_by_side(models, data, plan) if alike else None) or []
+    while len(found) < restarts and not (found and found[-1].ended == "interrupted"):
+        found.append(_METHOD[plan.method](models[len(found)], data, plan))
+    best = max(range(len(found)), key=lambda i: _reached(found[i]))
     model.load_state_dict(models[best].state_dict())
     one = found[best]
     return replace(one, restarts=tuple(f.objective for f in found))
@@ -159,10 +165,10 @@ def _reached(fit: Fit) -> float:
     return max(fit.validation) if fit.validation else fit.objective
 
 
-def progress(model: Model[Any], plan: Plan, rising: bool) -> Progress:
+def progress(model: Model[Any] | None, plan: Plan, rising: bool) -> Progress:
     """What watches over a fit."""
     held_out = None
-    if plan.validation is not None:
+    if plan.validation is not None and model is not None:
         given = plan.validation
         unseen = list(
             model.batches(**given)
@@ -180,7 +186,7 @@ def progress(model: Model[Any], plan: Plan, rising: bool) -> Progress:
         rising=rising,
         validation=held_out,
         patience=plan.patience,
-        time_limit=plan.time_limit,
+        end=plan.end,
         bar=plan.progress,
         callback=plan.callback,
     )
@@ -206,7 +212,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
         SemihmmError: the objective fell by more than rounding explains.
     """
     rounding, revived, fell = _rounding(model), set[int](), False
-    best = plan.method == "viterbi"
+    best, prior = plan.method == "viterbi", _prior(model)
     with progress(model, plan, rising=True) as watch:
         while True:
             value, steps, found, expected = 0.0, 0.0, dict[str, Tensor](), None
@@ -215,7 +221,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 value, steps = value + expected.value, steps + batch.steps
                 if not data.single:
                     found = _added(found, sums(model, expected))
-            objective = value + float(model.log_prior().detach())
+            objective = value + prior()
             _check_rise(watch.history[:0] if fell else watch.history, objective, rounding)
             watch.least_gain = 0.0 if fell else plan.tolerance * steps
             if not watch.goes_on(objective):
@@ -225,6 +231,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 maximisation(model, expected)
                 again = revive(model, expected, revived, plan.generator)
                 fell = bool(again)
+                watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
                 if again:
                     warnings.warn(
                         f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
@@ -238,26 +245,28 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
 
 def em_side_by_side(models: Sequence[Model[Any]], data: Batches, plan: Plan) -> list[Fit] | None:
     """`em` of several models at once, those that have ended left out; None where they cannot stand side by side."""
+    batch, rounding = data.first(), _rounding(models[0])
+    if batch.shape.numel() * len(models) * models[0].states > _TOGETHER and batch.x.device.type == "cpu":
+        return None
     together = SideBySide.of(models)
     if together is None:
         return None
-    batch, rounding = data.first(), _rounding(models[0])
-    quiet = replace(plan, progress=False, callback=None)
-    watches = [progress(model, quiet, rising=True) for model in models]
-    going = list(range(len(models)))
-    with progress(models[0], replace(plan, validation=None), rising=True) as shown:
+    watches = [progress(None, replace(plan, progress=False, callback=None), rising=True) for _ in models]
+    going, priors = list(range(len(models))), [_prior(model) for model in models]
+    with progress(None, plan, rising=True) as shown:
+        best = Snapshot(together.parts)
         try:
             while going:
                 values, counts, posterior = together.expectation(batch, validate=not watches[going[0]].history)
                 left = []
                 for i, value in zip(going, values.tolist(), strict=True):
-                    objective = value + float(models[i].log_prior().detach())
+                    objective = value + priors[i]()
                     _check_rise(watches[i].history, objective, rounding)
                     watches[i].least_gain = plan.tolerance * batch.steps
                     if watches[i].goes_on(objective):
                         left.append(i)
-                iteration = max(len(watch.history) for watch in watches) - 1
-                shown.show(max(watch.history[-1] for watch in watches), iteration)
+                best.take()
+                shown.show(max(watch.history[-1] for watch in watches), len(watches[going[0]].history) - 1)
                 if left and len(left) < len(going):
                     rows = torch.tensor([going.index(i) for i in left])
                     counts = {n: x[rows] for n, x in counts.items()}
@@ -265,16 +274,22 @@ def em_side_by_side(models: Sequence[Model[Any]], data: Batches, plan: Plan) -> 
                     apart(models)
                     together = SideBySide.of([models[i] for i in left])
                     assert together is not None
-                if left:
-                    together.maximisation(batch, counts, posterior)
+                    best = Snapshot(together.parts)
                 going = left
+                if going:
+                    together.maximisation(batch, counts, posterior)
         except KeyboardInterrupt:
             if not all(watch.interrupt() for watch in watches):
                 raise
-    for watch in watches:
-        watch.keep_best()
+            best.restore()
     apart(models)
     return [finished(watch) for watch in watches]
+
+
+def _prior(model: Model[Any]) -> Callable[[], float]:
+    """The log-density of a model's parameters under their prior, which is not asked for where there is none."""
+    parts = [part for part in (*model.laws.values(), model.emission) if bool(part.log_prior() != 0)]
+    return lambda: sum(float(part.log_prior().detach()) for part in parts)
 
 
 def _rounding(model: nn.Module) -> float:
@@ -365,10 +380,10 @@ def _added(sums: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor
 
 
 @contextmanager
-def frozen(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+def frozen(model: nn.Module, names: Iterable[str] | str) -> Iterator[None]:
     """Parts and parameters that stay as they are, by name."""
     held = []
-    for name in names:
+    for name in [names] if isinstance(names, str) else names:
         mine = [p for n, p in model.named_parameters() if n == name or n.startswith(f"{name}.")]
         if not mine:
             known = ", ".join(n for n, _ in model.named_parameters())

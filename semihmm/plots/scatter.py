@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError, StructureError
-from semihmm.models import Emission, FullGaussian, Gaussian
+from semihmm.models import Emission, Gaussian
 from semihmm.plots.drawing import axes_for, check_states, colours, ink, legend, names_for, part
 from semihmm.structures.authoring import tensor_of
 
@@ -32,7 +32,7 @@ def scatter(
     Args:
         x: ``(..., T, F)``, any number of sequences.
         states: ``(..., T)``; an observation without one (-1) is left out.
-        emission: a `Gaussian` or `FullGaussian`, such as ``model.emission``.
+        emission: a `Gaussian`, such as ``model.emission``.
         columns: the two features to draw.
         names: of the states.
         features: the names of all F features.
@@ -78,14 +78,10 @@ def scatter(
 
 def _gaussians(emission: Emission, columns: list[int]) -> tuple[Tensor, Tensor]:
     """Means ``(S, 2)`` and covariances ``(S, 2, 2)``."""
-    if isinstance(emission, Gaussian):
-        covariance = emission.log_variance.exp().expand_as(emission.mean).diag_embed()
-    elif isinstance(emission, FullGaussian):
-        covariance = emission.covariance()
-    else:
+    if not isinstance(emission, Gaussian):
         raise StructureError(
-            f"scatter: emission must be a Gaussian or a FullGaussian, whose ellipses are drawn, got "
-            f"{type(emission).__name__}. Leave it out."
+            f"scatter: emission must be a Gaussian, whose ellipses are drawn, got {type(emission).__name__}. Leave it "
+            "out."
         )
-    mean, covariance = emission.mean.detach().cpu().double(), covariance.detach().cpu().double()
+    mean, covariance = emission.mean.detach().cpu().double(), emission.covariance().detach().cpu().double()
     return mean[:, columns], covariance[:, columns][:, :, columns]

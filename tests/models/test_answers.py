@@ -157,6 +157,15 @@ def test_criteria_are_their_definitions() -> None:
     assert model.aic(x) == pytest.approx(2 * k - 2 * model.score(x))
     assert model.bic(x) == pytest.approx(k * math.log(13) - 2 * model.score(x))
     assert model.icl(x) == pytest.approx(k * math.log(13) - 2 * float(model.decode(x).score.sum()))
+    counted: dict[int, Any] = {
+        6: transitions.Categorical(3),
+        18: transitions.Logit(3, 2),
+        24: transitions.Periodic(3, 4),
+        4: transitions.ContinuousTime(3, allowed=[[True, True, True], [True, True, False], [False, True, True]]),
+        5: durations.Categorical(1, 7, min_duration=2),
+    }
+    for number, law in counted.items():
+        assert law.free_parameters == number, law
     sized = HSMM(2, FullGaussian(2, 2), durations.NegativeBinomial(2, 9), final=[0])
     assert sized.free_parameters == 1 + 0 + 2 * 2 + 1 + 2 * (2 + 3)
 
@@ -260,7 +269,7 @@ def test_missing_values_are_filled_in_with_what_is_expected() -> None:
     seen[2, 4:] = False
     assert_close(filled[seen], x[seen])
     assert bool(filled.isfinite().all())
-    drawn = torch.stack([model.impute(x, lengths, "sample", generator) for _ in range(3000)])
+    drawn = model.impute(x.expand(3000, 3, 6, 2), lengths.expand(3000, 3), "sample", generator)
     assert_close(drawn[:, seen], x[seen].expand(3000, -1))
     unseen = x.isnan()
     assert_close(drawn.mean(0)[unseen], filled[unseen], atol=0.25, rtol=0.0)
@@ -287,3 +296,29 @@ def test_what_is_asked_of_one_batch_refuses_several() -> None:
         hmm().forecast(X, 0)
     padded = pad([X[0], X[1, :3]])
     assert_close(hmm().forecast(*(padded[0], 2, padded[1])).states, hmm().forecast([X[0], X[1, :3]], 2).states)
+
+
+def test_what_is_expected_ahead_follows_the_inputs() -> None:
+    model = HMM(2, emissions.LinearRegression(2, 1, 1)).double()
+    with torch.no_grad():
+        model.emission.coefficients.copy_(torch.tensor([[[5.0, 1.0]], [[5.0, 1.0]]]))  # type: ignore[union-attr,operator]
+    u = torch.tensor([[0.0], [0.3], [1.0], [2.0]]).double()
+    found = model.forecast(torch.zeros(2, 1).double(), 2, inputs=u)
+    assert found.mean is not None
+    assert_close(found.mean.flatten().detach(), torch.tensor([6.0, 11.0]).double())
+
+
+def test_what_is_ahead_depends_on_what_was_last() -> None:
+    model = HMM(2, emissions.Autoregressive(2, 1, order=2)).double()
+    with torch.no_grad():
+        model.emission.coefficients.copy_(torch.tensor([[[0.5, 0.25, 0.0]]]).expand(2, -1, -1))  # type: ignore[union-attr,operator]
+        model.emission.log_variance.fill_(-20.0)  # type: ignore[union-attr,operator]
+    x = torch.tensor([[[1.0], [2.0], [4.0]], [[8.0], [4.0], [0.0]]]).double()
+    lengths = torch.tensor([3, 2])
+    expected = torch.tensor([[2.5, 2.25], [4.0, 3.0]]).double()
+    mean = model.forecast(x, 2, lengths).mean
+    assert mean is not None
+    assert_close(mean.squeeze(-1).detach(), expected)
+    drawn = model.simulate(x, 2, (3,), lengths, torch.Generator().manual_seed(0))
+    assert drawn.x.shape == (3, 2, 2, 1)
+    assert_close(drawn.x.squeeze(-1).detach(), expected.expand(3, 2, 2), atol=1e-3, rtol=0.0)

@@ -159,6 +159,7 @@ def test_what_is_frozen_stays_as_it_is(name: str, method: Any, restarts: int) ->
             parameter.normal_(generator=torch.Generator().manual_seed(2))
     start = {n: value.clone() for n, value in model.state_dict().items()}
     model.fit(data(), method=method, frozen=[name], iterations=3, restarts=restarts)
+    model.fit(data(), method=method, frozen=name, iterations=1)
     for n, parameter in model.named_parameters():
         mine = n == name or n.startswith(f"{name}.")
         assert torch.equal(parameter, start[n]) == mine, n
@@ -176,7 +177,16 @@ def test_a_start_can_be_set() -> None:
         model.fit(data(), frozen=["transitions"])
 
 
-@pytest.mark.parametrize("kind", models())
+TOGETHER: dict[str, Any] = {
+    **{kind: partial(lambda kind: models()[kind], kind) for kind in models()},
+    "mixture": lambda: HMM(2, emissions.GaussianMixture(2, 1, 2)).double(),
+    "shared": lambda: HMM(2, emissions.GaussianMixture(2, 1, 2, codebook=[0, 0])).double(),
+    "product": lambda: HMM(2, emissions.Product([Gaussian(2, 1)])).double(),
+    "tied": lambda: HMM(2, Gaussian(2, 1, covariance="tied")).double(),
+}
+
+
+@pytest.mark.parametrize("kind", TOGETHER)
 @pytest.mark.parametrize("weighed", [False, True])
 def test_restarts_side_by_side_are_restarts_one_after_the_other(
     kind: str, weighed: bool, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +202,7 @@ def test_restarts_side_by_side_are_restarts_one_after_the_other(
     for together in (True, False):
         if not together:
             monkeypatch.setattr("semihmm.models.restarts.SideBySide.of", classmethod(lambda cls, models: None))
-        model = models()[kind]
+        model = TOGETHER[kind]()
         fit = model.fit(x, lengths, generator=torch.Generator().manual_seed(3), **given)
         found.append((fit, model.state_dict()))
     (one, first), (other, second) = found
@@ -225,6 +235,28 @@ def test_a_bar_is_shown_where_it_is_asked_for(capfd: pytest.CaptureFixture[str])
         model.fit(data(), iterations=3, progress=True)
     shown = capfd.readouterr().err
     assert "3/3" in shown and "objective -" in shown
+
+
+def test_a_prior_is_saved_and_numbered_anew(tmp_path: Any) -> None:
+    emission = emissions.WithPrior(Gaussian(2, 1), torch.tensor([[0.0], [1.0]]), weight=[[1.0, 0.0], [0.0, 2.0]])
+    model = HMM(2, emission)
+    model.save(tmp_path / "model.safetensors")
+    loaded = HMM.load(tmp_path / "model.safetensors")
+    x = torch.randn(9, 1)
+    assert_close(loaded.log_prob(x) + loaded.log_prior(), model.log_prob(x) + model.log_prior())
+    loaded.permute([1, 0])
+    assert_close(loaded.log_prob(x) + loaded.log_prior(), model.log_prob(x) + model.log_prior())
+
+
+def test_what_hmmlearn_calls_lengths_is_told_apart() -> None:
+    x = torch.cat(data())
+    lengths = torch.tensor([len(one) for one in data()])
+    with pytest.raises(ShapeError, match=r"as in hmmlearn\? Pass x.split\(list\(lengths\)\)"):
+        models()["hmm"].fit(x, lengths)
+    with pytest.raises(TypeError, match="HMM: there is no argument random_state"):
+        models()["hmm"].fit(x, random_state=0)  # type: ignore[call-arg]
+    with pytest.raises(ShapeError, match="HMM: states is 3, so emission must have as many, got 2"):
+        HMM(3, Gaussian(2, 1))
 
 
 def test_a_method_that_is_none_is_refused() -> None:

@@ -12,7 +12,7 @@ from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.testing import assert_close
 
-from semihmm.errors import DataError
+from semihmm.errors import DataError, StructureError
 from semihmm.models import Emission, FullGaussian, Gaussian, GaussianMixture, Neural, emissions
 
 COUNTS, POSITIVE, REAL, ANGLES, PROPORTIONS, SWITCHES = "counts", "positive", "real", "angles", "proportions", "0 or 1"
@@ -193,6 +193,13 @@ def test_gaps_can_be_mapped_over(kind: str) -> None:
     assert_close(torch.func.vmap(emission)(x.reshape(3, 4, F)), emission(x.reshape(3, 4, F)))
 
 
+@pytest.mark.parametrize("kind", ["diag", "mixture", "student", "poisson"])
+def test_a_compiled_program_takes_gaps(kind: str) -> None:
+    emission, x = made(kind), holed(drawn(kind, 12))
+    compiled = torch.compile(emission, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(x), emission(x))
+
+
 @pytest.mark.parametrize("kind", MATRICES)
 def test_steps_without_anything_can_be_mapped_over(kind: str) -> None:
     """Which steps have the same gaps cannot be seen there."""
@@ -260,11 +267,13 @@ def test_the_expected_moments_of_what_is_missing_make_a_matrix_without_bias() ->
     assert (emission.covariance()[0] - root @ root.T).abs().max() < 0.03
 
 
-def test_many_patterns_and_many_rows_are_the_rows_one_by_one() -> None:
-    emission = GaussianMixture(3, 12, 4, covariance="full").double()
-    x = holed(torch.randn(700, 12, dtype=torch.float64, generator=generator()))
+@pytest.mark.parametrize("features", [12, 40, 70])
+def test_many_patterns_and_many_rows_are_the_rows_one_by_one(features: int) -> None:
+    emission = GaussianMixture(3, features, 4, covariance="full").double()
+    x = holed(torch.randn(300, features, dtype=torch.float64, generator=generator()))
+    x = torch.cat([x, x + 1])  # each pattern is met again
     emission.initialise(x, generator())
-    emission.update(x, torch.rand(700, 3, dtype=torch.float64, generator=generator(1)))
+    emission.update(x, torch.rand(600, 3, dtype=torch.float64, generator=generator(1)))
     alone = torch.cat([emission(one.unsqueeze(0)) for one in x])
     assert_close(emission(x), alone)
 
@@ -291,6 +300,13 @@ def test_a_missing_symbol_is_any_of_them(dtype: torch.dtype) -> None:
     assert set(drawn.tolist()) <= set((emission.table()[1] > -torch.inf).nonzero().flatten().tolist())
     mapped = torch.func.vmap(emission)(x)
     assert_close(mapped, emission(x))
+
+
+def test_symbols_of_several_parts_are_not_averaged() -> None:
+    emission = emissions.Mixed([emissions.Categorical(1, 3), emissions.Categorical(1, 3)])
+    assert (emission(torch.tensor([-1, 2]))[0] == 0).all()
+    with pytest.raises(StructureError, match="no expected observation"):
+        emission.fill(torch.tensor([-1, 2]), torch.full((2, 2), 0.5))
 
 
 def test_a_product_takes_a_missing_symbol_as_nan() -> None:

@@ -183,7 +183,7 @@ def test_ellipses_lie_one_and_two_standard_deviations_from_the_mean(kind, column
         for parameter in emission.parameters():
             parameter.copy_(torch.randn_like(parameter))
     ax = plots.scatter(torch.randn(4, 3), torch.tensor([0, 1, 0, 1]), emission, columns=columns)
-    covariance = emission.covariance() if full else emission.log_variance.exp().expand(2, 3).diag_embed()
+    covariance = emission.covariance()
     assert len(ax.patches) == 4
     for number, ellipse in enumerate(ax.patches):
         state, deviations = number // 2, number % 2 + 1

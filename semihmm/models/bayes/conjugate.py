@@ -57,7 +57,7 @@ class TableBelief(Belief):
         >>> belief = TableBelief(Table.rows(1, 2), concentration=1.0)
         >>> belief.observe({"counts": torch.tensor([[3.0, 1.0]])})
         >>> belief.settle()
-        >>> belief.table().exp().round(decimals=4).tolist()
+        >>> belief.table().exp().double().round(decimals=4).tolist()
         [[0.6667, 0.3333]]
     """
 

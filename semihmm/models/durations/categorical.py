@@ -42,6 +42,10 @@ class Categorical(Duration):
             "min_duration": self.min_duration,
         }
 
+    @property
+    def free_parameters(self) -> int:
+        return self.table.free_parameters
+
     def forward(self) -> Tensor:
         log_prob: Tensor = self.table()
         return log_prob

@@ -35,7 +35,7 @@ class Parametric(Duration):
         >>> law()[0, :2].tolist(), round(law().exp().sum().item(), 4)
         ([-inf, -inf], 1.0)
         >>> Gamma(states=1, mean=10.0).max_duration, Gamma(states=1, mean=10.0, tail=0.01).max_duration
-        (92, 46)
+        (93, 47)
     """
 
     apart = True

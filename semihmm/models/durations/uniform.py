@@ -1,5 +1,7 @@
 """All lengths of a range are as likely."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +28,8 @@ class Uniform(Duration):
         >>> duration().exp().tolist()
         [[0.25, 0.25, 0.25, 0.25], [0.0, 0.5, 0.5, 0.0]]
     """
+
+    apart = True
 
     def __init__(
         self,
@@ -56,6 +60,14 @@ class Uniform(Duration):
             "min_duration": self.min_duration,
             "ranges": [list(one) for one in self.ranges],
         }
+
+    def repeated(self, count: int) -> Uniform:
+        made = Uniform(count * self.states, self.max_duration, self.min_duration, self.ranges * count)
+        return made.to(self.dtype)
+
+    def permute(self, order: Sequence[int]) -> None:
+        super().permute(order)
+        self.ranges = [self.ranges[state] for state in order]
 
     def forward(self) -> Tensor:
         steps = torch.arange(1, self.max_duration + 1, device=self.shortest.device)

@@ -24,6 +24,7 @@ class Emission(Part):
         event_shape: the axes of one observation, behind time: ``(features,)``, or ``()`` for symbols; None for
             any size.
         inputs: how many inputs it takes with each observation; 0 for none.
+        order: how many observations before it each one depends on.
         filler: an observation like any other, which takes the place of what lies behind the end of a sequence.
         trains_by_em: whether `update` is there.
     """
@@ -31,6 +32,7 @@ class Emission(Part):
     states: int | None
     event_shape: tuple[int | None, ...]
     inputs: int = 0
+    order: int = 0
     filler: float | Tensor = 0
     trains_by_em: bool = True
 

@@ -69,7 +69,8 @@ class Bernoulli(ExponentialFamily):
         return self.table.log_prior()
 
     def expected(self) -> Tensor:
-        return self.table()[..., 1].exp()
+        found: Tensor = self.table()[..., 1].exp()
+        return found
 
     def describe(self) -> dict[str, Tensor]:
         return {"probability": self.expected().detach()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import Emission
 from semihmm.models.emissions.learning import first_posterior
 
@@ -17,6 +18,13 @@ class Compound(Emission):
         super().__init__()
         self.parts = nn.ModuleList(parts)
         self.trains_by_em = all(part.trains_by_em for part in parts)
+
+    def take_inputs(self) -> None:
+        """Take the inputs that the parts do."""
+        sizes = {part.inputs for part in self.each()} - {0}
+        if len(sizes) > 1:
+            raise ShapeError(f"{type(self).__name__}: parts that take inputs must take as many, got {sorted(sizes)}.")
+        self.inputs = sizes.pop() if sizes else 0
 
     @abstractmethod
     def shares(self, x: Tensor, posterior: Tensor) -> Iterator[tuple[Emission, Tensor, Tensor]]:
@@ -74,3 +82,15 @@ class Compound(Emission):
         for part in self.parts:
             assert isinstance(part, Emission)
             yield part
+
+
+def drawn(part: Emission, states: Tensor, generator: torch.Generator | None, inputs: Tensor | None) -> Tensor:
+    """A draw of a part, which takes inputs or does not."""
+    return part.sample(states, generator, inputs) if part.inputs else part.sample(states, generator)  # type: ignore[call-arg]
+
+
+def width(part: Emission, columns: int) -> int:
+    """How many columns stand for an observation of a part once its inputs are beside it; 0 where it is a symbol."""
+    x = torch.zeros(1, columns) if part.event_shape else torch.zeros(1, dtype=torch.int64)
+    seen = part.observed(x, torch.zeros(1, part.inputs) if part.inputs else None)
+    return seen.shape[-1] if seen.ndim > 1 else 0

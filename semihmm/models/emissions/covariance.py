@@ -14,6 +14,7 @@ from semihmm.models.emissions.learning import mean_of
 
 Kind = Literal["diag", "spherical", "full", "tied"]
 _CACHED = 1 << 17  # numbers that a core keeps at hand
+_BITS = 32  # features whose gaps are written as one number
 _HELD = 1 << 21  # numbers of matrices that exist at a time where values are missing
 
 
@@ -115,14 +116,14 @@ class Diagonal(Covariance):
     def log_density(self, x: Tensor, mean: Tensor, value: Tensor, gaps: Tensor | None) -> Tensor:
         *groups, features = mean.shape
         found = log_density(x, mean.reshape(-1, features), value.expand_as(mean).reshape(-1, features), gaps)
-        return found.unflatten(-1, groups)
+        return found.reshape(*x.shape[:-1], *groups)
 
     def sums(
         self, x: Tensor, share: Tensor, mean: Tensor, value: Tensor, centre: Tensor, gaps: Tensor | None
     ) -> dict[str, Tensor]:
         away, share = x.double() - centre, share.double()
         if gaps is None:
-            weight = share.sum(0).unsqueeze(-1).expand_as(mean)
+            weight = share.sum(0).unsqueeze(-1).expand_as(mean).contiguous()
         else:
             away = torch.where(gaps, 0.0, away)
             weight = torch.tensordot(share, (~gaps).double(), ([0], [0]))
@@ -224,13 +225,8 @@ class Matrix(Covariance):
 
     def regression(self, away: Tensor, value: Tensor, gaps: Tensor) -> Tensor:
         root = _root(value.double())
-        found = [
-            part.regression(one)[0]
-            for part, one in zip(
-                _parts(away[0], gaps, root), away.double().split(_rows(len(root), away.shape[-1]), 1), strict=True
-            )
-        ]
-        return torch.cat(found, 1)
+        each = away.double().split(_rows(len(root), away.shape[-1]), 1)
+        return torch.cat([p.regression(one) for p, one in zip(_parts(away[0], gaps, root), each, strict=True)], 1)
 
 
 KINDS: dict[Kind, Covariance] = {
@@ -317,8 +313,20 @@ def _rows(count: int, features: int) -> int:
 def _parts(x: Tensor, gaps: Tensor, root: Tensor) -> Iterator["_Part"]:
     rows = _rows(len(root), root.shape[-1])
     for part, hidden in zip(x.split(rows), gaps.split(rows), strict=True):
-        patterns, place = hidden.unique(dim=0, return_inverse=True)
-        yield _Part(part, hidden, root, patterns, place)
+        patterns, place = _patterns(hidden)
+        order = place.argsort()
+        yield _Part(part[order], hidden[order], place[order], order, patterns, root)
+
+
+def _patterns(hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """The different rows of bool ``(N, F)``, and the place of each among them."""
+    place = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+    for some in hidden.split(_BITS, -1):
+        powers = 1 << torch.arange(some.shape[-1], device=hidden.device)
+        place = (place << _BITS | (some * powers).sum(-1)).unique(return_inverse=True)[1]
+    patterns = hidden.new_zeros(int(place.max()) + 1 if len(place) else 0, hidden.shape[-1])
+    patterns[place] = hidden
+    return patterns, place
 
 
 class _Part(NamedTuple):
@@ -330,28 +338,44 @@ class _Part(NamedTuple):
     Attributes:
         x: ``(N, F)``.
         hidden: bool ``(N, F)``.
-        root: Cholesky factors ``(G, F, F)``.
-        patterns: bool ``(P, F)``.
         place: of each observation among the patterns.
+        order: where each of them was.
+        patterns: bool ``(P, F)``.
+        root: Cholesky factors ``(G, F, F)``.
     """
 
     x: Tensor
     hidden: Tensor
-    root: Tensor
-    patterns: Tensor
     place: Tensor
+    order: Tensor
+    patterns: Tensor
+    root: Tensor
 
     def log_density(self, mean: Tensor) -> Tensor:
-        """``(N, G)``."""
+        """``(N, G)``, where they were."""
         root = self._marginal()
         away = torch.where(self.hidden, 0.0, self.x - mean.unsqueeze(1))
         distance = self._each(away, _inverse(root)).square().sum(-1).T
         volume = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         there = (~self.hidden).sum(-1, keepdim=True, dtype=distance.dtype)
-        return -(distance + volume[self.place] + there * math.log(2 * math.pi)) / 2
+        return (-(distance + volume[self.place] + there * math.log(2 * math.pi)) / 2)[self.order.argsort()]
 
-    def regression(self, away: Tensor) -> tuple[Tensor, Tensor]:
-        """Deviations with what is missing as expected ``(G, N, F)``; the covariance of that, ``(P, G, F, F)``."""
+    def regression(self, away: Tensor) -> Tensor:
+        """Deviations ``(G or 1, N, F)``, where they were, with what is missing as expected ``(G, N, F)``."""
+        return self._regression(away[:, self.order])[0][:, self.order.argsort()]
+
+    def moments(self, mean: Tensor, share: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The weight, and the expected first and second moments about the centre, with shares ``(N, G)``."""
+        share = torch.where(self.hidden.all(-1, keepdim=True), 0.0, share[self.order])
+        away, rest = self._regression(self.x - mean.unsqueeze(1))
+        away = away + (mean - centre).unsqueeze(1)
+        weighted = away * share.T.unsqueeze(-1)
+        met = share.new_zeros(len(self.patterns), share.shape[-1]).index_add(0, self.place, share)
+        second = weighted.mT @ away + torch.einsum("pg,pgij->gij", met, rest)
+        return share.sum(0), weighted.sum(1), second
+
+    def _regression(self, away: Tensor) -> tuple[Tensor, Tensor]:
+        """Of deviations in order, and the covariance of what is missing, ``(P, G, F, F)``."""
         off = self.patterns.unsqueeze(1)
         white = torch.where(off.unsqueeze(-1), 0.0, _inverse(self._marginal()))  # of what is there
         covariance = self.root @ self.root.mT
@@ -359,16 +383,6 @@ class _Part(NamedTuple):
         rest = torch.where(off.unsqueeze(-1) & off.unsqueeze(-2), covariance - gain @ covariance, 0.0)
         away = torch.where(self.hidden, 0.0, away).expand(len(self.root), -1, -1)
         return torch.where(self.hidden, self._each(away, gain), away), rest
-
-    def moments(self, mean: Tensor, share: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The weight, and the expected first and second moments about the centre, with shares ``(N, G)``."""
-        share = torch.where(self.hidden.all(-1, keepdim=True), 0.0, share)
-        away, rest = self.regression(self.x - mean.unsqueeze(1))
-        away = away + (mean - centre).unsqueeze(1)
-        weighted = away * share.T.unsqueeze(-1)
-        met = share.new_zeros(len(self.patterns), share.shape[-1]).index_add(0, self.place, share)
-        second = weighted.mT @ away + torch.einsum("pg,pgij->gij", met, rest)
-        return share.sum(0), weighted.sum(1), second
 
     def _marginal(self) -> Tensor:
         """Cholesky factors ``(P, G, F, F)``."""
@@ -379,10 +393,9 @@ class _Part(NamedTuple):
 
     def _each(self, away: Tensor, matrices: Tensor) -> Tensor:
         """The matrix of its pattern, ``(P, G, F, F)``, times each of ``(G, N, F)``."""
-        order = self.place.argsort()
         counts = self.place.bincount(minlength=len(self.patterns)).tolist()
-        found = [one @ matrix.mT for one, matrix in zip(away[:, order].split(counts, 1), matrices, strict=True)]
-        return torch.cat([away[:, :0], *found], 1)[:, order.argsort()]
+        found = [one @ matrix.mT for one, matrix in zip(away.split(counts, 1), matrices, strict=True)]
+        return torch.cat([away[:, :0], *found], 1)
 
 
 def _inverse(root: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.distributions import Distribution, biject_to, constraints
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
-from semihmm.models.emissions.base import Emission, gaps, whole_steps
+from semihmm.models.emissions.base import Emission, whole_steps
 
 
 class FromTorch(Emission):
@@ -55,11 +55,7 @@ class FromTorch(Emission):
 
     def forward(self, x: Tensor) -> Tensor:
         law = self.law()
-        hidden = None
-        if law.event_shape:
-            x, hidden = whole_steps(self, x, f"{type(law).__name__} has no marginals here", len(law.event_shape))
-        elif (hidden := gaps(x)) is not None:
-            x = torch.where(hidden, self.filler.to(x.device), x)
+        x, hidden = whole_steps(self, x, f"{type(law).__name__} has no marginals here", len(law.event_shape))
         hidden = None if hidden is None else hidden.unsqueeze(-1 - self.rest)
         x = x.unsqueeze(-1 - len(self.event_shape))
         if not traced() and law.support is not None and not bool(law.support.check(x).all()):

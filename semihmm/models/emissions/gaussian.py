@@ -19,7 +19,10 @@ class Gaussians(Centred):
         covariance: how they spread.
     """
 
+    states: int
     floor: Tensor
+    log_variance: nn.Parameter  # this one,
+    factor: nn.Parameter  # or this one
 
     def __init__(self, shape: tuple[int, ...], variance_floor: float, covariance: Kind) -> None:
         super().__init__()
@@ -28,7 +31,7 @@ class Gaussians(Centred):
                 f"{type(self).__name__}: covariance must be 'diag', 'spherical', 'full' or 'tied', got {covariance!r}."
             )
         self.kind, self.spread, self.variance_floor = covariance, KINDS[covariance], variance_floor
-        self.event_shape = shape[-1:]
+        self.event_shape: tuple[int] = (shape[-1],)
         self.mean = nn.Parameter(torch.randn(shape))
         self.register_parameter(self.spread.parameter, nn.Parameter(self.spread.start(*shape)))
         self.register_buffer("floor", self.spread.floor(torch.full(shape[-1:], variance_floor)))
@@ -105,8 +108,7 @@ class Gaussians(Centred):
 
     @property
     def _value(self) -> nn.Parameter:
-        found = self._parameters[self.spread.parameter]
-        assert found is not None
+        found: nn.Parameter = getattr(self, self.spread.parameter)
         return found
 
     def _flat(self) -> tuple[Tensor, Tensor]:
@@ -132,7 +134,8 @@ class Gaussian(Gaussians):
     ``factor``, ``(S, F, F)`` or ``(1, F, F)``: the Cholesky factor of each covariance with the logarithm of its
     diagonal. The floor makes the likelihood bounded; clipping variances or eigenvalues to it is the exact EM step under
     that constraint. What is missing is integrated out; the EM step then takes the moments that it is expected to have,
-    given the rest (Little & Rubin 2002, section 11.2).
+    given the rest (Little & Rubin 2002, section 11.2). With matrices, a traced program (`torch.compile`, `vmap`) takes
+    steps of which all is missing, and says NaN of those of which a part is.
 
     Example:
         >>> emission = Gaussian(states=2, features=1)
@@ -143,8 +146,6 @@ class Gaussian(Gaussians):
         >>> Gaussian(states=2, features=3, covariance="full").covariance().shape
         torch.Size([2, 3, 3])
     """
-
-    states: int
 
     def __init__(self, states: int, features: int, variance_floor: float = 1e-3, covariance: Kind = "diag") -> None:
         super().__init__((states, features), variance_floor, covariance)

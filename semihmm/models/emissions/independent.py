@@ -100,7 +100,7 @@ class Independent(Supported):
         flat, rows = x.flatten(0, -2), max(1, CACHED // (self.states * self.event_shape[0]))
         shown = [None] * -(-len(flat) // rows) if there is None else there.flatten(0, -2).split(rows)
         found = [self._penalties(*part) for part in zip(flat.split(rows), shown, strict=True)]
-        return best - torch.cat(found).unflatten(0, x.shape[:-1])
+        return best - torch.cat(found).reshape(*x.shape[:-1], self.states)
 
     def _penalties(self, x: Tensor, there: Tensor | None) -> Tensor:
         found = self.penalty(x.unsqueeze(-1))
@@ -142,8 +142,8 @@ class ExponentialFamily(Supported):
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:
         (x, there), posterior = self.filled(x), posterior.double()
-        one = posterior.sum(0).unsqueeze(-1).expand(-1, *self.event_shape)
-        weight = one if there is None else posterior.T @ there.double()
+        of_each = posterior.sum(0).unsqueeze(-1).repeat(1, *self.event_shape)
+        weight = of_each if there is None else posterior.T @ there.double()
         return {"weight": weight} | {n: posterior.T @ _only(s, there) for n, s in self.sufficient(x).items()}
 
 

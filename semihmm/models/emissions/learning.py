@@ -20,10 +20,15 @@ def learn(parameter: nn.Parameter, value: Tensor, weight: Tensor | None = None) 
     if not parameter.requires_grad:
         return kept
     if weight is not None:
-        value = torch.where(weight > LEAST_SHARE * weight.sum(0, keepdim=True), value, kept)
+        value = torch.where(met(weight), value, kept)
     with torch.no_grad():
         parameter.copy_(value)
     return value.expand_as(kept)
+
+
+def met(weight: Tensor) -> Tensor:
+    """Which states ``(S, ...)`` have seen anything, by their share in all weight; sums may be scaled."""
+    return weight > LEAST_SHARE * weight.sum(0, keepdim=True)
 
 
 def confine(parameter: nn.Parameter, low: Tensor | float | None = None, high: Tensor | float | None = None) -> None:
@@ -79,6 +84,6 @@ def first_posterior(chart: Tensor, states: int, generator: torch.Generator | Non
     """Of each state at each place ``(N, F)``, ``(N, S)``: high near one of S places that lie far from one another."""
     mean, variance = mean_and_variance(chart)
     scale = torch.where(variance > 0, variance, 1.0).sqrt()
-    places = spread_out(chart, states, generator) / scale
-    nearest = torch.cdist(torch.where(chart.isnan(), mean, chart.double()) / scale, places).argmin(-1)
+    away = (torch.where(chart.isnan(), mean, chart.double()) - mean) / scale  # so that distances keep their digits
+    nearest = torch.cdist(away, (spread_out(chart, states, generator) - mean) / scale).argmin(-1)
     return _OWN * nn.functional.one_hot(nearest, states).double() + (1 - _OWN) / states

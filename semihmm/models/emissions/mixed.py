@@ -7,7 +7,7 @@ from torch import Tensor
 
 from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.compound import Compound
+from semihmm.models.emissions.compound import Compound, drawn, width
 
 
 class Mixed(Compound):
@@ -32,7 +32,15 @@ class Mixed(Compound):
                 f"{[part.states for part in parts]} and event shapes {[part.event_shape for part in parts]}."
             )
         self.states, self.event_shape = sum(self.sizes), shapes.pop()
+        self.take_inputs()
+        self.order = max(part.order for part in parts)
+        columns = self.event_shape[0] or 1 if self.event_shape else 0
+        if len({(part.inputs, width(part, columns)) for part in parts}) > 1:
+            raise ShapeError("Mixed: parts must take the same inputs beside an observation, or all of them none.")
         self.filler = self._in_common()
+
+    def observed(self, x: Tensor, inputs: Tensor | None = None) -> Tensor:
+        return next(self.each()).observed(x, inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([part(x) for part in self.each()], -1)
@@ -46,8 +54,12 @@ class Mixed(Compound):
             if bool(some.any()):
                 part.reseed(some, x, generator)
 
-    def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        found = [part.sample(mine, generator) for part, mine, _ in self._grouped(states.flatten())]
+    def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
+        own = None if inputs is None else inputs.expand(*states.shape, -1).flatten(0, -2)
+        found = [
+            drawn(part, mine, generator, None if own is None else own[where])
+            for part, mine, where in self._grouped(states.flatten())
+        ]
         return self._ordered(found, states)
 
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -59,6 +71,7 @@ class Mixed(Compound):
         return torch.cat([part.expected() for part in self.each()])
 
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        self.expected()  # of symbols, there is none
         hidden, found = missing(x), torch.zeros_like(x)
         for part, _, share in self.shares(x, posterior):
             found = found + torch.where(hidden, part.fill(x, share), 0.0).to(x.dtype)  # in proportion to the share
@@ -94,7 +107,8 @@ class Mixed(Compound):
         shape = (1, *(size or 1 for size in self.event_shape))
         for part in self.each():
             try:
-                self(torch.as_tensor(part.filler).expand(shape))
+                x = torch.as_tensor(part.filler).expand(shape)
+                self(self.observed(x, torch.zeros(1, self.inputs) if self.inputs else None))
             except DataError:
                 continue
             return part.filler

@@ -10,7 +10,8 @@ from semihmm.errors import ShapeError
 from semihmm.models.emissions.base import missing
 from semihmm.models.emissions.covariance import Kind
 from semihmm.models.emissions.gaussian import Gaussians
-from semihmm.models.emissions.learning import spread_out
+from semihmm.models.emissions.learning import first_posterior, spread_out
+from semihmm.models.part import Part
 from semihmm.models.table import Table
 
 _CHUNK = 1 << 22  # numbers that the EM step holds at a time
@@ -41,7 +42,6 @@ class GaussianMixture(Gaussians):
     """
 
     codebook: Tensor
-    turn: Tensor  # how many states before this one have its codebook
 
     def __init__(
         self,
@@ -65,13 +65,19 @@ class GaussianMixture(Gaussians):
         self.weights = Table.rows(states, components, pseudo_count)
         self.register_buffer("codebook", codebook, persistent=False)
         met: Counter[int] = Counter()
-        turns = []
-        for book in codebook.tolist():
-            turns.append(met[book])
+        self.groups: list[list[int]] = []
+        for state, book in enumerate(codebook.tolist()):
+            if met[book] == len(self.groups):
+                self.groups.append([])
+            self.groups[met[book]].append(state)
             met[book] += 1
-        self.register_buffer("turn", torch.tensor(turns), persistent=False)
-        self.turns = max(turns) + 1
         self.apart = codebook.tolist() == list(range(states))
+
+    def repeated(self, count: int) -> Part | None:
+        if not self.apart:
+            return None
+        config = {**self.config, "states": count * len(self.codebook), "codebook": None}
+        return type(self)(**config).to(self.dtype)  # type: ignore[arg-type]
 
     @property
     def config(self) -> dict[str, object]:
@@ -80,24 +86,28 @@ class GaussianMixture(Gaussians):
             "states": self.states,
             "features": features,
             "components": components,
-            "codebook": self.codebook.tolist(),
+            "codebook": None if self.apart else self.codebook.tolist(),
             "variance_floor": self.variance_floor,
             "pseudo_count": self.weights.pseudo_count,
             "covariance": self.kind,
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [(group, part.logsumexp(-1)) for group, part in self._joint(self.density(x))]
-        order = torch.cat([group for group, _ in parts]).argsort()
-        return torch.cat([part for _, part in parts], -1)[..., order].to(self.mean.dtype)
+        found = torch.cat([joint.logsumexp(-1) for _, joint in self._joint(self.density(x))], -1).to(self.mean.dtype)
+        order = [state for group in self.groups for state in group]
+        return found if self.apart else found[..., torch.tensor(order, device=found.device).argsort()]
 
     @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """Means at observations far from one another; the variance of all data; near uniform weights."""
+        """Means far from one another among the observations around one of K places, for each codebook; the rest alike.
+
+        The variances are those of all data, the weights near uniform.
+        """
         books, components, _ = self.mean.shape
-        chosen = spread_out(x, books * components, generator)
-        # Those that were chosen first lie furthest apart: one of them for each codebook.
-        self.place(x, chosen.reshape(components, books, -1).transpose(0, 1))
+        nearest = first_posterior(x, books, generator).argmax(-1)
+        around = [x[nearest == book] for book in range(books)]
+        means = [spread_out(own if len(own) else x, components, generator) for own in around]
+        self.place(x, torch.stack(means))
         self.weights.initialise(generator)
 
     @property
@@ -132,7 +142,8 @@ class GaussianMixture(Gaussians):
         return self._completed(flat, self._numbered(mine, component), generator).reshape(x.shape)
 
     def expected(self) -> Tensor:
-        return (self.weights().exp().unsqueeze(-1) * self.mean[self.codebook]).sum(-2)
+        found: Tensor = (self.weights().exp().unsqueeze(-1) * self.mean[self.codebook]).sum(-2)
+        return found
 
     @torch.no_grad()
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
@@ -162,15 +173,14 @@ class GaussianMixture(Gaussians):
             used[:, self.codebook[group]] += mine  # each codebook at most once in a group
         return counts, used
 
-    def _joint(self, density: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _joint(self, density: Tensor) -> Iterator[tuple[list[int], Tensor]]:
         """Groups of states, no two of them of one codebook, and their ``log(weight * density)``, ``(..., T, G, C)``.
 
         Three states that share a codebook make three groups: the peak must be that of each state, since weights may be
         0 where the density is highest, and ``(..., T, S, C)`` need not exist.
         """
         weights = self.weights().double()
-        for turn in range(self.turns):
-            group = (self.turn == turn).nonzero().squeeze(-1)
+        for group in self.groups:
             yield group, density[..., self.codebook[group], :] + weights[group]
 
 

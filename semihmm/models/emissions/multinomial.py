@@ -90,7 +90,8 @@ class Multinomial(ExponentialFamily):
 
     def expected(self) -> Tensor:
         """Of `trials` symbols."""
-        return self.trials * self.table().exp()
+        found: Tensor = self.trials * self.table().exp()
+        return found
 
     def describe(self) -> dict[str, Tensor]:
         return {"probability": self.table().detach().exp()}

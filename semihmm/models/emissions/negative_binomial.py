@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.engine.tracing import traced
-from semihmm.models.emissions.independent import TABLED, Independent, counted
+from semihmm.models.emissions.independent import CACHED, TABLED, Independent, counted
 from semihmm.models.emissions.learning import confine, learn, mean_of, share_of_mean
 from semihmm.models.emissions.solving import root
 
@@ -58,38 +58,42 @@ class NegativeBinomial(Independent):
         return x.sqrt()
 
     def peak(self) -> Tensor:
-        size, ratio = self.log_size.double().exp(), self.log_mean.double() - self.log_size.double()
-        return -torch.lgamma(size) - size * nn.functional.softplus(ratio)  # the logarithm of (size + mean) / size
+        ratio = self.log_mean.double() - self.log_size.double()
+        return -self.log_size.double().exp() * nn.functional.softplus(ratio)  # the logarithm of (size + mean) / size
 
     def penalty(self, x: Tensor) -> Tensor:
         size, ratio = self.log_size.double().exp().T, (self.log_mean.double() - self.log_size.double()).T
-        return torch.lgamma(x + 1) - torch.lgamma(x + size) + x * nn.functional.softplus(-ratio)
+        ways = torch.lgamma(x + size) - torch.lgamma(size) - torch.lgamma(x + 1)
+        return x * nn.functional.softplus(-ratio) - ways
 
     def score(self, x: Tensor, there: Tensor | None) -> Tensor:
         """A log-gamma costs more than all else: of counts that are met again, each is computed once."""
         if traced() or x.requires_grad or not x.numel():
             return super().score(x, there)
-        few = float(x.max()) <= TABLED
-        values, place = (torch.arange(float(x.max()) + 1), x.long()) if few else x.unique(return_inverse=True)
-        if len(values) * self.event_shape[0] > x.numel():
+        (values, place), features = _distinct(x), self.event_shape[0]
+        if len(values) * features > x.numel():
             return super().score(x, there)
-        features = torch.arange(self.event_shape[0], device=x.device)
-        each = values.to(x).reshape(-1, 1, 1).expand(-1, len(features), 1)
+        each = values.reshape(-1, 1, 1).expand(-1, features, 1)
         table = (self.peak().T - self.penalty(each)).flatten(0, 1)
-        row = place * len(features) + features
+        row = place * features + torch.arange(features, device=x.device)
         if there is not None:
             row, table = torch.where(there, row, len(table)), torch.cat([table, torch.zeros_like(table[:1])])
-        return torch.cat([table[some].sum(-2) for some in row.flatten(0, -2).split(256)]).unflatten(0, x.shape[:-1])
+        rows = max(1, CACHED // (features * self.states))
+        found = torch.cat([table[some].sum(-2) for some in row.flatten(0, -2).split(rows)])
+        return found.reshape(*x.shape[:-1], self.states)
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
         (x, there), posterior = self.filled(x), posterior.double()
-        shown = torch.ones_like(x) if there is None else there.double()
-        weight = posterior.T @ shown
-        average = mean_of(posterior.T @ (x * shown), weight)
+        shares = [posterior] * x.shape[-1]
+        if there is not None:
+            shares = [posterior * shown.unsqueeze(-1) for shown in there.T]
+        weight = torch.stack([share.sum(0) for share in shares], -1)
+        total = torch.stack([share.T @ column for share, column in zip(shares, x.T, strict=True)], -1)
+        average = mean_of(total, weight)
         mean = learn(self.log_mean, average.maximum(self.floor).log(), weight).exp()
-        sizes = [_size(x[:, f], posterior * shown[:, f : f + 1], average[:, f], mean[:, f]) for f in range(x.shape[-1])]
-        learn(self.log_size, torch.stack(sizes, -1), weight)
+        columns = zip(x.T, shares, average.T, mean.T, strict=True)
+        learn(self.log_size, torch.stack([_size(*column) for column in columns], -1), weight)
 
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -111,7 +115,7 @@ class NegativeBinomial(Independent):
 
 def _size(x: Tensor, posterior: Tensor, average: Tensor, mean: Tensor) -> Tensor:
     """The best logarithm of the size in each state, ``(S,)``, given its mean; one digamma for each different count."""
-    values, place = x.unique(return_inverse=True)
+    values, place = _distinct(x)
     share = posterior.new_zeros(len(values), posterior.shape[-1]).index_add(0, place, posterior)
     share = share / share.sum(0).clamp(min=torch.finfo(share.dtype).tiny)
     values = values.unsqueeze(-1)
@@ -126,3 +130,12 @@ def _size(x: Tensor, posterior: Tensor, average: Tensor, mean: Tensor) -> Tensor
 
     low = torch.full_like(mean, math.log(_LEAST))
     return root(slope, low, torch.full_like(mean, math.log(_LARGEST)))
+
+
+def _distinct(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts, among them all of ``x``, and where each of those is; sorted out only if some are large."""
+    peak = float(x.max())
+    if peak <= TABLED:
+        return torch.arange(peak + 1, dtype=x.dtype, device=x.device), x.long()
+    found: tuple[Tensor, Tensor] = x.unique(return_inverse=True)
+    return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,8 +35,12 @@ class WithPrior(Emission):
     imagined: Tensor
     weight: Tensor
 
-    def __init__(self, emission: Emission, x: Tensor, weight: Tensor | float = 1.0) -> None:
+    def __init__(
+        self, emission: Emission, x: Tensor | Sequence[Any], weight: Tensor | Sequence[Any] | float = 1.0
+    ) -> None:
         super().__init__()
+        x = torch.as_tensor(x)
+        x = x.to(emission.dtype) if x.is_floating_point() else x
         if not emission.trains_by_em or emission.states is None or emission.inputs:
             raise StructureError(
                 f"WithPrior: takes an emission that trains by EM without inputs, got {type(emission)}."
@@ -52,6 +59,10 @@ class WithPrior(Emission):
     @property
     def config(self) -> dict[str, object] | None:
         return {"emission": self.emission, "x": self.imagined.tolist(), "weight": self.weight.tolist()}
+
+    def permute(self, order: Sequence[int]) -> None:
+        self.emission.permute(order)
+        self.weight = self.weight[:, list(order)]
 
     def forward(self, x: Tensor) -> Tensor:
         log_prob: Tensor = self.emission(x)

@@ -104,7 +104,8 @@ class ZeroInflatedPoisson(ExponentialFamily):
 
     @torch.no_grad()
     def expected(self) -> Tensor:
-        return self.table()[..., 1].exp() * self.log_rate.exp()
+        found: Tensor = self.table()[..., 1].exp() * self.log_rate.exp()
+        return found
 
     def describe(self) -> dict[str, Tensor]:
         return {"rate": self.log_rate.detach().exp(), "zero": self.table().detach()[..., 0].exp()}

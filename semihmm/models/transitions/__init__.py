@@ -1,8 +1,8 @@
 """Transition laws: how likely each state is to follow each. One file for each.
 
 Example:
-    >>> semihmm.models.transitions.Categorical(states=3, offsets=(0, 1))().exp()[0].tolist()
-    [1.0, 0.0]
+    >>> semihmm.models.transitions.Categorical(states=3, offsets=(0, 1))().exp().tolist()
+    [[0.5, 0.0], [0.5, 0.5], [1.0, 0.5]]
 """
 
 from semihmm.models.transitions.base import Transition

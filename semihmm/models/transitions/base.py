@@ -83,7 +83,7 @@ class Transition(Law):
         if isinstance(self, Driven):
             raise StructureError(f"{type(self).__name__}: its probabilities differ from step to step.")
         chance = self().detach().double().exp()[self.allowed]
-        found = chance.new_zeros(self.states, self.states)
+        found: Tensor = chance.new_zeros(self.states, self.states)
         return found.index_put((self.source[self.allowed], self.target[self.allowed]), chance)
 
     def place(self, states: int, ends: tuple[Tensor, Tensor, Tensor], offsets: Sequence[int] | None) -> None:

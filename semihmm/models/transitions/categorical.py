@@ -38,11 +38,11 @@ class Categorical(Table, Transition):
     Example:
         >>> law = Categorical(2, allowed=[[True, True], [False, True]])
         >>> law.update(torch.tensor([[3.0, 1.0], [0.0, 2.0]]))
-        >>> law().exp().tolist()
+        >>> law().exp().double().round(decimals=3).tolist()
         [[0.75, 0.25], [0.0, 1.0]]
         >>> even = Categorical(2, tied=[[0, -1], [-1, 0]])  # both states are left equally often
         >>> even.update(torch.tensor([[3.0, 1.0], [1.0, 1.0]]))
-        >>> even().exp().round(decimals=3).tolist()
+        >>> even().exp().double().round(decimals=3).tolist()
         [[0.667, 0.333], [0.333, 0.667]]
     """
 

@@ -36,7 +36,7 @@ class ContinuousTime(Driven, Transition):
         >>> law = ContinuousTime(2)
         >>> with torch.no_grad():
         ...     _ = law.log_rate.fill_(0.0)  # one change per unit of time, on average
-        >>> law(torch.tensor([[0.0], [0.01], [100.0]])).exp().round(decimals=2).tolist()
+        >>> law(torch.tensor([[0.0], [0.01], [100.0]])).exp().double().round(decimals=2).tolist()
         [[[0.99, 0.01], [0.01, 0.99]], [[0.5, 0.5], [0.5, 0.5]]]
     """
 

@@ -30,7 +30,7 @@ class Logit(Gradual):
         >>> law = Logit(states=2, inputs=1)
         >>> with torch.no_grad():
         ...     _ = law.weight[0, 1].fill_(3.0)
-        >>> law(torch.tensor([[0.0], [0.0], [1.0]])).exp()[:, 0].round(decimals=2).tolist()
+        >>> law(torch.tensor([[0.0], [0.0], [1.0]])).exp()[:, 0].double().round(decimals=2).tolist()
         [[0.5, 0.5], [0.05, 0.95]]
     """
 
@@ -52,6 +52,11 @@ class Logit(Gradual):
     @property
     def config(self) -> dict[str, object]:
         return {"states": self.states, "inputs": self.inputs, **self.topology, "ridge": self.ridge}
+
+    @property
+    def free_parameters(self) -> int:
+        entries = int(self.allowed.sum()) - int((self.leaving(self.allowed.double()) > 0).sum())
+        return entries * (int(self.bias.requires_grad) + self.inputs * int(self.weight.requires_grad))
 
     def log_weights(self, inputs: Tensor) -> Tensor:
         return torch.unflatten(inputs @ self.weight.flatten(0, -2).T, -1, self.bias.shape) + self.bias

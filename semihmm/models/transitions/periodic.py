@@ -61,6 +61,10 @@ class Periodic(Driven, Transition):
             "pseudo_count": self.table.pseudo_count,
         }
 
+    @property
+    def free_parameters(self) -> int:
+        return self.table.free_parameters
+
     def forward(self, inputs: Tensor | None = None) -> Tensor:
         log_prob: Tensor = self.table()
         return log_prob[self._phase(inputs)]

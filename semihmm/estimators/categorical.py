@@ -1,0 +1,92 @@
+"""Symbols as emissions."""
+
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semihmm.errors import DataError
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, fill, mode
+from semihmm.models import Emission, emissions
+
+
+@dataclass(eq=False, repr=False)
+class CategoricalHMM(Estimator):
+    """Each state has a distribution over symbols; X is one column of them. Other arguments as of `BaseHMM`.
+
+    Args:
+        emissionprob_prior: Dirichlet prior of each row of `emissionprob_`, a number or an array that broadcasts to it;
+            1 for none.
+        n_features: number of symbols; None for one more than the largest of the data.
+        params, init_params: ``"e"`` for `emissionprob_`.
+
+    Attributes:
+        emissionprob_: ``(n_components, symbols)``.
+
+    Example:
+        >>> import numpy as np
+        >>> model = CategoricalHMM(n_components=2)  # weather: rain, sun; seen: walk, shop, clean
+        >>> model.startprob_, model.transmat_ = [0.6, 0.4], [[0.7, 0.3], [0.4, 0.6]]
+        >>> model.emissionprob_ = [[0.1, 0.4, 0.5], [0.6, 0.3, 0.1]]
+        >>> log_prob, states = model.decode([[0], [1], [2]])
+        >>> round(float(np.exp(log_prob)), 5), states.tolist()
+        (0.01344, [1, 0, 0])
+    """
+
+    n_components: int = 1
+    startprob_prior: Prior = 1.0
+    transmat_prior: Prior = 1.0
+    _: KW_ONLY
+    emissionprob_prior: Prior = 1.0
+    n_features: int | None = None  # type: ignore[assignment]  # an argument here
+    algorithm: Literal["viterbi", "map"] = "viterbi"
+    random_state: RandomState = None
+    n_iter: int = 10
+    tol: float = 1e-2
+    verbose: bool = False
+    params: str = "ste"
+    init_params: str = "ste"
+    implementation: Literal["log", "scaling"] = "log"
+
+    letters = Estimator.letters | {"e": "emissionprob_"}
+    _counts = True
+    emissionprob_: Array = field(init=False)
+
+    def _emission(self) -> Emission:
+        emission = emissions.Categorical(*self.emissionprob_.shape).double()
+        fill(emission.table, self.emissionprob_)
+        return emission
+
+    def _tensor(self, X: NDArray[Any]) -> Tensor:
+        if X.shape[1] != 1:
+            raise DataError(f"{type(self).__name__}: X must be one column of symbols, got {X.shape[1]} features.")
+        return torch.tensor(X[:, 0])
+
+    def _start(self, X: NDArray[Any]) -> None:
+        if self._needs_init("e"):
+            symbols = int(X.max()) + 1 if self.n_features is None else self.n_features
+            self.emissionprob_ = rows(self.random_state, self.n_components, symbols)
+
+    def _check(self) -> None:
+        super()._check()
+        symbols = np.shape(self.emissionprob_)[-1] if self.n_features is None else self.n_features
+        self.emissionprob_ = distribution("emissionprob_", self.emissionprob_, (self.n_components, symbols))
+
+    def _free(self) -> dict[str, int]:
+        return {**super()._free(), "e": self.n_components * (self.emissionprob_.shape[1] - 1)}
+
+    def _maximise(self, X: NDArray[Any], posterior: Array) -> None:
+        if "e" in self.params:
+            seen = np.zeros(self.emissionprob_.shape[::-1])
+            np.add.at(seen, X[:, 0], posterior)
+            self.emissionprob_ = mode(seen.T, self.emissionprob_prior, self.emissionprob_)
+
+
+def rows(random_state: RandomState, count: int, size: int) -> Array:
+    """Distributions drawn at random."""
+    drawn: Array = _utils.check_random_state(random_state).rand(count, size)
+    drawn /= drawn.sum(1, keepdims=True)
+    return drawn

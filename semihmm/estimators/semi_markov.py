@@ -1,0 +1,176 @@
+"""States that last: the same families, with a duration law."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semihmm.errors import DataError
+from semihmm.estimators.base import Array, Estimator, distribution, fill, stationary
+from semihmm.estimators.categorical import CategoricalHMM
+from semihmm.estimators.gaussian import GaussianHMM
+from semihmm.estimators.poisson import PoissonHMM
+from semihmm.models import HSMM, Duration, Emission, durations
+
+LAWS: dict[str, Callable[..., Duration]] = {
+    "categorical": durations.Categorical,
+    "gamma": durations.Gamma,
+    "gaussian": durations.Gaussian,
+    "geometric": durations.Geometric,
+    "log_normal": durations.LogNormal,
+    "negative_binomial": durations.NegativeBinomial,
+    "poisson": durations.Poisson,
+    "uniform": durations.Uniform,
+    "weibull": durations.Weibull,
+}
+Law = Literal[
+    "categorical", "gamma", "gaussian", "geometric", "log_normal", "negative_binomial", "poisson", "uniform", "weibull"
+]
+
+
+@dataclass(eq=False, repr=False)
+class SemiMarkov(Estimator):
+    """What makes a semi-Markov model of a hidden Markov model: how long each state lasts."""
+
+    _: KW_ONLY
+    duration: Law = "negative_binomial"
+    max_duration: int = 50
+    min_duration: int = 1
+    censored: Literal["none", "left", "right", "both"] = "right"
+
+    _own: ClassVar[dict[str, str]] = {"d": "durationprob_"}
+    durationprob_: Array = field(init=False)
+
+    def _model(self, emission: Emission) -> HSMM:
+        states, longest = self.durationprob_.shape
+        every = torch.ones(states, states, dtype=torch.bool)
+        law = durations.Categorical(states, longest)
+        model = HSMM(states, emission, law, allowed=every, censored=self.censored).double()
+        fill(model.initial, self.startprob_)
+        fill(model.transition, self.transmat_)
+        fill(law.table, self.durationprob_)
+        return model
+
+    def get_stationary_distribution(self) -> Array:
+        self._ready()
+        time = stationary(self.transmat_) * (self.durationprob_ @ np.arange(1, self.max_duration + 1))
+        share: Array = time / time.sum()
+        return share
+
+    def _first_transmat(self, random_state: np.random.RandomState) -> Array:
+        states = self.n_components
+        if states == 1:
+            return np.ones((1, 1))
+        others = ~np.eye(states, dtype=bool)
+        transmat = np.zeros((states, states))
+        transmat[others] = random_state.dirichlet(np.ones(states - 1), size=states).ravel()
+        return transmat
+
+    def _start(self, X: NDArray[Any]) -> None:
+        super()._start(X)
+        if self._needs_init("d"):
+            possible = torch.arange(1, self.max_duration + 1) >= self.min_duration
+            self.durationprob_ = self._lasting(possible.double().expand(self.n_components, -1))
+
+    def _check(self) -> None:
+        super()._check()
+        shape = (self.n_components, self.max_duration)
+        self.durationprob_ = distribution("durationprob_", self.durationprob_, shape)
+
+    def _law(self) -> Duration:
+        """The law as it is before it has seen anything, which is always the same."""
+        if self.duration not in LAWS:
+            raise DataError(f"duration must be one of {', '.join(LAWS)}, got {self.duration!r}.")
+        law = LAWS[self.duration](self.n_components, self.max_duration, min_duration=self.min_duration).double()
+        law.initialise(torch.Generator().manual_seed(0))
+        return law
+
+    def _lasting(self, *counts: Tensor) -> Array:
+        """What the law says after an update by each of these."""
+        law = self._law()
+        for count in counts:
+            law.update(count)
+        with torch.no_grad():
+            probability: Array = law().exp().numpy()
+        return probability
+
+    def _free(self) -> dict[str, int]:
+        law = self._law()
+        numbers = sum(parameter.numel() for parameter in law.parameters())
+        if self.duration == "categorical":
+            numbers = self.n_components * (self.max_duration - self.min_duration)
+        moves = self.n_components * max(self.n_components - 2, 0)
+        return {**super()._free(), "t": moves, "d": numbers}
+
+    def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
+        super()._learn(X, counts)
+        if "d" in self.params:
+            # First to where EM is: what no segment says stays there.
+            self.durationprob_ = self._lasting(torch.tensor(self.durationprob_), counts["duration"])
+
+
+@dataclass(eq=False, repr=False)
+class GaussianHSMM(SemiMarkov, GaussianHMM):
+    """As `GaussianHMM`, but each state lasts as long as its duration law says (a semi-Markov model).
+
+    Args:
+        duration: the law: ``"categorical"``, ``"gamma"``, ``"gaussian"``, ``"geometric"``, ``"log_normal"``,
+            ``"negative_binomial"``, ``"poisson"``, ``"uniform"`` or ``"weibull"``, of `semihmm.models.durations`.
+        max_duration: the greatest number of steps; time and memory are proportional to it.
+        min_duration: the least.
+        censored: which ends of a sequence cut a segment short: ``"right"`` where sequences just stop.
+        params, init_params: ``"d"`` for `durationprob_`; the others as of the HMM.
+
+    Attributes:
+        durationprob_: probabilities of 1 to `max_duration` steps, ``(n_components, max_duration)``.
+        transmat_: of the next segment's state: the diagonal is 0.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.RandomState(0).randn(120, 1) + 9 * (np.arange(120)[:, None] // 6 % 2)
+        >>> model = GaussianHSMM(n_components=2, max_duration=20, random_state=0).fit(X)
+        >>> (model.durationprob_ @ np.arange(1, 21)).round().tolist()
+        [6.0, 6.0]
+    """
+
+    params: str = "stmcd"
+    init_params: str = "stmcd"
+    letters = GaussianHMM.letters | SemiMarkov._own
+
+
+@dataclass(eq=False, repr=False)
+class PoissonHSMM(SemiMarkov, PoissonHMM):
+    """As `PoissonHMM`, but each state lasts as long as its duration law says. Arguments as of `GaussianHSMM`.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.RandomState(0).poisson(2 + 20 * (np.arange(120)[:, None] // 6 % 2))
+        >>> model = PoissonHSMM(n_components=2, max_duration=20, random_state=0).fit(X)
+        >>> np.bincount(model.predict(X)).tolist()
+        [60, 60]
+    """
+
+    params: str = "stld"
+    init_params: str = "stld"
+    letters = PoissonHMM.letters | SemiMarkov._own
+
+
+@dataclass(eq=False, repr=False)
+class CategoricalHSMM(SemiMarkov, CategoricalHMM):
+    """As `CategoricalHMM`, but each state lasts as long as its duration law says. Arguments as of `GaussianHSMM`.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.arange(120)[:, None] // 6 % 2
+        >>> model = CategoricalHSMM(n_components=2, max_duration=20, random_state=0).fit(X)
+        >>> np.bincount(model.predict(X)).tolist()
+        [60, 60]
+    """
+
+    params: str = "sted"
+    init_params: str = "sted"
+    letters = CategoricalHMM.letters | SemiMarkov._own
