@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm import structures
-from semihmm.errors import ShapeError, StructureError
+from semihmm.errors import ShapeError
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
 from semihmm.models.hmm import emission_of
@@ -161,9 +161,6 @@ class HigherOrderHMM(Model[structures.HMM]):
 
     def named(self, states: Tensor) -> Tensor:
         return torch.where(states < 0, states, self.latest[states.clamp(min=0)])
-
-    def permute(self, order: Sequence[int]) -> None:
-        raise StructureError("HigherOrderHMM: its states cannot be numbered anew; fit again with init=.")
 
     def transition_after(self, context: Sequence[int]) -> Tensor:
         """The log-probabilities of what follows up to k states, the latest last, ``(S,)``."""

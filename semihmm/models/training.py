@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
 from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
+from semihmm.models.part import Part
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide, apart
 from semihmm.models.sequences import Batch
@@ -288,7 +289,7 @@ def em_side_by_side(models: Sequence[Model[Any]], data: Batches, plan: Plan) -> 
 
 def _prior(model: Model[Any]) -> Callable[[], float]:
     """The log-density of a model's parameters under their prior, which is not asked for where there is none."""
-    parts = [part for part in (*model.laws.values(), model.emission) if bool(part.log_prior() != 0)]
+    parts = [p for p in (*model.laws.values(), model.emission) if type(p).log_prior is not Part.log_prior]
     return lambda: sum(float(part.log_prior().detach()) for part in parts)
 
 

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm.errors import DataError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, HigherOrderHMM, durations, emissions, pad, transitions
+from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, durations, emissions, pad, transitions
 
 
 def random(model: Any, seed: int = 0) -> Any:
@@ -322,8 +322,3 @@ def test_what_is_ahead_depends_on_what_was_last() -> None:
     drawn = model.simulate(x, 2, (3,), lengths, torch.Generator().manual_seed(0))
     assert drawn.x.shape == (3, 2, 2, 1)
     assert_close(drawn.x.squeeze(-1).detach(), expected.expand(3, 2, 2), atol=1e-3, rtol=0.0)
-
-
-def test_states_of_higher_order_have_no_other_numbers() -> None:
-    with pytest.raises(StructureError, match="cannot be numbered anew"):
-        HigherOrderHMM(2, Gaussian(2, 1)).permute([1, 0])

@@ -64,11 +64,11 @@ def test_em_climbs_and_finds_the_order() -> None:
     fits = {}
     for order in (1, 2):
         model = HigherOrderHMM(2, emissions.Categorical(2, 3), order).double()
-        fit = model.fit(x, restarts=10, generator=torch.Generator().manual_seed(1))
+        fit = model.fit(x, restarts=4, iterations=300, tolerance=1e-6, generator=torch.Generator().manual_seed(1))
         assert all(b >= a - 1e-9 * abs(a) for a, b in zip(fit.history, fit.history[1:], strict=False))
         fits[order] = fit.objective
     assert fits[2] > fits[1] + 20
-    assert fits[2] > truth.score(x) - 1.0
+    assert fits[2] > truth.score(x)  # the greatest likelihood is greater than that of the truth
 
 
 def test_it_is_saved_and_takes_lists(tmp_path: Any) -> None:
