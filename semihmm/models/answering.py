@@ -14,6 +14,7 @@ from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.inference import Paths
 from semihmm.models.checking import checked, checked_inputs
 from semihmm.models.emissions import Emission
+from semihmm.models.emissions.base import missing
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.sequences import Batch, Known, batches, joined
 from semihmm.structures import Structure
@@ -238,7 +239,7 @@ class Answering(Part, Generic[S]):
             structure = self.endless(self.explained(ahead))
             posterior = inference.expected_counts(structure, ("emission",))[1]["emission"]
             states = _last(posterior, steps, ahead.lengths, posterior.ndim - 2)
-            near = steps + self.emission.order
+            near = self._near(ahead, steps)
             seen = _last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
             mean = None
             if self.emission.event_shape:
@@ -269,7 +270,7 @@ class Answering(Part, Generic[S]):
         ahead = self._ahead(x, steps, lengths, inputs)
         with torch.no_grad():
             drawn = inference.sample(self.endless(self.explained(ahead)), shape, generator=generator)
-            time, near = drawn.states.ndim - 1, steps + self.emission.order
+            time, near = drawn.states.ndim - 1, self._near(ahead, steps)
             states = _last(self.named(drawn.states), near, ahead.lengths, time)
             seen = _last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
             seen = seen.expand(*states.shape, *seen.shape[len(ahead.shape) :])
@@ -323,6 +324,15 @@ class Answering(Part, Generic[S]):
         """
         for given in batches(type(self).__name__, x, lengths, weights=weights, **known):
             yield checked(type(self).__name__, self.emission, self.laws, self.states, **given)
+
+    def _near(self, ahead: Batch, steps: int) -> int:
+        """How many of the last steps say what is expected at the last of all: more where some of them are missing."""
+        order = self.emission.order
+        if order:
+            before = _last(self._columns(ahead.x), steps + order, ahead.lengths, len(ahead.shape) - 1)
+            if bool(missing(before.narrow(len(ahead.shape) - 1, 0, order)).any()):
+                return ahead.shape[-1]
+        return steps + order
 
     def _columns(self, observed: Tensor) -> Tensor:
         """Observations, without what `Emission.observed` puts beside them."""

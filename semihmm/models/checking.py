@@ -46,9 +46,10 @@ def checked(
     fits = axes >= 1 and all(size in (None, got) for size, got in zip(event, x.shape[axes:], strict=True))
     if not fits or not x.numel():
         expected = ", ".join(["...", "T", *("any" if size is None else str(size) for size in event)])
+        hint = " One feature? Pass x.unsqueeze(-1)." if event == (1,) and x.numel() else ""
         raise ShapeError(
             f"{name}: {type(emission).__name__} takes observations ({expected}) with at least one step, got "
-            f"{tuple(x.shape)}."
+            f"{tuple(x.shape)}.{hint}"
         )
     if x.is_complex() or x.layout != torch.strided:
         raise ShapeError(f"{name}: observations are dense and real, got {x.dtype} and {x.layout}.")

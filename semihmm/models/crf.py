@@ -96,14 +96,22 @@ class CRF(nn.Module, ABC, Generic[S]):
     def _agreeing(self, structure: S, known: Known) -> S:
         """The paths that agree with what is known."""
 
-    def decode(self, scores: Tensor | None, lengths: Tensor | None = None, **features: Tensor) -> Paths:
-        """The best path of each sequence (Viterbi); its ``.states``, ``.event`` and ``.score``."""
+    def decode(
+        self, scores: Tensor | None, lengths: Tensor | None = None, k: int | None = None, **features: Tensor
+    ) -> Paths:
+        """The best path of each sequence (Viterbi); its ``.states``, ``.event`` and ``.score``.
+
+        Args:
+            k: instead, the k best paths, ``(k, ...)``, best first.
+        """
         with torch.no_grad():
-            return inference.viterbi(self(scores, lengths, **features))
+            structure = self(scores, lengths, **features)
+            return inference.viterbi(structure) if k is None else inference.topk(structure, k)
 
     def predict(self, scores: Tensor | None, lengths: Tensor | None = None, **features: Tensor) -> Tensor:
         """The label of each step on the best path, int64 ``(..., T)``; -1 after the end."""
-        return self.decode(scores, lengths, **features).states
+        with torch.no_grad():
+            return inference.viterbi(self(scores, lengths, **features)).states
 
     def predict_proba(self, scores: Tensor | None, lengths: Tensor | None = None, **features: Tensor) -> Tensor:
         """The posterior probability of each label at each step, ``(..., T, S)``; 0 after the end."""

@@ -17,7 +17,7 @@ from semihmm.models.durations import Duration
 from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
-from semihmm.models.hmm import emission_of, named, transition_of
+from semihmm.models.hmm import emission_of, named, part_of, transition_of
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs, first_states
@@ -72,6 +72,7 @@ class HSMM(Model[structures.HSMM]):
         transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
         super().__init__()
+        part_of("HSMM", "duration", duration, Duration)
         if duration.states != states:
             raise ShapeError(f"HSMM: states is {states}, so duration must be a law for as many, got {duration.states}.")
         censored = ("right" if final is None else "none") if censored is None else censored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Data: TypeAlias = "Array | Sequence[Array] | Iterable[Any]"
 
 A = TypeVar("A")
+_FIT = ("method", "weights", "iterations", "restarts", "generator", "validation", "initialise", "callback", "progress")
 _FULL = 0.7  # the share of steps before the ends from which no copy is made without the others
 
 
@@ -139,9 +141,9 @@ def batches(owner: str, x: Data, lengths: Tensor | None, **known: Any) -> Iterat
         ShapeError: what comes with batches is given beside them.
         DataError: no batch at all.
     """
-    unknown = known.keys() - {"weights", *Known.__annotations__}
-    if unknown:
-        raise TypeError(f"{owner}: there is no argument {', '.join(sorted(unknown))}.")
+    for name in sorted(known.keys() - {"weights", *Known.__annotations__}):
+        near = get_close_matches(name, [*_FIT, *Known.__annotations__], 1)
+        raise TypeError(f"{owner}: there is no argument {name}." + (f" Did you mean {near[0]}?" if near else ""))
     known = {name: value for name, value in known.items() if value is not None}
     if isinstance(x, Tensor | np.ndarray):
         yield {"x": tensor_of(owner, "x", x), "lengths": lengths, **known}
@@ -152,6 +154,8 @@ def batches(owner: str, x: Data, lengths: Tensor | None, **known: Any) -> Iterat
     if lengths is not None or known:
         names = ", ".join((["lengths"] if lengths is not None else []) + sorted(known))
         raise ShapeError(f"{owner}: batches bring their own {names}: as (x, lengths), or as a dict with these names.")
+    if hasattr(x, "to_numpy"):
+        raise ShapeError(f"{owner}: observations are a tensor or an array: pass x.to_numpy(), got {type(x).__name__}.")
     if not isinstance(x, Iterable) or isinstance(x, Mapping | str):
         raise ShapeError(
             f"{owner}: observations are a tensor, a list of sequences or an iterable of batches, got "

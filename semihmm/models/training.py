@@ -223,7 +223,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 if not data.single:
                     found = _added(found, sums(model, expected))
             objective = value + prior()
-            _check_rise(watch.history[:0] if fell else watch.history, objective, rounding)
+            _check_rise(watch.history[:0] if fell else watch.history, objective, rounding, steps)
             watch.least_gain = 0.0 if fell else plan.tolerance * steps
             if not watch.goes_on(objective):
                 break
@@ -262,7 +262,7 @@ def em_side_by_side(models: Sequence[Model[Any]], data: Batches, plan: Plan) -> 
                 left = []
                 for i, value in zip(going, values.tolist(), strict=True):
                     objective = value + priors[i]()
-                    _check_rise(watches[i].history, objective, rounding)
+                    _check_rise(watches[i].history, objective, rounding, batch.steps)
                     watches[i].least_gain = plan.tolerance * batch.steps
                     if watches[i].goes_on(objective):
                         left.append(i)
@@ -294,14 +294,14 @@ def _prior(model: Model[Any]) -> Callable[[], float]:
 
 
 def _rounding(model: nn.Module) -> float:
-    """The share of an objective that rounding explains."""
+    """The share of an objective, or nats for each step, that rounding explains."""
     return 1e-9 if next(model.parameters()).dtype == torch.float64 else 1e-5
 
 
-def _check_rise(history: Sequence[float], objective: float, rounding: float) -> None:
+def _check_rise(history: Sequence[float], objective: float, rounding: float, steps: float) -> None:
     """Refuse an objective that EM lowered."""
     before = history[-1] if history else objective
-    if objective < before - rounding * max(1.0, abs(before)):
+    if objective < before - rounding * max(1.0, abs(before), steps):
         raise SemihmmError(
             f"fit: EM lowered the objective from {before} to {objective} in iteration {len(history)}. A part's update "
             "must not make sum(counts * forward()) + log_prior() smaller: look at those of your own."

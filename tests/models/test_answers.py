@@ -322,3 +322,12 @@ def test_what_is_ahead_depends_on_what_was_last() -> None:
     drawn = model.simulate(x, 2, (3,), lengths, torch.Generator().manual_seed(0))
     assert drawn.x.shape == (3, 2, 2, 1)
     assert_close(drawn.x.squeeze(-1).detach(), expected.expand(3, 2, 2), atol=1e-3, rtol=0.0)
+
+
+def test_a_forecast_bridges_what_is_missing_at_the_end() -> None:
+    model = HMM(1, emissions.Autoregressive(1, 1, order=1)).double()
+    with torch.no_grad():
+        model.emission.coefficients.copy_(torch.tensor([[[0.9, 0.0]]]))  # type: ignore[union-attr,operator]
+    mean = model.forecast(torch.tensor([[1.0], [2.0], [torch.nan]]).double(), 3).mean
+    assert mean is not None
+    assert_close(mean.flatten().detach(), torch.tensor([2 * 0.9**2, 2 * 0.9**3, 2 * 0.9**4]).double())

@@ -416,3 +416,34 @@ def test_the_number_of_states_is_found() -> None:
         select(range(1, 3), lambda n: HMM(n, Gaussian(n, 1)), x, criterion="heldout")
     with pytest.raises(ShapeError, match="at least one number of states"):
         select([], lambda n: HMM(n, Gaussian(n, 1)), x)
+
+
+def test_rounding_near_an_objective_of_0_is_not_a_fall() -> None:
+    """In float32, sums of a hundred densities differ by more than a share of a total that is nearly 0."""
+    for seed in range(12):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(100, 1, generator=generator)
+        model = HMM(2, Gaussian(2, 1))
+        model.fit(x, generator=generator, iterations=60)
+        shift = math.exp(float(model.score(x)) / 100)
+        model.fit(x * shift, generator=generator, iterations=150, tolerance=0.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: HMM(2, durations.Poisson(2, 9)),
+            r"emission must be a part of type Emission.*got semihmm.models.durations.poisson",
+        ),
+        (lambda: HSMM(2, Gaussian(2, 1), emissions.Poisson(2, 9)), "duration must be a part of type Duration"),
+        (
+            lambda: HMM(2, Gaussian(2, 1), transition=emissions.Categorical(2, 2)),
+            "transition must be a part of type Transition",
+        ),
+        (lambda: HMM(2, Gaussian), "got the class Gaussian"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused(make: Any, says: str) -> None:
+    with pytest.raises(ShapeError, match=says):
+        make()

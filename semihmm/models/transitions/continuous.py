@@ -19,7 +19,7 @@ _LEAST = 1e-12  # a rate below this, per unit of the mean wait, is as good as no
 class ContinuousTime(Driven, Transition):
     """States change at any time, at constant rates: ``P(t) = exp(Q t)`` (Jackson et al. 2003).
 
-    Its input is the time since the step before, in any unit, above 0; that of the first step does not count. Rates are
+    Its input is the time since the step before, in any unit, at least 0; that of the first step does not count. Rates are
     per that unit.
 
     Args:
@@ -83,7 +83,7 @@ class ContinuousTime(Driven, Transition):
         stay = share.diagonal().unsqueeze(-1)
         changed = rates.detach() * share
         seen = self.edge & (stay > 0)
-        rate = (changed / torch.where(stay > 0, stay, 1.0)).clamp(min=_LEAST / float(times.mean()))
+        rate = (changed / torch.where(stay > 0, stay, 1.0)).clamp(min=_LEAST / max(float(times.mean()), _LEAST))
         self.log_rate.copy_(torch.where(seen, rate.log(), self.log_rate))
 
     @torch.no_grad()
@@ -116,6 +116,8 @@ class ContinuousTime(Driven, Transition):
 
 def waits(times: Tensor | Sequence[float]) -> Tensor:
     """The input of `ContinuousTime` for steps at these times ``(..., T)``: since the step before, ``(..., T, 1)``.
+
+    Of sequences of different lengths, one at a time: ``inputs=[waits(t) for t in times]``.
 
     Raises:
         ShapeError: times that go back.
