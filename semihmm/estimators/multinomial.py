@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, Prior, RandomState, distribution, fill, mode
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, distribution, mode
 from semihmm.estimators.categorical import rows
 from semihmm.models import Emission, emissions
+from semihmm.models.moving import building
 
 
 @dataclass(eq=False, repr=False)
@@ -52,13 +53,13 @@ class MultinomialHMM(Estimator):
     emissionprob_: Array = field(init=False)
 
     def _emission(self) -> emissions.Multinomial:
-        emission = emissions.Multinomial(*self.emissionprob_.shape).double()
-        fill(emission.table, self.emissionprob_)
-        return emission
+        return building.multinomial(building.numbers(self.emissionprob_))
 
     def _start(self, X: NDArray[Any]) -> None:
-        self.n_trials_ = np.unique(X.sum(1))
-        if self.n_trials is not None and not np.array_equal(X.sum(1), np.broadcast_to(self.n_trials, len(X))):
+        total = X.sum(1)
+        there = ~np.isnan(total)
+        self.n_trials_ = np.unique(total[there])
+        if self.n_trials is not None and (total != np.broadcast_to(self.n_trials, len(X)))[there].any():
             raise DataError(f"MultinomialHMM: each row must sum to n_trials, got sums {self.n_trials_.tolist()}.")
         if self._needs_init("e"):
             self.emissionprob_ = rows(self.random_state, self.n_components, X.shape[1])
@@ -68,12 +69,8 @@ class MultinomialHMM(Estimator):
         shape = (self.n_components, np.shape(self.emissionprob_)[-1])
         self.emissionprob_ = distribution("emissionprob_", self.emissionprob_, shape)
 
-    def _free(self) -> dict[str, int]:
-        return {**super()._free(), "e": self.n_components * (self.n_features - 1)}
-
-    def _maximise(self, X: NDArray[Any], posterior: Array) -> None:
-        if "e" in self.params:
-            self.emissionprob_ = mode(posterior.T @ X, 1.0, self.emissionprob_)
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        self.emissionprob_ = mode(sums["counts"], 1.0, self.emissionprob_)
 
     def _draw(self, emission: Emission, states: Tensor, generator: torch.Generator) -> NDArray[Any]:
         trials = np.unique(getattr(self, "n_trials_", ()) if self.n_trials is None else self.n_trials)

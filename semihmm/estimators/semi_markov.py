@@ -1,6 +1,6 @@
 """States that last: the same families, with a duration law."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -9,12 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semihmm import structures
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, distribution, fill, stationary
+from semihmm.estimators.base import Array, Estimator, distribution
 from semihmm.estimators.categorical import CategoricalHMM
 from semihmm.estimators.gaussian import GaussianHMM
 from semihmm.estimators.poisson import PoissonHMM
-from semihmm.models import HSMM, Duration, Emission, durations
+from semihmm.models import HSMM, Duration, durations
+from semihmm.models.moving import building
 
 LAWS: dict[str, Callable[..., Duration]] = {
     "categorical": durations.Categorical,
@@ -45,21 +47,23 @@ class SemiMarkov(Estimator):
     _own: ClassVar[dict[str, str]] = {"d": "durationprob_"}
     durationprob_: Array = field(init=False)
 
-    def _model(self, emission: Emission) -> HSMM:
+    def to_model(self) -> HSMM:
+        self._ready()
         states, longest = self.durationprob_.shape
-        every = torch.ones(states, states, dtype=torch.bool)
         law = durations.Categorical(states, longest)
-        model = HSMM(states, emission, law, allowed=every, censored=self.censored).double()
-        fill(model.initial, self.startprob_)
-        fill(model.transition, self.transmat_)
-        fill(law.table, self.durationprob_)
-        return model
+        allowed = torch.from_numpy(self.transmat_ > 0)
+        model = HSMM(states, self._emission(), law, allowed=allowed, censored=self.censored)
+        own = {"initial": "initial", "transition": "transition", "duration": "duration__table"}
+        return building.filled(model, **{f"{own[name]}__logits": one for name, one in self._laws().items()})
+
+    def _laws(self) -> dict[str, Tensor]:
+        return {**super()._laws(), "duration": building.numbers(self.durationprob_).log()}
+
+    def _structure(self, frames: Tensor, lengths: Tensor | None, laws: Mapping[str, Tensor]) -> structures.Structure:
+        return structures.HSMM(**laws, emission=frames, lengths=lengths, censored=self.censored)
 
     def get_stationary_distribution(self) -> Array:
-        self._ready()
-        time = stationary(self.transmat_) * (self.durationprob_ @ np.arange(1, self.max_duration + 1))
-        share: Array = time / time.sum()
-        return share
+        return self.to_model().stationary_distribution().numpy()
 
     def _first_transmat(self, random_state: np.random.RandomState) -> Array:
         states = self.n_components
@@ -98,13 +102,9 @@ class SemiMarkov(Estimator):
             probability: Array = law().exp().numpy()
         return probability
 
-    def _free(self) -> dict[str, int]:
-        law = self._law()
-        numbers = sum(parameter.numel() for parameter in law.parameters())
-        if self.duration == "categorical":
-            numbers = self.n_components * (self.max_duration - self.min_duration)
-        moves = self.n_components * max(self.n_components - 2, 0)
-        return {**super()._free(), "t": moves, "d": numbers}
+    def _moves(self) -> dict[str, int]:
+        law, states = self._law(), self.n_components
+        return {"s": states - 1, "t": states * max(states - 2, 0), "d": law.free_parameters}
 
     def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
         super()._learn(X, counts)

@@ -23,6 +23,7 @@ from semihmm.estimators import (
     PoissonHMM,
     PoissonHSMM,
 )
+from semihmm.estimators.grouping import groups
 from semihmm.estimators.semi_markov import LAWS
 from semihmm.models import durations
 
@@ -127,11 +128,14 @@ def test_sequences_come_one_after_the_other_or_as_a_list(model: Any) -> None:
 def test_padding_less_than_doubles_the_rows() -> None:
     """One long sequence among many short ones."""
     lengths = np.array([1, 4000, *[1, 2, 3] * 500])
-    model = fresh(EVERY[0]).fit(data(EVERY[0]))
-    X = np.random.RandomState(1).randn(lengths.sum(), 2)
-    padded = sum(batch.inside.numel() for batch in model._batches(X, lengths))
-    assert padded < 2 * len(X)
-    assert sorted(np.concatenate([batch.rows for batch in model._batches(X, lengths)])) == list(range(len(X)))
+    rows = torch.arange(lengths.sum())
+    cut = [(group, group.cut(rows)) for group in groups(lengths)]
+    assert sum(padded.numel() for _, padded in cut) < 2 * len(rows)
+    back = torch.full_like(rows, -1)
+    for group, padded in cut:
+        back = group.put(back, padded)
+    assert back.tolist() == rows.tolist()
+    assert sorted(torch.cat([group.sequences for group, _ in cut]).tolist()) == list(range(len(lengths)))
 
 
 def test_the_second_argument_is_lengths_unless_it_has_an_entry_for_each_row() -> None:
