@@ -27,7 +27,9 @@ class Symbols(Estimator):
     def _tensor(self, X: NDArray[Any]) -> Tensor:
         if X.shape[1] != 1:
             raise DataError(f"{type(self).__name__}: X must be one column of symbols, got {X.shape[1]} features.")
-        column = X[:, 0]
+        column, symbols = X[:, 0], np.shape(self.emissionprob_)[-1]
+        if np.nanmax(column, initial=0) >= symbols:
+            raise DataError(f"{type(self).__name__}: symbols must be from 0 to {symbols - 1}, got {column.max()}.")
         return torch.from_numpy(np.where(np.isnan(column), -1, column).astype(np.int64))
 
     def _symbols(self, X: NDArray[Any]) -> int:
