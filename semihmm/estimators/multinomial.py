@@ -50,16 +50,15 @@ class MultinomialHMM(Estimator):
     letters = Estimator.letters | {"e": "emissionprob_"}
     _featured = "emissionprob_"
     _counts = True
+    _gaps = False  # of some symbols, the others do not say how likely they are
     emissionprob_: Array = field(init=False)
 
     def _emission(self) -> emissions.Multinomial:
         return building.multinomial(building.numbers(self.emissionprob_))
 
     def _start(self, X: NDArray[Any]) -> None:
-        total = X.sum(1)
-        there = ~np.isnan(total)
-        self.n_trials_ = np.unique(total[there])
-        if self.n_trials is not None and (total != np.broadcast_to(self.n_trials, len(X)))[there].any():
+        self.n_trials_ = np.unique(X.sum(1))
+        if self.n_trials is not None and not np.array_equal(X.sum(1), np.broadcast_to(self.n_trials, len(X))):
             raise DataError(f"MultinomialHMM: each row must sum to n_trials, got sums {self.n_trials_.tolist()}.")
         if self._needs_init("e"):
             self.emissionprob_ = rows(self.random_state, self.n_components, X.shape[1])

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from semihmm import structures
@@ -77,8 +77,12 @@ class SemiMarkov(Estimator):
     def _start(self, X: NDArray[Any]) -> None:
         super()._start(X)
         if self._needs_init("d"):
-            possible = torch.arange(1, self.max_duration + 1) >= self.min_duration
-            self.durationprob_ = self._lasting(possible.double().expand(self.n_components, -1))
+            possible = np.arange(1, self.max_duration + 1) >= self.min_duration
+            self.durationprob_ = chances(self._fitted(np.tile(possible, (self.n_components, 1))))
+
+    def _init(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> None:
+        super()._init(X, lengths)
+        self._lasting = self._fitted(self.durationprob_)  # where EM is: what no segment says stays there
 
     def _check(self) -> None:
         super()._check()
@@ -93,14 +97,11 @@ class SemiMarkov(Estimator):
         law.initialise(torch.Generator().manual_seed(0))
         return law
 
-    def _lasting(self, *counts: Tensor) -> Array:
-        """What the law says after an update by each of these."""
+    def _fitted(self, counts: ArrayLike) -> Duration:
+        """The law that explains these counts best."""
         law = self._law()
-        for count in counts:
-            law.update(count)
-        with torch.no_grad():
-            probability: Array = law().exp().numpy()
-        return probability
+        law.update(building.numbers(counts))
+        return law
 
     def _moves(self) -> dict[str, int]:
         law, states = self._law(), self.n_components
@@ -109,8 +110,14 @@ class SemiMarkov(Estimator):
     def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
         super()._learn(X, counts)
         if "d" in self.params:
-            # First to where EM is: what no segment says stays there.
-            self.durationprob_ = self._lasting(torch.tensor(self.durationprob_), counts["duration"])
+            self._lasting.update(counts["duration"])
+            self.durationprob_ = chances(self._lasting)
+
+
+def chances(law: Duration) -> Array:
+    """The probability of each duration."""
+    with torch.no_grad():
+        return np.asarray(law().exp())
 
 
 @dataclass(eq=False, repr=False)

@@ -50,9 +50,14 @@ class Variational(Estimator):
         """Whether it may have this value, which has the right shape."""
         return bool((value > 0).all())
 
+    def _expected(self) -> dict[str, Array]:
+        """The parameters by their names, as the posterior expects them."""
+        return {"startprob_": normalised(self.startprob_posterior_), "transmat_": normalised(self.transmat_posterior_)}
+
     def _settle(self) -> None:
-        """Set the parameters to what the posterior expects."""
-        self.startprob_, self.transmat_ = expected(self.startprob_posterior_), expected(self.transmat_posterior_)
+        for name, value in self._expected().items():
+            if not np.array_equal(getattr(self, name, None), value):  # a question leaves its attributes alone
+                setattr(self, name, value)
 
     @abstractmethod
     def _belief(self) -> EmissionBelief:
@@ -171,9 +176,8 @@ class VariationalCategoricalHMM(Symbols, Variational):
         symbols = np.shape(self.emissionprob_posterior_)[-1] if self.n_features is None else self.n_features
         return super()._shapes() | {"emissionprob": (self.n_components, symbols)}
 
-    def _settle(self) -> None:
-        super()._settle()
-        self.emissionprob_ = expected(self.emissionprob_posterior_)
+    def _expected(self) -> dict[str, Array]:
+        return super()._expected() | {"emissionprob_": normalised(self.emissionprob_posterior_)}
 
     def _start(self, X: NDArray[Any]) -> None:
         if self._needs_init("e"):
@@ -268,13 +272,9 @@ class VariationalGaussianHMM(OneGaussian, Variational):
             quantity, np.linalg.eigvalsh(value) if quantity == "scale" and self._matrices else value
         )
 
-    def _settle(self) -> None:
-        super()._settle()
-        dof, scale = self.dof_posterior_, self.scale_posterior_
-        self.means_, self._covars_ = (
-            self.means_posterior_,
-            scale / dof.reshape(*dof.shape, *[1] * (scale.ndim - dof.ndim)),
-        )
+    def _expected(self) -> dict[str, Array]:
+        covars = (self.scale_posterior_.T / self.dof_posterior_).T
+        return super()._expected() | {"means_": self.means_posterior_, "_covars_": covars}
 
     def _start(self, X: Array) -> None:
         checked_type(self.covariance_type)
@@ -360,6 +360,6 @@ def dirichlet(estimator: Estimator, quantity: str) -> TableBelief:
     return belief
 
 
-def expected(concentration: Array) -> Array:
+def normalised(concentration: Array) -> Array:
     """The mean of Dirichlet distributions along the last axis."""
     return np.asarray(concentration / concentration.sum(-1, keepdims=True))

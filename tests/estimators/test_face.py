@@ -138,7 +138,7 @@ def test_padding_less_than_doubles_the_rows() -> None:
     assert sorted(torch.cat([group.sequences for group, _ in cut]).tolist()) == list(range(len(lengths)))
 
 
-@every
+@pytest.mark.parametrize("model", [m for m in EVERY if m._gaps], ids=lambda model: type(model).__name__)
 def test_a_value_that_is_missing_says_nothing(model: Any) -> None:
     """Rows of NaN alone: as if EM were told that nothing is known of them."""
     X = data(model).astype(float)

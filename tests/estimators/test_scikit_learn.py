@@ -50,9 +50,9 @@ EVERY = [
     FirstColumnHMM(2),
     estimators.VariationalGaussianHMM(2),
     FirstColumnVariationalHMM(2),
-    estimators.GaussianHSMM(2, max_duration=5),
-    estimators.PoissonHSMM(2, max_duration=5),
-    FirstColumnHSMM(2, max_duration=5),
+    estimators.GaussianHSMM(2, max_duration=5, duration="categorical"),
+    estimators.PoissonHSMM(2, max_duration=5, duration="categorical"),
+    FirstColumnHSMM(2, max_duration=5, duration="categorical"),
 ]
 
 
