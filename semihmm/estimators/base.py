@@ -291,7 +291,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         return {name: building.numbers(probability).log() for name, probability in laws.items()}
 
     def _structure(self, frames: Tensor, lengths: Tensor | None, laws: Mapping[str, Tensor]) -> structures.Structure:
-        return structures.HMM(**laws, emission=frames, lengths=lengths)
+        return structures.HMM(laws["initial"], laws["transition"], frames, lengths=lengths)
 
     def _frames(self, X: NDArray[Any]) -> Tensor:
         """The log-likelihood of each row in each state ``(n_samples, n_components)``."""
@@ -353,7 +353,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             if (broken := np.floor(X) < X).any():
                 raise DataError(f"{name}: observations must be integers, got {X[broken][0]}.")
             X = X if np.isnan(X).any() else X.astype(np.int64)
-        X = np.require(X, requirements="CW")  # as PyTorch wants it
+        X = np.require(X, requirements=("C", "W"))  # as PyTorch wants it
         lengths = np.asarray((sizes or [len(X)]) if lengths is None else lengths)
         if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != len(X):
             raise DataError(

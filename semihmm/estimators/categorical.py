@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.errors import DataError
 from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, mode
-from semihmm.models import Emission
+from semihmm.models import Emission, emissions
 from semihmm.models.moving import building
 
 
@@ -21,8 +21,10 @@ class Symbols(Estimator):
     _counts = True
     emissionprob_: Array
 
-    def _emission(self) -> Emission:
-        return building.categorical(building.numbers(self.emissionprob_))
+    def _emission(self) -> emissions.Categorical:
+        made = building.categorical(building.numbers(self.emissionprob_))
+        assert isinstance(made, emissions.Categorical)
+        return made
 
     def _tensor(self, X: NDArray[Any]) -> Tensor:
         if X.shape[1] != 1:
@@ -65,7 +67,7 @@ class CategoricalHMM(Symbols):
     transmat_prior: Prior = 1.0
     _: KW_ONLY
     emissionprob_prior: Prior = 1.0
-    n_features: int | None = None  # type: ignore[assignment]  # an argument here
+    n_features: int | None = None
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 10

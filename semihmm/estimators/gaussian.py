@@ -42,6 +42,15 @@ class OneGaussian(Estimator):
         variances = np.broadcast_to(self._covars_.reshape(states, -1), (states, features))
         return variances[:, :, None] * np.eye(features)
 
+    @covars_.setter
+    def covars_(self, covars: ArrayLike) -> None:
+        checked_type(self.covariance_type)
+        covars = np.atleast_1d(np.array(covars, dtype=np.float64))
+        if self.covariance_type == "spherical" and covars.size:
+            covars = covars.reshape(len(covars), -1)
+            covars = covars[:, 0] if (covars == covars[:, :1]).all() else covars
+        self._covars_ = checked(covars, self.covariance_type, self._shape(covars.shape[-1]))
+
     def _shape(self, features: int) -> tuple[int, ...]:
         states = self.n_components
         return {
@@ -111,20 +120,6 @@ class GaussianHMM(OneGaussian):
 
     letters = Estimator.letters | {"m": "means_", "c": "covars_"}
     means_: Array = field(init=False)
-
-    @property
-    def covars_(self) -> Array:
-        """Covariance matrices ``(n_components, n_features, n_features)``."""
-        return super().covars_
-
-    @covars_.setter
-    def covars_(self, covars: ArrayLike) -> None:
-        checked_type(self.covariance_type)
-        covars = np.atleast_1d(np.array(covars, dtype=np.float64))
-        if self.covariance_type == "spherical" and covars.size:
-            covars = covars.reshape(len(covars), -1)
-            covars = covars[:, 0] if (covars == covars[:, :1]).all() else covars
-        self._covars_ = checked(covars, self.covariance_type, self._shape(covars.shape[-1]))
 
     def _start(self, X: Array) -> None:
         checked_type(self.covariance_type)

@@ -60,7 +60,8 @@ class SemiMarkov(Estimator):
         return {**super()._laws(), "duration": building.numbers(self.durationprob_).log()}
 
     def _structure(self, frames: Tensor, lengths: Tensor | None, laws: Mapping[str, Tensor]) -> structures.Structure:
-        return structures.HSMM(**laws, emission=frames, lengths=lengths, censored=self.censored)
+        own = laws["initial"], laws["transition"], laws["duration"]
+        return structures.HSMM(*own, frames, lengths=lengths, censored=self.censored)
 
     def get_stationary_distribution(self) -> Array:
         return self.to_model().stationary_distribution().numpy()

@@ -56,7 +56,7 @@ class Variational(Estimator):
 
     def _settle(self) -> None:
         for name, value in self._expected().items():
-            if not np.array_equal(getattr(self, name, None), value):  # a question leaves its attributes alone
+            if not np.array_equal(getattr(self, name, ()), value):  # a question leaves its attributes alone
                 setattr(self, name, value)
 
     @abstractmethod
@@ -159,7 +159,7 @@ class VariationalCategoricalHMM(Symbols, Variational):
     startprob_prior: Given = None
     transmat_prior: Given = None
     emissionprob_prior: Given = None
-    n_features: int | None = None
+    n_features: int | None = None  # type: ignore[assignment]
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 100
@@ -268,9 +268,8 @@ class VariationalGaussianHMM(OneGaussian, Variational):
             return True
         if quantity == "dof" and self._matrices:
             return bool((value > self.n_features - 1).all())
-        return super()._positive(
-            quantity, np.linalg.eigvalsh(value) if quantity == "scale" and self._matrices else value
-        )
+        axes = quantity == "scale" and self._matrices
+        return super()._positive(quantity, np.asarray(np.linalg.eigvalsh(value)) if axes else value)
 
     def _expected(self) -> dict[str, Array]:
         covars = (self.scale_posterior_.T / self.dof_posterior_).T

@@ -313,7 +313,8 @@ class FullGaussianBelief(EmissionBelief):
             - torch.mvlgamma(now["degrees"] / 2, size)
             + gained / 2 * _digammas(now["degrees"], size)
         )
-        return normal.sum() + wishart.sum()
+        found: Tensor = normal.sum() + wishart.sum()
+        return found
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator | None = None) -> None:
