@@ -12,6 +12,7 @@ from semihmm.estimators.monitor import ConvergenceMonitor
 from semihmm.estimators.multinomial import MultinomialHMM
 from semihmm.estimators.poisson import PoissonHMM
 from semihmm.estimators.semi_markov import CategoricalHSMM, GaussianHSMM, PoissonHSMM
+from semihmm.estimators.variational import VariationalCategoricalHMM, VariationalGaussianHMM
 
 __all__ = [
     "GMMHMM",
@@ -24,4 +25,6 @@ __all__ = [
     "MultinomialHMM",
     "PoissonHMM",
     "PoissonHSMM",
+    "VariationalCategoricalHMM",
+    "VariationalGaussianHMM",
 ]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from semihmm import inference
+from semihmm import inference, structures
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
+from semihmm.estimators.grouping import Group, groups
 from semihmm.estimators.monitor import LOG, ConvergenceMonitor
-from semihmm.models import HMM, Emission, Model, Neural, Table
+from semihmm.models import Emission, Model, Neural
+from semihmm.models.describing import stationary
+from semihmm.models.moving import building
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,15 +32,7 @@ Array = NDArray[np.float64]
 Lengths = ArrayLike | None
 Prior = float | Array  # an array broadcasts to what it is a prior of
 RandomState = int | np.random.RandomState | None
-
-
-class _Batch(NamedTuple):
-    """Sequences side by side: which they are, and the rows of X that the steps inside of them are."""
-
-    structure: Any
-    sequences: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    inside: Tensor
+_LAWS = "std"  # the letters of what is not the emission's
 
 
 class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, name-defined]
@@ -61,6 +56,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     letters: ClassVar[dict[str, str]] = {"s": "startprob_", "t": "transmat_"}  # in params and init_params
     _featured: ClassVar[str] = ""  # the parameter whose last axis is the features
     _counts: ClassVar[bool] = False  # whether observations are counts or symbols
+    _gaps: ClassVar[bool] = True  # whether NaN is taken, as a value that is missing
 
     startprob_: Array
     transmat_: Array
@@ -78,16 +74,16 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
 
     def _emission(self) -> Emission:
         """The parameters as an emission in float64."""
-        return Neural(nn.Identity())
+        return Neural(torch.nn.Identity())
 
     def _start(self, X: NDArray[Any]) -> None:
         """Set those of its parameters that `_needs_init`."""
 
-    def _maximise(self, X: NDArray[Any], posterior: Array) -> None:
-        """EM's second step for those of its parameters that are in ``params``."""
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        """EM's second step for those of its parameters that are in ``params``, from the emission's statistics."""
 
-    def _free(self) -> dict[str, int]:
-        """The number of free parameters, by letter."""
+    def _moves(self) -> dict[str, int]:
+        """The number of free parameters that are not the emission's, by letter."""
         return {"s": self.n_components - 1, "t": self.n_components * (self.n_components - 1)}
 
     def _check(self) -> None:
@@ -117,23 +113,28 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             y: ignored, as scikit-learn's, if it has an entry for each row; else the lengths, as hmmlearn's.
             lengths: of the sequences; None for one.
         """
-        rows, lengths = self._sequences(X, y, lengths, reset=True)
-        self._init(rows, lengths)
+        rows, sequences = self._sequences(X, y, lengths, reset=True)
+        self._init(rows, sequences)
         if type(self.monitor_) is ConvergenceMonitor:
             self.monitor_ = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
         self.monitor_._reset()
+        each = groups(sequences)
         for _ in range(self.n_iter):
-            log_prob, counts = self._expected_counts(rows, lengths)
-            if (impossible := ~log_prob.isfinite()).any():
-                raise DataError(
-                    f"{type(self).__name__}: the parameters make sequence {int(impossible.nonzero()[0])} impossible. "
-                    "Give those that are 0 a little probability, or cut the sequence out."
-                )
-            self._learn(rows, counts)
-            self.monitor_.report(float(log_prob.sum()))
+            self.monitor_.report(self._iterate(rows, each))
             if self.monitor_.converged:
                 break
         return self
+
+    def _iterate(self, X: NDArray[Any], each: list[Group]) -> float:
+        """An iteration of EM; the objective before it."""
+        log_prob, counts = self._expected_counts(X, each)
+        if (impossible := ~log_prob.isfinite()).any():
+            raise DataError(
+                f"{type(self).__name__}: the parameters make sequence {int(impossible.nonzero()[0])} impossible. "
+                "Give those that are 0 a little probability, or cut the sequence out."
+            )
+        self._learn(X, counts)
+        return float(log_prob.sum())
 
     def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
         """EM's second step, given how often each potential was used."""
@@ -145,9 +146,15 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
                 now = getattr(self, self.letters[letter])
                 prior = np.where(now > 0, priors, 1.0)
                 setattr(self, self.letters[letter], mode(counts[potential].numpy(), prior, now))
-        self._maximise(X, counts["emission"].numpy())
+        if self._emission_learns():
+            emission = self._emission()
+            sums = emission.statistics(self._tensor(X), counts["emission"])
+            self._maximise(emission, {name: one.numpy() for name, one in sums.items()})
 
-    def _init(self, X: NDArray[Any], lengths: Lengths = None) -> None:
+    def _emission_learns(self) -> bool:
+        return bool((set(self.letters) - set(_LAWS)).intersection(self.params))
+
+    def _init(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> None:
         """Set the parameters to start from, where ``init_params`` says so or there are none."""
         random_state = _utils.check_random_state(self.random_state)
         if self._needs_init("s"):
@@ -156,7 +163,11 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             self.transmat_ = self._first_transmat(random_state)
         self._start(X)
         self._check()
-        free = sum(number for letter, number in self._free().items() if letter in self.params)
+        self._warn_of_little(X)
+
+    def _warn_of_little(self, X: NDArray[Any]) -> None:
+        free = sum(number for letter, number in self._moves().items() if letter in self.params)
+        free += self._emission().free_parameters if self._emission_learns() else 0
         if X.size < free:
             LOG.warning("%d numbers cannot tell %d parameters: expect a degenerate solution.", X.size, free)
 
@@ -175,13 +186,16 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     def score(self, X: ArrayLike, y: ArrayLike | None = None, lengths: Lengths = None) -> float:
         """The log-likelihood of all sequences together, in nats; arguments as of `fit`."""
         self._ready()
-        batches = self._batches(*self._sequences(X, y, lengths))
-        return float(sum(inference.log_partition(batch.structure).sum() for batch in batches))
+        rows, sequences = self._sequences(X, y, lengths)
+        frames, laws = self._frames(rows), self._laws()
+        each = (self._structure(group.cut(frames), group.lengths, laws) for group in groups(sequences))
+        return float(sum(inference.log_partition(one).sum() for one in each))
 
     def score_samples(self, X: ArrayLike, lengths: Lengths = None) -> tuple[float, Array]:
         """The log-likelihood, and the posterior of each state at each step ``(n_samples, n_components)``."""
         self._ready()
-        log_prob, counts = self._expected_counts(*self._sequences(X, None, lengths), ("emission",))
+        rows, sequences = self._sequences(X, None, lengths)
+        log_prob, counts = self._expected_counts(rows, groups(sequences), ("emission",))
         return float(log_prob.sum()), counts["emission"].numpy()
 
     def predict_proba(self, X: ArrayLike, lengths: Lengths = None) -> Array:
@@ -204,13 +218,14 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             posterior = self.predict_proba(X, lengths)
             return float(posterior.max(1).sum()), posterior.argmax(1)
         self._ready()
-        rows, lengths = self._sequences(X, None, lengths)
-        score, states = 0.0, np.empty(len(rows), dtype=np.int64)
-        for batch in self._batches(rows, lengths):
-            paths = inference.viterbi(batch.structure)
+        rows, sequences = self._sequences(X, None, lengths)
+        frames, laws, score = self._frames(rows), self._laws(), 0.0
+        states = torch.empty(len(rows), dtype=torch.int64)
+        for group in groups(sequences):
+            paths = inference.viterbi(self._structure(group.cut(frames), group.lengths, laws))
             score += float(paths.score.sum())
-            states[batch.rows] = paths.states[batch.inside].numpy()
-        return score, states
+            states = group.put(states, paths.states)
+        return score, states.numpy()
 
     def predict(self, X: ArrayLike, lengths: Lengths = None) -> NDArray[np.int64]:
         """The states that `decode` finds, ``(n_samples,)``."""
@@ -228,15 +243,14 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         self._ready()
         seed = _utils.check_random_state(self.random_state if random_state is None else random_state).randint(2**31 - 1)
         generator = torch.Generator().manual_seed(int(seed))
-        with torch.no_grad():
-            model = self.to_model()
-            if currstate is not None:
-                fill(model.laws["initial"], np.eye(self.n_components)[currstate])
-            silent = model.structure(torch.zeros(n_samples, self.n_components, dtype=torch.float64))
-            drawn = inference.sample(silent, generator=generator)
-            if not drawn.valid:
-                raise DataError(f"{type(self).__name__}: no path of the model has {n_samples} steps.")
-            return self._draw(model.emission, drawn.states, generator), drawn.states.numpy()
+        laws = self._laws()
+        if currstate is not None:
+            laws["initial"] = building.numbers(np.eye(self.n_components)[currstate]).log()
+        silent = torch.zeros(1, n_samples, self.n_components, dtype=torch.float64)
+        drawn = inference.sample(self._structure(silent, None, laws), generator=generator)
+        if not drawn.valid:
+            raise DataError(f"{type(self).__name__}: no path of the model has {n_samples} steps.")
+        return self._draw(self._emission(), drawn.states[0], generator), drawn.states[0].numpy()
 
     def _draw(self, emission: Emission, states: Tensor, generator: torch.Generator) -> NDArray[Any]:
         drawn = emission.sample(states, generator).reshape(len(states), -1).numpy()
@@ -245,27 +259,25 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     def get_stationary_distribution(self) -> Array:
         """The share of time that each state has in the long run, ``(n_components,)``."""
         _validation.check_is_fitted(self, "transmat_")
-        return stationary(np.asarray(self.transmat_, dtype=np.float64))
+        return np.asarray(stationary(building.numbers(self.transmat_)))
 
     def aic(self, X: ArrayLike, lengths: Lengths = None) -> float:
         """Akaike's criterion; lower is better."""
-        return -2 * self.score(X, lengths=lengths) + 2 * sum(self._free().values())
+        return 2 * (self._free() - self.score(X, lengths=lengths))
 
     def bic(self, X: ArrayLike, lengths: Lengths = None) -> float:
         """Schwarz's criterion; lower is better."""
         steps = len(self._sequences(X, None, lengths)[0])
-        return float(-2 * self.score(X, lengths=lengths) + sum(self._free().values()) * np.log(steps))
+        return float(self._free() * np.log(steps) - 2 * self.score(X, lengths=lengths))
+
+    def _free(self) -> int:
+        self._ready()
+        return sum(self._moves().values()) + self._emission().free_parameters
 
     def to_model(self) -> Model[Any]:
         """A model of `semihmm.models` with these parameters, in float64: for every other question, and to save."""
         self._ready()
-        return self._model(self._emission())
-
-    def _model(self, emission: Emission) -> Model[Any]:
-        model = HMM(self.n_components, emission).double()
-        fill(model.initial, self.startprob_)
-        fill(model.transition, self.transmat_)
-        return model
+        return building.hmm(building.numbers(self.startprob_), building.numbers(self.transmat_), self._emission())
 
     # Between the two worlds.
 
@@ -273,31 +285,37 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         _validation.check_is_fitted(self, list(self.letters.values()))
         self._check()
 
-    def _batches(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> Iterator[_Batch]:
-        """Sequences whose lengths lie between the same powers of two, so that padding less than doubles them."""
-        frames = torch.tensor(self._compute_log_likelihood(X))
-        magnitude = np.frexp(lengths)[1]
-        for sequences in (np.flatnonzero(magnitude == one) for one in np.unique(magnitude)):
-            size = lengths[sequences]
-            steps = np.arange(size.max())
-            inside = steps < size[:, None]
-            rows = ((np.cumsum(lengths)[sequences] - size)[:, None] + steps)[inside]
-            padded = frames.new_zeros(*inside.shape, self.n_components)
-            padded[inside] = frames[rows]
-            with torch.no_grad():
-                structure = self._model(Neural(nn.Identity())).structure(padded, torch.tensor(size))
-            yield _Batch(structure, sequences, rows, torch.tensor(inside))
+    def _laws(self) -> dict[str, Tensor]:
+        """The log-probabilities that are potentials of the structure, whatever is observed."""
+        laws = {"initial": self.startprob_, "transition": self.transmat_}
+        return {name: building.numbers(probability).log() for name, probability in laws.items()}
+
+    def _structure(self, frames: Tensor, lengths: Tensor | None, laws: Mapping[str, Tensor]) -> structures.Structure:
+        return structures.HMM(laws["initial"], laws["transition"], frames, lengths=lengths)
+
+    def _frames(self, X: NDArray[Any]) -> Tensor:
+        """The log-likelihood of each row in each state ``(n_samples, n_components)``."""
+        return torch.as_tensor(self._compute_log_likelihood(X))
 
     def _expected_counts(
-        self, X: NDArray[Any], lengths: NDArray[np.int64], names: Sequence[str] | None = None
+        self,
+        X: NDArray[Any],
+        each: list[Group],
+        names: Sequence[str] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """As `semihmm.expected_counts`, of all sequences; for the emission, the posterior of each row."""
-        log_prob = torch.empty(len(lengths), dtype=torch.float64)
-        posterior = torch.empty(len(X), self.n_components, dtype=torch.float64)
+        return self._counted(self._frames(X), self._laws(), each, names)
+
+    def _counted(
+        self, frames: Tensor, laws: Mapping[str, Tensor], each: list[Group], names: Sequence[str] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        log_prob = frames.new_empty(sum(group.size for group in each))
+        posterior = torch.empty_like(frames)
         total: dict[str, Tensor] = {}
-        for batch in self._batches(X, lengths):
-            log_prob[batch.sequences], counts = inference.expected_counts(batch.structure, names)
-            posterior[batch.rows] = counts.pop("emission")[batch.inside]
+        for group in each:
+            structure = self._structure(group.cut(frames), group.lengths, laws)
+            log_prob[group.sequences], counts = inference.expected_counts(structure, names)
+            posterior = group.put(posterior, counts.pop("emission"))
             total = {name: count + total.get(name, 0) for name, count in counts.items()}
         return log_prob, total | {"emission": posterior}
 
@@ -312,7 +330,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         if self._featured and X.shape[1] != self.n_features:
             name = type(self).__name__
             raise ShapeError(f"{name}: {self._featured} is of {self.n_features} features, X of {X.shape[1]}.")
-        return torch.tensor(X)
+        return torch.from_numpy(X)
 
     def _sequences(self, X: Any, y: Any, lengths: Any, reset: bool = False) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Valid rows, and the length of each sequence."""
@@ -320,15 +338,22 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         listed = isinstance(X, list | tuple) and len(X) > 0 and all(np.ndim(x) == 2 for x in X)
         sizes = [len(x) for x in X] if listed else None
         X = np.concatenate(X) if listed else X
-        X = _validation.validate_data(self, X, reset=reset, dtype="numeric" if self._counts else np.float64)
+        X = _validation.validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype="numeric" if self._counts else np.float64,
+            ensure_all_finite="allow-nan" if self._gaps else True,
+        )
         lengths = _lengths(name, y, lengths, len(X) if sizes is None else len(sizes))
         if sizes is not None and lengths is not None:
             raise DataError(f"{name}: a list of sequences says their lengths, so give none, got {lengths}.")
         if self._counts:
             _validation.check_non_negative(X, name)
-            if (broken := np.floor(X) != X).any():
+            if (broken := np.floor(X) < X).any():
                 raise DataError(f"{name}: observations must be integers, got {X[broken][0]}.")
-            X = X.astype(np.int64)
+            X = X if np.isnan(X).any() else X.astype(np.int64)
+        X = np.require(X, requirements=("C", "W"))  # as PyTorch wants it
         lengths = np.asarray((sizes or [len(X)]) if lengths is None else lengths)
         if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != len(X):
             raise DataError(
@@ -339,6 +364,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = tags.input_tags.categorical = self._counts
+        tags.input_tags.allow_nan = self._gaps
         return tags
 
 
@@ -389,6 +415,8 @@ class BaseHMM(Estimator):
     init_params: str = string.ascii_letters
     implementation: Literal["log", "scaling"] = "log"
 
+    _gaps = False
+
     def _draw(self, emission: Emission, states: Tensor, generator: torch.Generator) -> Array:
         return np.empty((len(states), 0))
 
@@ -402,13 +430,6 @@ def _lengths(name: str, y: Any, lengths: Any, rows: int) -> Any:
     if rows > 1 and np.array_equal(y, np.ones(rows)):
         raise DataError(f"{name}: is the second argument y, or {rows} sequences of 1 step? Say y= or lengths=.")
     return None
-
-
-def fill(table: Any, probability: Array) -> None:
-    """Set the probabilities of a table."""
-    assert isinstance(table, Table)
-    with torch.no_grad(), np.errstate(divide="ignore"):
-        table.logits.copy_(torch.as_tensor(np.log(probability)))
 
 
 def distribution(name: str, value: ArrayLike, shape: Sequence[int]) -> Array:
@@ -429,11 +450,3 @@ def mode(counts: Array, prior: Prior, otherwise: Array) -> Array:
     counts = np.maximum(counts + (np.asarray(prior) - 1), 0)  # a count of 1e-20 is no zero: what is 0 stays 0
     total = counts.sum(-1, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), otherwise)
-
-
-def stationary(transition: Array) -> Array:
-    """The distribution that a transition matrix leaves as it is."""
-    states = len(transition)
-    equations = np.vstack([transition.T - np.eye(states), np.ones(states)])
-    found: Array = np.linalg.lstsq(equations, np.eye(states + 1)[-1], rcond=None)[0]
-    return found

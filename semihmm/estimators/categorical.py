@@ -9,12 +9,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, fill, mode
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, mode
 from semihmm.models import Emission, emissions
+from semihmm.models.moving import building
+
+
+class Symbols(Estimator):
+    """What estimators of symbols share, which are one column of X."""
+
+    n_features: int | None  # type: ignore[assignment]  # an argument here
+    _counts = True
+    emissionprob_: Array
+
+    def _emission(self) -> emissions.Categorical:
+        made = building.categorical(building.numbers(self.emissionprob_))
+        assert isinstance(made, emissions.Categorical)
+        return made
+
+    def _tensor(self, X: NDArray[Any]) -> Tensor:
+        if X.shape[1] != 1:
+            raise DataError(f"{type(self).__name__}: X must be one column of symbols, got {X.shape[1]} features.")
+        column, symbols = X[:, 0], np.shape(self.emissionprob_)[-1]
+        if np.nanmax(column, initial=0) >= symbols:
+            raise DataError(f"{type(self).__name__}: symbols must be from 0 to {symbols - 1}, got {column.max()}.")
+        return torch.from_numpy(np.where(np.isnan(column), -1, column).astype(np.int64))
+
+    def _symbols(self, X: NDArray[Any]) -> int:
+        """How many there are."""
+        return int(np.nanmax(X)) + 1 if self.n_features is None else self.n_features
 
 
 @dataclass(eq=False, repr=False)
-class CategoricalHMM(Estimator):
+class CategoricalHMM(Symbols):
     """Each state has a distribution over symbols; X is one column of them. Other arguments as of `BaseHMM`.
 
     Args:
@@ -41,7 +67,7 @@ class CategoricalHMM(Estimator):
     transmat_prior: Prior = 1.0
     _: KW_ONLY
     emissionprob_prior: Prior = 1.0
-    n_features: int | None = None  # type: ignore[assignment]  # an argument here
+    n_features: int | None = None
     algorithm: Literal["viterbi", "map"] = "viterbi"
     random_state: RandomState = None
     n_iter: int = 10
@@ -52,37 +78,19 @@ class CategoricalHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"e": "emissionprob_"}
-    _counts = True
     emissionprob_: Array = field(init=False)
-
-    def _emission(self) -> Emission:
-        emission = emissions.Categorical(*self.emissionprob_.shape).double()
-        fill(emission.table, self.emissionprob_)
-        return emission
-
-    def _tensor(self, X: NDArray[Any]) -> Tensor:
-        if X.shape[1] != 1:
-            raise DataError(f"{type(self).__name__}: X must be one column of symbols, got {X.shape[1]} features.")
-        return torch.tensor(X[:, 0])
 
     def _start(self, X: NDArray[Any]) -> None:
         if self._needs_init("e"):
-            symbols = int(X.max()) + 1 if self.n_features is None else self.n_features
-            self.emissionprob_ = rows(self.random_state, self.n_components, symbols)
+            self.emissionprob_ = rows(self.random_state, self.n_components, self._symbols(X))
 
     def _check(self) -> None:
         super()._check()
         symbols = np.shape(self.emissionprob_)[-1] if self.n_features is None else self.n_features
         self.emissionprob_ = distribution("emissionprob_", self.emissionprob_, (self.n_components, symbols))
 
-    def _free(self) -> dict[str, int]:
-        return {**super()._free(), "e": self.n_components * (self.emissionprob_.shape[1] - 1)}
-
-    def _maximise(self, X: NDArray[Any], posterior: Array) -> None:
-        if "e" in self.params:
-            seen = np.zeros(self.emissionprob_.shape[::-1])
-            np.add.at(seen, X[:, 0], posterior)
-            self.emissionprob_ = mode(seen.T, self.emissionprob_prior, self.emissionprob_)
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        self.emissionprob_ = mode(sums["counts"], self.emissionprob_prior, self.emissionprob_)
 
 
 def rows(random_state: RandomState, count: int, size: int) -> Array:

@@ -1,6 +1,5 @@
-"""Gaussians of every covariance type, as arrays and as emissions."""
+"""Covariances of every type as arrays, and what an EM step must know to find them."""
 
-import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -9,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from semihmm.errors import DataError, ShapeError
 from semihmm.estimators.base import Array
-from semihmm.models import Emission, FullGaussian, Gaussian
+from semihmm.models.emissions.gaussian import Gaussians
+from semihmm.models.emissions.learning import mean_and_variance
 
 Covariance = Literal["spherical", "diag", "full", "tied"]
 LEAST_WEIGHT = 1e-200  # what has seen less than this stays as it is
@@ -39,11 +39,11 @@ def checked(covars: ArrayLike, kind: Covariance, shape: tuple[int, ...]) -> Arra
     return covars
 
 
-def free_in(shape: tuple[int, ...], kind: Covariance) -> int:
-    """The number of free parameters of covariances in this shape."""
-    numbers = math.prod(shape)
-    features = shape[-1]
-    return numbers if kind in ("spherical", "diag") else numbers // features * (features + 1) // 2
+def whole(X: Array) -> Array:
+    """The data with the mean of the feature where a value is missing."""
+    if not (gaps := np.isnan(X)).any():
+        return X
+    return np.where(gaps, mean_and_variance(torch.from_numpy(X))[0].numpy(), X)
 
 
 def least_variance(X: Array) -> float:
@@ -63,36 +63,37 @@ def floored(covars: Array, kind: Covariance, least: float) -> Array:
     return np.where(size.min(-1)[..., None, None] < least, mended, covars)
 
 
-def scatter(X: Array, weight: Array, mean: Array, kind: Covariance) -> Array:
-    """``sum_n weight[n, g] away away'`` for ``away = X[n] - mean[g]``, ``(G, F, F)``; or its diagonal, ``(G, F)``."""
-    found = []
-    for share, centre in zip(weight.T, mean, strict=True):
-        away = X - centre
-        found.append(share @ away**2 if kind in ("spherical", "diag") else (away * share[:, None]).T @ away)
-    return np.stack(found)
+class Moments:
+    """What Gaussians have seen, in statistics of their emission.
+
+    Attributes:
+        weight: ``(*G, F)``, or ``(*G, 1)`` if all features have the same.
+        total: the weighted sum of observations, ``(*G, F)``.
+    """
+
+    def __init__(self, emission: Gaussians, sums: dict[str, Array]) -> None:
+        self._diagonal = emission.kind in ("spherical", "diag")
+        self._centre, self._first, self._second = emission.centre.numpy(), sums["first"], sums["second"]
+        self.weight = sums["weight"] if self._diagonal else sums["weight"][..., None]
+        self.total = self._first + self.weight * self._centre
+
+    def about(self, mean: Array) -> Array:
+        """The weighted sum of ``away away'`` for ``away = x - mean``, ``(*G, F, F)``; or its diagonal ``(*G, F)``."""
+        mean = mean - self._centre
+        if self._diagonal:
+            return self._second - 2 * mean * self._first + mean**2 * self.weight
+        mixed = mean[..., :, None] * self._first[..., None, :]
+        return self._second - mixed - np.swapaxes(mixed, -1, -2) + outer(mean) * self.weight[..., None]
+
+
+def mean_of(total: Array, weight: Array, otherwise: Array) -> Array:
+    """A mean from a sum and the weight in it; what has none stays what it was otherwise."""
+    return np.where(weight > LEAST_WEIGHT, total / np.maximum(weight, LEAST_WEIGHT), otherwise)
 
 
 def outer(x: Array) -> Array:
     """``x x'`` along the last axis."""
     return x[..., :, None] * x[..., None, :]
-
-
-def gaussians(mean: Array, covars: Array, kind: Covariance) -> Emission:
-    """Gaussians with means ``(G, F)``, as an emission of G states."""
-    count, features = mean.shape
-    emission: Gaussian | FullGaussian
-    with torch.no_grad():
-        if kind in ("spherical", "diag"):
-            emission = Gaussian(count, features).double()
-            variance = np.broadcast_to(covars.reshape(count, -1), mean.shape)
-            emission.log_variance.copy_(torch.tensor(np.log(variance)))
-        else:
-            emission = FullGaussian(count, features, tied=kind == "tied").double()
-            root = torch.linalg.cholesky(torch.tensor(covars.reshape(-1, features, features)))
-            diagonal = root.diagonal(dim1=-2, dim2=-1)
-            emission.factor.copy_(root.tril(-1) + diagonal.log().diag_embed())
-        emission.mean.copy_(torch.tensor(mean))
-    return emission
 
 
 def spread(X: Array, more: float, kind: Covariance, shape: tuple[int, ...]) -> Array:

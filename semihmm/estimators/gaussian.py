@@ -1,7 +1,7 @@
 """Gaussian emissions."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,23 +10,69 @@ from semihmm._optional import require
 from semihmm.errors import ShapeError
 from semihmm.estimators.base import Array, Estimator, Prior, RandomState
 from semihmm.estimators.covariances import (
-    LEAST_WEIGHT,
     Covariance,
+    Moments,
     checked,
     checked_type,
     floored,
-    free_in,
-    gaussians,
     least_variance,
+    mean_of,
     outer,
-    scatter,
     spread,
+    whole,
 )
-from semihmm.models import Emission
+from semihmm.models import Emission, Gaussian
+from semihmm.models.moving import building
+
+
+class OneGaussian(Estimator):
+    """What estimators share whose states have a Gaussian each."""
+
+    covariance_type: Covariance
+    _featured = "means_"
+    means_: Array
+    _covars_: Array
+
+    @property
+    def covars_(self) -> Array:
+        """Covariance matrices ``(n_components, n_features, n_features)``."""
+        states, features = self.n_components, self.n_features
+        if self.covariance_type in ("full", "tied"):
+            return np.broadcast_to(self._covars_, (states, features, features)).copy()
+        variances = np.broadcast_to(self._covars_.reshape(states, -1), (states, features))
+        return variances[:, :, None] * np.eye(features)
+
+    @covars_.setter
+    def covars_(self, covars: ArrayLike) -> None:
+        checked_type(self.covariance_type)
+        covars = np.atleast_1d(np.array(covars, dtype=np.float64))
+        if self.covariance_type == "spherical" and covars.size:
+            covars = covars.reshape(len(covars), -1)
+            covars = covars[:, 0] if (covars == covars[:, :1]).all() else covars
+        self._covars_ = checked(covars, self.covariance_type, self._shape(covars.shape[-1]))
+
+    def _shape(self, features: int) -> tuple[int, ...]:
+        states = self.n_components
+        return {
+            "spherical": (states,),
+            "diag": (states, features),
+            "full": (states, features, features),
+            "tied": (features, features),
+        }[self.covariance_type]
+
+    def _emission(self) -> Gaussian:
+        covars = {"spherical": self._covars_[..., None], "tied": self._covars_[None]}
+        spread = building.numbers(covars.get(self.covariance_type, self._covars_))
+        return building.gaussian(building.numbers(self.means_), spread, self.covariance_type)
+
+    def _clusters(self, X: Array) -> Any:
+        """As many clusters of the data as there are states."""
+        cluster = require("sklearn.cluster", extra="estimators", purpose=f"The start of {type(self).__name__}")
+        return cluster.KMeans(self.n_components, n_init=10, random_state=self.random_state).fit(X)
 
 
 @dataclass(eq=False, repr=False)
-class GaussianHMM(Estimator):
+class GaussianHMM(OneGaussian):
     """Each state has a Gaussian. Other arguments as of `BaseHMM`.
 
     Args:
@@ -73,46 +119,14 @@ class GaussianHMM(Estimator):
     implementation: Literal["log", "scaling"] = "log"
 
     letters = Estimator.letters | {"m": "means_", "c": "covars_"}
-    _featured = "means_"
     means_: Array = field(init=False)
-
-    @property
-    def covars_(self) -> Array:
-        """Covariance matrices ``(n_components, n_features, n_features)``."""
-        states, features = self.n_components, self.n_features
-        if self.covariance_type in ("full", "tied"):
-            return np.broadcast_to(self._covars_, (states, features, features)).copy()
-        variances = np.broadcast_to(self._covars_.reshape(states, -1), (states, features))
-        return variances[:, :, None] * np.eye(features)
-
-    @covars_.setter
-    def covars_(self, covars: ArrayLike) -> None:
-        checked_type(self.covariance_type)
-        covars = np.atleast_1d(np.array(covars, dtype=np.float64))
-        if self.covariance_type == "spherical" and covars.size:
-            covars = covars.reshape(len(covars), -1)
-            covars = covars[:, 0] if (covars == covars[:, :1]).all() else covars
-        self._covars_ = checked(covars, self.covariance_type, self._shape(covars.shape[-1]))
-
-    def _shape(self, features: int) -> tuple[int, ...]:
-        states = self.n_components
-        return {
-            "spherical": (states,),
-            "diag": (states, features),
-            "full": (states, features, features),
-            "tied": (features, features),
-        }[self.covariance_type]
-
-    def _emission(self) -> Emission:
-        return gaussians(self.means_, self._covars_, self.covariance_type)
 
     def _start(self, X: Array) -> None:
         checked_type(self.covariance_type)
+        X = whole(X)
         self._least = least_variance(X)
         if self._needs_init("m"):
-            cluster = require("sklearn.cluster", extra="estimators", purpose="The start of GaussianHMM")
-            found = cluster.KMeans(self.n_components, n_init=10, random_state=self.random_state).fit(X)
-            self.means_ = found.cluster_centers_
+            self.means_ = self._clusters(X).cluster_centers_
         if self._needs_init("c"):
             self._covars_ = spread(X, self.min_covar, self.covariance_type, self._shape(X.shape[1]))
 
@@ -124,34 +138,26 @@ class GaussianHMM(Estimator):
             raise ShapeError(f"means_ must be ({self.n_components}, n_features), got {self.means_.shape}.")
         self._covars_ = checked(self._covars_, self.covariance_type, self._shape(self.n_features))
 
-    def _free(self) -> dict[str, int]:
-        features = self.n_features
-        numbers = free_in(self._shape(features), self.covariance_type)
-        return {**super()._free(), "m": self.n_components * features, "c": numbers}
-
-    def _maximise(self, X: Array, posterior: Array) -> None:
-        weight = posterior.sum(0)[:, None]
-        strength = np.asarray(self.means_weight)
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        assert isinstance(emission, Gaussian)
+        moments, strength = Moments(emission, sums), np.asarray(self.means_weight)
         if "m" in self.params:
-            total = strength + weight
-            means = (strength * self.means_prior + posterior.T @ X) / np.maximum(total, LEAST_WEIGHT)
-            self.means_ = np.where(total > LEAST_WEIGHT, means, self.means_)
+            total = strength * self.means_prior + moments.total
+            self.means_ = mean_of(total, strength + moments.weight, self.means_)
         if "c" in self.params:
-            self._covars_ = floored(self._covariances(X, posterior, weight), self.covariance_type, self._least)
+            self._covars_ = floored(self._covariances(moments), self.covariance_type, self._least)
 
-    def _covariances(self, X: Array, posterior: Array, weight: Array) -> Array:
+    def _covariances(self, moments: Moments) -> Array:
         """Huang, Acero & Hon (2001), "Spoken Language Processing", p. 443-445, as hmmlearn reads it."""
         kind = self.covariance_type
         away = np.sqrt(self.means_weight) * (self.means_ - self.means_prior)
-        squares = scatter(X, posterior, self.means_, kind)
+        squares, weight = moments.about(self.means_), moments.weight
         if kind in ("spherical", "diag"):
             total = max(self.covars_weight - 1, 0) + weight
             found = (self.covars_prior + squares + away**2) / np.maximum(total, 1e-5)
             return found if kind == "diag" else found.mean(1)
-        squares = squares + outer(away)
-        weight = weight[:, :, None]
+        squares, weight = squares + outer(away), weight[..., None]
         if kind == "tied":
             squares, weight = squares.sum(0), weight.sum()
         total = max(self.covars_weight - self.n_features, 0) + weight
-        found = (self.covars_prior + squares) / np.maximum(total, LEAST_WEIGHT)
-        return np.where(total > LEAST_WEIGHT, found, self._covars_)
+        return mean_of(self.covars_prior + squares, total, self._covars_)

@@ -4,26 +4,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from semihmm._optional import require
 from semihmm.errors import ShapeError
 from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils, distribution, mode
 from semihmm.estimators.covariances import (
-    LEAST_WEIGHT,
     Covariance,
+    Moments,
     checked,
     checked_type,
     floored,
-    free_in,
-    gaussians,
     least_variance,
+    mean_of,
     outer,
-    scatter,
     spread,
+    whole,
 )
-from semihmm.models import Emission
+from semihmm.models import Emission, GaussianMixture
+from semihmm.models.moving import building
 
 
 @dataclass(eq=False, repr=False)
@@ -94,14 +92,15 @@ class GMMHMM(Estimator):
             "tied": (states, features, features),
         }[self.covariance_type]
 
-    def _emission(self) -> "Mixture":
-        tied = self.covariance_type == "tied"
-        covars = np.repeat(self.covars_, self.n_mix, 0) if tied else self.covars_.reshape(-1, *self.covars_.shape[2:])
-        each = gaussians(self.means_.reshape(-1, self.n_features), covars, "full" if tied else self.covariance_type)
-        return Mixture(each, self.weights_)
+    def _emission(self) -> GaussianMixture:
+        covars = {"spherical": self.covars_[..., None], "tied": self.covars_[:, None]}
+        spread = building.numbers(covars.get(self.covariance_type, self.covars_))
+        numbers = building.numbers
+        return building.mixture(numbers(self.weights_), numbers(self.means_), spread, self.covariance_type)
 
     def _start(self, X: Array) -> None:
         checked_type(self.covariance_type)
+        X = whole(X)
         self._least = least_variance(X)
         if self._needs_init("w"):
             self.weights_ = np.full((self.n_components, self.n_mix), 1 / self.n_mix)
@@ -139,80 +138,37 @@ class GMMHMM(Estimator):
             )
         self.covars_ = checked(self.covars_, self.covariance_type, self._shape(self.n_features))
 
-    def _free(self) -> dict[str, int]:
-        states, features = self.n_components, self.n_features
-        return {
-            **super()._free(),
-            "m": states * self.n_mix * features,
-            "c": free_in(self._shape(features), self.covariance_type),
-            "w": states * (self.n_mix - 1),
-        }
-
-    def _maximise(self, X: Array, posterior: Array) -> None:
-        with torch.no_grad():
-            share = self._emission().joint(self._tensor(X)).softmax(-1).numpy()
-        share = np.where(posterior[:, :, None] > 0, share * posterior[:, :, None], 0)
-        weight = share.sum(0)
-        each = share.reshape(len(X), -1)
-        before = self.means_
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        assert isinstance(emission, GaussianMixture)
+        moments, before = Moments(emission, sums), self.means_
+        strength = np.broadcast_to(self.means_weight, self.weights_.shape)[..., None]
         if "w" in self.params:
-            self.weights_ = mode(weight, self.weights_prior, self.weights_)
+            self.weights_ = mode(sums["counts"], self.weights_prior, self.weights_)
         if "m" in self.params:
-            strength = np.broadcast_to(self.means_weight, weight.shape)[:, :, None]
-            total = strength + weight[:, :, None]
-            sums = strength * self.means_prior + (each.T @ X).reshape(before.shape)
-            self.means_ = np.where(total > LEAST_WEIGHT, sums / np.maximum(total, LEAST_WEIGHT), before)
+            self.means_ = mean_of(strength * self.means_prior + moments.total, strength + moments.weight, before)
         if "c" in self.params:
-            squares = scatter(X, each, before.reshape(-1, X.shape[1]), self.covariance_type)
-            squares = squares.reshape(*weight.shape, *squares.shape[1:])
-            self.covars_ = floored(self._covariances(squares, weight), self.covariance_type, self._least)
+            found = self._covariances(moments.about(before), moments.weight, strength)
+            self.covars_ = floored(found, self.covariance_type, self._least)
 
-    def _covariances(self, squares: Array, weight: Array) -> Array:
+    def _covariances(self, squares: Array, weight: Array, strength: Array) -> Array:
         """About the means before the step, as hmmlearn has them: where the means come to rest, it is all the same."""
         features = self.n_features
-        strength = np.broadcast_to(self.means_weight, weight.shape)[:, :, None]
         away = np.sqrt(strength) * (self.means_ - self.means_prior)
         if self.covariance_type in ("full", "tied"):
-            squares, gaussians = squares + outer(away), 1
+            squares, weight, gaussians = squares + outer(away), weight[..., 0], 1
             if self.covariance_type == "tied":
                 squares, weight, gaussians = squares.sum(1), weight.sum(1), self.n_mix
             squares = squares + given(self.covars_prior)
             total = (weight + given(self.covars_weight, gaussians + features + 1))[..., None, None]
         else:
-            squares, weight, pooled = squares + away**2, weight[:, :, None], 1
+            squares, pooled = squares + away**2, 1
             if self.covariance_type == "spherical":
-                squares, weight, pooled = squares.sum(-1), features * weight[:, :, 0], features
+                squares, weight, pooled = squares.sum(-1), weight.sum(-1), features
             squares = squares + 2 * given(self.covars_weight)
             total = weight + 2 * given(self.covars_prior, 1 + pooled / 2)
-        return np.where(total > LEAST_WEIGHT, squares / np.maximum(total, LEAST_WEIGHT), self.covars_)
+        return mean_of(squares, total, self.covars_)
 
 
 def given(prior: Prior | None, more: float = 0.0) -> Array:
     """A number of a prior, and more; without one, nothing."""
     return np.asarray(0.0 if prior is None else np.asarray(prior) + more)
-
-
-class Mixture(Emission):
-    """A mixture for each state, of emissions that are counted through: state after state."""
-
-    weights: Tensor
-
-    def __init__(self, each: Emission, weights: Array) -> None:
-        super().__init__()
-        self.each, self.states, self.event_shape = each, len(weights), each.event_shape
-        self.register_buffer("weights", torch.tensor(weights))
-
-    def joint(self, x: Tensor) -> Tensor:
-        """``log(weight * density)`` of each component of each state, ``(..., S, C)``."""
-        density: Tensor = self.each(x)
-        return torch.unflatten(density, -1, self.weights.shape) + self.weights.log()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.joint(x).logsumexp(-1)
-
-    def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """They are where they are."""
-
-    def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        component = torch.multinomial(self.weights[states], 1, generator=generator).squeeze(-1)
-        return self.each.sample(states * self.weights.shape[1] + component, generator)

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, Prior, RandomState, distribution, fill, mode
+from semihmm.estimators.base import Array, Estimator, Prior, RandomState, distribution, mode
 from semihmm.estimators.categorical import rows
 from semihmm.models import Emission, emissions
+from semihmm.models.moving import building
 
 
 @dataclass(eq=False, repr=False)
@@ -49,12 +50,11 @@ class MultinomialHMM(Estimator):
     letters = Estimator.letters | {"e": "emissionprob_"}
     _featured = "emissionprob_"
     _counts = True
+    _gaps = False  # of some symbols, the others do not say how likely they are
     emissionprob_: Array = field(init=False)
 
     def _emission(self) -> emissions.Multinomial:
-        emission = emissions.Multinomial(*self.emissionprob_.shape).double()
-        fill(emission.table, self.emissionprob_)
-        return emission
+        return building.multinomial(building.numbers(self.emissionprob_))
 
     def _start(self, X: NDArray[Any]) -> None:
         self.n_trials_ = np.unique(X.sum(1))
@@ -68,12 +68,8 @@ class MultinomialHMM(Estimator):
         shape = (self.n_components, np.shape(self.emissionprob_)[-1])
         self.emissionprob_ = distribution("emissionprob_", self.emissionprob_, shape)
 
-    def _free(self) -> dict[str, int]:
-        return {**super()._free(), "e": self.n_components * (self.n_features - 1)}
-
-    def _maximise(self, X: NDArray[Any], posterior: Array) -> None:
-        if "e" in self.params:
-            self.emissionprob_ = mode(posterior.T @ X, 1.0, self.emissionprob_)
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        self.emissionprob_ = mode(sums["counts"], 1.0, self.emissionprob_)
 
     def _draw(self, emission: Emission, states: Tensor, generator: torch.Generator) -> NDArray[Any]:
         trials = np.unique(getattr(self, "n_trials_", ()) if self.n_trials is None else self.n_trials)

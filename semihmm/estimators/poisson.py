@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from semihmm.errors import DataError, ShapeError
 from semihmm.estimators.base import Array, Estimator, Prior, RandomState, _utils
-from semihmm.estimators.covariances import LEAST_WEIGHT
-from semihmm.models import Emission, emissions
+from semihmm.estimators.covariances import mean_of
+from semihmm.models import Emission
+from semihmm.models.moving import building
 
 
 @dataclass(eq=False, repr=False)
@@ -52,14 +52,11 @@ class PoissonHMM(Estimator):
     lambdas_: Array = field(init=False)
 
     def _emission(self) -> Emission:
-        emission = emissions.Poisson(*self.lambdas_.shape).double()
-        with torch.no_grad():
-            emission.log_rate.copy_(torch.tensor(self.lambdas_).log())
-        return emission
+        return building.poisson(building.numbers(self.lambdas_))
 
     def _start(self, X: NDArray[Any]) -> None:
         if self._needs_init("l"):
-            mean, variance = X.mean(), X.var()
+            mean, variance = np.nanmean(X), np.nanvar(X)
             draw = _utils.check_random_state(self.random_state).gamma
             spread = variance / mean if mean > 0 and variance > 0 else 1.0
             self.lambdas_ = draw(max(mean, 1e-3) / spread, spread, (self.n_components, X.shape[1]))
@@ -72,11 +69,6 @@ class PoissonHMM(Estimator):
         if (self.lambdas_ < 0).any():
             raise DataError(f"lambdas_ must be rates of at least 0, got {self.lambdas_.tolist()}.")
 
-    def _free(self) -> dict[str, int]:
-        return {**super()._free(), "l": self.lambdas_.size}
-
-    def _maximise(self, X: NDArray[Any], posterior: Array) -> None:
-        if "l" in self.params:
-            total = np.asarray(self.lambdas_weight) + posterior.sum(0)[:, None]
-            found = (np.asarray(self.lambdas_prior) + posterior.T @ X) / np.maximum(total, LEAST_WEIGHT)
-            self.lambdas_ = np.where(total > LEAST_WEIGHT, found, self.lambdas_)
+    def _maximise(self, emission: Emission, sums: dict[str, Array]) -> None:
+        weight = self.lambdas_weight + sums["weight"]
+        self.lambdas_ = mean_of(self.lambdas_prior + sums["total"], weight, self.lambdas_)

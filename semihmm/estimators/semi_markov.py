@@ -1,20 +1,22 @@
 """States that last: the same families, with a duration law."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from semihmm import structures
 from semihmm.errors import DataError
-from semihmm.estimators.base import Array, Estimator, distribution, fill, stationary
+from semihmm.estimators.base import Array, Estimator, distribution
 from semihmm.estimators.categorical import CategoricalHMM
 from semihmm.estimators.gaussian import GaussianHMM
 from semihmm.estimators.poisson import PoissonHMM
-from semihmm.models import HSMM, Duration, Emission, durations
+from semihmm.models import HSMM, Duration, durations
+from semihmm.models.moving import building
 
 LAWS: dict[str, Callable[..., Duration]] = {
     "categorical": durations.Categorical,
@@ -45,21 +47,24 @@ class SemiMarkov(Estimator):
     _own: ClassVar[dict[str, str]] = {"d": "durationprob_"}
     durationprob_: Array = field(init=False)
 
-    def _model(self, emission: Emission) -> HSMM:
+    def to_model(self) -> HSMM:
+        self._ready()
         states, longest = self.durationprob_.shape
-        every = torch.ones(states, states, dtype=torch.bool)
         law = durations.Categorical(states, longest)
-        model = HSMM(states, emission, law, allowed=every, censored=self.censored).double()
-        fill(model.initial, self.startprob_)
-        fill(model.transition, self.transmat_)
-        fill(law.table, self.durationprob_)
-        return model
+        allowed = torch.from_numpy(self.transmat_ > 0)
+        model = HSMM(states, self._emission(), law, allowed=allowed, censored=self.censored)
+        own = {"initial": "initial", "transition": "transition", "duration": "duration__table"}
+        return building.filled(model, **{f"{own[name]}__logits": one for name, one in self._laws().items()})
+
+    def _laws(self) -> dict[str, Tensor]:
+        return {**super()._laws(), "duration": building.numbers(self.durationprob_).log()}
+
+    def _structure(self, frames: Tensor, lengths: Tensor | None, laws: Mapping[str, Tensor]) -> structures.Structure:
+        own = laws["initial"], laws["transition"], laws["duration"]
+        return structures.HSMM(*own, frames, lengths=lengths, censored=self.censored)
 
     def get_stationary_distribution(self) -> Array:
-        self._ready()
-        time = stationary(self.transmat_) * (self.durationprob_ @ np.arange(1, self.max_duration + 1))
-        share: Array = time / time.sum()
-        return share
+        return self.to_model().stationary_distribution().numpy()
 
     def _first_transmat(self, random_state: np.random.RandomState) -> Array:
         states = self.n_components
@@ -73,8 +78,12 @@ class SemiMarkov(Estimator):
     def _start(self, X: NDArray[Any]) -> None:
         super()._start(X)
         if self._needs_init("d"):
-            possible = torch.arange(1, self.max_duration + 1) >= self.min_duration
-            self.durationprob_ = self._lasting(possible.double().expand(self.n_components, -1))
+            possible = np.arange(1, self.max_duration + 1) >= self.min_duration
+            self.durationprob_ = chances(self._fitted(np.tile(possible, (self.n_components, 1))))
+
+    def _init(self, X: NDArray[Any], lengths: NDArray[np.int64]) -> None:
+        super()._init(X, lengths)
+        self._lasting = self._fitted(self.durationprob_)  # where EM is: what no segment says stays there
 
     def _check(self) -> None:
         super()._check()
@@ -89,28 +98,27 @@ class SemiMarkov(Estimator):
         law.initialise(torch.Generator().manual_seed(0))
         return law
 
-    def _lasting(self, *counts: Tensor) -> Array:
-        """What the law says after an update by each of these."""
+    def _fitted(self, counts: ArrayLike) -> Duration:
+        """The law that explains these counts best."""
         law = self._law()
-        for count in counts:
-            law.update(count)
-        with torch.no_grad():
-            probability: Array = law().exp().numpy()
-        return probability
+        law.update(building.numbers(counts))
+        return law
 
-    def _free(self) -> dict[str, int]:
-        law = self._law()
-        numbers = sum(parameter.numel() for parameter in law.parameters())
-        if self.duration == "categorical":
-            numbers = self.n_components * (self.max_duration - self.min_duration)
-        moves = self.n_components * max(self.n_components - 2, 0)
-        return {**super()._free(), "t": moves, "d": numbers}
+    def _moves(self) -> dict[str, int]:
+        law, states = self._law(), self.n_components
+        return {"s": states - 1, "t": states * max(states - 2, 0), "d": law.free_parameters}
 
     def _learn(self, X: NDArray[Any], counts: dict[str, Tensor]) -> None:
         super()._learn(X, counts)
         if "d" in self.params:
-            # First to where EM is: what no segment says stays there.
-            self.durationprob_ = self._lasting(torch.tensor(self.durationprob_), counts["duration"])
+            self._lasting.update(counts["duration"])
+            self.durationprob_ = chances(self._lasting)
+
+
+def chances(law: Duration) -> Array:
+    """The probability of each duration."""
+    with torch.no_grad():
+        return np.asarray(law().exp())
 
 
 @dataclass(eq=False, repr=False)

@@ -23,6 +23,7 @@ from semihmm.estimators import (
     PoissonHMM,
     PoissonHSMM,
 )
+from semihmm.estimators.grouping import groups
 from semihmm.estimators.semi_markov import LAWS
 from semihmm.models import durations
 
@@ -127,11 +128,42 @@ def test_sequences_come_one_after_the_other_or_as_a_list(model: Any) -> None:
 def test_padding_less_than_doubles_the_rows() -> None:
     """One long sequence among many short ones."""
     lengths = np.array([1, 4000, *[1, 2, 3] * 500])
-    model = fresh(EVERY[0]).fit(data(EVERY[0]))
-    X = np.random.RandomState(1).randn(lengths.sum(), 2)
-    padded = sum(batch.inside.numel() for batch in model._batches(X, lengths))
-    assert padded < 2 * len(X)
-    assert sorted(np.concatenate([batch.rows for batch in model._batches(X, lengths)])) == list(range(len(X)))
+    rows = torch.arange(lengths.sum())
+    cut = [(group, group.cut(rows)) for group in groups(lengths)]
+    assert sum(padded.numel() for _, padded in cut) < 2 * len(rows)
+    back = torch.full_like(rows, -1)
+    for group, padded in cut:
+        back = group.put(back, padded)
+    assert back.tolist() == rows.tolist()
+    assert sorted(torch.cat([group.sequences for group, _ in cut]).tolist()) == list(range(len(lengths)))
+
+
+@pytest.mark.parametrize("model", [m for m in EVERY if m._gaps], ids=lambda model: type(model).__name__)
+def test_a_value_that_is_missing_says_nothing(model: Any) -> None:
+    """Rows of NaN alone: as if EM were told that nothing is known of them."""
+    X = data(model).astype(float)
+    fitted = fresh(model, n_iter=0).fit(X)
+    gone = X.copy()
+    gone[[10, 11, 30]] = np.nan
+    free = fitted.predict_proba(gone)
+    assert np.isfinite(fitted.score(gone)) and fitted.score(gone) != fitted.score(X)
+    assert_allclose(fitted._compute_log_likelihood(gone)[[10, 11, 30]], 0)
+    assert_allclose(free.sum(1), 1)
+    arguments = {"covars_prior": 0.0} if isinstance(model, GaussianHMM) else {}
+    again = fresh(model, n_iter=6, tol=-np.inf, **arguments).fit(gone, LENGTHS)
+    assert (np.diff(again.monitor_.history) > -1e-8).all()
+    for name in again.letters.values():
+        assert np.isfinite(getattr(again, name)).all()
+
+
+@pytest.mark.parametrize("kind", ["spherical", "diag", "full", "tied"])
+@pytest.mark.parametrize("n_mix", [None, 2])
+def test_a_part_of_a_row_may_be_missing_and_em_still_climbs(kind: Any, n_mix: int | None) -> None:
+    X = data(EVERY[0])
+    X[::7, 0], X[3::11, 1] = np.nan, np.nan
+    model: Any = GaussianHMM(2, kind, covars_prior=0.0) if n_mix is None else GMMHMM(2, n_mix, covariance_type=kind)
+    history = model.set_params(n_iter=10, tol=-np.inf, random_state=0).fit(X, LENGTHS).monitor_.history
+    assert (np.diff(history) > -1e-8).all() and history[-1] > history[0]
 
 
 def test_the_second_argument_is_lengths_unless_it_has_an_entry_for_each_row() -> None:

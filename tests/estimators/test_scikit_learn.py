@@ -31,6 +31,11 @@ class FirstColumnHMM(estimators.CategoricalHMM):
         return super()._tensor(X[:, :1])
 
 
+class FirstColumnVariationalHMM(estimators.VariationalCategoricalHMM):
+    def _tensor(self, X: NDArray[Any]) -> Tensor:
+        return super()._tensor(X[:, :1])
+
+
 class FirstColumnHSMM(estimators.CategoricalHSMM):
     def _tensor(self, X: NDArray[Any]) -> Tensor:
         return super()._tensor(X[:, :1])
@@ -43,9 +48,11 @@ EVERY = [
     estimators.PoissonHMM(2),
     estimators.MultinomialHMM(2),
     FirstColumnHMM(2),
-    estimators.GaussianHSMM(2, max_duration=5),
-    estimators.PoissonHSMM(2, max_duration=5),
-    FirstColumnHSMM(2, max_duration=5),
+    estimators.VariationalGaussianHMM(2),
+    FirstColumnVariationalHMM(2),
+    estimators.GaussianHSMM(2, max_duration=5, duration="categorical"),
+    estimators.PoissonHSMM(2, max_duration=5, duration="categorical"),
+    FirstColumnHSMM(2, max_duration=5, duration="categorical"),
 ]
 
 

@@ -132,7 +132,10 @@ EMISSIONS: dict[str, Any] = {
     "categorical": lambda: (emissions.Categorical(3, 4), torch.randint(4, (2, 30), generator=G())),
     "poisson": lambda: (emissions.Poisson(3, 2), torch.poisson(torch.full((2, 30, 2), 4.0).double(), generator=G())),
     "diag": lambda: (Gaussian(3, 2), torch.randn(2, 30, 2, generator=G()).double()),
-    "full": lambda: (Gaussian(3, 2, covariance="full"), torch.randn(2, 30, 2, generator=G()).double()),
+    **{
+        kind: lambda kind=kind: (Gaussian(3, 2, covariance=kind), torch.randn(2, 30, 2, generator=G()).double())
+        for kind in ("spherical", "full", "tied")
+    },
 }
 
 

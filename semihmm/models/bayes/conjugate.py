@@ -181,8 +181,10 @@ class PoissonBelief(EmissionBelief):
 class GaussianBelief(EmissionBelief):
     """Normal-Gamma distributions of the mean and the precision of each feature (Murphy 2007, section 3).
 
+    Of spherical Gaussians, all features of a state have one precision.
+
     Args:
-        emission: Gaussians with diagonal covariance.
+        emission: Gaussians with diagonal or spherical covariance.
         mean, variance: of the prior ``(F,)``: where means and variances are expected to be.
         weight: how many observations of the mean the prior is worth.
         freedom: of the variance.
@@ -192,12 +194,12 @@ class GaussianBelief(EmissionBelief):
         self, emission: Gaussian, mean: Tensor, variance: Tensor, weight: float = 0.1, freedom: float = 2.0
     ) -> None:
         self.emission = emission
-        like = emission.mean.detach().double()
+        like, each = emission.mean.detach().double(), emission.log_variance.detach().double()
         self.prior = {
             "mean": mean.double().expand_as(like) - emission.centre,
             "weight": torch.full_like(like, weight),
-            "shape": torch.full_like(like, freedom / 2),
-            "scale": variance.double().expand_as(like) * freedom / 2,
+            "shape": torch.full_like(each, freedom / 2),
+            "scale": emission.spread.floor(variance.double()).expand_as(each) * freedom / 2,
         }
         self.now = dict(self.prior)
 
@@ -206,6 +208,8 @@ class GaussianBelief(EmissionBelief):
         weight = prior["weight"] + seen
         mean = (prior["weight"] * prior["mean"] + sums["first"]) / weight
         spread = sums["second"] + prior["weight"] * prior["mean"].square() - weight * mean.square()
+        if self.emission.spread.shared:
+            seen, spread = seen.sum(-1, keepdim=True), spread.sum(-1, keepdim=True)
         self.now = {
             "mean": mean,
             "weight": weight,
@@ -226,12 +230,12 @@ class GaussianBelief(EmissionBelief):
         ratio = prior["weight"] / now["weight"]
         away = (now["mean"] - prior["mean"]).square()
         normal = (ratio - 1 - ratio.log() + prior["weight"] * precision * away) / 2
-        return (normal + gamma_divergence(now["shape"], now["scale"], prior["shape"], prior["scale"])).sum()
+        return normal.sum() + gamma_divergence(now["shape"], now["scale"], prior["shape"], prior["scale"]).sum()
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator | None = None) -> None:
         log_precision = log_gamma_draw(self.now["shape"], generator) - self.now["scale"].log()
-        noise = torch.randn(log_precision.shape, generator=generator, dtype=torch.float64)
+        noise = torch.randn(self.now["mean"].shape, generator=generator, dtype=torch.float64)
         mean = self.now["mean"] + noise * (-log_precision / 2).exp() / self.now["weight"].sqrt()
         self._set(mean, -log_precision)
 
@@ -241,14 +245,14 @@ class GaussianBelief(EmissionBelief):
 
     def _set(self, mean: Tensor, log_variance: Tensor) -> None:
         self.emission.mean.copy_(mean + self.emission.centre)
-        self.emission.get_parameter("log_variance").copy_(log_variance)
+        self.emission.log_variance.copy_(log_variance)
 
 
 class FullGaussianBelief(EmissionBelief):
     """Normal-Wishart distributions of means and precision matrices (Murphy 2007, section 8).
 
     Args:
-        emission: Gaussians with full covariance. Observations are whole, or missing as a whole.
+        emission: Gaussians with full or tied covariance. Observations are whole, or missing as a whole.
         mean, variance: of the prior ``(F,)``.
         weight: how many observations of the mean the prior is worth.
         freedom: of the matrix, beyond F - 1, the least that there is.
@@ -259,12 +263,12 @@ class FullGaussianBelief(EmissionBelief):
     ) -> None:
         self.emission = emission
         states, size = emission.mean.shape
-        degrees = size - 1 + freedom
+        degrees, matrices = size - 1 + freedom, len(emission.factor)
         self.prior = {
             "mean": (mean.double() - emission.centre).expand(states, size),
             "weight": torch.full((states,), weight, dtype=torch.float64),
-            "degrees": torch.full((states,), degrees, dtype=torch.float64),
-            "scale": (variance.double() * degrees).diag().expand(states, size, size),
+            "degrees": torch.full((matrices,), degrees, dtype=torch.float64),
+            "scale": (variance.double() * degrees).diag().expand(matrices, size, size),
         }
         self.now = dict(self.prior)
 
@@ -273,6 +277,8 @@ class FullGaussianBelief(EmissionBelief):
         weight = prior["weight"] + seen
         mean = (prior["weight"].unsqueeze(-1) * prior["mean"] + sums["first"]) / weight.unsqueeze(-1)
         spread = sums["second"] + _outer(prior["mean"], prior["weight"]) - _outer(mean, weight)
+        if self.emission.spread.shared:
+            seen, spread = seen.sum(0, keepdim=True), spread.sum(0, keepdim=True)
         scale = prior["scale"] + (spread + spread.mT) / 2
         self.now = {"mean": mean, "weight": weight, "degrees": prior["degrees"] + seen, "scale": scale}
 
@@ -295,7 +301,7 @@ class FullGaussianBelief(EmissionBelief):
         ratio = prior["weight"] / now["weight"]
         away = now["mean"] - prior["mean"]
         precision = now["degrees"].reshape(-1, 1, 1) * torch.linalg.inv(now["scale"])
-        apart = torch.einsum("sf,sfg,sg->s", away, precision, away)
+        apart = (away.unsqueeze(-2) @ precision @ away.unsqueeze(-1)).flatten()
         normal = (size * (ratio - 1 - ratio.log()) + prior["weight"] * apart) / 2
         log_now, log_prior = torch.logdet(now["scale"]), torch.logdet(prior["scale"])
         inner = torch.einsum("sfg,sgf->s", prior["scale"], torch.linalg.inv(now["scale"]))
@@ -307,13 +313,14 @@ class FullGaussianBelief(EmissionBelief):
             - torch.mvlgamma(now["degrees"] / 2, size)
             + gained / 2 * _digammas(now["degrees"], size)
         )
-        return (normal + wishart).sum()
+        found: Tensor = normal.sum() + wishart.sum()
+        return found
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator | None = None) -> None:
         """By Bartlett's decomposition of the precision."""
         states, size = self.now["mean"].shape
-        lower = torch.randn(states, size, size, generator=generator, dtype=torch.float64).tril(-1)
+        lower = torch.randn(self.now["scale"].shape, generator=generator, dtype=torch.float64).tril(-1)
         half = (self.now["degrees"].unsqueeze(-1) - torch.arange(size)) / 2
         lower = lower + (2 * torch._standard_gamma(half, generator=generator)).sqrt().diag_embed()
         root = torch.linalg.cholesky(self.now["scale"])
@@ -331,15 +338,14 @@ class FullGaussianBelief(EmissionBelief):
         self.emission.mean.copy_(mean + self.emission.centre)
         root = torch.linalg.cholesky(covariance)
         value = root.tril(-1) + root.diagonal(dim1=-2, dim2=-1).log().diag_embed()
-        self.emission.get_parameter("factor").copy_(value)
+        self.emission.factor.copy_(value)
 
 
 def belief(part: Part, x: Tensor, concentration: float | Tensor = 1.0) -> Belief:
     """The belief about a part before the data.
 
     Args:
-        part: a table, a categorical duration law, or an emission that is Categorical, Poisson or Gaussian ("diag",
-            "full").
+        part: a table, a categorical duration law, or an emission that is Categorical, Poisson or Gaussian.
         x: all observations ``(N, *event_shape)``, whose mean and variance the priors of Gaussians have, and whose mean
             count those of rates.
         concentration: of Dirichlet priors.
@@ -355,15 +361,15 @@ def belief(part: Part, x: Tensor, concentration: float | Tensor = 1.0) -> Belief
     if isinstance(part, Poisson):
         steps = 0.1
         return PoissonBelief(part, max(float(x.double().nanmean()), 1e-3) * steps, steps)
-    if isinstance(part, Gaussian) and part.kind in ("diag", "full"):
+    if isinstance(part, Gaussian):
         mean = x.double().nanmean(0)
         variance = (x.double() - mean).square().nanmean(0)
         variance = torch.where(variance > 0, variance, 1.0)
-        return (GaussianBelief if part.kind == "diag" else FullGaussianBelief)(part, mean, variance)
+        return (GaussianBelief if part.kind in ("diag", "spherical") else FullGaussianBelief)(part, mean, variance)
     what = "an emission" if isinstance(part, Emission) else "a law" if isinstance(part, Law) else "a part"
     raise StructureError(
         f"bayes: {type(part).__name__} is {what} without a conjugate prior here. There are ones for tables, "
-        "durations.Categorical, emissions.Categorical, Poisson, and Gaussian with covariance 'diag' or 'full'."
+        "durations.Categorical, emissions.Categorical, Poisson, and Gaussian."
     )
 
 
