@@ -19,7 +19,7 @@ _LEAST = 1e-12  # a rate below this, per unit of the mean wait, is as good as no
 class ContinuousTime(Driven, Transition):
     """States change at any time, at constant rates: ``P(t) = exp(Q t)`` (Jackson et al. 2003).
 
-    Its input is the time since the step before, in any unit, at least 0; that of the first step does not count. Rates are
+    Its input is the time since the step before, in any unit, at least 0; the first does not count. Rates are
     per that unit.
 
     Args:
