@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 Lengths = ArrayLike | None
 Prior = float | Array  # an array broadcasts to what it is a prior of
 RandomState = int | np.random.RandomState | None
+_TORCH: list[Literal["C", "W"]] = ["C", "W"]  # what PyTorch asks of an array whose memory it is to share
 _LAWS = "std"  # the letters of what is not the emission's
 
 
@@ -127,7 +128,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
 
     def _iterate(self, X: NDArray[Any], each: list[Group]) -> float:
         """An iteration of EM; the objective before it."""
-        log_prob, counts = self._expected_counts(X, each)
+        log_prob, counts = self._expected_counts(self._frames(X), self._laws(), each)
         if (impossible := ~log_prob.isfinite()).any():
             raise DataError(
                 f"{type(self).__name__}: the parameters make sequence {int(impossible.nonzero()[0])} impossible. "
@@ -195,7 +196,8 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         """The log-likelihood, and the posterior of each state at each step ``(n_samples, n_components)``."""
         self._ready()
         rows, sequences = self._sequences(X, None, lengths)
-        log_prob, counts = self._expected_counts(rows, groups(sequences), ("emission",))
+        frames, laws = self._frames(rows), self._laws()
+        log_prob, counts = self._expected_counts(frames, laws, groups(sequences), ("emission",))
         return float(log_prob.sum()), counts["emission"].numpy()
 
     def predict_proba(self, X: ArrayLike, lengths: Lengths = None) -> Array:
@@ -295,20 +297,12 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
 
     def _frames(self, X: NDArray[Any]) -> Tensor:
         """The log-likelihood of each row in each state ``(n_samples, n_components)``."""
-        return torch.as_tensor(self._compute_log_likelihood(X))
+        return torch.from_numpy(np.require(self._compute_log_likelihood(X), np.float64, _TORCH))
 
     def _expected_counts(
-        self,
-        X: NDArray[Any],
-        each: list[Group],
-        names: Sequence[str] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `semihmm.expected_counts`, of all sequences; for the emission, the posterior of each row."""
-        return self._counted(self._frames(X), self._laws(), each, names)
-
-    def _counted(
         self, frames: Tensor, laws: Mapping[str, Tensor], each: list[Group], names: Sequence[str] | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `semihmm.expected_counts`, of all sequences; for the emission, the posterior of each row."""
         log_prob = frames.new_empty(sum(group.size for group in each))
         posterior = torch.empty_like(frames)
         total: dict[str, Tensor] = {}
@@ -353,7 +347,7 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
             if (broken := np.floor(X) < X).any():
                 raise DataError(f"{name}: observations must be integers, got {X[broken][0]}.")
             X = X if np.isnan(X).any() else X.astype(np.int64)
-        X = np.require(X, requirements=("C", "W"))  # as PyTorch wants it
+        X = np.require(X, requirements=_TORCH)
         lengths = np.asarray((sizes or [len(X)]) if lengths is None else lengths)
         if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.sum() != len(X):
             raise DataError(

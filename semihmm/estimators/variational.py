@@ -112,7 +112,7 @@ class Variational(Estimator):
         start, moves, seen = dirichlet(self, "startprob"), dirichlet(self, "transmat"), self._belief()
         x = self._tensor(X)
         laws = {"initial": start.expected_log(), "transition": moves.expected_log()}
-        log_prob, counts = self._counted(seen.expected_log(x), laws, each)
+        log_prob, counts = self._expected_counts(seen.expected_log(x), laws, each)
         bound = log_prob.sum() - sum(one.divergence() for one in (start, moves, seen))
         if "s" in self.params:
             start.observe({"counts": counts["initial"]})
@@ -218,7 +218,8 @@ class VariationalGaussianHMM(OneGaussian, Variational):
         means_posterior_, beta_posterior_: ``(n_components, n_features)`` and ``(n_components,)``.
         dof_posterior_: ``(n_components,)``; one number where the covariance is tied.
         scale_posterior_: in the shape of the covariance type. Each of these with ``_prior_`` in its name is the prior.
-        startprob_, transmat_, means_, covars_: what the posterior expects; `covars_` are matrices for each state.
+        startprob_, transmat_, means_: what the posterior expects.
+        covars_: the inverses of the precisions that it expects, as matrices for each state.
         monitor_: its history is of the lower bound of the log-evidence.
 
     Example:

@@ -256,6 +256,15 @@ def test_a_seed_says_everything(model: Any) -> None:
     assert one[0].shape == (20, X.shape[1]) and one[0].dtype == X.dtype
 
 
+@every
+def test_the_implementation_makes_no_difference(model: Any) -> None:
+    X = data(model)
+    X[7] *= 1 if isinstance(model, CategoricalHMM) else 1000  # an outlier: scaled probabilities would be 0
+    log, scaling = (fresh(model, implementation=name).fit(X, LENGTHS) for name in ("log", "scaling"))
+    assert log.score(X, LENGTHS) == scaling.score(X, LENGTHS) > -np.inf
+    assert all(np.array_equal(getattr(log, name), getattr(scaling, name)) for name in log.letters.values())
+
+
 def test_a_sample_starts_where_it_is_told_to() -> None:
     model = BaseHMM(2)
     model.startprob_, model.transmat_ = [1.0, 0.0], [[0.0, 1.0], [1.0, 0.0]]
