@@ -108,9 +108,14 @@ class Answering(Part, Generic[S]):
         inputs = inputs or {}
         return {n: law(inputs[n]) if isinstance(law, Driven) else law() for n, law in self.laws.items()}
 
-    def explained(self, batch: Batch, laws: Mapping[str, Tensor] | None = None) -> S:
-        """The structure of all state sequences that may explain a batch that was checked."""
-        emission = self.emission(batch.x)
+    def explained(self, batch: Batch, laws: Mapping[str, Tensor] | None = None, emission: Tensor | None = None) -> S:
+        """The structure of all state sequences that may explain a batch that was checked.
+
+        Args:
+            laws: in place of what the laws say, by name.
+            emission: in place of the log-likelihoods of the emission, ``(..., T, S)``.
+        """
+        emission = self.emission(batch.x) if emission is None else emission
         if batch.allowed is not None:
             emission = torch.where(batch.allowed, emission, -torch.inf)
         found = self.structure(emission, batch.lengths, self.potentials(batch.inputs) if laws is None else laws)

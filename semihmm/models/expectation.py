@@ -43,20 +43,28 @@ class Expected:
 
 
 @torch.no_grad()
-def expectation(model: Model[Any], batch: Batch, best: bool = False, validate: bool = True) -> Expected:
+def expectation(
+    model: Model[Any],
+    batch: Batch,
+    best: bool = False,
+    validate: bool = True,
+    laws: Mapping[str, Tensor] | None = None,
+    emission: Tensor | None = None,
+) -> Expected:
     """EM's first step.
 
     Args:
         best: whether to count the best path alone.
         validate: whether to look for NaN first.
+        laws, emission: log-weights in place of what the model's parts say.
     Raises:
         DataError: a sequence that no path explains.
     """
-    laws = model.potentials(batch.inputs)
+    laws = model.potentials(batch.inputs) if laws is None else laws
     weights = batch.weights
     if weights is not None:  # each sequence is counted by itself
         laws = {n: x if driven(model, n) else x.expand(*weights.shape, *x.shape) for n, x in laws.items()}
-    structure = model.explained(batch, laws)
+    structure = model.explained(batch, laws, emission)
     names = ("emission", *laws)
     value, found = _best(structure, names, validate) if best else expected_counts(structure, names, validate=validate)
     explained(value)

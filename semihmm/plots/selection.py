@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from semihmm.errors import ShapeError
+from semihmm.models import Selection
 from semihmm.plots.drawing import BEST, axes_for, ink
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def selection(
-    values: Mapping[int, float],
+    values: Mapping[int, float] | Selection[Any],
     chosen: int | None = None,
     *,
     criterion: str = "criterion",
@@ -24,7 +25,7 @@ def selection(
     """A criterion over the sizes of models, with the chosen one marked.
 
     Args:
-        values: ``{size: criterion}``; one that is not finite is left out.
+        values: ``{size: criterion}``; one that is not finite is left out. Or what `semihmm.models.select` returned.
         chosen: the size that was chosen; None for the one with the least value, as BIC, AIC and ICL have it.
         criterion: its name, with its unit.
         size: what the sizes are.
@@ -38,6 +39,10 @@ def selection(
         >>> ax.lines[-1].get_xydata().tolist()
         [[3.0, 305.5]]
     """
+    if isinstance(values, Selection):
+        chosen = values.chosen if chosen is None else chosen
+        criterion = values.criterion if criterion == "criterion" else criterion
+        values = values.values
     finite = {n: float(values[n]) for n in sorted(values) if math.isfinite(values[n])}
     chosen = min(finite, key=finite.__getitem__, default=None) if chosen is None else chosen
     if chosen is None or chosen not in finite:

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 import semihmm
 from semihmm import plots
 from semihmm.errors import DataError, DependencyError, SemihmmError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, Fit, FullGaussian, Gaussian, Laplace, durations
+from semihmm.models import HMM, HSMM, Fit, FullGaussian, Gaussian, Laplace, Selection, durations
 
 agg = pytest.importorskip("matplotlib.backends.backend_agg", reason="the plots extra is not installed")
 figures = pytest.importorskip("matplotlib.figure", reason="the plots extra is not installed")
@@ -513,3 +513,11 @@ def test_a_hundred_thousand_steps_of_twenty_states_are_few_artists(name):
     ax = draw[name]()
     assert len(ax.get_children()) < 40
     assert drawn(ax).shape[2] == 4
+
+
+def test_what_select_returns_is_drawn_as_it_is():
+    models = {n: HMM(n, Gaussian(n, 1)) for n in (2, 3)}
+    found = Selection("heldout", {2: -10.0, 3: -12.0}, models, 2, "2 states")
+    ax = plots.selection(found)
+    assert_close(torch.as_tensor(ax.lines[-1].get_xydata()), torch.tensor([[2.0, -10.0]]).double())
+    assert ax.get_ylabel() == "heldout"

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import SemihmmError, ShapeError
-from semihmm.inference import expected_counts
 from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
-from semihmm.models.expectation import explained, weighed
+from semihmm.models.expectation import expectation
 from semihmm.models.sequences import Batch
 
 if TYPE_CHECKING:
@@ -86,20 +85,18 @@ def variational(
     """
     batch, beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
     history: list[float] = []
+    dtype = next(iter(model.laws.values())).dtype
     with torch.no_grad():
-        counts, posterior, _ = _expected(
-            model, batch, {n: law() for n, law in model.laws.items()}, model.emission(batch.x)
-        )
-        converged = False
+        expected, converged = expectation(model, batch), False
         while True:
-            _observe(model, beliefs, batch, counts, posterior)
-            laws = {
-                n: one.expected_log().to(_dtype(model)) for n, one in beliefs.items() if isinstance(one, TableBelief)
-            }
+            for name in model.laws:
+                beliefs[name].observe({"counts": expected.counts[name]})
+            beliefs["emission"].observe(model.emission.statistics(batch.observations, expected.posterior))
+            laws = {n: one.expected_log().to(dtype) for n, one in beliefs.items() if isinstance(one, TableBelief)}
             seen = beliefs["emission"]
             assert isinstance(seen, EmissionBelief)
-            counts, posterior, value = _expected(model, batch, laws, seen.expected_log(batch.x))
-            bound = value - float(sum(one.divergence() for one in beliefs.values()))
+            expected = expectation(model, batch, laws=laws, emission=seen.expected_log(batch.x))
+            bound = expected.value - float(sum(one.divergence() for one in beliefs.values()))
             if history and bound < history[-1] - 1e-5 * max(1.0, abs(bound)):
                 raise SemihmmError(f"variational: the bound fell from {history[-1]} to {bound}. Take model.double().")
             history.append(bound)
@@ -139,33 +136,3 @@ def start(
         prior = (priors or {}).get(name)
         found[name] = belief(part, x, own) if prior is None else prior
     return batch, found
-
-
-def _expected(
-    model: Model[Any], batch: Batch, laws: dict[str, Tensor], emission: Tensor
-) -> tuple[dict[str, Tensor], Tensor, float]:
-    if batch.allowed is not None:
-        emission = torch.where(batch.allowed, emission, -torch.inf)
-    if batch.weights is not None:
-        laws = {n: one.expand(*batch.weights.shape, *one.shape) for n, one in laws.items()}
-    structure = model.structure(emission, batch.lengths, laws)
-    structure = structure if batch.starts is None else model.segmented(structure, batch.starts)
-    value, found = expected_counts(structure, ("emission", *laws))
-    explained(value)
-    counts = model.counts(found, laws, batch.lengths)
-    if batch.weights is not None:
-        value = value * batch.weights
-        counts = {n: weighed(one, batch.weights, n == "emission") for n, one in counts.items()}
-    return counts, batch.flat(counts.pop("emission")), float(value.double().sum())
-
-
-def _observe(
-    model: Model[Any], beliefs: dict[str, Belief], batch: Batch, counts: dict[str, Tensor], posterior: Tensor
-) -> None:
-    for name in model.laws:
-        beliefs[name].observe({"counts": counts[name]})
-    beliefs["emission"].observe(model.emission.statistics(batch.observations, posterior))
-
-
-def _dtype(model: Model[Any]) -> torch.dtype:
-    return next(iter(model.laws.values())).dtype
