@@ -73,6 +73,12 @@ def select(
         options: what else `fit` takes.
     Raises:
         ShapeError: no size; another criterion; no held-out data, or some that are not asked for.
+
+    Example:
+        >>> g = torch.Generator().manual_seed(0)
+        >>> x = torch.cat([torch.randn(50, 1, generator=g), torch.randn(50, 1, generator=g) + 9])
+        >>> select([1, 2], lambda n: HMM(n, Gaussian(n, features=1)), x, criterion="aic", generator=g).chosen
+        2
     """
     if criterion not in _CRITERIA or (criterion == "heldout") != (validation is not None):
         raise ShapeError(

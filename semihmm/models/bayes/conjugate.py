@@ -120,7 +120,14 @@ class EmissionBelief(Belief):
 
 
 class CategoricalBelief(EmissionBelief):
-    """Dirichlet distributions of the symbols of each state."""
+    """Dirichlet distributions of the symbols of each state.
+
+    Example:
+        >>> belief = CategoricalBelief(semihmm.models.emissions.Categorical(1, 2))
+        >>> belief.observe({"counts": torch.tensor([[3.0, 1.0]])})
+        >>> belief.own.concentration.tolist()
+        [[4.0, 2.0]]
+    """
 
     def __init__(self, emission: Categorical, concentration: float | Tensor = 1.0) -> None:
         self.own = TableBelief(emission.table, concentration)
@@ -149,6 +156,14 @@ class PoissonBelief(EmissionBelief):
     Args:
         emission: what is believed of.
         count, steps: of the prior: ``Gamma(count, steps)``, as if so many events had been met in so many steps.
+
+    Example:
+        >>> emission = semihmm.models.emissions.Poisson(1, features=1)
+        >>> belief = PoissonBelief(emission, count=1.0, steps=1.0)
+        >>> belief.observe({"weight": torch.tensor([[9.0]]), "total": torch.tensor([[29.0]])})
+        >>> belief.settle()
+        >>> round(emission.log_rate.exp().item(), 3)
+        3.0
     """
 
     def __init__(self, emission: Poisson, count: float = 1.0, steps: float = 0.1) -> None:
@@ -188,6 +203,13 @@ class GaussianBelief(EmissionBelief):
         mean, variance: of the prior ``(F,)``: where means and variances are expected to be.
         weight: how many observations of the mean the prior is worth.
         freedom: of the variance.
+
+    Example:
+        >>> emission = Gaussian(1, features=1, covariance="diag")
+        >>> belief = GaussianBelief(emission, torch.zeros(1), torch.ones(1), weight=1.0)
+        >>> belief.observe(emission.statistics(torch.full((3, 1), 4.0), torch.ones(3, 1)))
+        >>> belief.now["mean"].tolist()  # three observations of 4, and one of 0
+        [[3.0]]
     """
 
     def __init__(
@@ -256,6 +278,13 @@ class FullGaussianBelief(EmissionBelief):
         mean, variance: of the prior ``(F,)``.
         weight: how many observations of the mean the prior is worth.
         freedom: of the matrix, beyond F - 1, the least that there is.
+
+    Example:
+        >>> emission = Gaussian(1, features=1, covariance="full")
+        >>> belief = FullGaussianBelief(emission, torch.zeros(1), torch.ones(1), weight=1.0)
+        >>> belief.observe(emission.statistics(torch.full((3, 1), 4.0), torch.ones(3, 1)))
+        >>> belief.now["mean"].tolist()  # three observations of 4, and one of 0
+        [[3.0]]
     """
 
     def __init__(
@@ -351,6 +380,10 @@ def belief(part: Part, x: Tensor, concentration: float | Tensor = 1.0) -> Belief
         concentration: of Dirichlet priors.
     Raises:
         StructureError: a part that has no conjugate prior here.
+
+    Example:
+        >>> type(belief(semihmm.models.emissions.Poisson(2, features=1), torch.ones(5, 1))).__name__
+        'PoissonBelief'
     """
     if isinstance(part, CategoricalDuration):
         return TableBelief(part.table, concentration)

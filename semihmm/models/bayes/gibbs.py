@@ -85,6 +85,13 @@ def gibbs(
     Cost: one forward pass and one draw for each sweep.
     Raises:
         StructureError: a part without a conjugate prior; hdp for transitions that are not all allowed.
+
+    Example:
+        >>> from semihmm.models import HMM, emissions
+        >>> g = torch.Generator().manual_seed(0)
+        >>> found = gibbs(HMM(2, emissions.Categorical(2, 2)), torch.tensor([0, 0, 1, 1]), draws=5, generator=g)
+        >>> found.states.shape
+        torch.Size([5, 4])
     """
     if draws < 1 or burn_in < 0 or thin < 1:
         raise ShapeError(f"gibbs: draws and thin must be at least 1, burn_in 0, got {draws}, {thin} and {burn_in}.")

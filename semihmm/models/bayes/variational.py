@@ -82,6 +82,13 @@ def variational(
     Raises:
         StructureError: a part without a conjugate prior.
         SemihmmError: the bound fell by more than rounding explains.
+
+    Example:
+        >>> from semihmm.models import HMM, emissions
+        >>> g = torch.Generator().manual_seed(0)
+        >>> found = variational(HMM(2, emissions.Categorical(2, 2)), torch.tensor([0, 0, 1, 1]), generator=g)
+        >>> found.evidence < 0
+        True
     """
     batch, beliefs = start(model, x, lengths, concentration, priors, initialise, generator, **known)
     history: list[float] = []
