@@ -66,6 +66,11 @@ class Part(nn.Module, ABC):
         """How many numbers are free to be fitted, those that must sum to 1 counted once less."""
         return sum(x.numel() for x in self.parameters() if x.requires_grad)
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether `log_prior` can be anything but 0."""
+        return type(self).log_prior is not Part.log_prior
+
     def log_prior(self) -> Tensor:
         """The log-density of the parameters under their prior, up to a constant; EM climbs it with the likelihood."""
         return torch.zeros(())

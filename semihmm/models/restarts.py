@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,41 +19,75 @@ if TYPE_CHECKING:
 
 
 class SideBySide:
-    """R models of one kind whose parameters are parts of the same tensors.
+    """R sets of parameters of one model, in tensors of all.
 
-    Work on those tensors is work on all models: the models themselves see it. An emission of R S states takes one pass
-    over the data, where R emissions take one each.
+    An emission of R S states takes one pass over the data, where R emissions take one each.
     """
 
-    def __init__(self, models: Sequence[Model[Any]], laws: dict[str, Law], emission: Emission) -> None:
-        self.models, self.laws, self.emission = models, laws, emission
+    def __init__(self, model: Model[Any], count: int, laws: dict[str, Law], emission: Emission) -> None:
+        self.model, self.count, self.laws, self.emission = model, count, laws, emission
+
+    @classmethod
+    def room(cls, model: Model[Any], count: int) -> SideBySide | None:
+        """Tensors for so many; None where the model has parameters that states share, or laws that inputs change."""
+        found: dict[str, Part] = {}
+        for name, part in {**model.laws, "emission": model.emission}.items():
+            together = None if isinstance(part, Driven) else part.repeated(count)
+            if together is None:
+                return None
+            found[name] = together
+        emission = found.pop("emission")
+        assert isinstance(emission, Emission)
+        room = cls(model, count, {n: law for n, law in found.items() if isinstance(law, Law)}, emission)
+        for whole, own in room._pairs():
+            whole.requires_grad_(own.requires_grad)
+        return room
 
     @property
     def parts(self) -> nn.ModuleList:
         """What holds the tensors."""
         return nn.ModuleList([*self.laws.values(), self.emission])
 
-    @classmethod
-    def of(cls, models: Sequence[Model[Any]]) -> SideBySide | None:
-        """The models side by side; None where parts of them have parameters that states share."""
-        first = models[0]
-        found: dict[str, Part] = {}
-        for name, part in {**first.laws, "emission": first.emission}.items():
-            together = None if isinstance(part, Driven) else part.repeated(len(models))
-            if together is None:
-                return None
-            found[name] = together
-        for name, together in found.items():
-            parts = [model.emission if name == "emission" else model.laws[name] for model in models]
-            _share(together, parts)
-        emission = found.pop("emission")
-        assert isinstance(emission, Emission)
-        return cls(models, {n: law for n, law in found.items() if isinstance(law, Law)}, emission)
+    @torch.no_grad()
+    def put(self, row: int) -> None:
+        """Take the model's parameters as one set; its buffers, which the data decide, are those of all."""
+        for whole, own in self._pairs():
+            whole.view(self.count, *own.shape)[row].copy_(own)
+        for name, law in {**self.laws, "emission": self.emission}.items():
+            buffers = dict(self._own(name).named_buffers())
+            for at, buffer in law.named_buffers():
+                if buffer.shape == buffers[at].shape:
+                    buffer.copy_(buffers[at])
+
+    @torch.no_grad()
+    def load(self, row: int) -> None:
+        """Give one set to the model."""
+        for whole, own in self._pairs():
+            own.copy_(whole.view(self.count, *own.shape)[row])
+
+    def only(self, rows: Sequence[int]) -> SideBySide:
+        """Some of them."""
+        found = self.room(self.model, len(rows))
+        assert found is not None
+        for row, old in enumerate(rows):
+            self.load(old)
+            found.put(row)
+        return found
+
+    def _own(self, name: str) -> Part:
+        return self.model.emission if name == "emission" else self.model.laws[name]
+
+    def _pairs(self) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
+        """Each parameter of all, and that of the model."""
+        for name, part in {**self.laws, "emission": self.emission}.items():
+            own = self._own(name)
+            for at, whole in part.named_parameters():
+                yield whole, own.get_parameter(at)
 
     @torch.no_grad()
     def expectation(self, batch: Batch, validate: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """The log-likelihood under each model ``(R,)``, counts ``(R, ...)`` by law, and posteriors ``(N, R S)``."""
-        count, axes = len(self.models), len(batch.shape) - 1
+        """The log-likelihood under each ``(R,)``, counts ``(R, ...)`` by law, and posteriors ``(N, R S)``."""
+        count, axes = self.count, len(batch.shape) - 1
         likelihood = self.emission(batch.x).unflatten(-1, (count, -1)).movedim(-2, 0).contiguous()
         if batch.allowed is not None:
             likelihood = torch.where(batch.allowed, likelihood, -torch.inf)
@@ -65,12 +99,12 @@ class SideBySide:
                 one if batch.weights is None else one.expand(count, *batch.weights.shape, *one.shape[1 + axes :])
             )
         lengths = None if batch.lengths is None else batch.lengths.expand(count, *batch.lengths.shape)
-        structure = self.models[0].structure(likelihood, lengths, laws)
+        structure = self.model.structure(likelihood, lengths, laws)
         if batch.starts is not None:
-            structure = self.models[0].segmented(structure, batch.starts.expand(count, *batch.shape))
+            structure = self.model.segmented(structure, batch.starts.expand(count, *batch.shape))
         value, found = expected_counts(structure, ("emission", *laws), validate=validate)
         explained(value)
-        counts = self.models[0].counts(found, laws, lengths)
+        counts = self.model.counts(found, laws, lengths)
         if batch.weights is not None:
             value = value * batch.weights
             counts = {n: weighed(x, batch.weights, n == "emission", 1) for n, x in counts.items()}
@@ -80,33 +114,9 @@ class SideBySide:
 
     @torch.no_grad()
     def maximisation(self, batch: Batch, counts: dict[str, Tensor], posterior: Tensor) -> None:
-        """EM's second step, of all models."""
+        """EM's second step, of all."""
         for name, law in self.laws.items():
             if trained(law):
                 law.update(counts[name].flatten(0, 1) if law.apart else counts[name])
         if trained(self.emission):
             self.emission.update(batch.observations, posterior)
-
-
-@torch.no_grad()
-def _share(together: Part, parts: Sequence[Part]) -> None:
-    """Make the parameters of parts slices of those of one."""
-    for name, whole in together.named_parameters():
-        each = [part.get_parameter(name) for part in parts]
-        slices = whole.data.view(len(parts), *each[0].shape)
-        whole.requires_grad_(each[0].requires_grad)
-        for own, mine in zip(each, slices.unbind(), strict=True):
-            mine.copy_(own)
-            own.data = mine
-    own_buffers = dict(parts[0].named_buffers())
-    for name, buffer in together.named_buffers():
-        if buffer.shape == own_buffers[name].shape:  # what was found in the data is the same for all
-            buffer.copy_(own_buffers[name])
-
-
-@torch.no_grad()
-def apart(models: Sequence[Model[Any]]) -> None:
-    """Give models that share tensors tensors of their own."""
-    for model in models:
-        for parameter in model.parameters():
-            parameter.data = parameter.data.clone()

@@ -125,6 +125,10 @@ class Table(Law):
         if self.logits.requires_grad:
             self.logits.uniform_(-0.35, 0.35, generator=generator)
 
+    @property
+    def has_prior(self) -> bool:
+        return bool(self.pseudo_count != 0)
+
     def log_prior(self) -> Tensor:
         """The log-density of its Dirichlet distributions, up to a constant."""
         if self.pseudo_count == 0:  # not 0 * -inf

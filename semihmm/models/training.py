@@ -7,8 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
 from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
-from semihmm.models.part import Part
 from semihmm.models.progress import Progress, Snapshot
-from semihmm.models.restarts import SideBySide, apart
+from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
 
 if TYPE_CHECKING:
@@ -149,17 +148,18 @@ def fit(model: M, data: Batches, plan: Plan, begin: Callable[[M], None], restart
     if restarts == 1:
         begin(model)
         return _METHOD[plan.method](model, data, plan)
-    models = [deepcopy(model) for _ in range(restarts)]
-    for each in models:
-        begin(each)
+    starts = []
+    for _ in range(restarts):
+        begin(model)
+        starts.append(Snapshot(model))
     alike = plan.method == "em" and data.single and plan.validation is None
-    found = (em_side_by_side(models, data, plan) if alike else None) or []
-    while len(found) < restarts and not (found and found[-1].ended == "interrupted"):
-        found.append(_METHOD[plan.method](models[len(found)], data, plan))
-    best = max(range(len(found)), key=lambda i: _reached(found[i]))
-    model.load_state_dict(models[best].state_dict())
-    one = found[best]
-    return replace(one, restarts=tuple(f.objective for f in found))
+    found = (em_side_by_side(model, starts, data, plan) if alike else None) or []
+    while len(found) < restarts and not (found and found[-1][0].ended == "interrupted"):
+        starts[len(found)].restore()
+        found.append((_METHOD[plan.method](model, data, plan), Snapshot(model)))
+    best, parameters = max(found, key=lambda one: _reached(one[0]))
+    parameters.restore()
+    return replace(best, restarts=tuple(fit.objective for fit, _ in found))
 
 
 def _reached(fit: Fit) -> float:
@@ -222,7 +222,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 value, steps = value + expected.value, steps + batch.steps
                 if not data.single:
                     found = _added(found, sums(model, expected))
-            objective = value + prior()
+            objective = value + prior(None)
             _check_rise(watch.history[:0] if fell else watch.history, objective, rounding, steps)
             watch.least_gain = 0.0 if fell else plan.tolerance * steps
             if not watch.goes_on(objective):
@@ -244,53 +244,71 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     return finished(watch)
 
 
-def em_side_by_side(models: Sequence[Model[Any]], data: Batches, plan: Plan) -> list[Fit] | None:
-    """`em` of several models at once, those that have ended left out; None where they cannot stand side by side."""
-    batch, rounding = data.first(), _rounding(models[0])
-    if batch.shape.numel() * len(models) * models[0].states > _TOGETHER and batch.x.device.type == "cpu":
+def em_side_by_side(
+    model: Model[Any], starts: Sequence[Snapshot], data: Batches, plan: Plan
+) -> list[tuple[Fit, Snapshot]] | None:
+    """`em` from several starts at once, those that have ended left out; None where they cannot stand side by side."""
+    batch, rounding, prior = data.first(), _rounding(model), _prior(model)
+    if batch.shape.numel() * len(starts) * model.states > _TOGETHER and batch.x.device.type == "cpu":
         return None
-    together = SideBySide.of(models)
+    together = SideBySide.room(model, len(starts))
     if together is None:
         return None
-    watches = [progress(None, replace(plan, progress=False, callback=None), rising=True) for _ in models]
-    going, priors = list(range(len(models))), [_prior(model) for model in models]
+    for row, start in enumerate(starts):
+        start.restore()
+        together.put(row)
+    watches = [progress(None, replace(plan, progress=False, callback=None), rising=True) for _ in starts]
+    found: dict[int, Snapshot] = {}
+    going = list(range(len(starts)))
     with progress(None, plan, rising=True) as shown:
         best = Snapshot(together.parts)
         try:
             while going:
                 values, counts, posterior = together.expectation(batch, validate=not watches[going[0]].history)
                 left = []
-                for i, value in zip(going, values.tolist(), strict=True):
-                    objective = value + priors[i]()
+                for row, (i, value) in enumerate(zip(going, values.tolist(), strict=True)):
+                    objective = value + prior(partial(together.load, row))
                     _check_rise(watches[i].history, objective, rounding, batch.steps)
                     watches[i].least_gain = plan.tolerance * batch.steps
                     if watches[i].goes_on(objective):
-                        left.append(i)
+                        left.append(row)
+                    else:
+                        together.load(row)
+                        found[i] = Snapshot(model)
                 best.take()
                 shown.show(max(watch.history[-1] for watch in watches), len(watches[going[0]].history) - 1)
                 if left and len(left) < len(going):
-                    rows = torch.tensor([going.index(i) for i in left])
+                    rows = torch.tensor(left)
                     counts = {n: x[rows] for n, x in counts.items()}
                     posterior = posterior.unflatten(-1, (len(going), -1))[:, rows].flatten(1)
-                    apart(models)
-                    together = SideBySide.of([models[i] for i in left])
-                    assert together is not None
+                    together = together.only(left)
                     best = Snapshot(together.parts)
-                going = left
+                going = [going[row] for row in left]
                 if going:
                     together.maximisation(batch, counts, posterior)
         except KeyboardInterrupt:
             if not all(watch.interrupt() for watch in watches):
                 raise
             best.restore()
-    apart(models)
-    return [finished(watch) for watch in watches]
+            for row, i in enumerate(going):
+                together.load(row)
+                found[i] = Snapshot(model)
+    return [(finished(watch), found[i]) for i, watch in enumerate(watches)]
 
 
-def _prior(model: Model[Any]) -> Callable[[], float]:
-    """The log-density of a model's parameters under their prior, which is not asked for where there is none."""
-    parts = [p for p in (*model.laws.values(), model.emission) if type(p).log_prior is not Part.log_prior]
-    return lambda: sum(float(part.log_prior().detach()) for part in parts)
+def _prior(model: Model[Any]) -> Callable[[Callable[[], None] | None], float]:
+    """The log-density of a model's parameters under their prior, which is not asked for where there is none.
+
+    The function takes what gives the model the parameters that are meant; None for those that it has.
+    """
+    parts = [part for part in (*model.laws.values(), model.emission) if part.has_prior]
+
+    def prior(load: Callable[[], None] | None) -> float:
+        if parts and load is not None:
+            load()
+        return sum(float(part.log_prior().detach()) for part in parts)
+
+    return prior
 
 
 def _rounding(model: nn.Module) -> float:

@@ -201,7 +201,7 @@ def test_restarts_side_by_side_are_restarts_one_after_the_other(
     found = []
     for together in (True, False):
         if not together:
-            monkeypatch.setattr("semihmm.models.restarts.SideBySide.of", classmethod(lambda cls, models: None))
+            monkeypatch.setattr("semihmm.models.restarts.SideBySide.room", classmethod(lambda cls, model, count: None))
         model = TOGETHER[kind]()
         fit = model.fit(x, lengths, generator=torch.Generator().manual_seed(3), **given)
         found.append((fit, model.state_dict()))

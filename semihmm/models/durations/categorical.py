@@ -56,5 +56,9 @@ class Categorical(Duration):
     def update(self, counts: Tensor) -> None:
         self.table.update(counts)
 
+    @property
+    def has_prior(self) -> bool:
+        return self.table.has_prior
+
     def log_prior(self) -> Tensor:
         return self.table.log_prior()

@@ -65,6 +65,10 @@ class Bernoulli(ExponentialFamily):
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return torch.bernoulli(self.table()[..., 1].exp()[states], generator=generator)
 
+    @property
+    def has_prior(self) -> bool:
+        return self.table.has_prior
+
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
 

@@ -71,6 +71,10 @@ class Categorical(Emission):
     def describe(self) -> dict[str, Tensor]:
         return {"probability": self.table().detach().exp()}
 
+    @property
+    def has_prior(self) -> bool:
+        return self.table.has_prior
+
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
 

@@ -70,6 +70,10 @@ class Compound(Emission):
     def free_parameters(self) -> int:
         return sum(part.free_parameters for part in self.each())
 
+    @property
+    def has_prior(self) -> bool:
+        return any(part.has_prior for part in self.each())
+
     def log_prior(self) -> Tensor:
         return torch.stack([part.log_prior().double() for part in self.each()]).sum()
 

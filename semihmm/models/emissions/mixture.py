@@ -155,6 +155,10 @@ class GaussianMixture(Gaussians):
         of_each = {name: value[self.codebook] for name, value in super().describe().items()}
         return {"weight": self.weights().detach().exp(), **of_each}
 
+    @property
+    def has_prior(self) -> bool:
+        return self.weights.has_prior
+
     def log_prior(self) -> Tensor:
         return self.weights.log_prior()
 

@@ -85,6 +85,10 @@ class Multinomial(ExponentialFamily):
         counts = torch.zeros_like(chance).scatter_add(-1, drawn, torch.ones_like(drawn, dtype=chance.dtype))
         return counts.reshape(*states.shape, -1)
 
+    @property
+    def has_prior(self) -> bool:
+        return self.table.has_prior
+
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
 

@@ -77,6 +77,10 @@ class Periodic(Driven, Transition):
     def initialise(self, generator: torch.Generator | None = None) -> None:
         self.table.initialise(generator)
 
+    @property
+    def has_prior(self) -> bool:
+        return self.table.has_prior
+
     def log_prior(self) -> Tensor:
         return self.table.log_prior()
 
