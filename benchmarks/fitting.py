@@ -5,7 +5,7 @@
 EM from one start, so many iterations, whatever they gain: a Gaussian HMM of one long sequence and of many, with
 diagonal and with full covariances, and a Gaussian HSMM with Poisson durations. Everybody gets the same numbers in its
 own kind of array; priors and floors are turned off. Compared are the log-likelihood before the last update and all
-parameters after it, with hmmlearn's (the HSMM's with gaussian-hsmm's, where it is installed): in float64 to 1e-6, in float32 to 1e-3.
+parameters after it, with hmmlearn's (the HSMM's with gaussian-hsmm's): in float64 to 1e-6, in float32 to 1e-3.
 semihmm looks at the data once more than its peers, to say where it ended; that time counts.
 
 Then restarts against as many fits one after the other, and a fit to data of which 30 % are missing, against the same
