@@ -221,11 +221,11 @@ def test_rates_are_found_again() -> None:
     with torch.no_grad():
         model.emission.table.logits.copy_(torch.eye(3) * 4)  # type: ignore[union-attr,operator]
     times = torch.rand(20, 1, generator=generator).double() * 2 + 0.2
-    x = model.sample(20, (600,), generator, inputs=times).x
+    x = model.sample(20, (1500,), generator, inputs=times).x
     found = ContinuousTime(3, allowed=edges | torch.eye(3).bool())
     learner = HMM(3, emissions.Categorical(3, 3), transition=found, start=[0]).double()
-    given = times.expand(600, 20, 1)
-    labels = torch.where(torch.arange(20) == 0, 0, -1).expand(600, 20)
+    given = times.expand(1500, 20, 1)
+    labels = torch.where(torch.arange(20) == 0, 0, -1).expand(1500, 20)
     learner.fit(
         x, inputs=given, init=dict(model.emission.state_dict(prefix="emission.")), frozen=["emission"], labels=labels
     )
