@@ -12,7 +12,7 @@ from semihmm import structures
 from semihmm.errors import ShapeError
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
-from semihmm.models.hmm import emission_of
+from semihmm.models.markov import emission_of
 from semihmm.models.part import Law, Part
 from semihmm.models.table import Table
 

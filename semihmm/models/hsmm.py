@@ -11,21 +11,18 @@ from torch import Tensor
 
 from semihmm import structures
 from semihmm.errors import ShapeError, StructureError
-from semihmm.models.base import Model
 from semihmm.models.describing import stationary
 from semihmm.models.durations import Duration
 from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
-from semihmm.models.final import Final
-from semihmm.models.hmm import emission_of, named, part_of, transition_of
+from semihmm.models.markov import Markov, part_of
 from semihmm.models.part import Driven, Law, Part
-from semihmm.models.table import Table
-from semihmm.models.topology import Allowed, Arcs, first_states
-from semihmm.models.transitions import Categorical, Transition
+from semihmm.models.topology import Allowed, Arcs
+from semihmm.models.transitions import Transition
 from semihmm.models.transitions.base import every_other
 
 
-class HSMM(Model[structures.HSMM]):
+class HSMM(Markov[structures.HSMM]):
     """A hidden semi-Markov model: as an HMM, but each state lasts as long as its duration law says (Yu 2010).
 
     Args:
@@ -71,7 +68,6 @@ class HSMM(Model[structures.HSMM]):
         initial_pseudo_count: float | Tensor | Sequence[float] = 0.0,
         transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
-        super().__init__()
         part_of("HSMM", "duration", duration, Duration)
         if duration.states != states:
             raise ShapeError(f"HSMM: states is {states}, so duration must be a law for as many, got {duration.states}.")
@@ -83,39 +79,31 @@ class HSMM(Model[structures.HSMM]):
             )
         if allowed is None and offsets is None and arcs is None and transition is None:
             allowed = every_other(states)
-        self.states, self.emission = states, emission_of("HSMM", states, emission)
+        super().__init__(
+            states,
+            emission,
+            allowed=allowed,
+            offsets=offsets,
+            arcs=arcs,
+            transition=transition,
+            start=start,
+            final=final,
+            initial_pseudo_count=initial_pseudo_count,
+            transition_pseudo_count=transition_pseudo_count,
+        )
         self.duration, self.censored = duration, censored
-        self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
-        made = transition_of("HSMM", states, transition, allowed, offsets, arcs, transition_pseudo_count)
-        self.transition, self.own_transition = made, transition is not None
-        self.final = None if final is None else Final(made, final)
-
-    @property
-    def forward_only(self) -> bool:  # type: ignore[override]
-        return self.transition.forward_only
 
     @property
     def laws(self) -> dict[str, Law]:
-        found: dict[str, Law] = {"initial": self.initial, "transition": self.transition, "duration": self.duration}
-        return found if self.final is None else {**found, "final": self.final}
+        return {**super().laws, "duration": self.duration}
 
     @property
     def parts(self) -> dict[str, Part]:
-        found: dict[str, Part] = {"emission": self.emission, "duration": self.duration}
-        return {**found, "transition": self.transition} if self.own_transition else found
+        return {**super().parts, "duration": self.duration}
 
     @property
     def config(self) -> dict[str, object]:
-        found: dict[str, object] = {
-            "states": self.states,
-            "start": named(self.initial.allowed),
-            "final": None if self.final is None else named(self.final.allowed[:, 0]),
-            "censored": self.censored,
-            "initial_pseudo_count": self.initial.pseudo_count,
-        }
-        if isinstance(self.transition, Categorical) and not self.own_transition:
-            found |= {**self.transition.topology, "transition_pseudo_count": self.transition.pseudo_count}
-        return found
+        return {**super().config, "censored": self.censored}
 
     def stationary_distribution(self) -> Tensor:
         visits = stationary(self.transition.matrix()) * self.expected_durations()
@@ -167,9 +155,7 @@ class HSMM(Model[structures.HSMM]):
         self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None
     ) -> structures.HSMM:
         laws = self.potentials() if laws is None else laws
-        transition, final, driven = laws["transition"], None, isinstance(self.duration, Driven)
-        if self.final is not None:
-            transition, final = self.final.split(laws["final"], transition, self.transition)
+        (transition, final), driven = self.steps(laws), isinstance(self.duration, Driven)
         return structures.HSMM(
             laws["initial"],
             transition,
@@ -189,6 +175,4 @@ class HSMM(Model[structures.HSMM]):
                 moved = by_end(own, self.censored, lengths)
                 (used,) = torch.autograd.grad(moved, own, found["duration"])
             found = {**found, "duration": used}
-        if self.final is None:
-            return found
-        return {**found, "final": self.final.counted(found["final"], found["transition"], self.transition)}
+        return super().counts(found, laws, lengths)

@@ -18,7 +18,7 @@ import semihmm
 from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.inference import expected_counts
 from semihmm.models import HMM, HSMM, durations, emissions
-from semihmm.models.emissions.climbing import ascend, newton
+from semihmm.models.climbing import ascend, newton
 
 
 def generator(seed: int = 0) -> torch.Generator:

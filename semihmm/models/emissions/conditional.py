@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from semihmm.errors import ShapeError
+from semihmm.models.climbing import ascend
 from semihmm.models.emissions.base import Emission
-from semihmm.models.emissions.climbing import ascend
 from semihmm.models.emissions.independent import Supported
 from semihmm.models.emissions.regressors import beside, inputs_of, split
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
+from semihmm.models.climbing import newton
 from semihmm.models.emissions.base import Emission, missing
-from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.independent import counted
 from semihmm.models.emissions.learning import learn, met
 from semihmm.models.emissions.regressors import begin, beside, design, inputs_of, linear, products, split

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError
+from semihmm.models.climbing import newton
 from semihmm.models.emissions.base import Emission
-from semihmm.models.emissions.climbing import newton
 from semihmm.models.emissions.glm import check_ridge
 from semihmm.models.emissions.learning import learn, met
 from semihmm.models.emissions.regressors import begin, beside, design, inputs_of, linear, products, split

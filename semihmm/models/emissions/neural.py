@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import StructureError
+from semihmm.models.climbing import ascend
 from semihmm.models.emissions.base import Emission, whole_steps
-from semihmm.models.emissions.climbing import ascend
 
 
 class Neural(Emission):

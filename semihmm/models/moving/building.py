@@ -9,7 +9,8 @@ from semihmm.models import emissions
 from semihmm.models.emissions import Emission, Gaussian, GaussianMixture
 from semihmm.models.emissions.covariance import Kind
 from semihmm.models.emissions.gaussian import Gaussians
-from semihmm.models.hmm import HMM, named
+from semihmm.models.hmm import HMM
+from semihmm.models.markov import named
 from semihmm.models.part import Part
 
 P = TypeVar("P", bound=Part)
