@@ -211,7 +211,7 @@ class Model(Described[S]):
             DataError: no such file, another kind of file or model, parts that do not fit.
             DependencyError: safetensors is not installed.
         """
-        return saving.load(path, cls.__name__, cls, parts)
+        return saving.load(path, {cls.__name__: cls}, parts)
 
     def log_prior(self) -> Tensor:
         """The log-density of all parameters under their priors, up to a constant."""
