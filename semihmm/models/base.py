@@ -98,8 +98,8 @@ class Model(Described[S]):
             patience: end when held-out data have not become more probable in so many iterations.
             time_limit: seconds, after which no iteration begins.
             progress: whether to show a bar; None to show one on a terminal if rich is installed.
-            generator: for the starts, and for states that are drawn anew: under EM on one batch, one that explains
-                nothing, once and with a warning.
+            generator: for the starts, and for states that are drawn anew: under EM, one that explains nothing, once and
+                with a warning (from observations of the first batch).
             callback: called with the number and the objective of each iteration.
             known: ``inputs`` and ``labels``. If all states are known, one iteration says all.
         Returns:

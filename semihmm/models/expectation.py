@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,33 +91,53 @@ def maximisation(model: Model[Any], expected: Expected) -> None:
 
 
 @torch.no_grad()
-def revive(model: Model[Any], expected: Expected, before: set[int], generator: torch.Generator | None) -> list[int]:
+def revive(
+    model: Model[Any],
+    found: Mapping[str, Tensor],
+    first: Callable[[], Batch],
+    before: set[int],
+    generator: torch.Generator | None,
+) -> list[int]:
     """Draw states that explain nothing anew, each once: those that were, now.
 
     Their emission is that of a fresh start, and they are entered and left again as if they had a share of the steps.
 
     Args:
+        found: what `tally` says of all data.
+        first: gives observations to start from.
         before: states that were drawn anew already; these are added.
     """
-    seen = expected.posterior.sum(0)
-    lost = seen < _NOTHING * seen.sum() / len(expected.posterior)  # whatever sequences weigh
-    found = [int(i) for i in lost.nonzero() if int(i) not in before]
-    if not found or not model.emission.own or not trained(model.emission):
+    seen = found["seen"]
+    lost = seen < _NOTHING * seen.sum() / found["observations"]  # whatever sequences weigh
+    new = [int(i) for i in lost.nonzero() if int(i) not in before]
+    if not new or not model.emission.own or not trained(model.emission):
         return []
-    before.update(found)
-    again = torch.zeros_like(lost).index_fill(0, torch.tensor(found, device=lost.device), True)
-    model.emission.reseed(again, expected.batch.x[expected.batch.inside], generator)
+    before.update(new)
+    again = torch.zeros_like(lost).index_fill(0, torch.tensor(new, device=lost.device), True)
+    batch = first()
+    model.emission.reseed(again, batch.x[batch.inside], generator)
     for name, law in model.laws.items():
         if isinstance(law, Driven) or not trained(law):
             continue
-        counts = expected.counts[name]
+        counts = found[f"laws.{name}"]
         if name == "initial" and len(counts) == len(again):
             counts = counts + again * (_SHARE * counts.sum() / len(again))
         elif isinstance(law, Transition):
             near = (again[law.source] | again[law.target]) & law.allowed
             counts = counts + near * (_SHARE * counts.sum() / near.sum().clamp(min=1))
         law.update(counts)
-    return found
+    return new
+
+
+def tally(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
+    """How much each state explains of a batch, of how many observations, and the counts of laws without inputs."""
+    counts = {
+        f"laws.{name}": expected.counts[name].double()
+        for name, law in model.laws.items()
+        if not isinstance(law, Driven)
+    }
+    seen = expected.posterior.double().sum(0)
+    return {**counts, "seen": seen, "observations": seen.new_tensor(len(expected.posterior))}
 
 
 def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
@@ -126,14 +146,13 @@ def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
     Raises:
         StructureError: a part that needs all data at once.
     """
-    found = {}
     for name, law in model.laws.items():
         if isinstance(law, Driven) and trained(law):
             raise StructureError(
                 f"fit: {name} takes inputs, and its EM step all data at once. Give one tensor or a list instead of "
                 "batches, or take method='gradient'."
             )
-        found[f"laws.{name}"] = expected.counts[name].double()
+    found = tally(model, expected)
     if trained(model.emission):
         own = model.emission.statistics(expected.batch.observations, expected.posterior)
         found |= {f"emission.{name}": x for name, x in own.items()}

@@ -56,8 +56,8 @@ def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], gi
         kind, config, described = content["model"], content["config"], content["parts"]
         unknown = given.keys() - described.keys()
         if kind not in kinds:
-            which = f"not a {' or '.join(kinds)}. semihmm.models.load takes any, and classes of your own by argument"
-            raise DataError(f"load: {path} holds a {kind}, {which}.")
+            other = f"not a {' or '.join(kinds)}. semihmm.models.load takes any, and classes of your own by argument"
+            raise DataError(f"load: {path} holds a {kind}, {other}.")
         if unknown:
             raise DataError(
                 f"load: {path} holds a {kind} with {', '.join(described)}, not {', '.join(sorted(unknown))}."

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
-from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
+from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums, tally
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
@@ -230,17 +230,18 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
             if data.single:
                 assert expected is not None
                 maximisation(model, expected)
-                again = revive(model, expected, revived, plan.generator)
-                fell = bool(again)
-                watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
-                if again:
-                    warnings.warn(
-                        f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
-                        "iterations and were drawn anew. Fewer states, or restarts, may do better.",
-                        stacklevel=4,
-                    )
+                found = tally(model, expected)
             else:
                 from_sums(model, found)
+            again = revive(model, found, data.first, revived, plan.generator)
+            fell = bool(again)
+            watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
+            if again:
+                warnings.warn(
+                    f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
+                    "iterations and were drawn anew. Fewer states, or restarts, may do better.",
+                    stacklevel=4,
+                )
     return finished(watch)
 
 

@@ -334,13 +334,15 @@ def test_a_step_of_one_each_time_is_em_on_each_batch() -> None:
         model.fit(batches, method="stochastic", step_size=lambda k: 2.0)
 
 
-def test_a_state_that_explains_nothing_is_drawn_anew() -> None:
+@pytest.mark.parametrize("given", ["tensor", "batches", "loader"])
+def test_a_state_that_explains_nothing_is_drawn_anew(given: str) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.cat([torch.randn(60, 1, generator=generator), torch.randn(60, 1, generator=generator) + 8]).double()
+    x = torch.randn(4, 40, 1, generator=generator).double() + torch.tensor([0.0, 8.0]).repeat_interleave(20)[:, None]
+    whole: dict[str, Any] = {"tensor": x, "batches": [{"x": x[:1]}, {"x": x[1:]}], "loader": DataLoader(x, 3)}
     model = HMM(2, Gaussian(2, 1)).double()
     far = {"emission.mean": torch.tensor([[4.0], [1e6]]).double()}
     with pytest.warns(UserWarning, match=r"1 of the states \(\[1\]\) explained nothing after 0 iterations"):
-        fit = model.fit(x, init=far, generator=torch.Generator().manual_seed(3))
+        fit = model.fit(whole[given], init=far, generator=torch.Generator().manual_seed(3))
     means = model.emission.mean.detach().flatten().sort().values  # type: ignore[union-attr,operator]
     assert_close(means, torch.tensor([0.0, 8.0]).double(), atol=0.5, rtol=0.0)
     assert fit.converged
