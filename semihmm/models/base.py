@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from semihmm.errors import ShapeError
 from semihmm.models import saving, training
 from semihmm.models.describing import Described
-from semihmm.models.part import Part
+from semihmm.models.part import Driven, Part, trained
 from semihmm.models.sequences import Batch, Known
 from semihmm.models.training import Fit, Method
 from semihmm.structures import Structure
@@ -212,6 +212,16 @@ class Model(Described[S]):
             DependencyError: safetensors is not installed.
         """
         return saving.load(path, {cls.__name__: cls}, parts)
+
+    def learn(self, counts: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> None:
+        """EM's second step of the laws that may change, given how often each entry was used, by name."""
+        for name, law in self.laws.items():
+            if name not in counts or not trained(law):
+                continue
+            if isinstance(law, Driven):
+                law.update(counts[name], (inputs or {})[name])
+            else:
+                law.update(counts[name])
 
     def log_prior(self) -> Tensor:
         """The log-density of all parameters under their priors, up to a constant."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semihmm.errors import DataError, StructureError
 from semihmm.inference import expected_counts, total
-from semihmm.models.part import Driven, Part
+from semihmm.models.part import Driven, trained
 from semihmm.models.sequences import Batch
 from semihmm.models.transitions import Transition
 from semihmm.semirings import Max
@@ -79,13 +79,7 @@ def expectation(
 @torch.no_grad()
 def maximisation(model: Model[Any], expected: Expected) -> None:
     """EM's second step, from all data at once."""
-    for name, law in model.laws.items():
-        if not trained(law):
-            continue
-        if isinstance(law, Driven):
-            law.update(expected.counts[name], expected.batch.inputs[name])
-        else:
-            law.update(expected.counts[name])
+    model.learn(expected.counts, expected.batch.inputs)
     if trained(model.emission):
         model.emission.update(expected.batch.observations, expected.posterior)
 
@@ -116,16 +110,17 @@ def revive(
     again = torch.zeros_like(lost).index_fill(0, torch.tensor(new, device=lost.device), True)
     batch = first()
     model.emission.reseed(again, batch.x[batch.inside], generator)
+    counts = _under("laws.", found)
     for name, law in model.laws.items():
-        if isinstance(law, Driven) or not trained(law):
-            continue
-        counts = found[f"laws.{name}"]
-        if name == "initial" and len(counts) == len(again):
-            counts = counts + again * (_SHARE * counts.sum() / len(again))
-        elif isinstance(law, Transition):
+        if isinstance(law, Transition) and name in counts:
             near = (again[law.source] | again[law.target]) & law.allowed
-            counts = counts + near * (_SHARE * counts.sum() / near.sum().clamp(min=1))
-        law.update(counts)
+            share = near / near.sum().clamp(min=1)
+        elif name == "initial" and counts[name].shape == again.shape:
+            share = again / len(again)
+        else:
+            continue
+        counts[name] = counts[name] + share * (_SHARE * counts[name].sum())
+    model.learn(counts)
     return new
 
 
@@ -162,17 +157,14 @@ def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
 @torch.no_grad()
 def from_sums(model: Model[Any], found: Mapping[str, Tensor]) -> None:
     """EM's second step, from `sums`."""
-    for name, law in model.laws.items():
-        if trained(law):
-            law.update(found[f"laws.{name}"])
+    model.learn(_under("laws.", found))
     if trained(model.emission):
-        start = "emission."
-        model.emission.maximise({n[len(start) :]: x for n, x in found.items() if n.startswith(start)})
+        model.emission.maximise(_under("emission.", found))
 
 
-def trained(part: Part) -> bool:
-    """Whether any parameter of a part may change."""
-    return any(x.requires_grad for x in part.parameters())
+def _under(start: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): x for name, x in found.items() if name.startswith(start)}
 
 
 def driven(model: Model[Any], name: str) -> bool:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from semihmm.inference import expected_counts
 from semihmm.models.emissions import Emission
-from semihmm.models.expectation import explained, trained, weighed
-from semihmm.models.part import Driven, Law, Part
+from semihmm.models.expectation import explained, weighed
+from semihmm.models.part import Driven, Law, Part, trained
 from semihmm.models.sequences import Batch
 
 if TYPE_CHECKING:
