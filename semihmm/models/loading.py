@@ -35,4 +35,5 @@ def load(path: str | PathLike[str], *kinds: type[Model[Any] | CRF[Any]], **parts
         ...     type(load(f"{folder}/model")).__name__
         'HMM'
     """
-    return saving.load(path, {kind.__name__: kind for kind in (*_OWN, *kinds)}, parts)
+    known: dict[str, type[Model[Any] | CRF[Any]]] = {kind.__name__: kind for kind in (*_OWN, *kinds)}
+    return saving.load(path, known, parts)

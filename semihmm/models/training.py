@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.inference import log_partition
 from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums, tally
+from semihmm.models.part import Driven
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
@@ -248,13 +249,14 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
 def em_side_by_side(
     model: Model[Any], starts: Sequence[Snapshot], data: Batches, plan: Plan
 ) -> list[tuple[Fit, Snapshot]] | None:
-    """`em` from several starts at once, those that have ended left out; None where they cannot stand side by side."""
+    """`em` from several starts at once, those that have ended left out; None where that is not worth it."""
     batch, rounding, prior = data.first(), _rounding(model), _prior(model)
-    if batch.shape.numel() * len(starts) * model.states > _TOGETHER and batch.x.device.type == "cpu":
+    numbers = batch.shape.numel() * len(starts) * model.states
+    if any(isinstance(law, Driven) for law in model.laws.values()):
+        numbers *= model.states  # at each step
+    if numbers > _TOGETHER and batch.x.device.type == "cpu":
         return None
     together = SideBySide.room(model, len(starts))
-    if together is None:
-        return None
     for row, start in enumerate(starts):
         start.restore()
         together.put(row)

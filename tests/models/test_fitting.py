@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from semihmm.errors import DataError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, Gaussian, durations, emissions, pad, select
+from semihmm.models import HMM, HSMM, Gaussian, durations, emissions, pad, select, transitions
 
 
 def data(count: int = 12, seed: int = 0) -> list[Tensor]:
@@ -184,6 +184,20 @@ TOGETHER: dict[str, Any] = {
     "shared": lambda: HMM(2, emissions.GaussianMixture(2, 1, 2, codebook=[0, 0])).double(),
     "product": lambda: HMM(2, emissions.Product([Gaussian(2, 1)])).double(),
     "tied": lambda: HMM(2, Gaussian(2, 1, covariance="tied")).double(),
+    "tied transitions": lambda: HMM(
+        2, Gaussian(2, 1), transition=transitions.Categorical(2, tied=[[0, -1], [-1, 0]])
+    ).double(),
+    "all tied": lambda: HMM(
+        2, Gaussian(2, 1, covariance="tied"), transition=transitions.Categorical(2, tied=[[0, -1], [-1, 0]])
+    ).double(),
+    "inputs of transitions": lambda: HMM(2, Gaussian(2, 1), transition=transitions.Logit(2, inputs=2)).double(),
+    "inputs of observations": lambda: HMM(2, emissions.LinearRegression(2, 1, inputs=2)).double(),
+    "inputs of both": lambda: HMM(
+        2, emissions.LinearRegression(2, 1, inputs=2), transition=transitions.Logit(2, inputs=2), final=[0, 1]
+    ).double(),
+    "inputs of durations": lambda: HSMM(
+        2, Gaussian(2, 1), durations.PoissonRegression(2, 2, 9), censored="right"
+    ).double(),
 }
 
 
@@ -198,11 +212,12 @@ def test_restarts_side_by_side_are_restarts_one_after_the_other(
         "restarts": 5,
         "iterations": 12,
         "tolerance": 1e-3,
+        "inputs": x.new_ones(*x.shape[:2], 2).cumsum(1).sin() if kind.startswith("inputs") else None,
     }
     found = []
     for together in (True, False):
         if not together:
-            monkeypatch.setattr("semihmm.models.restarts.SideBySide.room", classmethod(lambda cls, model, count: None))
+            monkeypatch.setattr("semihmm.models.training._TOGETHER", 0)
         model = TOGETHER[kind]()
         fit = model.fit(x, lengths, generator=torch.Generator().manual_seed(3), **given)
         found.append((fit, model.state_dict()))
