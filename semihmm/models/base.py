@@ -82,7 +82,9 @@ class Model(Described[S]):
                 ``"gradient"`` climbs with any optimiser, a step for each batch.
             weights: how often each sequence counts ``(...)``; None for once.
             iterations: at most so many.
-            tolerance: end after an iteration that gains less than this, in nats per step of the data.
+            tolerance: end after an iteration that gains less than this, in nats per step of the data. Under EM, which
+                leaves a plateau slowly, it must also be less than a thousandth of what was gained since the first
+                iteration, or a hundredth of the tolerance.
             restarts: fit from so many starts, and keep the best. Under EM they run side by side.
             initialise: start from parameters drawn anew with the data in sight: ``"spread"`` (True) from observations
                 far from one another (k-means++: Arthur & Vassilvitskii 2007), ``"random"`` from random responsibilities

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Method: TypeAlias = Literal["em", "viterbi", "stochastic", "gradient"]
 _TOGETHER = 1 << 20  # posteriors beyond which fits side by side leave the cache, and gain nothing on a CPU
+_LITTLE = 1e-3  # of all gains since the first iteration
+_PLATEAU = 1e-2  # of the tolerance: with less, an iteration is the last one on a plateau too
 _METHODS = ("em", "viterbi", "stochastic", "gradient")
 
 
@@ -225,7 +227,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                     found = _added(found, sums(model, expected))
             objective = value + prior(None)
             _check_rise(watch.history[:0] if fell else watch.history, objective, rounding, steps)
-            watch.least_gain = 0.0 if fell else plan.tolerance * steps
+            watch.least_gain = 0.0 if fell else _least_gain(plan.tolerance * steps, watch.history, objective)
             if not watch.goes_on(objective):
                 break
             if data.single:
@@ -272,7 +274,7 @@ def em_side_by_side(
                 for row, (i, value) in enumerate(zip(going, values.tolist(), strict=True)):
                     objective = value + prior(partial(together.load, row))
                     _check_rise(watches[i].history, objective, rounding, batch.steps)
-                    watches[i].least_gain = plan.tolerance * batch.steps
+                    watches[i].least_gain = _least_gain(plan.tolerance * batch.steps, watches[i].history, objective)
                     if watches[i].goes_on(objective):
                         left.append(row)
                     else:
@@ -317,6 +319,16 @@ def _prior(model: Model[Any]) -> Callable[[Callable[[], None] | None], float]:
 def _rounding(model: nn.Module) -> float:
     """The share of an objective, or nats for each step, that rounding explains."""
     return 1e-9 if next(model.parameters()).dtype == torch.float64 else 1e-5
+
+
+def _least_gain(tolerance: float, history: Sequence[float], objective: float) -> float:
+    """What an iteration of EM must gain: less than the tolerance on a plateau.
+
+    Where states are almost alike, EM leaves a saddle by steps that grow from next to nothing. There, next to nothing
+    has been gained since the first iteration, too.
+    """
+    gained = objective - history[1] if len(history) > 1 else 0.0
+    return min(tolerance, max(_PLATEAU * tolerance, _LITTLE * gained))
 
 
 def _check_rise(history: Sequence[float], objective: float, rounding: float, steps: float) -> None:

@@ -364,6 +364,43 @@ def test_a_state_that_explains_nothing_is_drawn_anew(given: str) -> None:
     assert fit.converged
 
 
+def dice(rolls: int) -> Tensor:
+    """Of a casino that changes between a fair die and a loaded one (Durbin et al. 1998), whatever the backend draws."""
+    random = torch.rand(3, rolls, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    loaded, state = [], 0.0
+    for change in random[0].tolist():
+        state = 1.0 - state if change < (0.1 if state else 0.05) else state
+        loaded.append(state)
+    six = (torch.tensor(loaded) > 0) & (random[1] < 0.4)
+    return torch.where(six, 5, (6 * random[2]).long())
+
+
+def test_a_fit_of_symbols_does_not_end_on_a_plateau() -> None:
+    """At the default tolerance most starts find both dice; of starts near uniform, none does."""
+    x = dice(3000)
+    best = HMM(2, emissions.Categorical(2, 6)).double()
+    least = best.fit(
+        x, restarts=4, iterations=2000, tolerance=1e-8, generator=torch.Generator().manual_seed(9)
+    ).objective
+    found = []
+    for seed in range(8):
+        model = HMM(2, emissions.Categorical(2, 6)).double()
+        found.append(model.fit(x, iterations=1000, generator=torch.Generator().manual_seed(seed)).objective)
+    assert sum(value > least - 3.0 for value in found) >= 5, found
+
+
+def test_a_saddle_is_left() -> None:
+    """States that are almost alike: the first iterations gain far less than the tolerance."""
+    x = dice(3000)
+    model = HMM(2, emissions.Categorical(2, 6)).double()
+    init = {"emission.table.logits": torch.tensor([[0.0] * 6, [0.0] * 5 + [0.3]])}
+    init["transition.logits"] = torch.tensor([[0.52, 0.48], [0.48, 0.52]]).log()
+    fit = model.fit(x, init=init, initialise=False, iterations=2000)
+    gains = torch.tensor(fit.history, dtype=torch.float64).diff() / len(x)
+    assert gains[1] < 1e-5 < 1e-4 < gains[1:].max()
+    assert fit.ended == "converged" and gains[-1] < 1e-5
+
+
 @pytest.mark.parametrize("initialise", ["spread", "random"])
 def test_starts_are_drawn_as_asked(initialise: Any) -> None:
     model = models()["hmm"]
