@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -35,5 +36,5 @@ def load(path: str | PathLike[str], *kinds: type[Model[Any] | CRF[Any]], **parts
         ...     type(load(f"{folder}/model")).__name__
         'HMM'
     """
-    known: dict[str, type[Model[Any] | CRF[Any]]] = {kind.__name__: kind for kind in (*_OWN, *kinds)}
+    known: dict[str, Callable[..., Model[Any] | CRF[Any]]] = {kind.__name__: kind for kind in (*_OWN, *kinds)}
     return saving.load(path, known, parts)

@@ -49,8 +49,8 @@ class SideBySide:
         laws = laws if len(laws) == len(found) else {}
         emission = model.emission.repeated(count)
         assert emission is None or isinstance(emission, Emission)
-        whole = laws and emission is not None
-        room = cls(model, count, laws, emission, () if whole else [deepcopy(model) for _ in range(count)])
+        copies = [] if laws and emission is not None else [deepcopy(model) for _ in range(count)]
+        room = cls(model, count, laws, emission, copies)
         for together, own in room._pairs():
             together.requires_grad_(own.requires_grad)
         return room
@@ -71,15 +71,15 @@ class SideBySide:
                 if buffer.shape == buffers[at].shape:
                     buffer.copy_(buffers[at])
         for copy in self.copies[row : row + 1]:
-            for mine, own in zip(_tensors(copy), _tensors(self.model), strict=True):
-                mine.copy_(own)
+            for mine, given in zip(_tensors(copy), _tensors(self.model), strict=True):
+                mine.copy_(given)
 
     @torch.no_grad()
     def load(self, row: int) -> None:
         """Give one set to the model."""
         for copy in self.copies[row : row + 1]:
-            for mine, own in zip(_tensors(copy), _tensors(self.model), strict=True):
-                own.copy_(mine)
+            for mine, given in zip(_tensors(copy), _tensors(self.model), strict=True):
+                given.copy_(mine)
         for whole, own in self._pairs():
             own.copy_(whole.view(self.count, *own.shape)[row])
 
