@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine.backends import native
 
 MODULE = native()
@@ -66,7 +67,7 @@ def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) 
     assert log_variance is None or log_variance.shape == y.shape
     batch, own = x.shape[:-2], y.shape[:-2]
     if own and batch != own:
-        batch = torch.broadcast_shapes(batch, own)
+        batch = broadcast(batch, own)
         own = batch if own.numel() != 1 else own  # what all sequences share is read where it lies
     out = in_huge_pages(torch.empty((*batch, x.shape[-2], y.shape[-2]), dtype=x.dtype))
     if out.numel():

@@ -40,7 +40,7 @@ def checked(
         DataError: infinite values before the end, inputs that are missing, labels of no state, or observations that the
             model's dtype cannot tell apart.
     """
-    own, event = next(next(iter(laws.values())).parameters()), emission.event_shape
+    own, event = _any(laws), emission.event_shape
     x = x.to(own.device)
     axes = x.ndim - len(event)
     fits = axes >= 1 and all(size in (None, got) for size, got in zip(event, x.shape[axes:], strict=True))
@@ -110,7 +110,7 @@ def _input(
 ) -> Tensor:
     if given is None:
         raise ShapeError(f"{name}: its {part} takes {size} inputs at each step: give inputs=, (..., T, {size}).")
-    own = next(next(iter(laws.values())).parameters())
+    own = _any(laws)
     found = tensor_of(name, "inputs", given).to(own)
     axes = list(zip(reversed(found.shape), reversed((*shape, size)), strict=False))
     if found.ndim < 2 or found.ndim > len(shape) + 1 or any(n not in (1, m) for n, m in axes) or axes[0][0] != size:
@@ -124,6 +124,11 @@ def _input(
         at = [int(i) for i in bad.nonzero()[0]]
         raise DataError(f"{name}: input {at} of its {part} is {float(found[tuple(at)])}. Inputs cannot be missing.")
     return found
+
+
+def _any(laws: Mapping[str, Law]) -> Tensor:
+    """A parameter, for its dtype and device."""
+    return next(x for law in laws.values() for x in law.parameters())
 
 
 def _converted(name: str, x: Tensor, inside: Tensor | None, dtype: torch.dtype, features: bool) -> Tensor:

@@ -211,7 +211,7 @@ class CRF(nn.Module, ABC, Generic[S]):
         Raises:
             DataError: no such file, or another kind of file or model.
         """
-        return saving.load(path, cls.__name__, cls, {})
+        return saving.load(path, {cls.__name__: cls}, {})
 
     @property
     def _choices(self) -> dict[str, object]:

@@ -119,3 +119,8 @@ class Driven(Law):
     @abstractmethod
     def update(self, counts: Tensor, inputs: Tensor | None = None) -> None:
         """EM's second step, for counts in the shape of ``forward(inputs)``."""
+
+
+def trained(part: Part) -> bool:
+    """Whether any parameter of a part may change."""
+    return any(x.requires_grad for x in part.parameters())
