@@ -309,6 +309,7 @@ def test_shares_of_states_that_do_not_follow_themselves_have_the_exact_posterior
 
 
 def test_gibbs_of_an_hdp_hsmm_has_the_exact_posterior() -> None:
+    """In total variation. Independent draws have 0.032 +- 0.005, four times the concentration 0.053."""
     x, longest = [0, 0, 1, 1, 0], 2
 
     def tilings(left: int, before: int) -> list[list[tuple[int, int]]]:
@@ -347,7 +348,7 @@ def test_gibbs_of_an_hdp_hsmm_has_the_exact_posterior() -> None:
     hdp, draws = SemiMarkovHDP(concentration=1.0, spread=6.0), 3000
     for states in gibbs(model, torch.tensor(x), draws=draws, burn_in=50, hdp=hdp, generator=G()).states:
         found[kind(states.tolist())] += 1 / draws
-    assert float((found - expected).abs().sum()) / 2 < 0.045  # of independent draws: 0.032 +- 0.005; with four times the concentration: 0.053
+    assert float((found - expected).abs().sum()) / 2 < 0.045
 
 
 def test_the_greatest_bound_leaves_states_empty_that_are_not_needed() -> None:
@@ -377,7 +378,7 @@ def test_what_has_no_conjugate_prior_says_so() -> None:
         gibbs(HMM(2, Gaussian(2, 1), offsets=(0, 1)), torch.randn(9, 1), hdp=StickyHDP())
     for transitions in ({"allowed": torch.ones(3, 3).bool()}, {"offsets": (1, 2)}):
         model = HSMM(3, Gaussian(3, 1), durations.Categorical(3, 4), **transitions)
-        with pytest.raises(StructureError, match="SemiMarkovHDP: every state must be allowed to follow every other one"):
+        with pytest.raises(StructureError, match="SemiMarkovHDP: every state must be allowed to follow every other"):
             gibbs(model, torch.randn(9, 1), hdp=SemiMarkovHDP())
     with pytest.raises(ShapeError, match="must be above 0"):
         StickyHDP(spread=0.0)

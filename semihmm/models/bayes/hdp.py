@@ -75,8 +75,9 @@ class HDP(ABC):
     def _tables(self, counts: Tensor, generator: torch.Generator | None) -> Tensor:
         """At how many tables the customers ``(S, S)`` sit."""
         own, seated = self._rows().unsqueeze(-1), torch.arange(int(counts.max()), dtype=torch.float64)
-        opens = torch.rand((*counts.shape, len(seated)), generator=generator, dtype=torch.float64) < own / (own + seated)
-        return (opens & (seated < counts.unsqueeze(-1))).sum(-1).double()
+        opens = own / (own + seated)
+        drawn = torch.rand(opens.shape, generator=generator, dtype=torch.float64) < opens
+        return (drawn & (seated < counts.unsqueeze(-1))).sum(-1).double()
 
 
 class StickyHDP(HDP):
