@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,22 @@ class Law(Part):
         Args:
             counts: how often each entry of the potential was used, in expectation.
         """
+
+    @property
+    def searches(self) -> bool:
+        """Whether `search` can find anything."""
+        return type(self).search is not Law.search
+
+    def search(self, objective: Callable[[], float], least: float) -> bool:
+        """Where a fit has converged: find other parameters that `update` and gradients cannot lead to, and keep them.
+
+        Args:
+            objective: of the data, under the parameters that the law has when it is called.
+            least: what a change must gain, in nats.
+        Returns:
+            Whether there are any. The objective has not fallen.
+        """
+        return False
 
 
 class Driven(Law):

@@ -29,7 +29,12 @@ class SideBySide:
 
     @classmethod
     def room(cls, model: Model[Any], count: int) -> SideBySide | None:
-        """Tensors for so many; None where the model has parameters that states share, or laws that inputs change."""
+        """Tensors for so many; None where the model has parameters that states share, or laws that inputs change.
+
+        Nor are there any for laws that `Law.search` when a fit has converged, each in its own time.
+        """
+        if any(law.searches for law in model.laws.values()):
+            return None
         found: dict[str, Part] = {}
         for name, part in {**model.laws, "emission": model.emission}.items():
             together = None if isinstance(part, Driven) else part.repeated(count)
