@@ -114,8 +114,9 @@ def _input(
     found = tensor_of(name, "inputs", given).to(own)
     axes = list(zip(reversed(found.shape), reversed((*shape, size)), strict=False))
     if found.ndim < 2 or found.ndim > len(shape) + 1 or any(n not in (1, m) for n, m in axes) or axes[0][0] != size:
+        hint = " One input? Pass inputs.unsqueeze(-1), in a list of each." if size == 1 and found.ndim else ""
         raise ShapeError(
-            f"{name}: the inputs of its {part} must be (..., T, U) = {(*shape, size)}, got {tuple(found.shape)}."
+            f"{name}: the inputs of its {part} must be (..., T, U) = {(*shape, size)}, got {tuple(found.shape)}.{hint}"
         )
     found = found.expand(*shape, size)
     inside = until(lengths, shape[-1], 2)

@@ -262,7 +262,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                     warnings.warn(
                         f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
                         "iterations and were drawn anew. Fewer states, or restarts, may do better.",
-                        stacklevel=4,
+                        stacklevel=5,
                     )
             else:
                 from_sums(model, found)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import semihmm
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.models import HMM, HSMM, Gaussian, HigherOrderHMM, durations, emissions
 from semihmm.models.bayes import gibbs, variational
@@ -283,3 +284,37 @@ def test_a_prior_that_is_flat_at_the_start_is_one_all_the_same(method: Any) -> N
     prior = float(model.log_prior().detach())
     assert prior < -1e-6
     assert fit.objective == pytest.approx(model.score(x, inputs=inputs) + prior, abs=1e-8, rel=0.0)
+
+
+def drawing() -> dict[str, Callable[[Any], Any]]:
+    """What takes ``generator``."""
+    model, part = HMM(2, Gaussian(2, 3)), emissions.Gaussian(2, 3)
+    return {
+        "HMM.fit": lambda g: model.fit(X, generator=g),
+        "HMM.initialise": lambda g: model.initialise(X, generator=g),
+        "HMM.sample": lambda g: model.sample(9, generator=g),
+        "HMM.simulate": lambda g: model.simulate(X, 2, generator=g),
+        "HMM.impute": lambda g: model.impute(X, generator=g),
+        "Gaussian.initialise": lambda g: part.initialise(X[0], g),
+        "Gaussian.sample": lambda g: part.sample(torch.zeros(4).long(), g),
+        "Categorical.initialise": lambda g: model.transition.initialise(g),
+        "bayes": lambda g: gibbs(model, X, generator=g),
+        "Variational.draw": lambda g: variational(model, X, iterations=1).draw(g),
+        "sample": lambda g: semihmm.sample(model(X), generator=g),
+    }
+
+
+@pytest.mark.parametrize("name", drawing())
+@pytest.mark.parametrize("seed", [5, "5"])
+def test_a_seed_in_place_of_a_generator_is_named(name: str, seed: Any) -> None:
+    says = rf"^{name}: generator must be a torch.Generator, got {seed!r}. A seed\? Pass torch.Generator\(\).manual_seed"
+    with pytest.raises(SemihmmError, match=says):
+        drawing()[name](seed)
+
+
+def test_arguments_that_are_not_there_are_named_by_the_model() -> None:
+    model: Any = HMM(2, Gaussian(2, 3))
+    with pytest.raises(TypeError, match=r"^HMM.sample: .* It takes steps, shape, generator, inputs\.$"):
+        model.sample(n_samples=5)
+    with pytest.raises(TypeError, match=r"^Model.predict\(\) missing 1 required positional argument: 'x'"):
+        model.predict(X=X)

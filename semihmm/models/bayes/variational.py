@@ -12,6 +12,7 @@ from semihmm.errors import SemihmmError, ShapeError
 from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
 from semihmm.models.expectation import expectation
 from semihmm.models.sequences import Batch
+from semihmm.structures.authoring import check_generator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,6 +49,7 @@ class Variational:
 
     def draw(self, generator: torch.Generator | None = None) -> None:
         """Set the model's parameters to a draw from what is believed."""
+        check_generator("Variational.draw", generator)
         for one in self.beliefs.values():
             one.draw(generator)
 
@@ -130,6 +132,7 @@ def start(
     Raises:
         ShapeError: several batches.
     """
+    check_generator("bayes", generator)
     given = list(model.batches(x, lengths, **known))
     if len(given) > 1:
         raise ShapeError(f"bayes: give a tensor or a list of sequences, got {len(given)} batches.")
