@@ -15,8 +15,10 @@ from semihmm.models.describing import stationary
 from semihmm.models.durations import Duration
 from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
+from semihmm.models.forecasting import Ahead, after_hsmm
 from semihmm.models.markov import Markov, part_of
 from semihmm.models.part import Driven, Law, Part
+from semihmm.models.sequences import Batch
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions import Transition
 from semihmm.models.transitions.base import every_other
@@ -134,6 +136,10 @@ class HSMM(Markov[structures.HSMM]):
             )
         begins = self.censored in ("left", "both")
         return replace(structure, final=None, censored="both" if begins else "right")
+
+    def following(self, structure: structures.HSMM, batch: Batch, steps: int) -> Ahead:
+        law, duration = self.transition, self.potentials(batch.inputs)["duration"]
+        return after_hsmm(structure, steps, law.source, law.target, duration)
 
     def segmented(self, structure: structures.HSMM, starts: Tensor) -> structures.HSMM:
         longest, steps = structure.longest, starts.shape[-1]
