@@ -70,6 +70,8 @@ def sample(
     """
     check_structures(structure)
     check_generator("sample", generator)
+    if not isinstance(replacement, bool):
+        raise SemihmmError(f"sample: replacement must be True or False, got {replacement!r}.")
     if not replacement:
         k = _count(shape)
         return different(structure, k, max(2 * k, 32), generator, options)

@@ -19,7 +19,7 @@ from semihmm.models.forecasting import Ahead, last, means
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.sequences import Batch, Known, batches, joined
 from semihmm.structures import Structure
-from semihmm.structures.authoring import until
+from semihmm.structures.authoring import check_lengths, tensor_of, until
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -30,6 +30,7 @@ _FAR = 64  # steps; means of observations that depend on what is missing farther
 
 S = TypeVar("S", bound=Structure)
 A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Draw(NamedTuple):
@@ -382,7 +383,11 @@ class Answering(Part, Generic[S]):
 
     def _one(self, x: Data, lengths: Tensor | None, **known: Unpack[Known]) -> Batch:
         """The data as one batch."""
-        found = list(self.batches(x, lengths, **known))
+        return self._single(self.batches(x, lengths, **known))
+
+    def _single(self, given: Iterator[B]) -> B:
+        """The only batch."""
+        found = list(given)
         if len(found) > 1:
             raise ShapeError(f"{type(self).__name__}: this is asked of a tensor or a list, got {len(found)} batches.")
         return found[0]
@@ -391,7 +396,7 @@ class Answering(Part, Generic[S]):
         """Sequences with steps behind their ends at which nothing was observed."""
         if steps < 1:
             raise ShapeError(f"{type(self).__name__}: steps must be at least 1, got {steps}.")
-        (given,) = batches(type(self).__name__, x, lengths)
+        given = self._single(batches(type(self).__name__, x, lengths))
         seen: Tensor = given["x"]
         lengths, event = given["lengths"], len(self.emission.event_shape)
         time = seen.ndim - event - 1
@@ -402,7 +407,8 @@ class Answering(Part, Generic[S]):
         behind = seen.new_full((*seen.shape[:time], steps, *seen.shape[time + 1 :]), unseen)
         longer = torch.cat([seen, behind], time)
         if lengths is not None:
-            lengths = torch.as_tensor(lengths)
+            lengths = tensor_of(type(self).__name__, "lengths", lengths)
+            check_lengths(type(self).__name__, lengths, seen.shape[:time], seen.shape[time])
             inside = until(lengths, longer.shape[time], 1 + event)
             longer = longer if inside is None else torch.where(inside, longer, unseen)
             lengths = lengths + steps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from inspect import isfunction
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from semihmm.errors import ShapeError
 from semihmm.models import saving, training
-from semihmm.models.answering import Answering
 from semihmm.models.describing import Described
 from semihmm.models.part import Part
 from semihmm.models.sequences import Batch, Known
@@ -223,9 +221,3 @@ class Model(Described[S]):
         """Move the parameters of all parts back into their bounds."""
         for part in (*self.laws.values(), self.emission):
             part.project()
-
-
-for _base in (Answering, Described):  # so that Python's own errors name the class that users know
-    for _method in vars(_base).values():
-        if isfunction(_method):
-            _method.__qualname__ = f"Model.{_method.__name__}"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from inspect import isfunction, signature
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from semihmm.errors import StructureError
-from semihmm.structures.authoring import check_generator
+from semihmm.models.arguments import checks_methods
 
 
 class Part(nn.Module, ABC):
@@ -30,11 +27,8 @@ class Part(nn.Module, ABC):
     apart: bool = False
 
     def __init_subclass__(cls) -> None:
-        """Make every method that draws refuse what is no generator, and say what it takes."""
         super().__init_subclass__()
-        for name, method in list(vars(cls).items()):
-            if isfunction(method) and "generator" in signature(method).parameters:
-                setattr(cls, name, _drawing(method))
+        checks_methods(cls)
 
     @property
     def config(self) -> Mapping[str, object] | None:
@@ -88,23 +82,6 @@ class Part(nn.Module, ABC):
 
     def project(self) -> None:
         """Move parameters that a gradient step took out of their bounds back to them, in place."""
-
-
-def _drawing(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method whose arguments are looked at before it is called."""
-    form = signature(method)
-
-    @wraps(method)
-    def checked(self: Part, *given: Any, **named: Any) -> Any:
-        owner = f"{type(self).__name__}.{method.__name__}"
-        try:
-            generator = form.bind(self, *given, **named).arguments.get("generator")
-        except TypeError as error:
-            raise TypeError(f"{owner}: {error}. It takes {', '.join([*form.parameters][1:])}.") from None
-        check_generator(owner, generator)
-        return method(self, *given, **named)
-
-    return checked
 
 
 class Law(Part):

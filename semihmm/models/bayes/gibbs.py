@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semihmm import inference, structures
 from semihmm.errors import ShapeError, StructureError
+from semihmm.models.arguments import checks_arguments
 from semihmm.models.bayes.conjugate import Belief
 from semihmm.models.bayes.hdp import HDP
 from semihmm.models.bayes.variational import start
@@ -54,6 +55,7 @@ class Draws:
             yield self.model
 
 
+@checks_arguments
 def gibbs(
     model: Model[Any],
     x: Data,

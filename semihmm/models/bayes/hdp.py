@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError, StructureError
+from semihmm.models.arguments import checks_methods
 from semihmm.models.bayes.conjugate import Belief, TableBelief, log_gamma_draw
 from semihmm.models.transitions.base import every_other
 
@@ -23,6 +24,10 @@ class HDP(ABC):
     """
 
     stickiness: float = 0.0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        checks_methods(cls)
 
     def __init__(self, concentration: float, spread: float) -> None:
         if not (concentration > 0 and spread > 0):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import SemihmmError, ShapeError
+from semihmm.models.arguments import checks_arguments
 from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
 from semihmm.models.expectation import expectation
 from semihmm.models.sequences import Batch
@@ -54,6 +55,7 @@ class Variational:
             one.draw(generator)
 
 
+@checks_arguments
 def variational(
     model: Model[Any],
     x: Data,
@@ -132,7 +134,6 @@ def start(
     Raises:
         ShapeError: several batches.
     """
-    check_generator("bayes", generator)
     given = list(model.batches(x, lengths, **known))
     if len(given) > 1:
         raise ShapeError(f"bayes: give a tensor or a list of sequences, got {len(given)} batches.")
