@@ -66,7 +66,7 @@ def means(emission: Emission, ahead: Ahead, log_likelihood: Tensor, x: Tensor, p
         past = past / torch.where(forward > 0, forward, 1.0).unsqueeze(-1)
         now = x[..., step, :].double().unsqueeze(-2).expand(*forward.shape, -1)
         now = torch.cat([now[..., :features], past, now[..., features * (1 + order) :]], -1)
-        y = emission.filled(now, which)
+        y = emission.fill_steps(now, which)
         found.append((_share(forward * after[step + 1]).unsqueeze(-1) * y).sum(-2))
         forward, past = _share(forward), torch.cat([y, past], -1)[..., : order * features]
     return torch.stack(found, -2)

@@ -109,18 +109,18 @@ class Autoregressive(Regression):
         What was before the first step is `expected`. Where inputs are missing, it stays so.
         """
         before = (posterior[..., 0, :].double() @ self.expected().double()).to(x.dtype)
-        return along(self, x, before, lambda step, now: self.filled(now, posterior[..., step, :]))
+        return along(self, x, before, lambda step, now: self.fill_steps(now, posterior[..., step, :]))
 
     @torch.no_grad()
-    def filled(self, x: Tensor, posterior: Tensor) -> Tensor:
+    def fill_steps(self, x: Tensor, posterior: Tensor) -> Tensor:
         return self._filled(x, posterior)
 
     @torch.no_grad()
-    def completed(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def complete_steps(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self._completed(x, states, self._noise(states, generator))
 
     @torch.no_grad()
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `fill`, with what is missing drawn."""
         before = self.expected()[states[..., 0]].to(x.dtype)
-        return along(self, x, before, lambda step, now: self.completed(now, states[..., step], generator))
+        return along(self, x, before, lambda step, now: self.complete_steps(now, states[..., step], generator))

@@ -124,11 +124,11 @@ class Emission(Part):
         found = torch.tensordot(posterior.to(x.dtype), self.expected().detach().to(x.dtype), 1)
         return torch.where(missing(x), found, x)
 
-    def filled(self, x: Tensor, posterior: Tensor) -> Tensor:
+    def fill_steps(self, x: Tensor, posterior: Tensor) -> Tensor:
         """As `fill`, of observations each by itself, given what stands beside it."""
         return self.fill(x, posterior)
 
-    def completed(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def complete_steps(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `complete`, of observations each by itself, given what stands beside it."""
         return self.complete(x, states, generator)
 

@@ -69,13 +69,13 @@ class Mixed(Compound):
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.order:
             before = self.expected().detach()[states[..., 0]].to(x.dtype)
-            return along(self, x, before, lambda step, now: self.completed(now, states[..., step], generator))
-        return self.completed(x, states, generator)
+            return along(self, x, before, lambda step, now: self.complete_steps(now, states[..., step], generator))
+        return self.complete_steps(x, states, generator)
 
-    def completed(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def complete_steps(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         flat = x.reshape(states.numel(), *x.shape[states.ndim :])
         parts = self._grouped(states.flatten())
-        return self._ordered([part.completed(flat[where], mine, generator) for part, mine, where in parts], states)
+        return self._ordered([part.complete_steps(flat[where], mine, generator) for part, mine, where in parts], states)
 
     def expected(self) -> Tensor:
         return torch.cat([part.expected() for part in self.each()])
@@ -84,14 +84,14 @@ class Mixed(Compound):
         expected = self.expected().detach()  # of symbols, there is none
         if self.order:
             before = (posterior[..., 0, :].double() @ expected.double()).to(x.dtype)
-            return along(self, x, before, lambda step, now: self.filled(now, posterior[..., step, :]))
-        return self.filled(x, posterior)
+            return along(self, x, before, lambda step, now: self.fill_steps(now, posterior[..., step, :]))
+        return self.fill_steps(x, posterior)
 
-    def filled(self, x: Tensor, posterior: Tensor) -> Tensor:
+    def fill_steps(self, x: Tensor, posterior: Tensor) -> Tensor:
         seen = x[..., : self.event_shape[0]]
         hidden, found = missing(seen), torch.zeros_like(seen)
         for part, _, share in self.shares(x, posterior):
-            each = part.filled(x, share)[..., : seen.shape[-1]]
+            each = part.fill_steps(x, share)[..., : seen.shape[-1]]
             found = found + torch.where(hidden, each, 0.0).to(x.dtype)  # in proportion to the share
         return torch.where(hidden, found, seen)
 
