@@ -43,8 +43,8 @@ def checks_arguments(function: F) -> F:
     form = signature(function)
     several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     kinds = {name: _kind(each) for name, each in form.parameters.items() if each.kind not in several}
-    kinds = {name: kind for name, kind in kinds.items() if _check(kind) is not None}
-    if not kinds:
+    checks = {n: (check, kind.endswith(" | None")) for n, kind in kinds.items() if (check := _check(kind)) is not None}
+    if not checks:
         return function
     method = next(iter(form.parameters), "") == "self"
 
@@ -59,11 +59,9 @@ def checks_arguments(function: F) -> F:
             bound = form.bind(*given, **named)
         except TypeError as error:
             raise TypeError(f"{owner}: {error}. It takes {', '.join([*form.parameters][method:])}.") from None
-        for name, kind in kinds.items():
-            value = bound.arguments.get(name)
-            check = _check(kind)
-            if check is not None and name in bound.arguments and (value is not None or not kind.endswith(" | None")):
-                bound.arguments[name] = check(owner, name, value)
+        for name, (check, optional) in checks.items():
+            if name in bound.arguments and not (optional and bound.arguments[name] is None):
+                bound.arguments[name] = check(owner, name, bound.arguments[name])
         return function(*bound.args, **bound.kwargs)
 
     return checked  # type: ignore[return-value]
@@ -176,7 +174,7 @@ def _named(kind: str) -> Callable[[str, str, Any], Any]:
 
 
 def _names(owner: str, name: str, value: Any) -> list[str]:
-    found = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
+    found: list[Any] = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
     if not all(isinstance(each, str) for each in found):
         raise StructureError(f"{owner}: {name} must be names, got {value!r}.")
     return found

@@ -42,6 +42,7 @@ def means(emission: Emission, ahead: Ahead, log_likelihood: Tensor, x: Tensor, p
         x: what the emission looks at there, ``(..., n, *)``, NaN where nothing was observed.
         past: the observations up to the step before them, the latest first, ``(..., order * F)``.
     """
+    assert emission.states is not None
     features, order, count = emission.event_shape[0] or 1, emission.order, len(ahead.state)
     seen, steps = log_likelihood.double(), x.shape[-2]
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from semihmm.errors import ShapeError, StructureError
 from semihmm.models.arguments import checks_methods
 from semihmm.models.bayes.conjugate import Belief, TableBelief, log_gamma_draw
-from semihmm.models.transitions.base import every_other
 
 
 class HDP(ABC):
@@ -166,7 +165,7 @@ class SemiMarkovHDP(HDP):
     )
 
     def _fits(self, allowed: Tensor) -> bool:
-        return len(allowed) > 1 and bool((allowed == every_other(len(allowed))).all())
+        return len(allowed) > 1 and torch.equal(allowed, ~torch.eye(len(allowed), dtype=torch.bool))
 
     def _drawn(self, counts: Tensor, generator: torch.Generator | None) -> Tensor:
         """Tables of the transitions there are, and of those to itself that would have been left out.
