@@ -12,6 +12,7 @@ from torch import Tensor
 from semihmm import inference
 from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.inference import Paths
+from semihmm.models.arguments import real_tensor
 from semihmm.models.checking import checked, checked_inputs
 from semihmm.models.emissions import Emission
 from semihmm.models.emissions.base import missing
@@ -397,7 +398,7 @@ class Answering(Part, Generic[S]):
         if steps < 1:
             raise ShapeError(f"{type(self).__name__}: steps must be at least 1, got {steps}.")
         given = self._single(batches(type(self).__name__, x, lengths))
-        seen: Tensor = given["x"]
+        seen = real_tensor(type(self).__name__, "x", given["x"])
         lengths, event = given["lengths"], len(self.emission.event_shape)
         time = seen.ndim - event - 1
         if time < 0:
