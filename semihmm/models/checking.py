@@ -10,6 +10,7 @@ from torch import Tensor
 from semihmm.engine.tensors import usable
 from semihmm.engine.tracing import plain
 from semihmm.errors import DataError, ShapeError
+from semihmm.models.arguments import real_tensor
 from semihmm.models.emissions import Emission
 from semihmm.models.part import Driven, Law
 from semihmm.models.sequences import Batch
@@ -41,6 +42,8 @@ def checked(
             model's dtype cannot tell apart.
     """
     own, event = _any(laws), emission.event_shape
+    if x.is_meta and not own.is_meta:
+        raise DataError(f"{name}: observations on the meta device have no values.")
     x = x.to(own.device)
     axes = x.ndim - len(event)
     fits = axes >= 1 and all(size in (None, got) for size, got in zip(event, x.shape[axes:], strict=True))
@@ -65,6 +68,8 @@ def checked(
     inside = until(lengths, shape[-1], 1 + len(event))
     if inside is not None:
         x = torch.where(inside, x, torch.as_tensor(emission.filler, device=x.device))
+    if x.dtype == torch.bool:
+        x = x.to(own.dtype) if event else x.long()
     if x.is_floating_point():
         x = _converted(name, x, inside, own.dtype, features=bool(event))
     x = x.clone() if x.is_inference() else x
@@ -114,8 +119,9 @@ def _input(
     found = tensor_of(name, "inputs", given).to(own)
     axes = list(zip(reversed(found.shape), reversed((*shape, size)), strict=False))
     if found.ndim < 2 or found.ndim > len(shape) + 1 or any(n not in (1, m) for n, m in axes) or axes[0][0] != size:
+        hint = " One input? Pass inputs.unsqueeze(-1), in a list of each." if size == 1 and found.ndim else ""
         raise ShapeError(
-            f"{name}: the inputs of its {part} must be (..., T, U) = {(*shape, size)}, got {tuple(found.shape)}."
+            f"{name}: the inputs of its {part} must be (..., T, U) = {(*shape, size)}, got {tuple(found.shape)}.{hint}"
         )
     found = found.expand(*shape, size)
     inside = until(lengths, shape[-1], 2)
@@ -190,7 +196,7 @@ def _starts(name: str, starts: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _weights(name: str, weights: object, shape: torch.Size, own: Tensor) -> Tensor:
-    found = tensor_of(name, "weights", weights).to(own)
+    found = real_tensor(name, "weights", weights).to(own)
     if found.shape != shape or not bool((found >= 0).all() & found.isfinite().all()):
         raise ShapeError(
             f"{name}: weights say how often each sequence counts, so they must be {tuple(shape)}, finite, at least 0; "

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from semihmm import structures
 from semihmm.models.emissions import Emission
+from semihmm.models.forecasting import Ahead, after_hmm
 from semihmm.models.markov import Markov
+from semihmm.models.sequences import Batch
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions import Transition
 
@@ -79,6 +82,10 @@ class HMM(Markov[structures.HMM]):
 
     def endless(self, structure: structures.HMM) -> structures.HMM:
         return replace(structure, final=None)
+
+    def following(self, structure: structures.HMM, batch: Batch, steps: int) -> Ahead:
+        law = self.transition
+        return after_hmm(structure, steps, law.source, law.target, torch.arange(self.states, device=law.source.device))
 
     def structure(
         self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError
+from semihmm.models.arguments import part_of
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
@@ -125,7 +126,7 @@ def transition_of(
     if (given is not None) + (allowed is not None) + (offsets is not None) + (arcs is not None) > 1:
         raise ShapeError(f"{name}: give one of allowed, offsets, arcs and transition: each says which transitions are.")
     if given is not None:
-        part_of(name, "transition", given, Transition)
+        part_of(name, "transition", given, "Transition")
     if given is None:
         return Categorical(states, allowed=allowed, offsets=offsets, arcs=arcs, pseudo_count=pseudo_count)
     if given.states != states or pseudo_count != 0.0:
@@ -138,20 +139,10 @@ def transition_of(
 
 def emission_of(name: str, states: int, emission: Emission) -> Emission:
     """The emission of a model, which must have as many states."""
-    part_of(name, "emission", emission, Emission)
+    part_of(name, "emission", emission, "Emission")
     if emission.states not in (None, states):
         raise ShapeError(f"{name}: states is {states}, so emission must have as many, got {emission.states}.")
     return emission
-
-
-def part_of(name: str, argument: str, part: object, kind: type[Part]) -> None:
-    """Refuse what is no part of the kind that an argument takes: laws and emissions share names."""
-    if not isinstance(part, kind):
-        got = (
-            f"the class {part.__name__}" if isinstance(part, type) else f"{type(part).__module__}.{type(part).__name__}"
-        )
-        where = f"semihmm.models.{argument}s"
-        raise ShapeError(f"{name}: {argument} must be a part of type {kind.__name__}, as in {where}; got {got}.")
 
 
 def named(states: Tensor) -> list[int]:

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
-from semihmm.inference import log_partition
+from semihmm.inference import log_partition, total
 from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums, tally
-from semihmm.models.part import Driven
+from semihmm.models.part import Driven, trained
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
+from semihmm.semirings import Max
 
 if TYPE_CHECKING:
     from semihmm.models.base import Model
@@ -203,10 +204,32 @@ def finished(watch: Progress) -> Fit:
     )
 
 
-def likelihood(model: Model[Any], batch: Batch, validate: bool = False) -> Tensor:
-    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable."""
-    each = log_partition(model.explained(batch), validate=validate).double()
+def likelihood(model: Model[Any], batch: Batch, validate: bool = False, best: bool = False) -> Tensor:
+    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable.
+
+    Args:
+        best: whether to take the log-probability of the best paths instead.
+    """
+    structure = model.explained(batch)
+    found = total(structure, Max(), validate=validate) if best else log_partition(structure, validate=validate)
+    each = found.double()
     return (each if batch.weights is None else each * batch.weights).sum()
+
+
+def searched(model: Model[Any], data: Batches, watch: Progress, best: bool = False) -> bool:
+    """Whether a law of a fit that has converged finds parameters that neither EM nor gradients lead to."""
+    laws = [law for law in model.laws.values() if law.searches and trained(law)]
+    if watch.ended != "converged" or watch.done or not laws:
+        return False
+
+    def objective() -> float:
+        with torch.no_grad():
+            return sum(float(likelihood(model, batch, best=best)) for batch in data) + float(model.log_prior())
+
+    watch.ended = ""  # if it is interrupted now, it goes back
+    found = [law.search(objective, watch.least_gain) for law in laws]
+    watch.ended = "" if any(found) else "converged"
+    return any(found)
 
 
 def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
@@ -229,6 +252,8 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
             _check_rise(watch.history[:0] if fell else watch.history, objective, rounding, steps)
             watch.least_gain = 0.0 if fell else _least_gain(plan.tolerance * steps, watch.history, objective)
             if not watch.goes_on(objective):
+                if searched(model, data, watch, best):
+                    continue
                 break
             if data.single:
                 assert expected is not None
@@ -243,7 +268,7 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 warnings.warn(
                     f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
                     "iterations and were drawn anew. Fewer states, or restarts, may do better.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
     return finished(watch)
 
@@ -251,12 +276,16 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
 def em_side_by_side(
     model: Model[Any], starts: Sequence[Snapshot], data: Batches, plan: Plan
 ) -> list[tuple[Fit, Snapshot]] | None:
-    """`em` from several starts at once, those that have ended left out; None where that is not worth it."""
+    """`em` from several starts at once, those that have ended left out; None where that is not worth it.
+
+    Nor is it for laws that `Law.search` when a fit has converged, each in its own time.
+    """
     batch, rounding, prior = data.first(), _rounding(model), _prior(model)
     numbers = batch.shape.numel() * len(starts) * model.states
     if any(isinstance(law, Driven) for law in model.laws.values()):
         numbers *= model.states  # at each step
-    if numbers > _TOGETHER and batch.x.device.type == "cpu":
+    searching = any(law.searches for law in model.laws.values())
+    if searching or (numbers > _TOGETHER and batch.x.device.type == "cpu"):
         return None
     together = SideBySide.room(model, len(starts))
     for row, start in enumerate(starts):
@@ -396,7 +425,7 @@ def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 with torch.enable_grad():
                     climber.step(loss)
                 model.project()
-            going = watch.goes_on(objective()[0])
+            going = watch.goes_on(objective()[0]) or searched(model, data, watch)
         climber.zero_grad()
     return finished(watch)
 
