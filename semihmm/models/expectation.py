@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _NOTHING = 1e-3  # steps; a state that is expected to explain fewer is empty
+_LOOKED_AT = 1 << 10  # observations, before all are
 _SHARE = 0.01  # of all transitions, those that lead to and from states that are drawn anew
 
 
@@ -99,8 +100,12 @@ def revive(model: Model[Any], expected: Expected, before: set[int], generator: t
     Args:
         before: states that were drawn anew already; these are added.
     """
-    seen = expected.posterior.sum(0)
-    lost = seen < _NOTHING * seen.sum() / len(expected.posterior)  # whatever sequences weigh
+    posterior = expected.posterior
+    some = posterior[:: max(1, len(posterior) // _LOOKED_AT)]  # where each state is met, as nearly always
+    if bool((some.sum(0) >= _NOTHING * expected.batch.steps / len(posterior)).all()):
+        return []
+    seen = posterior.sum(0)
+    lost = seen < _NOTHING * seen.sum() / len(posterior)  # whatever sequences weigh
     found = [int(i) for i in lost.nonzero() if int(i) not in before]
     if not found or not model.emission.own or not trained(model.emission):
         return []
