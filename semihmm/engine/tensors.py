@@ -15,7 +15,7 @@ LARGE = 4 << 20  # bytes from which huge pages pay
 FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
 
-SMALL = 64  # features of matrices that PyTorch factors more slowly
+SMALL = 64  # rows of matrices, from which blocked code is faster
 
 
 def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
@@ -124,10 +124,9 @@ def weighted_moments(x: Tensor, share: Tensor, centre: Tensor, mixed: bool) -> t
 
 
 def cholesky_factors(matrices: Tensor, floor: float) -> Tensor | None:
-    """Of few small matrices ``(..., F, F)``, in float64, with the logarithm of the diagonal; None: not compiled.
+    """Cholesky factors of small matrices ``(..., F, F)``, float64, the diagonal as logarithms; None: not compiled.
 
-    Or an eigenvalue is not above the floor, or the matrices are large, so that PyTorch, which wakes all its threads up for
-    matrices of any size, is the faster.
+    None also where they are large, or an eigenvalue is not above the floor. PyTorch would wake up all its threads.
 
     Example:
         >>> found = cholesky_factors(torch.eye(2), floor=0.5)

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
-from semihmm.inference import log_partition
+from semihmm.inference import total
 from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
+from semihmm.semirings import Log, Max
 
 if TYPE_CHECKING:
     from semihmm.models.base import Model
@@ -200,9 +201,13 @@ def finished(watch: Progress) -> Fit:
     )
 
 
-def likelihood(model: Model[Any], batch: Batch, validate: bool = False) -> Tensor:
-    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable."""
-    each = log_partition(model.explained(batch), validate=validate).double()
+def likelihood(model: Model[Any], batch: Batch, validate: bool = False, best: bool = False) -> Tensor:
+    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable.
+
+    Args:
+        best: whether the best path counts alone.
+    """
+    each = total(model.explained(batch), Max() if best else Log(), validate=validate).double()
     return (each if batch.weights is None else each * batch.weights).sum()
 
 
@@ -217,7 +222,12 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     with progress(model, plan, rising=True) as watch:
         while True:
             value, steps, found, expected = 0.0, 0.0, dict[str, Tensor](), None
+            last = 0 < plan.iterations == len(watch.history)  # nothing is learnt from that look
             for batch in data:
+                if last:
+                    with torch.no_grad():
+                        value, steps = value + float(likelihood(model, batch, best=best)), steps + batch.steps
+                    continue
                 expected = expectation(model, batch, best, validate=not watch.history)
                 value, steps = value + expected.value, steps + batch.steps
                 if not data.single:

@@ -44,12 +44,13 @@ def mean_of(total: Tensor, weight: Tensor) -> Tensor:
 
 def mean_there(x: Tensor) -> Tensor:
     """Of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
-    return x.nanmean(0, dtype=torch.float64).nan_to_num(0.0)
+    return x.double().nanmean(0).nan_to_num(0.0)
 
 
 def mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
     """Of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
-    x, mean = x.double(), mean_there(x)
+    x = x.double()
+    mean = mean_there(x)
     return mean, (x - mean).square().nanmean(0).nan_to_num(0.0)
 
 
