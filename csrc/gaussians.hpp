@@ -174,7 +174,7 @@ void weighted_moments(int64_t n, int64_t m, int64_t features, const F* x, const 
     constexpr int64_t width = L::width, groups = 4, cached = 3 << 10, most = 1 << 22;  // numbers of rows and shares; of sums
     constexpr int together = vector_registers == 32 ? 4 : 2;
     // A row is y, a 1 and whatever fills the vector; behind that the squares of y, unless features are mixed.
-    const int64_t half = padded<double>(features + 1), ld = mixed ? half : 2 * half, by_share = padded<double>(m);
+    const int64_t half = padded<double>(features + 1), ld = mixed ? half : 2 * half, by_share = padded<double>((m + groups - 1) / groups * groups);
     std::vector<Column> columns;
     if constexpr (mixed) {
         for (int64_t i = 0; i <= features; ++i)

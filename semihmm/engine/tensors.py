@@ -14,8 +14,7 @@ MODULE = native()
 LARGE = 4 << 20  # bytes from which huge pages pay
 FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
-
-SMALL = 64  # rows of matrices, from which blocked code is faster
+SMALL = 64  # rows of matrices beyond which blocked code is faster
 
 
 def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:

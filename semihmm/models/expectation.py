@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _NOTHING = 1e-3  # steps; a state that is expected to explain fewer is empty
-_LOOKED_AT = 1 << 10  # observations, before all are
+_LOOKED_AT = 1 << 10  # observations, which mostly show that no state is empty
 _SHARE = 0.01  # of all transitions, those that lead to and from states that are drawn anew
 
 
@@ -101,7 +101,7 @@ def revive(model: Model[Any], expected: Expected, before: set[int], generator: t
         before: states that were drawn anew already; these are added.
     """
     posterior = expected.posterior
-    some = posterior[:: max(1, len(posterior) // _LOOKED_AT)]  # where each state is met, as nearly always
+    some = posterior[:: max(1, len(posterior) // _LOOKED_AT)]
     if bool((some.sum(0) >= _NOTHING * expected.batch.steps / len(posterior)).all()):
         return []
     seen = posterior.sum(0)

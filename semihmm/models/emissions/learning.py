@@ -43,7 +43,7 @@ def mean_of(total: Tensor, weight: Tensor) -> Tensor:
 
 
 def mean_there(x: Tensor) -> Tensor:
-    """Of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
+    """The mean of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
     return x.double().nanmean(0).nan_to_num(0.0)
 
 
