@@ -97,27 +97,29 @@ def gaussian_densities(x: Tensor, mean: Tensor, factor: Tensor) -> Tensor | None
     return out
 
 
-def weighted_moments(x: Tensor, share: Tensor, centre: Tensor, mixed: bool) -> tuple[Tensor, Tensor, Tensor] | None:
+def weighted_moments(
+    x: Tensor, share: Tensor, centre: Tensor, mixed: bool = False
+) -> tuple[Tensor, Tensor, Tensor] | None:
     """Sums over observations ``(N, F)`` of shares ``(N, G)``, and of shares times moments; None: not compiled.
 
     Args:
         share: of the dtype of the observations.
-        centre: float64 ``(F,)``, where the moments have their origin.
+        centre: ``(F,)``, where the moments have their origin.
         mixed: whether the second moments are of all pairs of features.
     Returns:
         In float64, the sums ``(G,)``, the first moments ``(G, F)``, the second moments ``(G, F)`` or ``(G, F, F)``.
 
     Example:
-        >>> found = weighted_moments(torch.ones(5, 2), torch.ones(5, 1), torch.zeros(2).double(), mixed=True)
+        >>> found = weighted_moments(torch.ones(5, 2), torch.ones(5, 1), torch.zeros(2), mixed=True)
         >>> found is None or found[2].tolist() == [[[5.0, 5.0], [5.0, 5.0]]]
         True
     """
-    if MODULE is None or not x.is_cpu or x.dtype not in (torch.float32, torch.float64):
+    if MODULE is None or not x.is_cpu or x.dtype != share.dtype or x.dtype not in (torch.float32, torch.float64):
         return None
     groups, features = share.shape[-1], x.shape[-1]
     squares = (features, features) if mixed else (features,)
     out = torch.empty((groups, 1 + features + math.prod(squares)), dtype=torch.float64)
-    given = [_in_one_piece(one) for one in (x, share, centre)]
+    given = [_in_one_piece(one) for one in (x, share, centre.double())]
     MODULE.weighted_moments(*given, mixed, x.dtype == torch.float64, out, _threads(len(x) * out.numel()))
     return out[:, 0], out[:, 1 : 1 + features], out[:, 1 + features :].unflatten(-1, squares)
 

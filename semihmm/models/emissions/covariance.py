@@ -310,7 +310,7 @@ def _moments(x: Tensor, share: Tensor, centre: Tensor, mixed: bool) -> tuple[Ten
     """
     if plain((x, share)):
         alike = (x, share) if x.dtype == share.dtype else (x.double(), share.double())
-        compiled = tensors.weighted_moments(*alike, centre.double(), mixed)
+        compiled = tensors.weighted_moments(*alike, centre, mixed)
         if compiled is not None:
             return compiled
     away, share, features = x.double() - centre, share.double(), x.shape[-1]
