@@ -85,8 +85,8 @@ def gaussian_densities(x: Tensor, mean: Tensor, factor: Tensor) -> Tensor | None
         factor: their Cholesky factors ``(G, F, F)``, with the logarithm of the diagonal.
 
     Example:
-        >>> found = gaussian_densities(torch.zeros(3, 1), torch.zeros(1, 1), torch.zeros(1, 1, 1))
-        >>> found is None or found.exp().square().reciprocal().round(decimals=2).tolist() == [[6.28]] * 3
+        >>> found = gaussian_densities(torch.tensor([[0.0], [2.0]]), torch.zeros(1, 1), torch.zeros(1, 1, 1))
+        >>> found is None or round(float(found[0] - found[1]), 5) == 2.0
         True
     """
     if MODULE is None or not x.is_cpu or x.dtype not in (torch.float32, torch.float64):
