@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _NOTHING = 1e-3  # steps; a state that is expected to explain fewer is empty
+_LOOKED_AT = 1 << 10  # observations, which mostly show that no state is empty
 _SHARE = 0.01  # of all transitions, those that lead to and from states that are drawn anew
 
 
@@ -122,6 +123,13 @@ def revive(
         counts[name] = counts[name] + share * (_SHARE * counts[name].sum())
     model.learn(counts)
     return new
+
+
+def may_be_empty(expected: Expected) -> bool:
+    """Whether some of the observations leave it open that a state explains nothing."""
+    posterior = expected.posterior
+    some = posterior[:: max(1, len(posterior) // _LOOKED_AT)]
+    return not bool((some.sum(0) >= _NOTHING * expected.batch.steps / len(posterior)).all())
 
 
 def tally(model: Model[Any], expected: Expected) -> dict[str, Tensor]:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
-from semihmm.inference import log_partition, total
-from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums, tally
+from semihmm.inference import total
+from semihmm.models.expectation import expectation, from_sums, maximisation, may_be_empty, revive, sums, tally
 from semihmm.models.part import Driven, trained
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
-from semihmm.semirings import Max
+from semihmm.semirings import Log, Max
 
 if TYPE_CHECKING:
     from semihmm.models.base import Model
@@ -208,11 +208,9 @@ def likelihood(model: Model[Any], batch: Batch, validate: bool = False, best: bo
     """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable.
 
     Args:
-        best: whether to take the log-probability of the best paths instead.
+        best: whether the best path counts alone.
     """
-    structure = model.explained(batch)
-    found = total(structure, Max(), validate=validate) if best else log_partition(structure, validate=validate)
-    each = found.double()
+    each = total(model.explained(batch), Max() if best else Log(), validate=validate).double()
     return (each if batch.weights is None else each * batch.weights).sum()
 
 
@@ -243,7 +241,12 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     with progress(model, plan, rising=True) as watch:
         while True:
             value, steps, found, expected = 0.0, 0.0, dict[str, Tensor](), None
+            last = 0 < plan.iterations == len(watch.history)  # nothing is learnt from that look
             for batch in data:
+                if last:
+                    with torch.no_grad():
+                        value, steps = value + float(likelihood(model, batch, best=best)), steps + batch.steps
+                    continue
                 expected = expectation(model, batch, best, validate=not watch.history)
                 value, steps = value + expected.value, steps + batch.steps
                 if not data.single:
@@ -258,10 +261,10 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
             if data.single:
                 assert expected is not None
                 maximisation(model, expected)
-                found = tally(model, expected)
+                found = tally(model, expected) if may_be_empty(expected) else {}
             else:
                 from_sums(model, found)
-            again = revive(model, found, data.first, revived, plan.generator)
+            again = revive(model, found, data.first, revived, plan.generator) if found else []
             fell = bool(again)
             watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
             if again:

@@ -401,6 +401,42 @@ def test_a_saddle_is_left() -> None:
     assert fit.ended == "converged" and gains[-1] < 1e-5
 
 
+@pytest.mark.parametrize("place", [0, 1, 4998])
+def test_a_state_with_one_observation_of_many_is_not_drawn_anew(place: int) -> None:
+    x = torch.randn(5000, 1, generator=torch.Generator().manual_seed(0)).double()
+    x[place] = 1e3
+    model = HMM(2, Gaussian(2, 1)).double()
+
+    def fit() -> None:
+        start = {"emission.mean": torch.tensor([[0.0], [1e3]]).double()}
+        model.fit(x, init=start, iterations=2, generator=torch.Generator().manual_seed(1))
+
+    fit()
+    assert_close(model.emission.mean.detach()[1], x[place])  # type: ignore[union-attr,operator,index]
+    x[place] = 0.0
+    with pytest.warns(UserWarning, match=r"1 of the states \(\[1\]\) explained nothing after 0 iterations"):
+        fit()
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi"])
+@pytest.mark.parametrize("kind", models())
+def test_the_last_look_sees_what_another_iteration_would(kind: str, method: Any) -> None:
+    x, weights = data(), torch.arange(1.0, 13.0)
+    model = models()[kind]
+    model.initialise(x, generator=torch.Generator().manual_seed(0))
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    batches = [{"x": x[i : i + 6], "weights": weights[i : i + 6]} for i in (0, 6)]
+    histories = []
+    for iterations in (3, 4):
+        for given, known in ((x, {"weights": weights}), (batches, {})):
+            model.load_state_dict(start)
+            fit = model.fit(given, method=method, iterations=iterations, tolerance=0.0, initialise=False, **known)
+            histories.append(torch.tensor(fit.history[:4]))
+    assert all(len(history) == 4 for history in histories)
+    for history in histories[1:]:
+        assert_close(history, histories[0], rtol=1e-9, atol=0.0)
+
+
 @pytest.mark.parametrize("initialise", ["spread", "random"])
 def test_starts_are_drawn_as_asked(initialise: Any) -> None:
     model = models()["hmm"]
