@@ -2,8 +2,8 @@
 // at the same time. Up to the middle each pass keeps what it makes; from there on it combines what it makes with what the
 // other has kept, block by block.
 //
-// A thread for each pass; or, where a step waits for a matrix that the nearest caches do not hold, one thread for both, which
-// reads the matrix once for both.
+// A thread for each pass; or one thread for both: where a step waits for a matrix that the nearest caches do not hold, it reads
+// that once for both; between few states, where a step waits for the one before, it takes their steps in turn.
 #pragma once
 
 #include "scaled_counts.hpp"
@@ -88,7 +88,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     // Both passes, which read the matrix once.
     void on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                        std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        if constexpr (Transition::dense) if (few_states()) return in_registers_of_one_thread(b, kept, g0, g1, value, mean, steps, start, end);
+        if constexpr (Transition::dense) if (few_states()) return few_on_one_thread(b, kept, g0, g1, value, mean, steps, start, end);
         if (fill(b, 2) || !panels_[0]) panels();
         reserve(2), gather_into(steps, 1);
         Junction<F> at = junction(b, kept);
@@ -226,8 +226,8 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     }
 
     // Both passes of few states, a block of each at a time.
-    void in_registers_of_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
-                                    std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
+    void few_on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps, std::vector<Sink<F>>& start,
+                           std::vector<Sink<F>>& end) {
         fill(b, 2);
         reserve(2), gather_into(steps, 2);
         Junction<F> at = junction(b, kept);

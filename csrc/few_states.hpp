@@ -1,6 +1,10 @@
 // Steps of scaled vectors between few states: a state vector stays in its registers, one to four of them, from the first step
 // of a block to the last, and no step waits for what is found out about it.
 //
+// A step waits for the one before it for some thirty cycles, and has work for half of them: what does not need the vector, above
+// all exponentials, is done for a block at a time before its first step; and two blocks, of the forward and the backward pass, may
+// take their steps in turn.
+//
 // Each product is divided by the power of two that its vector has added up to: vectors stay near 1, and nothing is rounded.
 #pragma once
 

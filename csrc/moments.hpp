@@ -29,7 +29,11 @@ class Moments {
             double* const away = away_.get() + k * row_;
             for (int64_t f = 0; f < features_; f += L::width) L::store(away + f, L::load(x_.get() + k * features_ + f) - L::load(centre_.get() + f));
             for (int64_t f = 0; f < features_; f += L::width) L::store(away + features_ + f, L::load(away + f) * L::load(away + f));
-            for (int64_t j = 0; j < ld_; j += L::width) L::store(weight_.get() + j, L::load(weight_.get() + j) + L::load(share_at_[k] + j));
+        }
+        for (int64_t j = 0; j < ld_; j += L::width) {
+            auto weight = L::load(weight_.get() + j);
+            for (int64_t k = 0; k < count; ++k) weight += L::load(share_at_[k] + j);
+            L::store(weight_.get() + j, weight);
         }
         add_outer<double>(count, away_at_, share_at_, 2 * features_, ld_, sums_.get());
     }

@@ -98,8 +98,7 @@ def weighted_moments(x: Tensor, share: Tensor, centre: Tensor) -> tuple[Tensor, 
     if x.dtype not in (torch.float32, torch.float64):
         return None
     weight, first, second = (
-        torch.zeros(shape, dtype=torch.float64)
-        for shape in ((share.shape[-1],), *[(share.shape[-1], x.shape[-1])] * 2)
+        torch.zeros(shape, dtype=torch.float64) for shape in ((share.shape[-1],), *[(share.shape[-1], x.shape[-1])] * 2)
     )
     if share.numel():
         threads = torch.get_num_threads() if share.numel() * (1 + 2 * x.shape[-1]) >= THREADS_FROM else 1
