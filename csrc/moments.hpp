@@ -17,17 +17,18 @@ class Moments {
         : features_(features), groups_(groups), ld_(padded<double>(groups)), row_(2 * features + L::width), weight_(ld_), sums_(2 * features * ld_),
           x_(kBlock * features + L::width), share_(kBlock * groups + ld_), centre_(padded<double>(features)), away_(kBlock * row_) {
         std::copy_n(centre, features, centre_.get());
-        for (int64_t k = 0; k < kBlock; ++k) away_at_[k] = away_.get() + k * row_, share_at_[k] = share_.get() + k * groups;
     }
 
-    // No more than kBlock observations. What a row's last vector reads of the next row is written over, or never read.
+    // No more than kBlock observations, of so many that are left. What a row's last vector reads of the next row is written over, or
+    // never read.
     template <class F>
-    void add(int64_t count, const F* x, const F* share) {
-        std::copy_n(x, count * features_, x_.get());
-        std::copy_n(share, count * groups_, share_.get());
+    void add(int64_t count, int64_t left, const F* x, const F* share) {
+        const double* const seen = wide(count * features_, (left - count) * features_, x, x_);
+        const double* const shares = wide(count * groups_, (left - count) * groups_, share, share_);
         for (int64_t k = 0; k < count; ++k) {
             double* const away = away_.get() + k * row_;
-            for (int64_t f = 0; f < features_; f += L::width) L::store(away + f, L::load(x_.get() + k * features_ + f) - L::load(centre_.get() + f));
+            away_at_[k] = away, share_at_[k] = shares + k * groups_;
+            for (int64_t f = 0; f < features_; f += L::width) L::store(away + f, L::load(seen + k * features_ + f) - L::load(centre_.get() + f));
             for (int64_t f = 0; f < features_; f += L::width) L::store(away + features_ + f, L::load(away + f) * L::load(away + f));
         }
         for (int64_t j = 0; j < ld_; j += L::width) {
@@ -49,6 +50,15 @@ class Moments {
     }
 
   private:
+    // Numbers as doubles, a vector behind them readable: where they lie, if enough of them follow, or copied.
+    template <class F>
+    static const double* wide(int64_t count, int64_t more, const F* from, Buffer<double>& copy) {
+        if constexpr (sizeof(F) == sizeof(double))
+            if (more >= L::width) return from;
+        std::copy_n(from, count, copy.get());
+        return copy.get();
+    }
+
     int64_t features_, groups_, ld_, row_;
     Buffer<double> weight_, sums_, x_, share_, centre_, away_;
     const double *away_at_[kBlock], *share_at_[kBlock];
@@ -66,7 +76,7 @@ void weighted_moments(int64_t n, int64_t features, int64_t groups, const F* x, c
         Pulse pulse;
         for (int64_t at = from * kBlock; at < std::min(to * kBlock, n); at += kBlock) {
             pulse(2 * kBlock * groups * features);
-            done[part]->add(std::min(kBlock, n - at), x + at * features, share + at * groups);
+            done[part]->add(std::min(kBlock, n - at), n - at, x + at * features, share + at * groups);
         }
     });
     for (const auto& one : done) one->give(weight, first, second);
