@@ -10,7 +10,6 @@
 #include "distances.hpp"
 #include "entry.hpp"
 #include "kernels_module.hpp"
-#include "moments.hpp"
 #include "operations.hpp"
 #include "pages.hpp"
 #include "parallel.hpp"
@@ -103,23 +102,6 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
     wide ? work(static_cast<double*>(to)) : work(static_cast<float*>(to));
 }
 
-void moments(nb::object x, nb::object share, nb::object centre, bool wide, nb::object weight, nb::object first, nb::object second, int64_t threads) {
-    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
-    const Given seen = given(x, false), shares = given(share, false);
-    const Type type = wide ? Type::kDouble : Type::kFloat;
-    if (seen.shape.size() != 3 || shares.shape.size() != 3) refuse("weighted_moments: x and share must have two axes, got " + shown(seen.shape) + " and " + shown(shares.shape) + ".");
-    const int64_t n = seen.shape[1], features = seen.shape[2], groups = shares.shape[2];
-    check_whole(seen, "weighted_moments: x", type, {1, n, features});
-    check_whole(shares, "weighted_moments: share", type, {1, n, groups});
-    const int64_t numbers = product({groups, features}, "weighted_moments: moments");
-    product({features + 64, groups + 64, 64}, "weighted_moments: numbers");
-    const double* middle = check_array<double>(given(centre), "weighted_moments: centre", features);
-    double *zeroth = check_array<double>(given(weight), "weighted_moments: weight", groups), *once = check_array<double>(given(first), "weighted_moments: first", numbers),
-           *twice = check_array<double>(given(second), "weighted_moments: second", numbers);
-    const nb::gil_scoped_release release;
-    with_type(wide, [&]<class F>(F) { weighted_moments<F>(n, features, groups, seen.as<F>(), shares.as<F>(), middle, zeroth, once, twice, threads); });
-}
-
 void submatrices(nb::object whole, nb::object rows, nb::object columns, nb::object parts, bool wide, bool back, int64_t threads) {
     if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
     const Given matrices = given(whole), i = given(rows), j = given(columns), met = given(parts);
@@ -188,7 +170,6 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));
     }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
     m.def("squared_distances", &distances, "x"_a, "y"_a, "log_variance"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1. With log-variances: log-densities.");
-    m.def("weighted_moments", &moments, "x"_a, "share"_a, "centre"_a, "wide"_a, "weight"_a, "first"_a, "second"_a, "threads"_a, "Adds the moments about the centre (features,) of contiguous x (n, features) with shares (n, groups) to weight (groups,), first and second (groups, features), in double.");
     m.def("submatrices", &submatrices, "whole"_a, "rows"_a, "columns"_a, "parts"_a, "wide"_a, "back"_a, "threads"_a, "Of contiguous whole (sets, height, width), what rows (places, n) and columns (places, m) have in common, into parts (places, n, m); or `back`, added to whole.");
     define(m, "total", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object values) {
         const Memory memory = memory_of(d, vectors, offsets, rows, segment);

@@ -77,37 +77,6 @@ def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) 
     return out
 
 
-def weighted_moments(x: Tensor, share: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    """The weight ``(G,)``, and the first and second moments ``(G, F)`` about a centre; None: not compiled.
-
-    In float64, feature by feature.
-
-    Args:
-        x: ``(N, F)``.
-        share: ``(N, G)``, of the same dtype.
-        centre: ``(F,)``.
-
-    Example:
-        >>> x, share = torch.tensor([[1.0], [4.0]]), torch.tensor([[1.0], [0.5]])
-        >>> found = weighted_moments(x, share, torch.ones(1).double())
-        >>> found is None or [y.tolist() for y in found] == [[1.5], [[1.5]], [[4.5]]]
-        True
-    """
-    if MODULE is None or not (x.is_cpu and share.is_cpu) or x.dtype != share.dtype:
-        return None
-    if x.dtype not in (torch.float32, torch.float64):
-        return None
-    weight, first, second = (
-        torch.zeros(shape, dtype=torch.float64) for shape in ((share.shape[-1],), *[(share.shape[-1], x.shape[-1])] * 2)
-    )
-    if share.numel():
-        threads = torch.get_num_threads() if share.numel() * (1 + 2 * x.shape[-1]) >= THREADS_FROM else 1
-        given = (_in_one_piece(y, torch.Size()) for y in (x, share))
-        wide = x.dtype == torch.float64
-        MODULE.weighted_moments(*given, centre.double().contiguous(), wide, weight, first, second, threads)
-    return weight, first, second
-
-
 def _in_one_piece(x: Tensor, batch: torch.Size) -> Tensor:
     """With all batch axes, as one; or with none."""
     x = x.detach() if x.requires_grad else x

@@ -123,9 +123,6 @@ def recorded(seed: int) -> list[Request]:
             wide = dtype == torch.float64
             args = (x.to(dtype), x.to(dtype), variance, wide, torch.empty(2, 5, 5, dtype=dtype), 2)
             recorder.requests += [("squared_distances", args)] * 4
-        seen, sums = torch.randn(5, 3, dtype=dtype), [torch.zeros(n, dtype=torch.float64) for n in (3, 3, 9, 9)]
-        args = (seen, seen, sums[0], dtype == torch.float64, *sums[1:], 2)
-        recorder.requests += [("weighted_moments", args)] * 4
         whole, at = torch.randn(2, 5, 3, dtype=dtype), torch.zeros(4, 2, dtype=torch.int64)
         for back in (False, True):
             args = (whole, at, at, torch.empty(4, 2, 2, dtype=dtype), dtype == torch.float64, back, 2)

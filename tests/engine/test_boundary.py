@@ -305,19 +305,6 @@ def test_what_works_on_tensors_alone_looks_at_them():
     ):
         with pytest.raises(error, match=message):
             native().squared_distances(*args)
-    seen, sums = x[0], [torch.zeros(n, dtype=torch.float64) for n in (3, 5, 15, 15)]
-    for args, error, message in (
-        ((x, seen, *sums[:1], False, *sums[1:], 1), ValueError, r"x and share must have two axes"),
-        ((seen, seen[:4], *sums[:1], False, *sums[1:], 1), ValueError, r"share must be \(1, 5, 3\) in one piece"),
-        ((seen.T.contiguous().T, seen, *sums[:1], False, *sums[1:], 1), ValueError, r"x must be \(1, 5, 3\) in one"),
-        ((seen, seen, *sums[:1], True, *sums[1:], 1), TypeError, r"x must be float64"),
-        ((seen, seen, *sums[1:2], False, *sums[1:], 1), ValueError, r"centre must be 3 numbers"),
-        ((seen, seen, *sums[:1], False, *sums[1:], 1), ValueError, r"weight must be 3 numbers"),
-        ((seen, seen, *sums[:1], False, *sums[:1], *sums[2:], 1), ValueError, r"first must be 9 numbers"),
-        ((seen, seen, *sums[:1], False, *sums[1:], 0), ValueError, r"threads must be at least 1"),
-    ):
-        with pytest.raises(error, match=message):
-            native().weighted_moments(*args)
     at, parts = torch.zeros(4, 2, dtype=torch.int64), torch.empty(4, 2, 2)
     for args, error, message in (
         ((x[0], at, at, parts, False, False, 1), ValueError, r"three axes"),

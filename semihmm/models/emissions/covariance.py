@@ -121,11 +121,6 @@ class Diagonal(Covariance):
     def sums(
         self, x: Tensor, share: Tensor, mean: Tensor, value: Tensor, centre: Tensor, gaps: Tensor | None
     ) -> dict[str, Tensor]:
-        if gaps is None and plain((x, share)):
-            found = tensors.weighted_moments(x, share.flatten(1), centre)
-            if found is not None:
-                weight, first, second = (sums.reshape(*mean.shape[:-1], -1) for sums in found)
-                return {"weight": weight.expand_as(mean).contiguous(), "first": first, "second": second}
         away, share = x.double() - centre, share.double()
         if gaps is None:
             weight = share.sum(0).unsqueeze(-1).expand_as(mean).contiguous()

@@ -3,9 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from semihmm.engine.tensors import usable, weighted_moments
-from semihmm.engine.tracing import plain
-
 LEAST_SHARE = 1e-12  # of all weight: a state that has seen less stays as it is
 _OWN = 0.7  # of a first posterior, the share that an observation gives to the state nearest to it
 _SEARCHED = 20_000  # observations among which places far apart are looked for
@@ -47,14 +44,6 @@ def mean_of(total: Tensor, weight: Tensor) -> Tensor:
 
 def mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
     """Of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
-    if x.ndim == 2 and len(x) and x.is_floating_point() and plain((x,)) and usable([x], 0.0):  # all is there
-        share, about = x.new_ones(len(x), 1), x.new_zeros(x.shape[-1], dtype=torch.float64)
-        found = weighted_moments(x, share, about)
-        if found is not None:
-            mean = found[1][0] / len(x)
-            again = weighted_moments(x, share, mean)
-            assert again is not None
-            return mean, again[2][0] / len(x)
     x = x.double()
     mean = x.nanmean(0).nan_to_num(0.0)
     return mean, (x - mean).square().nanmean(0).nan_to_num(0.0)
