@@ -47,17 +47,18 @@ class Backoff {
 
     // The state behind a symbol, or kNone. Adds to `weight`.
     int64_t step(int64_t state, int64_t symbol, double& weight) const {
+        double gained = 0;
         for (; state != kNone; state = states_[state].backoff) {
             const State& s = states_[state];
             const auto begin = symbol_.begin() + s.first, end = symbol_.begin() + s.last, found = std::lower_bound(begin, end, symbol);
             if (found != end && *found == symbol) {
                 const Arc& arc = arcs_[found - symbol_.begin()];
-                weight += arc.weight;
+                weight += gained + arc.weight;
                 return arc.next;
             }
-            if (s.backoff != kNone) weight += s.backoff_weight;
+            if (s.backoff != kNone) gained += s.backoff_weight;
         }
-        weight += other_weight_;
+        weight += gained + other_weight_;
         return other_;
     }
 

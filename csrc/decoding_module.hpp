@@ -70,7 +70,7 @@ class BeamSearches {
             refuse("BeamSearch: lengths must be one for each of the batch, none beyond the frames.");
         const nb::gil_scoped_release release;
         const std::lock_guard held(lock_);
-        check_whole_pushes();
+        check_complete();
         complete_ = false;  // until all frames are in
         const auto work = [&]<class F>(F) {
             for_each_part(batch, batch, std::min<int64_t>(threads, 256), [&](int64_t, int64_t first, int64_t last, int64_t) {
@@ -93,7 +93,7 @@ class BeamSearches {
         {
             const nb::gil_scoped_release release;
             const std::lock_guard held(lock_);
-            check_whole_pushes();
+            check_complete();
             for (const auto& beam : beams_) found.push_back(beam->best(count, final));
         }
         nb::list batch;
@@ -105,8 +105,16 @@ class BeamSearches {
         return batch;
     }
 
+    int64_t kept() {
+        const nb::gil_scoped_release release;
+        const std::lock_guard held(lock_);
+        std::size_t most = 0;
+        for (const auto& beam : beams_) most = std::max(most, beam->kept());
+        return static_cast<int64_t>(most);
+    }
+
   private:
-    void check_whole_pushes() const {
+    void check_complete() const {
         if (!complete_) refuse("BeamSearch: a push was interrupted. Begin anew.");
     }
     Scoring scoring_;
@@ -124,7 +132,8 @@ inline void bind_decoding(nb::module_& m) {
         .def(nb::init<int64_t, int64_t, int64_t, int64_t, int64_t, double, double, const nb::list&, nb::object, nb::object, nb::object>(), "batch"_a, "tokens"_a,
              "blank"_a, "delimiter"_a, "beam"_a, "margin"_a, "gain"_a, "of_tokens"_a, "spelling"_a.none(), "words"_a.none(), "word"_a.none())
         .def("push", &BeamSearches::push, "log_probs"_a, "lengths"_a, "threads"_a)
-        .def("best", &BeamSearches::best, "count"_a, "final"_a);
+        .def("best", &BeamSearches::best, "count"_a, "final"_a)
+        .def("kept", &BeamSearches::kept, "How many label sequences and onsets the largest beam remembers.");
 }
 
 }  // namespace SEMIHMM_MODULE

@@ -60,7 +60,7 @@ void PrefixBeam::advance() {
     stay();
     extend();
     select();
-    if (nodes_.size() + onsets_.size() > collect_at_) collect();
+    if (kept() > collect_at_) collect();
     ++frame_;
 }
 
@@ -205,7 +205,7 @@ void PrefixBeam::collect() {
         int64_t& first = nodes_[nodes_[i].parent].child;
         nodes_[i].sibling = first, first = static_cast<int64_t>(i);
     }
-    collect_at_ = std::max<std::size_t>(1 << 12, 2 * (nodes_.size() + onsets_.size()));
+    collect_at_ = std::max<std::size_t>(1 << 12, 2 * kept());
 }
 
 std::vector<Hypothesis> PrefixBeam::best(int64_t count, bool final) const {

@@ -51,6 +51,8 @@ class PrefixBeam {
     // One more frame: a log-probability of each token, by address.
     template <class F>
     void push(const F* row);
+    // Label sequences and onsets that are remembered.
+    std::size_t kept() const { return nodes_.size() + onsets_.size(); }
     // The best ones, as if all had been said; or so far, if not `final`.
     std::vector<Hypothesis> best(int64_t count, bool final) const;
 

@@ -48,13 +48,9 @@ class Hypotheses:
 
     def tolist(self) -> list[list[list[int]]]:
         """The labels of the valid ones, for each of the batch."""
-        count, most = self.labels.shape[-2:]
-        rows = self.labels.reshape(-1, count, most).tolist()
-        lengths, valid = self.lengths.reshape(-1, count).tolist(), self.valid.reshape(-1, count).tolist()
-        return [
-            [row[:n] for row, n, is_there in zip(*item, strict=True) if is_there]
-            for item in zip(rows, lengths, valid, strict=True)
-        ]
+        flat = self.reshaped((self.score.shape[:-1].numel(),))
+        items = zip(flat.labels.tolist(), flat.lengths.tolist(), flat.valid.tolist(), strict=True)
+        return [[row[:n] for row, n, there in zip(*item, strict=True) if there] for item in items]
 
     def take(self, order: Tensor) -> Hypotheses:
         """Those at some places, int64 ``(..., M)``, in that order."""

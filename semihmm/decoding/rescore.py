@@ -134,7 +134,10 @@ class KenLM:
 
     @cached_property
     def _model(self) -> Any:
-        return require("kenlm", extra="decoding", purpose="Reading KenLM's models").Model(str(self.path))
+        kenlm = require("kenlm", extra="decoding", purpose="Reading KenLM's models")
+        config = kenlm.Config()
+        config.show_progress = False
+        return kenlm.Model(str(self.path), config)
 
     def log_prob(self, words: Sequence[str]) -> float:
         """Of a whole sentence, its end included, in nats."""

@@ -36,7 +36,8 @@ class Vocabulary:
         object.__setattr__(self, "tokens", tuple(self.tokens))
         twice = [token for token, number in self.number.items() if self.tokens.index(token) != number]
         if not self.tokens or twice:
-            raise DataError(f"Vocabulary: tokens must be names, no two alike, got {twice[0] if twice else 'none'!r}.")
+            got = f"{twice[0]!r} twice" if twice else "none"
+            raise DataError(f"Vocabulary: tokens must be at least one, no two alike, got {got}.")
         if not 0 <= self.blank < len(self.tokens):
             raise DataError(f"Vocabulary: blank must be among the {len(self.tokens)} tokens, got {self.blank}.")
         if self.delimiter is not None and self.number.get(self.delimiter, self.blank) == self.blank:
