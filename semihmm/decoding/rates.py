@@ -90,7 +90,8 @@ def errors(references: Sequence[Sequence[Hashable]], hypotheses: Sequence[Sequen
         wrong = changed.gather(-1, at) > 0 if changed.shape[-1] else both
         kinds.append(torch.stack([both & wrong, (i >= 0) & (j < 0), (i < 0) & (j >= 0)]).sum(-1))
     counts = torch.cat(kinds, -1) if kinds else torch.zeros(3, 0, dtype=torch.int64)
-    return Errors(*counts, torch.tensor([len(x) for x in references], dtype=torch.int64))
+    substitutions, deletions, insertions = counts
+    return Errors(substitutions, deletions, insertions, torch.tensor([len(x) for x in references], dtype=torch.int64))
 
 
 def edit_distances(sources: Sequence[Sequence[Hashable]], targets: Sequence[Sequence[Hashable]]) -> Tensor:

@@ -34,8 +34,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
-        twice = [token for token, number in self.number.items() if self.tokens.index(token) != number]
-        if not self.tokens or twice:
+        if not self.tokens or len(self.number) < len(self.tokens):
+            twice = [token for i, token in enumerate(self.tokens) if token in self.tokens[:i]]
             got = f"{twice[0]!r} twice" if twice else "none"
             raise DataError(f"Vocabulary: tokens must be at least one, no two alike, got {got}.")
         if not 0 <= self.blank < len(self.tokens):

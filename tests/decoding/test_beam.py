@@ -112,7 +112,7 @@ def test_a_beam_that_holds_all_finds_all_label_sequences_with_their_probabilitie
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_best_scores_are_those_of_all_label_sequences(kind, seed):
-    steps = 6
+    steps = 5
     log_probs = draw(steps, 4, seed=seed)
     every = sequences(4, 0, steps)
     kind = {name: x for name, x in kind.items() if name != "margin"}
@@ -204,10 +204,10 @@ def test_a_beam_has_no_more_than_the_probability_of_a_sequence(beam):
 
 
 def test_a_long_search_lets_go_of_what_it_dropped():
-    log_probs = draw(1, 3000, 3, scale=0.3)
+    log_probs = draw(1, 2000, 3, scale=0.3)
     a, b = (BeamSearch(TOKENS, 3, backend=backend)(log_probs, count=3) for backend in (None, "torch"))
     same(a, b)
-    assert int(a.lengths.min()) > 1000
+    assert int(a.lengths.min()) > 700
 
 
 def test_what_is_heard_so_far_is_there_before_the_end():
