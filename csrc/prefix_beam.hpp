@@ -109,7 +109,7 @@ class PrefixBeam {
     int64_t begun(int64_t onsets);
     void collect();
 
-    const Scoring& scoring_;
+    const Scoring& scoring_;  // outlives this
     std::size_t beam_, collect_at_ = 1 << 12;
     double margin_, threshold_ = kZero;
     int64_t frame_ = 0;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -77,14 +77,17 @@ class BeamSearch:
             raise DataError(f"BeamSearch: beam must be from 1 to {MOST:,}, got {self.beam}. Fewer find nothing.")
         if not self.margin >= 0:
             raise DataError(f"BeamSearch: margin must not be negative, got {self.margin}. Pass math.inf for no limit.")
-        for name, x in {"lm_weight": self.lm_weight, "word_bonus": self.word_bonus, **(self.hotwords or {})}.items():
-            if not math.isfinite(x) or (name == "lm_weight" and x <= 0):
-                what = "positive and finite" if name == "lm_weight" else "finite"
-                raise DataError(f"BeamSearch: {name} must be {what}, got {x}. Leave out what is not to count.")
+        if not 0 < self.lm_weight < math.inf:
+            raise DataError(f"BeamSearch: lm_weight must be positive and finite, got {self.lm_weight}.")
+        for name, bonus in [("word_bonus", self.word_bonus), *(self.hotwords or {}).items()]:
+            if not math.isfinite(bonus):
+                raise DataError(f"BeamSearch: {name} must be finite, got {bonus}. To allow some words only: lexicon=.")
         if self.lexicon is not None and self.vocabulary.delimiter is None:
             raise DataError(
                 "BeamSearch: a lexicon needs the token that ends a word. Pass Vocabulary(..., delimiter=' '), say."
             )
+        if self.lexicon is not None and not isinstance(self.lexicon, Mapping):
+            object.__setattr__(self, "lexicon", tuple(self.lexicon))
         if self.backend not in (None, "torch", "native"):
             raise DataError(f"BeamSearch: backend must be None, 'torch' or 'native', got {self.backend!r}.")
         if self.backend == "native" and tensors.MODULE is None:
@@ -167,10 +170,16 @@ class BeamSearch:
 
     def _searches(self, batch: int) -> Any:
         if tensors.MODULE is None or self.backend == "torch":
-            return Searches(batch, self.scoring, self.beam, self.margin)
-        scoring = self.scoring
-        numbers = batch, scoring.tokens, scoring.blank, scoring.delimiter, self.beam, self.margin, scoring.gain()
-        return tensors.MODULE.BeamSearches(*numbers, *scoring.tables())
+            return Searches(self.scoring, batch, self.beam, self.margin)
+        return tensors.MODULE.BeamSearches(self._compiled, batch, self.beam, self.margin)
+
+    @cached_property
+    def _compiled(self) -> Any:
+        assert tensors.MODULE is not None
+        return tensors.MODULE.BeamScoring(*self.scoring.tables())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # the rest is made again
 
 
 class BeamStream:
@@ -207,7 +216,7 @@ class BeamStream:
         used = counted("BeamStream", lengths, log_probs)
         self._device = log_probs.device
         threads = torch.get_num_threads() if log_probs.numel() >= 10_000 else 1
-        self._searches.push(log_probs.detach().cpu().contiguous(), used.cpu(), threads)
+        self._searches.push(log_probs.detach().cpu().resolve_neg().contiguous(), used.cpu(), threads)
 
     def hypotheses(self, count: int = 1, *, final: bool = False) -> Hypotheses:
         """The best label sequences so far.

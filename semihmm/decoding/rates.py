@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,8 @@ class Errors:
     @property
     def rate(self) -> float:
         """All errors, as a share of all items of the references; NaN where there are none."""
-        return float(self.total.sum() / self.items.sum())
+        items = int(self.items.sum())
+        return int(self.total.sum()) / items if items else math.nan
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
@@ -51,7 +53,7 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
 
     Example:
         >>> word_errors(["the cat", "sat"], ["the hat", "sat"]).rate
-        0.3333333432674408
+        0.3333333333333333
     """
     return errors([text.split() for text in references], [text.split() for text in hypotheses])
 

@@ -103,8 +103,8 @@ class Scoring:
 
     def tables(self) -> tuple[Any, ...]:
         """As the compiled search reads it."""
-        own = [automaton.tables() for automaton in self.of_tokens]
+        own = self.tokens, self.blank, self.delimiter, self.gain(), [automaton.tables() for automaton in self.of_tokens]
         if self.spelling is None or self.words is None:
-            return own, None, None, None
+            return *own, None, None, None
         word = torch.tensor(self.spelling.word, dtype=torch.int64)
-        return own, self.spelling.automaton.tables(), self.words.tables(), word
+        return *own, self.spelling.automaton.tables(), self.words.tables(), word

@@ -81,16 +81,15 @@ class PrefixBeam:
             found.append((-(next_.either.sum + entry.weight), slot, -1, next_))
             for label, y in enumerate(row):
                 longer = (*entry.labels, label)
-                stepped = (
-                    None if label == self.scoring.blank or longer in held else self.scoring.step(entry.states, label)
-                )
-                if stepped is not None:
-                    ending = entry.before(label).followed_by(y).begun(self.frame)
+                if label == self.scoring.blank or longer in held:
+                    continue
+                if (stepped := self.scoring.step(entry.states, label)) is not None:
                     states, gained = stepped
+                    ending = entry.before(label).followed_by(y).begun(self.frame)
                     next_ = Entry(longer, states, entry.weight + gained, Ending(), ending, ending)
                     found.append((-(ending.sum + next_.weight), slot, label, next_))
-        best = sorted((x[:3], x[3]) for x in found if x[0] < math.inf)[: self.beam]
-        self.entries = [entry for (cost, *_), entry in best if cost <= best[0][0][0] + self.margin]
+        best = sorted(x for x in found if x[0] < math.inf)[: self.beam]  # no two have the same slot and label
+        self.entries = [entry for cost, _, _, entry in best if cost <= best[0][0] + self.margin]
         self.frame += 1
 
     def best(self, count: int, final: bool) -> list[Found]:
@@ -106,7 +105,7 @@ class PrefixBeam:
 class Searches:
     """Those of a batch; stands in for the compiled class ``BeamSearches``."""
 
-    def __init__(self, batch: int, scoring: Scoring, beam: int, margin: float) -> None:
+    def __init__(self, scoring: Scoring, batch: int, beam: int, margin: float) -> None:
         self.beams = [PrefixBeam(scoring, beam, margin) for _ in range(batch)]
 
     def push(self, log_probs: Tensor, lengths: Tensor, threads: int) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 from functools import partial
 
 import pytest
@@ -329,3 +330,18 @@ WRONG = {
 def test_what_is_wrong_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_search_that_was_pickled_finds_the_same():
+    log_probs = draw(20, 4)
+    for kind in KINDS.values():
+        search = BeamSearch(LETTERS, 9, **kind)
+        found = search(log_probs, count=9)
+        same(pickle.loads(pickle.dumps(search))(log_probs, count=9), found)
+
+
+def test_a_lexicon_may_be_read_from_a_generator():
+    log_probs = draw(20, 4)
+    a, b = BeamSearch(LETTERS, lexicon=(word for word in ("ab", "b"))), BeamSearch(LETTERS, lexicon=["ab", "b"])
+    same(a(log_probs), b(log_probs))
+    same(pickle.loads(pickle.dumps(a))(log_probs), b(log_probs))

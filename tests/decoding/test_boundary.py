@@ -15,12 +15,13 @@ from semihmm.engine.backends import native
 
 if native() is None:
     pytest.skip("the native backend is not loaded", allow_module_level=True)
-BeamSearches = native().BeamSearches
+BeamScoring, BeamSearches = native().BeamScoring, native().BeamSearches
 VOCABULARY = Vocabulary(["-", " ", "a", "b"], delimiter=" ")
 MODEL = NGram({("a",): (-1.0, -0.5), ("</s>",): (-1.5, 0.0), ("ab",): (-2.0, 0.0), ("a", "ab"): (-0.2, 0.0)})
 SCORING = BeamSearch(VOCABULARY, language_model=MODEL, lexicon=["a", "ab"], hotwords={"a b": 1.0}).scoring
 NUMBERS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 5, 2**31, 2**40, 2**63 - 1)
 REALS = (math.nan, math.inf, -math.inf, 0.0, -1.0, 1e30)
+NAMES = "tokens blank delimiter gain of_tokens spelling words word batch beam margin".split()
 INT64 = {"dtype": torch.int64}
 TABLES = "first symbol next weight backoff backoff_weight final start other other_weight".split()
 
@@ -30,26 +31,13 @@ def rows(*shape, dtype=torch.float32):
 
 
 def made(**changed):
-    tables = dict(zip(("of_tokens", "spelling", "words", "word"), SCORING.tables(), strict=True))
-    given = {"batch": 2, "tokens": 4, "blank": 0, "delimiter": 1, "beam": 5, "margin": math.inf, "gain": 10.0}
-    return BeamSearches(**(given | tables | changed))
+    given = list((dict(zip(NAMES, (*SCORING.tables(), 2, 5, math.inf), strict=True)) | changed).values())
+    return BeamSearches(BeamScoring(*given[:8]), *given[8:])
 
 
 def automaton(**changed):
     """An automaton over words with some of its tables changed."""
-    names = (
-        "first",
-        "symbol",
-        "next",
-        "weight",
-        "backoff",
-        "backoff_weight",
-        "final",
-        "start",
-        "other",
-        "other_weight",
-    )
-    return tuple((dict(zip(names, SCORING.words.tables(), strict=True)) | changed).values())
+    return tuple((dict(zip(TABLES, SCORING.words.tables(), strict=True)) | changed).values())
 
 
 def at(name, value, place=0):
@@ -134,30 +122,17 @@ def test_no_request_ends_the_process():
             return type(x)(mutated(y) if i == at else y for i, y in enumerate(x))
         return chance.choice(REALS if isinstance(x, float) else NUMBERS) if isinstance(x, int | float) else None
 
-    names = (
-        "batch",
-        "tokens",
-        "blank",
-        "delimiter",
-        "beam",
-        "margin",
-        "gain",
-        "of_tokens",
-        "spelling",
-        "words",
-        "word",
-    )
-    values = (2, 4, 0, 1, 5, math.inf, 10.0, *SCORING.tables())
+    values = (*SCORING.tables(), 2, 5, math.inf)
     accepted = 0
     for _ in range(3000):
-        given = dict(zip(names, values, strict=True))
-        for name in chance.sample(names, chance.choice([0, 1, 1, 2])):
+        given = dict(zip(NAMES, values, strict=True))
+        for name in chance.sample(NAMES, chance.choice([0, 1, 1, 2])):
             given[name] = mutated(given[name])
         frames, lengths = rows(2, 6, 4), torch.tensor([6, 4])
         if chance.random() < 0.3:
             frames, lengths = mutated(frames), mutated(lengths)
         try:
-            search = BeamSearches(*given.values())
+            search = made(**given)
             search.push(frames, lengths, 2)
             search.best(chance.choice([1, 3, 2**40]), True)
             accepted += 1
@@ -183,7 +158,7 @@ def test_two_threads_may_push_and_ask():
 
 
 def test_what_was_dropped_is_forgotten():
-    search = BeamSearches(1, 4, 0, -1, 8, math.inf, 0.0, [], None, None, None)
+    search = BeamSearches(BeamScoring(4, 0, -1, 0.0, [], None, None, None), 1, 8, math.inf)
     said = []
     for i in range(10):
         frames = 3 * torch.randn(1, 2000, 4, generator=torch.Generator().manual_seed(i))
