@@ -31,7 +31,7 @@ class NGram:
         -2.7
 
     Raises:
-        DataError: no single words, or an n-gram that is longer than what its beginning allows.
+        DataError: no single words, a weight that is none, or an n-gram whose beginning is missing.
     """
 
     grams: Mapping[Gram, tuple[float, float]]
@@ -40,9 +40,12 @@ class NGram:
     def __post_init__(self) -> None:
         if not any(len(gram) == 1 for gram in self.grams):
             raise DataError("NGram: a model needs log-probabilities of single words, got none.")
-        bad = [gram for gram, (p, backoff) in self.grams.items() if not (p < math.inf and backoff < math.inf)]
+        bad = [gram for gram, (p, backoff) in self.grams.items() if not (gram and p < math.inf and backoff < math.inf)]
         if bad:
-            raise DataError(f"NGram: {' '.join(bad[0])!r} must weigh less than infinity, got {self.grams[bad[0]]}.")
+            raise DataError(f"NGram: words must weigh less than infinity, got {self.grams[bad[0]]} of {bad[0]}.")
+        alone = [gram for gram in self.grams if len(gram) > 1 and gram[:-1] not in self.grams]
+        if alone:
+            raise DataError(f"NGram: there is {alone[0]}, but not {alone[0][:-1]}, which comes first. Add it.")
 
     def __repr__(self) -> str:
         return f"NGram({self.order}-grams, {len(self.words)} words, {len(self.grams)} entries)"
@@ -88,8 +91,7 @@ class NGram:
         for i, word in enumerate(self.words if symbols is None else symbols):
             read_by.setdefault(word if word in self.words else UNKNOWN, []).append(i)
         memory = self.order - 1
-        contexts: list[Gram] = [()]
-        contexts += sorted((gram for gram in self.grams if len(gram) <= memory), key=len)
+        contexts = [(), *sorted((gram for gram in self.grams if len(gram) <= memory), key=len)]
         state = {context: i for i, context in enumerate(contexts)}
 
         def remembered(words: Gram) -> int:
@@ -100,7 +102,7 @@ class NGram:
 
         arcs: list[dict[int, tuple[int, float]]] = [{} for _ in contexts]
         for gram, (p, _) in self.grams.items():
-            if gram[-1] not in (BEGIN, END) and gram[:-1] in state:
+            if gram[-1] not in (BEGIN, END):
                 arc = (remembered(gram), weight * p + bonus)
                 arcs[state[gram[:-1]]].update((symbol, arc) for symbol in read_by.get(gram[-1], ()))
         backoff = [NONE, *(remembered(context[1:]) for context in contexts[1:])]

@@ -5,6 +5,8 @@ import itertools
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from semihmm.decoding import KenLM, NGram
@@ -69,6 +71,25 @@ def test_a_sentence_has_the_probability_that_backoff_defines(arpa):
         assert_close(model.log_prob(words), p)
 
 
+GRAMS = st.lists(st.sampled_from(["<s>", "a", "b"]), min_size=1, max_size=3).map(tuple)
+WEIGHTS = st.tuples(st.floats(-5, -0.1), st.floats(-1, 1))
+
+
+@given(
+    grams=st.dictionaries(st.tuples(GRAMS, st.sampled_from(["a", "b", "</s>"])), WEIGHTS, max_size=8),
+    words=st.lists(st.sampled_from(["a", "b"]), max_size=5),
+)
+def test_a_model_is_its_automaton(grams, words):
+    known = {("<s>",): (-9.0, 0.2), ("a",): (-1.0, -0.4), ("b",): (-2.0, 0.3), ("</s>",): (-0.7, 0.0)}
+    for (history, word), weight in sorted(grams.items(), key=lambda item: len(item[0][0])):
+        if history in known:
+            known[(*history, word)] = weight
+    model = NGram(known)
+    said = ["<s>", *words, "</s>"]
+    p = sum(katz(model.grams, tuple(said[max(i - model.order + 1, 0) : i]), said[i]) for i in range(1, len(said)))
+    assert_close(model.log_prob(words), p)
+
+
 def test_a_sentence_has_the_probability_that_kenlm_says(arpa):
     pytest.importorskip("kenlm")
     model, theirs = NGram.read(arpa), KenLM(arpa)
@@ -105,7 +126,7 @@ def test_a_file_that_is_cut_short_is_refused(arpa, lines):
         ("-0.5\ta b\t-0.05", "-0.5\ta b c\t-0.05", "is no 2-gram"),
         ("-0.5\ta b\t-0.05", "x\ta b\t-0.05", "is no 2-gram"),
         ("-0.5\ta b\t-0.05", "", "1 2-grams are missing"),
-        ("-0.6\ta", "nan\ta", "'a' must weigh less than infinity"),
+        ("-0.6\ta", "nan\ta", "words must weigh less than infinity, got .*nan"),
         ("\\3-grams:", "\\end\\", "its .end. is missing"),
     ],
 )
@@ -119,6 +140,11 @@ def test_unknown_words_cost_what_the_caller_says():
     grams = {("a",): (-1.0, 0.0), ("</s>",): (-0.5, 0.0)}
     assert NGram(grams).log_prob(["a", "c"]) == -math.inf
     assert_close(NGram(grams, unknown=-7.0).log_prob(["a", "c"]), -8.5)
+
+
+def test_an_ngram_without_its_beginning_is_refused():
+    with pytest.raises(DataError, match=r"there is \('a', 'b'\), but not \('a',\)"):
+        NGram({("b",): (-1.0, 0.0), ("a", "b"): (-1.0, 0.0)})
 
 
 def test_a_model_without_words_is_refused():
