@@ -26,6 +26,7 @@ from semihmm.structures.authoring import (
     whole_numbers,
 )
 from semihmm.structures.base import Structure
+from semihmm.structures.hmm import HMM
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,3 +213,28 @@ class CTC(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over places."""
         return vectors[..., 1:, :]
+
+    def hmm(self) -> HMM:
+        """The same alignments as an `HMM` over the 2 U + 1 places, which share the columns of ``emission``.
+
+        There, questions tell places of one token apart (`smoothing`), and what leads from place to place may have
+        weights. It needs at least one frame of each sequence.
+
+        Example:
+            >>> ctc = semihmm.CTC(torch.zeros(3, 4), torch.tensor([1, 2]))
+            >>> round(float(semihmm.log_partition(ctc.hmm()).exp()), 4), semihmm.viterbi(ctc.hmm()).event
+            (5.0, tensor([0, 1, 3]))
+        """
+        moves, places = self._moves(), 2 * self.targets.shape[-1] + 1
+        far = moves.shape[-1]
+        begins = moves[..., :far, :].diagonal(dim1=-2, dim2=-1)  # all stand in the first blank before the first frame
+        inside = torch.arange(places, device=moves.device).unsqueeze(-1) >= torch.arange(far, device=moves.device)
+        return HMM(
+            initial=only(pad(begins, (0, max(0, places - far)))[..., :places], self.emission),
+            transition=only(moves & inside, self.emission),
+            emission=self.emission,
+            final=only(self._ends(), self.emission),
+            lengths=self.input_lengths,
+            offsets=tuple(range(far)),
+            emission_index=self._labels(),
+        )

@@ -1,0 +1,94 @@
+"""The CTC loss of targets that are all but certain, from the chance of going wrong at each frame."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from semihmm.engine.tracing import traced
+from semihmm.inference import filtering
+from semihmm.structures import CTC
+from semihmm.structures.authoring import given, until
+
+
+def certain(ctc: CTC, loss: Tensor) -> Tensor:
+    """``-log_partition`` of a CTC, with another value where frames are probabilities and the loss is next to 0.
+
+    There ``log P`` of a P next to 1 is all rounding, and as often below 0 as above. The chance of other texts is a sum
+    of what is small, and has the relative accuracy of its terms. Derivatives are those of the loss that was given.
+
+    Example:
+        >>> ctc = semihmm.CTC(torch.tensor([[[0.0, 17.0]] * 2]).log_softmax(-1), torch.tensor([[1]]))
+        >>> certain(ctc, -semihmm.log_partition(ctc))  # -log(1 - exp(-34))
+        tensor([1.7139e-15])
+    """
+    if traced():  # which rows they are is not known now
+        return loss
+    x = ctc.emission
+    eps = torch.finfo(x.dtype).eps
+    with torch.no_grad():
+        rows = (loss < 30 * math.sqrt(eps)).nonzero().squeeze(-1)
+        if not len(rows):
+            return loss
+        used = until(ctc.input_lengths, x.shape[-2])
+        mass = x[rows].double().logsumexp(-1)
+        mass = mass if used is None else torch.where(used[rows], mass, 0.0)
+        rows = rows[(mass.abs() <= 4 * eps * (1 + math.log(x.shape[-1]))).all(-1)]  # within what log_softmax rounds
+        value = surprise(ctc[rows]).to(loss) if len(rows) else loss[:0]
+    return loss.index_put((rows,), loss[rows] - loss[rows].detach() + value)
+
+
+def surprise(ctc: CTC) -> Tensor:
+    """``-log P`` of targets, float64 ``(B,)``, where each frame's weights are probabilities.
+
+    At each frame t, after some prefix that may yet become the targets, what is read next may be wrong. With
+    ``a_t(i) = P(place i after frame t | a prefix of the targets so far)``, and ``w_t(i)`` the mass at frame t of the
+    tokens that lead from place i to none,
+
+        ``-log P = -sum_t log(1 - sum_i a_{t-1}(i) w_t(i)) - log(1 - sum_{i not the last two} a_T(i))``.
+
+    Example:
+        >>> half = torch.full((1, 2, 2), 0.5).log()  # of 4 texts, 3 are "a"
+        >>> surprise(semihmm.CTC(half, torch.tensor([[1]]))).neg().exp()
+        tensor([0.7500], dtype=torch.float64)
+    """
+    ctc = ctc.to(torch.float64)
+    count = ctc.targets.shape[-1]
+    wanted = given(ctc.target_lengths, count, ctc.targets).expand(ctc.batch_shape).unsqueeze(-1)
+    place = torch.arange(2 * count + 1, device=ctc.emission.device)
+    at = torch.where((place <= 2 * wanted).unsqueeze(-2), filtering(ctc).exp(), 0.0)
+    at = at / at.sum(-1, keepdim=True)  # places behind the last target are wrong already
+    before = torch.cat([(place == 0).to(at).expand_as(at[..., :1, :]), at[..., :-1, :]], -2)
+    wrong = (before * _leaving(ctc, place, wanted)).sum(-1)
+    used = until(ctc.input_lengths, wrong.shape[-1])
+    wrong = wrong if used is None else torch.where(used, wrong, 0.0)
+    last = given(ctc.input_lengths, wrong.shape[-1], ctc.targets).expand(ctc.batch_shape)[..., None, None]
+    final = torch.cat([before[..., :1, :], at], -2).gather(-2, last.expand(*ctc.batch_shape, 1, len(place))).squeeze(-2)
+    unfinished = torch.where(place < 2 * wanted - 1, final, 0.0).sum(-1)
+    return -torch.log1p(-wrong).sum(-1) - torch.log1p(-unfinished)
+
+
+def _leaving(ctc: CTC, place: Tensor, wanted: Tensor) -> Tensor:
+    """The mass at each frame of the tokens that lead from a place to none, ``(B, T, 2 U + 1)``.
+
+    One less the mass of those that do lead on would be all rounding. But those are three at most (the blank, the
+    place's own token, the next one), so the mass is that of all tokens but the frame's three likeliest, and of those
+    three that do not lead on, less that of others which do: for each of these, a likelier one was added.
+    """
+    targets, blank = ctc.targets, torch.full_like(ctc.targets[..., :1], ctc.blank)
+    own = torch.where(place % 2 == 1, pad(targets, (0, 1)).index_select(-1, place // 2), blank)
+    following = torch.cat([targets, blank], -1).index_select(-1, (place + 1) // 2)
+    there = torch.stack([blank.expand_as(own), own, following], -1).clamp(0, ctc.emission.shape[-1] - 1)
+    counts = torch.stack(
+        [torch.ones_like(own).bool(), own != blank, (following != own) & ((place + 1) // 2 < wanted)], -1
+    )
+    likeliest, which = ctc.emission.topk(min(3, ctc.emission.shape[-1]), -1)
+    rest = ctc.emission.scatter(-1, which, -torch.inf).exp().sum(-1, keepdim=True)
+    same = counts[..., None, :, :, None] & (there[..., None, :, :, None] == which[..., :, None, None, :])
+    lead = ctc.emission.gather(-1, there.flatten(-2).unsqueeze(-2).expand(*ctc.emission.shape[:-1], -1)).exp()
+    missed = torch.where(same.any(-2), 0.0, likeliest.exp().unsqueeze(-2)).sum(-1)
+    extra = torch.where(counts.unsqueeze(-4) & ~same.any(-1), lead.unflatten(-1, there.shape[-2:]), 0.0).sum(-1)
+    return (rest + missed - extra).clamp(min=0.0)
