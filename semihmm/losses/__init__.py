@@ -2,7 +2,8 @@
 
 from semihmm.losses.crf import CRFLoss
 from semihmm.losses.ctc import CTCLoss
+from semihmm.losses.joint import CTCHMMLoss
 from semihmm.losses.prior import LabelPrior
 from semihmm.losses.rnnt import RNNTLoss
 
-__all__ = ["CRFLoss", "CTCLoss", "LabelPrior", "RNNTLoss"]
+__all__ = ["CRFLoss", "CTCHMMLoss", "CTCLoss", "LabelPrior", "RNNTLoss"]

@@ -78,17 +78,17 @@ def _leaving(ctc: CTC, place: Tensor, wanted: Tensor) -> Tensor:
     place's own token, the next one), so the mass is that of all tokens but the frame's three likeliest, and of those
     three that do not lead on, less that of others which do: for each of these, a likelier one was added.
     """
-    targets, blank = ctc.targets, torch.full_like(ctc.targets[..., :1], ctc.blank)
-    own = torch.where(place % 2 == 1, pad(targets, (0, 1)).index_select(-1, place // 2), blank)
-    following = torch.cat([targets, blank], -1).index_select(-1, (place + 1) // 2)
-    there = torch.stack([blank.expand_as(own), own, following], -1).clamp(0, ctc.emission.shape[-1] - 1)
-    counts = torch.stack(
-        [torch.ones_like(own).bool(), own != blank, (following != own) & ((place + 1) // 2 < wanted)], -1
-    )
-    likeliest, which = ctc.emission.topk(min(3, ctc.emission.shape[-1]), -1)
-    rest = ctc.emission.scatter(-1, which, -torch.inf).exp().sum(-1, keepdim=True)
-    same = counts[..., None, :, :, None] & (there[..., None, :, :, None] == which[..., :, None, None, :])
-    lead = ctc.emission.gather(-1, there.flatten(-2).unsqueeze(-2).expand(*ctc.emission.shape[:-1], -1)).exp()
+    x, following = ctc.emission, (place + 1) // 2
+    tokens = pad(ctc.targets, (0, 1), value=ctc.blank).clamp(0, x.shape[-1] - 1)
+    own = torch.where(place % 2 == 1, tokens.index_select(-1, place // 2), ctc.blank)
+    then = tokens.index_select(-1, following)
+    leads = torch.stack([torch.full_like(own, ctc.blank), own, then], -1).unsqueeze(-3)  # (B, 1, 2 U + 1, 3)
+    another = [torch.ones_like(own, dtype=torch.bool), own != ctc.blank, (then != own) & (following < wanted)]
+    counts = torch.stack(another, -1).unsqueeze(-3)
+    likeliest, which = x.topk(min(3, x.shape[-1]), -1)
+    rest = x.scatter(-1, which, -torch.inf).exp().sum(-1, keepdim=True)
+    same = counts.unsqueeze(-1) & (leads.unsqueeze(-1) == which[..., None, None, :])
     missed = torch.where(same.any(-2), 0.0, likeliest.exp().unsqueeze(-2)).sum(-1)
-    extra = torch.where(counts.unsqueeze(-4) & ~same.any(-1), lead.unflatten(-1, there.shape[-2:]), 0.0).sum(-1)
+    mass = x.gather(-1, leads.flatten(-2).expand(*x.shape[:-1], -1)).exp().unflatten(-1, leads.shape[-2:])
+    extra = torch.where(counts & ~same.any(-1), mass, 0.0).sum(-1)
     return (rest + missed - extra).clamp(min=0.0)

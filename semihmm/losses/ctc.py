@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from semihmm.errors import SemihmmError, ShapeError
@@ -18,6 +17,7 @@ from semihmm.losses.prior import LabelPrior
 from semihmm.losses.reduction import Reduction, check_reduction, reduced
 from semihmm.structures import CTC
 from semihmm.structures.authoring import given, until
+from semihmm.structures.ctc import frames_needed
 
 Lengths = Tensor | Sequence[int] | int | None
 
@@ -80,7 +80,9 @@ class CTCLoss(nn.Module):
                 f"{label_smoothing}, {path_entropy}, {focal}."
             )
         if focal and prior is not None:
-            raise SemihmmError("CTCLoss: focal weighs by a probability, and less a prior there is none. Give one of them.")
+            raise SemihmmError(
+                "CTCLoss: focal weighs by P, and scores less a prior are no probabilities. Give one of them."
+            )
         self.blank, self.reduction, self.zero_infinity, self.batch_first = blank, reduction, zero_infinity, batch_first
         self.label_smoothing, self.path_entropy, self.focal, self.prior = label_smoothing, path_entropy, focal, prior
 
@@ -99,14 +101,17 @@ class CTCLoss(nn.Module):
             target_lengths: targets in use, ``(B,)``; None for U.
         """
         ctc, single = self.structure(log_probs, targets, input_lengths, target_lengths)
+        return self.reduce(self.losses(ctc), ctc, single)
+
+    def losses(self, ctc: CTC) -> Tensor:
+        """The loss of each sequence of a batch, ``(B,)``."""
         if self.prior is not None:
             if self.training:
                 self.prior.observe(ctc.emission, ctc.input_lengths)
             ctc = ctc.replace(emission=self.prior(ctc.emission))
         total = log_partition(ctc)
         feasible = total > -torch.inf
-        loss = certain(ctc, -total)
-        loss = torch.where(feasible, loss, 0.0)
+        loss = torch.where(feasible, certain(ctc, -total), 0.0)
         if self.focal:
             some = loss > 0  # a power's derivative at 0 may be infinite
             loss = torch.where(some, (-torch.expm1(-torch.where(some, loss, 1.0))) ** self.focal * loss, 0.0)
@@ -114,7 +119,10 @@ class CTCLoss(nn.Module):
             loss = loss - self.path_entropy * torch.where(feasible, entropy(ctc), 0.0).to(loss)
         if self.label_smoothing:
             loss = torch.lerp(loss, divergence_from_uniform(ctc), self.label_smoothing)
-        loss = torch.where(feasible, loss, 0.0 if self.zero_infinity else torch.inf)
+        return torch.where(feasible, loss, 0.0 if self.zero_infinity else torch.inf)
+
+    def reduce(self, loss: Tensor, ctc: CTC, single: bool) -> Tensor:
+        """The losses of a batch, reduced."""
         if single and self.reduction == "none":
             return loss.squeeze(0)
         return reduced(loss, self.reduction, given(ctc.target_lengths, ctc.targets.shape[-1], loss))
@@ -133,14 +141,14 @@ class CTCLoss(nn.Module):
             emission, targets = log_probs.unsqueeze(0), targets.reshape(1, -1)
         else:
             emission = log_probs if self.batch_first else log_probs.transpose(0, 1)
-        batch, frames = emission.shape[:2]
+        batch = emission.shape[0]
         inputs, counts = (_lengths(x, emission.device) for x in (input_lengths, target_lengths))
         for name, lengths in (("input_lengths", inputs), ("target_lengths", counts)):
             if lengths is not None and lengths.shape != (batch,):
-                axes = "" if self.batch_first else f" (log_probs is (T, B, V) = {tuple(log_probs.shape)}; a batch first? "
-                axes = axes and f"{axes}Pass batch_first=True)"
+                hint = "" if self.batch_first else " Is the batch first in log_probs? Pass batch_first=True."
                 raise ShapeError(
-                    f"CTCLoss: {name} must be one for each of {batch} sequences{axes}, got {tuple(lengths.shape)}."
+                    f"CTCLoss: log_probs are {tuple(log_probs.shape)}, so {name} must be one for each of {batch} "
+                    f"sequences, got {tuple(lengths.shape)}.{hint}"
                 )
         targets = targets.to(emission.device)
         if targets.ndim == 1:
@@ -160,19 +168,6 @@ class CTCLoss(nn.Module):
         if inputs is None:
             return torch.ones(targets.shape[:1], dtype=torch.bool, device=targets.device)
         return frames_needed(targets, counts) <= inputs
-
-
-def frames_needed(targets: Tensor, target_lengths: Tensor | None = None) -> Tensor:
-    """The least number of frames that targets ``(..., U)`` can be aligned with.
-
-    Example:
-        >>> frames_needed(torch.tensor([[1, 1, 2], [1, 3, 2]]))
-        tensor([4, 3])
-    """
-    count = targets.shape[-1]
-    needed = 1 + pad(targets[..., 1:] == targets[..., :-1], (1, 0))[..., :count].long()
-    used = until(target_lengths, count)
-    return (needed if used is None else torch.where(used, needed, 0)).sum(-1)
 
 
 def divergence_from_uniform(ctc: CTC) -> Tensor:

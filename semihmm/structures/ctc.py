@@ -19,6 +19,7 @@ from semihmm.structures.authoring import (
     check_lengths,
     given,
     only,
+    packed,
     settle,
     settle_indices,
     single,
@@ -238,3 +239,20 @@ class CTC(Structure):
             offsets=tuple(range(far)),
             emission_index=self._labels(),
         )
+
+
+def frames_needed(targets: Tensor, target_lengths: Tensor | None = None, optional: Tensor | None = None) -> Tensor:
+    """The fewest frames that targets ``(..., U)`` can be spread over: one each, and one more between equal neighbours.
+
+    Example:
+        >>> frames_needed(torch.tensor([[1, 1, 2], [1, 3, 2]]))
+        tensor([4, 3])
+    """
+    count = targets.shape[-1]
+    used = until(target_lengths, count)
+    kept = torch.ones_like(targets, dtype=torch.bool) if used is None else used.expand_as(targets)
+    kept = kept if optional is None else kept & ~optional
+    tokens = packed(targets, kept, count)
+    left = torch.arange(count, device=targets.device) < kept.sum(-1, keepdim=True)
+    repeated = (tokens[..., 1:] == tokens[..., :-1]) & left[..., 1:]
+    return kept.sum(-1) + repeated.sum(-1)
