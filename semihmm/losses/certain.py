@@ -13,6 +13,9 @@ from semihmm.inference import filtering
 from semihmm.structures import CTC
 from semihmm.structures.authoring import given, until
 
+NEAR = 300  # square roots of epsilon: below, rounding is some 1e-4 of a loss; of 1e3 frames of float32
+BLOCK = 2**20  # places in time whose numbers are held at once
+
 
 def certain(ctc: CTC, loss: Tensor) -> Tensor:
     """``-log_partition`` of a CTC, with another value where frames are probabilities and the loss is next to 0.
@@ -30,14 +33,15 @@ def certain(ctc: CTC, loss: Tensor) -> Tensor:
     x = ctc.emission
     eps = torch.finfo(x.dtype).eps
     with torch.no_grad():
-        rows = (loss < 30 * math.sqrt(eps)).nonzero().squeeze(-1)
+        rows = (loss < NEAR * math.sqrt(eps)).nonzero().squeeze(-1)
         if not len(rows):
             return loss
         used = until(ctc.input_lengths, x.shape[-2])
         mass = x[rows].double().logsumexp(-1)
         mass = mass if used is None else torch.where(used[rows], mass, 0.0)
         rows = rows[(mass.abs() <= 4 * eps * (1 + math.log(x.shape[-1]))).all(-1)]  # within what log_softmax rounds
-        value = surprise(ctc[rows]).to(loss) if len(rows) else loss[:0]
+        size = max(1, BLOCK // (x.shape[-2] * (2 * ctc.targets.shape[-1] + 1) or 1))
+        value = torch.cat([loss[:0], *(surprise(ctc[block]).to(loss) for block in rows.split(size) if len(block))])
     return loss.index_put((rows,), loss[rows] - loss[rows].detach() + value)
 
 
@@ -62,7 +66,9 @@ def surprise(ctc: CTC) -> Tensor:
     at = torch.where((place <= 2 * wanted).unsqueeze(-2), filtering(ctc).exp(), 0.0)
     at = at / at.sum(-1, keepdim=True)  # places behind the last target are wrong already
     before = torch.cat([(place == 0).to(at).expand_as(at[..., :1, :]), at[..., :-1, :]], -2)
-    wrong = (before * _leaving(ctc, place, wanted)).sum(-1)
+    step = max(1, BLOCK // (8 * before[..., 0, :].numel()))
+    blocks = zip(before.split(step, -2), ctc.emission.split(step, -2), strict=True)
+    wrong = torch.cat([(a * _leaving(x, ctc.blank, ctc.targets, wanted)).sum(-1) for a, x in blocks], -1)
     used = until(ctc.input_lengths, wrong.shape[-1])
     wrong = wrong if used is None else torch.where(used, wrong, 0.0)
     last = given(ctc.input_lengths, wrong.shape[-1], ctc.targets).expand(ctc.batch_shape)[..., None, None]
@@ -71,24 +77,31 @@ def surprise(ctc: CTC) -> Tensor:
     return -torch.log1p(-wrong).sum(-1) - torch.log1p(-unfinished)
 
 
-def _leaving(ctc: CTC, place: Tensor, wanted: Tensor) -> Tensor:
+def _leaving(x: Tensor, blank: int, targets: Tensor, wanted: Tensor) -> Tensor:
     """The mass at each frame of the tokens that lead from a place to none, ``(B, T, 2 U + 1)``.
 
     One less the mass of those that do lead on would be all rounding. But those are three at most (the blank, the
     place's own token, the next one), so the mass is that of all tokens but the frame's three likeliest, and of those
     three that do not lead on, less that of others which do: for each of these, a likelier one was added.
     """
-    x, following = ctc.emission, (place + 1) // 2
-    tokens = pad(ctc.targets, (0, 1), value=ctc.blank).clamp(0, x.shape[-1] - 1)
-    own = torch.where(place % 2 == 1, tokens.index_select(-1, place // 2), ctc.blank)
-    then = tokens.index_select(-1, following)
-    leads = torch.stack([torch.full_like(own, ctc.blank), own, then], -1).unsqueeze(-3)  # (B, 1, 2 U + 1, 3)
-    another = [torch.ones_like(own, dtype=torch.bool), own != ctc.blank, (then != own) & (following < wanted)]
-    counts = torch.stack(another, -1).unsqueeze(-3)
-    likeliest, which = x.topk(min(3, x.shape[-1]), -1)
-    rest = x.scatter(-1, which, -torch.inf).exp().sum(-1, keepdim=True)
-    same = counts.unsqueeze(-1) & (leads.unsqueeze(-1) == which[..., None, None, :])
-    missed = torch.where(same.any(-2), 0.0, likeliest.exp().unsqueeze(-2)).sum(-1)
-    mass = x.gather(-1, leads.flatten(-2).expand(*x.shape[:-1], -1)).exp().unflatten(-1, leads.shape[-2:])
-    extra = torch.where(counts & ~same.any(-1), mass, 0.0).sum(-1)
-    return (rest + missed - extra).clamp(min=0.0)
+    count = targets.shape[-1]
+    there = torch.arange(count + 1, device=x.device) < wanted  # no token follows the last one
+    tokens = torch.where(there, pad(targets, (0, 1)), blank).unsqueeze(-2)
+    new = (tokens[..., 1:] != tokens[..., :-1]).to(x)
+    top, which = x.topk(min(3, x.shape[-1]), -1)
+    own = x.gather(-1, tokens.expand(*x.shape[:-1], -1)).exp() * (tokens != blank)
+    silent = x[..., blank].exp()
+    missed = x.scatter(-1, which, -torch.inf).exp().sum(-1)
+    after_blank, after_token = missed.unsqueeze(-1), missed.unsqueeze(-1)
+    for mass, token in zip(top.exp().unbind(-1), which.unbind(-1), strict=True):
+        silent = torch.where(token == blank, 0.0, silent)
+        mass = torch.where(token == blank, 0.0, mass).unsqueeze(-1)
+        other = (tokens != token.unsqueeze(-1)).to(x)
+        own = own * other
+        after_blank = after_blank + mass * other
+        after_token = after_token + mass * (other[..., 1:] * other[..., :-1])
+    silent = silent.unsqueeze(-1)
+    after_blank = after_blank - silent - own
+    after_token = after_token - silent - own[..., :-1] - own[..., 1:] * new
+    both = torch.stack([after_blank, pad(after_token, (0, 1))], -1).flatten(-2)
+    return both[..., :-1].clamp(min=0.0)
