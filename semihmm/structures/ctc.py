@@ -223,8 +223,8 @@ class CTC(Structure):
 
         Example:
             >>> ctc = semihmm.CTC(torch.zeros(3, 4), torch.tensor([1, 2]))
-            >>> round(float(semihmm.log_partition(ctc.hmm()).exp()), 4), semihmm.viterbi(ctc.hmm()).event
-            (5.0, tensor([0, 1, 3]))
+            >>> round(float(semihmm.log_partition(ctc.hmm()).exp()), 4), semihmm.smoothing(ctc.hmm()).shape
+            (5.0, torch.Size([3, 5]))
         """
         moves, places = self._moves(), 2 * self.targets.shape[-1] + 1
         far = moves.shape[-1]
