@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,6 +90,9 @@ class Alignment:
     def __len__(self) -> int:
         return len(self.score)
 
+    def __iter__(self) -> Iterator[Alignment]:
+        return (self[i] for i in range(len(self)))
+
     def merge(self, groups: Tensor) -> Alignment:
         """Words of tokens, or segments of words: each from the start of its first one to the end of its last.
 
@@ -105,11 +108,12 @@ class Alignment:
                 f"{tuple(self.targets.shape)}, got {tuple(groups.shape)}."
             )
         count, groups = int(groups.max()) + 1 if groups.numel() else 0, groups.expand_as(self.start)
-        items = (self.start, self.end, self.frames, self.confidence, self.log_prob)
-        whole = _collected(torch.where(self.frames > 0, groups, -1), count, *items)
+        group = torch.where(self.frames > 0, groups, -1)
+        found = _collected(group, count, self.start, self.end, self.frames, self.confidence, self.log_prob)
         path = torch.where(self.path < 0, -1, groups.gather(-1, self.path.clamp(min=0)))
         numbers = torch.arange(count, device=groups.device).expand(*groups.shape[:-1], count)
-        return Alignment(numbers, *whole, path, self.score, self.valid, self.structure)
+        same = {"score": self.score, "valid": self.valid}
+        return Alignment(targets=numbers, path=path, structure=self.structure, **found, **same)
 
     def spans(self, names: Sequence[Any] | None = None, frame_shift: float | None = None) -> Any:
         """What is said and when, in order: a list of `Span`, in lists for the axes in front.
@@ -270,22 +274,24 @@ def _read(ctc: CTC, hmm: HMM, places: Tensor, posterior: Tensor, score: Tensor, 
     path = torch.where(places % 2 == 1, places // 2, -1)  # -1 % 2 is 1, too
     path = torch.where(places < 0, -1, path)
     time = torch.arange(places.shape[-1], device=places.device).expand_as(places)
-    whole = _collected(path, count, time, time + 1, torch.ones_like(time), posterior, weight)
-    return Alignment(ctc.targets.expand(*lead, count), *whole, path, score, valid, hmm)
+    found = _collected(path, count, time, time + 1, torch.ones_like(time), posterior, weight)
+    targets = ctc.targets.expand(*lead, count)
+    return Alignment(targets=targets, path=path, score=score, valid=valid, structure=hmm, **found)
 
 
-def _collected(group: Tensor, count: int, start: Tensor, end: Tensor, frames: Tensor, *means: Tensor) -> list[Tensor]:
+def _collected(
+    group: Tensor, count: int, start: Tensor, end: Tensor, frames: Tensor, confidence: Tensor, log_prob: Tensor
+) -> dict[str, Tensor]:
     """Of items that belong to groups (-1: to none), the first start, the last end, all frames, and means over them."""
     at = torch.where(group < 0, count, group)
     empty = frames.new_zeros(*frames.shape[:-1], count + 1)
     total = empty.scatter_add(-1, at, frames)
-    found = [
-        torch.where(total > 0, (empty + torch.iinfo(start.dtype).max).scatter_reduce(-1, at, start, "amin"), -1),
-        torch.where(total > 0, empty.scatter_reduce(-1, at, end, "amax"), -1),
-        total,
-        *(empty.to(x).scatter_add(-1, at, x * frames) / total.clamp(min=1) for x in means),
-    ]
-    return [x[..., :count] for x in found]
+    first = (empty + torch.iinfo(start.dtype).max).scatter_reduce(-1, at, start, "amin")
+    last = empty.scatter_reduce(-1, at, end, "amax")
+    found = {"start": torch.where(total > 0, first, -1), "end": torch.where(total > 0, last, -1), "frames": total}
+    for name, x in (("confidence", confidence), ("log_prob", log_prob)):
+        found[name] = empty.to(x).scatter_add(-1, at, x * frames) / total.clamp(min=1)
+    return {name: x[..., :count] for name, x in found.items()}
 
 
 def _ctc(log_probs: Tensor, targets: Tensor, *fields: Any, wildcard: int | None, penalty: float | None) -> CTC:
