@@ -14,7 +14,7 @@ from semihmm import inference
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference.options import Options
 from semihmm.structures import CTC, HMM
-from semihmm.structures.authoring import given, one_hot, tensor_of
+from semihmm.structures.authoring import given, tensor_of
 from semihmm.structures.ctc import frames_needed
 
 if TYPE_CHECKING:
@@ -200,15 +200,12 @@ def _over_places(ctc: CTC, free_start: bool, free_end: bool) -> HMM:
     """The HMM over places, of which the first and the last read anything, where the ends are free."""
     if ctc.input_lengths is not None:
         ctc = replace(ctc, input_lengths=ctc.input_lengths.clamp(min=1))
-    hmm, count = ctc.hmm(), ctc.targets.shape[-1]
-    index, anything = hmm.emission_index, ctc.emission.shape[-1] - 1
-    assert index is not None
-    if free_start:
-        index = index.index_fill(-1, torch.zeros_like(index[..., :1].flatten()[:1]), anything)
-    if free_end:
-        last = 2 * given(ctc.target_lengths, count, ctc.targets).expand(ctc.batch_shape)
-        index = torch.where(one_hot(last, index.shape[-1]), anything, index)
-    return replace(hmm, emission_index=index)
+    hmm, anything = ctc.hmm(), ctc.emission.shape[-1] - 1
+    assert hmm.emission_index is not None
+    place = torch.arange(hmm.states, device=ctc.emission.device)
+    last = 2 * given(ctc.target_lengths, ctc.targets.shape[-1], ctc.targets).unsqueeze(-1)
+    free = (free_start & (place == 0)) | (free_end & (place == last))
+    return replace(hmm, emission_index=torch.where(free, anything, hmm.emission_index))
 
 
 def _refuse_impossible(ctc: CTC, valid: Tensor) -> None:
@@ -271,8 +268,7 @@ def _read(ctc: CTC, hmm: HMM, places: Tensor, posterior: Tensor, score: Tensor, 
     assert index is not None
     column = index.expand(*lead, -1).gather(-1, places.clamp(min=0))
     weight = hmm.emission.expand(*places.shape, -1).gather(-1, column.unsqueeze(-1)).squeeze(-1)
-    path = torch.where(places % 2 == 1, places // 2, -1)  # -1 % 2 is 1, too
-    path = torch.where(places < 0, -1, path)
+    path = torch.where((places >= 0) & (places % 2 == 1), places // 2, -1)
     time = torch.arange(places.shape[-1], device=places.device).expand_as(places)
     found = _collected(path, count, time, time + 1, torch.ones_like(time), posterior, weight)
     targets = ctc.targets.expand(*lead, count)

@@ -65,14 +65,14 @@ def surprise(ctc: CTC) -> Tensor:
     place = torch.arange(2 * count + 1, device=ctc.emission.device)
     at = torch.where((place <= 2 * wanted).unsqueeze(-2), filtering(ctc).exp(), 0.0)
     at = at / at.sum(-1, keepdim=True)  # places behind the last target are wrong already
-    before = torch.cat([(place == 0).to(at).expand_as(at[..., :1, :]), at[..., :-1, :]], -2)
-    step = max(1, BLOCK // (8 * before[..., 0, :].numel()))
-    blocks = zip(before.split(step, -2), ctc.emission.split(step, -2), strict=True)
+    at = torch.cat([(place == 0).to(at).expand(*ctc.batch_shape, 1, -1), at], -2)
+    step = max(1, BLOCK // (8 * at[..., 0, :].numel()))
+    blocks = zip(at[..., :-1, :].split(step, -2), ctc.emission.split(step, -2), strict=True)
     wrong = torch.cat([(a * _leaving(x, ctc.blank, ctc.targets, wanted)).sum(-1) for a, x in blocks], -1)
     used = until(ctc.input_lengths, wrong.shape[-1])
     wrong = wrong if used is None else torch.where(used, wrong, 0.0)
     last = given(ctc.input_lengths, wrong.shape[-1], ctc.targets).expand(ctc.batch_shape)[..., None, None]
-    final = torch.cat([before[..., :1, :], at], -2).gather(-2, last.expand(*ctc.batch_shape, 1, len(place))).squeeze(-2)
+    final = at.gather(-2, last.expand(*ctc.batch_shape, 1, len(place))).squeeze(-2)
     unfinished = torch.where(place < 2 * wanted - 1, final, 0.0).sum(-1)
     return -torch.log1p(-wrong).sum(-1) - torch.log1p(-unfinished)
 

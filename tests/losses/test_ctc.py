@@ -202,6 +202,13 @@ def test_a_prior_is_the_mean_posterior_of_frames_seen_in_training() -> None:
     assert torch.equal(again.log_prior, before)
 
 
+def test_nothing_said_in_no_time_is_certain() -> None:
+    loss = CTCLoss(reduction="none", batch_first=True)
+    assert loss(torch.zeros(1, 0, 3), torch.zeros(1, 0).long()).tolist() == [0.0]
+    found = loss(torch.zeros(2, 3, 1), torch.zeros(2, 2).long(), [0, 3], [0, 0])
+    assert found.tolist() == [0.0, 0.0]
+
+
 def test_it_compiles() -> None:
     log_probs, targets, *lengths = batch()
     loss = CTCLoss(zero_infinity=True)
