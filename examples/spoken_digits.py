@@ -77,7 +77,7 @@ def features(recordings: list[tuple[int, Tensor]], warp: float = 1.0, speed: flo
     if speed != 1:
         spectra = [nn.functional.interpolate(x.T[None], scale_factor=1 / speed)[0].T for x in spectra]
     logs = [(x @ bands(warp) + 1e-4).log() for x in [*spectra, torch.zeros(1, len(HERTZ))]]
-    mean, spread = torch.cat(logs).mean(0), torch.cat(logs).std(0)
+    mean, spread = torch.cat(logs).mean(0), torch.cat(logs).std(0).clamp(min=0.1)
     return [(x - mean) / spread for x in logs]
 
 

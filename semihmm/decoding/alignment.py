@@ -20,7 +20,7 @@ from semihmm.structures.ctc import frames_needed
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-COPIES = 16  # of one token, how many occurrences in a row the confidences of long recordings tell apart
+COPIES = 4  # of one token, how many occurrences in a row the confidences of long recordings tell apart
 
 
 class Span(NamedTuple):
@@ -163,7 +163,7 @@ def align(
         free_start: whether the recording may begin with anything before the text; so ``free_end`` after it.
         penalty: nats for each frame of anything that is no blank, so that tokens of the text keep theirs.
         nbest: how many alternatives, in an axis in front, best first; None for the best one, without that axis.
-        options: of `viterbi`. With ``checkpoint``, memory is that of sqrt(T) state vectors, and of the input; then 16
+        options: of `viterbi`. With ``checkpoint``, memory is that of sqrt(T) state vectors, and of the input; then 4
             occurrences of a token in a row are told apart in confidences, not all of them.
     Raises:
         DataError: targets longer than the frames can hold, and which sequence's; with ``validate=False`` those are not

@@ -85,14 +85,15 @@ def test_a_batch_is_its_sequences() -> None:
         assert bool((whole.start[i, u:] == -1).all())
 
 
-def test_a_target_that_is_said_twice_has_two_confidences() -> None:
+@pytest.mark.parametrize("checkpoint", [None, True])
+def test_a_target_that_is_said_twice_has_two_confidences(checkpoint: bool | None) -> None:
     """The first may be in frame 0 or 1, the second in frame 4 or 5: the token's marginals would mix them."""
     said = torch.tensor([5.0, 5, 0, 0, 5, 6])
     log_probs = torch.stack([5.5 - said, said], -1).log_softmax(-1)
     targets = torch.tensor([1, 1])
     ctc = CTC(log_probs.double(), targets)
     paths = enumerated(ctc)
-    found = align(log_probs.double(), targets)
+    found = align(log_probs.double(), targets, checkpoint=checkpoint)
     check(found, ctc, paths[0][1], paths)
     assert float(found.confidence[0]) != float(found.confidence[1])
 
