@@ -76,7 +76,7 @@ def features(recordings: list[tuple[int, Tensor]], warp: float = 1.0, speed: flo
     spectra = [x for _, x in recordings]
     if speed != 1:
         spectra = [nn.functional.interpolate(x.T[None], scale_factor=1 / speed)[0].T for x in spectra]
-    logs = [(x @ bands(warp) + 1e-4).log() for x in [*spectra, torch.zeros(1, len(HERTZ))]]
+    logs = [(x @ bands(warp) + 1e-8).log() for x in [*spectra, torch.zeros(1, len(HERTZ))]]
     mean, spread = torch.cat(logs).mean(0), torch.cat(logs).std(0).clamp(min=0.1)
     return [(x - mean) / spread for x in logs]
 
@@ -122,7 +122,7 @@ class Ear(nn.Module):
 
         def layer(inputs: int, stride: int, dilation: int) -> nn.Sequential:
             convolution = nn.Conv1d(inputs, width, 5, stride, padding=2 * dilation, dilation=dilation, bias=False)
-            return nn.Sequential(convolution, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.1))
+            return nn.Sequential(convolution, nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.15))
 
         layers = [layer(BANDS, 2, 1), layer(width, 2, 1), layer(width, 1, 1), layer(width, 1, 2)]
         self.net = nn.Sequential(*layers, nn.Conv1d(width, len(PHONES), 1))
