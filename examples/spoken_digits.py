@@ -6,6 +6,7 @@ Data are the Free Spoken Digit Dataset, where ``SEMIHMM_DATA`` or ``../shared/da
 phones of two formants, whose places and lengths differ from speaker to speaker. Three speakers train, one is kept for
 the test. `CTCHMMLoss` learns from texts alone, and what is recognised is the best path of its HMM among those that
 spell words: an automaton holds the dictionary. Look at the word accuracy, and at where the words of a string are found.
+Three speakers are few: of the fourth one's words some nine in ten are right, and more steps learn the three by heart.
 """
 
 import argparse
@@ -206,7 +207,7 @@ def main() -> None:
     warps, speeds = ([0.82, 0.9, 0.97, 1.03, 1.1, 1.2], [0.8, 0.95, 1.1, 1.3]) if real else ([0.95, 1.0, 1.05], [1.0])
     ear, loss = Ear(), CTCHMMLoss(len(PHONES), batch_first=True)
     print(f"Trained on {', '.join(recordings)}:")
-    train(ear, loss, Voices(recordings, warps, speeds), 12 if arguments.smoke else 2000, generator)
+    train(ear, loss, Voices(recordings, warps, speeds), 12 if arguments.smoke else 600, generator)
     print(f"  {time.perf_counter() - begin:.0f} seconds on {torch.get_num_threads()} threads")
 
     voices = Voices(held_out, [1.0], [1.0])
