@@ -231,17 +231,20 @@ def _refuse_impossible(ctc: CTC, valid: Tensor) -> None:
 def _posterior(hmm: HMM, places: Tensor, copies: int | None, options: Options) -> Tensor:
     """The posterior probability of the place that a path is in, at each frame ``(..., T)``.
 
-    Places of one token share a column of the emission, so their marginals are one number. Here each gets a column of
-    its own; or some get one, and are told apart from so many neighbours of the same token, to bound what that takes.
+    Places of one token share a column of the emission, so their marginals are one number. Here each place gets a column
+    of its own; or, to bound what that takes, each token so many, which the places that read it use in turn.
     """
     index = hmm.emission_index
     assert index is not None
-    copies = index.shape[-1] if copies is None else copies
-    copy = torch.zeros_like(index)
-    copy[..., 1::2] = 1 + _occurrences(index[..., 1::2]) % copies
-    kinds, column = (index * (copies + 1) + copy).unique(return_inverse=True)
-    emission = hmm.emission.index_select(-1, kinds // (copies + 1))
-    mass = inference.marginals(replace(hmm, emission=emission, emission_index=column), **options).emission
+    if copies is None:
+        tied, column = hmm.untied(), torch.arange(hmm.states, device=index.device)
+    else:
+        copy = torch.zeros_like(index)
+        copy[..., 1::2] = 1 + _occurrences(index[..., 1::2]) % copies
+        kinds, column = (index * (copies + 1) + copy).unique(return_inverse=True)
+        emission = hmm.emission.index_select(-1, kinds // (copies + 1))
+        tied = replace(hmm, emission=emission, emission_index=column)
+    mass = inference.marginals(tied, **options).emission
     column = column.expand(*places.shape[:-1], -1).gather(-1, places.clamp(min=0))
     return mass.expand(*places.shape, -1).gather(-1, column.unsqueeze(-1)).squeeze(-1).clamp(max=1.0)
 
