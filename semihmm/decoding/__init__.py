@@ -1,4 +1,4 @@
-"""From a network's log-probabilities to text: label sequences under CTC, with words, language models and error rates.
+"""From a network's log-probabilities to text, by CTC: the best label sequences, and when a known text is said.
 
 Example:
     >>> import torch
@@ -7,6 +7,7 @@ Example:
     [[[1]]]
 """
 
+from semihmm.decoding.alignment import Alignment, Span, align
 from semihmm.decoding.beam import BeamSearch, BeamStream, beam_search
 from semihmm.decoding.greedy import greedy
 from semihmm.decoding.hypotheses import Hypotheses
@@ -16,13 +17,16 @@ from semihmm.decoding.rescore import KenLM, exact, least_risk, second_pass
 from semihmm.decoding.vocabulary import Vocabulary
 
 __all__ = [
+    "Alignment",
     "BeamSearch",
     "BeamStream",
     "Errors",
     "Hypotheses",
     "KenLM",
     "NGram",
+    "Span",
     "Vocabulary",
+    "align",
     "beam_search",
     "character_errors",
     "errors",
