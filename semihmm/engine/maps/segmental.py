@@ -103,6 +103,11 @@ class Segmental(Map):
         return self.states + self.transition.pointers
 
     @property
+    def leads_on(self) -> Tensor:
+        """What begins."""
+        return torch.arange(self.slots) >= self.states
+
+    @property
     def _lasting(self) -> tuple[Tensor, ...]:
         """The leaves behind the transition's."""
         given = (self.duration, self.emission)

@@ -1,0 +1,210 @@
+"""Which states are certain: the best path, as far as all that are in the running agree."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semihmm.engine import Path
+from semihmm.engine.onward import enter, leave, origins, proceed
+from semihmm.engine.strategies import State
+from semihmm.errors import SemihmmError, StructureError
+from semihmm.semirings import Max
+from semihmm.streaming.ranking import Ranking
+from semihmm.streaming.survivors import Bools, Ints, Survivors
+from semihmm.streaming.window import Window, moved, some_of
+from semihmm.structures import Structure
+
+T = TypeVar("T")
+MAX = Max()
+
+
+class Grown(NamedTuple):
+    """What the new frames of a window have brought."""
+
+    state: State
+    streams: Ints
+    steps: Ints  # how many times each stream has more
+    source: Ints  # (B, T, slots)
+    delay: Ints
+    alive: Bools
+
+
+class Committing:
+    """The best path into each slot of some streams, and the tree of those paths.
+
+    Args:
+        streams: how many.
+        max_delay: how many frames may wait for their state.
+    """
+
+    def __init__(self, streams: int, max_delay: int | None) -> None:
+        self.streams, self.max_delay = streams, max_delay
+        self.state: State | None = None
+        self.tree: Survivors | None = None
+        self.lead = 0
+
+    def of(self, window: Window) -> Grown:
+        """What new frames bring. Changes nothing."""
+        if self.max_delay is not None and self.max_delay < window.memory:
+            raise SemihmmError(
+                f"Stream: states last up to {window.memory} frames, so max_delay must be at least as many, or None, "
+                f"got {self.max_delay}."
+            )
+        front = enter(MAX, window.chain) if window.fresh else some_of(_there(self.state), window.streams)
+        batch, width = front.carry.shape[0], front.carry.shape[-1]
+        source = np.zeros((batch, 0, width), np.int64)
+        delay, alive, state = source, np.zeros(source.shape, bool), front
+        if window.latest:
+            state, trail = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
+            found = origins(MAX, window.steps, window.length, front, trail)
+            source, delay = (_by_time(x) for x in (found.slot, found.delay))
+            alive = (trail.vectors > -torch.inf).cpu().numpy()
+        steps = np.full(batch, window.latest) if window.taken is None else window.taken.cpu().numpy()
+        if window.fresh:  # the start is a time of its own
+            first = (front.carry.select(-2, 0) > -torch.inf).cpu().numpy()[:, None]
+            source, delay = (np.concatenate([np.ones_like(first, np.int64), x], 1) for x in (source, delay))
+            alive, steps = np.concatenate([first, alive], 1), steps + (window.lengths > 0).cpu().numpy()
+        which = np.arange(batch) if window.streams is None else window.streams.cpu().numpy()
+        return Grown(state, which, steps, source, delay, alive)
+
+    def take(self, window: Window, new: Grown) -> None:
+        """Move on."""
+        if self.tree is None:
+            onward = window.steps.leads_on.cpu().numpy()
+            self.tree, self.lead = Survivors(self.streams, window.memory, onward), window.lead
+        self.state = moved(self.state, window, new.state, self.streams)
+        self.tree.grow(new.streams, new.steps, new.source, new.delay, new.alive)
+
+    def told(self) -> Ints:
+        """How many frames of each stream have a state for good."""
+        if self.tree is None:
+            return np.zeros(self.streams, np.int64)
+        return np.maximum(self.tree.root_time - 1 + self.lead, 0)
+
+    def settled(self, form: Structure, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States that have become certain, or are forced at the most delay: what they are, whether, from which frame.
+
+        Args:
+            form: a structure of all streams.
+            seen: how many frames each has.
+        """
+        tree, first = _there(self.tree), self.told()
+        roots, paths = tree.root.copy(), tree.settle(np.arange(self.streams))
+        certain = self.told()
+        forced = certain.copy()
+        if self.max_delay is not None:
+            late = np.flatnonzero(seen.numpy() - certain > self.max_delay)
+            for stream in late.tolist():
+                forced[stream] = self._force(stream, int(seen[stream]))
+            for stream, more in zip(late.tolist(), tree.settle(late), strict=True):
+                paths[stream] = np.concatenate([paths[stream], more])
+        return _committed(*self._read(form, roots, paths), first, certain, forced)
+
+    def ended(self, window: Window, stream: int, seen: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """The states of all frames of a stream that are left, and the score of the path."""
+        tree, first, root = _there(self.tree), self.told()[stream], self.tree.root[[stream]]
+        ends, offset = leave(MAX, window.structure.chain(), some_of(_there(self.state), torch.tensor([stream])))
+        value, slot = MAX.choose(ends, -1)
+        score = (value.double() + offset)[0]
+        path = tree.path(stream, int(tree.time[stream]) * tree.width + int(slot))
+        states, lengths = self._read(window.structure, root, [path if bool(score.isfinite()) else path[:0]])
+        if not bool(score.isfinite()):  # no path: nothing more can be said of these frames
+            states, lengths = states.new_full((1, seen - int(first)), -1), np.array([seen - int(first)])
+        told = np.array([first])
+        return _committed(states, lengths, told, told + lengths, told), score
+
+    def waiting(self) -> Ints:
+        """How many times of each stream are not certain."""
+        tree = _there(self.tree)
+        return tree.time - tree.root_time
+
+    def restart(self, stream: int) -> None:
+        """Begin a stream anew."""
+        if self.tree is not None:
+            self.tree.restart(stream)
+
+    def ranked(self, form: Structure, ranking: Ranking, stream: int) -> tuple[Tensor, Tensor, int]:
+        """The states of the best paths so far of a stream, at frames that wait for theirs; scores; the first frame.
+
+        Of paths of segments, those whose latest one ends now.
+        """
+        tree, state = _there(self.tree), _there(self.state)
+        ends = torch.from_numpy(tree.onward if tree.onward.all() else ~tree.onward).to(state.carry.device)
+        paths, scores = ranking.paths(stream, ends, int(tree.time[stream]))
+        root, found, first = int(tree.root_time[stream]), [], int(self.told()[stream])
+        count = int(tree.time[stream]) - 1 + self.lead - first
+        for path in paths:
+            before = path[path // tree.width <= root]
+            head = before[-1:] if len(before) else np.zeros(1, np.int64)
+            later = path[path // tree.width > root]
+            states, lengths = self._read(form[[stream]], head, [later])
+            kept = states[0, max(int(lengths[0]) - count, 0) :]
+            found.append(kept if len(kept) == count else kept.new_full((count, *kept.shape[1:]), -1))
+        return torch.stack(found), scores, first
+
+    def _force(self, stream: int, seen: int) -> int:
+        """Commit the best path so far as far as it must be; returns until which frame."""
+        tree, state, width = _there(self.tree), _there(self.state), _there(self.tree).width
+        carry = state.carry[stream]
+        row = int((carry > -torch.inf).any(-1).int().argmax())
+        slot = int(MAX.choose(carry[row], -1)[1])
+        if not bool(carry[row, slot] > -torch.inf):
+            return int(self.told()[stream])  # there is no path
+        path = tree.path(stream, (int(tree.time[stream]) - row) * width + slot)
+        needed = seen - _there(self.max_delay) + 1 - self.lead
+        node = int(path[np.searchsorted(path // width, needed)])
+        kept = torch.from_numpy(tree.keep_only(stream, node)).to(carry.device)
+        carry = state.carry.clone()
+        carry[stream].masked_fill_(~kept, -torch.inf)
+        self.state = State(carry, state.offset)
+        return node // width - 1 + self.lead
+
+    def _read(self, form: Structure, roots: Ints, paths: list[Ints]) -> tuple[Tensor, Ints]:
+        """The states that paths from below these roots go through, ``(B, L)``, and how many each has."""
+        width = _there(self.tree).width
+        above = np.maximum(roots // width, 1 - self.lead)
+        lengths = np.array([p[-1] // width - a if len(p) else 0 for p, a in zip(paths, above.tolist(), strict=True)])
+        lengths = np.maximum(lengths, 0)
+        longest = int(lengths.max(initial=0))
+        slots = np.full((len(paths), longest + 1), -1)
+        for at, path, root, first in zip(slots, paths, roots.tolist(), above.tolist(), strict=True):
+            if root:
+                at[0] = root % width
+            at[path // width - first] = path % width
+        seen, device = form.observed, form.potentials[form.observed].device
+        x = form.potentials[seen]
+        blank = x.new_zeros(()).expand(len(paths), longest, *x.shape[2:])
+        counts = torch.from_numpy(lengths).to(device)
+        along = torch.from_numpy(slots[:, self.lead :]).to(device)
+        if not longest:
+            return along[:, :0], lengths
+        form = form.holding(**{seen: blank, **{n: counts for n in list(form.ragged)[:1] if n in form.__dict__}})
+        try:
+            return form.state_sequence(form.event(Path.through(along))), lengths
+        except StructureError:  # it has no states but the chain's slots
+            return along[:, along.shape[1] - longest :], lengths
+
+
+def _committed(states: Tensor, lengths: Ints, first: Ints, certain: Ints, forced: Ints) -> tuple[Tensor, ...]:
+    """States with -1 behind those that there are, which of them were forced, and where they begin."""
+    at = torch.arange(states.shape[1], device=states.device)
+    frame = at + torch.from_numpy(first).to(at.device).unsqueeze(-1)
+    used = at < torch.from_numpy(lengths).to(at.device).unsqueeze(-1)
+    low, high = (torch.from_numpy(x).to(at.device).unsqueeze(-1) for x in (certain, forced))
+    states = torch.where(used.reshape(*used.shape, *(1,) * (states.ndim - 2)), states, -1)
+    return states, used & (frame >= low) & (frame < high), torch.from_numpy(first)
+
+
+def _by_time(x: Tensor) -> Ints:
+    """Origins ``(slots, B, T)`` as ``(B, T, slots)``."""
+    found: Ints = x.movedim(0, -1).cpu().numpy()
+    return found
+
+
+def _there(x: T | None) -> T:
+    assert x is not None
+    return x

@@ -1,0 +1,99 @@
+"""The k best paths so far."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semihmm.engine.onward import enter, origins, proceed
+from semihmm.engine.strategies import State
+from semihmm.semirings import TopK
+from semihmm.streaming.survivors import Ints
+from semihmm.streaming.window import Window, moved, some_of
+
+
+class Ranked(NamedTuple):
+    """What the new frames of a window have brought."""
+
+    state: State
+    nodes: Ints  # (B, T, rows * slots): how many times before, and which row and slot, as one number each
+    steps: Ints
+
+
+class Ranking:
+    """The k best paths into each slot of some streams, and where each came from since states are certain.
+
+    Args:
+        streams: how many.
+        rows: k.
+    """
+
+    def __init__(self, streams: int, rows: int) -> None:
+        self.streams, self.semiring = streams, TopK(rows)
+        self.state: State | None = None
+        self.origins: list[Ints] = [np.zeros((0, 0), np.int64)] * streams  # of each time since the root's, the latest last
+
+    def of(self, window: Window) -> Ranked:
+        """What new frames bring. Changes nothing."""
+        rows = self.semiring
+        if window.fresh:
+            front = enter(rows, window.chain)
+        else:
+            assert self.state is not None
+            front = some_of(self.state, window.streams)
+        batch, slots = front.carry.shape[-3], front.carry.shape[-1]
+        size = rows.rows * slots
+        state, nodes = front, np.zeros((batch, 0, size), np.int64)
+        if window.latest:
+            state, trail = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
+            found = origins(rows, window.steps, window.length, front, trail)
+            node = found.delay * size + found.row * slots + found.slot
+            nodes = node.movedim(0, -1).cpu().numpy()
+        steps = np.full(batch, window.latest) if window.taken is None else window.taken.cpu().numpy()
+        if window.fresh:  # the start is a time of its own, and nothing comes before it
+            nodes = np.concatenate([np.zeros((batch, 1, size), np.int64), nodes], 1)
+            steps = steps + (window.lengths > 0).cpu().numpy()
+        return Ranked(state, nodes, steps)
+
+    def take(self, window: Window, new: Ranked) -> None:
+        """Move on."""
+        self.state = moved(self.state, window, new.state, self.streams)
+        which = range(self.streams) if window.streams is None else window.streams.tolist()
+        for stream, nodes, steps in zip(which, new.nodes, new.steps.tolist(), strict=True):
+            held = self.origins[stream]
+            self.origins[stream] = nodes[:steps].copy() if not len(held) else np.concatenate([held, nodes[:steps]])
+
+    def forget(self, times: Ints) -> None:
+        """Keep but so many of the latest times of each stream."""
+        for stream, count in enumerate(times.tolist()):
+            held = self.origins[stream]
+            if len(held) > count:
+                self.origins[stream] = held[len(held) - count :].copy()
+
+    def restart(self, stream: int) -> None:
+        self.origins[stream] = self.origins[stream][:0]
+
+    def paths(self, stream: int, ends: Tensor, latest: int) -> tuple[list[Ints], Tensor]:
+        """The nodes, ``time * slots + slot``, of the k best paths at the times that are kept; their scores ``(k,)``.
+
+        Args:
+            ends: which slots a path may be in now, bool ``(slots,)``.
+            latest: the time now.
+        """
+        assert self.state is not None
+        state, held, found = some_of(self.state, torch.tensor([stream])), self.origins[stream], []
+        value, code = self.semiring.choose(state.carry.select(-2, 0).masked_fill(~ends, -torch.inf), -1)
+        scores = (value.double() + state.offset)[:, 0]
+        rows, slots = self.semiring.rows, len(ends)
+        size = rows * slots
+        for start, score in zip(code[:, 0].tolist(), scores.tolist(), strict=True):
+            node, back, path = start % rows * slots + start // rows, 0, []
+            while back < len(held) and score > -np.inf:
+                path.append((latest - back) * slots + node % slots)
+                came = int(held[-1 - back, node])
+                node, back = came % size, back + came // size if came >= size else len(held)
+            found.append(np.array(path[::-1], np.int64))
+        return found, scores

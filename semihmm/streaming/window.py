@@ -1,0 +1,157 @@
+"""The latest frames of some streams as a structure, and carries of all streams of which some move on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from semihmm.engine import Chain, Grid, Map
+from semihmm.engine.strategies import State
+from semihmm.errors import DataError, StructureError
+from semihmm.streaming.source import Frames, Source
+from semihmm.structures import Structure
+
+
+@dataclass(frozen=True)
+class Window:
+    """What some streams, all of which are as old or old enough, have in sight: frames from before, and new ones.
+
+    Attributes:
+        structure: of all these frames.
+        chain: its chain, without ends.
+        streams: which ones, int64 ``(B,)``; None for all.
+        old: how many of the frames are from before; none where streams begin.
+        frames: how many are new.
+        lengths: of them, how many each stream has ``(B,)``.
+    """
+
+    structure: Structure
+    chain: Chain
+    streams: Tensor | None
+    old: int
+    frames: int
+    lengths: Tensor
+
+    @staticmethod
+    def of(source: Source, frames: Frames, streams: Tensor | None, old: int, lengths: Tensor) -> Window:
+        """The window of frames ``(B, old + n, *event)``.
+
+        Raises:
+            StructureError: paths that do not go along with the frames.
+            DataError: NaN or infinite potentials.
+        """
+        structure = source.structure(frames, streams)
+        count = next(iter(frames.values())).shape[1]
+        name, chain = type(structure).__name__, structure.chain()
+        if structure.batch_shape != lengths.shape:
+            raise StructureError(
+                f"Stream: a model must make a structure of {tuple(lengths.shape)} sequences of as many streams, got "
+                f"{structure!r}."
+            )
+        if isinstance(chain.steps, Grid) or not isinstance(chain.steps, Map) or chain.length not in (count, count - 1):
+            raise StructureError(
+                f"Stream: a {name} has {chain.length} steps for {count} frames, so its paths cannot be followed frame "
+                "by frame. HMM, HSMM, CTC, MonotonicAlignment, and structures with a step for each frame, can."
+            )
+        window = Window(structure, chain, streams, old, count - old, lengths)
+        window._check()
+        return window
+
+    def _check(self) -> None:
+        """Refuse new potentials that are no log-weights, and a transition into a frame that has not come."""
+        structure, axes = self.structure, len(self.structure.batch_shape)
+        if not self.old:
+            structure.check()
+        counted = next(iter(structure.ragged.values()))
+        for name, axis in {structure.observed: -structure.ranks[structure.observed], **counted}.items():
+            if -axis != structure.ranks.get(name):
+                continue
+            x = getattr(structure, name)
+            if not self.lead and x.shape[axes] == self.old + self.frames - 1:
+                raise StructureError(
+                    f"Stream: {name} of a {type(structure).__name__} leads out of each frame, so that of the latest is "
+                    "not known yet. Pass one that is the same at all times."
+                )
+            new = x[:, x.shape[axes] - self.frames :] if x.shape[axes] > self.frames else x
+            bad = new.isnan() | (structure.sign * new == torch.inf)
+            if bad.any():
+                at = tuple(int(i) for i in bad.nonzero()[0])
+                stream = "" if self.streams is None else f" of stream {int(self.streams[at[0]])}"
+                raise DataError(
+                    f"Stream: {name}{list(at[1:])} of the chunk{stream} is {new[at].item()}; {int(bad.sum())} of "
+                    f"{new.numel()} entries are like it. Potentials are finite, or {-structure.sign * torch.inf} for "
+                    "what is forbidden: mask missing observations to 0. The stream is as it was before this chunk."
+                )
+
+    @property
+    def lead(self) -> int:
+        """1 where a chain begins with its first frame, 0 where it begins before that."""
+        return self.old + self.frames - self.length
+
+    @property
+    def fresh(self) -> bool:
+        """Whether streams begin here."""
+        return not self.old
+
+    @property
+    def length(self) -> int:
+        """How many steps the chain has."""
+        return self.chain.length
+
+    @property
+    def latest(self) -> int:
+        """How many of them are new."""
+        return self.length if self.fresh else self.frames
+
+    @cached_property
+    def taken(self) -> Tensor | None:
+        """How many of those each stream takes; None for all."""
+        if bool((self.lengths == self.frames).all()):
+            return None
+        return (self.lengths - self.lead).clamp(min=0) if self.fresh else self.lengths
+
+    @cached_property
+    def steps(self) -> Map:
+        """All steps, as the torch backend takes them."""
+        return self.chain.steps.unrolled()
+
+    @property
+    def memory(self) -> int:
+        return self.chain.steps.memory
+
+
+def chosen(x: Tensor, streams: Tensor | None, dim: int = 0) -> Tensor:
+    """Some streams of all."""
+    return x if streams is None else x.index_select(dim, streams)
+
+
+def placed(all_of: Tensor, streams: Tensor | None, some: Tensor, dim: int = 0) -> Tensor:
+    """All streams, some of them anew."""
+    return some if streams is None else all_of.index_copy(dim, streams, some)
+
+
+def some_of(state: State, streams: Tensor | None) -> State:
+    """The carries of some streams."""
+    return State(chosen(state.carry, streams, state.carry.ndim - 3), chosen(state.offset, streams))
+
+
+def moved(state: State | None, window: Window, new: State, count: int, nothing: Tensor | float = -torch.inf) -> State:
+    """The carries of all streams, those of a window moved on."""
+    if window.streams is None:
+        return new
+    if state is None:
+        dim = new.carry.ndim - 3
+        shape = (*new.carry.shape[:dim], count, *new.carry.shape[dim + 1 :])
+        state = State(new.carry.new_full(shape, -torch.inf), new.offset.new_zeros(count))
+    return State(
+        placed(state.carry, window.streams, new.carry, new.carry.ndim - 3),
+        placed(state.offset, window.streams, new.offset),
+    )
+
+
+def wide(x: Tensor, like: Tensor) -> Tensor:
+    """With axes of 1 behind, as many as another tensor has."""
+    return x.reshape(*x.shape, *(1,) * (like.ndim - x.ndim))
