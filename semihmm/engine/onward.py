@@ -31,6 +31,27 @@ class Origins(NamedTuple):
     delay: Tensor
 
 
+class Moved(NamedTuple):
+    """What `proceed` returns: the carry behind the steps, the state vectors on the way, and what those leave out.
+
+    ``scale (..., T)``, float64, is the log scale of the log-weights themselves, from the front on.
+
+    Example:
+        >>> moved = Moved(State(torch.zeros(1, 2), torch.zeros(())), Trail(torch.ones(5, 2), torch.zeros(5)), torch.zeros(5))
+        >>> moved.vectors.shape, moved.vectors.dtype
+        (torch.Size([5, 2]), torch.float64)
+    """
+
+    state: State
+    trail: Trail
+    scale: Tensor
+
+    @property
+    def vectors(self) -> Tensor:
+        """The state vectors ``(..., T, slots)`` in nats, float64."""
+        return self.trail.vectors.double() + (self.trail.offsets + self.scale).unsqueeze(-1)
+
+
 def enter(semiring: Semiring, chain: Chain) -> State:
     """The carry in front of a chain's first step.
 
@@ -61,7 +82,7 @@ def leave(semiring: Semiring, chain: Chain, state: State) -> tuple[Tensor, Tenso
 
 def proceed(
     semiring: Semiring, steps: Map, length: int, taken: Tensor | None, front: State, latest: int
-) -> tuple[State, Trail]:
+) -> Moved:
     """Move a carry over the latest of ``length`` steps, as the torch backend would in one scan of all, to the bit.
 
     Args:
@@ -69,13 +90,11 @@ def proceed(
         taken: how many of the latest ones each sequence takes ``(...)``; None for all.
         front: the carry in front of them.
         latest: how many those are.
-    Returns:
-        The carry behind them; the state vectors ``(..., latest, slots)``.
 
     Example:
         >>> log, steps = semihmm.semirings.Log(), semihmm.engine.Dense(torch.zeros(5, 2, 2))
         >>> state = State(torch.zeros(1, 2), torch.zeros((), dtype=torch.float64))
-        >>> last, _ = proceed(log, steps, 5, None, state, latest=3)
+        >>> last = proceed(log, steps, 5, None, state, latest=3).state
         >>> (last.carry + last.offset).exp().round().tolist()
         [[8.0, 8.0]]
     """
@@ -88,7 +107,7 @@ def proceed(
         scale = scale + (each if each.shape[-1] == 1 else each[..., each.shape[-1] - latest :])
     scale = scale if active is None else torch.where(active, scale, 0.0)
     scale = scale.cumsum(-1)
-    return State(state.carry, state.offset + scale[..., -1]), Trail(trail.vectors, trail.offsets + scale)
+    return Moved(State(state.carry, state.offset + scale[..., -1]), trail, scale)
 
 
 def origins(
@@ -101,7 +120,7 @@ def origins(
     Example:
         >>> best, steps = semihmm.semirings.Max(), semihmm.engine.Dense(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))
         >>> state = State(torch.zeros(1, 2), torch.zeros((), dtype=torch.float64))
-        >>> origins(best, steps, 3, state, proceed(best, steps, 3, None, state, latest=3)[1]).slot.tolist()
+        >>> origins(best, steps, 3, state, proceed(best, steps, 3, None, state, latest=3).trail).slot.tolist()
         [[1, 1, 1], [0, 0, 0]]
     """
     latest, rows = trail.vectors.shape[-2], semiring.rows

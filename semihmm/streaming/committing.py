@@ -15,7 +15,7 @@ from semihmm.errors import SemihmmError, StructureError
 from semihmm.semirings import Max
 from semihmm.streaming.ranking import Ranking
 from semihmm.streaming.survivors import Bools, Ints, Survivors
-from semihmm.streaming.window import Window, moved, some_of
+from semihmm.streaming.window import Window, moved, some_of, wide
 from semihmm.structures import Structure
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class Committing:
         self.state: State | None = None
         self.tree: Survivors | None = None
         self.lead = 0
+        self.told: Ints = np.zeros(streams, np.int64)  # how many frames have a state for good
 
     def of(self, window: Window) -> Grown:
         """What new frames bring. Changes nothing."""
@@ -59,7 +60,7 @@ class Committing:
         source = np.zeros((batch, 0, width), np.int64)
         delay, alive, state = source, np.zeros(source.shape, bool), front
         if window.latest:
-            state, trail = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
+            state, trail, _ = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
             found = origins(MAX, window.steps, window.length, front, trail)
             source, delay = (_by_time(x) for x in (found.slot, found.delay))
             alive = (trail.vectors > -torch.inf).cpu().numpy()
@@ -79,12 +80,6 @@ class Committing:
         self.state = moved(self.state, window, new.state, self.streams)
         self.tree.grow(new.streams, new.steps, new.source, new.delay, new.alive)
 
-    def told(self) -> Ints:
-        """How many frames of each stream have a state for good."""
-        if self.tree is None:
-            return np.zeros(self.streams, np.int64)
-        return np.maximum(self.tree.root_time - 1 + self.lead, 0)
-
     def settled(self, form: Structure, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """States that have become certain, or are forced at the most delay: what they are, whether, from which frame.
 
@@ -92,9 +87,9 @@ class Committing:
             form: a structure of all streams.
             seen: how many frames each has.
         """
-        tree, first = _there(self.tree), self.told()
-        roots, paths = tree.root.copy(), tree.settle(np.arange(self.streams))
-        certain = self.told()
+        tree, roots = _there(self.tree), _there(self.tree).root.copy()
+        paths = tree.settle(np.arange(self.streams))
+        certain = self._certain()
         forced = certain.copy()
         if self.max_delay is not None:
             late = np.flatnonzero(seen.numpy() - certain > self.max_delay)
@@ -102,20 +97,42 @@ class Committing:
                 forced[stream] = self._force(stream, int(seen[stream]))
             for stream, more in zip(late.tolist(), tree.settle(late), strict=True):
                 paths[stream] = np.concatenate([paths[stream], more])
-        return _committed(*self._read(form, roots, paths), first, certain, forced)
+        return self._committed(form, np.arange(self.streams), roots, paths, self._certain(), certain, forced)
+
+    def _certain(self) -> Ints:
+        """How many frames of each stream have a certain state.
+
+        What begins lasts at least until the first that may come behind it.
+        """
+        tree = _there(self.tree)
+        time = tree.root_time if tree.onward.all() else tree.first_children(np.arange(self.streams))
+        return np.maximum(time - 1 + self.lead, self.told)
 
     def ended(self, window: Window, stream: int, seen: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """The states of all frames of a stream that are left, and the score of the path."""
-        tree, first, root = _there(self.tree), self.told()[stream], self.tree.root[[stream]]
+        tree, only = _there(self.tree), np.array([stream])
         ends, offset = leave(MAX, window.structure.chain(), some_of(_there(self.state), torch.tensor([stream])))
         value, slot = MAX.choose(ends, -1)
         score = (value.double() + offset)[0]
         path = tree.path(stream, int(tree.time[stream]) * tree.width + int(slot))
-        states, lengths = self._read(window.structure, root, [path if bool(score.isfinite()) else path[:0]])
-        if not bool(score.isfinite()):  # no path: nothing more can be said of these frames
-            states, lengths = states.new_full((1, seen - int(first)), -1), np.array([seen - int(first)])
-        told = np.array([first])
-        return _committed(states, lengths, told, told + lengths, told), score
+        path = path if bool(score.isfinite()) else path[:0]
+        whole = np.full(self.streams, seen)
+        return self._committed(window.structure, only, tree.root[only], [path], whole, whole, whole), score
+
+    def _committed(
+        self, form: Structure, streams: Ints, roots: Ints, paths: list[Ints], until: Ints, certain: Ints, forced: Ints
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """States behind those that are told, up to a frame, and which of them were forced."""
+        first, until, certain, forced = (x[streams] for x in (self.told, until, certain, forced))
+        above = np.maximum(roots // _there(self.tree).width - 1 + self.lead, 0)
+        found = self._read(form, roots, paths, until - above)
+        count, skipped = until - first, first - above
+        frame = torch.arange(int(count.max(initial=0)), device=found.device) + torch.from_numpy(first).unsqueeze(-1)
+        used, low, high = (frame < torch.from_numpy(x).unsqueeze(-1) for x in (until, certain, forced))
+        at = (torch.arange(frame.shape[1]) + torch.from_numpy(skipped).unsqueeze(-1)).clamp(max=found.shape[1] - 1)
+        states = found.take_along_dim(wide(at, found), 1) if frame.shape[1] else found[:, :0]
+        self.told[streams] = until
+        return torch.where(wide(used, states), states, -1), used & high & ~low, torch.from_numpy(first)
 
     def waiting(self) -> Ints:
         """How many times of each stream are not certain."""
@@ -126,6 +143,7 @@ class Committing:
         """Begin a stream anew."""
         if self.tree is not None:
             self.tree.restart(stream)
+        self.told[stream] = 0
 
     def ranked(self, form: Structure, ranking: Ranking, stream: int) -> tuple[Tensor, Tensor, int]:
         """The states of the best paths so far of a stream, at frames that wait for theirs; scores; the first frame.
@@ -135,16 +153,18 @@ class Committing:
         tree, state = _there(self.tree), _there(self.state)
         ends = torch.from_numpy(tree.onward if tree.onward.all() else ~tree.onward).to(state.carry.device)
         paths, scores = ranking.paths(stream, ends, int(tree.time[stream]))
-        root, found, first = int(tree.root_time[stream]), [], int(self.told()[stream])
-        count = int(tree.time[stream]) - 1 + self.lead - first
+        root, found, first = int(tree.root_time[stream]), [], int(self.told[stream])
+        frames = int(tree.time[stream]) - 1 + self.lead
         for path in paths:
-            before = path[path // tree.width <= root]
-            head = before[-1:] if len(before) else np.zeros(1, np.int64)
-            later = path[path // tree.width > root]
-            states, lengths = self._read(form[[stream]], head, [later])
-            kept = states[0, max(int(lengths[0]) - count, 0) :]
-            found.append(kept if len(kept) == count else kept.new_full((count, *kept.shape[1:]), -1))
-        return torch.stack(found), scores, first
+            if not len(path):
+                found.append(None)
+                continue
+            earlier = path[path // tree.width <= root]
+            head, later = earlier[-1:] if len(earlier) else np.zeros(1, np.int64), path[path // tree.width > root]
+            above = np.maximum(head // tree.width - 1 + self.lead, 0)
+            found.append(self._read(form[[stream]], head, [later], frames - above)[0, first - frames :])
+        nothing = next((torch.full_like(x, -1) for x in found if x is not None), torch.zeros(0, dtype=torch.int64))
+        return torch.stack([nothing if x is None else x for x in found]), scores, first
 
     def _force(self, stream: int, seen: int) -> int:
         """Commit the best path so far as far as it must be; returns until which frame."""
@@ -153,7 +173,7 @@ class Committing:
         row = int((carry > -torch.inf).any(-1).int().argmax())
         slot = int(MAX.choose(carry[row], -1)[1])
         if not bool(carry[row, slot] > -torch.inf):
-            return int(self.told()[stream])  # there is no path
+            return int(self.told[stream])  # there is no path
         path = tree.path(stream, (int(tree.time[stream]) - row) * width + slot)
         needed = seen - _there(self.max_delay) + 1 - self.lead
         node = int(path[np.searchsorted(path // width, needed)])
@@ -163,40 +183,26 @@ class Committing:
         self.state = State(carry, state.offset)
         return node // width - 1 + self.lead
 
-    def _read(self, form: Structure, roots: Ints, paths: list[Ints]) -> tuple[Tensor, Ints]:
-        """The states that paths from below these roots go through, ``(B, L)``, and how many each has."""
-        width = _there(self.tree).width
+    def _read(self, form: Structure, roots: Ints, paths: list[Ints], counts: Ints) -> Tensor:
+        """The states of so many frames behind roots, and on paths from below those, ``(B, L)``; -1 after their ends."""
+        width, longest = _there(self.tree).width, int(counts.max(initial=0))
         above = np.maximum(roots // width, 1 - self.lead)
-        lengths = np.array([p[-1] // width - a if len(p) else 0 for p, a in zip(paths, above.tolist(), strict=True)])
-        lengths = np.maximum(lengths, 0)
-        longest = int(lengths.max(initial=0))
         slots = np.full((len(paths), longest + 1), -1)
         for at, path, root, first in zip(slots, paths, roots.tolist(), above.tolist(), strict=True):
-            if root:
-                at[0] = root % width
+            at[0] = root % width if root else -1
             at[path // width - first] = path % width
-        seen, device = form.observed, form.potentials[form.observed].device
+        seen = form.observed
         x = form.potentials[seen]
-        blank = x.new_zeros(()).expand(len(paths), longest, *x.shape[2:])
-        counts = torch.from_numpy(lengths).to(device)
-        along = torch.from_numpy(slots[:, self.lead :]).to(device)
+        along = torch.from_numpy(slots[:, self.lead :]).to(x.device)
         if not longest:
-            return along[:, :0], lengths
-        form = form.holding(**{seen: blank, **{n: counts for n in list(form.ragged)[:1] if n in form.__dict__}})
+            return along[:, :0]
+        lengths = torch.from_numpy(counts).to(x.device)
+        blank = x.new_zeros(()).expand(len(paths), longest, *x.shape[2:])
+        form = form.holding(**{seen: blank, **{n: lengths for n in list(form.ragged)[:1] if n in form.__dict__}})
         try:
-            return form.state_sequence(form.event(Path.through(along))), lengths
+            return form.state_sequence(form.event(Path.through(along)))
         except StructureError:  # it has no states but the chain's slots
-            return along[:, along.shape[1] - longest :], lengths
-
-
-def _committed(states: Tensor, lengths: Ints, first: Ints, certain: Ints, forced: Ints) -> tuple[Tensor, ...]:
-    """States with -1 behind those that there are, which of them were forced, and where they begin."""
-    at = torch.arange(states.shape[1], device=states.device)
-    frame = at + torch.from_numpy(first).to(at.device).unsqueeze(-1)
-    used = at < torch.from_numpy(lengths).to(at.device).unsqueeze(-1)
-    low, high = (torch.from_numpy(x).to(at.device).unsqueeze(-1) for x in (certain, forced))
-    states = torch.where(used.reshape(*used.shape, *(1,) * (states.ndim - 2)), states, -1)
-    return states, used & (frame >= low) & (frame < high), torch.from_numpy(first)
+            return along[:, along.shape[1] - longest :]
 
 
 def _by_time(x: Tensor) -> Ints:

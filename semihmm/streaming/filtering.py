@@ -94,8 +94,9 @@ class Filtering:
         fresh, front = window.fresh, self._front(window)
         new = [(front.carry.select(-2, 0).double() + front.offset[..., None]).unsqueeze(-2)] if fresh else []
         if window.latest:
-            front, trail = proceed(LOG, window.steps, window.length, window.taken, front, window.latest)
-            new.append(trail.vectors.double() + trail.offsets.unsqueeze(-1))
+            onward = proceed(LOG, window.steps, window.length, window.taken, front, window.latest)
+            front = onward.state
+            new.append(onward.vectors)
         return front, torch.cat(new, -2)
 
     def _by_engine(self, window: Window) -> tuple[State, Tensor]:
@@ -236,8 +237,7 @@ def _from_frames(window: Window, rows: Tensor, ahead: int, count: int, ends: boo
         whole = many.holding(**{structure.observed: frames})
         chain = whole.chain()
         front = State((carry - offset[:, None, None]).to(frames.dtype).flip(-2), torch.zeros_like(offset))
-        _, trail = proceed(LOG, chain.steps.unrolled(), width, None, front, ahead + 1)
-        new = trail.vectors.double() + trail.offsets.unsqueeze(-1)
+        new = proceed(LOG, chain.steps.unrolled(), width, None, front, ahead + 1).vectors
         if ends:
             value = LOG.sum(new[:, -1] + sum(chain.end), -1)
         else:

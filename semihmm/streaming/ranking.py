@@ -48,7 +48,7 @@ class Ranking:
         size = rows.rows * slots
         state, nodes = front, np.zeros((batch, 0, size), np.int64)
         if window.latest:
-            state, trail = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
+            state, trail, _ = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
             found = origins(rows, window.steps, window.length, front, trail)
             node = found.delay * size + found.row * slots + found.slot
             nodes = node.movedim(0, -1).cpu().numpy()

@@ -129,6 +129,15 @@ class Survivors:
                 passed[i].append(node)
         return [np.array(nodes, np.int64) for nodes in passed]
 
+    def first_children(self, streams: Ints) -> Ints:
+        """The earliest time of what is alive and comes from the root, of each stream; the root's own for nothing."""
+        root, latest = self.root[streams], self.time[streams]
+        times = root[:, None] // self.width + 1 + np.arange(self.memory)
+        at = self._place(streams[:, None, None], times[..., None] * self.width + np.arange(self.width))
+        there = (self.parent.reshape(-1)[at] == root[:, None, None]).any(-1) & (times <= latest[:, None])
+        earliest: Ints = np.where(there.any(-1), times[:, 0] + there.argmax(-1), times[:, 0] - 1)
+        return earliest
+
     def path(self, stream: int, node: int) -> Ints:
         """The nodes from below the root to a node."""
         found = []
