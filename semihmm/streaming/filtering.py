@@ -11,6 +11,7 @@ from torch import Tensor
 from semihmm.engine import Chain, plan, vectors
 from semihmm.engine.onward import enter, leave, proceed
 from semihmm.engine.strategies import State
+from semihmm.engine.strategies.sequential import sequential
 from semihmm.engine.total import posteriors
 from semihmm.errors import StructureError
 from semihmm.semirings import Log
@@ -58,7 +59,7 @@ class Filtering:
         if weights is not None:
             mass = LOG.sum(weights.flatten(2), -1)
             posterior = normalised(weights, mass).to(state.carry.dtype)
-        if self.lookahead:
+        if self.lookahead and weights is not None:
             smoothed = self._smoothed(window, rows)
             smoothed = None if smoothed is None else smoothed.to(state.carry.dtype)
         return Filtered(state, self._latest(window, rows, kept), posterior, mass, smoothed)
@@ -149,7 +150,7 @@ class Filtering:
         assert self.rows is not None
         ends, offset = leave(LOG, window.structure.chain(), some_of(_there(self.state), window.streams))
         value = (LOG.sum(ends, -1).double() + offset)[0]
-        if not self.lookahead:
+        if not self.lookahead or self.forms[0] is None:
             return value, None
         rows = chosen(self.rows, window.streams)
         found = [looked_back(window, rows, k, 1, ends=True) for k in reversed(range(min(self.lookahead, window.old)))]
@@ -237,7 +238,10 @@ def _from_frames(window: Window, rows: Tensor, ahead: int, count: int, ends: boo
         whole = many.holding(**{structure.observed: frames})
         chain = whole.chain()
         front = State((carry - offset[:, None, None]).to(frames.dtype).flip(-2), torch.zeros_like(offset))
-        new = proceed(LOG, chain.steps.unrolled(), width, None, front, ahead + 1).vectors
+        steps = (chain.steps.unrolled().window(memory, width),)
+        _, trail = sequential(LOG, steps, ahead + 1, front, None, True)
+        assert trail is not None
+        new = trail.vectors.double() + trail.offsets.unsqueeze(-1)
         if ends:
             value = LOG.sum(new[:, -1] + sum(chain.end), -1)
         else:

@@ -208,7 +208,8 @@ class Stream:
             self._committing.take(window, grown)
             if self._ranking is not None and ranked is not None:
                 self._ranking.take(window, ranked)
-        self._keep(frames, lengths)
+        if found:
+            self._keep(frames, lengths)
         answers = self._filtering.joined([(w, f) for w, f, *_ in found], seen.shape[1])
         update = Update(*answers, self._settled())
         return update if batched else alone(update)
