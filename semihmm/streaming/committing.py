@@ -15,7 +15,7 @@ from semihmm.errors import SemihmmError, StructureError
 from semihmm.semirings import Max
 from semihmm.streaming.ranking import Ranking
 from semihmm.streaming.survivors import Bools, Ints, Survivors
-from semihmm.streaming.window import Window, moved, some_of, wide
+from semihmm.streaming.window import Window, moved, some_of, wide, widened
 from semihmm.structures import Structure
 
 T = TypeVar("T")
@@ -144,6 +144,28 @@ class Committing:
         if self.tree is not None:
             self.tree.restart(stream)
         self.told[stream] = 0
+
+    def widen(self, slots: int) -> None:
+        """More slots, behind those that there are."""
+        if self.state is not None and self.tree is not None:
+            self.state = widened(self.state, slots)
+            self.tree.widen(np.ones(slots, bool))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that there is to save."""
+        if self.state is None or self.tree is None:
+            return {}
+        tree = {f"tree {n}": torch.from_numpy(x) for n, x in self.tree.tables().items()}
+        told, lead = torch.from_numpy(self.told), torch.tensor([self.lead, self.tree.memory])
+        return {"carry": self.state.carry, "offset": self.state.offset, "told": told, "numbers": lead, **tree}
+
+    def restore(self, held: dict[str, Tensor]) -> None:
+        """What `tensors` said, again."""
+        tables = {n.removeprefix("tree "): x.numpy() for n, x in held.items() if n.startswith("tree ")}
+        self.lead, memory = held["numbers"].tolist()
+        self.state, self.told = State(held["carry"], held["offset"]), held["told"].numpy()
+        self.tree = Survivors(self.streams, memory, tables.pop("onward"), capacity=1)
+        self.tree.restore(tables)
 
     def ranked(self, form: Structure, ranking: Ranking, stream: int) -> tuple[Tensor, Tensor, int]:
         """The states of the best paths so far of a stream, at frames that wait for theirs; scores; the first frame.

@@ -15,7 +15,7 @@ from semihmm.engine.strategies.sequential import sequential
 from semihmm.engine.total import posteriors
 from semihmm.errors import StructureError
 from semihmm.semirings import Log
-from semihmm.streaming.window import Window, chosen, moved, placed, some_of, wide
+from semihmm.streaming.window import Window, chosen, moved, placed, some_of, wide, widened, wider
 from semihmm.structures import Structure
 
 LOG = Log()
@@ -36,11 +36,11 @@ class Filtering:
 
     Args:
         streams: how many.
-        lookahead: how many frames later to look back.
+        lookahead: how many frames later to look back, at most: less at any time.
     """
 
     def __init__(self, streams: int, lookahead: int) -> None:
-        self.streams, self.lookahead = streams, lookahead
+        self.streams, self.lookahead, self.most = streams, lookahead, lookahead
         self.state: State | None = None
         self.forms: tuple[Tensor | None, ...] = (None, None, None)  # of what is told of a frame
         self.rows: Tensor | None = None  # (streams, memory + lookahead, slots): in nats, float64, the latest last
@@ -48,7 +48,7 @@ class Filtering:
     def of(self, window: Window) -> Filtered:
         """What new frames bring. Changes nothing."""
         state, new = self._forward(window)
-        kept = window.memory + self.lookahead
+        kept = window.memory + self.most
         before = new.new_full((len(new), kept, new.shape[-1]), -torch.inf)
         if not window.fresh:
             assert self.rows is not None
@@ -87,6 +87,23 @@ class Filtering:
                 whole = placed(whole, window.streams, torch.where(wide(used, x), x, fill))
             answers.append(whole)
         return tuple(answers)
+
+    def widen(self, slots: int) -> None:
+        """More slots, behind those that there are."""
+        if self.state is not None and self.rows is not None:
+            self.state, self.rows = widened(self.state, slots), wider(self.rows, slots)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that there is to save."""
+        if self.state is None or self.rows is None:
+            return {}
+        forms = {f"form {i}": x for i, x in enumerate(self.forms) if x is not None}
+        return {"carry": self.state.carry, "offset": self.state.offset, "rows": self.rows, **forms}
+
+    def restore(self, held: dict[str, Tensor]) -> None:
+        """What `tensors` said, again."""
+        self.state, self.rows = State(held["carry"], held["offset"]), held["rows"]
+        self.forms = tuple(held.get(f"form {i}") for i in range(len(self.forms)))
 
     def _forward(self, window: Window) -> tuple[State, Tensor]:
         """The carry behind a window, and the new state vectors, float64 in nats; of fresh streams also the first."""

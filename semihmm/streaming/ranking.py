@@ -12,7 +12,7 @@ from semihmm.engine.onward import enter, origins, proceed
 from semihmm.engine.strategies import State
 from semihmm.semirings import TopK
 from semihmm.streaming.survivors import Ints
-from semihmm.streaming.window import Window, moved, some_of
+from semihmm.streaming.window import Window, moved, some_of, widened
 
 
 class Ranked(NamedTuple):
@@ -75,6 +75,30 @@ class Ranking:
 
     def restart(self, stream: int) -> None:
         self.origins[stream] = self.origins[stream][:0]
+
+    def widen(self, slots: int) -> None:
+        """More slots, behind those that there are."""
+        if self.state is None:
+            return
+        before, rows = self.state.carry.shape[-1], self.semiring.rows
+        self.state = widened(self.state, slots)
+        for stream, held in enumerate(self.origins):
+            nodes = held // before * slots + held % before  # delays, rows, and slots
+            nodes = nodes.reshape(-1, rows, before)
+            more = np.zeros((len(nodes), rows, slots - before), np.int64)
+            self.origins[stream] = np.concatenate([nodes, more], -1).reshape(-1, rows * slots)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that there is to save."""
+        if self.state is None:
+            return {}
+        held = {f"origins {i}": torch.from_numpy(x) for i, x in enumerate(self.origins)}
+        return {"carry": self.state.carry, "offset": self.state.offset, **held}
+
+    def restore(self, held: dict[str, Tensor]) -> None:
+        """What `tensors` said, again."""
+        self.state = State(held["carry"], held["offset"])
+        self.origins = [held[f"origins {i}"].numpy() for i in range(self.streams)]
 
     def paths(self, stream: int, ends: Tensor, latest: int) -> tuple[list[Ints], Tensor]:
         """The nodes, ``time * slots + slot``, of the k best paths at the times that are kept; their scores ``(k,)``.

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from semihmm.errors import DataError, SemihmmError, ShapeError
+from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
+from semihmm.streaming import saving
 from semihmm.streaming.committing import Committing
 from semihmm.streaming.filtering import Filtering
 from semihmm.streaming.ranking import Ranking
 from semihmm.streaming.source import Frames, Model, Modelled, Source, Template
 from semihmm.streaming.window import Window, chosen, wide
 from semihmm.structures import Structure
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class Stream:
                 raise SemihmmError(f"Stream: {name} must be a number of at least {least}, got {value!r}.")
         if streams is not None and (not isinstance(streams, int) or streams < 1):
             raise SemihmmError(f"Stream: streams is how many go side by side, at least 1, or None, got {streams!r}.")
-        self.lookahead, self.max_delay, self.best, self.streams = lookahead, max_delay, best, streams
+        self.max_delay, self.best, self.streams = max_delay, best, streams
         self.source: Source = (
             Template.of(source, streams or 1) if isinstance(source, Structure) else Modelled(source)
         )
@@ -172,6 +177,19 @@ class Stream:
         self._filtering = Filtering(count, lookahead)
         self._committing = Committing(count, max_delay)
         self._ranking = Ranking(count, best) if best else None
+
+    @property
+    def lookahead(self) -> int:
+        """How many frames later smoothed posteriors are told; it may be set to less than the stream was made with."""
+        return self._filtering.lookahead
+
+    @lookahead.setter
+    def lookahead(self, frames: int) -> None:
+        if not 0 <= frames <= self._filtering.most:
+            raise SemihmmError(
+                f"Stream: lookahead may be 0 to {self._filtering.most}, what the stream was made with, got {frames}."
+            )
+        self._filtering.lookahead = frames
 
     # ---- frames
 
@@ -202,7 +220,7 @@ class Stream:
         ]
         # Nothing has changed until here, and nothing fails from here on.
         for window, filtered, grown, ranked in found:
-            self._reach = window.memory + self.lookahead
+            self._reach = window.memory + self._filtering.most
             self._form = window.structure if self._form is None or window.streams is None else self._form
             self._filtering.take(window, filtered)
             self._committing.take(window, grown)
@@ -344,6 +362,92 @@ class Stream:
         self._committing.restart(index)
         if self._ranking is not None:
             self._ranking.restart(index)
+
+    def extend(self, structure: Structure) -> None:
+        """Go on with more states, behind those that there are: a target that grows.
+
+        Frames from before could not be of the new ones. So the answers are those of the longer target where they are
+        forbidden until now.
+
+        Args:
+            structure: the same, but for its new states: a CTC with more targets, a MonotonicAlignment with a wider
+                emission, which chunks are to have from now on.
+        Raises:
+            StructureError: fewer states, or another structure; a stream with a lookahead, which would need to know of
+                the new ones before.
+
+        Example:
+            >>> stream = Stream(semihmm.CTC(torch.zeros(1, 3), torch.tensor([1])))
+            >>> _ = stream.push(torch.tensor([[0.0, 9.0, 0.0]]))
+            >>> stream.extend(semihmm.CTC(torch.zeros(1, 3), torch.tensor([1, 2])))
+            >>> _ = stream.push(torch.tensor([[0.0, 0.0, 9.0]]))
+            >>> stream.finish().committed.states.tolist()
+            [2]
+        """
+        source = Template.of(structure, len(self.seen))
+        before = self.source.whole if isinstance(self.source, Template) else None
+        slots = structure.chain().steps.slots
+        grows = type(before) is type(structure) and not self._filtering.most and structure.chain().steps.memory == 1
+        if before is None or not grows or slots < before.chain().steps.slots:
+            raise StructureError(
+                "Stream: extend takes the structure that the stream was made of with as many states or more, and a "
+                f"stream with lookahead=0, got {structure!r} for {before!r} and lookahead={self._filtering.most}."
+            )
+        self.source = source
+        for name, x in self._frames.items():
+            event = source.whole.potentials[name].shape[2:]
+            missing = [n for a, b in zip(reversed(x.shape[2:]), reversed(event), strict=True) for n in (0, b - a)]
+            self._frames[name] = torch.nn.functional.pad(x, missing, value=-structure.sign * torch.inf)
+        for part in (self._filtering, self._committing, *([] if self._ranking is None else [self._ranking])):
+            part.widen(slots)
+
+    # ---- files
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all that a stream knows to a safetensors file; the file appears when it is whole.
+
+        Raises:
+            DependencyError: safetensors is not installed.
+        """
+        options = {n: getattr(self, n) for n in ("max_delay", "best", "streams")}
+        options |= {"lookahead": self._filtering.most, "reach": self._reach}
+        tensors = {"seen": self.seen, "joined": self.joined}
+        parts = {"frames": self._frames, "filtering": self._filtering.tensors(), "committing": self._committing.tensors()}
+        parts["ranking"] = {} if self._ranking is None else self._ranking.tensors()
+        tensors |= {f"{part}.{name}": x for part, held in parts.items() for name, x in held.items()}
+        saving.write(path, self.source, options, tensors)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], source: Structure | Model) -> Self:
+        """Go on, to the bit, from what `save` wrote, in any process.
+
+        Args:
+            source: what the stream was made of.
+        Raises:
+            DataError: no such file, another kind of file, or one that belongs to something else.
+            DependencyError: safetensors is not installed.
+        """
+        note, tensors = saving.read(path)
+        try:
+            options = dict(note["options"])
+            reach = options.pop("reach")
+            stream = cls(source, **options)
+            saving.check_source(path, note["source"], stream.source)
+            parts: dict[str, dict[str, Tensor]] = {p: {} for p in ("frames", "filtering", "committing", "ranking")}
+            stream.seen, stream.joined, stream._reach = tensors.pop("seen"), tensors.pop("joined"), reach
+            for name, x in tensors.items():
+                part, _, rest = name.partition(".")
+                parts[part][rest] = x
+            stream._frames = parts["frames"]
+            if stream._frames:
+                stream._filtering.restore(parts["filtering"])
+                stream._committing.restore(parts["committing"])
+                if stream._ranking is not None:
+                    stream._ranking.restore(parts["ranking"])
+                stream._form = stream.source.structure(stream._frames, None)
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise DataError(f"Stream.load: {path} holds a stream that cannot go on: {error!r}") from error
+        return stream
 
     def _index(self, stream: int | None) -> int:
         if (stream is None) != (self.streams is None) or not 0 <= (stream or 0) < len(self.joined):

@@ -167,7 +167,7 @@ class Survivors:
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """All that there is to save."""
-        return {"time": self.time, "root": self.root, **self._tables()}
+        return {"time": self.time, "root": self.root, "onward": self.onward, **self._tables()}
 
     def restore(self, tables: dict[str, npt.NDArray[Any]]) -> None:
         """What `tables` said, again."""

@@ -138,7 +138,7 @@ def some_of(state: State, streams: Tensor | None) -> State:
     return State(chosen(state.carry, streams, state.carry.ndim - 3), chosen(state.offset, streams))
 
 
-def moved(state: State | None, window: Window, new: State, count: int, nothing: Tensor | float = -torch.inf) -> State:
+def moved(state: State | None, window: Window, new: State, count: int) -> State:
     """The carries of all streams, those of a window moved on."""
     if window.streams is None:
         return new
@@ -150,6 +150,16 @@ def moved(state: State | None, window: Window, new: State, count: int, nothing: 
         placed(state.carry, window.streams, new.carry, new.carry.ndim - 3),
         placed(state.offset, window.streams, new.offset),
     )
+
+
+def wider(x: Tensor, slots: int) -> Tensor:
+    """State vectors with more slots, which no path has been in."""
+    return torch.nn.functional.pad(x, (0, slots - x.shape[-1]), value=-torch.inf)
+
+
+def widened(state: State, slots: int) -> State:
+    """Carries with more slots."""
+    return State(wider(state.carry, slots), state.offset)
 
 
 def wide(x: Tensor, like: Tensor) -> Tensor:
