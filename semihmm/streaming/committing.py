@@ -111,10 +111,17 @@ class Committing:
     def ended(self, window: Window, stream: int, seen: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """The states of all frames of a stream that are left, and the score of the path."""
         tree, only = _there(self.tree), np.array([stream])
-        ends, offset = leave(MAX, window.structure.chain(), some_of(_there(self.state), torch.tensor([stream])))
+        state = some_of(_there(self.state), torch.tensor([stream]))
+        before = np.zeros(0, np.int64)
+        if window.cut:
+            state, before = _cut(window, state, int(tree.time[stream]))
+        ends, offset = leave(MAX, window.last.chain(), state)
         value, slot = MAX.choose(ends, -1)
-        score = (value.double() + offset)[0]
-        path = tree.path(stream, int(tree.time[stream]) * tree.width + int(slot))
+        score, end = (value.double() + offset)[0], int(tree.time[stream]) * tree.width + int(slot)
+        if len(before) and before[int(slot)]:  # the last segment is one that no state vector ends
+            path = np.append(tree.path(stream, int(before[int(slot)])), end)
+        else:
+            path = tree.path(stream, end)
         path = path if bool(score.isfinite()) else path[:0]
         whole = np.full(self.streams, seen)
         return self._committed(window.structure, only, tree.root[only], [path], whole, whole, whole), score
@@ -225,6 +232,24 @@ class Committing:
             return form.state_sequence(form.event(Path.through(along)))
         except StructureError:  # it has no states but the chain's slots
             return along[:, along.shape[1] - longest :]
+
+
+def _cut(window: Window, state: State, time: int) -> tuple[State, Ints]:
+    """The carry of a stream whose last segment may go on behind its end, and for each slot the node that comes before.
+
+    A segment of the longest duration cannot go on, so that the state vector has it already; 0 stands for that.
+    """
+    latest, older = state.carry[:, :1], state.carry[:, 1:]
+    front = State(torch.cat([older, torch.full_like(latest, -torch.inf)], 1), state.offset)
+    steps, length = window.last.chain().steps.unrolled(), window.length
+    trail = proceed(MAX, steps, length, None, front, 1).trail
+    came = origins(MAX, steps, length, front, trail)
+    longer = trail.vectors + (trail.offsets - state.offset).to(latest.dtype).unsqueeze(-1)
+    width = latest.shape[-1]
+    before = torch.where(longer >= latest, (time - came.delay.movedim(0, -1)) * width + came.slot.movedim(0, -1), 0)
+    carry = torch.cat([torch.maximum(longer, latest), older], 1)
+    found: Ints = before[0, 0].cpu().numpy()
+    return State(carry, state.offset), found
 
 
 def _by_time(x: Tensor) -> Ints:

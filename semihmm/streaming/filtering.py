@@ -43,12 +43,12 @@ class Filtering:
         self.streams, self.lookahead, self.most = streams, lookahead, lookahead
         self.state: State | None = None
         self.forms: tuple[Tensor | None, ...] = (None, None, None)  # of what is told of a frame
-        self.rows: Tensor | None = None  # (streams, memory + lookahead, slots): in nats, float64, the latest last
+        self.rows: Tensor | None = None  # (streams, memory + lookahead + 1, slots): in nats, float64, the latest last
 
     def of(self, window: Window) -> Filtered:
         """What new frames bring. Changes nothing."""
         state, new = self._forward(window)
-        kept = window.memory + self.most
+        kept = window.memory + self.most + 1
         before = new.new_full((len(new), kept, new.shape[-1]), -torch.inf)
         if not window.fresh:
             assert self.rows is not None
@@ -144,7 +144,7 @@ class Filtering:
         """Of each stream, the latest rows that it has."""
         if window.taken is None:
             return rows[:, -kept:]
-        first = kept + window.taken - kept + (window.fresh & (window.lengths > 0)).long()
+        first = window.taken + (window.fresh & (window.lengths > 0)).long()
         at = first.unsqueeze(-1) + torch.arange(kept)
         return rows.take_along_dim(at.unsqueeze(-1), 1)
 
@@ -165,8 +165,13 @@ class Filtering:
     def ended(self, window: Window) -> tuple[Tensor, Tensor | None]:
         """The log-partition of a stream that ends, and log-posteriors of its latest ``lookahead`` states."""
         assert self.rows is not None
-        ends, offset = leave(LOG, window.structure.chain(), some_of(_there(self.state), window.streams))
-        value = (LOG.sum(ends, -1).double() + offset)[0]
+        if window.cut:
+            weights = told(window.structure, chosen(self.rows, window.streams), window.length + 1, 1)
+            assert weights is not None
+            value = LOG.sum((weights[:, 0] + _final(window.last)).flatten(1), -1)[0]
+        else:
+            ends, offset = leave(LOG, window.last.chain(), some_of(_there(self.state), window.streams))
+            value = (LOG.sum(ends, -1).double() + offset)[0]
         if not self.lookahead or self.forms[0] is None:
             return value, None
         rows = chosen(self.rows, window.streams)
@@ -246,6 +251,8 @@ def _from_frames(window: Window, rows: Tensor, ahead: int, count: int, ends: boo
     padded = torch.cat([seen.new_zeros(len(seen), short, *seen.shape[2:]), seen], 1)
     padded = padded[:, padded.shape[1] - width - count + 1 :]
     frames = padded.unfold(1, width, 1).movedim(-1, 2).flatten(0, 1)  # (B * count, width, *event)
+    if short and getattr(structure, "censored", "none") == "left":
+        raise StructureError("Stream: a HSMM whose first segment is cut short, as censored='left', needs lookahead=0.")
     carry = rows[:, rows.shape[1] - ahead - memory - count : rows.shape[1] - ahead - 1]
     carry = carry.unfold(1, memory, 1).mT.flatten(0, 1)  # before the frame in question, oldest first
     offset = carry.amax((-2, -1)).nan_to_num(0.0, 0.0, 0.0)
@@ -259,16 +266,23 @@ def _from_frames(window: Window, rows: Tensor, ahead: int, count: int, ends: boo
         _, trail = sequential(LOG, steps, ahead + 1, front, None, True)
         assert trail is not None
         new = trail.vectors.double() + trail.offsets.unsqueeze(-1)
-        if ends:
+        if ends and not window.cut:
             value = LOG.sum(new[:, -1] + sum(chain.end), -1)
         else:
             last = told(whole, torch.cat([front.carry.flip(-2).double(), new], 1), width + 1, 1)
             if last is None:
                 return None
+            last = last[:, 0] + _final(many) if ends else last
             value = LOG.sum(last.flatten(1), -1)
         (gradient,) = torch.autograd.grad(torch.where(value.isfinite(), value, 0.0).sum(), frames)
     posterior = gradient[:, memory].double().clamp(min=0).log()
     return posterior.unflatten(0, (len(seen), count))
+
+
+def _final(structure: Structure) -> Tensor | float:
+    """What ending in each state weighs."""
+    final: Tensor | None = getattr(structure, "final", None)
+    return 0.0 if final is None else final
 
 
 def _there(state: State | None) -> State:

@@ -67,11 +67,6 @@ class Template:
                 f"Stream: {streams} streams take a {name} of one sequence, for all of them, or of a batch "
                 f"({streams},), got a batch {tuple(batch)}."
             )
-        if getattr(structure, "censored", "none") != "none":
-            raise StructureError(
-                "Stream: a HSMM must be one with censored='none'. What a stream says of the latest state counts "
-                "segments that go on, as censored='right' does."
-            )
         lengths, counted = next(iter(structure.ragged.items()))
         time = {seen: -ranks[seen], **{n: axis for n, axis in counted.items() if -axis in (ranks.get(n), 0)}}
         steps = {n: structure.potentials[n].shape[axis] for n, axis in time.items() if axis}

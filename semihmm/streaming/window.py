@@ -12,7 +12,7 @@ from semihmm.engine import Chain, Grid, Map
 from semihmm.engine.strategies import State
 from semihmm.errors import DataError, StructureError
 from semihmm.streaming.source import Frames, Source
-from semihmm.structures import Structure
+from semihmm.structures import HSMM, Structure
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Window:
     """What some streams, all of which are as old or old enough, have in sight: frames from before, and new ones.
 
     Attributes:
-        structure: of all these frames.
+        structure: of all these frames, and others behind them: no segment is cut short by the last one.
+        last: the same, if the last of these frames is the last of all.
         chain: its chain, without ends.
         streams: which ones, int64 ``(B,)``; None for all.
         old: how many of the frames are from before; none where streams begin.
@@ -29,6 +30,7 @@ class Window:
     """
 
     structure: Structure
+    last: Structure
     chain: Chain
     streams: Tensor | None
     old: int
@@ -43,7 +45,11 @@ class Window:
             StructureError: paths that do not go along with the frames.
             DataError: NaN or infinite potentials.
         """
-        structure = source.structure(frames, streams)
+        last = source.structure(frames, streams)
+        structure = last
+        censored = getattr(last, "censored", "none")
+        if isinstance(last, HSMM) and censored in ("right", "both"):
+            structure = last.holding(censored="left" if censored == "both" else "none")  # type: ignore[arg-type]
         count = next(iter(frames.values())).shape[1]
         name, chain = type(structure).__name__, structure.chain()
         if structure.batch_shape != lengths.shape:
@@ -56,7 +62,7 @@ class Window:
                 f"Stream: a {name} has {chain.length} steps for {count} frames, so its paths cannot be followed frame "
                 "by frame. HMM, HSMM, CTC, MonotonicAlignment, and structures with a step for each frame, can."
             )
-        window = Window(structure, chain, streams, old, count - old, lengths)
+        window = Window(structure, last, chain, streams, old, count - old, lengths)
         window._check()
         return window
 
@@ -117,6 +123,11 @@ class Window:
     def steps(self) -> Map:
         """All steps, as the torch backend takes them."""
         return self.chain.steps.unrolled()
+
+    @property
+    def cut(self) -> bool:
+        """Whether an end would cut the last segment short."""
+        return self.last is not self.structure
 
     @property
     def memory(self) -> int:
