@@ -31,103 +31,126 @@ class Origins(NamedTuple):
     delay: Tensor
 
 
-class Moved(NamedTuple):
-    """What `proceed` returns: the carry behind the steps, the state vectors on the way, and what those leave out.
+class Carried(NamedTuple):
+    """What is kept of the steps so far.
 
-    ``scale (..., T)``, float64, is the log scale of the log-weights themselves, from the front on.
-
-    Example:
-        >>> moved = Moved(State(torch.zeros(1, 2), torch.zeros(())), Trail(torch.ones(5, 2), torch.zeros(5)), torch.zeros(5))
-        >>> moved.vectors.shape, moved.vectors.dtype
-        (torch.Size([5, 2]), torch.float64)
-    """
-
-    state: State
-    trail: Trail
-    scale: Tensor
-
-    @property
-    def vectors(self) -> Tensor:
-        """The state vectors ``(..., T, slots)`` in nats, float64."""
-        return self.trail.vectors.double() + (self.trail.offsets + self.scale).unsqueeze(-1)
-
-
-def enter(semiring: Semiring, chain: Chain) -> State:
-    """The carry in front of a chain's first step.
+    Attributes:
+        state: the carry.
+        recent: the ``memory`` latest state vectors, the latest last, each with the offset that it had: what pointers
+            are made from.
+        scale: the log scale of all log-weights so far, which the others leave out, float64 ``(...)``.
 
     Example:
         >>> chain = Chain((torch.tensor([1.0, 3.0]),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=0)
-        >>> state = enter(semihmm.semirings.Max(), chain)
-        >>> state.carry.tolist(), state.offset.item()
-        ([[-2.0, 0.0]], 3.0)
+        >>> enter(semihmm.semirings.Max(), chain).scale
+        tensor(3., dtype=torch.float64)
+    """
+
+    state: State
+    recent: Trail
+    scale: Tensor
+
+    @property
+    def offset(self) -> Tensor:
+        """What the latest state vector is less than in fact."""
+        return self.state.offset + self.scale
+
+
+def enter(semiring: Semiring, chain: Chain) -> Carried:
+    """What there is in front of a chain's first step.
+
+    Example:
+        >>> chain = Chain((torch.tensor([1.0, 3.0]),), semihmm.engine.Dense(torch.zeros(1, 2, 2)), length=0)
+        >>> enter(semihmm.semirings.Max(), chain).state.carry.tolist()
+        [[-2.0, 0.0]]
     """
     near, scale = centred(Chain(chain.start, chain.steps.unrolled().window(0, 0), length=0))
     state = begin(semiring, [near])
-    return State(state.carry, state.offset + scale)
+    return Carried(state, preceded(state, Trail(state.carry[..., :0, :], state.offset.unsqueeze(-1)[..., :0])), scale)
 
 
-def leave(semiring: Semiring, chain: Chain, state: State) -> tuple[Tensor, Tensor]:
+def leave(semiring: Semiring, chain: Chain, last: Carried) -> tuple[Tensor, Tensor]:
     """The value of every way to end ``(..., slots)`` behind a chain's last step, and its offset.
 
     Example:
-        >>> steps, state = semihmm.engine.Dense(torch.zeros(1, 2, 2)), State(torch.zeros(1, 2), torch.tensor(5.0))
-        >>> leave(semihmm.semirings.Max(), Chain(state.carry.unbind(), steps, (torch.tensor([1.0, 3.0]),), length=0), state)
-        (tensor([-2.,  0.]), tensor(8., dtype=torch.float64))
+        >>> steps, log = semihmm.engine.Dense(torch.zeros(1, 2, 2)), semihmm.semirings.Log()
+        >>> chain = Chain((torch.zeros(2),), steps, (torch.tensor([1.0, 3.0]),), length=0)
+        >>> leave(log, chain, enter(log, chain))
+        (tensor([-2.,  0.]), tensor(3., dtype=torch.float64))
     """
     nothing = torch.zeros_like(chain.start[0])
     near, scale = centred(Chain((nothing,), chain.steps.unrolled().window(0, 0), chain.end, length=0))
-    ends, offset = finish(semiring, [near], state)
-    return ends, offset + scale
+    ends, offset = finish(semiring, [near], last.state)
+    return ends, offset + last.scale + scale
 
 
 def proceed(
-    semiring: Semiring, steps: Map, length: int, taken: Tensor | None, front: State, latest: int
-) -> Moved:
-    """Move a carry over the latest of ``length`` steps, as the torch backend would in one scan of all, to the bit.
+    semiring: Semiring, steps: Map, length: int, taken: Tensor | None, front: Carried, latest: int
+) -> tuple[Carried, Trail, Tensor]:
+    """Move over the latest of ``length`` steps, as the torch backend would in one scan of all, to the bit.
 
     Args:
         steps: the latest ones, and as many in front as they look back on.
         taken: how many of the latest ones each sequence takes ``(...)``; None for all.
-        front: the carry in front of them.
+        front: what there is in front of them.
         latest: how many those are.
+    Returns:
+        What there is behind them; the state vectors ``(..., latest, slots)``; and their log scales.
 
     Example:
         >>> log, steps = semihmm.semirings.Log(), semihmm.engine.Dense(torch.zeros(5, 2, 2))
-        >>> state = State(torch.zeros(1, 2), torch.zeros((), dtype=torch.float64))
-        >>> last = proceed(log, steps, 5, None, state, latest=3).state
-        >>> (last.carry + last.offset).exp().round().tolist()
+        >>> front = enter(log, Chain((torch.zeros(2),), steps))
+        >>> last, *_ = proceed(log, steps, 5, None, front, latest=3)
+        >>> (last.state.carry + last.offset).exp().round().tolist()
         [[8.0, 8.0]]
     """
     near, peaks = less_their_peaks(steps, length)
     active = None if taken is None else torch.arange(latest, device=taken.device) < taken.unsqueeze(-1)
-    state, trail = sequential(semiring, (near.window(length - latest, length),), latest, front, active, True)
+    state, trail = sequential(semiring, (near.window(length - latest, length),), latest, front.state, active, True)
     assert trail is not None
-    scale = front.offset.new_zeros((*front.offset.shape, latest))
+    scale = front.scale.new_zeros((*front.scale.shape, latest))
     for each in peaks:
         scale = scale + (each if each.shape[-1] == 1 else each[..., each.shape[-1] - latest :])
     scale = scale if active is None else torch.where(active, scale, 0.0)
-    scale = scale.cumsum(-1)
-    return Moved(State(state.carry, state.offset + scale[..., -1]), trail, scale)
+    scale = front.scale.unsqueeze(-1) + scale.cumsum(-1)
+    return Carried(state, _recent(front, trail, taken, steps.memory), scale[..., -1]), trail, scale
 
 
-def origins(
-    semiring: Semiring, steps: Map, length: int, front: State, trail: Trail
-) -> Origins:
-    """The predecessor of each slot after each step of a ``trail`` that `proceed` has made with a selective semiring.
+def _recent(front: Carried, trail: Trail, taken: Tensor | None, memory: int) -> Trail:
+    """The latest state vectors of each sequence."""
+    vectors = torch.cat([front.recent.vectors, trail.vectors], -2)
+    offsets = torch.cat([front.recent.offsets, trail.offsets], -1)
+    if taken is None:
+        return Trail(vectors[..., -memory:, :].clone(), offsets[..., -memory:].clone())
+    at = taken.unsqueeze(-1) + torch.arange(memory, device=taken.device)
+    return Trail(
+        vectors.take_along_dim(at.unsqueeze(-1).expand(*vectors.shape[:-2], -1, 1), -2), offsets.gather(-1, at)
+    )
+
+
+def origins(semiring: Semiring, steps: Map, length: int, front: Carried, along: Trail) -> Origins:
+    """The predecessor of each slot after each of the steps that `proceed` has taken with a selective semiring.
 
     Ties go to the lowest, as in decoding.
 
+    Args:
+        front: what there was in front of these steps.
+        along: the state vectors that `proceed` returned.
+
     Example:
         >>> best, steps = semihmm.semirings.Max(), semihmm.engine.Dense(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))
-        >>> state = State(torch.zeros(1, 2), torch.zeros((), dtype=torch.float64))
-        >>> origins(best, steps, 3, state, proceed(best, steps, 3, None, state, latest=3).trail).slot.tolist()
+        >>> front = enter(best, Chain((torch.zeros(2),), steps, length=3))
+        >>> origins(best, steps, 3, front, proceed(best, steps, 3, None, front, latest=3)[1]).slot.tolist()
         [[1, 1, 1], [0, 0, 0]]
     """
-    latest, rows = trail.vectors.shape[-2], semiring.rows
+    latest, rows = along.vectors.shape[-2], semiring.rows
     near, _ = less_their_peaks(steps, length)
     few = near.window(length - latest, length)
     tables = lifted(semiring, (few,))
-    carry, _ = carries(semiring, few.memory, preceded(front, trail), 0, latest)
+    vectors = Trail(
+        torch.cat([front.recent.vectors, along.vectors], -2), torch.cat([front.recent.offsets, along.offsets], -1)
+    )
+    carry, _ = carries(semiring, few.memory, vectors, 0, latest)
     pointers = few.choose(semiring, carry, tables, None)  # (rows, ..., T, pointers)
     slots, batch = few.slots, pointers.shape[1:-2]
     at = torch.arange(rows * slots, device=pointers.device).reshape(-1, *(1,) * len(batch), 1)

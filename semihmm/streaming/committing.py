@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Path
-from semihmm.engine.onward import enter, leave, origins, proceed
-from semihmm.engine.strategies import State
+from semihmm.engine.onward import Carried, enter, leave, origins, proceed
+from semihmm.engine.strategies import State, Trail
 from semihmm.errors import SemihmmError, StructureError
 from semihmm.semirings import Max
 from semihmm.streaming.ranking import Ranking
 from semihmm.streaming.survivors import Bools, Ints, Survivors
-from semihmm.streaming.window import Window, moved, some_of, wide, widened
+from semihmm.streaming.window import Window, carried_of, moved, some_of, tensors_of, wide, widened
 from semihmm.structures import Structure
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ MAX = Max()
 class Grown(NamedTuple):
     """What the new frames of a window have brought."""
 
-    state: State
+    carried: Carried
     streams: Ints
     steps: Ints  # how many times each stream has more
     source: Ints  # (B, T, slots)
@@ -43,7 +43,7 @@ class Committing:
 
     def __init__(self, streams: int, max_delay: int | None) -> None:
         self.streams, self.max_delay = streams, max_delay
-        self.state: State | None = None
+        self.carried: Carried | None = None
         self.tree: Survivors | None = None
         self.lead = 0
         self.told: Ints = np.zeros(streams, np.int64)  # how many frames have a state for good
@@ -55,29 +55,29 @@ class Committing:
                 f"Stream: states last up to {window.memory} frames, so max_delay must be at least as many, or None, "
                 f"got {self.max_delay}."
             )
-        front = enter(MAX, window.chain) if window.fresh else some_of(_there(self.state), window.streams)
-        batch, width = front.carry.shape[0], front.carry.shape[-1]
+        front = enter(MAX, window.chain) if window.fresh else some_of(_there(self.carried), window.streams)
+        batch, _, width = front.state.carry.shape
         source = np.zeros((batch, 0, width), np.int64)
-        delay, alive, state = source, np.zeros(source.shape, bool), front
+        delay, alive, last = source, np.zeros(source.shape, bool), front
         if window.latest:
-            state, trail, _ = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
+            last, trail, _ = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
             found = origins(MAX, window.steps, window.length, front, trail)
             source, delay = (_by_time(x) for x in (found.slot, found.delay))
             alive = (trail.vectors > -torch.inf).cpu().numpy()
         steps = np.full(batch, window.latest) if window.taken is None else window.taken.cpu().numpy()
         if window.fresh:  # the start is a time of its own
-            first = (front.carry.select(-2, 0) > -torch.inf).cpu().numpy()[:, None]
+            first = (front.state.carry.select(-2, 0) > -torch.inf).cpu().numpy()[:, None]
             source, delay = (np.concatenate([np.ones_like(first, np.int64), x], 1) for x in (source, delay))
             alive, steps = np.concatenate([first, alive], 1), steps + (window.lengths > 0).cpu().numpy()
         which = np.arange(batch) if window.streams is None else window.streams.cpu().numpy()
-        return Grown(state, which, steps, source, delay, alive)
+        return Grown(last, which, steps, source, delay, alive)
 
     def take(self, window: Window, new: Grown) -> None:
         """Move on."""
         if self.tree is None:
             onward = window.steps.leads_on.cpu().numpy()
             self.tree, self.lead = Survivors(self.streams, window.memory, onward), window.lead
-        self.state = moved(self.state, window, new.state, self.streams)
+        self.carried = moved(self.carried, window, new.carried, self.streams)
         self.tree.grow(new.streams, new.steps, new.source, new.delay, new.alive)
 
     def settled(self, form: Structure, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,11 +111,10 @@ class Committing:
     def ended(self, window: Window, stream: int, seen: int) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """The states of all frames of a stream that are left, and the score of the path."""
         tree, only = _there(self.tree), np.array([stream])
-        state = some_of(_there(self.state), torch.tensor([stream]))
-        before = np.zeros(0, np.int64)
+        last, before = some_of(_there(self.carried), torch.tensor([stream])), np.zeros(0, np.int64)
         if window.cut:
-            state, before = _cut(window, state, int(tree.time[stream]))
-        ends, offset = leave(MAX, window.last.chain(), state)
+            last, before = _cut(window, last, int(tree.time[stream]))
+        ends, offset = leave(MAX, window.last.chain(), last)
         value, slot = MAX.choose(ends, -1)
         score, end = (value.double() + offset)[0], int(tree.time[stream]) * tree.width + int(slot)
         if len(before) and before[int(slot)]:  # the last segment is one that no state vector ends
@@ -154,23 +153,23 @@ class Committing:
 
     def widen(self, slots: int) -> None:
         """More slots, behind those that there are."""
-        if self.state is not None and self.tree is not None:
-            self.state = widened(self.state, slots)
+        if self.carried is not None and self.tree is not None:
+            self.carried = widened(self.carried, slots)
             self.tree.widen(np.ones(slots, bool))
 
     def tensors(self) -> dict[str, Tensor]:
         """All that there is to save."""
-        if self.state is None or self.tree is None:
+        if self.carried is None or self.tree is None:
             return {}
         tree = {f"tree {n}": torch.from_numpy(x) for n, x in self.tree.tables().items()}
         told, lead = torch.from_numpy(self.told), torch.tensor([self.lead, self.tree.memory])
-        return {"carry": self.state.carry, "offset": self.state.offset, "told": told, "numbers": lead, **tree}
+        return {**tensors_of(self.carried), "told": told, "numbers": lead, **tree}
 
     def restore(self, held: dict[str, Tensor]) -> None:
         """What `tensors` said, again."""
         tables = {n.removeprefix("tree "): x.numpy() for n, x in held.items() if n.startswith("tree ")}
         self.lead, memory = held["numbers"].tolist()
-        self.state, self.told = State(held["carry"], held["offset"]), held["told"].numpy()
+        self.carried, self.told = carried_of(held), held["told"].numpy()
         self.tree = Survivors(self.streams, memory, tables.pop("onward"), capacity=1)
         self.tree.restore(tables)
 
@@ -179,8 +178,8 @@ class Committing:
 
         Of paths of segments, those whose latest one ends now.
         """
-        tree, state = _there(self.tree), _there(self.state)
-        ends = torch.from_numpy(tree.onward if tree.onward.all() else ~tree.onward).to(state.carry.device)
+        tree = _there(self.tree)
+        ends = torch.from_numpy(tree.onward if tree.onward.all() else ~tree.onward)
         paths, scores = ranking.paths(stream, ends, int(tree.time[stream]))
         root, found, first = int(tree.root_time[stream]), [], int(self.told[stream])
         frames = int(tree.time[stream]) - 1 + self.lead
@@ -197,8 +196,8 @@ class Committing:
 
     def _force(self, stream: int, seen: int) -> int:
         """Commit the best path so far as far as it must be; returns until which frame."""
-        tree, state, width = _there(self.tree), _there(self.state), _there(self.tree).width
-        carry = state.carry[stream]
+        tree, carried, width = _there(self.tree), _there(self.carried), _there(self.tree).width
+        carry = carried.state.carry[stream]
         row = int((carry > -torch.inf).any(-1).int().argmax())
         slot = int(MAX.choose(carry[row], -1)[1])
         if not bool(carry[row, slot] > -torch.inf):
@@ -206,10 +205,12 @@ class Committing:
         path = tree.path(stream, (int(tree.time[stream]) - row) * width + slot)
         needed = seen - _there(self.max_delay) + 1 - self.lead
         node = int(path[np.searchsorted(path // width, needed)])
-        kept = torch.from_numpy(tree.keep_only(stream, node)).to(carry.device)
-        carry = state.carry.clone()
-        carry[stream].masked_fill_(~kept, -torch.inf)
-        self.state = State(carry, state.offset)
+        lost = torch.from_numpy(~tree.keep_only(stream, node)).to(carry.device)  # the latest first
+        carry, vectors = carried.state.carry.clone(), carried.recent.vectors.clone()
+        carry[stream].masked_fill_(lost, -torch.inf)
+        vectors[stream].masked_fill_(lost.flip(0), -torch.inf)
+        state, recent = carried.state._replace(carry=carry), carried.recent._replace(vectors=vectors)
+        self.carried = Carried(state, recent, carried.scale)
         return node // width - 1 + self.lead
 
     def _read(self, form: Structure, roots: Ints, paths: list[Ints], counts: Ints) -> Tensor:
@@ -234,22 +235,23 @@ class Committing:
             return along[:, along.shape[1] - longest :]
 
 
-def _cut(window: Window, state: State, time: int) -> tuple[State, Ints]:
-    """The carry of a stream whose last segment may go on behind its end, and for each slot the node that comes before.
+def _cut(window: Window, last: Carried, time: int) -> tuple[Carried, Ints]:
+    """A stream whose last segment may go on behind its end, and for each slot the node that comes before.
 
     A segment of the longest duration cannot go on, so that the state vector has it already; 0 stands for that.
     """
-    latest, older = state.carry[:, :1], state.carry[:, 1:]
-    front = State(torch.cat([older, torch.full_like(latest, -torch.inf)], 1), state.offset)
+    carry, (vectors, offsets) = last.state.carry, last.recent
+    latest, older, nothing = carry[:, :1], carry[:, 1:], torch.full_like(carry[:, :1], -torch.inf)
+    recent = Trail(torch.cat([nothing, vectors[:, :-1]], 1), torch.cat([offsets[:, :1], offsets[:, :-1]], 1))
+    front = Carried(State(torch.cat([older, nothing], 1), last.state.offset), recent, last.scale)
     steps, length = window.last.chain().steps.unrolled(), window.length
-    trail = proceed(MAX, steps, length, None, front, 1).trail
+    _, trail, _ = proceed(MAX, steps, length, None, front, 1)
     came = origins(MAX, steps, length, front, trail)
-    longer = trail.vectors + (trail.offsets - state.offset).to(latest.dtype).unsqueeze(-1)
-    width = latest.shape[-1]
-    before = torch.where(longer >= latest, (time - came.delay.movedim(0, -1)) * width + came.slot.movedim(0, -1), 0)
-    carry = torch.cat([torch.maximum(longer, latest), older], 1)
-    found: Ints = before[0, 0].cpu().numpy()
-    return State(carry, state.offset), found
+    longer = trail.vectors + (trail.offsets - last.state.offset).to(latest.dtype).unsqueeze(-1)
+    node = (time - came.delay.movedim(0, -1)) * latest.shape[-1] + came.slot.movedim(0, -1)
+    before: Ints = torch.where(longer >= latest, node, 0)[0, 0].cpu().numpy()
+    whole = State(torch.cat([torch.maximum(longer, latest), older], 1), last.state.offset)
+    return Carried(whole, last.recent, last.scale), before
 
 
 def _by_time(x: Tensor) -> Ints:

@@ -9,13 +9,24 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Chain, plan, vectors
-from semihmm.engine.onward import enter, leave, proceed
-from semihmm.engine.strategies import State
+from semihmm.engine.onward import Carried, enter, leave, proceed
+from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.sequential import sequential
 from semihmm.engine.total import posteriors
 from semihmm.errors import StructureError
 from semihmm.semirings import Log
-from semihmm.streaming.window import Window, chosen, moved, placed, some_of, wide, widened, wider
+from semihmm.streaming.window import (
+    Window,
+    carried_of,
+    chosen,
+    moved,
+    placed,
+    some_of,
+    tensors_of,
+    wide,
+    widened,
+    wider,
+)
 from semihmm.structures import Structure
 
 LOG = Log()
@@ -24,7 +35,7 @@ LOG = Log()
 class Filtered(NamedTuple):
     """What the new frames of a window have brought."""
 
-    state: State
+    carried: Carried
     rows: Tensor  # the state vectors that the next ones look back on, and what they are less than in fact
     posterior: Tensor | None
     mass: Tensor | None
@@ -41,13 +52,13 @@ class Filtering:
 
     def __init__(self, streams: int, lookahead: int) -> None:
         self.streams, self.lookahead, self.most = streams, lookahead, lookahead
-        self.state: State | None = None
+        self.carried: Carried | None = None
         self.forms: tuple[Tensor | None, ...] = (None, None, None)  # of what is told of a frame
         self.rows: Tensor | None = None  # (streams, memory + lookahead + 1, slots): in nats, float64, the latest last
 
     def of(self, window: Window) -> Filtered:
         """What new frames bring. Changes nothing."""
-        state, new = self._forward(window)
+        carried, new = self._forward(window)
         kept = window.memory + self.most + 1
         before = new.new_full((len(new), kept, new.shape[-1]), -torch.inf)
         if not window.fresh:
@@ -58,17 +69,17 @@ class Filtering:
         posterior = mass = smoothed = None
         if weights is not None:
             mass = LOG.sum(weights.flatten(2), -1)
-            posterior = normalised(weights, mass).to(state.carry.dtype)
+            posterior = normalised(weights, mass).to(carried.state.carry.dtype)
         if self.lookahead and weights is not None:
             smoothed = self._smoothed(window, rows)
-            smoothed = None if smoothed is None else smoothed.to(state.carry.dtype)
-        return Filtered(state, self._latest(window, rows, kept), posterior, mass, smoothed)
+            smoothed = None if smoothed is None else smoothed.to(carried.state.carry.dtype)
+        return Filtered(carried, self._latest(window, rows, kept), posterior, mass, smoothed)
 
     def take(self, window: Window, found: Filtered) -> Filtered:
         """Move on."""
         if window.streams is not None and self.rows is None:
             self.rows = found.rows.new_full((self.streams, *found.rows.shape[1:]), -torch.inf)
-        self.state = moved(self.state, window, found.state, self.streams)
+        self.carried = moved(self.carried, window, found.carried, self.streams)
         self.rows = found.rows if self.rows is None else placed(self.rows, window.streams, found.rows)
         return found
 
@@ -90,55 +101,59 @@ class Filtering:
 
     def widen(self, slots: int) -> None:
         """More slots, behind those that there are."""
-        if self.state is not None and self.rows is not None:
-            self.state, self.rows = widened(self.state, slots), wider(self.rows, slots)
+        if self.carried is not None and self.rows is not None:
+            self.carried, self.rows = widened(self.carried, slots), wider(self.rows, slots)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that there is to save."""
-        if self.state is None or self.rows is None:
+        if self.carried is None or self.rows is None:
             return {}
         forms = {f"form {i}": x for i, x in enumerate(self.forms) if x is not None}
-        return {"carry": self.state.carry, "offset": self.state.offset, "rows": self.rows, **forms}
+        return {**tensors_of(self.carried), "rows": self.rows, **forms}
 
     def restore(self, held: dict[str, Tensor]) -> None:
         """What `tensors` said, again."""
-        self.state, self.rows = State(held["carry"], held["offset"]), held["rows"]
+        self.carried, self.rows = carried_of(held), held["rows"]
         self.forms = tuple(held.get(f"form {i}") for i in range(len(self.forms)))
 
-    def _forward(self, window: Window) -> tuple[State, Tensor]:
-        """The carry behind a window, and the new state vectors, float64 in nats; of fresh streams also the first."""
+    def _forward(self, window: Window) -> tuple[Carried, Tensor]:
+        """What is kept behind a window, and the new state vectors, float64 in nats; of fresh streams also the first."""
         if window.memory == 1:
             return self._by_engine(window)
-        fresh, front = window.fresh, self._front(window)
-        new = [(front.carry.select(-2, 0).double() + front.offset[..., None]).unsqueeze(-2)] if fresh else []
+        last, new = self._front(window), []
+        if window.fresh:
+            new.append((last.state.carry.select(-2, 0).double() + last.offset.unsqueeze(-1)).unsqueeze(-2))
         if window.latest:
-            onward = proceed(LOG, window.steps, window.length, window.taken, front, window.latest)
-            front = onward.state
-            new.append(onward.vectors)
-        return front, torch.cat(new, -2)
+            last, trail, scale = proceed(LOG, window.steps, window.length, window.taken, last, window.latest)
+            new.append(trail.vectors.double() + (trail.offsets + scale).unsqueeze(-1))
+        return last, torch.cat(new, -2)
 
-    def _by_engine(self, window: Window) -> tuple[State, Tensor]:
+    def _by_engine(self, window: Window) -> tuple[Carried, Tensor]:
         """The same of maps that look one step back, for which every backend has a way."""
         chain, length, latest = window.chain, window.length, window.latest
         offset: Tensor | float = 0.0
         if not window.fresh:
-            state = self._front(window)
+            front = self._front(window)
             steps = chain.steps.window(length - latest, length)  # type: ignore[attr-defined]
-            chain, offset = Chain((state.carry.select(-2, 0),), steps, length=latest), state.offset[..., None, None]
+            chain, offset = (
+                Chain((front.state.carry.select(-2, 0),), steps, length=latest),
+                front.offset[..., None, None],
+            )
         chain = chain if window.taken is None else replace(chain, lengths=window.taken)
         found = vectors(plan(chain, LOG), LOG, chain) + offset
         count = found.shape[-2] - 1
-        last = found[:, -1] if window.taken is None else found.take_along_dim(
-            window.taken[:, None, None].clamp(max=count), -2).squeeze(-2)
+        last = (
+            found[:, -1]
+            if window.taken is None
+            else found.take_along_dim(window.taken[:, None, None].clamp(max=count), -2).squeeze(-2)
+        )
         peak = last.amax(-1).nan_to_num(0.0, 0.0, 0.0)
         carry = (last - peak.unsqueeze(-1)).to(window.chain.start[0].dtype).unsqueeze(-2)
-        return State(carry, peak), found if window.fresh else found[:, 1:]
+        last_one = Carried(State(carry, peak), Trail(carry, peak.unsqueeze(-1)), torch.zeros_like(peak))
+        return last_one, found if window.fresh else found[:, 1:]
 
-    def _front(self, window: Window) -> State:
-        if window.fresh:
-            return enter(LOG, window.chain)
-        assert self.state is not None
-        return some_of(self.state, window.streams)
+    def _front(self, window: Window) -> Carried:
+        return enter(LOG, window.chain) if window.fresh else some_of(_there(self.carried), window.streams)
 
     def _latest(self, window: Window, rows: Tensor, kept: int) -> Tensor:
         """Of each stream, the latest rows that it has."""
@@ -170,7 +185,7 @@ class Filtering:
             assert weights is not None
             value = LOG.sum((weights[:, 0] + _final(window.last)).flatten(1), -1)[0]
         else:
-            ends, offset = leave(LOG, window.last.chain(), some_of(_there(self.state), window.streams))
+            ends, offset = leave(LOG, window.last.chain(), some_of(_there(self.carried), window.streams))
             value = (LOG.sum(ends, -1).double() + offset)[0]
         if not self.lookahead or self.forms[0] is None:
             return value, None
@@ -285,6 +300,6 @@ def _final(structure: Structure) -> Tensor | float:
     return 0.0 if final is None else final
 
 
-def _there(state: State | None) -> State:
-    assert state is not None
-    return state
+def _there(carried: Carried | None) -> Carried:
+    assert carried is not None
+    return carried

@@ -8,17 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semihmm.engine.onward import enter, origins, proceed
-from semihmm.engine.strategies import State
+from semihmm.engine.onward import Carried, enter, origins, proceed
 from semihmm.semirings import TopK
 from semihmm.streaming.survivors import Ints
-from semihmm.streaming.window import Window, moved, some_of, widened
+from semihmm.streaming.window import Window, carried_of, moved, some_of, tensors_of, widened
 
 
 class Ranked(NamedTuple):
     """What the new frames of a window have brought."""
 
-    state: State
+    carried: Carried
     nodes: Ints  # (B, T, rows * slots): how many times before, and which row and slot, as one number each
     steps: Ints
 
@@ -33,8 +32,10 @@ class Ranking:
 
     def __init__(self, streams: int, rows: int) -> None:
         self.streams, self.semiring = streams, TopK(rows)
-        self.state: State | None = None
-        self.origins: list[Ints] = [np.zeros((0, 0), np.int64)] * streams  # of each time since the root's, the latest last
+        self.carried: Carried | None = None
+        self.origins: list[Ints] = [
+            np.zeros((0, 0), np.int64)
+        ] * streams  # of each time since the root's, the latest last
 
     def of(self, window: Window) -> Ranked:
         """What new frames bring. Changes nothing."""
@@ -42,13 +43,13 @@ class Ranking:
         if window.fresh:
             front = enter(rows, window.chain)
         else:
-            assert self.state is not None
-            front = some_of(self.state, window.streams)
-        batch, slots = front.carry.shape[-3], front.carry.shape[-1]
+            assert self.carried is not None
+            front = some_of(self.carried, window.streams)
+        *_, batch, _, slots = front.state.carry.shape
         size = rows.rows * slots
-        state, nodes = front, np.zeros((batch, 0, size), np.int64)
+        last, nodes = front, np.zeros((batch, 0, size), np.int64)
         if window.latest:
-            state, trail, _ = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
+            last, trail, _ = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
             found = origins(rows, window.steps, window.length, front, trail)
             node = found.delay * size + found.row * slots + found.slot
             nodes = node.movedim(0, -1).cpu().numpy()
@@ -56,11 +57,11 @@ class Ranking:
         if window.fresh:  # the start is a time of its own, and nothing comes before it
             nodes = np.concatenate([np.zeros((batch, 1, size), np.int64), nodes], 1)
             steps = steps + (window.lengths > 0).cpu().numpy()
-        return Ranked(state, nodes, steps)
+        return Ranked(last, nodes, steps)
 
     def take(self, window: Window, new: Ranked) -> None:
         """Move on."""
-        self.state = moved(self.state, window, new.state, self.streams)
+        self.carried = moved(self.carried, window, new.carried, self.streams)
         which = range(self.streams) if window.streams is None else window.streams.tolist()
         for stream, nodes, steps in zip(which, new.nodes, new.steps.tolist(), strict=True):
             held = self.origins[stream]
@@ -78,10 +79,10 @@ class Ranking:
 
     def widen(self, slots: int) -> None:
         """More slots, behind those that there are."""
-        if self.state is None:
+        if self.carried is None:
             return
-        before, rows = self.state.carry.shape[-1], self.semiring.rows
-        self.state = widened(self.state, slots)
+        before, rows = self.carried.state.carry.shape[-1], self.semiring.rows
+        self.carried = widened(self.carried, slots)
         for stream, held in enumerate(self.origins):
             nodes = held // before * slots + held % before  # delays, rows, and slots
             nodes = nodes.reshape(-1, rows, before)
@@ -90,14 +91,14 @@ class Ranking:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that there is to save."""
-        if self.state is None:
+        if self.carried is None:
             return {}
         held = {f"origins {i}": torch.from_numpy(x) for i, x in enumerate(self.origins)}
-        return {"carry": self.state.carry, "offset": self.state.offset, **held}
+        return {**tensors_of(self.carried), **held}
 
     def restore(self, held: dict[str, Tensor]) -> None:
         """What `tensors` said, again."""
-        self.state = State(held["carry"], held["offset"])
+        self.carried = carried_of(held)
         self.origins = [held[f"origins {i}"].numpy() for i in range(self.streams)]
 
     def paths(self, stream: int, ends: Tensor, latest: int) -> tuple[list[Ints], Tensor]:
@@ -107,10 +108,10 @@ class Ranking:
             ends: which slots a path may be in now, bool ``(slots,)``.
             latest: the time now.
         """
-        assert self.state is not None
-        state, held, found = some_of(self.state, torch.tensor([stream])), self.origins[stream], []
-        value, code = self.semiring.choose(state.carry.select(-2, 0).masked_fill(~ends, -torch.inf), -1)
-        scores = (value.double() + state.offset)[:, 0]
+        assert self.carried is not None
+        last, held, found = some_of(self.carried, torch.tensor([stream])), self.origins[stream], []
+        value, code = self.semiring.choose(last.state.carry.select(-2, 0).masked_fill(~ends, -torch.inf), -1)
+        scores = (value.double() + last.offset)[:, 0]
         rows, slots = self.semiring.rows, len(ends)
         size = rows * slots
         for start, score in zip(code[:, 0].tolist(), scores.tolist(), strict=True):

@@ -24,7 +24,9 @@ def write(path: str | os.PathLike[str], source: Source, options: dict[str, Any],
     """Write the state of a stream; the file appears when it is whole."""
     safetensors = require("safetensors.torch", extra="models", purpose="Saving a stream")
     note = json.dumps({"version": VERSION, "source": described(source), "options": options})
-    content: bytes = safetensors.save({n: x.detach().cpu().contiguous().clone() for n, x in tensors.items()}, {_KEY: note})
+    content: bytes = safetensors.save(
+        {n: x.detach().cpu().contiguous().clone() for n, x in tensors.items()}, {_KEY: note}
+    )
     with atomically(Path(path)) as partial:
         partial.write_bytes(content)
 
@@ -44,7 +46,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
         raise DataError(f"Stream.load: {path} cannot be read as a safetensors file: {error}") from error
     if not isinstance(note, dict) or note.get("version") != VERSION:
         found = "another version" if isinstance(note, dict) else "no stream"
-        raise DataError(f"Stream.load: {path} holds {found}; only Stream.save of version {VERSION} writes what it reads.")
+        raise DataError(
+            f"Stream.load: {path} holds {found}; only Stream.save of version {VERSION} writes what it reads."
+        )
     return note, tensors
 
 
@@ -83,5 +87,7 @@ def _digest(x: object) -> str:
         return " ".join(map(_digest, x))
     if not isinstance(x, Tensor):
         return repr(x)
-    content = x.detach().cpu().contiguous().view(-1).view(torch.uint8) if x.numel() else torch.zeros(0, dtype=torch.uint8)
+    content = (
+        x.detach().cpu().contiguous().view(-1).view(torch.uint8) if x.numel() else torch.zeros(0, dtype=torch.uint8)
+    )
     return f"{x.dtype} {tuple(x.shape)} {hashlib.sha256(content.numpy().tobytes()).hexdigest()[:16]}"

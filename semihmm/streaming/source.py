@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from semihmm.errors import ShapeError, StructureError
+from semihmm.errors import ShapeError
 from semihmm.structures import Structure
 from semihmm.structures.authoring import tensor_of
 

@@ -164,9 +164,7 @@ class Stream:
         if streams is not None and (not isinstance(streams, int) or streams < 1):
             raise SemihmmError(f"Stream: streams is how many go side by side, at least 1, or None, got {streams!r}.")
         self.max_delay, self.best, self.streams = max_delay, best, streams
-        self.source: Source = (
-            Template.of(source, streams or 1) if isinstance(source, Structure) else Modelled(source)
-        )
+        self.source: Source = Template.of(source, streams or 1) if isinstance(source, Structure) else Modelled(source)
         self._first = self.source.arriving[0] if isinstance(self.source, Template) else "x"
         count = streams or 1
         self.seen = torch.zeros(count, dtype=torch.int64)
@@ -412,7 +410,11 @@ class Stream:
         options = {n: getattr(self, n) for n in ("max_delay", "best", "streams")}
         options |= {"lookahead": self._filtering.most, "reach": self._reach}
         tensors = {"seen": self.seen, "joined": self.joined}
-        parts = {"frames": self._frames, "filtering": self._filtering.tensors(), "committing": self._committing.tensors()}
+        parts = {
+            "frames": self._frames,
+            "filtering": self._filtering.tensors(),
+            "committing": self._committing.tensors(),
+        }
         parts["ranking"] = {} if self._ranking is None else self._ranking.tensors()
         tensors |= {f"{part}.{name}": x for part, held in parts.items() for name, x in held.items()}
         saving.write(path, self.source, options, tensors)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Chain, Grid, Map
-from semihmm.engine.strategies import State
+from semihmm.engine.onward import Carried
+from semihmm.engine.strategies import State, Trail
 from semihmm.errors import DataError, StructureError
 from semihmm.streaming.source import Frames, Source
 from semihmm.structures import HSMM, Structure
@@ -144,23 +145,43 @@ def placed(all_of: Tensor, streams: Tensor | None, some: Tensor, dim: int = 0) -
     return some if streams is None else all_of.index_copy(dim, streams, some)
 
 
-def some_of(state: State, streams: Tensor | None) -> State:
-    """The carries of some streams."""
-    return State(chosen(state.carry, streams, state.carry.ndim - 3), chosen(state.offset, streams))
+def some_of(carried: Carried, streams: Tensor | None) -> Carried:
+    """What is kept of some streams."""
+    (carry, offset), (vectors, offsets), scale = carried
+    axis = carry.ndim - 3
+    recent = Trail(chosen(vectors, streams, axis), chosen(offsets, streams))
+    return Carried(State(chosen(carry, streams, axis), chosen(offset, streams)), recent, chosen(scale, streams))
 
 
-def moved(state: State | None, window: Window, new: State, count: int) -> State:
-    """The carries of all streams, those of a window moved on."""
+def moved(carried: Carried | None, window: Window, new: Carried, count: int) -> Carried:
+    """What is kept of all streams, those of a window moved on."""
     if window.streams is None:
         return new
-    if state is None:
-        dim = new.carry.ndim - 3
-        shape = (*new.carry.shape[:dim], count, *new.carry.shape[dim + 1 :])
-        state = State(new.carry.new_full(shape, -torch.inf), new.offset.new_zeros(count))
-    return State(
-        placed(state.carry, window.streams, new.carry, new.carry.ndim - 3),
-        placed(state.offset, window.streams, new.offset),
+    axis = new.state.carry.ndim - 3
+
+    def into(old: Tensor | None, x: Tensor, dim: int = 0) -> Tensor:
+        if old is None:
+            old = x.new_full((*x.shape[:dim], count, *x.shape[dim + 1 :]), -torch.inf if dim or x.ndim > 2 else 0.0)
+        return placed(old, window.streams, x, dim)
+
+    (carry, offset), (vectors, offsets), scale = ((None, None), (None, None), None) if carried is None else carried
+    return Carried(
+        State(into(carry, new.state.carry, axis), into(offset, new.state.offset)),
+        Trail(into(vectors, new.recent.vectors, axis), into(offsets, new.recent.offsets)),
+        into(scale, new.scale),
     )
+
+
+def tensors_of(carried: Carried) -> dict[str, Tensor]:
+    """All that there is to save."""
+    (carry, offset), (vectors, offsets), scale = carried
+    return {"carry": carry, "offset": offset, "vectors": vectors, "offsets": offsets, "scale": scale}
+
+
+def carried_of(held: dict[str, Tensor]) -> Carried:
+    """What `tensors_of` said, again."""
+    state, recent = State(held["carry"], held["offset"]), Trail(held["vectors"], held["offsets"])
+    return Carried(state, recent, held["scale"])
 
 
 def wider(x: Tensor, slots: int) -> Tensor:
@@ -168,9 +189,10 @@ def wider(x: Tensor, slots: int) -> Tensor:
     return torch.nn.functional.pad(x, (0, slots - x.shape[-1]), value=-torch.inf)
 
 
-def widened(state: State, slots: int) -> State:
-    """Carries with more slots."""
-    return State(wider(state.carry, slots), state.offset)
+def widened(carried: Carried, slots: int) -> Carried:
+    """The same with more slots."""
+    (carry, offset), (vectors, offsets), scale = carried
+    return Carried(State(wider(carry, slots), offset), Trail(wider(vectors, slots), offsets), scale)
 
 
 def wide(x: Tensor, like: Tensor) -> Tensor:

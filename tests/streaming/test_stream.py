@@ -1,7 +1,6 @@
 """Streams: whatever the chunks are, the answers are those of all frames at once."""
 
 import itertools
-import json
 import math
 import random
 import subprocess
@@ -30,7 +29,9 @@ def drawn(generator, *shape, whole=False, dtype=torch.float64):
 
 
 def hmm(g, steps, **k):
-    return semihmm.HMM(drawn(g, STATES, **k), drawn(g, STATES, STATES, **k), drawn(g, steps, STATES, **k), drawn(g, 3, **k))
+    return semihmm.HMM(
+        drawn(g, STATES, **k), drawn(g, STATES, STATES, **k), drawn(g, steps, STATES, **k), drawn(g, 3, **k)
+    )
 
 
 def hmm_varying(g, steps, **k):
@@ -81,7 +82,23 @@ def monotonic(g, steps, **k):
     return semihmm.MonotonicAlignment(drawn(g, steps, min(TARGETS, steps), **k))
 
 
-KINDS = {f.__name__: f for f in (hmm, hmm_varying, hmm_arcs, hmm_banded, hmm_tied, hsmm, hsmm_right, hsmm_both, hsmm_arcs, hsmm_segment, ctc, monotonic)}
+KINDS = {
+    f.__name__: f
+    for f in (
+        hmm,
+        hmm_varying,
+        hmm_arcs,
+        hmm_banded,
+        hmm_tied,
+        hsmm,
+        hsmm_right,
+        hsmm_both,
+        hsmm_arcs,
+        hsmm_segment,
+        ctc,
+        monotonic,
+    )
+}
 
 
 @st.composite
@@ -170,7 +187,9 @@ def test_smoothed_is_given_a_lookahead(kind, sizes, seed, lookahead):
     assert len(last) == steps
     for frame in range(steps):
         seen = min(frame + lookahead + 1, steps)
-        assert_close(last[frame].exp(), posterior(structure, frame, seen, frame + lookahead >= steps), rtol=1e-5, atol=1e-8)
+        assert_close(
+            last[frame].exp(), posterior(structure, frame, seen, frame + lookahead >= steps), rtol=1e-5, atol=1e-8
+        )
 
 
 def posterior(structure, frame, seen, whole):
@@ -215,7 +234,9 @@ def test_streams_side_by_side_are_streams_alone(kind, seed):
             running[side.join()] = [waiting.pop(0), 0]
         steps = chance.randint(1, 4)
         counts = [0, 0]
-        frames = {n: torch.zeros(2, steps, *x.shape[1:], dtype=x.dtype) for n, x in chunks(whole, [12], side)[0].items()}
+        frames = {
+            n: torch.zeros(2, steps, *x.shape[1:], dtype=x.dtype) for n, x in chunks(whole, [12], side)[0].items()
+        }
         for slot, (who, at) in running.items():
             counts[slot] = chance.randint(0, min(steps, lengths[who] - at))
             pushed = chunks(each[who], [lengths[who]], side)[0]
@@ -331,7 +352,9 @@ def test_a_target_may_grow():
     stream.extend(semihmm.CTC(emission, targets))
     stream.push(emission[5:])
     end = stream.finish()
-    own = torch.cat([emission[:, :1], emission[:, targets]], -1)  # a column for each target, so that it can be forbidden
+    own = torch.cat(
+        [emission[:, :1], emission[:, targets]], -1
+    )  # a column for each target, so that it can be forbidden
     own[:3, 2:], own[:5, 3:] = -math.inf, -math.inf
     score = brute(own, targets)
     assert_close(end.score, score[0])
@@ -446,7 +469,9 @@ def test_a_file_belongs_to_its_structure(tmp_path):
     stream = Stream(sticky())
     stream.push(torch.zeros(2, 3))
     stream.save(tmp_path / "a.safetensors")
-    with pytest.raises(DataError, match="belongs to a HMM, and the HMM that was given is not the same: transition differ"):
+    with pytest.raises(
+        DataError, match="belongs to a HMM, and the HMM that was given is not the same: transition differ"
+    ):
         Stream.load(tmp_path / "a.safetensors", sticky(apart=5.0))
     with pytest.raises(DataError, match="belongs to a HMM, and the HSMM"):
         Stream.load(tmp_path / "a.safetensors", hsmm(torch.Generator(), 3))
@@ -490,7 +515,9 @@ def test_mistakes_are_named():
         varying = semihmm.HSMM(torch.zeros(2), torch.zeros(4, 2, 2), torch.zeros(2, 3), torch.zeros(5, 2))
         Stream(varying).push(torch.zeros(2, 2), transition=torch.zeros(2, 2, 2))
     with pytest.raises(StructureError, match="needs lookahead=0"):
-        Stream(semihmm.HSMM(*map(torch.zeros, [2, (2, 2), (2, 3), (5, 2)]), censored="left"), lookahead=1).push(frames[:, :2])
+        Stream(semihmm.HSMM(*map(torch.zeros, [2, (2, 2), (2, 3), (5, 2)]), censored="left"), lookahead=1).push(
+            frames[:, :2]
+        )
     with pytest.raises(SemihmmError, match="states last up to 4 frames, so max_delay must be at least as many"):
         Stream(hsmm(torch.Generator(), 5), max_delay=3).push(torch.zeros(2, 3))
     with pytest.raises(SemihmmError, match="max_delay must be a number of at least 1"):
