@@ -27,7 +27,7 @@ from semihmm.streaming.window import (
     widened,
     wider,
 )
-from semihmm.structures import Structure
+from semihmm.structures import HSMM, Structure
 
 LOG = Log()
 
@@ -205,7 +205,7 @@ def told(structure: Structure, rows: Tensor, count: int, frames: int) -> Tensor 
         rows = torch.cat([rows.new_full((len(rows), missing, rows.shape[-1]), -torch.inf), rows], -2)
     rows = rows[:, rows.shape[-2] - count :]
     try:
-        found = structure.filtered(rows)
+        found = structure.filtered_last(rows, frames) if isinstance(structure, HSMM) else structure.filtered(rows)
     except StructureError:
         if structure.chain().steps.memory > 1:
             return None

@@ -233,5 +233,4 @@ class Survivors:
             np.subtract.at(children, above, 1)
             np.subtract.at(total, above, self._node(stream, dead))
             parent[dead] = NOBODY
-            above = np.unique(above)
-            dead = above[(children[above] == 0) & self.closed.reshape(-1)[above] & (parent[above] >= 0)]
+            dead = np.unique(above[(children[above] == 0) & self.closed.reshape(-1)[above] & (parent[above] >= 0)])

@@ -248,20 +248,20 @@ class HSMM(Structure):
                 "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is "
                 "given, so it cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
             )
+        return self.filtered_last(vectors, self.steps)
+
+    def filtered_last(self, vectors: Tensor, count: int) -> Tensor:
+        """The same at the last ``count`` steps alone."""
         padding = (0, 0, self.longest - 1, 0)
         begun = pad(vectors[..., :-1, self.states :], padding, value=-torch.inf)  # at time t, before step t
         frames, going = pad(self.emission, padding), self._going().to(vectors.dtype)
         block = max(_BLOCK // (begun[..., 0, :].numel() * self.longest), 1)
+        ages = torch.arange(self.longest - 1, -1, -1, device=begun.device)
         found = []
-        for start in range(0, self.steps, block):
-            size = min(block, self.steps - start)
-
-            def by_age(x: Tensor, start: int = start, size: int = size) -> Tensor:
-                """Of each step the latest D, the latest first ``(..., T, D, S)``."""
-                return torch.stack([x.narrow(-2, start + age, size) for age in reversed(range(self.longest))], -2)
-
-            weight = by_age(begun) + by_age(frames).cumsum(-2)
-            found.append(all_of(weight + (going if going.shape[-3] == 1 else going.narrow(-3, start, size))))
+        for step in torch.arange(self.steps - count, self.steps, device=begun.device).split(block):
+            latest = step.unsqueeze(-1) + ages  # the D latest of each step, the latest first
+            weight = begun[..., latest, :] + frames[..., latest, :].cumsum(-2)
+            found.append(all_of(weight + (going if going.shape[-3] == 1 else going[..., step, :, :])))
         return torch.cat(found, -2)
 
     def _going(self) -> Tensor:
@@ -281,7 +281,9 @@ def either(a: Tensor, b: Tensor) -> Tensor:
 
 
 def all_of(log_weight: Tensor) -> Tensor:
-    """The log of the sum over the second axis from the right, by pairs."""
+    """The log of the sum over the second axis from the right, by pairs where somebody may ask for a derivative."""
+    if not torch.is_grad_enabled():
+        return log_weight.logsumexp(-2)
     while (count := log_weight.shape[-2]) > 1:
         half = count // 2
         pairs = either(log_weight[..., :half, :], log_weight[..., half : 2 * half, :])
@@ -291,6 +293,8 @@ def all_of(log_weight: Tensor) -> Tensor:
 
 def at_least(log_weight: Tensor) -> Tensor:
     """The log-weight of lasting at least as long, from ``(..., D, S)``."""
+    if not torch.is_grad_enabled():
+        return log_weight.flip(-2).logcumsumexp(-2).flip(-2)
     reach, longest = 1, log_weight.shape[-2]
     while reach < longest:  # each entry holds so many, from its own on
         further = pad(log_weight[..., reach:, :], (0, 0, 0, reach), value=-torch.inf)

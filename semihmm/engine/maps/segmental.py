@@ -17,6 +17,7 @@ from semihmm.engine.maps.form import (
     unchecked,
 )
 from semihmm.engine.maps.sparse import Sparse, later
+from semihmm.engine.tracing import transformed
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -175,9 +176,12 @@ class Segmental(Map):
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transition's."""
-        last = self.memory - 1  # not `unfold`, whose gradient vmap cannot batch
+        last = self.memory - 1
         steps = self.emission.shape[-2] - last
-        frames = torch.stack([self.emission.narrow(-2, last - age, steps) for age in range(self.memory)], -2)
+        if torch.is_grad_enabled() or transformed():  # the gradient of `unfold` cannot be batched by vmap
+            frames = torch.stack([self.emission.narrow(-2, last - age, steps) for age in range(self.memory)], -2)
+        else:
+            frames = self.emission.unfold(-2, self.memory, 1).flip(-1).mT
         lasting = frames.cumsum(-2) + self.duration  # (..., T, D, S)
         return lasting if self.segment is None else lasting + self.segment, *self.transition.tables()
 
