@@ -67,7 +67,7 @@ def main() -> None:
                 words += 1
                 delays.append(at - frame)
                 print(f"frame {at:5d}: word {words} has ended at frame {frame}, certain {at - frame} frames later")
-        if screen is not None and at % 10 == 0:
+        if screen is not None:
             screen.show(x[:at], states, at)
     states += stream.finish().committed.states.tolist()
     right = float((torch.tensor(states) == said).double().mean())
@@ -82,12 +82,14 @@ class Screen:
     def __init__(self, folder: Path | None) -> None:
         import matplotlib.pyplot as plt
 
-        self.plt, self.folder = plt, folder
+        self.plt, self.folder, self.shown = plt, folder, 0
         self.figure, self.axes = plt.subplots(figsize=(8, 3), layout="constrained")
 
     def show(self, x: torch.Tensor, states: list[int], at: int) -> None:
-        """Draw; every 50 frames into a file, where there is a folder."""
-        first, axes = max(at - WINDOW, 0), self.axes
+        """Draw: ten times a second, or every 50 frames into a file, where there is a folder."""
+        if at - self.shown < (10 if self.folder is None else 50):
+            return
+        self.shown, first, axes = at, max(at - WINDOW, 0), self.axes
         axes.clear()
         axes.plot(range(first, at), x[first:], color="0.6", lw=0.8)
         known = torch.tensor(states[first:], dtype=torch.int64)
@@ -96,7 +98,7 @@ class Screen:
         axes.set(xlim=(first, first + WINDOW), ylim=(-2, 5), xlabel="frame", title="shaded: not certain yet")
         if self.folder is None:
             self.plt.pause(0.001)
-        elif at % 50 == 0:
+        else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.figure.savefig(self.folder / f"{at:05d}.png")
 

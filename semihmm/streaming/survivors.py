@@ -23,8 +23,8 @@ NOBODY = -1  # the parent of a root, and of who is not alive
 class Survivors:
     """One tree for each of some streams.
 
-    A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. What is known of it lies in a
-    ring of ``capacity`` times, which grows if it must.
+    A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. What is known of it lies in flat
+    tables at its place, in a ring of ``capacity`` times of each stream, which grows if it must.
 
     Args:
         streams: how many trees.
@@ -49,9 +49,9 @@ class Survivors:
     def _make(self, capacity: int) -> None:
         shape = (len(self.time), capacity, len(self.onward))
         self.capacity = capacity
-        self.parent: Ints = np.full(shape, NOBODY, np.int64)
+        self.parent: Ints = np.full(shape, NOBODY, np.int64)  # its place
         self.children: Ints = np.zeros(shape, np.int64)  # how many
-        self.sum: Ints = np.zeros(shape, np.int64)  # of their numbers: of one child, which it is
+        self.sum: Ints = np.zeros(shape, np.int64)  # of their places: of one child, where it is
         self.closed: Bools = np.ones(shape, bool)  # no more of them will come
 
     @property
@@ -70,21 +70,7 @@ class Survivors:
 
     def widen(self, onward: Bools) -> None:
         """More slots, behind those that there are."""
-        old, times, slots = self._tables(), self.time.copy(), self.width
-        self.onward = onward
-        self._make(self.capacity)
-        new = self.width
-
-        def moved(node: Ints) -> Ints:
-            return np.where(node < 0, node, node // slots * new + node % slots)
-
-        self.parent[..., :slots], self.children[..., :slots] = moved(old["parent"]), old["children"]
-        self.closed[..., :slots] = old["closed"]
-        self.sum[:] = 0
-        self.root, self.time = moved(self.root), times
-        for stream in range(len(times)):  # a sum of numbers is counted anew
-            alive = np.flatnonzero(self.parent[stream] >= 0)
-            self._adopt(stream * self.capacity * new + alive, self._node(stream, alive), count=False)
+        self._move(self.capacity, onward)
 
     def grow(self, streams: Ints, steps: Ints, source: Ints, delay: Ints, alive: Bools) -> None:
         """Take some steps.
@@ -100,17 +86,16 @@ class Survivors:
         times = before[:, None] + 1 + np.arange(source.shape[1])
         self._reserve(int((before + steps - self.root_time[streams]).max(initial=0)) + 1)
         used = np.arange(source.shape[1]) < steps[:, None]
-        at = self._place(streams[:, None, None], times[..., None] * self.width + np.arange(self.width))
+        ring = (streams[:, None] * self.capacity + times % self.capacity)[..., None] * self.width
+        at = ring + np.arange(self.width)
         alive = alive & used[..., None]
         fresh = at[used]
-        for table, nothing in ((self.parent, NOBODY), (self.children, 0), (self.sum, 0)):
+        for table, nothing in ((self.parent, NOBODY), (self.children, 0), (self.sum, 0), (self.closed, False)):
             table.reshape(-1)[fresh] = nothing
-        self.closed.reshape(-1)[fresh] = False
-        came = np.where(times[..., None] == 1, 0, (times[..., None] - delay) * self.width + source)
-        born = at[alive]
-        self.parent.reshape(-1)[born] = came[alive]
-        nodes = np.broadcast_to(times[..., None] * self.width + np.arange(self.width), alive.shape)[alive]
-        self._adopt(born, nodes)
+        came = (streams[:, None, None] * self.capacity + (times[..., None] - delay) % self.capacity) * self.width + source
+        top = (streams * self.capacity * self.width)[:, None, None]  # the place of node 0
+        came = np.where(times[..., None] == 1, top, came)
+        self._adopt(at[alive], came[alive])
         self.time[streams] = before + steps
         self._bury(self._close(streams, before))
 
@@ -122,9 +107,10 @@ class Survivors:
             at = self._place(streams[going], self.root[streams[going]])
             certain = (self.children.reshape(-1)[at] == 1) & self.closed.reshape(-1)[at]
             going, at = going[certain], at[certain]
-            nodes = self.sum.reshape(-1)[at]
+            below = self.sum.reshape(-1)[at]
+            self.parent.reshape(-1)[below] = NOBODY
+            nodes = self._node(below)
             self.root[streams[going]] = nodes
-            self.parent.reshape(-1)[self._place(streams[going], nodes)] = NOBODY
             for i, node in zip(going.tolist(), nodes.tolist(), strict=True):
                 passed[i].append(node)
         return [np.array(nodes, np.int64) for nodes in passed]
@@ -134,32 +120,32 @@ class Survivors:
         root, latest = self.root[streams], self.time[streams]
         times = root[:, None] // self.width + 1 + np.arange(self.memory)
         at = self._place(streams[:, None, None], times[..., None] * self.width + np.arange(self.width))
-        there = (self.parent.reshape(-1)[at] == root[:, None, None]).any(-1) & (times <= latest[:, None])
+        above = self._place(streams, root)[:, None, None]
+        there = (self.parent.reshape(-1)[at] == above).any(-1) & (times <= latest[:, None])
         earliest: Ints = np.where(there.any(-1), times[:, 0] + there.argmax(-1), times[:, 0] - 1)
         return earliest
 
     def path(self, stream: int, node: int) -> Ints:
         """The nodes from below the root to a node."""
-        found = []
-        while node != self.root[stream] and node > 0:
-            found.append(node)
-            node = int(self.parent[stream, node // self.width % self.capacity, node % self.width])
-        return np.array(found[::-1], np.int64)
+        at, top = (int(self._place(stream, n)) for n in (node, int(self.root[stream])))
+        found, parent = [], self.parent.reshape(-1)
+        while at not in (top, NOBODY):
+            found.append(at)
+            at = int(parent[at])
+        return self._node(np.array(found[::-1], np.int64))
 
     def keep_only(self, stream: int, node: int) -> Bools:
         """Let all die that do not come from a node; which slots of the latest times live, ``(memory, width)``."""
-        latest = int(self.time[stream])
+        latest, parent = int(self.time[stream]), self.parent.reshape(-1)
         times = latest - np.arange(self.memory)
-        leaves = (times[:, None] * self.width + np.arange(self.width)).reshape(-1)
+        nodes = (times[:, None] * self.width + np.arange(self.width)).reshape(-1)
         there = np.repeat(times >= max(int(self.root_time[stream]), 1), self.width)
-        at = self._place(np.full(len(leaves), stream), np.where(there, leaves, 0))
-        living = there & (self.parent.reshape(-1)[at] >= 0)
-        origin = leaves.copy()
-        going = np.flatnonzero(living)
-        while len(going := going[origin[going] > node]):
-            up = self.parent.reshape(-1)[self._place(np.full(len(going), stream), origin[going])]
-            origin[going] = up
-        kept = living & (origin == node)
+        at = self._place(stream, np.where(there, nodes, 0))
+        living = there & (parent[at] >= 0)
+        origin, going = at.copy(), np.flatnonzero(living)
+        while len(going := going[self._node(origin[going]) > node]):
+            origin[going] = parent[origin[going]]
+        kept = living & (origin == self._place(stream, node))
         lost = at[living & ~kept]
         self.closed.reshape(-1)[lost] = True
         self._bury(lost[self.children.reshape(-1)[lost] == 0])
@@ -178,34 +164,45 @@ class Survivors:
     def _tables(self) -> dict[str, npt.NDArray[Any]]:
         return {"parent": self.parent, "children": self.children, "sum": self.sum, "closed": self.closed}
 
-    def _place(self, stream: Ints, node: Ints) -> Ints:
+    def _place(self, stream: Any, node: Any) -> Any:
         """Where a node lies in the flat tables."""
         time, slot = node // self.width, node % self.width
         return (stream * self.capacity + time % self.capacity) * self.width + slot
 
-    def _node(self, stream: int | Ints, at: Ints) -> Ints:
-        """Which node lies at a place of a stream's ring: times there are those from the latest back."""
-        position, slot = at // self.width % self.capacity, at % self.width
-        latest = self.time[stream]
-        return (latest - (latest - position) % self.capacity) * self.width + slot
+    def _node(self, at: Ints) -> Ints:
+        """Which node lies at a place: the times of a ring are those from the latest back."""
+        row, slot = at // self.width, at % self.width
+        latest = self.time[row // self.capacity]
+        return (latest - (latest - row) % self.capacity) * self.width + slot
 
     def _reserve(self, times: int) -> None:
         """A ring of at least so many times."""
-        if times <= self.capacity:
-            return
-        old, capacity = self._tables(), self.capacity
-        self._make(max(times, 2 * capacity))
-        for stream, (first, latest) in enumerate(zip(self.root_time.tolist(), self.time.tolist(), strict=True)):
-            held = np.arange(first, latest + 1)
-            for name, table in old.items():
-                getattr(self, name)[stream, held % self.capacity] = table[stream, held % capacity]
+        if times > self.capacity:
+            self._move(max(times, 2 * self.capacity), self.onward)
 
-    def _adopt(self, at: Ints, nodes: Ints, count: bool = True) -> None:
-        """Tell the parents of nodes, which lie at these places, of their children."""
-        parents = self._place(at // (self.capacity * self.width), self.parent.reshape(-1)[at])
-        if count:
-            np.add.at(self.children.reshape(-1), parents, 1)
-        np.add.at(self.sum.reshape(-1), parents, nodes)
+    def _move(self, capacity: int, onward: Bools) -> None:
+        """Lay out all nodes anew."""
+        old, width = self._tables(), self.width
+        alive = np.flatnonzero(old["parent"] >= 0)
+        roots = self._place(np.arange(len(self.root)), self.root)
+        held = np.concatenate([alive, roots])
+        stream, nodes, above = held // (self.capacity * width), self._node(held), self._node(old["parent"].reshape(-1)[alive])
+        self.onward = onward
+
+        def wider(node: Ints) -> Ints:
+            return node // width * self.width + node % width
+
+        self.root = wider(self.root)
+        self._make(capacity)
+        at, parents = self._place(stream, wider(nodes)), self._place(stream[: len(alive)], wider(above))
+        self.closed.reshape(-1)[at] = old["closed"].reshape(-1)[held]
+        self._adopt(at[: len(alive)], parents)
+
+    def _adopt(self, at: Ints, parents: Ints) -> None:
+        """Give nodes their parents, and tell those."""
+        self.parent.reshape(-1)[at] = parents
+        np.add.at(self.children.reshape(-1), parents, 1)
+        np.add.at(self.sum.reshape(-1), parents, at)
 
     def _close(self, streams: Ints, before: Ints) -> Ints:
         """Nodes that have just left the carry get no more children; those that have none, as places."""
@@ -226,11 +223,10 @@ class Survivors:
     def _bury(self, dead: Ints) -> None:
         """Take nodes out, and their parents where they were the last children."""
         parent, children, total = self.parent.reshape(-1), self.children.reshape(-1), self.sum.reshape(-1)
-        size = self.capacity * self.width
+        closed = self.closed.reshape(-1)
         while len(dead):
-            stream = dead // size
-            above = self._place(stream, parent[dead])
+            above = parent[dead]
             np.subtract.at(children, above, 1)
-            np.subtract.at(total, above, self._node(stream, dead))
+            np.subtract.at(total, above, dead)
             parent[dead] = NOBODY
-            dead = np.unique(above[(children[above] == 0) & self.closed.reshape(-1)[above] & (parent[above] >= 0)])
+            dead = np.unique(above[(children[above] == 0) & closed[above] & (parent[above] >= 0)])

@@ -243,15 +243,15 @@ class HSMM(Structure):
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """Segments begun at each time before that have lasted until now, or longer."""
+        return self.filtered_last(vectors, self.steps)
+
+    def filtered_last(self, vectors: Tensor, count: int) -> Tensor:
+        """The same at the last ``count`` steps alone."""
         if self.segment is not None or self.ranks["duration"] == 3:
             raise StructureError(
                 "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is "
                 "given, so it cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
             )
-        return self.filtered_last(vectors, self.steps)
-
-    def filtered_last(self, vectors: Tensor, count: int) -> Tensor:
-        """The same at the last ``count`` steps alone."""
         padding = (0, 0, self.longest - 1, 0)
         begun = pad(vectors[..., :-1, self.states :], padding, value=-torch.inf)  # at time t, before step t
         frames, going = pad(self.emission, padding), self._going().to(vectors.dtype)
