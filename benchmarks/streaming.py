@@ -104,29 +104,27 @@ def main() -> None:
     for name, structure in structures.items():
         for streams in (1, 2) if args.smoke else (1, 64):
             found = np.array(latencies(structure, streams, 10 if args.smoke else 500 if streams == 1 else 120))
-            p50, p99 = np.percentile(found, [50, 99])
-            factor = streams * 1e3 / FRAMES_PER_SECOND / found.mean()
-            rows.append(
-                {"work": name, "streams": streams, "p50 ms": p50, "p99 ms": p99, "max ms": found.max(), "times real": factor}
-            )
+            rows.append(row(name, streams, found))
     for frames in (20,) if args.smoke else (100, 1000):
         for name, call in prefix_again(dense(sizes[0]), frames).items():
             found = np.array([timed(call) for _ in range(3 if args.smoke else 50)])
-            p50, p99 = np.percentile(found, [50, 99])
-            factor = 1e3 / FRAMES_PER_SECOND / found.mean()
-            rows.append(
-                {
-                    "work": f"{name} of {frames} frames, dense",
-                    "streams": 1,
-                    "p50 ms": p50,
-                    "p99 ms": p99,
-                    "max ms": found.max(),
-                    "times real": factor,
-                }
-            )
-    rows = [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in rows]
+            rows.append(row(f"{name} of {frames} frames, dense", 1, found))
     show("One frame at a time, wall ms, float32, 1 thread", rows)
     write(args, "streaming.json", rows)
+
+
+def row(work: str, streams: int, found: np.ndarray) -> dict[str, object]:
+    """What there is to say of the milliseconds of many pushes."""
+    p50, p99 = np.percentile(found, [50, 99]).tolist()
+    factor = float(streams * 1e3 / FRAMES_PER_SECOND / found.mean())
+    return {
+        "work": work,
+        "streams": streams,
+        "p50 ms": p50,
+        "p99 ms": p99,
+        "max ms": float(found.max()),
+        "times real": factor,
+    }
 
 
 def timed(call: Callable[[], object]) -> float:

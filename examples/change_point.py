@@ -1,11 +1,11 @@
 """Changes of a signal and a keyword in it, told while it comes, and drawn as it goes.
 
-Run it: ``python examples/change_point.py`` (``--smoke`` for a short signal, ``--save FOLDER`` for pictures in place of a
-window).
+Run it: ``python examples/change_point.py`` (``--smoke`` for a short signal, ``--save FOLDER`` for pictures in place of
+a window).
 
-A machine hums, and now and then it says its word: three tones in a row, each as long as it likes. States are the hum and
-the three tones; a segment lasts a while, so that a loud moment is no tone. Look at how soon each word is found for good,
-and at the gap between what has come and what is certain: it opens where the signal says little.
+A machine hums, and now and then it says its word: three tones in a row, each as long as it likes. States are the hum
+and the three tones; a segment lasts a while, so that a loud moment is no tone. Look at how soon each word is found for
+good, and at the gap between what has come and what is certain: it opens where the signal says little.
 """
 
 import argparse

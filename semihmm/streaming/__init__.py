@@ -1,4 +1,4 @@
-"""Answers while the data arrive: filtered and smoothed posteriors, likelihoods, states for good, and the best so far."""
+"""Answers while the data arrive: posteriors, likelihoods, states for good, and the best paths so far."""
 
 from semihmm.streaming.latency import AdaptiveLatencyController
 from semihmm.streaming.stream import Committed, Ending, Ranked, Stream, Update

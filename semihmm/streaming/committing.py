@@ -181,7 +181,8 @@ class Committing:
         tree = _there(self.tree)
         ends = torch.from_numpy(tree.onward if tree.onward.all() else ~tree.onward)
         paths, scores = ranking.paths(stream, ends, int(tree.time[stream]))
-        root, found, first = int(tree.root_time[stream]), [], int(self.told[stream])
+        root, first = int(tree.root_time[stream]), int(self.told[stream])
+        found: list[Tensor | None] = []
         frames = int(tree.time[stream]) - 1 + self.lead
         for path in paths:
             if not len(path):

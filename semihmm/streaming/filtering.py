@@ -290,8 +290,8 @@ def _from_frames(window: Window, rows: Tensor, ahead: int, count: int, ends: boo
             last = last[:, 0] + _final(many) if ends else last
             value = LOG.sum(last.flatten(1), -1)
         (gradient,) = torch.autograd.grad(torch.where(value.isfinite(), value, 0.0).sum(), frames)
-    posterior = gradient[:, memory].double().clamp(min=0).log()
-    return posterior.unflatten(0, (len(seen), count))
+    posterior: Tensor = gradient[:, memory].double().clamp(min=0).log().unflatten(0, (len(seen), count))
+    return posterior
 
 
 def _final(structure: Structure) -> Tensor | float:

@@ -53,8 +53,8 @@ class AdaptiveLatencyController:
     ) -> None:
         if not (target_ms > 0 and frame_ms > 0 and 0 < smoothing <= 1 and max_lookahead >= 0 and max_chunk >= 1):
             raise SemihmmError(
-                "AdaptiveLatencyController: target_ms and frame_ms must be over 0, smoothing in (0, 1], max_lookahead at "
-                f"least 0 and max_chunk at least 1, got {target_ms}, {frame_ms}, {smoothing}, {max_lookahead} and "
+                "AdaptiveLatencyController: target_ms and frame_ms must be over 0, smoothing in (0, 1], max_lookahead "
+                f"at least 0 and max_chunk at least 1, got {target_ms}, {frame_ms}, {smoothing}, {max_lookahead} and "
                 f"{max_chunk}."
             )
         self.target_ms, self.frame_ms, self.smoothing, self._clock = target_ms, frame_ms, smoothing, clock

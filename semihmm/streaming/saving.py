@@ -64,8 +64,8 @@ def check_source(path: str | os.PathLike[str], held: object, source: Source) -> 
     parts = held if isinstance(held, dict) else {}
     unlike = sorted(n for n in parts.keys() | given.keys() if parts.get(n) != given.get(n))
     raise DataError(
-        f"Stream.load: {path} belongs to a {parts.get('kind')}, and the {given['kind']} that was given is not the same: "
-        f"{', '.join(unlike)} differ. Build it as it was when the stream was saved."
+        f"Stream.load: {path} belongs to a {parts.get('kind')}, and the {given['kind']} that was given is not the "
+        f"same: {', '.join(unlike)} differ. Build it as it was when the stream was saved."
     )
 
 

@@ -134,8 +134,8 @@ class Stream:
 
     A structure of your own can be streamed if its chain has a step for each frame, or for each but the first; if the
     first entry of its `ragged` says which potentials have an axis of time, first behind the batch's; and if
-    `Structure.filtered`, `Structure.event` and `Structure.state_sequence` tell its states. What it does not tell is told
-    of the chain's slots.
+    `Structure.filtered`, `Structure.event` and `Structure.state_sequence` tell its states. What it does not tell is
+    told of the chain's slots.
 
     Example:
         >>> import torch, semihmm
@@ -217,17 +217,18 @@ class Stream:
             for w in self._windows(frames, lengths)
         ]
         # Nothing has changed until here, and nothing fails from here on.
-        for window, filtered, grown, ranked in found:
+        for window, now, grown, ranked in found:
             self._reach = window.memory + self._filtering.most
             self._form = window.structure if self._form is None or window.streams is None else self._form
-            self._filtering.take(window, filtered)
+            self._filtering.take(window, now)
             self._committing.take(window, grown)
             if self._ranking is not None and ranked is not None:
                 self._ranking.take(window, ranked)
         if found:
             self._keep(frames, lengths)
         answers = self._filtering.joined([(w, f) for w, f, *_ in found], seen.shape[1])
-        update = Update(*answers, self._settled())
+        filtered, likelihood, smoothed = answers
+        update = Update(filtered, likelihood, smoothed, self._settled())
         return update if batched else alone(update)
 
     def _settled(self) -> Committed:
@@ -396,8 +397,10 @@ class Stream:
             event = source.whole.potentials[name].shape[2:]
             missing = [n for a, b in zip(reversed(x.shape[2:]), reversed(event), strict=True) for n in (0, b - a)]
             self._frames[name] = torch.nn.functional.pad(x, missing, value=-structure.sign * torch.inf)
-        for part in (self._filtering, self._committing, *([] if self._ranking is None else [self._ranking])):
-            part.widen(slots)
+        self._filtering.widen(slots)
+        self._committing.widen(slots)
+        if self._ranking is not None:
+            self._ranking.widen(slots)
 
     # ---- files
 
@@ -463,5 +466,7 @@ class Stream:
 def alone(update: Update) -> Update:
     """What one stream has brought, without the axis of streams."""
     first = update.committed
-    answers = [None if x is None else x[0] for x in (update.filtered, update.log_likelihood, update.smoothed)]
-    return Update(*answers, Committed(first.states[0], first.forced[0], first.first[0]))
+    filtered, likelihood, smoothed = (
+        None if x is None else x[0] for x in (update.filtered, update.log_likelihood, update.smoothed)
+    )
+    return Update(filtered, likelihood, smoothed, Committed(first.states[0], first.forced[0], first.first[0]))

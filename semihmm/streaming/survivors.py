@@ -23,8 +23,8 @@ NOBODY = -1  # the parent of a root, and of who is not alive
 class Survivors:
     """One tree for each of some streams.
 
-    A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. What is known of it lies in flat
-    tables at its place, in a ring of ``capacity`` times of each stream, which grows if it must.
+    A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. What is known of it lies in
+    flat tables at its place, in a ring of ``capacity`` times of each stream, which grows if it must.
 
     Args:
         streams: how many trees.
@@ -92,7 +92,8 @@ class Survivors:
         fresh = at[used]
         for table, nothing in ((self.parent, NOBODY), (self.children, 0), (self.sum, 0), (self.closed, False)):
             table.reshape(-1)[fresh] = nothing
-        came = (streams[:, None, None] * self.capacity + (times[..., None] - delay) % self.capacity) * self.width + source
+        position = streams[:, None, None] * self.capacity + (times[..., None] - delay) % self.capacity
+        came = position * self.width + source
         top = (streams * self.capacity * self.width)[:, None, None]  # the place of node 0
         came = np.where(times[..., None] == 1, top, came)
         self._adopt(at[alive], came[alive])
@@ -145,7 +146,7 @@ class Survivors:
         origin, going = at.copy(), np.flatnonzero(living)
         while len(going := going[self._node(origin[going]) > node]):
             origin[going] = parent[origin[going]]
-        kept = living & (origin == self._place(stream, node))
+        kept: Bools = living & (origin == self._place(stream, node))
         lost = at[living & ~kept]
         self.closed.reshape(-1)[lost] = True
         self._bury(lost[self.children.reshape(-1)[lost] == 0])
@@ -186,7 +187,8 @@ class Survivors:
         alive = np.flatnonzero(old["parent"] >= 0)
         roots = self._place(np.arange(len(self.root)), self.root)
         held = np.concatenate([alive, roots])
-        stream, nodes, above = held // (self.capacity * width), self._node(held), self._node(old["parent"].reshape(-1)[alive])
+        stream, nodes = held // (self.capacity * width), self._node(held)
+        above = self._node(old["parent"].reshape(-1)[alive])
         self.onward = onward
 
         def wider(node: Ints) -> Ints:
@@ -218,7 +220,8 @@ class Survivors:
             found.append(self._place(streams[:, None, None], nodes)[inside].reshape(-1))
         at = np.concatenate(found) if found else np.zeros(0, np.int64)
         self.closed.reshape(-1)[at] = True
-        return at[(self.children.reshape(-1)[at] == 0) & (self.parent.reshape(-1)[at] >= 0)]
+        childless: Ints = at[(self.children.reshape(-1)[at] == 0) & (self.parent.reshape(-1)[at] >= 0)]
+        return childless
 
     def _bury(self, dead: Ints) -> None:
         """Take nodes out, and their parents where they were the last children."""

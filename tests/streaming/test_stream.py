@@ -447,7 +447,7 @@ def same(a, b):
 
 def test_another_process_goes_on_to_the_bit(tmp_path):
     structure = hsmm(torch.Generator().manual_seed(3), 40)
-    torch.save({n: x for n, x in structure.potentials.items()}, tmp_path / "potentials.pt")
+    torch.save(dict(structure.potentials), tmp_path / "potentials.pt")
     stream = Stream(structure, lookahead=2, best=2)
     stream.push(structure.emission[:25])
     stream.save(tmp_path / "stream.safetensors")
@@ -510,7 +510,7 @@ def test_a_chunk_that_is_refused_changes_nothing(chunk, error, message):
 
 def test_mistakes_are_named():
     frames = torch.zeros(2, 3)
-    with pytest.raises(StructureError, match="a DTW has .* steps for .* frames"):
+    with pytest.raises(StructureError, match=r"a DTW has .* steps for .* frames"):
         Stream(semihmm.DTW(torch.zeros(3, 4))).push(torch.zeros(3, 4))
     with pytest.raises(StructureError, match="transition of a HSMM leads out of each frame"):
         varying = semihmm.HSMM(torch.zeros(2), torch.zeros(4, 2, 2), torch.zeros(2, 3), torch.zeros(5, 2))
