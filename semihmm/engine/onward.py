@@ -87,7 +87,7 @@ def leave(semiring: Semiring, chain: Chain, last: Carried) -> tuple[Tensor, Tens
 def proceed(
     semiring: Semiring, steps: Map, length: int, taken: Tensor | None, front: Carried, latest: int
 ) -> tuple[Carried, Trail, Tensor]:
-    """Move over the latest of ``length`` steps, as the torch backend would in one scan of all, to the bit.
+    """Move over the latest of ``length`` steps, to the bit as the torch backend's sequential strategy does in one scan.
 
     Args:
         steps: the latest ones, and as many in front as they look back on.
@@ -141,7 +141,7 @@ def origins(semiring: Semiring, steps: Map, length: int, front: Carried, along: 
         >>> best, steps = semihmm.semirings.Max(), semihmm.engine.Dense(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))
         >>> front = enter(best, Chain((torch.zeros(2),), steps, length=3))
         >>> origins(best, steps, 3, front, proceed(best, steps, 3, None, front, latest=3)[1]).slot.tolist()
-        [[1, 1, 1], [0, 0, 0]]
+        [[1, 0, 1], [0, 0, 0]]
     """
     latest, rows = along.vectors.shape[-2], semiring.rows
     near, _ = less_their_peaks(steps, length)

@@ -38,7 +38,7 @@ class AdaptiveLatencyController:
         ...         pass
         ...     print(controller.lookahead, controller.chunk)
         1 1
-        0 1
+        0 2
     """
 
     def __init__(

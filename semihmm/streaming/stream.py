@@ -79,8 +79,8 @@ class Ranked:
 
     Example:
         >>> stream = Stream(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(1, 2)), best=2)
-        >>> _ = stream.push(torch.tensor([[1.0, 0.0], [0.0, 3.0]]))
-        >>> stream.best_paths().states.tolist()  # of the last frame: before, both are in state 0
+        >>> _ = stream.push(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
+        >>> stream.best_paths().states.tolist()  # of the last frame: before, state 0 is committed
         [[1], [0]]
     """
 
@@ -104,8 +104,8 @@ class Ending:
         >>> stream = Stream(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(1, 2)))
         >>> _ = stream.push(torch.tensor([[0.0, 0.0], [1.0, -1.0]]))
         >>> end = stream.finish()
-        >>> end.committed.states.tolist(), float(end.score)
-        ([0, 0], 1.0)
+        >>> end.committed.states.tolist(), float(end.score)  # the first state was committed before
+        ([0], 1.0)
     """
 
     log_likelihood: Tensor
@@ -143,9 +143,9 @@ class Stream:
         >>> stream = Stream(semihmm.HMM(torch.zeros(2), sticky, torch.zeros(1, 2)), max_delay=20)
         >>> for frame in torch.tensor([[9.0, 0.0], [9.0, 0.0], [0.0, 9.0], [0.0, 9.0]]):
         ...     print(stream.push(frame.unsqueeze(0)).committed.states.tolist())
+        []
         [0]
         [0]
-        [1]
         [1]
     """
 
@@ -381,7 +381,7 @@ class Stream:
             >>> stream.extend(semihmm.CTC(torch.zeros(1, 3), torch.tensor([1, 2])))
             >>> _ = stream.push(torch.tensor([[0.0, 0.0, 9.0]]))
             >>> stream.finish().committed.states.tolist()
-            [2]
+            [1, 2]
         """
         source = Template.of(structure, len(self.seen))
         before = self.source.whole if isinstance(self.source, Template) else None

@@ -293,8 +293,6 @@ def all_of(log_weight: Tensor) -> Tensor:
 
 def at_least(log_weight: Tensor) -> Tensor:
     """The log-weight of lasting at least as long, from ``(..., D, S)``."""
-    if not torch.is_grad_enabled():
-        return log_weight.flip(-2).logcumsumexp(-2).flip(-2)
     reach, longest = 1, log_weight.shape[-2]
     while reach < longest:  # each entry holds so many, from its own on
         further = pad(log_weight[..., reach:, :], (0, 0, 0, reach), value=-torch.inf)

@@ -5,7 +5,7 @@ import math
 import random
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm import models
+from semihmm.engine import Chain, Path, Sparse
 from semihmm.engine.backends import native
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.streaming import Stream
@@ -151,7 +152,9 @@ def test_chunks_do_not_matter(kind, dtype, backend, sizes, seed, whole):
     structure = KINDS[kind](g, sum(sizes), whole=whole, dtype=dtype)
     updates, end = run(Stream(structure), structure, sizes)
     # What lasts at least so long weighs a logarithm, which backends add to others in another order: no tie is one then.
-    best = semihmm.viterbi(structure, backend="torch" if kind in ("hsmm_right", "hsmm_both") else backend)
+    cut_short = kind in ("hsmm_right", "hsmm_both")
+    way = {"backend": "torch", "strategy": "sequential"} if cut_short else {"backend": backend}
+    best = semihmm.viterbi(structure, **way)
     assert torch.equal(committed(updates, end), best.states)
     assert_close(end.score, best.score.double(), rtol=1e-5, atol=1e-4)
     assert_close(end.log_likelihood, semihmm.log_partition(structure, backend=backend).double(), rtol=1e-5, atol=1e-4)
@@ -416,6 +419,55 @@ def test_models_stream_their_observations(kind, sizes):
     assert torch.equal(committed(updates, end), semihmm.viterbi(whole).states)
     assert_close(joined([u.filtered for u in updates]), semihmm.filtering(whole))
     assert_close(end.log_likelihood, model.log_prob(x))
+
+
+@dataclass(frozen=True, repr=False)
+class Leaps(semihmm.Structure):
+    """States that go round, by one step in one frame or by two in two: what somebody may write."""
+
+    level: torch.Tensor  # (..., T, S)
+    observed = "level"
+    ranks = {"level": 2}  # noqa: RUF012
+    ragged = {"lengths": {"level": -2}}  # noqa: RUF012
+    lengths: torch.Tensor | None = None
+
+    def chain(self):
+        states = self.level.shape[-1]
+        at = torch.arange(states)
+        source = torch.stack([(at - 1) % states, states + (at - 2) % states], -1).unsqueeze(0)
+        weight = self.level.unsqueeze(-1).expand(*self.level.shape, 2)
+        steps = Sparse(weight, source, memory=2)
+        return Chain((self.level.new_zeros(states),), steps, lengths=self.lengths, length=self.level.shape[-2])
+
+    def event(self, path):
+        return path.slots[..., 1:]
+
+    def path(self, event):
+        return Path.through(event)
+
+
+@settings(max_examples=10, deadline=None)
+@given(sizes=chunkings(40), seed=st.integers(0, 99))
+def test_a_structure_of_ones_own_is_streamed(sizes, seed):
+    """It looks two steps back, and has no states but its slots."""
+    structure = Leaps(drawn(torch.Generator().manual_seed(seed), sum(sizes), 5))
+    updates, end = run(Stream(structure, best=2), structure, sizes)
+    assert torch.equal(committed(updates, end), semihmm.viterbi(structure).event)
+    assert_close(end.log_likelihood, semihmm.log_partition(structure))
+    assert all(u.filtered is None for u in updates)  # between two frames it is in no state
+
+
+def test_inputs_drive_a_model_as_they_come():
+    torch.manual_seed(0)
+    law = models.transitions.Logit(3, inputs=2)
+    model = models.HMM(states=3, emission=models.Gaussian(3, features=1), transition=law).double()
+    g = torch.Generator().manual_seed(0)
+    x, inputs = drawn(g, 20, 1), drawn(g, 20, 2)
+    stream = Stream(model)
+    updates = [stream.push(a, inputs=b) for a, b in zip(x.split([7, 1, 12]), inputs.split([7, 1, 12]), strict=True)]
+    end, whole = stream.finish(), model(x, inputs=inputs)
+    assert torch.equal(committed(updates, end), semihmm.viterbi(whole).states)
+    assert_close(joined([u.filtered for u in updates]), semihmm.filtering(whole))
 
 
 @pytest.mark.parametrize("kind", ["hmm", "hmm_varying", "hsmm", "ctc", "monotonic"])
