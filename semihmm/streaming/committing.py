@@ -177,6 +177,9 @@ class Committing:
         """The states of the best paths so far of a stream, at frames that wait for theirs; scores; the first frame.
 
         Of paths of segments, those whose latest one ends now.
+
+        Args:
+            form: a structure of one stream.
         """
         tree = _there(self.tree)
         ends = torch.from_numpy(tree.onward if tree.onward.all() else ~tree.onward)
@@ -191,7 +194,7 @@ class Committing:
             earlier = path[path // tree.width <= root]
             head, later = earlier[-1:] if len(earlier) else np.zeros(1, np.int64), path[path // tree.width > root]
             above = np.maximum(head // tree.width - 1 + self.lead, 0)
-            found.append(self._read(form[[stream]], head, [later], frames - above)[0, first - frames :])
+            found.append(self._read(form, head, [later], frames - above)[0, first - frames :])
         nothing = next((torch.full_like(x, -1) for x in found if x is not None), torch.zeros(0, dtype=torch.int64))
         return torch.stack([nothing if x is None else x for x in found]), scores, first
 

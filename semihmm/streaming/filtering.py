@@ -36,7 +36,7 @@ class Filtered(NamedTuple):
     """What the new frames of a window have brought."""
 
     carried: Carried
-    rows: Tensor  # the state vectors that the next ones look back on, and what they are less than in fact
+    rows: Tensor  # the state vectors that later ones look back on
     posterior: Tensor | None
     mass: Tensor | None
     smoothed: Tensor | None
@@ -75,13 +75,12 @@ class Filtering:
             smoothed = None if smoothed is None else smoothed.to(carried.state.carry.dtype)
         return Filtered(carried, self._latest(window, rows, kept), posterior, mass, smoothed)
 
-    def take(self, window: Window, found: Filtered) -> Filtered:
+    def take(self, window: Window, found: Filtered) -> None:
         """Move on."""
         if window.streams is not None and self.rows is None:
             self.rows = found.rows.new_full((self.streams, *found.rows.shape[1:]), -torch.inf)
         self.carried = moved(self.carried, window, found.carried, self.streams)
         self.rows = found.rows if self.rows is None else placed(self.rows, window.streams, found.rows)
-        return found
 
     def joined(self, found: list[tuple[Window, Filtered]], count: int) -> tuple[Tensor | None, ...]:
         """Log-posteriors, log-likelihoods and smoothed log-posteriors of all streams, from those of windows."""
@@ -130,23 +129,16 @@ class Filtering:
 
     def _by_engine(self, window: Window) -> tuple[Carried, Tensor]:
         """The same of maps that look one step back, for which every backend has a way."""
-        chain, length, latest = window.chain, window.length, window.latest
+        chain, length, taken = window.chain, window.length, window.taken
         offset: Tensor | float = 0.0
         if not window.fresh:
             front = self._front(window)
-            steps = chain.steps.window(length - latest, length)  # type: ignore[attr-defined]
-            chain, offset = (
-                Chain((front.state.carry.select(-2, 0),), steps, length=latest),
-                front.offset[..., None, None],
-            )
-        chain = chain if window.taken is None else replace(chain, lengths=window.taken)
+            steps = chain.steps.window(length - window.latest, length)  # type: ignore[attr-defined]
+            chain = Chain((front.state.carry.select(-2, 0),), steps, length=window.latest)
+            offset = front.offset[..., None, None]
+        chain = chain if taken is None else replace(chain, lengths=taken)
         found = vectors(plan(chain, LOG), LOG, chain) + offset
-        count = found.shape[-2] - 1
-        last = (
-            found[:, -1]
-            if window.taken is None
-            else found.take_along_dim(window.taken[:, None, None].clamp(max=count), -2).squeeze(-2)
-        )
+        last = found[:, -1] if taken is None else found.take_along_dim(taken[:, None, None], -2).squeeze(-2)
         peak = last.amax(-1).nan_to_num(0.0, 0.0, 0.0)
         carry = (last - peak.unsqueeze(-1)).to(window.chain.start[0].dtype).unsqueeze(-2)
         last_one = Carried(State(carry, peak), Trail(carry, peak.unsqueeze(-1)), torch.zeros_like(peak))

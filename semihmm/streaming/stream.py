@@ -310,7 +310,8 @@ class Stream:
         index = self._index(stream)
         if self._ranking is None or not int(self.seen[index]):
             raise SemihmmError("Stream: it keeps no best paths; pass best=k, and push a frame.")
-        return Ranked(*self._committing.ranked(self._form_of_all(), self._ranking, index))
+        form = self._form_of_all()[[index if isinstance(self.source, Template) else 0]]
+        return Ranked(*self._committing.ranked(form, self._ranking, index))
 
     # ---- beginnings and ends
 

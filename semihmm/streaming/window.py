@@ -69,7 +69,7 @@ class Window:
 
     def _check(self) -> None:
         """Refuse new potentials that are no log-weights, and a transition into a frame that has not come."""
-        structure, axes = self.structure, len(self.structure.batch_shape)
+        structure = self.structure
         if not self.old:
             structure.check()
         counted = next(iter(structure.ragged.values()))
@@ -77,18 +77,19 @@ class Window:
             if -axis != structure.ranks.get(name):
                 continue
             x = getattr(structure, name)
-            if not self.lead and x.shape[axes] == self.old + self.frames - 1:
+            count = x.shape[axis]
+            if not self.lead and count == self.old + self.frames - 1:
                 raise StructureError(
                     f"Stream: {name} of a {type(structure).__name__} leads out of each frame, so that of the latest is "
                     "not known yet. Pass one that is the same at all times."
                 )
-            new = x[:, x.shape[axes] - self.frames :] if x.shape[axes] > self.frames else x
+            new = x.narrow(axis, max(count - self.frames, 0), min(count, self.frames))
             bad = new.isnan() | (structure.sign * new == torch.inf)
             if bad.any():
                 at = tuple(int(i) for i in bad.nonzero()[0])
-                stream = "" if self.streams is None else f" of stream {int(self.streams[at[0]])}"
+                at = at[x.ndim + axis :]
                 raise DataError(
-                    f"Stream: {name}{list(at[1:])} of the chunk{stream} is {new[at].item()}; {int(bad.sum())} of "
+                    f"Stream: {name}{list(at)} of the chunk is {float(new[bad][0])}; {int(bad.sum())} of "
                     f"{new.numel()} entries are like it. Potentials are finite, or {-structure.sign * torch.inf} for "
                     "what is forbidden: mask missing observations to 0. The stream is as it was before this chunk."
                 )
