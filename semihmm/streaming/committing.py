@@ -89,15 +89,16 @@ class Committing:
         """
         tree, roots = _there(self.tree), _there(self.tree).root.copy()
         paths = tree.settle(np.arange(self.streams))
-        certain = self._certain()
+        certain = until = self._certain()
         forced = certain.copy()
-        if self.max_delay is not None:
-            late = np.flatnonzero(seen.numpy() - certain > self.max_delay)
+        late = np.flatnonzero(seen.numpy() - certain > (np.inf if self.max_delay is None else self.max_delay))
+        if len(late):
             for stream in late.tolist():
                 forced[stream] = self._force(stream, int(seen[stream]))
             for stream, more in zip(late.tolist(), tree.settle(late), strict=True):
                 paths[stream] = np.concatenate([paths[stream], more])
-        return self._committed(form, np.arange(self.streams), roots, paths, self._certain(), certain, forced)
+            until = self._certain()
+        return self._committed(form, np.arange(self.streams), roots, paths, until, certain, forced)
 
     def _certain(self) -> Ints:
         """How many frames of each stream have a certain state.

@@ -120,9 +120,8 @@ class Survivors:
         """The earliest time of what is alive and comes from the root, of each stream; the root's own for nothing."""
         root, latest = self.root[streams], self.time[streams]
         times = root[:, None] // self.width + 1 + np.arange(self.memory)
-        at = self._place(streams[:, None, None], times[..., None] * self.width + np.arange(self.width))
-        above = self._place(streams, root)[:, None, None]
-        there = (self.parent.reshape(-1)[at] == above).any(-1) & (times <= latest[:, None])
+        above = self.parent[streams[:, None], times % self.capacity]  # (B, memory, width)
+        there = (above == self._place(streams, root)[:, None, None]).any(-1) & (times <= latest[:, None])
         earliest: Ints = np.where(there.any(-1), times[:, 0] + there.argmax(-1), times[:, 0] - 1)
         return earliest
 
