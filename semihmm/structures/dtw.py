@@ -41,8 +41,9 @@ class StepPattern:
             many query and reference items after the cell before it, and how many times its cost counts. No two moves
             may go equally far in both directions.
 
-    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), `rabiner_juang` makes those of
-    Rabiner & Juang (1993, table 4.5); they are named as in the packages dtw and dtw-python (Giorgino 2009).
+    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), ``mori2006`` is that of Mori et al.
+    (2006), ``rigid`` has diagonal steps alone; `rabiner_juang` makes those of Rabiner & Juang (1993, table 4.5). They
+    are named as in the packages dtw and dtw-python (Giorgino 2009).
 
     Example:
         >>> StepPattern((((1, 1, 2.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))) == PATTERNS["symmetric2"]
@@ -101,6 +102,7 @@ RABINER_JUANG: dict[int, tuple[Steps, ...]] = {
     6: (((1, 1), (1, 1), (1, 0)), ((1, 1),), ((1, 1), (1, 1), (0, 1))),
     7: tuple(((1, right), *((1, 0),) * more) for more in (2, 1, 0) for right in (1, 2, 3)),
 }
+_ANY = ((1, 1),), ((0, 1),), ((1, 0),)
 _ASIDE = ((1, 1), (0, 1), (0, 1)), ((1, 1), (0, 1)), ((1, 1),), ((1, 1), (1, 0)), ((1, 1), (1, 0), (1, 0))
 _ALONG = ((1, 1), (1, 1), (0, 1)), ((1, 1),), ((1, 1), (1, 1), (1, 0))
 
@@ -117,8 +119,9 @@ def _asymmetric(moves: tuple[Steps, ...]) -> StepPattern:
 
 PATTERNS: dict[str, StepPattern] = {
     "symmetric1": StepPattern((((1, 1, 1.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))),
-    "symmetric2": _symmetric((((1, 1),), ((0, 1),), ((1, 0),))),
+    "symmetric2": _symmetric(_ANY),
     "asymmetric": _asymmetric((((1, 0),), ((1, 1),), ((1, 2),))),
+    "symmetricP0": _symmetric(_ANY),
     "symmetricP05": _symmetric(_ASIDE),
     "symmetricP1": _symmetric((_ASIDE[1], _ASIDE[2], _ASIDE[3])),
     "symmetricP2": _symmetric(_ALONG),
@@ -126,6 +129,8 @@ PATTERNS: dict[str, StepPattern] = {
     "asymmetricP05": _asymmetric(_ASIDE),
     "asymmetricP1": _asymmetric((_ASIDE[1], _ASIDE[2], _ASIDE[3])),
     "asymmetricP2": _asymmetric(_ALONG),
+    "mori2006": StepPattern((((1, 1, 2.0), (1, 0, 1.0)), ((1, 1, 3.0),), ((1, 1, 3.0), (0, 1, 3.0)))),
+    "rigid": StepPattern((((1, 1, 1.0),),)),
 }
 
 
@@ -141,7 +146,7 @@ class DTW(Structure):
         step_pattern: a `StepPattern`, or the name of one in `PATTERNS`: ``"symmetric2"``, where a diagonal step costs
             twice; ``"symmetric1"``, where it costs once, as in most packages; ``"asymmetric"``, ...
         window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the
-            parallelogram of slopes 1/2 to 2, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
+            parallelogram of slopes 1/2 to 2 from the first cell and from the last, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
         open_begin, open_end: the path may begin at any, end at any reference item; both: subsequence DTW.
         query_lengths, reference_lengths: items in use ``(...)``, at least 1; None for N and M.
 
@@ -236,8 +241,8 @@ class DTW(Structure):
         if isinstance(self.window, int):
             return (i - j).abs() <= min(self.window, max(self.cost.shape[-2:]))
         n, m = (x[..., None, None] for x in self._sizes())
-        # Between slopes 1/2 and 2 from both corners. As in the package dtw, whose bounds lie one item off the corner.
-        return (j <= 2 * i) & (i <= 2 * j + 1) & (i >= n - 2 * m + 2 * j) & (j > m - 2 * n + 2 * i)
+        below, beside = n - 1 - i, m - 1 - j  # from here to the last cell
+        return (j <= 2 * i) & (i <= 2 * j) & (beside <= 2 * below) & (below <= 2 * beside)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
