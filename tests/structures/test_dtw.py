@@ -137,7 +137,6 @@ def test_itakuras_window_is_what_dtw_python_allows_both_ways_round(n: int, m: in
     assert float(semihmm.log_count(ours)) == float(found)
     swapped = DTW(torch.zeros(m, n), "symmetric1", "itakura")
     assert float(semihmm.log_count(ours)) == float(semihmm.log_count(swapped))
-    assert bool(found > -math.inf) == (n - 1 <= 2 * (m - 1) and m - 1 <= 2 * (n - 1))
 
 
 @pytest.mark.parametrize("begin", [False, True])
