@@ -41,9 +41,9 @@ class StepPattern:
             many query and reference items after the cell before it, and how many times its cost counts. No two moves
             may go equally far in both directions.
 
-    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), ``mori2006`` is that of Mori et al.
-    (2006), ``rigid`` has diagonal steps alone; `rabiner_juang` makes those of Rabiner & Juang (1993, table 4.5). They
-    are named as in the packages dtw and dtw-python (Giorgino 2009).
+    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), ``mori2006`` is that of Mori et
+    al. (2006), ``rigid`` has diagonal steps alone; `rabiner_juang` makes those of Rabiner & Juang (1993, table 4.5).
+    They are named as in the packages dtw and dtw-python (Giorgino 2009).
 
     Example:
         >>> StepPattern((((1, 1, 2.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))) == PATTERNS["symmetric2"]
@@ -65,6 +65,24 @@ class StepPattern:
     def spans(self) -> list[tuple[int, int]]:
         """How far each move goes: ``(down, right)``."""
         return [(sum(c[0] for c in move), sum(c[1] for c in move)) for move in self.moves]
+
+    @property
+    def normalization(self) -> str | None:
+        """By what to divide a cost, so that long series compare with short ones: ``"N"``, ``"M"`` or ``"N+M"``.
+
+        None where paths between the same corners have different numbers of counted cells.
+
+        Example:
+            >>> PATTERNS["symmetric2"].normalization, PATTERNS["asymmetric"].normalization
+            ('N+M', 'N')
+        """
+        counted = [sum(cell[2] for cell in move) for move in self.moves]
+        down, right = ([span[axis] for span in self.spans] for axis in (0, 1))
+        for name, spans in {"N": down, "M": right, "N+M": [i + j for i, j in self.spans]}.items():
+            each = sum(counted) / max(sum(spans), 1)
+            if all(abs(count - each * span) < 1e-9 for count, span in zip(counted, spans, strict=True)):
+                return name
+        return None
 
     @staticmethod
     def rabiner_juang(kind: int, weighting: str = "d", smoothed: bool = False) -> StepPattern:
@@ -145,8 +163,8 @@ class DTW(Structure):
         cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, as from `squared_distances`.
         step_pattern: a `StepPattern`, or the name of one in `PATTERNS`: ``"symmetric2"``, where a diagonal step costs
             twice; ``"symmetric1"``, where it costs once, as in most packages; ``"asymmetric"``, ...
-        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the
-            parallelogram of slopes 1/2 to 2 from the first cell and from the last, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
+        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba); ``"itakura"`` for slopes of 1/2
+            to 2 from the first cell and from the last; or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
         open_begin, open_end: the path may begin at any, end at any reference item; both: subsequence DTW.
         query_lengths, reference_lengths: items in use ``(...)``, at least 1; None for N and M.
 
@@ -220,7 +238,7 @@ class DTW(Structure):
         pattern = self.step_pattern
         return (PATTERNS[pattern] if isinstance(pattern, str) else pattern).moves
 
-    def _sizes(self) -> tuple[Tensor, Tensor]:
+    def sizes(self) -> tuple[Tensor, Tensor]:
         height, width = self.cost.shape[-2:]
         n, m = given(self.query_lengths, height, self.cost), given(self.reference_lengths, width, self.cost)
         return n.expand(self.batch_shape), m.expand(self.batch_shape)
@@ -228,19 +246,20 @@ class DTW(Structure):
     def _allowed(self) -> Tensor:
         """The cost, inf outside the window and in padding; where there is neither, the cost itself, not a copy."""
         inside = self.in_use("cost")
-        allowed = self._window()
+        allowed = self.window_mask()
         if inside is not None:
             allowed = inside if allowed is None else allowed & inside
         return self.cost if allowed is None else torch.where(allowed, self.cost, torch.inf)
 
-    def _window(self) -> Tensor | None:
+    def window_mask(self) -> Tensor | None:
+        """The window as a mask, ``(N, M)`` or ``(..., N, M)``; None for anywhere."""
         if self.window is None or isinstance(self.window, Tensor):
             return self.window
         i = torch.arange(self.cost.shape[-2], device=self.cost.device).unsqueeze(-1)
         j = torch.arange(self.cost.shape[-1], device=self.cost.device)
         if isinstance(self.window, int):
             return (i - j).abs() <= min(self.window, max(self.cost.shape[-2:]))
-        n, m = (x[..., None, None] for x in self._sizes())
+        n, m = (x[..., None, None] for x in self.sizes())
         below, beside = n - 1 - i, m - 1 - j  # from here to the last cell
         return (j <= 2 * i) & (i <= 2 * j) & (beside <= 2 * below) & (below <= 2 * beside)
 
@@ -259,7 +278,7 @@ class DTW(Structure):
         slots = steps.slots
         last, lengths = torch.tensor(height - 1, device=self.cost.device), None
         if self.query_lengths is not None or self.reference_lengths is not None:
-            n, m = self._sizes()
+            n, m = self.sizes()
             last, lengths = n - 1, n + m - 1
         ends = one_hot(last, slots)
         if self.open_end:
@@ -294,7 +313,7 @@ class DTW(Structure):
                 slots.append(layer * height + i)
                 times.append(torch.where(here, i + j + 1, -1))
         fine = moved.all(-1, keepdim=True) & (used[..., 1:] <= used[..., :-1]).all(-1, keepdim=True)
-        n, m = (x.unsqueeze(-1) for x in self._sizes())
+        n, m = (x.unsqueeze(-1) for x in self.sizes())
         fine = fine & ((row < n) & (column < m)).all(-1, keepdim=True)
         slot = spread(torch.cat(slots, -1), torch.cat(times, -1), height + width)
         time, waits = torch.arange(height + width, device=row.device), (layer + 1) * height
