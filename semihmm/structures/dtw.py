@@ -234,9 +234,9 @@ class DTW(Structure):
         check_lengths("DTW", self.reference_lengths, self.batch_shape, shape[-1], name="reference_lengths")
 
     @property
-    def _moves(self) -> tuple[tuple[Cell, ...], ...]:
-        pattern = self.step_pattern
-        return (PATTERNS[pattern] if isinstance(pattern, str) else pattern).moves
+    def pattern(self) -> StepPattern:
+        """The step pattern, whether it was named or given."""
+        return PATTERNS[self.step_pattern] if isinstance(self.step_pattern, str) else self.step_pattern
 
     def sizes(self) -> tuple[Tensor, Tensor]:
         height, width = self.cost.shape[-2:]
@@ -274,7 +274,9 @@ class DTW(Structure):
         is open; and one, the first of all in time, for the path that has not begun.
         """
         height, width = self.cost.shape[-2:]
-        steps = _arcs(self._moves, height, width, self.open_begin, self.open_end).over(self._allowed().unsqueeze(-3))
+        steps = _arcs(self.pattern.moves, height, width, self.open_begin, self.open_end).over(
+            self._allowed().unsqueeze(-3)
+        )
         slots = steps.slots
         last, lengths = torch.tensor(height - 1, device=self.cost.device), None
         if self.query_lengths is not None or self.reference_lengths is not None:
@@ -305,7 +307,7 @@ class DTW(Structure):
         down, right = row.diff(dim=-1), column.diff(dim=-1)
         slots, times = [row], [torch.where(used, row + column + 1, -1)]
         moved, layer = over[..., 1:], 0
-        for move in self._moves:
+        for move in self.pattern.moves:
             here = used[..., 1:] & (down == sum(c[0] for c in move)) & (right == sum(c[1] for c in move))
             i, j, moved = row[..., :-1], column[..., :-1], moved | here
             for below, beside, _ in move[:-1]:

@@ -15,7 +15,6 @@ from semihmm.inference.total import prepare
 from semihmm.semirings import Max
 from semihmm.structures import DTW, StepPattern
 from semihmm.structures.authoring import tensor_of
-from semihmm.structures.dtw import PATTERNS
 from semihmm.warping.series import Metric, compatible, costs, one_or_more, root
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Warping:
         used = self.path[..., 0] >= 0
         last = torch.where(used.unsqueeze(-1), self.path, -1).amax(-2)
         n, m = (last + 1 - self.path[..., 0, :]).unbind(-1)  # of the reference, what the path spans
-        counted = {"N": n, "M": m, "N+M": n + m, None: used.sum(-1)}[_pattern(self.structure).normalization]
+        counted = {"N": n, "M": m, "N+M": n + m, None: used.sum(-1)}[self.structure.pattern.normalization]
         return replace(self, cost=self.cost / counted).distance
 
     @property
@@ -134,7 +133,7 @@ def dtw(
         (0.5, [0.5, 2.0, 3.0])
     """
     structure, used = structure_of("dtw", x, y, metric, step_pattern, window, open_begin, open_end)
-    if open_end and not open_begin and _pattern(structure).normalization in ("M", "N+M"):
+    if open_end and not open_begin and structure.pattern.normalization in ("M", "N+M"):
         structure = _ended(structure, options)
     best = viterbi(structure, **options)
     check_reached("dtw", best.valid, structure)
@@ -198,17 +197,12 @@ def ends(structure: DTW, **options: Unpack[Options]) -> Tensor:
     return -rows.gather(-1, time)
 
 
-def _pattern(structure: DTW) -> StepPattern:
-    pattern = structure.step_pattern
-    return PATTERNS[pattern] if isinstance(pattern, str) else pattern
-
-
 def _ended(structure: DTW, options: Options) -> DTW:
     """With the end where the normalised cost is least, and closed."""
     n, m = structure.sizes()
     fixed = replace(structure, cost=structure.cost.detach(), window=structure.window_mask(), open_end=False)
     item = torch.arange(1, structure.cost.shape[-1] + 1, device=n.device)
-    counted = item + (n.unsqueeze(-1) if _pattern(structure).normalization == "N+M" else 0)
+    counted = item + (n.unsqueeze(-1) if structure.pattern.normalization == "N+M" else 0)
     found = ends(replace(fixed, query_lengths=n, reference_lengths=m), **options) / counted
     end = found.masked_fill(item > m.unsqueeze(-1), torch.inf).argmin(-1) + 1
     return replace(fixed, cost=structure.cost, query_lengths=n, reference_lengths=end)

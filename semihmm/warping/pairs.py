@@ -1,0 +1,198 @@
+"""All pairs of many series, and the nearest of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from semihmm.engine.pairs import METRICS, Warper
+from semihmm.errors import ShapeError
+from semihmm.inference import total
+from semihmm.semirings import Max
+from semihmm.structures import DTW, StepPattern
+from semihmm.warping.bounds import lb_keogh, lb_kim
+from semihmm.warping.series import Metric, Series, check_metric, collection, compatible, costs, directions, root
+
+CELLS = 1 << 22  # of cost matrices that are held at a time, where there are any
+FEW = 1 << 20  # pairs whose numbers are held at a time
+
+
+class Neighbors(NamedTuple):
+    """The nearest series to each of some: their numbers, int64 ``(A, k)``, and their distances, nearest first."""
+
+    index: Tensor
+    distance: Tensor
+
+
+def cdist(
+    x: Any,
+    y: Any = None,
+    *,
+    metric: Metric = "squared",
+    step_pattern: StepPattern | str = "symmetric1",
+    window: int | str | Tensor | None = None,
+) -> Tensor:
+    """The distances of all pairs of many series, ``(A, B)``; on all threads, and with no cost matrix in memory.
+
+    That is so on the CPU for metrics that have a name and step patterns of single steps (``symmetric1``,
+    ``symmetric2``); else matrices of costs are made, some pairs at a time.
+
+    Args:
+        x, y: series of one feature ``(A, N)``, of several ``(A, N, F)``, or a list of series of any lengths. Without
+            ``y``, all pairs of ``x``.
+        metric, step_pattern, window: as of `dtw`.
+    Returns:
+        Distances as `dtw` has them, in the dtype of the series; inf where no path stays in the window. Without
+        gradients: a loss is `dtw` or `soft_dtw` of the pairs that count.
+
+    Example:
+        >>> cdist([[0.0, 1.0, 2.0], [0.0, 0.0, 2.0], [3.0, 3.0, 3.0]]).round(decimals=1).tolist()
+        [[0.0, 1.0, 3.7], [1.0, 0.0, 4.4], [3.7, 4.4, 0.0]]
+    """
+    a, b = _both("cdist", x, y, metric)
+    pairs = _Pairs("cdist", a, b, metric, step_pattern, window)
+    if y is not None:
+        rows = max(FEW // len(b.items), 1)
+        found = [pairs.costs(_product(part, len(b.items))) for part in torch.arange(len(a.items)).split(rows)]
+        return pairs.distance(torch.cat(found).unflatten(0, (len(a.items), -1)))
+    count = len(a.items)
+    each = a.items.new_zeros(count, count)
+    i, j = torch.triu_indices(count, count, 1)
+    if not pairs.symmetric:
+        i, j = torch.cat([i, j]), torch.cat([j, i])
+    for some in torch.stack([i, j], -1).split(FEW):
+        found = pairs.costs(some).to(each)
+        each[some[:, 0], some[:, 1]] = found
+        if pairs.symmetric:
+            each[some[:, 1], some[:, 0]] = found
+    return pairs.distance(each)
+
+
+def nearest(
+    x: Any,
+    y: Any,
+    k: int = 1,
+    *,
+    metric: Metric = "squared",
+    step_pattern: StepPattern | str = "symmetric1",
+    window: int | str | Tensor | None = None,
+) -> Neighbors:
+    """The k series of ``y`` that are nearest to each of ``x``; the same as by `cdist`, with most pairs never warped.
+
+    Candidates come by what they cost at least (LB_Kim and LB_Keogh); once that is more than the k-th best found, the
+    search is over, and a pair is given up as soon as all of its paths cost more.
+
+    Args:
+        x, y, metric, step_pattern, window: as of `cdist`.
+    Returns:
+        `Neighbors`; of equally near ones, the lowest number first; number -1 where no path stays in the window.
+
+    Example:
+        >>> nearest([[0.0, 1.0, 2.0]], [[5.0, 5.0, 5.0], [0.0, 0.0, 2.0]]).index.tolist()
+        [[1]]
+    """
+    a, b = _both("nearest", x, y, metric)
+    if not 1 <= k <= len(b.items):
+        raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
+    pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
+    if (warper := pairs.warper) is None:
+        every = cdist(x, y, metric=metric, step_pattern=step_pattern, window=window)
+        found = every.sort(-1, stable=True)
+        index = torch.where(found.values.isinf(), -1, found.indices)
+        return Neighbors(index[:, :k], found.values[:, :k])
+    least = torch.maximum(
+        lb_kim(pairs.x, pairs.y, metric=pairs.named),
+        lb_keogh(pairs.x, pairs.y, window=window if isinstance(window, int) else None, metric=pairs.named),
+    )
+    least = least.double() * (1 - 64 * torch.finfo(least.dtype).eps)  # what both round differently is no reason to stop
+    ordered = least.sort(-1, stable=True)
+    index, cost = warper.nearest(ordered.indices, ordered.values, k)
+    return Neighbors(index, pairs.distance(cost.to(a.items)))
+
+
+def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:
+    check_metric(owner, metric)
+    a = collection(owner, "x", x)
+    return (a, a) if y is None else compatible(owner, a, collection(owner, "y", y))
+
+
+def _product(rows: Tensor, count: int) -> Tensor:
+    return torch.cartesian_prod(rows, torch.arange(count))
+
+
+class _Pairs:
+    """Pairs of two sets of series, to be warped one way."""
+
+    def __init__(
+        self,
+        owner: str,
+        x: Series,
+        y: Series,
+        metric: Metric,
+        step_pattern: StepPattern | str,
+        window: int | str | Tensor | None,
+    ) -> None:
+        self.owner, self.metric = owner, metric
+        shape = x.items.shape[-2], y.items.shape[-2]
+        self.form = DTW(x.items.new_zeros(()).expand(shape), step_pattern, window)  # which checks them
+        self.scale = 1.0
+        if metric == "cosine":
+            x, y = (Series(directions(owner, "xy"[k], each), each.lengths) for k, each in enumerate((x, y)))
+            self.metric, self.scale = "squared", 0.5
+        self.x, self.y, self.root = x, y, metric == "squared"
+        self.warper = self._warper()
+        moves = set(self.form.pattern.moves)
+        turned = {tuple((right, down, count) for down, right, count in move) for move in moves}
+        even = not isinstance(window, Tensor) and not callable(metric)
+        self.symmetric = even and moves == turned
+
+    @property
+    def named(self) -> str:
+        """The metric, which has a name."""
+        assert isinstance(self.metric, str)
+        return self.metric
+
+    def distance(self, cost: Tensor) -> Tensor:
+        """Of what the compiled code or `costs` found."""
+        cost = cost.to(self.x.items)
+        return root(cost) if self.root else cost * self.scale
+
+    def costs(self, pairs: Tensor) -> Tensor:
+        """What the best path of each pair ``(P, 2)`` costs."""
+        if self.warper is not None:
+            return self.warper.costs(pairs)[0]
+        height, width = self.form.cost.shape
+        return torch.cat([self._made(some) for some in pairs.split(max(CELLS // (height * width), 1))])
+
+    def _made(self, pairs: Tensor) -> Tensor:
+        """By matrices of costs."""
+        i, j = pairs.to(self.x.items.device).unbind(-1)
+        x, y = Series(self.x.items[i], self.x.sizes[i]), Series(self.y.items[j], self.y.sizes[j])
+        cost = costs(self.owner, x, y, self.metric)
+        lengths = {"query_lengths": x.lengths, "reference_lengths": y.lengths}
+        return -total(replace(self.form, cost=cost.detach(), **lengths), Max())
+
+    def _warper(self) -> Warper | None:
+        """Where that is compiled for these."""
+        x, y, form = self.x, self.y, self.form
+        counts = {span: move[0][2] for span, move in zip(form.pattern.spans, form.pattern.moves, strict=True)}
+        simple = all(len(move) == 1 for move in form.pattern.moves) and set(counts) == {(0, 1), (1, 0), (1, 1)}
+        ragged = not (x.lengths is None and y.lengths is None)
+        window = None
+        if form.window is not None:
+            mask = form.window_mask()
+            if mask is None or mask.ndim != 2 or (form.window == "itakura" and ragged):
+                return None
+            edges = mask.int().diff(
+                dim=-1, prepend=mask.new_zeros(len(mask), 1).int(), append=mask.new_zeros(len(mask), 1).int()
+            )
+            if bool(((edges > 0).sum(-1) > 1).any()):
+                return None  # a row with a gap
+            window = torch.stack([(edges > 0).int().argmax(-1), (edges < 0).int().argmax(-1)], -1)
+        if not simple or self.metric not in METRICS:
+            return None
+        factors = counts[0, 1], counts[1, 0], counts[1, 1]
+        return Warper.made(x.items, x.sizes, y.items, y.sizes, self.named, factors, window=window)
