@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from semihmm.engine.backends import native
 from semihmm.engine.tensors import MODULE, THREADS_FROM
 
 METRICS = {"squared": 0, "manhattan": 1, "euclidean": 2}
@@ -52,7 +51,7 @@ class Warper:
         open_begin: bool = False,
         window: Tensor | None = None,
     ) -> Warper | None:
-        """With series in one piece, in a dtype that sums are exact enough in; None where nothing is compiled for them."""
+        """In a dtype that sums are exact enough in; None where nothing is compiled for such series."""
         kinds = (torch.float32, torch.float64)
         if MODULE is None or not (x.is_cpu and y.is_cpu) or x.dtype not in kinds or min(factors) <= 0:
             return None
@@ -92,13 +91,3 @@ class Warper:
         series = self.x, self.x_length, self.y, self.y_length
         wide = self.x.dtype == torch.float64
         return *series, METRICS[self.metric], list(self.factors), self.open_begin, self.window, wide, threads
-
-
-def compiled() -> bool:
-    """Whether anything is.
-
-    Example:
-        >>> compiled() == (native() is not None)
-        True
-    """
-    return MODULE is not None

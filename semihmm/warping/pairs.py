@@ -54,20 +54,14 @@ def cdist(
     """
     a, b = _both("cdist", x, y, metric)
     pairs = _Pairs("cdist", a, b, metric, step_pattern, window)
-    if y is not None:
-        rows = max(FEW // len(b.items), 1)
-        found = [pairs.costs(_product(part, len(b.items))) for part in torch.arange(len(a.items)).split(rows)]
-        return pairs.distance(torch.cat(found).unflatten(0, (len(a.items), -1)))
-    count = len(a.items)
-    each = a.items.new_zeros(count, count)
-    i, j = torch.triu_indices(count, count, 1)
-    if not pairs.symmetric:
-        i, j = torch.cat([i, j]), torch.cat([j, i])
-    for some in torch.stack([i, j], -1).split(FEW):
-        found = pairs.costs(some).to(each)
-        each[some[:, 0], some[:, 1]] = found
-        if pairs.symmetric:
-            each[some[:, 1], some[:, 0]] = found
+    if y is not None or not pairs.symmetric:
+        rows = torch.arange(len(a.items)).split(max(FEW // len(b.items), 1))
+        found = torch.cat([pairs.costs(torch.cartesian_prod(part, torch.arange(len(b.items)))) for part in rows])
+        return pairs.distance(found.unflatten(0, (len(a.items), -1)))
+    each = a.items.new_zeros(len(a.items), len(a.items))
+    for some in torch.triu_indices(*each.shape).T.split(FEW):
+        i, j = some.unbind(-1)
+        each[i, j] = each[j, i] = pairs.costs(some).to(each)
     return pairs.distance(each)
 
 
@@ -100,15 +94,16 @@ def nearest(
     pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
     if (warper := pairs.warper) is None:
         every = cdist(x, y, metric=metric, step_pattern=step_pattern, window=window)
-        found = every.sort(-1, stable=True)
+        found = every.sort(dim=-1, stable=True)
         index = torch.where(found.values.isinf(), -1, found.indices)
         return Neighbors(index[:, :k], found.values[:, :k])
     least = torch.maximum(
         lb_kim(pairs.x, pairs.y, metric=pairs.named),
         lb_keogh(pairs.x, pairs.y, window=window if isinstance(window, int) else None, metric=pairs.named),
     )
-    least = least.double() * (1 - 64 * torch.finfo(least.dtype).eps)  # what both round differently is no reason to stop
-    ordered = least.sort(-1, stable=True)
+    slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
+    least = least.double() * min(1.0, *warper.factors) * slack
+    ordered = least.sort(dim=-1, stable=True)
     index, cost = warper.nearest(ordered.indices, ordered.values, k)
     return Neighbors(index, pairs.distance(cost.to(a.items)))
 
@@ -117,10 +112,6 @@ def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:
     check_metric(owner, metric)
     a = collection(owner, "x", x)
     return (a, a) if y is None else compatible(owner, a, collection(owner, "y", y))
-
-
-def _product(rows: Tensor, count: int) -> Tensor:
-    return torch.cartesian_prod(rows, torch.arange(count))
 
 
 class _Pairs:
@@ -144,10 +135,13 @@ class _Pairs:
             self.metric, self.scale = "squared", 0.5
         self.x, self.y, self.root = x, y, metric == "squared"
         self.warper = self._warper()
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether a pair costs as much the other way round."""
         moves = set(self.form.pattern.moves)
         turned = {tuple((right, down, count) for down, right, count in move) for move in moves}
-        even = not isinstance(window, Tensor) and not callable(metric)
-        self.symmetric = even and moves == turned
+        return moves == turned and not isinstance(self.form.window, Tensor) and not callable(self.metric)
 
     @property
     def named(self) -> str:
@@ -186,9 +180,7 @@ class _Pairs:
             mask = form.window_mask()
             if mask is None or mask.ndim != 2 or (form.window == "itakura" and ragged):
                 return None
-            edges = mask.int().diff(
-                dim=-1, prepend=mask.new_zeros(len(mask), 1).int(), append=mask.new_zeros(len(mask), 1).int()
-            )
+            edges = torch.nn.functional.pad(mask.int(), (1, 1)).diff(dim=-1)  # 1 where a row begins, -1 where it stops
             if bool(((edges > 0).sum(-1) > 1).any()):
                 return None  # a row with a gap
             window = torch.stack([(edges > 0).int().argmax(-1), (edges < 0).int().argmax(-1)], -1)
