@@ -3,9 +3,11 @@
 from semihmm.warping.alignment import Warping, dtw
 from semihmm.warping.bounds import lb_keogh, lb_kim
 from semihmm.warping.pairs import Neighbors, cdist, nearest
+from semihmm.warping.search import Matches, search
 from semihmm.warping.soft import SoftDTWLoss, soft_dtw, soft_dtw_divergence
 
 __all__ = [
+    "Matches",
     "Neighbors",
     "SoftDTWLoss",
     "Warping",
@@ -14,6 +16,7 @@ __all__ = [
     "lb_keogh",
     "lb_kim",
     "nearest",
+    "search",
     "soft_dtw",
     "soft_dtw_divergence",
 ]

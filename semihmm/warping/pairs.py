@@ -172,8 +172,7 @@ class _Pairs:
     def _warper(self) -> Warper | None:
         """Where that is compiled for these."""
         x, y, form = self.x, self.y, self.form
-        counts = {span: move[0][2] for span, move in zip(form.pattern.spans, form.pattern.moves, strict=True)}
-        simple = all(len(move) == 1 for move in form.pattern.moves) and set(counts) == {(0, 1), (1, 0), (1, 1)}
+        factors = factors_of(form)
         ragged = not (x.lengths is None and y.lengths is None)
         window = None
         if form.window is not None:
@@ -184,7 +183,14 @@ class _Pairs:
             if bool(((edges > 0).sum(-1) > 1).any()):
                 return None  # a row with a gap
             window = torch.stack([(edges > 0).int().argmax(-1), (edges < 0).int().argmax(-1)], -1)
-        if not simple or self.metric not in METRICS:
+        if factors is None or self.metric not in METRICS:
             return None
-        factors = counts[0, 1], counts[1, 0], counts[1, 1]
         return Warper.made(x.items, x.sizes, y.items, y.sizes, self.named, factors, window=window)
+
+
+def factors_of(form: DTW) -> tuple[float, float, float] | None:
+    """How often a cell counts that is reached from its left, from above, from between; None for other step patterns."""
+    counts = {span: move[0][2] for span, move in zip(form.pattern.spans, form.pattern.moves, strict=True)}
+    if any(len(move) > 1 for move in form.pattern.moves) or set(counts) != {(0, 1), (1, 0), (1, 1)}:
+        return None
+    return counts[0, 1], counts[1, 0], counts[1, 1]
