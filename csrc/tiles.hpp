@@ -120,6 +120,7 @@ class Tiles {
 
     Tiles(const GridArcs& arcs, double beta) : arcs_into_(arcs), beta_(beta) {
         for (int i = 0; i < GridArcs::kArcs; ++i) factor_[i] = static_cast<F>(arcs.factor[i] * beta);
+        even_ = factor_[0] == factor_[1] && factor_[1] == factor_[2];
     }
 
   protected:
@@ -148,7 +149,10 @@ class Tiles {
             if (kept_offsets_) kept_offsets_[tile_of(i)] = offset_;
             pulse_(kTall * W * columns_);
             const int64_t rows = std::min<int64_t>(kTall * W, last_ + 1 - i);
-            with_height(rows, [&](auto height) { with_arcs ? tile<height(), true>(i, rows) : tile<height(), false>(i, rows); });
+            with_height(rows, [&](auto height) {
+                if (with_arcs) return tile<height(), true, false>(i, rows);
+                !kLog && even_ ? tile<height(), false, !kLog>(i, rows) : tile<height(), false, false>(i, rows);
+            });
         }
         return true;
     }
@@ -176,7 +180,8 @@ class Tiles {
             line_[static_cast<std::size_t>(j)] = before;
             if (!first_arcs_.empty()) first_arcs_[static_cast<std::size_t>(j)] = later ? begun > left : begun >= left;
         }
-        if (std::abs(before) < std::numeric_limits<double>::infinity()) offset_ = before;
+        // Rounded to F, so that a path without costs stays at 0.
+        if (std::abs(before) < std::numeric_limits<double>::infinity()) offset_ = representable<F>(before) ? static_cast<F>(before) : before;
         for (int64_t j = alive_.first; j < alive_.second; ++j) row()[j] = static_cast<F>(line_[static_cast<std::size_t>(j)] - offset_);
         if (kept_offsets_) std::copy_n(row(), columns_, kept_.data), kept_offsets_[0] = offset_;
     }
@@ -187,8 +192,8 @@ class Tiles {
         const V shift = peak - peak == V{} ? peak : V{};  // of infinities there is no difference
         return peak + log<F>(F(1) + (exp<F>(L::min(high, c) - shift) + exp<F>(L::min(a, b) - shift)));
     }
-    // `rows` rows from i on, in tiles of `height` vectors: from the row above to the last of them.
-    template <int height, bool with_arcs>
+    // `rows` rows from i on, in tiles of `height` vectors: from the row above to the last of them. `even`: all arcs count the same.
+    template <int height, bool with_arcs, bool even>
     void tile(int64_t i, int64_t rows) {
         const bool ends = i + rows > last_;
         const auto [from, stop] = costs_.columns_of(i, rows, columns_);  // elsewhere nothing of this tile may be reached
@@ -210,6 +215,11 @@ class Tiles {
 #pragma GCC unroll 4
                 for (int v = height - 1; v >= 0; --v) {
                     const V from_above = drop(now[v], v ? now[v - 1] : entering, kAll), c = cells[v][s];
+                    if constexpr (even) {
+                        now[v] = sum(now[v], corner[v], from_above) + left_factor * c;
+                        corner[v] = from_above;
+                        continue;
+                    }
                     const V a = now[v] + left_factor * c, b = from_above + above_factor * c, d = corner[v] + corner_factor * c;
                     corner[v] = from_above;
                     now[v] = sum(a, d, b);
@@ -265,6 +275,7 @@ class Tiles {
     const GridArcs& arcs_into_;
     double beta_;
     F factor_[GridArcs::kArcs];
+    bool even_;
     int64_t last_ = -1, columns_ = 0;          // the last row, and how many columns there are
     std::pair<int64_t, int64_t> alive_{0, 0};  // elsewhere the row has no value
     Costs costs_{};

@@ -93,8 +93,7 @@ def nearest(
         raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
     pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
     if (warper := pairs.warper) is None:
-        every = cdist(x, y, metric=metric, step_pattern=step_pattern, window=window)
-        found = every.sort(dim=-1, stable=True)
+        found = cdist(a, b, metric=metric, step_pattern=step_pattern, window=window).sort(dim=-1, stable=True)
         index = torch.where(found.values.isinf(), -1, found.indices)
         return Neighbors(index[:, :k], found.values[:, :k])
     least = torch.maximum(
@@ -105,7 +104,7 @@ def nearest(
     least = least.double() * min(1.0, *warper.factors) * slack
     ordered = least.sort(dim=-1, stable=True)
     index, cost = warper.nearest(ordered.indices, ordered.values, k)
-    return Neighbors(index, pairs.distance(cost.to(a.items)))
+    return Neighbors(index, pairs.distance(cost))
 
 
 def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:

@@ -52,9 +52,9 @@ def search(
         ShapeError, DataError: series of other features, without items, not finite.
 
     Example:
-        >>> found = search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 1.0, 3.0], k=2)
+        >>> found = search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 1.0, 2.5], k=2)
         >>> found.start.tolist(), found.stop.tolist(), found.distance.tolist()
-        ([1, 4], [3, 7], [0.0, 1.0])
+        ([1, 4], [3, 7], [0.0, 0.5])
     """
     if k < 1:
         raise ShapeError(f"search: k must be at least 1, got {k}.")
