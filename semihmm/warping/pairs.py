@@ -23,7 +23,7 @@ FEW = 1 << 20  # pairs whose numbers are held at a time
 class Neighbors(NamedTuple):
     """The nearest series to each of some: their numbers, int64 ``(A, k)``, and their distances, nearest first."""
 
-    index: Tensor
+    indices: Tensor
     distance: Tensor
 
 
@@ -85,7 +85,7 @@ def nearest(
         `Neighbors`; of equally near ones, the lowest number first; number -1 where no path stays in the window.
 
     Example:
-        >>> nearest([[0.0, 1.0, 2.0]], [[5.0, 5.0, 5.0], [0.0, 0.0, 2.0]]).index.tolist()
+        >>> nearest([[0.0, 1.0, 2.0]], [[5.0, 5.0, 5.0], [0.0, 0.0, 2.0]]).indices.tolist()
         [[1]]
     """
     a, b = _both("nearest", x, y, metric)
@@ -165,8 +165,8 @@ class _Pairs:
         i, j = pairs.to(self.x.items.device).unbind(-1)
         x, y = Series(self.x.items[i], self.x.sizes[i]), Series(self.y.items[j], self.y.sizes[j])
         cost = costs(self.owner, x, y, self.metric)
-        lengths = {"query_lengths": x.lengths, "reference_lengths": y.lengths}
-        return -total(replace(self.form, cost=cost.detach(), **lengths), Max())
+        form = replace(self.form, cost=cost.detach(), query_lengths=x.lengths, reference_lengths=y.lengths)
+        return -total(form, Max())
 
     def _warper(self) -> Warper | None:
         """Where that is compiled for these."""

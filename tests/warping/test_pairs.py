@@ -130,13 +130,13 @@ def test_the_nearest_are_the_first_of_all_sorted(window: Any, pattern: Any, metr
         found = nearest(x, y, k, window=window, step_pattern=pattern, metric=metric)
         assert_close(found.distance, every.values[:, :k])
         index = torch.where(every.values.isinf(), -1, every.indices)
-        assert torch.equal(found.index, index[:, :k])
+        assert torch.equal(found.indices, index[:, :k])
 
 
 @pytest.mark.usefixtures("worker")
 def test_of_equally_near_ones_the_first_comes_first() -> None:
     y = torch.tensor([[9.0, 9.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-    assert nearest([[0.0, 0.0]], y, 4).index.tolist() == [[2, 4, 1, 3]]
+    assert nearest([[0.0, 0.0]], y, 4).indices.tolist() == [[2, 4, 1, 3]]
 
 
 @pytest.mark.skipif(native() is None, reason="the native backend is not loaded")
