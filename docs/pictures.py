@@ -334,6 +334,8 @@ def structures(figure: Figure, theme: Theme) -> None:
 
 
 Draw = Callable[[Figure, Theme], None]
+
+
 def curves() -> tuple[Tensor, Tensor]:
     """Two bumps each, at different times."""
     time = torch.linspace(0, 1, 80).double()
