@@ -21,7 +21,13 @@ FEW = 1 << 20  # pairs whose numbers are held at a time
 
 
 class Neighbors(NamedTuple):
-    """The nearest series to each of some: their numbers, int64 ``(A, k)``, and their distances, nearest first."""
+    """The nearest series to each of some: their numbers, int64 ``(A, k)``, and their distances, nearest first.
+
+    Example:
+        >>> indices, distances = nearest([[0.0, 1.0]], [[5.0, 5.0], [0.0, 2.0]], k=2)
+        >>> indices.tolist()
+        [[1, 0]]
+    """
 
     indices: Tensor
     distance: Tensor

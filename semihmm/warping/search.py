@@ -20,7 +20,13 @@ CLOSE = 1e-9  # costs that differ by so much of themselves are the same, rounded
 
 
 class Matches(NamedTuple):
-    """Stretches ``series[start:stop]``, the nearest first, and how far they are from the query; each ``(k,)``."""
+    """Stretches ``series[start:stop]``, the nearest first, and how far they are from the query; each ``(k,)``.
+
+    Example:
+        >>> start, stop, distance = search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0])
+        >>> start.tolist(), stop.tolist(), distance.tolist()
+        ([1], [3], [0.0])
+    """
 
     start: Tensor
     stop: Tensor
@@ -54,7 +60,7 @@ def search(
     Example:
         >>> found = search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 1.0, 2.5], k=2)
         >>> found.start.tolist(), found.stop.tolist(), found.distance.tolist()
-        ([1, 4], [3, 7], [0.0, 0.5])
+        ([1, 5], [3, 7], [0.0, 0.5])
     """
     if k < 1:
         raise ShapeError(f"search: k must be at least 1, got {k}.")
