@@ -7,7 +7,8 @@ its items, and every step counts once (``symmetric1``), which is what dtaidistan
 themselves and dtw-python when asked; those that give the root of the sum are squared before they are compared. Peers
 compute in float64, except in soft-DTW. A path agrees if it is one, and costs what the best one costs. In the batch,
 which is 64 pairs of 500 x 500, peers take one pair after the other, as they must; semihmm takes 8 at a time, whose
-costs stay in cache.
+costs stay in cache. All pairs of series, the nearest ones and searches in a long one are those of `semihmm.warping`,
+beside functions for the same.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from _jax import Remote
 from torch import Tensor
 
 import semihmm
+from semihmm import warping
 from semihmm.semirings import Max, SmoothMax
 
 TOGETHER = 8  # pairs whose costs are held at once: 8 MB where both have 500 items
@@ -238,6 +240,139 @@ def soft(x: Tensor, y: Tensor, device: str) -> Case:
     )
 
 
+# All pairs of many series, the nearest, and stretches of a long one
+
+
+def normed(count: int, items: int) -> np.ndarray:
+    """Series of mean 0 and variance 1, ``(count, items)`` in float64: random walks, which bounds tell apart."""
+    walks = np.random.default_rng(items).standard_normal((count, items)).cumsum(1)
+    return (walks - walks.mean(1, keepdims=True)) / walks.std(1, keepdims=True)
+
+
+def pairwise(count: int, items: int, window: int | None) -> Case:
+    """The distances of all pairs, each once."""
+    x = normed(count, items)
+
+    def ours(dtype: torch.dtype) -> Call:
+        series = torch.from_numpy(x).to(dtype)
+        return lambda: {"distance": warping.cdist(series, window=window)}
+
+    def theirs() -> Call:
+        from dtaidistance import dtw
+
+        width = None if window is None else window + 1  # it counts the cell itself
+        return lambda: {"distance": dtw.distance_matrix_fast(x, window=width, parallel=True, use_mp=False)}
+
+    def tslearn() -> Call:
+        from tslearn.metrics import cdist_dtw
+
+        given = {} if window is None else {"global_constraint": "sakoe_chiba", "sakoe_chiba_radius": window}
+        return lambda: {"distance": cdist_dtw(x, n_jobs=torch.get_num_threads(), **given)}
+
+    cells = count * (count - 1) / 2 * items * min(items, items if window is None else 2 * window + 1)
+    return Case(
+        work="all pairs of series" if window is None else "all pairs of series, in a window",
+        sizes={"series": count, "items": items, **({} if window is None else {"window": window})},
+        contestants={
+            "semihmm float64": Contestant(lambda: ours(torch.float64), ours=True, dtype="float64"),
+            "semihmm": Contestant(lambda: ours(torch.float32), ours=True),
+            "dtaidistance": Contestant(theirs, dtype="float64", patience=60.0),
+            "tslearn": Contestant(tslearn, dtype="float64", patience=60.0),
+        },
+        tolerance={"distance": 1e-4},
+        target=3,
+        floor=Floor(
+            flops=6 * cells, bytes=8 * count**2, what="a difference, a product, two minima, two sums for each cell"
+        ),
+        cost=cells,
+    )
+
+
+def neighbours(count: int, queries: int, items: int, window: int) -> Case:
+    """The nearest of many series to each of some."""
+    x = normed(count + queries, items)
+
+    def ours(search: bool) -> Call:
+        query, series = (torch.from_numpy(part) for part in (x[count:], x[:count]))
+        if search:
+            return lambda: {"distance": warping.nearest(query, series, window=window).distance[:, 0]}
+        return lambda: {"distance": warping.cdist(query, series, window=window).amin(-1)}
+
+    def tslearn() -> Call:
+        from tslearn.metrics import cdist_dtw
+
+        given = {"global_constraint": "sakoe_chiba", "sakoe_chiba_radius": window, "n_jobs": torch.get_num_threads()}
+        return lambda: {"distance": cdist_dtw(x[count:], x[:count], **given).min(1)}
+
+    def theirs() -> Call:
+        from dtaidistance import dtw
+
+        def call() -> Results:
+            found = []
+            for query in x[count:]:
+                best = math.inf
+                for series in x[:count]:
+                    if dtw.lb_keogh(query, series, window=window + 1, use_c=True) < best:
+                        best = min(best, dtw.distance_fast(query, series, window=window + 1, max_dist=best))
+                found.append(best)
+            return {"distance": np.array(found)}
+
+        return call
+
+    return Case(
+        work="the nearest series",
+        sizes={"series": count, "queries": queries, "items": items, "window": window},
+        contestants={
+            "semihmm": Contestant(lambda: ours(True), dtype="float64", ours=True),
+            "semihmm, all pairs": Contestant(lambda: ours(False), dtype="float64", ours=True),
+            "dtaidistance": Contestant(theirs, dtype="float64", patience=60.0, note="LB_Keogh and max_dist, in a loop"),
+            "tslearn": Contestant(tslearn, dtype="float64", patience=60.0),
+        },
+        tolerance={"distance": 1e-6},
+        target=3,
+        cost=float(count * queries * items * (2 * window + 1)),
+        dtype="float64",
+    )
+
+
+def stretches(items: int, query: int, k: int) -> Case:
+    """The nearest stretches of a long series."""
+    long = np.random.default_rng(0).standard_normal(items).cumsum() / 10
+    short = long[items // 3 : items // 3 + query] + np.random.default_rng(1).standard_normal(query) / 20
+
+    def ours() -> Call:
+        x, y = torch.from_numpy(short), torch.from_numpy(long)
+        return lambda: {"first": warping.search(x, y, k).distance[0]}
+
+    def dtaidistance() -> Call:
+        from dtaidistance.subsequence.dtw import subsequence_alignment
+
+        def call() -> Results:
+            found = subsequence_alignment(short, long, penalty=0, use_c=True)
+            return {"first": next(iter(found.kbest_matches(k, overlap=0))).distance}
+
+        return call
+
+    def tslearn() -> Call:
+        from tslearn.metrics import dtw_subsequence_path
+
+        return lambda: {"first": dtw_subsequence_path(short, long)[1]}
+
+    return Case(
+        work="the nearest stretches of a series",
+        sizes={"items": items, "query": query, "k": k},
+        contestants={
+            "semihmm": Contestant(ours, dtype="float64", ours=True),
+            "dtaidistance": Contestant(dtaidistance, dtype="float64", patience=60.0),
+            "tslearn": Contestant(tslearn, dtype="float64", patience=60.0, note="the nearest one alone"),
+        },
+        tolerance={"first": 1e-6},
+        target=3,
+        cost=float(items * query),
+        dtype="float64",
+    )
+
+
 def cases(smoke: bool, device: str) -> Iterator[Case]:
     """Small ones first."""
     if smoke:
@@ -250,6 +385,12 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
             yield best_path(x, y, path, device)
     for features in (1, 13):
         yield soft(*series(*((3, 9) if smoke else (16, 200)), features, device), device)
+    if device == "cpu":
+        yield pairwise(*((4, 9, None) if smoke else (500, 128, None)))
+        yield pairwise(*((4, 9, 3) if smoke else (500, 128, 12)))
+        yield neighbours(*((5, 2, 9, 3) if smoke else (2000, 20, 128, 12)))
+        for items in (40,) if smoke else (100_000, 1_000_000):
+            yield stretches(items, 5 if smoke else 100, 2 if smoke else 10)
 
 
 if __name__ == "__main__":

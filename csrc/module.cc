@@ -17,6 +17,7 @@
 #include "parallel.hpp"
 #include "program.hpp"
 #include "submatrices.hpp"
+#include "warping.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -171,6 +172,44 @@ void submatrices(nb::object whole, nb::object rows, nb::object columns, nb::obje
     });
 }
 
+// Two sets of series, and how they are warped; `use` gets it all, checked.
+template <class Use>
+void with_series(nb::handle x, nb::handle x_length, nb::handle y, nb::handle y_length, int metric, const std::vector<double>& factors, bool open_begin,
+                 nb::handle window, bool wide, int64_t threads, const Use& use) {
+    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+    if (metric < 0 || metric > static_cast<int>(ItemMetric::kEuclidean)) refuse("warp: there is no such metric.");
+    if (factors.size() != GridArcs::kArcs || !std::all_of(factors.begin(), factors.end(), [](double f) { return f > 0 && f < 1e6; }))
+        refuse("warp: factors must be three numbers above 0.");
+    const Given series[2] = {given(x), given(y)}, lengths[2] = {given(x_length), given(y_length)}, rows = given(window);
+    for (int i = 0; i < 2; ++i) {
+        if (series[i].shape.size() != 3) refuse("warp: x and y must have three axes, got " + shown(series[i].shape) + ".");
+        const auto [count, items, features] = std::tuple(series[i].shape[0], series[i].shape[1], series[0].shape[2]);
+        product({count, items + 1024, features}, "warp: numbers");
+        check_whole(series[i], "warp: series", wide ? Type::kDouble : Type::kFloat, {count, items, features});
+        check_whole(lengths[i], "warp: lengths", Type::kInt64, {count});
+        const auto* length = lengths[i].as<int64_t>();
+        if (!std::all_of(length, length + count, [&](int64_t n) { return 1 <= n && n <= items; })) refuse("warp: lengths must be from 1 to the number of items.");
+    }
+    WarpRequest request;
+    request.metric = static_cast<ItemMetric>(metric), request.threads = threads;
+    for (int i = 0; i < GridArcs::kArcs; ++i) request.arcs.factor[i] = -factors[static_cast<std::size_t>(i)];
+    request.arcs.begin_factor = -1, request.arcs.begin_stop = open_begin ? kMost : 1;
+    if (rows.present()) {
+        const int64_t count = series[0].shape[1];
+        check_whole(rows, "warp: window", Type::kInt64, {count, 2});
+        request.window = rows.as<int64_t>();
+        if (!std::all_of(request.window, request.window + 2 * count, [](int64_t c) { return 0 <= c && c < int64_t{1} << 30; })) refuse("warp: window must hold columns.");
+    }
+    with_type(wide, [&]<class F>(F) {
+        const auto set = [&](int i) { return SeriesSet<F>{series[i].as<F>(), lengths[i].as<int64_t>(), series[i].shape[0], series[i].shape[1], series[i].shape[2]}; };
+        use(request, set(0), set(1));
+    });
+}
+
+void check_numbers(const int64_t* x, int64_t count, int64_t size, const char* name) {
+    if (!std::all_of(x, x + count, [=](int64_t at) { return 0 <= at && at < size; })) refuse(std::string("warp: ") + name + " must be numbers of series.");
+}
+
 // A function of the module whose arguments begin with a chain: `work` gets that checked, and the arguments behind it.
 template <class Found, class... More, class... Names>
 void define(nb::module_& m, const char* name, Found (*work)(const Description&, More...), const Names&... names) {
@@ -221,6 +260,39 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("cholesky_factors", &factors_of, "matrices"_a, "floor"_a, "out"_a, "Of contiguous float64 (m, features, features), into one like it, the logarithms of the diagonals on these; nothing is written above. False if an eigenvalue is not above the floor.");
     m.def("weighted_moments", &moments_about, "x"_a, "share"_a, "centre"_a, "mixed"_a, "wide"_a, "out"_a, "threads"_a, "Of contiguous (n, features) about a centre, with shares (n, m), into float64 (m, 1 + features + products): the weight, the first and the second moments, those of each feature with all of them or with itself.");
     m.def("submatrices", &submatrices, "whole"_a, "rows"_a, "columns"_a, "parts"_a, "wide"_a, "back"_a, "threads"_a, "Of contiguous whole (sets, height, width), what rows (places, n) and columns (places, m) have in common, into parts (places, n, m); or `back`, added to whole.");
+    m.def("warp", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, bool open_begin,
+                     nb::object window, bool wide, int64_t threads, nb::object pairs, nb::object most, nb::object out, nb::object ends) {
+        with_series(x, x_length, y, y_length, metric, factors, open_begin, window, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
+            const Given those = given(pairs);
+            if (those.shape.size() != 2) refuse("warp: pairs must be (count, 2), got " + shown(those.shape) + ".");
+            const int64_t count = those.shape[0];
+            check_whole(those, "warp: pairs", Type::kInt64, {count, 2});
+            const auto* at = those.as<int64_t>();
+            for (int64_t p = 0; p < count; ++p) check_numbers(at + 2 * p, 1, a.count, "pairs"), check_numbers(at + 2 * p + 1, 1, b.count, "pairs");
+            const double* bounds = check_array<double>(given(most), "most", count, true);
+            double* to = check_array<double>(given(out), "out", count);
+            double* last = check_array<double>(given(ends), "ends", product({count, b.items}, "ends"), true);
+            const nb::gil_scoped_release release;
+            if (count) warp<F>(request, a, b, at, count, bounds, to, last);
+        });
+    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "open_begin"_a, "window"_a.none(), "wide"_a, "threads"_a, "pairs"_a, "most"_a.none(), "out"_a, "ends"_a.none(),
+       "What the best paths of pairs (count, 2) of series (count, items, features) cost, and, if requested, those to each item that they may end in.");
+    m.def("nearest", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, bool open_begin,
+                        nb::object window, bool wide, int64_t threads, nb::object order, nb::object least, nb::object index, nb::object cost) {
+        with_series(x, x_length, y, y_length, metric, factors, open_begin, window, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
+            const Given found = given(index);
+            if (found.shape.size() != 2 || found.shape[1] < 1) refuse("nearest: index must be (count, k), got " + shown(found.shape) + ".");
+            const int64_t k = found.shape[1], all = product({a.count, b.count}, "nearest: pairs");
+            auto* numbers = check_array<int64_t>(found, "index", product({a.count, k}, "nearest: index"));
+            double* costs = check_array<double>(given(cost), "cost", a.count * k);
+            const auto* candidates = check_array<int64_t>(given(order), "order", all);
+            const auto* bounds = check_array<double>(given(least), "least", all);
+            check_numbers(candidates, all, b.count, "order");
+            const nb::gil_scoped_release release;
+            if (a.count) nearest<F>(request, a, b, candidates, bounds, k, numbers, costs);
+        });
+    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "open_begin"_a, "window"_a.none(), "wide"_a, "threads"_a, "order"_a, "least"_a, "index"_a, "cost"_a,
+       "The nearest series of y (count, k) to each of x, and what they cost; `order` has them by what they cost at least, `least`.");
     define(m, "total", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object values) {
         const Memory memory = memory_of(d, vectors, offsets, rows, segment);
         double* to = check_array<double>(given(values), "values", product({d.request.components, d.request.batch}, "values"));

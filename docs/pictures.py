@@ -19,6 +19,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import Tensor
 
 import semihmm
+from semihmm import warping
 from semihmm.decoding import BeamSearch, Vocabulary, align
 from semihmm.engine import Arcs, Banded, Dense, Diagonal, Grid, Map
 from semihmm.engine.maps import Segmental
@@ -413,6 +414,71 @@ def decoding(figure: Figure, theme: Theme) -> None:
     below.tick_params(colors=theme.ink, labelsize=7)
 
 
+def curves() -> tuple[Tensor, Tensor]:
+    """Two bumps each, at different times."""
+    time = torch.linspace(0, 1, 80).double()
+
+    def bump(at: float, width: float) -> Tensor:
+        return torch.exp(-(((time - at) / width) ** 2))
+
+    return bump(0.25, 0.06) + 0.6 * bump(0.7, 0.12), bump(0.4, 0.1) + 0.6 * bump(0.62, 0.05)
+
+
+def warped(figure: Figure, theme: Theme) -> None:
+    """A pair of series, pairs of items between them, and the path on its costs."""
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    x, y = curves()
+    path = [pair for pair in warping.dtw(x, y).path.tolist() if pair[0] >= 0]
+    up = 1.6  # what the query is drawn above the reference
+    for i, j in path[::2]:
+        left.plot([i, j], [float(x[i]) + up, float(y[j])], color=theme.faint, linewidth=0.6)
+    left.plot(x + up, color=theme.blue, linewidth=1.6)
+    left.plot(y, color=theme.orange, linewidth=1.6)
+    left.text(0, up + 0.12, "query", color=theme.blue)
+    left.text(0, -0.28, "reference", color=theme.orange)
+    left.set_axis_off()
+    cost = semihmm.squared_distances(x.unsqueeze(-1), y.unsqueeze(-1)).requires_grad_()
+    (share,) = torch.autograd.grad(warping.soft_dtw(cost, gamma=0.02), cost)
+    heat(right, theme, share.sqrt(), "gamma 0.02, and the best path")
+    right.plot([j for _, j in path], [i for i, _ in path], color=theme.orange, linewidth=1.4)
+    right.set_xlabel("reference", color=theme.ink)
+    right.set_ylabel("query", color=theme.ink)
+
+
+def windows(figure: Figure, theme: Theme) -> None:
+    """The cells that some paths go through, in several windows and slopes."""
+    kinds: list[tuple[str, dict[str, object]]] = [
+        ("anywhere", {}),
+        ("window=8", {"window": 8}),
+        ('window="itakura"', {"window": "itakura"}),
+        ("symmetricP05", {"step_pattern": "symmetricP05"}),
+        ("symmetricP2", {"step_pattern": "symmetricP2"}),
+        ("mori2006", {"step_pattern": "mori2006"}),
+    ]
+    for axes, (title, given) in zip(figure.subplots(1, 6), kinds, strict=True):
+        dtw = semihmm.DTW(torch.zeros(30, 36).double(), **{"step_pattern": "symmetric1", **given})
+        through = semihmm.marginals(dtw).cost.abs()
+        heat(axes, theme, (through / through.amax()).pow(0.25), title)
+
+
+def stretches(figure: Figure, theme: Theme) -> None:
+    """A query and where it is found."""
+    left, right = figure.subplots(1, 2, width_ratios=(1, 6), sharey=True)
+    query = curves()[0]
+    long = 0.1 * torch.randn(4000, generator=torch.Generator().manual_seed(3)).double()
+    for start, tempo in ((500, 1.0), (1700, 0.7), (2900, 1.6)):
+        size = int(80 * tempo)
+        long[start : start + size] += torch.nn.functional.interpolate(query[None, None], size, mode="linear")[0, 0]
+    left.plot(query, color=theme.orange)
+    right.plot(long, color=theme.faint, linewidth=0.5)
+    for start, stop, distance in zip(*(x.tolist() for x in warping.search(query, long, 3)), strict=True):
+        right.plot(range(start, stop), long[start:stop], color=theme.orange, linewidth=1)
+        right.text((start + stop) / 2, 1.35, f"{start} to {stop}, {distance:.2f}", color=theme.ink, ha="center")
+    right.set_ylim(-0.5, 1.6)
+    for axes in (left, right):
+        bare(axes, theme)
+
+
 PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
     "trellis": (trellis, (7.2, 2.4)),
     "questions": (questions, (7.2, 3.2)),
@@ -423,6 +489,9 @@ PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
     "decoding": (decoding, (7.2, 3.4)),
     "spans": (spans, (7.2, 3.0)),
     "streaming": (streaming, (7.2, 3.2)),
+    "warping": (warped, (7.2, 2.6)),
+    "windows": (windows, (9.2, 2.0)),
+    "search": (stretches, (9.2, 1.8)),
 }
 
 

@@ -41,8 +41,9 @@ class StepPattern:
             many query and reference items after the cell before it, and how many times its cost counts. No two moves
             may go equally far in both directions.
 
-    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), `rabiner_juang` makes those of
-    Rabiner & Juang (1993, table 4.5); they are named as in the packages dtw and dtw-python (Giorgino 2009).
+    `symmetric1`, `symmetric2`, ... in `PATTERNS` are Sakoe & Chiba's (1978, table I), ``mori2006`` is that of Mori et
+    al. (2006), ``rigid`` has diagonal steps alone; `rabiner_juang` makes those of Rabiner & Juang (1993, table 4.5).
+    They are named as in the packages dtw and dtw-python (Giorgino 2009).
 
     Example:
         >>> StepPattern((((1, 1, 2.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))) == PATTERNS["symmetric2"]
@@ -64,6 +65,24 @@ class StepPattern:
     def spans(self) -> list[tuple[int, int]]:
         """How far each move goes: ``(down, right)``."""
         return [(sum(c[0] for c in move), sum(c[1] for c in move)) for move in self.moves]
+
+    @property
+    def normalization(self) -> str | None:
+        """By what to divide a cost, so that long series compare with short ones: ``"N"``, ``"M"`` or ``"N+M"``.
+
+        None where paths between the same corners have different numbers of counted cells.
+
+        Example:
+            >>> PATTERNS["symmetric2"].normalization, PATTERNS["asymmetric"].normalization
+            ('N+M', 'N')
+        """
+        counted = [sum(cell[2] for cell in move) for move in self.moves]
+        down, right = ([span[axis] for span in self.spans] for axis in (0, 1))
+        for name, spans in {"N": down, "M": right, "N+M": [i + j for i, j in self.spans]}.items():
+            each = sum(counted) / max(sum(spans), 1)
+            if all(abs(count - each * span) < 1e-9 for count, span in zip(counted, spans, strict=True)):
+                return name
+        return None
 
     @staticmethod
     def rabiner_juang(kind: int, weighting: str = "d", smoothed: bool = False) -> StepPattern:
@@ -101,6 +120,7 @@ RABINER_JUANG: dict[int, tuple[Steps, ...]] = {
     6: (((1, 1), (1, 1), (1, 0)), ((1, 1),), ((1, 1), (1, 1), (0, 1))),
     7: tuple(((1, right), *((1, 0),) * more) for more in (2, 1, 0) for right in (1, 2, 3)),
 }
+_ANY = ((1, 1),), ((0, 1),), ((1, 0),)
 _ASIDE = ((1, 1), (0, 1), (0, 1)), ((1, 1), (0, 1)), ((1, 1),), ((1, 1), (1, 0)), ((1, 1), (1, 0), (1, 0))
 _ALONG = ((1, 1), (1, 1), (0, 1)), ((1, 1),), ((1, 1), (1, 1), (1, 0))
 
@@ -117,8 +137,9 @@ def _asymmetric(moves: tuple[Steps, ...]) -> StepPattern:
 
 PATTERNS: dict[str, StepPattern] = {
     "symmetric1": StepPattern((((1, 1, 1.0),), ((0, 1, 1.0),), ((1, 0, 1.0),))),
-    "symmetric2": _symmetric((((1, 1),), ((0, 1),), ((1, 0),))),
+    "symmetric2": _symmetric(_ANY),
     "asymmetric": _asymmetric((((1, 0),), ((1, 1),), ((1, 2),))),
+    "symmetricP0": _symmetric(_ANY),
     "symmetricP05": _symmetric(_ASIDE),
     "symmetricP1": _symmetric((_ASIDE[1], _ASIDE[2], _ASIDE[3])),
     "symmetricP2": _symmetric(_ALONG),
@@ -126,6 +147,8 @@ PATTERNS: dict[str, StepPattern] = {
     "asymmetricP05": _asymmetric(_ASIDE),
     "asymmetricP1": _asymmetric((_ASIDE[1], _ASIDE[2], _ASIDE[3])),
     "asymmetricP2": _asymmetric(_ALONG),
+    "mori2006": StepPattern((((1, 1, 2.0), (1, 0, 1.0)), ((1, 1, 3.0),), ((1, 1, 3.0), (0, 1, 3.0)))),
+    "rigid": StepPattern((((1, 1, 1.0),),)),
 }
 
 
@@ -140,8 +163,8 @@ class DTW(Structure):
         cost: of matching query item ``i`` to reference item ``j``, ``(..., N, M)``, as from `squared_distances`.
         step_pattern: a `StepPattern`, or the name of one in `PATTERNS`: ``"symmetric2"``, where a diagonal step costs
             twice; ``"symmetric1"``, where it costs once, as in most packages; ``"asymmetric"``, ...
-        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba), ``"itakura"`` for the
-            parallelogram of slopes 1/2 to 2, or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
+        window: where paths may go: an int for ``|i - j| <= window`` (Sakoe & Chiba); ``"itakura"`` for slopes of 1/2
+            to 2 from the first cell and from the last; or a bool mask ``(N, M)`` or ``(..., N, M)``. None for anywhere.
         open_begin, open_end: the path may begin at any, end at any reference item; both: subsequence DTW.
         query_lengths, reference_lengths: items in use ``(...)``, at least 1; None for N and M.
 
@@ -211,11 +234,11 @@ class DTW(Structure):
         check_lengths("DTW", self.reference_lengths, self.batch_shape, shape[-1], name="reference_lengths")
 
     @property
-    def _moves(self) -> tuple[tuple[Cell, ...], ...]:
-        pattern = self.step_pattern
-        return (PATTERNS[pattern] if isinstance(pattern, str) else pattern).moves
+    def pattern(self) -> StepPattern:
+        """The step pattern, whether it was named or given."""
+        return PATTERNS[self.step_pattern] if isinstance(self.step_pattern, str) else self.step_pattern
 
-    def _sizes(self) -> tuple[Tensor, Tensor]:
+    def sizes(self) -> tuple[Tensor, Tensor]:
         height, width = self.cost.shape[-2:]
         n, m = given(self.query_lengths, height, self.cost), given(self.reference_lengths, width, self.cost)
         return n.expand(self.batch_shape), m.expand(self.batch_shape)
@@ -223,21 +246,22 @@ class DTW(Structure):
     def _allowed(self) -> Tensor:
         """The cost, inf outside the window and in padding; where there is neither, the cost itself, not a copy."""
         inside = self.in_use("cost")
-        allowed = self._window()
+        allowed = self.window_mask()
         if inside is not None:
             allowed = inside if allowed is None else allowed & inside
         return self.cost if allowed is None else torch.where(allowed, self.cost, torch.inf)
 
-    def _window(self) -> Tensor | None:
+    def window_mask(self) -> Tensor | None:
+        """The window as a mask, ``(N, M)`` or ``(..., N, M)``; None for anywhere."""
         if self.window is None or isinstance(self.window, Tensor):
             return self.window
         i = torch.arange(self.cost.shape[-2], device=self.cost.device).unsqueeze(-1)
         j = torch.arange(self.cost.shape[-1], device=self.cost.device)
         if isinstance(self.window, int):
             return (i - j).abs() <= min(self.window, max(self.cost.shape[-2:]))
-        n, m = (x[..., None, None] for x in self._sizes())
-        # Between slopes 1/2 and 2 from both corners. As in the package dtw, whose bounds lie one item off the corner.
-        return (j <= 2 * i) & (i <= 2 * j + 1) & (i >= n - 2 * m + 2 * j) & (j > m - 2 * n + 2 * i)
+        n, m = (x[..., None, None] for x in self.sizes())
+        below, beside = n - 1 - i, m - 1 - j  # from here to the last cell
+        return (j <= 2 * i) & (i <= 2 * j) & (beside <= 2 * below) & (below <= 2 * beside)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -250,11 +274,13 @@ class DTW(Structure):
         is open; and one, the first of all in time, for the path that has not begun.
         """
         height, width = self.cost.shape[-2:]
-        steps = _arcs(self._moves, height, width, self.open_begin, self.open_end).over(self._allowed().unsqueeze(-3))
+        steps = _arcs(self.pattern.moves, height, width, self.open_begin, self.open_end).over(
+            self._allowed().unsqueeze(-3)
+        )
         slots = steps.slots
         last, lengths = torch.tensor(height - 1, device=self.cost.device), None
         if self.query_lengths is not None or self.reference_lengths is not None:
-            n, m = self._sizes()
+            n, m = self.sizes()
             last, lengths = n - 1, n + m - 1
         ends = one_hot(last, slots)
         if self.open_end:
@@ -281,7 +307,7 @@ class DTW(Structure):
         down, right = row.diff(dim=-1), column.diff(dim=-1)
         slots, times = [row], [torch.where(used, row + column + 1, -1)]
         moved, layer = over[..., 1:], 0
-        for move in self._moves:
+        for move in self.pattern.moves:
             here = used[..., 1:] & (down == sum(c[0] for c in move)) & (right == sum(c[1] for c in move))
             i, j, moved = row[..., :-1], column[..., :-1], moved | here
             for below, beside, _ in move[:-1]:
@@ -289,7 +315,7 @@ class DTW(Structure):
                 slots.append(layer * height + i)
                 times.append(torch.where(here, i + j + 1, -1))
         fine = moved.all(-1, keepdim=True) & (used[..., 1:] <= used[..., :-1]).all(-1, keepdim=True)
-        n, m = (x.unsqueeze(-1) for x in self._sizes())
+        n, m = (x.unsqueeze(-1) for x in self.sizes())
         fine = fine & ((row < n) & (column < m)).all(-1, keepdim=True)
         slot = spread(torch.cat(slots, -1), torch.cat(times, -1), height + width)
         time, waits = torch.arange(height + width, device=row.device), (layer + 1) * height

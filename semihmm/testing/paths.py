@@ -63,7 +63,8 @@ def dtw_paths(dtw: DTW) -> Iterator[Listed]:
         if isinstance(dtw.window, Tensor):
             return bool(dtw.window[i, j])
         if dtw.window == "itakura":
-            return j <= 2 * i and i <= 2 * j + 1 and i >= n - 2 * m + 2 * j and j > m - 2 * n + 2 * i
+            back_i, back_j = n - 1 - i, m - 1 - j
+            return i <= 2 * j and j <= 2 * i and back_i <= 2 * back_j and back_j <= 2 * back_i
         return dtw.window is None or abs(i - j) <= int(dtw.window)
 
     def onward(pairs: list[list[int]], weights: list[float]) -> Iterator[Listed]:

@@ -358,6 +358,42 @@ def test_what_works_on_tensors_alone_looks_at_them():
     ):
         with pytest.raises(error, match=message):
             native().submatrices(*args)
+    sizes, pairs, cost = torch.tensor([5, 2]), torch.zeros(4, 2, dtype=torch.int64), torch.empty(4, dtype=torch.float64)
+    whole = {"x": x, "x_length": sizes, "y": x, "y_length": sizes, "metric": 0, "factors": [1.0] * 3}
+    whole |= {"open_begin": False, "window": None, "wide": False, "threads": 1}
+    for wrong, error, message in (
+        ({"x": x[0]}, ValueError, r"three axes"),
+        ({"y": x.mT}, ValueError, r"one piece"),
+        ({"y": drawn(2, 5, 4)}, ValueError, r"must be \(2, 5, 3\)"),
+        ({"wide": True}, TypeError, r"float64"),
+        ({"x_length": sizes[:1]}, ValueError, r"lengths must be \(2\)"),
+        ({"y_length": sizes + 1}, ValueError, r"from 1 to the number of items"),
+        ({"x_length": sizes - 2}, ValueError, r"from 1 to the number of items"),
+        ({"metric": 3}, ValueError, r"no such metric"),
+        ({"factors": [1.0, 0.0, 1.0]}, ValueError, r"three numbers above 0"),
+        ({"window": torch.zeros(4, 2).long()}, ValueError, r"window must be \(5, 2\)"),
+        ({"window": torch.full((5, 2), -1)}, ValueError, r"window must hold columns"),
+        ({"threads": 0}, ValueError, r"threads must be at least 1"),
+        ({"pairs": pairs + 2}, ValueError, r"pairs must be numbers of series"),
+        ({"pairs": pairs - 1}, ValueError, r"pairs must be numbers of series"),
+        ({"pairs": pairs[:, :1]}, ValueError, r"pairs must be \(4, 2\)"),
+        ({"most": cost[:3]}, ValueError, r"most must"),
+        ({"out": cost.float()}, TypeError, r"out must be float64"),
+        ({"ends": torch.empty(4, 4).double()}, ValueError, r"ends must"),
+    ):
+        with pytest.raises(error, match=message):
+            native().warp(**whole | {"pairs": pairs, "most": None, "out": cost, "ends": None} | wrong)
+    order, index = torch.zeros(2, 2, dtype=torch.int64), torch.empty(2, 1, dtype=torch.int64)
+    given = {"order": order, "least": cost.reshape(2, 2), "index": index, "cost": cost[:2]}
+    for wrong, error, message in (
+        ({"order": order + 2}, ValueError, r"order must be numbers of series"),
+        ({"order": order[:1]}, ValueError, r"order must"),
+        ({"least": cost[:3]}, ValueError, r"least must"),
+        ({"index": index[:, :0]}, ValueError, r"index must be \(count, k\)"),
+        ({"cost": cost[:1]}, ValueError, r"cost must"),
+    ):
+        with pytest.raises(error, match=message):
+            native().nearest(**whole | given | wrong)
     with pytest.raises(ValueError, match=r"one piece"):
         native().in_huge_pages(x.mT)
     for shape in ([2**40, 2**40], [2**63], [2] * 9):

@@ -10,6 +10,7 @@ from dtaidistance import dtw as dtaidistance
 from dtw import dtw as dtw_python
 from dtw import rabinerJuangStepPattern
 from dtw import stepPattern as patterns
+from dtw.window import itakuraWindow
 from torch import Tensor
 from tslearn.metrics import dtw_subsequence_path, soft_dtw, soft_dtw_alignment
 
@@ -81,7 +82,7 @@ def test_distance_and_path_are_those_of_dtaidistance(shape: tuple[int, int]) -> 
 
 
 @pytest.mark.parametrize("name", sorted(PATTERNS))
-@pytest.mark.parametrize("shape", [(11, 11), (12, 16), (15, 10)])
+@pytest.mark.parametrize("shape", [(11, 11), (12, 16), (15, 10), (9, 17)])
 def test_step_patterns_are_those_of_dtw_python(name: str, shape: tuple[int, int]) -> None:
     assert_agree(of(*shape)[2], PATTERNS[name], getattr(patterns, name))
 
@@ -112,18 +113,30 @@ def assert_agree(cost: Tensor, ours: StepPattern, theirs: patterns.StepPattern) 
 @pytest.mark.parametrize("shape", [(9, 9), (9, 14), (14, 9)])
 def test_windows_are_those_of_dtw_python(name: str, shape: tuple[int, int]) -> None:
     cost, pattern = of(*shape)[2], getattr(patterns, name)
-    for window, given in (
-        (3, {"window_type": "sakoechiba", "window_args": {"window_size": 3}}),
-        (6, {"window_type": "sakoechiba", "window_args": {"window_size": 6}}),
-        ("itakura", {"window_type": "itakura"}),
-    ):
+    for window in (3, 6):
         best = semihmm.viterbi(DTW(cost, name, window))
         try:
+            given = {"window_type": "sakoechiba", "window_args": {"window_size": window}}
             expected = dtw_python(cost.numpy(), step_pattern=pattern, **given)
         except ValueError:
             assert not best.valid
         else:
             assert float(-best.score) == pytest.approx(expected.distance)
+
+
+SIZES = [(1, 1), (1, 2), (2, 3), (9, 9), (9, 14), (14, 9), (10, 20), (20, 10), (5, 7), (4, 5), (17, 30)]
+
+
+@pytest.mark.parametrize(("n", "m"), SIZES)
+def test_itakuras_window_is_what_dtw_python_allows_both_ways_round(n: int, m: int) -> None:
+    """Of its two pairs of slopes, one lies an item further out: it allows more to a query than to a reference."""
+    ours = DTW(torch.zeros(n, m), "symmetric1", "itakura")
+    i, j = torch.arange(n).unsqueeze(-1), torch.arange(m)
+    theirs = itakuraWindow(i, j, n, m) & itakuraWindow(j, i, m, n)
+    found = semihmm.log_count(DTW(torch.zeros(n, m), "symmetric1", theirs))
+    assert float(semihmm.log_count(ours)) == float(found)
+    swapped = DTW(torch.zeros(m, n), "symmetric1", "itakura")
+    assert float(semihmm.log_count(ours)) == float(semihmm.log_count(swapped))
 
 
 @pytest.mark.parametrize("begin", [False, True])

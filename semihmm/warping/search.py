@@ -1,0 +1,160 @@
+"""Where in a long series a short one is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from semihmm.engine.pairs import METRICS, Warper
+from semihmm.errors import ShapeError
+from semihmm.inference import viterbi
+from semihmm.structures import DTW, StepPattern
+from semihmm.warping.alignment import ends
+from semihmm.warping.pairs import factors_of
+from semihmm.warping.series import Metric, Series, check_metric, compatible, costs, directions, one_or_more, root
+
+CLOSE = 1e-9  # costs that differ by so much of themselves are the same, rounded differently
+
+
+class Matches(NamedTuple):
+    """Stretches ``series[start:stop]``, the nearest first, and how far they are from the query; each ``(k,)``.
+
+    Example:
+        >>> start, stop, distance = search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0])
+        >>> start.tolist(), stop.tolist(), distance.tolist()
+        ([1], [3], [0.0])
+    """
+
+    start: Tensor
+    stop: Tensor
+    distance: Tensor
+
+
+def search(
+    query: Any,
+    series: Any,
+    k: int = 1,
+    *,
+    metric: Metric = "squared",
+    step_pattern: StepPattern | str = "symmetric1",
+) -> Matches:
+    """The k stretches of a long series that are nearest to a query, of whatever length, and do not overlap.
+
+    The first one is the nearest of all; each further one is the nearest of those that have no item in common with the
+    ones before it.
+
+    Args:
+        query: ``(N,)`` or ``(N, F)``.
+        series: ``(M,)`` or ``(M, F)``.
+        metric, step_pattern: as of `dtw`. In seconds for millions of items, and without an ``(N, M)`` matrix, where
+            `cdist` needs none.
+    Returns:
+        At most k `Matches`: fewer where nothing is left that has the slopes of the step pattern. ``dtw`` of the query
+        and a match has its path. Distances are in float64.
+    Raises:
+        ShapeError, DataError: series of other features, without items, not finite.
+
+    Example:
+        >>> found = search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 1.0, 2.5], k=2)
+        >>> found.start.tolist(), found.stop.tolist(), found.distance.tolist()
+        ([1, 5], [3, 7], [0.0, 0.5])
+    """
+    if k < 1:
+        raise ShapeError(f"search: k must be at least 1, got {k}.")
+    check_metric("search", metric)
+    x, y = compatible("search", one_or_more("search", "query", query), one_or_more("search", "series", series))
+    if x.items.ndim != 2 or y.items.ndim != 2:
+        raise ShapeError(
+            f"search: query and series must be one series each, (N,) or (N, F), got {tuple(x.items.shape)} and "
+            f"{tuple(y.items.shape)}. Several? Search for one after the other."
+        )
+    found = _Search(x.items.detach().double(), y.items.detach().double(), metric, step_pattern).best(k)
+    start, stop = torch.tensor([[m.start, m.stop] for m in found], dtype=torch.int64).reshape(-1, 2).unbind(-1)
+    cost = torch.tensor([m.cost for m in found], dtype=torch.float64)
+    distance = root(cost) if metric == "squared" else cost / 2 if metric == "cosine" else cost
+    return Matches(start, stop, distance)
+
+
+@dataclass(frozen=True)
+class _Match:
+    start: int
+    stop: int
+    cost: float
+
+
+class _Search:
+    def __init__(self, query: Tensor, series: Tensor, metric: Metric, step_pattern: StepPattern | str) -> None:
+        self.metric = metric
+        if metric == "cosine":
+            query, series = (
+                directions("search", name, Series(x, None)) for name, x in (("query", query), ("series", series))
+            )
+            self.metric = "squared"
+        self.query, self.series, self.step_pattern = query, series, step_pattern
+        self.factors = factors_of(DTW(query.new_zeros(1, 1), step_pattern))
+
+    def best(self, k: int) -> list[_Match]:
+        """The best match, then the best of what it leaves, and so on."""
+        items = len(self.series)
+        cost = self.ends(0, items).numpy()  # of the best match that ends at each item and overlaps none that was found
+        found: list[_Match] = []
+        while len(found) < k:
+            end = int(cost.argmin())
+            if np.isinf(cost[end]):
+                break
+            left = max((m.stop for m in found if m.stop <= end), default=0)
+            right = min((m.start for m in found if m.start > end), default=items)
+            match = self.match(left, end, float(cost[end]))
+            found.append(match)
+            cost[match.start : match.stop] = np.inf
+            self._renew(cost, match.stop, right)
+        return found
+
+    def _renew(self, cost: npt.NDArray[np.float64], left: int, right: int) -> None:
+        """The costs of ends between two matches, the left one new.
+
+        Where the best path to some item does not reach into it, nor do those to later items: they would have to cross.
+        So what lies behind is as it was.
+        """
+        span = 4 * len(self.query)
+        while left < right:
+            stop = min(left + span, right)
+            new = self.ends(left, stop).numpy()
+            same = stop < right and abs(new[-1] - cost[stop - 1]) <= CLOSE * cost[stop - 1]
+            if same or stop == right:
+                cost[left:stop] = new
+                return
+            span *= 2
+
+    def ends(self, start: int, stop: int) -> Tensor:
+        """The cost of the best match of ``series[start:stop]`` that ends at each of its items."""
+        x, y = self.query[None], self.series[None, start:stop]
+        warper = None
+        if self.factors is not None and self.metric in METRICS:
+            sizes = (torch.tensor([each.shape[1]]) for each in (x, y))
+            warper = Warper.made(x, next(sizes), y, next(sizes), str(self.metric), self.factors, open_begin=True)
+        if warper is None:
+            return ends(self._structure(start, stop))
+        found = warper.costs(torch.zeros(1, 2, dtype=torch.int64), ends=True)[1]
+        assert found is not None
+        return found[0]
+
+    def match(self, left: int, end: int, cost: float) -> _Match:
+        """The best match that ends at an item, and what it costs; it begins where twice as far goes no further."""
+        span = 2 * len(self.query)
+        while True:
+            start = max(left, end + 1 - span)
+            best = viterbi(self._structure(start, end + 1))
+            value = -float(best.score)
+            if start == left or value <= cost * (1 + CLOSE):
+                return _Match(start + int(best.event[0, 1]), end + 1, value)
+            span *= 2
+
+    def _structure(self, start: int, stop: int) -> DTW:
+        cost = costs("search", Series(self.query, None), Series(self.series[start:stop], None), self.metric)
+        return DTW(cost, self.step_pattern, open_begin=True)

@@ -1,0 +1,106 @@
+"""Subsequence search: every stretch tried, in all step patterns."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dtaidistance.subsequence.dtw import subsequence_alignment
+from torch import Tensor
+from torch.testing import assert_close
+
+from semihmm.engine import pairs as compiled
+from semihmm.engine.backends import native
+from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.warping import dtw, search
+
+
+def every_stretch(query: Tensor, series: Tensor, k: int, **options: Any) -> list[tuple[int, int, float]]:
+    """The nearest of all stretches, then the nearest that it leaves."""
+    tried = []
+    for start in range(len(series)):
+        for stop in range(start + 1, len(series) + 1):
+            try:
+                tried.append((float(dtw(query, series[start:stop], **options).distance), start, stop))
+            except StructureError:  # the slopes of the step pattern do not allow it
+                continue
+    found: list[tuple[int, int, float]] = []
+    for distance, start, stop in sorted(tried):
+        if len(found) < k and all(stop <= a or b <= start for a, b, _ in found):
+            found.append((start, stop, distance))
+    return found
+
+
+@pytest.fixture(params=["native", "torch"])
+def worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "torch":
+        monkeypatch.setattr(compiled, "MODULE", None)
+    elif native() is None:
+        pytest.skip("the native backend is not loaded")
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(
+    ("metric", "pattern"),
+    [
+        ("squared", "symmetric1"),
+        ("euclidean", "symmetric2"),
+        ("cosine", "symmetric1"),
+        ("squared", "asymmetric"),
+        ("manhattan", "symmetricP1"),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 4])
+def test_matches_are_the_nearest_stretches_that_do_not_overlap(metric: Any, pattern: str, n: int) -> None:
+    query, series = torch.randn(n, 2, dtype=torch.float64), torch.randn(17, 2, dtype=torch.float64)
+    expected = every_stretch(query, series, 30, metric=metric, step_pattern=pattern)
+    for k in (1, 3, 30):
+        found = search(query, series, k, metric=metric, step_pattern=pattern)
+        start, stop, distance = zip(*expected[:k], strict=True)
+        assert found.start.tolist() == list(start) and found.stop.tolist() == list(stop)
+        assert_close(found.distance, torch.tensor(distance, dtype=torch.float64))
+
+
+@pytest.mark.usefixtures("worker")
+def test_many_matches_in_a_long_series_are_each_the_nearest_of_what_is_left() -> None:
+    query, series = torch.randn(5, dtype=torch.float64), torch.randn(300, dtype=torch.float64).cumsum(0)
+    found = search(query, series, 40)
+    used = torch.zeros(300, dtype=torch.bool)
+    for start, stop, distance in zip(*(x.tolist() for x in found), strict=True):
+        gaps = [gap for gap in np.split(np.arange(300), np.flatnonzero(used.diff()) + 1) if not used[gap[0]]]
+        best = min(
+            float(dtw(query, series[torch.from_numpy(g)], open_begin=True, open_end=True).distance) for g in gaps
+        )
+        assert distance == pytest.approx(best)
+        assert float(dtw(query, series[start:stop]).distance) == pytest.approx(distance)
+        assert not bool(used[start:stop].any())
+        used[start:stop] = True
+
+
+def test_the_first_match_is_that_of_dtaidistance() -> None:
+    query, series = np.random.default_rng(0).standard_normal(12), np.random.default_rng(1).standard_normal(200)
+    theirs = subsequence_alignment(query, series, penalty=0).best_match()
+    found = search(query, series)
+    assert [int(found.start), int(found.stop) - 1] == theirs.segment
+    assert float(found.distance) == pytest.approx(theirs.distance)
+
+
+def test_a_match_may_be_much_longer_than_the_query() -> None:
+    series = torch.cat([torch.tensor([9.0, 0.0]), torch.full((100,), 0.5), torch.tensor([1.0, 9.0])]).double()
+    found = search([0.0, 0.5, 1.0], series)  # what lies between may be no shorter
+    assert (int(found.start), int(found.stop), float(found.distance)) == (1, 103, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("query", "series", "k", "error", "message"),
+    [
+        ([1.0], [1.0], 0, ShapeError, "k must be at least 1, got 0"),
+        ([], [1.0], 1, ShapeError, "query must be .* at least one item"),
+        ([1.0], [1.0, float("nan")], 1, DataError, r"series must be finite, got nan at \(1, 0\)"),
+        (torch.ones(3, 2), torch.ones(5, 3), 1, ShapeError, "as many features, got 2 and 3"),
+        (torch.ones(2, 3, 1), torch.ones(5, 1), 1, ShapeError, "one series each"),
+    ],
+)
+def test_an_error_says_what_to_do(query: Any, series: Any, k: int, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        search(query, series, k)
