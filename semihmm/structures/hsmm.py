@@ -255,7 +255,7 @@ class HSMM(Structure):
         padding = (0, 0, self.longest - 1, 0)
         begun = pad(vectors[..., :-1, self.states :], padding, value=-torch.inf)  # at time t, before step t
         frames, going = pad(self.emission, padding), self._going().to(vectors.dtype)
-        block = max(_BLOCK // (begun[..., 0, :].numel() * self.longest), 1)
+        block = max(_BLOCK // max(begun[..., 0, :].numel() * self.longest, 1), 1)
         ages = torch.arange(self.longest - 1, -1, -1, device=begun.device)
         found = []
         for step in torch.arange(self.steps - count, self.steps, device=begun.device).split(block):
