@@ -1,4 +1,4 @@
-"""`semihmm.warping.barycenter` and `soft_barycenter`: means of items under alignments, and minima of what warping costs."""
+"""`semihmm.warping.barycenter` and `soft_barycenter`: means of items that lie on them, minima of what warping costs."""
 
 from collections.abc import Callable
 from typing import Any
