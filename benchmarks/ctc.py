@@ -1,4 +1,4 @@
-"""CTC loss with its gradient, and CTC alignment, against the libraries that people would pick instead.
+"""CTC loss with its gradient, CTC alignment and spans, against the libraries that people would pick instead.
 
     python benchmarks/ctc.py [--smoke] [--only TEXT] [--without PEER ...] [--out DIR]
 
@@ -23,6 +23,7 @@ from _jax import Remote
 from torch import Tensor
 
 import semihmm
+from semihmm.decoding import align
 
 Call = Callable[[], Results]
 BLANK = 0
@@ -141,6 +142,53 @@ def segmentation(log_probs: Tensor, targets: Tensor) -> Call:
     return call
 
 
+def our_spans(log_probs: Tensor, targets: Tensor) -> Call:
+    """By semihmm, with the confidence of each, from the posteriors of all alignments."""
+
+    def call() -> Results:
+        found = align(log_probs, targets)
+        return {"spans": torch.stack([found.start, found.end])}
+
+    return call
+
+
+def torchaudio_spans(log_probs: Tensor, targets: Tensor) -> Call:
+    """Takes one recording a call; its scores are the mean probabilities of the tokens."""
+    from _torchaudio import forced_align
+
+    force = forced_align()
+    from torchaudio.functional import merge_tokens
+
+    pairs = list(zip(log_probs.split(1), targets.split(1), strict=True))
+
+    def call() -> Results:
+        rows = [merge_tokens(tokens[0], scores[0]) for tokens, scores in (force(*pair, blank=BLANK) for pair in pairs)]
+        edges = [[[span.start, span.end] for span in row] for row in rows]
+        return {"spans": torch.tensor(edges).movedim(-1, 0)}
+
+    return call
+
+
+def spans(scores: Tensor, targets: Tensor, device: str) -> Case:
+    """One size of spans."""
+    log_probs = scores.log_softmax(-1)
+    batch, steps, vocabulary = scores.shape
+    return Case(
+        work="CTC spans with confidences",
+        sizes={"T": steps, "B": batch, "U": targets.shape[-1], "V": vocabulary},
+        contestants={
+            "semihmm": Contestant(lambda: our_spans(log_probs, targets), ours=True),
+            "torchaudio": Contestant(
+                lambda: torchaudio_spans(log_probs, targets),
+                note="`forced_align` and `merge_tokens`, one recording a call; without posteriors of other alignments",
+            ),
+        },
+        tolerance={"spans": 0},
+        cost=float(batch * steps * (2 * targets.shape[-1] + 1)),
+        device=device,
+    )
+
+
 def judged(log_probs: Tensor, targets: Tensor) -> Callable[[Results], Results]:
     """A path's log-probability, and where tokens begin as shares of the recording."""
     log_probs, targets = log_probs.double().cpu(), targets.cpu()
@@ -200,6 +248,8 @@ def cases(smoke: bool, device: str) -> Iterator[Case]:
     scores, targets = scores.to(device), targets.to(device)
     yield loss(scores, targets, device)
     yield alignment(scores, targets, device)
+    if device == "cpu":
+        yield spans(scores, targets, device)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 // at the same time. Up to the middle each pass keeps what it makes; from there on it combines what it makes with what the
 // other has kept, block by block.
 //
-// A thread for each pass; or, where a step waits for a matrix that the nearest caches do not hold, one thread for both, which
-// reads the matrix once for both.
+// A thread for each pass; or one thread for both: where a step waits for a matrix that the nearest caches do not hold, it reads
+// that once for both; between few states, where a step waits for the one before, it takes their steps in turn.
 #pragma once
 
 #include "scaled_counts.hpp"
@@ -83,11 +83,12 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
 
     // Whether `on_one_thread` pays.
     bool reads_once(const Kept<F>& kept) const {
-        return Transition::dense && whole(kept) && !few_states() && states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear;
+        return Transition::dense && whole(kept) && (few_states() || states_ * ld_ * static_cast<int64_t>(sizeof(F)) > kNear);
     }
     // Both passes, which read the matrix once.
     void on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                        std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
+        if constexpr (Transition::dense) if (few_states()) return few_on_one_thread(b, kept, g0, g1, value, mean, steps, start, end);
         if (fill(b, 2) || !panels_[0]) panels();
         reserve(2), gather_into(steps, 1);
         Junction<F> at = junction(b, kept);
@@ -133,11 +134,11 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
   private:
     using typename Base::Sequence;
     using Base::chain_, Base::transition_, Base::states_, Base::ld_, Base::stride_, Base::sum_, Base::emissions_, Base::moments_, Base::ends_;
-    using Base::after_, Base::arcs_, Base::cost_, Base::costs_, Base::counted_, Base::counts_, Base::log_cost_, Base::next_, Base::y_scale_;
+    using Base::after_, Base::arcs_, Base::cost_, Base::costs_, Base::counted_, Base::counts_, Base::together_, Base::log_cost_, Base::next_, Base::numbers_, Base::y_scale_;
     using Base::after_cost_product, Base::after_product, Base::at_end, Base::at_start, Base::backward_in_log_space, Base::before_product, Base::begin,
-        Base::begin_block, Base::begin_cost_block, Base::contract, Base::contract_in_log_space, Base::dot, Base::emission, Base::emissions, Base::end_block,
-        Base::end_cost_block, Base::few_states, Base::fill, Base::flush, Base::forward, Base::gather_into, Base::in_registers, Base::log_cost, Base::multiply,
-        Base::reserve, Base::rows_of, Base::set_cost, Base::slide, Base::whole, Base::workspace, Base::write_counts, Base::write_total;
+        Base::begin_block, Base::begin_cost_block, Base::contract, Base::contract_in_log_space, Base::costs_in_registers, Base::dot, Base::emission, Base::emissions, Base::end_block,
+        Base::end_cost_block, Base::few_states, Base::fill, Base::flush, Base::flush_of, Base::forward, Base::gather_into, Base::has_mass, Base::in_registers, Base::log_cost, Base::multiply,
+        Base::registers, Base::reserve, Base::rows_of, Base::set_cost, Base::slide, Base::whole, Base::workspace, Base::write_counts, Base::write_total;
 
     // Where the passes begin; the backward one works in the buffers r.
     Sequence from_start(const Junction<F>& at, double g0, double g1) const {
@@ -196,7 +197,8 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
         s.has_log_cost = s.at_border = true;
         s.bad = !at.rows.is_scaled(t0) || !s.rows.is_scaled(t0);
         if (counted_ && !s.bad && few_states()) {
-            if constexpr (Transition::dense) in_registers().weigh(emissions(s.b), t0, t1, costs, after_[r].get());
+            if constexpr (Transition::dense) registers().weigh(t1 - t0, costs, numbers_.get());
+            std::swap(numbers_, after_[r]);
             std::fill_n(y_scale_[r], kBlock, 0.0);
         }
         for (int64_t t = t1; counted_ && !s.bad && !few_states() && t-- > t0;) {  // times the emissions once more
@@ -211,7 +213,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
             contract_in_log_space(s, r, t0, t1);
         }
         slide(s, t1);
-        if (at.block(t1) % 8 == 0) flush(1);
+        if (at.block(t1) % 8 == 0) flush_of(s);
     }
     // A block of the first half, with the vectors that were kept of it.
     void contract_with_vectors(Sequence& s, int r, int64_t t0, int64_t t1, F* costs) {
@@ -220,7 +222,57 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
         } else {
             contract_in_log_space(s, r, t0, t1);
         }
-        if (t0 / kBlock % 8 == 0) flush(1);
+        if (t0 / kBlock % 8 == 0) flush_of(s);
+    }
+
+    // Both passes of few states, a block of each at a time.
+    void few_on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps, std::vector<Sink<F>>& start,
+                           std::vector<Sink<F>>& end) {
+        fill(b, 2);
+        reserve(2), gather_into(steps, 2);
+        Junction<F> at = junction(b, kept);
+        Sequence ahead = from_start(at, g0, g1), behind = from_end(1, at, g0, g1);
+        behind.sums = 1;
+        for (int64_t t0 = 0, u1 = at.length; t0 < at.half || u1 > at.half;) {
+            const int64_t t1 = std::min(t0 + kBlock, at.half), u0 = std::max((u1 - 1) / kBlock * kBlock, at.half);
+            both(ahead, t0, t1, behind, u0, u1, at.rows.at(u0 + 1));
+            if (u0 < u1) keep_costs(behind, 1, u0, u1, at);
+            t0 = t1, u1 = u0;
+        }
+        use_workspace(ahead, at);
+        if (has_path(ahead, at, value, mean)) {
+            for (int64_t t0 = at.half, u1 = at.half; t0 < at.length || u1 > 0;) {
+                const int64_t t1 = std::min(t0 + kBlock, at.length), u0 = std::max<int64_t>(u1 - kBlock, 0);
+                both(ahead, t0, t1, behind, u0, u1, costs_[1].get());
+                if (t0 < t1) contract_with_costs(ahead, 0, t0, t1, at);
+                if (u0 < u1) contract_with_vectors(behind, 1, u0, u1, costs_[1].get());
+                t0 = t1, u1 = u0;
+            }
+            flush(2);
+            write_total(ahead, value, mean);
+            at_end(ahead, 0, end);
+            at_start(behind, 1, start);
+        }
+        for (int f = 0; f <= S::features; ++f)
+            for (int64_t i = 0; arcs_[f] && !together_ && i < transition_.entries(); ++i) counts_[f][0][i] += std::exchange(counts_[f][1][i], 0.0);
+        write_counts(ahead, steps);
+    }
+    // A block of the forward and one of the backward pass, of which one may have no steps.
+    void both(Sequence& ahead, int64_t t0, int64_t t1, Sequence& behind, int64_t u0, int64_t u1, F* costs) {
+        behind.now = cost_[1].get(), behind.at_border = behind.has_log_cost;
+        behind.bad = !has_mass(behind.now);
+        const bool one = t0 < t1, other = u0 < u1 && !behind.bad;
+        if (one && other) {
+            auto vectors = in_registers(ahead, t0, t1);
+            auto after = costs_in_registers(behind, 1, u0, u1, costs);
+            registers().run(vectors, after);
+            end_block(ahead, vectors);
+            behind.bad = !after.trusted;
+        } else if (one) {
+            forward(&ahead, 1, t0, t1);
+        } else if (other) {
+            begin_cost_block(behind, 1, u0, u1, costs);
+        }
     }
 
     // The matrices as `multiply_both` reads them.

@@ -463,7 +463,8 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
         if (form) {
             if (few<S>(request, *form, kFewStates<F>)) group = 1;
             const int64_t states = request.weights[form->arcs].shape[2], products = form->dense() ? states * states : form->axes ? axes_products(request, *form) : topology->into.places();
-            if (values && request.batch == 1 && kept.segment >= request.length && request.length * products >= kLong)
+            const bool interleaved = request.threads == 1 && few<S>(request, *form, kFewStates<F>);
+            if (values && request.batch == 1 && kept.segment >= request.length && request.length * products >= kLong && !interleaved)
                 return with_transition<S>(*form, [&]<class Transition>() {
                     bidirectional_gradient<S, Transition>(request, *form, topology, workspace_for(0, 1)->from(0), g0[0], g1 ? g1[0] : 0.0, out, out_features, values);
                 });

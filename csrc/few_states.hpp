@@ -1,6 +1,10 @@
 // Steps of scaled vectors between few states: a state vector stays in its registers, one to four of them, from the first step
 // of a block to the last, and no step waits for what is found out about it.
 //
+// A step waits for the one before it for some thirty cycles, and has work for half of them: what does not need the vector, above
+// all exponentials, is done for a block at a time before its first step; and two blocks, of the forward and the backward pass, may
+// take their steps in turn.
+//
 // Each product is divided by the power of two that its vector has added up to: vectors stay near 1, and nothing is rounded.
 #pragma once
 
@@ -33,29 +37,33 @@ class FewStates {
     FewStates(const F* weight, const F* transposed, int64_t states, F beta)
         : weight_(weight), transposed_(transposed), states_(states), ld_(padded<F>(states)), beta_(beta) {}
 
-    // The vectors at times t0 + 1 to t1, from one in log space; the last in log space again. `emission(t)` may be null.
-    // Adds the peaks of the emissions to `peaks`. False where some sum cannot be trusted.
+    // A block of the forward pass: the vectors at times t0 + 1 to t1, from one in log space; the last in log space again.
     template <class Emission>
-    bool forward(const Emission& emission, const Rows<F>& rows, int64_t t0, int64_t t1, double& peaks) const {
-        return with_rows<F>(states_, [&]<int inner, int parts>() { return forward<inner, parts>(emission, rows, t0, t1, peaks); });
+    struct Forward {
+        Emission emission;  // (t): log-weights, or null
+        Rows<F> rows;
+        int64_t t0, t1;
+        F* numbers;            // takes the emissions of each step less their peak, as numbers
+        double peaks = 0;      // added up
+        bool trusted = false;  // every sum
+    };
+    // A block of the backward pass, from the cost at time t1 down to that at t0, which takes its place: the costs after each step in
+    // `costs`, from there on times the emissions in `after`.
+    template <class Emission>
+    struct Backward {
+        Emission emission;
+        int64_t t0, t1;
+        F *cost, *costs, *after;
+        bool trusted = false;
+    };
+    // One block; or two, of which each step is taken while the other's waits for its registers. The same bits.
+    template <class... Block>
+    void run(Block&... block) const {
+        with_rows<F>(states_, [&]<int inner, int parts>() { run_in<inner, parts>(block...); });
     }
-    // The costs from time t1 down to t0: those after each step in `costs`, from there on times the emissions in `after`;
-    // `cost` is that at t1, and then that at t0. False where some sum cannot be trusted.
-    template <class Emission>
-    bool backward(const Emission& emission, int64_t t0, int64_t t1, F* cost, F* costs, F* after) const {
-        return with_rows<F>(states_, [&]<int inner, int parts>() { return backward<inner, parts>(emission, t0, t1, cost, costs, after); });
-    }
-    // The costs after each step of a block times its emissions, as `backward` makes them.
-    template <class Emission>
-    void weigh(const Emission& emission, int64_t t0, int64_t t1, const F* costs, F* after) const {
-        with_rows<F>(states_, [&]<int inner, int parts>() {
-            const Vector<parts> none = this->none<parts>();
-            for (int64_t t = t0; t < t1; ++t) {
-                Vector<parts> log;
-                log_emissions(emission, t, none, log);
-                store(after + (t - t0) * ld_, weighed(load<parts>(costs + (t - t0) * ld_), log, L::broadcast(F(1))));
-            }
-        });
+    // From the emissions of each step of a block as numbers, to the costs after it times those.
+    void weigh(int64_t steps, const F* costs, F* numbers) const {
+        for (int64_t i = 0; i < steps * ld_; i += L::width) L::store(numbers + i, weighed(L::load(costs + i), L::load(numbers + i), L::broadcast(F(1))));
     }
 
   private:
@@ -65,7 +73,10 @@ class FewStates {
     };
     static V least() { return L::broadcast(std::numeric_limits<F>::min()); }
     // exp, but nothing that is more than 0 comes out as less than the least.
-    static V number(V log) { return log == kNothing<F> ? V{} : L::max(least(), exp<F>(log)); }
+    [[gnu::always_inline]] static V number(V log) {
+        const V y = L::max(least(), exp<F>(log));
+        return log == kNothing<F> ? V{} : y;
+    }
 
     // The product of a vector and a matrix, and in each lane the sum of the vector.
     template <int first, int count>
@@ -141,10 +152,17 @@ class FewStates {
         return L::max(L::min(sum * large, low), sum * (by * scale));
     }
     template <int parts>
-    static Vector<parts> weighed(const Vector<parts>& sum, const Vector<parts>& log, V scale) {
+    [[gnu::always_inline]] static Vector<parts> weighed(const Vector<parts>& sum, const Vector<parts>& by, V scale) {
         Vector<parts> to;
 #pragma GCC unroll 16
-        for (int p = 0; p < parts; ++p) to.part[p] = weighed(sum.part[p], number(log.part[p]), scale);
+        for (int p = 0; p < parts; ++p) to.part[p] = weighed(sum.part[p], by.part[p], scale);
+        return to;
+    }
+    template <int parts>
+    [[gnu::always_inline]] static Vector<parts> numbers(const Vector<parts>& log) {
+        Vector<parts> to;
+#pragma GCC unroll 16
+        for (int p = 0; p < parts; ++p) to.part[p] = number(log.part[p]);
         return to;
     }
     // 0 for states, -inf for the padding.
@@ -175,21 +193,36 @@ class FewStates {
         for (int p = 0; p < parts; ++p) log.part[p] = (log.part[p] - peak) * beta_;
         return peak;
     }
+    // The emissions of a block less their peaks, as numbers, before its first step: no step waits for them, nor an exp for a peak.
+    // Returns the sum of the peaks.
+    template <int parts, class Emission>
+    double numbers_of(const Emission& emission, int64_t t0, int64_t t1, const Vector<parts>& none, F* to) const {
+        double peaks = 0;
+        for (int64_t t = t0; t < t1; ++t) {
+            Vector<parts> log;
+            peaks += static_cast<double>(log_emissions(emission, t, none, log));
+            store(to + (t - t0) * ld_, log);
+        }
+        const int64_t size = (t1 - t0) * ld_;
+        for (int64_t i = 0; i < size; i += L::width) L::store(to + i, number(L::load(to + i)));
+        return peaks;
+    }
     template <int parts>
-    static Vector<parts> load(const F* from) {
+    [[gnu::always_inline]] static Vector<parts> load(const F* from) {
         Vector<parts> x;
 #pragma GCC unroll 16
         for (int p = 0; p < parts; ++p) x.part[p] = L::load(from + p * L::width);
         return x;
     }
     template <int parts>
-    static void store(F* to, const Vector<parts>& x) {
+    [[gnu::always_inline]] static void store(F* to, const Vector<parts>& x) {
 #pragma GCC unroll 16
         for (int p = 0; p < parts; ++p) L::store(to + p * L::width, x.part[p]);
     }
     // Whether small sums are 0 because no path leads there, in each product of the vectors of a block.
     template <int inner, int parts, class From>
-    static bool no_path(const Matrix<inner, parts>& matrix, int64_t count, const From& from) {
+    [[gnu::noinline]] static bool no_path(const F* weights, int64_t count, const From from) {
+        const Matrix<inner, parts> matrix(weights);
         Buffer<F> workspace;
         const Matrix<inner, parts> arcs = matrix.arcs(workspace);
         B flushed{};
@@ -207,80 +240,121 @@ class FewStates {
         return L::min(flushed) == 0;
     }
 
+    // A block that is being worked on: its state in registers.
+    template <int inner, int parts, class Block>
+    struct Pass;
+
     template <int inner, int parts, class Emission>
-    bool forward(const Emission& emission, const Rows<F>& rows, int64_t t0, int64_t t1, double& peaks) const {
-        const Matrix<inner, parts> matrix(weight_);
-        const Vector<parts> none = this->none<parts>();
-        Vector<parts> first = load<parts>(rows.at(t0));
-#pragma GCC unroll 16
-        for (V& x : first.part) x = number(x);
-        Vector<parts> vector = first;
-        V least_mass = L::broadcast(infinity<F>);
-        B small{};
-        double offset = rows.off(t0), sum_of_peaks = 0;
-        for (int64_t t = t0;; ++t) {
-            Vector<parts> log, sum;
-            V mass;
-            sum_of_peaks += static_cast<double>(log_emissions(emission, t, none, log));
+    struct Pass<inner, parts, Forward<Emission>> {
+        Pass(const FewStates& few, const Forward<Emission>& block)
+            : few(few), block(block), count(block.t1 - block.t0), matrix(few.weight_), none(few.none<parts>()), vector(numbers(load<parts>(block.rows.at(block.t0)))),
+              offset(block.rows.off(block.t0)), peaks(few.numbers_of(block.emission, block.t0, block.t1, none, block.numbers)) {}
+        int64_t steps() const { return count - 1; }  // and one more, whose vector is in log space
+        [[gnu::always_inline]] Vector<parts> product(V& mass) {
+            Vector<parts> sum;
             matrix.multiply(vector, sum, mass);
 #pragma GCC unroll 16
             for (const V& x : sum.part) small |= x < kTrusted<F>;
             least_mass = L::min(mass, least_mass);
-            if (t + 1 == t1) {
-                V most = L::broadcast(kNothing<F>);
-#pragma GCC unroll 16
-                for (int p = 0; p < parts; ++p) {
-                    log.part[p] += semihmm::log<F>(sum.part[p]);
-                    most = L::max(log.part[p], most);
-                }
-                const F peak = L::max(most);
-                if (!(std::abs(peak) < infinity<F>)) return false;
-#pragma GCC unroll 16
-                for (V& x : log.part) x -= peak;
-                store(rows.at(t1), log);
-                rows.off(t1) = offset + static_cast<double>(peak);
-                break;
-            }
-            const V scale = one_over_power<F>(mass);
-            vector = weighed(sum, log, scale);
-            offset += exponent<F>(mass[0]) * kLogTwo;
-            store(rows.at(t + 1), vector);
-            rows.off(t + 1) = offset;
+            return sum;
         }
-        peaks += sum_of_peaks;
-        if (!(least_mass[0] > F(0))) return false;
-        return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return k ? load<parts>(rows.at(t0 + k)) : first; });
-    }
+        [[gnu::always_inline]] void step(int64_t k) {
+            V mass;
+            const Vector<parts> sum = product(mass);
+            vector = weighed(sum, load<parts>(block.numbers + k * few.ld_), one_over_power<F>(mass));
+            offset += exponent<F>(mass[0]) * kLogTwo;
+            store(block.rows.at(block.t0 + k + 1), vector);
+            block.rows.off(block.t0 + k + 1) = offset;
+        }
+        // What it found out.
+        [[gnu::always_inline]] void finish(Forward<Emission>& found) {
+            Vector<parts> log;
+            V mass, most = L::broadcast(kNothing<F>);
+            const Vector<parts> sum = product(mass);
+            few.log_emissions(block.emission, block.t1 - 1, none, log);
+#pragma GCC unroll 16
+            for (int p = 0; p < parts; ++p) {
+                log.part[p] += semihmm::log<F>(sum.part[p]);
+                most = L::max(log.part[p], most);
+            }
+            const F peak = L::max(most);
+            found.peaks = peaks;
+            if (!(std::abs(peak) < infinity<F>)) return;
+#pragma GCC unroll 16
+            for (V& x : log.part) x -= peak;
+            store(block.rows.at(block.t1), log);
+            block.rows.off(block.t1) = offset + static_cast<double>(peak);
+            const auto from = [at = block.rows.at(block.t0), by = block.rows.stride](int64_t k) { return k ? load<parts>(at + k * by) : numbers(load<parts>(at)); };
+            found.trusted = least_mass[0] > F(0) && (L::min(small) == 0 || no_path<inner, parts>(few.weight_, count, from));
+        }
 
-    template <int inner, int parts, class Emission>
-    bool backward(const Emission& emission, int64_t t0, int64_t t1, F* cost, F* costs, F* after) const {
-        const Matrix<inner, parts> matrix(transposed_);
-        const Vector<parts> none = this->none<parts>();
-        Vector<parts> vector = load<parts>(cost);
+        const FewStates few;
+        const Forward<Emission> block;
+        const int64_t count;
+        const Matrix<inner, parts> matrix;
+        const Vector<parts> none;
+        Vector<parts> vector;
         V least_mass = L::broadcast(infinity<F>);
         B small{};
-        const V one = L::broadcast(F(1));
-        for (int64_t t = t1 - 1; t >= t0; --t) {
-            Vector<parts> log, sum;
+        double offset, peaks;
+    };
+
+    template <int inner, int parts, class Emission>
+    struct Pass<inner, parts, Backward<Emission>> {
+        Pass(const FewStates& few, const Backward<Emission>& block)
+            : few(few), block(block), count(block.t1 - block.t0), matrix(few.transposed_), none(few.none<parts>()), states(numbers(none)), vector(load<parts>(block.cost)) {
+            few.numbers_of(block.emission, block.t0, block.t1, none, block.after);
+        }
+        int64_t steps() const { return count; }
+        [[gnu::always_inline]] void step(int64_t k) {
+            const int64_t at = count - 1 - k;
+            Vector<parts> sum;
             V mass;
-            log_emissions(emission, t, none, log);
-            store(costs + (t - t0) * ld_, vector);
-            const Vector<parts> from = weighed(vector, log, one);
-            store(after + (t - t0) * ld_, from);
+            store(block.costs + at * few.ld_, vector);
+            const Vector<parts> from = weighed(vector, load<parts>(block.after + at * few.ld_), L::broadcast(F(1)));
+            store(block.after + at * few.ld_, from);
             matrix.multiply(from, sum, mass);
 #pragma GCC unroll 16
             for (const V& x : sum.part) small |= x < kTrusted<F>;
             least_mass = L::min(mass, least_mass);
-            const V scale = one_over_power<F>(mass);
-#pragma GCC unroll 16
-            for (int p = 0; p < parts; ++p) vector.part[p] = weighed(sum.part[p], none.part[p] == F(0) ? one : V{}, scale);
+            vector = weighed(sum, states, one_over_power<F>(mass));
         }
-        store(cost, vector);
-        V most = vector.part[0];
+        [[gnu::always_inline]] void finish(Backward<Emission>& found) {
+            store(block.cost, vector);
+            V most = vector.part[0];
 #pragma GCC unroll 16
-        for (const V& x : vector.part) most = L::max(x, most);
-        if (!(least_mass[0] > F(0)) || !(L::max(most) > F(0))) return false;
-        return L::min(small) == 0 || no_path(matrix, t1 - t0, [&](int64_t k) { return load<parts>(after + k * ld_); });
+            for (const V& x : vector.part) most = L::max(x, most);
+            const auto from = [at = block.after, by = few.ld_](int64_t k) { return load<parts>(at + k * by); };
+            found.trusted = least_mass[0] > F(0) && L::max(most) > F(0) && (L::min(small) == 0 || no_path<inner, parts>(few.transposed_, count, from));
+        }
+
+        const FewStates few;
+        const Backward<Emission> block;
+        const int64_t count;
+        const Matrix<inner, parts> matrix;
+        const Vector<parts> none, states;  // 1 for states, 0 for the padding
+        Vector<parts> vector;
+        V least_mass = L::broadcast(infinity<F>);
+        B small{};
+    };
+
+    template <class One, class Found>
+    [[gnu::always_inline]] static void finish(One& pass, int64_t from, Found& found) {
+        for (int64_t k = from; k < pass.steps(); ++k) pass.step(k);
+        pass.finish(found);
+    }
+    template <int inner, int parts, class Block>
+    void run_in(Block& block) const {
+        Pass<inner, parts, Block> pass(*this, block);
+        finish(pass, 0, block);
+    }
+    template <int inner, int parts, class Block, class Other>
+    void run_in(Block& block, Other& other) const {
+        Pass<inner, parts, Block> one(*this, block);
+        Pass<inner, parts, Other> two(*this, other);
+        const int64_t common = std::min(one.steps(), two.steps());
+        for (int64_t k = 0; k < common; ++k) one.step(k), two.step(k);
+        finish(one, common, block), finish(two, common, other);
     }
 
     const F *weight_, *transposed_;

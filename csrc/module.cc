@@ -7,8 +7,10 @@
 #include <nanobind/stl/vector.h>
 
 #include "checks.hpp"
+#include "decoding_module.hpp"
 #include "distances.hpp"
 #include "entry.hpp"
+#include "gaussians.hpp"
 #include "kernels_module.hpp"
 #include "operations.hpp"
 #include "pages.hpp"
@@ -101,6 +103,50 @@ void distances(nb::object x, nb::object y, nb::object log_variance, bool wide, n
         run(batch, n, m, features, a.as<F>(), b.as<F>(), sets == 1, c.as<F>(), into, threads);
     };
     wide ? work(static_cast<double*>(to)) : work(static_cast<float*>(to));
+}
+
+void densities_of(nb::object x, nb::object mean, nb::object factor, bool wide, nb::object out, int64_t threads) {
+    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+    const Given a = given(x), b = given(mean), c = given(factor), result = given(out);
+    const Type type = wide ? Type::kDouble : Type::kFloat;
+    if (a.shape.size() != 2 || b.shape.size() != 2) refuse("gaussian_densities: x and mean must be (items, features), got " + shown(a.shape) + " and " + shown(b.shape) + ".");
+    const int64_t n = a.shape[0], m = b.shape[0], features = a.shape[1];
+    check_whole(a, "gaussian_densities: x", type, {n, features});
+    check_whole(b, "gaussian_densities: mean", type, {m, features});
+    check_whole(c, "gaussian_densities: factor", type, {m, features, features});
+    check_whole(result, "gaussian_densities: out", type, {n, m});
+    product({features, features, m + 64}, "gaussian_densities: numbers");
+    if (product({n, m}, "gaussian_densities: pairs") == 0) return;
+    const nb::gil_scoped_release release;
+    with_type(wide, [&]<class F>(F) { gaussian_densities<F>(n, m, features, a.as<F>(), b.as<F>(), c.as<F>(), result.to<F>(), threads); });
+}
+
+bool factors_of(nb::object matrices, double floor, nb::object out) {
+    const Given from = given(matrices), to = given(out);
+    if (from.shape.size() != 3) refuse("cholesky_factors: matrices must be (matrices, features, features), got " + shown(from.shape) + ".");
+    const int64_t m = from.shape[0], features = from.shape[1];
+    check_whole(from, "cholesky_factors: matrices", Type::kDouble, {m, features, features});
+    check_whole(to, "cholesky_factors: out", Type::kDouble, {m, features, features});
+    return factors(m, features, from.as<double>(), floor, to.to<double>());
+}
+
+void moments_about(nb::object x, nb::object share, nb::object centre, bool mixed, bool wide, nb::object out, int64_t threads) {
+    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+    const Given a = given(x), b = given(share), c = given(centre), result = given(out);
+    const Type type = wide ? Type::kDouble : Type::kFloat;
+    if (a.shape.size() != 2 || b.shape.size() != 2) refuse("weighted_moments: x must be (items, features) and share (items, groups), got " + shown(a.shape) + " and " + shown(b.shape) + ".");
+    const int64_t n = a.shape[0], m = b.shape[1], features = a.shape[1];
+    check_whole(a, "weighted_moments: x", type, {n, features});
+    check_whole(b, "weighted_moments: share", type, {n, m});
+    check_whole(c, "weighted_moments: centre", Type::kDouble, {features});
+    product({m + 1, features + 64, features + 64}, "weighted_moments: numbers");
+    check_whole(result, "weighted_moments: out", Type::kDouble, {m, 1 + features + (mixed ? features * features : features)});
+    if (m == 0) return;
+    const nb::gil_scoped_release release;
+    with_type(wide, [&]<class F>(F) {
+        const auto run = mixed ? weighted_moments<F, true> : weighted_moments<F, false>;
+        run(n, m, features, a.as<F>(), b.as<F>(), c.as<double>(), result.to<double>(), threads);
+    });
 }
 
 void submatrices(nb::object whole, nb::object rows, nb::object columns, nb::object parts, bool wide, bool back, int64_t threads) {
@@ -202,6 +248,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     };
     bind_kernels(m);
     bind_programs(m);
+    bind_decoding(m);
     m.def("in_huge_pages", &spread_out, "tensor"_a, "Ask for huge pages under a contiguous tensor that nobody has touched.");
     m.def("fill", &fill, "tensor"_a, "value"_a, "threads"_a, "Write one number to all of a contiguous tensor.");
     m.def("usable", &all_usable, "tensors"_a, "sign"_a, "threads"_a, "Whether all entries of all tensors are below infinity, times `sign`; with 0, finite.");
@@ -209,6 +256,9 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));
     }, "shape"_a, "wide"_a, "A large tensor of zeros, which the system clears page by page when they are touched first.");
     m.def("squared_distances", &distances, "x"_a, "y"_a, "log_variance"_a.none(), "wide"_a, "out"_a, "threads"_a, "Of contiguous (batch, n, features) and (batch or 1, m, features), into (batch, n, m); no batch axis is one of 1. With log-variances: log-densities.");
+    m.def("gaussian_densities", &densities_of, "x"_a, "mean"_a, "factor"_a, "wide"_a, "out"_a, "threads"_a, "Of contiguous (n, features) under Gaussians with means (m, features) and Cholesky factors (m, features, features), of which the logarithm of the diagonal is given, into (n, m).");
+    m.def("cholesky_factors", &factors_of, "matrices"_a, "floor"_a, "out"_a, "Of contiguous float64 (m, features, features), into one like it, the logarithms of the diagonals on these; nothing is written above. False if an eigenvalue is not above the floor.");
+    m.def("weighted_moments", &moments_about, "x"_a, "share"_a, "centre"_a, "mixed"_a, "wide"_a, "out"_a, "threads"_a, "Of contiguous (n, features) about a centre, with shares (n, m), into float64 (m, 1 + features + products): the weight, the first and the second moments, those of each feature with all of them or with itself.");
     m.def("submatrices", &submatrices, "whole"_a, "rows"_a, "columns"_a, "parts"_a, "wide"_a, "back"_a, "threads"_a, "Of contiguous whole (sets, height, width), what rows (places, n) and columns (places, m) have in common, into parts (places, n, m); or `back`, added to whole.");
     m.def("warp", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, bool open_begin,
                      nb::object window, bool wide, int64_t threads, nb::object pairs, nb::object most, nb::object out, nb::object ends) {

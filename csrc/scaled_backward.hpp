@@ -20,8 +20,8 @@ class ScaledBackward : public ScaledForward<S, T> {
   protected:
     using typename Base::Sequence;
     using Base::chain_, Base::transition_, Base::states_, Base::ld_, Base::stride_, Base::mask_, Base::sum_, Base::emissions_, Base::ends_;
-    using Base::dot, Base::emission, Base::emissions, Base::exps, Base::few_states, Base::has_mass, Base::in_registers, Base::logs, Base::multiply,
-        Base::near_one, Base::scale_of, Base::sound, Base::weigh, Base::weigh_logs, Base::weights;
+    using Base::dot, Base::emission, Base::emissions, Base::exps, Base::few_states, Base::has_mass, Base::logs, Base::multiply,
+        Base::near_one, Base::registers, Base::scale_of, Base::sound, Base::weigh, Base::weigh_logs, Base::weights;
 
     // Memory for the costs of so many sequences at a time.
     void reserve(int sequences) {
@@ -95,11 +95,17 @@ class ScaledBackward : public ScaledForward<S, T> {
         s.now = cost_[r].get(), s.at_border = s.has_log_cost;
         s.bad = s.bad || !has_mass(s.now);
         if constexpr (Transition::dense) if (few_states() && !s.bad) {
-            std::copy_n(s.now, ld_, next_[r].get());
-            chain_.pulse(chain_.work * (t1 - t0));
-            s.bad = !in_registers().backward(emissions(s.b), t0, t1, next_[r].get(), costs, after_[r].get());
-            std::fill_n(y_scale_[r], kBlock, 0.0);
+            auto block = costs_in_registers(s, r, t0, t1, costs);
+            registers().run(block);
+            s.bad = !block.trusted;
         }
+    }
+    // Of few states: the steps of a block, which are one call.
+    auto costs_in_registers(const Sequence& s, int r, int64_t t0, int64_t t1, F* costs) {
+        chain_.pulse(chain_.work * (t1 - t0));
+        std::copy_n(cost_[r].get(), ld_, next_[r].get());
+        std::fill_n(y_scale_[r], kBlock, 0.0);
+        return typename FewStates<F>::template Backward<decltype(emissions(s.b))>{emissions(s.b), t0, t1, next_[r].get(), costs, after_[r].get()};
     }
     bool before_product(Sequence& s, int r, int64_t t, int64_t t0, F* costs) {
         F* cost = costs + (t - t0) * stride_;

@@ -226,13 +226,18 @@ class ScaledCounts : public ScaledBackward<S, T> {
     // From sums over some blocks to counts in double, the arcs' weights in.
     void flush(int count) {
         if (!counted_) return;
-        for (int r = 0; r < (together_ ? 1 : count); ++r)
-            transition_.flush(sums_[0][r].get(), sums_[S::features][r].get(), [&](int f, int64_t first, int64_t n, const F* numbers) {
-                if (!arcs_[f]) return;
-                if (together_) return arcs_[f].add(0, n, numbers, first);
-                double* counts = counts_[f][r].get() + first;
-                for (int64_t i = 0; i < n; ++i) counts[i] += numbers[i];
-            });
+        for (int r = 0; r < (together_ ? 1 : count); ++r) flush_sums(r);
+    }
+    void flush_sums(int r) {
+        transition_.flush(sums_[0][r].get(), sums_[S::features][r].get(), [&](int f, int64_t first, int64_t n, const F* numbers) {
+            if (!arcs_[f]) return;
+            if (together_) return arcs_[f].add(0, n, numbers, first);
+            double* counts = counts_[f][r].get() + first;
+            for (int64_t i = 0; i < n; ++i) counts[i] += numbers[i];
+        });
+    }
+    void flush_of(const Sequence& s) {
+        if (counted_) flush_sums(together_ ? 0 : s.sums);
     }
     // A sequence is done.
     void write_counts(const Sequence& s, const Sinks& steps) {

@@ -83,7 +83,7 @@ class ScaledForward : public ScaledStep<S, T> {
     bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
     static int64_t block_after(int64_t t, int64_t stop) { return std::min((t / kBlock + 1) * kBlock, stop); }
     bool few_states() const { return Transition::dense && !S::features && states_ <= kFewStates<F>; }
-    FewStates<F> in_registers() const { return {transition_.weight(), transition_.transposed(), states_, beta_}; }
+    FewStates<F> registers() const { return {transition_.weight(), transition_.transposed(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
         const F* const first = emission_.in_place(b);
@@ -148,12 +148,9 @@ class ScaledForward : public ScaledStep<S, T> {
         if constexpr (Transition::dense) if (few_states()) {
             for (Sequence* s = all; s < all + count; ++s) {
                 if (s->length <= t0) continue;
-                chain_.pulse(chain_.work * (t1 - t0));
-                const int64_t stop = std::min(t1, s->length);
-                double peaks = 0;
-                s->bad = !in_registers().forward(emissions(s->b), s->rows, t0, stop, peaks);
-                s->block_scale = static_cast<double>(stop - t0) * transition_.log_scale() + peaks * chain_.beta;
-                end_block(*s, t0, stop);
+                auto block = in_registers(*s, t0, std::min(t1, s->length));
+                registers().run(block);
+                end_block(*s, block);
             }
             return;
         }
@@ -212,6 +209,18 @@ class ScaledForward : public ScaledStep<S, T> {
             s.log_scale += s.block_scale;
         }
     }
+    // Of few states: a block whose steps are one call, before and after that.
+    auto in_registers(const Sequence& s, int64_t t0, int64_t t1) {
+        chain_.pulse(chain_.work * (t1 - t0));
+        if (!numbers_) numbers_.reset(kBlock * ld_);
+        return typename FewStates<F>::template Forward<decltype(emissions(s.b))>{emissions(s.b), s.rows, t0, t1, numbers_.get()};
+    }
+    template <class Block>
+    void end_block(Sequence& s, const Block& block) {
+        s.bad = !block.trusted;
+        s.block_scale = static_cast<double>(block.t1 - block.t0) * transition_.log_scale() + block.peaks * chain_.beta;
+        end_block(s, block.t0, block.t1);
+    }
     void write_total(const Sequence& s, double* value, double* mean) const {
         const double log_scale = chain_.end.read(chain_.semiring, s.b, {1, states_}, chain_.beta, ends_.get());
         const auto found = dot(s.rows.at(s.length), ends_.get());
@@ -220,6 +229,7 @@ class ScaledForward : public ScaledStep<S, T> {
     }
 
     Buffer<F> ends_ = Buffer<F>(stride_);  // the vector of ends
+    Buffer<F> numbers_;                    // of few states: the emissions of the forward pass's last block
 
   private:
     Buffer<F> scratch_[kGroup];

@@ -20,9 +20,11 @@ from torch import Tensor
 
 import semihmm
 from semihmm import warping
+from semihmm.decoding import BeamSearch, Vocabulary, align
 from semihmm.engine import Arcs, Banded, Dense, Diagonal, Grid, Map
 from semihmm.engine.maps import Segmental
 from semihmm.semirings import Boolean, SmoothMax
+from semihmm.streaming import Stream
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -333,7 +335,83 @@ def structures(figure: Figure, theme: Theme) -> None:
         fill(axes, theme)
 
 
+def spans(figure: Figure, theme: Theme) -> None:
+    """What a network hears over time, and when each letter and word of a text is said."""
+    tokens, said = "–edhlorw", "––hhheeellll–lloooo–––––wwwwoooorrrllllldd–––"
+    generator = torch.Generator().manual_seed(2)
+    clear = torch.stack([torch.eye(len(tokens))[tokens.index(c)] for c in said])
+    blurred = torch.nn.functional.avg_pool1d(clear.T, 5, 1, padding=2, count_include_pad=False).T
+    log_probs = (5 * blurred + 0.9 * torch.randn(clear.shape, generator=generator)).log_softmax(-1)
+    letters = align(log_probs, torch.tensor([tokens.index(c) for c in "helloworld"]))
+    words = letters.merge(torch.tensor([0] * 5 + [1] * 5))
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    above.imshow(log_probs.exp().T, cmap=theme.heat, aspect="auto", vmin=0.0, vmax=1.0, interpolation="nearest")
+    bare(above, theme)
+    above.set_yticks(range(len(tokens)), list(tokens), fontsize=8, color=theme.ink)
+    above.tick_params(length=0)
+    bare(below, theme)
+    below.axis("off")
+    for row, (alignment, names) in enumerate([(letters, tokens), (words, ["hello", "world"])]):
+        for span in alignment.spans(names):
+            corner, width = (span.start - 0.5, -row), span.end - span.start
+            below.add_patch(Rectangle(corner, width, 0.8, fc=theme.orange, alpha=span.confidence**2, lw=0))
+            below.add_patch(Rectangle(corner, width, 0.8, fc="none", ec=theme.ink, lw=0.8))
+            text = f"{span.label}\n{span.confidence:.2f}"
+            below.text(corner[0] + width / 2, 0.39 - row, text, ha="center", va="center", fontsize=7, color=theme.ink)
+    below.set(xlim=(-0.5, len(said) - 0.5), ylim=(-1.1, 0.9))
+
+
+def streaming(figure: Figure, theme: Theme) -> None:
+    """What is known when a frame comes, a little later, and for good."""
+    steps, ahead, emission = 120, 6, evidence(3, 120, seed=5, sharpness=0.35)
+    stream = Stream(semihmm.HMM(torch.zeros(3), sticky(3, 4.0), emission[:1]), lookahead=ahead)
+    updates = [stream.push(frame.unsqueeze(0)) for frame in emission]
+    now = torch.cat([u.filtered for u in updates if u.filtered is not None]).exp()
+    later = torch.cat([u.smoothed for u in updates if u.smoothed is not None])[ahead:].exp()
+    told = torch.tensor([len(u.committed.states) for u in updates]).cumsum(0)
+    one, two, three = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1, 2))
+    for axes, x, title in ((one, now, "as a frame comes"), (two, later, f"{ahead} frames later")):
+        axes.imshow(x.T, aspect="auto", cmap=theme.heat, vmin=0, vmax=1, interpolation="nearest", origin="lower")
+        bare(axes, theme, title)
+    frames = torch.arange(1, steps + 1)
+    three.fill_between(frames, told, frames, step="post", color=theme.paper, lw=0)
+    three.plot(frames, frames, color=theme.faint, lw=0.9)
+    three.step(frames, told, where="post", color=theme.orange, lw=1.2)
+    bare(three, theme, "frames with a state for good, and frames that have come")
+    three.set(xlim=(0, steps), ylim=(0, steps * 1.05))
+
+
 Draw = Callable[[Figure, Theme], None]
+
+
+def decoding(figure: Figure, theme: Theme) -> None:
+    """What a network says, and a beam at work on it."""
+    letters = Vocabulary(["-", " ", *"acehmnost"], delimiter=" ")
+    generator = torch.Generator().manual_seed(5)
+    frames = torch.tensor([token for letter in letters.spell("the cat sat on") for token in (0, letter, letter, 0)])
+    scores = 4.0 * torch.eye(len(letters.tokens))[frames]
+    log_probs = (scores + 1.5 * torch.randn(scores.shape, generator=generator)).log_softmax(-1)
+    search = BeamSearch(letters, lexicon=["a", "at", "cat", "chat", "mat", "not", "on", "sat", "seat", "the"])
+    stream, beams = search.stream(), list[dict[str, float]]()
+    for frame in log_probs.split(1):
+        stream.push(frame)
+        found = stream.hypotheses(search.beam)
+        beams.append(dict(zip(letters.texts(found)[0], found.confidence[0].tolist(), strict=False)))
+    best = search(log_probs, count=20)
+    sentences = list(dict.fromkeys(" ".join(text.split()) for text in letters.texts(best)[0]))[:3]
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 1))
+    heat(above, theme, log_probs.exp().T, "what the network says, and what was found", 1.0)
+    above.set_yticks(range(len(letters.tokens)), ["–", "␣", *letters.tokens[2:]], color=theme.ink, fontsize=6)
+    said = slice(int(best.lengths[0]))
+    above.plot(best.frames[0, said], best.labels[0, said], "o", mfc="none", mec=theme.orange, ms=5, mew=1.2)
+    bare(below, theme, "how much of the beam agrees so far")
+    for sentence, colour in zip(sentences, (theme.orange, theme.blue, theme.green), strict=False):
+        agrees = [sum(p for text, p in beam.items() if sentence.startswith(" ".join(text.split()))) for beam in beams]
+        below.plot(agrees, color=colour, lw=1.4, label=sentence)
+    below.legend(frameon=False, labelcolor=theme.ink, fontsize=7, loc="lower left")
+    below.set(ylim=(0, 1.05), yticks=[0, 1])
+    below.set_xlabel("frame", color=theme.ink)
+    below.tick_params(colors=theme.ink, labelsize=7)
 
 
 def curves() -> tuple[Tensor, Tensor]:
@@ -408,6 +486,9 @@ PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
     "strategies": (strategies, (9.2, 2.6)),
     "structures": (structures, (7.2, 6.6)),
     "temperature": (temperature, (7.2, 1.6)),
+    "decoding": (decoding, (7.2, 3.4)),
+    "spans": (spans, (7.2, 3.0)),
+    "streaming": (streaming, (7.2, 3.2)),
     "warping": (warped, (7.2, 2.6)),
     "windows": (windows, (9.2, 2.0)),
     "search": (stretches, (9.2, 1.8)),

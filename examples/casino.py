@@ -53,7 +53,7 @@ def main() -> None:
     for size in sizes:
         seen = x if size == 300 else truth.sample(size, generator=generator).x
         model = HMM(2, Categorical(2, symbols=6)).double()
-        model.fit(seen, iterations=1000, tolerance=1e-7, restarts=4, generator=generator)
+        model.fit(seen, iterations=1000, restarts=4, generator=generator)
         row(f"{size:,}", model, f"{model.score(seen) - truth.score(seen):+.1f}")
 
 

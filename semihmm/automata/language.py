@@ -50,6 +50,8 @@ class Language:
         Raises:
             StructureError: the language mentions a label that is not there; there are more than 10,000 states.
         """
+        if not isinstance(labels, int):
+            raise StructureError(f"automaton: labels is how many there are, an integer, got {labels!r}.")
         return _automaton(self, labels)
 
     def __add__(self, other: Language) -> Language:
@@ -70,6 +72,8 @@ class Language:
 
     def repeat(self, least: int = 0, most: int | None = None) -> Language:
         """One after the other, from ``least`` to ``most`` times; None for any number."""
+        if not isinstance(least, int) or not isinstance(most, int | None):
+            raise StructureError(f"repeat: least and most must be integers, got {least!r} and {most!r}.")
         if least < 0 or (most is not None and most < least):
             raise StructureError(
                 f"repeat: a language comes from 0 times on, and from least to most, got {least}, {most}."

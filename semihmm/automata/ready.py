@@ -126,6 +126,8 @@ def bioes(tags: Sequence[str]) -> Language:
 
 def _tagged(name: str, tags: Sequence[str], prefixes: str, inside: str, goes_on: str, must_go_on: str) -> Language:
     """Chunks: a tag of ``inside`` goes on with what a tag of ``goes_on`` leaves open; ``must_go_on`` may not end it."""
+    if isinstance(tags, str) or not isinstance(tags, Sequence) or not all(isinstance(tag, str) for tag in tags):
+        raise StructureError(f"{name}: tags must be a list of names, one for each label, got {tags!r}.")
     for tag in tags:
         prefix, dash, chunk = tag.partition("-")
         if tag != "O" and not (len(prefix) == 1 and prefix in prefixes and dash and chunk):

@@ -11,7 +11,9 @@ from torch.distributions.constraints import Constraint
 from semihmm import inference
 from semihmm.errors import ShapeError, StructureError
 from semihmm.inference import Paths
+from semihmm.inference.options import check_structures
 from semihmm.structures import Structure
+from semihmm.structures.authoring import tensor_of
 
 S = TypeVar("S", bound=Structure)
 
@@ -53,6 +55,7 @@ class StructureDistribution(Distribution, Generic[S]):
     has_rsample = False
 
     def __init__(self, structure: S, validate_args: bool | None = None) -> None:
+        check_structures(structure)
         self.structure = structure
         super().__init__(structure.batch_shape, validate_args=validate_args)
 
@@ -93,6 +96,7 @@ class StructureDistribution(Distribution, Generic[S]):
             ShapeError, StructureError: events of another shape, or that there is no path for (``validate_args``).
             DataError: events with -1 before their end: partial labels are for `semihmm.condition`.
         """
+        value = tensor_of("StructureDistribution", "events", value)
         if self._validate_args:
             self._refuse_others(value)
         return self.structure.score(value) - self.log_partition

@@ -7,6 +7,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine.maps import Form, Map
 from semihmm.engine.maps.form import as_index, check_range
 from semihmm.errors import ShapeError
@@ -124,7 +125,7 @@ class Chain:
         if all(s == own[0] for s in own):
             return own[0]
         try:
-            return torch.Size(torch.broadcast_shapes(*shapes))
+            return broadcast(*shapes)
         except RuntimeError as error:
             given = [tuple(s) for s in shapes]
             raise ShapeError(

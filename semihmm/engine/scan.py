@@ -1,17 +1,20 @@
 """The scan of the torch backend: a chain multiplied out, block by block, by the strategy that a plan names."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Map
+from semihmm.engine.maps import Form, Map
 from semihmm.engine.plan import Plan
 from semihmm.engine.strategies import STRATEGIES, State, Trail
 from semihmm.engine.strategies.base import joined, rescaled
 from semihmm.semirings import Semiring
+
+F = TypeVar("F", bound=Form)
 
 
 def cleaned(chain: Chain) -> Chain:
@@ -37,12 +40,21 @@ def centred(chain: Chain) -> tuple[Chain, Tensor]:
     """
     scale = torch.zeros(chain.batch, dtype=torch.float64, device=chain.start[0].device)
     count = torch.tensor(chain.length, device=scale.device) if chain.lengths is None else chain.lengths
-    vectors, leaves = [], []
+    vectors = []
     for x in chain.start + chain.end:
         peak = x.detach().amax(-1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
         vectors.append(x - peak)
         scale = scale + peak.squeeze(-1)
-    steps = chain.steps
+    steps, peaks = less_their_peaks(chain.steps, chain.length)
+    for each in peaks:
+        scale = scale + (each.squeeze(-1) * count if each.shape[-1] == 1 else each.sum(-1))
+    lengths = () if chain.lengths is None else (chain.lengths,)
+    return chain.rebuild((*vectors, *steps.leaves, *lengths)), scale
+
+
+def less_their_peaks(steps: F, length: int) -> tuple[F, list[Tensor]]:
+    """A map whose steady leaves have a peak of 0 nats at each step, and those peaks, float64 ``(..., T or 1)`` each."""
+    leaves, peaks = [], []
     for leaf, rank, steady, reach in zip(steps.leaves, steps.ranks, steps.steady, steps.reaches, strict=True):
         if not steady or not leaf.numel():
             leaves.append(leaf)
@@ -50,12 +62,10 @@ def centred(chain: Chain) -> tuple[Chain, Tensor]:
         events = tuple(range(-rank, 0))
         peak = leaf.detach().amax(events, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
         if reach:  # no path takes what is in front of its first step
-            peak = pad(peak.narrow(-1 - rank, reach, chain.length), (0, 0) * rank + (reach, 0))
+            peak = pad(peak.narrow(-1 - rank, reach, length), (0, 0) * rank + (reach, 0))
         leaves.append(leaf - peak)
-        each = peak.squeeze(events).to(scale.dtype)  # (..., T or 1)
-        scale = scale + (each.squeeze(-1) * count if each.shape[-1] == 1 else each.sum(-1))
-    lengths = () if chain.lengths is None else (chain.lengths,)
-    return chain.rebuild((*vectors, *leaves, *lengths)), scale
+        peaks.append(peak.squeeze(events).to(torch.float64))
+    return steps.rebuild(tuple(leaves)), peaks
 
 
 def product(semiring: Semiring, factors: Sequence[tuple[Tensor, ...]]) -> Tensor | None:

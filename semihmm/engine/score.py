@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine.chain import Chain
 from semihmm.engine.decode import Path
 from semihmm.engine.maps.form import Transitions, pick
@@ -12,7 +13,7 @@ from semihmm.errors import ShapeError
 
 
 def score(chain: Chain, path: Path) -> Tensor:
-    """The sum of the log-weights along paths, ``(...)``; ``-inf`` where the chain has no such path.
+    """The sum of the log-weights along paths, ``(...)``, added up in float64; ``-inf`` where there is no such path.
 
     A path may hold any numbers: what is no slot, or led to by no arc, is no path. What comes after its end does not
     count. Differentiable any number of times.
@@ -34,7 +35,7 @@ def score(chain: Chain, path: Path) -> Tensor:
             f"score: this chain has {length} steps, so a path must have a slot at {length + 1} times, got "
             f"{path.slots.shape[-1]}."
         )
-    batch = torch.broadcast_shapes(path.slots.shape[:-1], chain.batch)
+    batch = broadcast(path.slots.shape[:-1], chain.batch)
     given, choices = path.slots.expand(*batch, -1), path.choices.expand(*batch, -1)
     slots, time = given.clamp(0, steps.slots - 1), torch.arange(length + 1, device=given.device)
     lengths = time[-1] if chain.lengths is None else chain.lengths
@@ -49,4 +50,4 @@ def score(chain: Chain, path: Path) -> Tensor:
     total = torch.where(over[..., 1:], 0.0, steps.log_weights(at)).sum(-1)
     for x, slot in [(x, slots[..., :1]) for x in chain.start] + [(x, slots.gather(-1, end)) for x in chain.end]:
         total = total + pick(x, slot).squeeze(-1)
-    return torch.where(fine, total, -math.inf)
+    return torch.where(fine, total, -math.inf).to(chain.start[0].dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine import tensors
 from semihmm.engine.tensors import THREADS_FROM, in_huge_pages, zeros
 from semihmm.engine.tracing import batched, plain, transformed
@@ -25,7 +26,7 @@ def gathered(x: Tensor, rank: int, index: Tensor) -> Tensor:
     """
     flat, rows, event = x.flatten(-rank), x.shape[:-rank], index.shape[-rank:]
     index = index.flatten(-rank)
-    shape = torch.broadcast_shapes(rows, index.shape[:-1])
+    shape = broadcast(rows, index.shape[:-1])
     own, shared = ([i for i, n in enumerate(rows) if (n == 1) == alike] for alike in (False, True))
     columns = index.expand(*shape, -1).permute(*own, *shared, -1).flatten(len(own))
     table = flat.squeeze(shared)
@@ -47,7 +48,7 @@ def submatrices(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         [[[12, 10]], [[1, 1]]]
     """
     if tensors.MODULE is not None and not transformed() and plain((x, rows, columns)):
-        batch = torch.broadcast_shapes(x.shape[:-3], rows.shape[:-2], columns.shape[:-2])
+        batch = broadcast(x.shape[:-3], rows.shape[:-2], columns.shape[:-2])
         own = x.shape[:-3]
         fits = x.shape[-3] == 1 and (own.numel() == 1 or own == batch)
         if fits and x.is_cpu and x.dtype in (torch.float32, torch.float64) and not x.is_neg():

@@ -1,4 +1,4 @@
-"""What the compiled module does with tensors alone, for every layer: checks, distances and fresh memory."""
+"""What the compiled module does with tensors alone, for every layer: checks, distances, moments and fresh memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine.backends import native
 
 MODULE = native()
 LARGE = 4 << 20  # bytes from which huge pages pay
 FRESH = 32 << 20  # bytes from which memory comes from the system each time: glibc keeps none that is larger
 THREADS_FROM = 300_000  # products below which a thread costs more than it saves
+SMALL = 64  # rows of matrices beyond which blocked code is faster
 
 
 def usable(tensors: Iterable[Tensor], sign: float = 1.0) -> bool:
@@ -66,22 +68,89 @@ def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) 
     assert log_variance is None or log_variance.shape == y.shape
     batch, own = x.shape[:-2], y.shape[:-2]
     if own and batch != own:
-        batch = torch.broadcast_shapes(batch, own)
+        batch = broadcast(batch, own)
         own = batch if own.numel() != 1 else own  # what all sequences share is read where it lies
     out = in_huge_pages(torch.empty((*batch, x.shape[-2], y.shape[-2]), dtype=x.dtype))
     if out.numel():
-        threads = torch.get_num_threads() if out.numel() * (1 + x.shape[-1]) >= THREADS_FROM else 1
+        threads = _threads(out.numel() * (1 + x.shape[-1]))
         more = None if log_variance is None else _in_one_piece(log_variance, own)
         wide = x.dtype == torch.float64
         MODULE.squared_distances(_in_one_piece(x, batch), _in_one_piece(y, own), more, wide, out, threads)
     return out
 
 
-def _in_one_piece(x: Tensor, batch: torch.Size) -> Tensor:
+def gaussian_densities(x: Tensor, mean: Tensor, factor: Tensor) -> Tensor | None:
+    """Log-densities ``(N, G)`` of ``x (N, F)`` under Gaussians with means ``(G, F)``; None: not compiled.
+
+    Args:
+        factor: their Cholesky factors ``(G, F, F)``, with the logarithm of the diagonal.
+
+    Example:
+        >>> found = gaussian_densities(torch.tensor([[0.0], [2.0]]), torch.zeros(1, 1), torch.zeros(1, 1, 1))
+        >>> found is None or round(float(found[0] - found[1]), 5) == 2.0
+        True
+    """
+    if MODULE is None or not x.is_cpu or x.dtype not in (torch.float32, torch.float64):
+        return None
+    out = in_huge_pages(torch.empty((len(x), len(mean)), dtype=x.dtype))
+    given = [_in_one_piece(one) for one in (x, mean, factor)]
+    MODULE.gaussian_densities(*given, x.dtype == torch.float64, out, _threads(len(x) * factor.numel()))
+    return out
+
+
+def weighted_moments(
+    x: Tensor, share: Tensor, centre: Tensor, mixed: bool = False
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Sums over observations ``(N, F)`` of shares ``(N, G)``, and of shares times moments; None: not compiled.
+
+    Args:
+        share: of the dtype of the observations.
+        centre: ``(F,)``, where the moments have their origin.
+        mixed: whether the second moments are of all pairs of features.
+    Returns:
+        In float64, the sums ``(G,)``, the first moments ``(G, F)``, the second moments ``(G, F)`` or ``(G, F, F)``.
+
+    Example:
+        >>> found = weighted_moments(torch.ones(5, 2), torch.ones(5, 1), torch.zeros(2), mixed=True)
+        >>> found is None or found[2].tolist() == [[[5.0, 5.0], [5.0, 5.0]]]
+        True
+    """
+    if MODULE is None or not x.is_cpu or x.dtype != share.dtype or x.dtype not in (torch.float32, torch.float64):
+        return None
+    groups, features = share.shape[-1], x.shape[-1]
+    squares = (features, features) if mixed else (features,)
+    out = torch.empty((groups, 1 + features + math.prod(squares)), dtype=torch.float64)
+    given = [_in_one_piece(one) for one in (x, share, centre.double())]
+    MODULE.weighted_moments(*given, mixed, x.dtype == torch.float64, out, _threads(len(x) * out.numel()))
+    return out[:, 0], out[:, 1 : 1 + features], out[:, 1 + features :].unflatten(-1, squares)
+
+
+def cholesky_factors(matrices: Tensor, floor: float) -> Tensor | None:
+    """Cholesky factors of small matrices ``(..., F, F)``, float64, the diagonal as logarithms; None: not compiled.
+
+    None also where they are large, or an eigenvalue is not above the floor. PyTorch would wake up all its threads.
+
+    Example:
+        >>> found = cholesky_factors(torch.eye(2), floor=0.5)
+        >>> found is None or found.tolist() == [[0.0, 0.0], [0.0, 0.0]]
+        True
+    """
+    if MODULE is None or not matrices.is_cpu or matrices.shape[-1] > SMALL:
+        return None
+    found = torch.zeros(matrices.shape, dtype=torch.float64)
+    given = _in_one_piece(matrices.double().flatten(0, -3) if matrices.ndim > 2 else matrices.double().unsqueeze(0))
+    return found if MODULE.cholesky_factors(given, floor, found.view(given.shape)) else None
+
+
+def _threads(products: int) -> int:
+    return torch.get_num_threads() if products >= THREADS_FROM else 1
+
+
+def _in_one_piece(x: Tensor, batch: torch.Size | None = None) -> Tensor:
     """With all batch axes, as one; or with none."""
     x = x.detach() if x.requires_grad else x
     x = x.resolve_neg() if x.is_neg() else x  # a call is longer than a question
-    if len(batch) > 1 or x.shape[:-2] != batch:
+    if batch is not None and (len(batch) > 1 or x.shape[:-2] != batch):
         x = x.expand(*batch, *x.shape[-2:]).reshape(batch.numel(), *x.shape[-2:])
     return x.contiguous()
 

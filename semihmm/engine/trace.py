@@ -39,7 +39,7 @@ def trace(scan: Scan, generator: torch.Generator | None) -> Decoded:
     slots, choices = [], []
     for step, map_, pointer, tables in _backwards(plan, semiring, chain, fronts, trail, generator):
         here = time == step + 1
-        origin = map_.trace(partial(_look, pointer, row, rows), slot.clamp(min=0), tables)
+        origin = map_.trace(partial(look_up, pointer, row, rows), slot.clamp(min=0), tables)
         slots.append(torch.where(here, slot, -1))
         choices.append(torch.where(here, origin.choice, -1))
         slot = torch.where(here, origin.slot, slot)
@@ -82,6 +82,6 @@ def _backwards(
                 yield start + at + step, few, pointers[step], each[step]
 
 
-def _look(pointer: Tensor, followed: Tensor, rows: int, column: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
+def look_up(pointer: Tensor, followed: Tensor, rows: int, column: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
     """Read a pointer of the row that is followed, unless another one is named."""
     return select(pointer, column, followed if row is None else row, rows)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Literal, TypedDict
 
 from semihmm.engine.plan import StrategyName
-from semihmm.errors import StructureError
+from semihmm.errors import SemihmmError, StructureError
 from semihmm.structures import Structure
 
 
@@ -36,7 +36,9 @@ def check_options(options: Options) -> None:
         Traceback (most recent call last):
         TypeError: a question takes strategy, checkpoint, backend, validate; there is no stratgy. Did you mean strategy?
     """
-    for name in options:
+    for name, value in options.items():
+        if name == "validate" and value is not None and not isinstance(value, bool):
+            raise SemihmmError(f"a question's validate must be True or False, got {value!r}.")
         if name not in Options.__annotations__:
             known = list(Options.__annotations__)
             near = get_close_matches(name, known, 1)

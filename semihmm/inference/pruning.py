@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from semihmm import engine
 from semihmm.engine import Chain, Plan
 from semihmm.errors import DataError, SemihmmError, ShapeError
-from semihmm.inference.options import Options
+from semihmm.inference.options import Options, check_structures
 from semihmm.inference.total import prepare
 from semihmm.inference.viterbi import decode
 from semihmm.semirings import Log, Max
@@ -81,6 +81,7 @@ def prune(
         StructureError: the structure has no state at each time: HSMM, DTW and other grids.
         ShapeError: a mask or scores of another shape.
     """
+    check_structures(structure)
     structure = structure.along_arcs()
     chain = prunable(structure)
     criteria = {"within": within, "top": top, "alpha": alpha}
@@ -110,6 +111,9 @@ def prune(
 
 def _check(within: float | None, top: int | None, alpha: float | None) -> None:
     """Refuse criteria that are out of range."""
+    for name, value in (("within", within), ("alpha", alpha)):
+        if value is not None and not isinstance(value, int | float):
+            raise SemihmmError(f"prune: {name} must be a number, got {value!r}.")
     if within is not None and not within >= 0:
         raise SemihmmError(f"prune: within is how far below the best a state may score, at least 0 nats, got {within}.")
     if top is not None and whole_numbers("prune", "top", [top])[0] < 1:

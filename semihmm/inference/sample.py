@@ -14,7 +14,7 @@ from semihmm.inference.viterbi import Paths, decode
 from semihmm.inference.without_replacement import Draws, different
 from semihmm.semirings import Sample
 from semihmm.structures import Structure
-from semihmm.structures.authoring import whole_numbers
+from semihmm.structures.authoring import check_generator, whole_numbers
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,8 +69,9 @@ def sample(
         (8, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     check_structures(structure)
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise SemihmmError(f"sample: generator must be a torch.Generator, got {type(generator).__name__}.")
+    check_generator("sample", generator)
+    if not isinstance(replacement, bool):
+        raise SemihmmError(f"sample: replacement must be True or False, got {replacement!r}.")
     if not replacement:
         k = _count(shape)
         return different(structure, k, max(2 * k, 32), generator, options)

@@ -38,6 +38,7 @@ from semihmm.models.emissions import (
 from semihmm.models.higher_order import HigherOrderHMM
 from semihmm.models.hmm import HMM
 from semihmm.models.hsmm import HSMM
+from semihmm.models.loading import load
 from semihmm.models.neighbours import Constraints, constraints
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.segment_crf import SemiMarkovCRF
@@ -94,6 +95,7 @@ __all__ = [
     "constraints",
     "durations",
     "emissions",
+    "load",
     "moving",
     "pad",
     "select",

@@ -12,21 +12,26 @@ from torch import Tensor
 from semihmm import inference
 from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.inference import Paths
+from semihmm.models.arguments import real_tensor
 from semihmm.models.checking import checked, checked_inputs
 from semihmm.models.emissions import Emission
 from semihmm.models.emissions.base import missing
+from semihmm.models.forecasting import Ahead, last, means
 from semihmm.models.part import Driven, Law, Part
 from semihmm.models.sequences import Batch, Known, batches, joined
 from semihmm.structures import Structure
-from semihmm.structures.authoring import until
+from semihmm.structures.authoring import check_lengths, tensor_of, until
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from semihmm.models.sequences import Data
 
+_FAR = 64  # steps; means of observations that depend on what is missing farther back take it as it was filled in
+
 S = TypeVar("S", bound=Structure)
 A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Draw(NamedTuple):
@@ -51,8 +56,9 @@ class Forecast(NamedTuple):
 
     Attributes:
         states: the probability of each state at each of h steps ahead, ``(..., h, S)``.
-        mean: the expected observations ``(..., h, *event_shape)``; None of symbols. Of an autoregressive emission, each
-            given that those before it are as expected.
+        mean: the expected observations ``(..., h, *event_shape)``; None of symbols. Exact, also of an autoregressive
+            emission, whose means differ from path to path: but what is missing before the last step is filled in first,
+            where it is farther back than 64 steps, or than the shortest sequence begins.
 
     Example:
         >>> from semihmm.models import HMM, Gaussian
@@ -243,14 +249,8 @@ class Answering(Part, Generic[S]):
         with torch.no_grad():
             structure = self.endless(self.explained(ahead))
             posterior = inference.expected_counts(structure, ("emission",))[1]["emission"]
-            states = _last(posterior, steps, ahead.lengths, posterior.ndim - 2)
-            near = self._near(ahead, steps)
-            seen = _last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
-            mean = None
-            if self.emission.event_shape:
-                filled = self.emission.fill(seen, _last(posterior, near, ahead.lengths, posterior.ndim - 2))
-                time = len(ahead.shape) - 1
-                mean = self._columns(filled).narrow(time, seen.shape[time] - steps, steps)
+            states = last(posterior, steps, ahead.lengths, posterior.ndim - 2)
+            mean = self._expected(ahead, steps, structure, posterior) if self.emission.event_shape else None
         return Forecast(states, mean)
 
     def simulate(
@@ -276,8 +276,8 @@ class Answering(Part, Generic[S]):
         with torch.no_grad():
             drawn = inference.sample(self.endless(self.explained(ahead)), shape, generator=generator)
             time, near = drawn.states.ndim - 1, self._near(ahead, steps)
-            states = _last(self.named(drawn.states), near, ahead.lengths, time)
-            seen = _last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
+            states = last(self.named(drawn.states), near, ahead.lengths, time)
+            seen = last(ahead.x, near, ahead.lengths, len(ahead.shape) - 1)
             seen = seen.expand(*states.shape, *seen.shape[len(ahead.shape) :])
             found = self._columns(self.emission.complete(seen, states.clamp(min=0), generator))
             first = states.shape[time] - steps
@@ -330,11 +330,49 @@ class Answering(Part, Generic[S]):
         for given in batches(type(self).__name__, x, lengths, weights=weights, **known):
             yield checked(type(self).__name__, self.emission, self.laws, self.states, **given)
 
+    def _expected(self, ahead: Batch, steps: int, structure: S, posterior: Tensor) -> Tensor:
+        """The expected observations of the last steps, ``(..., steps, *event_shape)``."""
+        time, near = len(ahead.shape) - 1, self._near(ahead, steps)
+        seen = last(ahead.x, near, ahead.lengths, time)
+        filled = self._columns(self.emission.fill(seen, last(posterior, near, ahead.lengths, posterior.ndim - 2)))
+        order = self.emission.order
+        if not order:
+            return filled.narrow(time, filled.shape[time] - steps, steps)
+        steps_ahead = steps + self._unknown(ahead, steps)
+        before = filled.narrow(time, 0, filled.shape[time] - steps_ahead)
+        while before.shape[time] < order:
+            before = torch.cat([before.narrow(time, 0, 1), before], time)
+        past = before.narrow(time, before.shape[time] - order, order).flip(time).flatten(-2)
+        own = last(structure.potentials["emission"], steps_ahead, ahead.lengths, time)
+        x = last(ahead.x, steps_ahead, ahead.lengths, time)
+        found = means(self.emission, self.following(structure, ahead, steps_ahead), own, x, past)
+        return found.narrow(time, steps_ahead - steps, steps).to(filled)
+
+    def _unknown(self, ahead: Batch, steps: int) -> int:
+        """How many steps there are behind the last one that is known with all that it depends on, before those ahead.
+
+        Never so many that a sequence, or `_FAR` steps, do not reach back to it.
+        """
+        before = ahead.shape[-1] if ahead.lengths is None else int(ahead.lengths.min())
+        columns = (self.emission.event_shape[0] or 1) * (1 + self.emission.order)
+        far = min(before - steps, _FAR)
+        x = last(ahead.x[..., :columns], far + steps, ahead.lengths, len(ahead.shape) - 1)[..., :far, :]
+        known = (~missing(x).any(-1)).flip(-1)
+        behind = torch.where(known.any(-1), known.int().argmax(-1), far - 1)
+        return int(behind.max())
+
+    def following(self, structure: S, batch: Batch, steps: int) -> Ahead:
+        """What may follow all steps but the last ones, for the means of an emission that depends on its past."""
+        raise StructureError(
+            f"{type(self).__name__}: has no `following`, which means of {type(self.emission).__name__} ahead need. "
+            "Draw them: simulate(x, steps, (1000,)).x.mean(0)."
+        )
+
     def _near(self, ahead: Batch, steps: int) -> int:
         """How many of the last steps say what is expected at the last of all: more where some of them are missing."""
         order = self.emission.order
         if order:
-            before = _last(self._columns(ahead.x), steps + order, ahead.lengths, len(ahead.shape) - 1)
+            before = last(self._columns(ahead.x), steps + order, ahead.lengths, len(ahead.shape) - 1)
             if bool(missing(before.narrow(len(ahead.shape) - 1, 0, order)).any()):
                 return ahead.shape[-1]
         return steps + order
@@ -346,7 +384,11 @@ class Answering(Part, Generic[S]):
 
     def _one(self, x: Data, lengths: Tensor | None, **known: Unpack[Known]) -> Batch:
         """The data as one batch."""
-        found = list(self.batches(x, lengths, **known))
+        return self._single(self.batches(x, lengths, **known))
+
+    def _single(self, given: Iterator[B]) -> B:
+        """The only batch."""
+        found = list(given)
         if len(found) > 1:
             raise ShapeError(f"{type(self).__name__}: this is asked of a tensor or a list, got {len(found)} batches.")
         return found[0]
@@ -355,8 +397,8 @@ class Answering(Part, Generic[S]):
         """Sequences with steps behind their ends at which nothing was observed."""
         if steps < 1:
             raise ShapeError(f"{type(self).__name__}: steps must be at least 1, got {steps}.")
-        (given,) = batches(type(self).__name__, x, lengths)
-        seen: Tensor = given["x"]
+        given = self._single(batches(type(self).__name__, x, lengths))
+        seen = real_tensor(type(self).__name__, "x", given["x"])
         lengths, event = given["lengths"], len(self.emission.event_shape)
         time = seen.ndim - event - 1
         if time < 0:
@@ -366,20 +408,9 @@ class Answering(Part, Generic[S]):
         behind = seen.new_full((*seen.shape[:time], steps, *seen.shape[time + 1 :]), unseen)
         longer = torch.cat([seen, behind], time)
         if lengths is not None:
-            lengths = torch.as_tensor(lengths)
+            lengths = tensor_of(type(self).__name__, "lengths", lengths)
+            check_lengths(type(self).__name__, lengths, seen.shape[:time], seen.shape[time])
             inside = until(lengths, longer.shape[time], 1 + event)
             longer = longer if inside is None else torch.where(inside, longer, unseen)
             lengths = lengths + steps
         return self._one(longer, lengths, **({} if inputs is None else {"inputs": inputs}))
-
-
-def _last(x: Tensor, steps: int, lengths: Tensor | None, axis: int) -> Tensor:
-    """The last steps of each sequence, along the axis of time; where there are fewer, the first one several times."""
-    if lengths is None:
-        steps = min(steps, x.shape[axis])
-        return x.narrow(axis, x.shape[axis] - steps, steps)
-    at = (lengths.unsqueeze(-1) - steps + torch.arange(steps, device=x.device)).clamp(min=0)
-    while at.ndim <= axis:
-        at = at.unsqueeze(0)
-    at = at.reshape(*at.shape, *(1,) * (x.ndim - at.ndim)).expand(*x.shape[:axis], steps, *x.shape[axis + 1 :])
-    return x.gather(axis, at)

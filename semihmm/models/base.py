@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from semihmm.errors import ShapeError
 from semihmm.models import saving, training
 from semihmm.models.describing import Described
-from semihmm.models.part import Part
+from semihmm.models.part import Driven, Part, trained
 from semihmm.models.sequences import Batch, Known
 from semihmm.models.training import Fit, Method
 from semihmm.structures import Structure
@@ -82,7 +82,9 @@ class Model(Described[S]):
                 ``"gradient"`` climbs with any optimiser, a step for each batch.
             weights: how often each sequence counts ``(...)``; None for once.
             iterations: at most so many.
-            tolerance: end after an iteration that gains less than this, in nats per step of the data.
+            tolerance: end after an iteration that gains less than this, in nats per step of the data. Under EM, which
+                leaves a plateau slowly, it must also be less than a thousandth of what was gained since the first
+                iteration, or a hundredth of the tolerance.
             restarts: fit from so many starts, and keep the best. Under EM they run side by side.
             initialise: start from parameters drawn anew with the data in sight: ``"spread"`` (True) from observations
                 far from one another (k-means++: Arthur & Vassilvitskii 2007), ``"random"`` from random responsibilities
@@ -98,8 +100,8 @@ class Model(Described[S]):
             patience: end when held-out data have not become more probable in so many iterations.
             time_limit: seconds, after which no iteration begins.
             progress: whether to show a bar; None to show one on a terminal if rich is installed.
-            generator: for the starts, and for states that are drawn anew: under EM on one batch, one that explains
-                nothing, once and with a warning.
+            generator: for the starts, and for states that are drawn anew: under EM, one that explains nothing, once and
+                with a warning (from observations of the first batch).
             callback: called with the number and the objective of each iteration.
             known: ``inputs`` and ``labels``. If all states are known, one iteration says all.
         Returns:
@@ -211,7 +213,17 @@ class Model(Described[S]):
             DataError: no such file, another kind of file or model, parts that do not fit.
             DependencyError: safetensors is not installed.
         """
-        return saving.load(path, cls.__name__, cls, parts)
+        return saving.load(path, {cls.__name__: cls}, parts)
+
+    def learn(self, counts: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> None:
+        """EM's second step of the laws that may change, given how often each entry was used, by name."""
+        for name, law in self.laws.items():
+            if name not in counts or not trained(law):
+                continue
+            if isinstance(law, Driven):
+                law.update(counts[name], (inputs or {})[name])
+            else:
+                law.update(counts[name])
 
     def log_prior(self) -> Tensor:
         """The log-density of all parameters under their priors, up to a constant."""

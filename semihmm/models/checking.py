@@ -10,6 +10,7 @@ from torch import Tensor
 from semihmm.engine.tensors import usable
 from semihmm.engine.tracing import plain
 from semihmm.errors import DataError, ShapeError
+from semihmm.models.arguments import real_tensor
 from semihmm.models.emissions import Emission
 from semihmm.models.part import Driven, Law
 from semihmm.models.sequences import Batch
@@ -40,7 +41,9 @@ def checked(
         DataError: infinite values before the end, inputs that are missing, labels of no state, or observations that the
             model's dtype cannot tell apart.
     """
-    own, event = next(next(iter(laws.values())).parameters()), emission.event_shape
+    own, event = _any(laws), emission.event_shape
+    if x.is_meta and not own.is_meta:
+        raise DataError(f"{name}: observations on the meta device have no values.")
     x = x.to(own.device)
     axes = x.ndim - len(event)
     fits = axes >= 1 and all(size in (None, got) for size, got in zip(event, x.shape[axes:], strict=True))
@@ -65,6 +68,8 @@ def checked(
     inside = until(lengths, shape[-1], 1 + len(event))
     if inside is not None:
         x = torch.where(inside, x, torch.as_tensor(emission.filler, device=x.device))
+    if x.dtype == torch.bool:
+        x = x.to(own.dtype) if event else x.long()
     if x.is_floating_point():
         x = _converted(name, x, inside, own.dtype, features=bool(event))
     x = x.clone() if x.is_inference() else x
@@ -110,12 +115,13 @@ def _input(
 ) -> Tensor:
     if given is None:
         raise ShapeError(f"{name}: its {part} takes {size} inputs at each step: give inputs=, (..., T, {size}).")
-    own = next(next(iter(laws.values())).parameters())
+    own = _any(laws)
     found = tensor_of(name, "inputs", given).to(own)
     axes = list(zip(reversed(found.shape), reversed((*shape, size)), strict=False))
     if found.ndim < 2 or found.ndim > len(shape) + 1 or any(n not in (1, m) for n, m in axes) or axes[0][0] != size:
+        hint = " One input? Pass inputs.unsqueeze(-1), in a list of each." if size == 1 and found.ndim else ""
         raise ShapeError(
-            f"{name}: the inputs of its {part} must be (..., T, U) = {(*shape, size)}, got {tuple(found.shape)}."
+            f"{name}: the inputs of its {part} must be (..., T, U) = {(*shape, size)}, got {tuple(found.shape)}.{hint}"
         )
     found = found.expand(*shape, size)
     inside = until(lengths, shape[-1], 2)
@@ -124,6 +130,11 @@ def _input(
         at = [int(i) for i in bad.nonzero()[0]]
         raise DataError(f"{name}: input {at} of its {part} is {float(found[tuple(at)])}. Inputs cannot be missing.")
     return found
+
+
+def _any(laws: Mapping[str, Law]) -> Tensor:
+    """A parameter, for its dtype and device."""
+    return next(x for law in laws.values() for x in law.parameters())
 
 
 def _converted(name: str, x: Tensor, inside: Tensor | None, dtype: torch.dtype, features: bool) -> Tensor:
@@ -185,7 +196,7 @@ def _starts(name: str, starts: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _weights(name: str, weights: object, shape: torch.Size, own: Tensor) -> Tensor:
-    found = tensor_of(name, "weights", weights).to(own)
+    found = real_tensor(name, "weights", weights).to(own)
     if found.shape != shape or not bool((found >= 0).all() & found.isfinite().all()):
         raise ShapeError(
             f"{name}: weights say how often each sequence counts, so they must be {tuple(shape)}, finite, at least 0; "

@@ -16,6 +16,7 @@ from semihmm.engine.tracing import plain
 from semihmm.errors import DataError, SemihmmError, ShapeError
 from semihmm.inference import Paths
 from semihmm.models import saving
+from semihmm.models.arguments import checks_methods
 from semihmm.models.topology import Allowed, dense, first_states
 from semihmm.structures.authoring import one_hot, tensor_of, until
 
@@ -61,6 +62,10 @@ class CRF(nn.Module, ABC, Generic[S]):
     allowed: Tensor
     start: Tensor
     end: Tensor
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        checks_methods(cls)
 
     def __init__(
         self,
@@ -211,7 +216,7 @@ class CRF(nn.Module, ABC, Generic[S]):
         Raises:
             DataError: no such file, or another kind of file or model.
         """
-        return saving.load(path, cls.__name__, cls, {})
+        return saving.load(path, {cls.__name__: cls}, {})
 
     @property
     def _choices(self) -> dict[str, object]:
@@ -234,6 +239,8 @@ class CRF(nn.Module, ABC, Generic[S]):
         )
 
     def _check_scores(self, scores: Tensor | None, name: str = "scores", axes: str = "T, S") -> None:
+        if scores is not None and not isinstance(scores, Tensor):
+            raise DataError(f"{type(self).__name__}: {name} must be a tensor, got {type(scores).__name__}.")
         if scores is not None and (scores.ndim < 2 or scores.shape[-1] != self.states):
             raise ShapeError(
                 f"{type(self).__name__}: {name} must be (..., {axes}) with S = {self.states}, got "
@@ -278,6 +285,9 @@ class CRF(nn.Module, ABC, Generic[S]):
             f"{_said(states[step])} at step {step}{before}. Correct them, or what forbids it: one of "
             f"{', '.join(name for name in self.config if name != 'states')}, or a score of -inf."
         )
+
+
+checks_methods(CRF)
 
 
 class LinearChainCRF(CRF[structures.HMM]):

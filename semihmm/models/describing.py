@@ -15,6 +15,7 @@ from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.models.answering import Answering
 from semihmm.structures import Structure
+from semihmm.structures.authoring import tensor_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -188,13 +189,13 @@ def _shown(value: Tensor) -> str:
 def _labels(labels: Tensor | Sequence[Tensor], found: Tensor) -> Tensor:
     """Labels in the shape of predictions."""
     if not isinstance(labels, Tensor):
-        each = [torch.as_tensor(one) for one in labels]
-        if each and each[0].ndim:
+        each = [tensor_of("labels", "each", one) for one in labels] if isinstance(labels, list | tuple) else []
+        if each and all(one.ndim == 1 for one in each) and len(each) == len(found):
             whole = found.new_full(found.shape, -1)
             for row, one in zip(whole, each, strict=True):
-                row[: len(one)] = one
+                row[: len(one)] = one[: len(row)]
             return whole
-    given = torch.as_tensor(labels)
+    given = tensor_of("labels", "their numbers", labels)
     if given.shape != found.shape or given.is_floating_point():
         raise ShapeError(
             f"labels must be integers, one for each step, so {tuple(found.shape)}; got {tuple(given.shape)} of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semihmm.errors import DataError, StructureError
 from semihmm.inference import expected_counts, total
-from semihmm.models.part import Driven, Part
+from semihmm.models.part import Driven, trained
 from semihmm.models.sequences import Batch
 from semihmm.models.transitions import Transition
 from semihmm.semirings import Max
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _NOTHING = 1e-3  # steps; a state that is expected to explain fewer is empty
+_LOOKED_AT = 1 << 10  # observations, which mostly show that no state is empty
 _SHARE = 0.01  # of all transitions, those that lead to and from states that are drawn anew
 
 
@@ -79,45 +80,67 @@ def expectation(
 @torch.no_grad()
 def maximisation(model: Model[Any], expected: Expected) -> None:
     """EM's second step, from all data at once."""
-    for name, law in model.laws.items():
-        if not trained(law):
-            continue
-        if isinstance(law, Driven):
-            law.update(expected.counts[name], expected.batch.inputs[name])
-        else:
-            law.update(expected.counts[name])
+    model.learn(expected.counts, expected.batch.inputs)
     if trained(model.emission):
         model.emission.update(expected.batch.observations, expected.posterior)
 
 
 @torch.no_grad()
-def revive(model: Model[Any], expected: Expected, before: set[int], generator: torch.Generator | None) -> list[int]:
+def revive(
+    model: Model[Any],
+    found: Mapping[str, Tensor],
+    first: Callable[[], Batch],
+    before: set[int],
+    generator: torch.Generator | None,
+) -> list[int]:
     """Draw states that explain nothing anew, each once: those that were, now.
 
     Their emission is that of a fresh start, and they are entered and left again as if they had a share of the steps.
 
     Args:
+        found: what `tally` says of all data.
+        first: gives observations to start from.
         before: states that were drawn anew already; these are added.
     """
-    seen = expected.posterior.sum(0)
-    lost = seen < _NOTHING * seen.sum() / len(expected.posterior)  # whatever sequences weigh
-    found = [int(i) for i in lost.nonzero() if int(i) not in before]
-    if not found or not model.emission.own or not trained(model.emission):
+    seen = found["seen"]
+    lost = seen < _NOTHING * seen.sum() / found["observations"]  # whatever sequences weigh
+    new = [int(i) for i in lost.nonzero() if int(i) not in before]
+    if not new or not model.emission.own or not trained(model.emission):
         return []
-    before.update(found)
-    again = torch.zeros_like(lost).index_fill(0, torch.tensor(found, device=lost.device), True)
-    model.emission.reseed(again, expected.batch.x[expected.batch.inside], generator)
+    before.update(new)
+    again = torch.zeros_like(lost).index_fill(0, torch.tensor(new, device=lost.device), True)
+    batch = first()
+    model.emission.reseed(again, batch.x[batch.inside], generator)
+    counts = _under("laws.", found)
     for name, law in model.laws.items():
-        if isinstance(law, Driven) or not trained(law):
-            continue
-        counts = expected.counts[name]
-        if name == "initial" and len(counts) == len(again):
-            counts = counts + again * (_SHARE * counts.sum() / len(again))
-        elif isinstance(law, Transition):
+        if isinstance(law, Transition) and name in counts:
             near = (again[law.source] | again[law.target]) & law.allowed
-            counts = counts + near * (_SHARE * counts.sum() / near.sum().clamp(min=1))
-        law.update(counts)
-    return found
+            share = near / near.sum().clamp(min=1)
+        elif name == "initial" and counts[name].shape == again.shape:
+            share = again / len(again)
+        else:
+            continue
+        counts[name] = counts[name] + share * (_SHARE * counts[name].sum())
+    model.learn(counts)
+    return new
+
+
+def may_be_empty(expected: Expected) -> bool:
+    """Whether some of the observations leave it open that a state explains nothing."""
+    posterior = expected.posterior
+    some = posterior[:: max(1, len(posterior) // _LOOKED_AT)]
+    return not bool((some.sum(0) >= _NOTHING * expected.batch.steps / len(posterior)).all())
+
+
+def tally(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
+    """How much each state explains of a batch, of how many observations, and the counts of laws without inputs."""
+    counts = {
+        f"laws.{name}": expected.counts[name].double()
+        for name, law in model.laws.items()
+        if not isinstance(law, Driven)
+    }
+    seen = expected.posterior.double().sum(0)
+    return {**counts, "seen": seen, "observations": seen.new_tensor(len(expected.posterior))}
 
 
 def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
@@ -126,14 +149,13 @@ def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
     Raises:
         StructureError: a part that needs all data at once.
     """
-    found = {}
     for name, law in model.laws.items():
         if isinstance(law, Driven) and trained(law):
             raise StructureError(
                 f"fit: {name} takes inputs, and its EM step all data at once. Give one tensor or a list instead of "
                 "batches, or take method='gradient'."
             )
-        found[f"laws.{name}"] = expected.counts[name].double()
+    found = tally(model, expected)
     if trained(model.emission):
         own = model.emission.statistics(expected.batch.observations, expected.posterior)
         found |= {f"emission.{name}": x for name, x in own.items()}
@@ -143,17 +165,14 @@ def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
 @torch.no_grad()
 def from_sums(model: Model[Any], found: Mapping[str, Tensor]) -> None:
     """EM's second step, from `sums`."""
-    for name, law in model.laws.items():
-        if trained(law):
-            law.update(found[f"laws.{name}"])
+    model.learn(_under("laws.", found))
     if trained(model.emission):
-        start = "emission."
-        model.emission.maximise({n[len(start) :]: x for n, x in found.items() if n.startswith(start)})
+        model.emission.maximise(_under("emission.", found))
 
 
-def trained(part: Part) -> bool:
-    """Whether any parameter of a part may change."""
-    return any(x.requires_grad for x in part.parameters())
+def _under(start: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): x for name, x in found.items() if name.startswith(start)}
 
 
 def driven(model: Model[Any], name: str) -> bool:

@@ -50,4 +50,4 @@ class Final(Table):
         on = law.leaving(transition)
         while on.ndim > final.ndim:  # sequences and steps that share this law
             on = on.sum(-2) if on.ndim == transition.ndim - law.source.ndim + 1 else on.sum(0)
-        return torch.stack([final, on], -1)
+        return torch.stack([final, on.sum_to_size(final.shape)], -1)

@@ -12,8 +12,10 @@ from semihmm import structures
 from semihmm.errors import ShapeError
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
+from semihmm.models.forecasting import Ahead, after_hmm
 from semihmm.models.markov import emission_of
 from semihmm.models.part import Law, Part
+from semihmm.models.sequences import Batch
 from semihmm.models.table import Table
 
 
@@ -158,6 +160,9 @@ class HigherOrderHMM(Model[structures.HMM]):
             arcs=(self.source, self.target),
             emission_index=self.latest,
         )
+
+    def following(self, structure: structures.HMM, batch: Batch, steps: int) -> Ahead:
+        return after_hmm(structure, steps, self.source, self.target, self.latest)
 
     def named(self, states: Tensor) -> Tensor:
         return torch.where(states < 0, states, self.latest[states.clamp(min=0)])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from semihmm import structures
 from semihmm.models.emissions import Emission
+from semihmm.models.forecasting import Ahead, after_hmm
 from semihmm.models.markov import Markov
+from semihmm.models.sequences import Batch
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions import Transition
 
@@ -26,7 +29,9 @@ class HMM(Markov[structures.HMM]):
             step for K of them.
         arcs: instead, the only transitions, ``(source, target)``, int64 ``(A,)`` each. A of work per step.
         transition: instead of these three, a law: see `semihmm.models.transitions`.
-        start: the states that a sequence may begin in; None for all.
+        start: the states that a sequence may begin in; None for all. ``"stationary"`` if the chain has run for ever
+            before: the first state has the distribution that the transitions leave as it is (Zucchini & MacDonald
+            2009), and no parameters of its own.
         final: the states that a sequence may end in, each with a chance of its own to be the last, which is learnt;
             None where sequences just stop, and their likelihood says nothing of how long they are.
         initial_pseudo_count: what EM adds to the count of each first state (a Dirichlet prior): one number, or
@@ -54,7 +59,7 @@ class HMM(Markov[structures.HMM]):
         offsets: Sequence[int] | None = None,
         arcs: Arcs | Sequence[Sequence[int]] | None = None,
         transition: Transition | None = None,
-        start: Sequence[int] | None = None,
+        start: Sequence[int] | Literal["stationary"] | None = None,
         final: Sequence[int] | None = None,
         initial_pseudo_count: float | Tensor | Sequence[float] = 0.0,
         transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
@@ -77,6 +82,10 @@ class HMM(Markov[structures.HMM]):
 
     def endless(self, structure: structures.HMM) -> structures.HMM:
         return replace(structure, final=None)
+
+    def following(self, structure: structures.HMM, batch: Batch, steps: int) -> Ahead:
+        law = self.transition
+        return after_hmm(structure, steps, law.source, law.target, torch.arange(self.states, device=law.source.device))
 
     def structure(
         self, emission: Tensor, lengths: Tensor | None = None, laws: Mapping[str, Tensor] | None = None

@@ -15,8 +15,10 @@ from semihmm.models.describing import stationary
 from semihmm.models.durations import Duration
 from semihmm.models.durations.driven import by_end
 from semihmm.models.emissions import Emission
-from semihmm.models.markov import Markov, part_of
+from semihmm.models.forecasting import Ahead, after_hsmm
+from semihmm.models.markov import Markov
 from semihmm.models.part import Driven, Law, Part
+from semihmm.models.sequences import Batch
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions import Transition
 from semihmm.models.transitions.base import every_other
@@ -68,7 +70,6 @@ class HSMM(Markov[structures.HSMM]):
         initial_pseudo_count: float | Tensor | Sequence[float] = 0.0,
         transition_pseudo_count: float | Tensor | Sequence[Any] = 0.0,
     ) -> None:
-        part_of("HSMM", "duration", duration, Duration)
         if duration.states != states:
             raise ShapeError(f"HSMM: states is {states}, so duration must be a law for as many, got {duration.states}.")
         censored = ("right" if final is None else "none") if censored is None else censored
@@ -76,6 +77,10 @@ class HSMM(Markov[structures.HSMM]):
             raise ShapeError(
                 f"HSMM: final says in which states sequences end, and censored={censored!r} that they just stop: give "
                 "one of them."
+            )
+        if isinstance(start, str):
+            raise ShapeError(
+                f"HSMM: start names states, got {start!r}. Sequences that begin within a segment? Pass censored='left'."
             )
         if allowed is None and offsets is None and arcs is None and transition is None:
             allowed = every_other(states)
@@ -134,6 +139,10 @@ class HSMM(Markov[structures.HSMM]):
             )
         begins = self.censored in ("left", "both")
         return replace(structure, final=None, censored="both" if begins else "right")
+
+    def following(self, structure: structures.HSMM, batch: Batch, steps: int) -> Ahead:
+        law, duration = self.transition, self.potentials(batch.inputs)["duration"]
+        return after_hsmm(structure, steps, law.source, law.target, duration)
 
     def segmented(self, structure: structures.HSMM, starts: Tensor) -> structures.HSMM:
         longest, steps = structure.longest, starts.shape[-1]

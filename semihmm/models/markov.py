@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError
+from semihmm.models.arguments import part_of
 from semihmm.models.base import Model
 from semihmm.models.emissions import Emission
 from semihmm.models.final import Final
 from semihmm.models.part import Law, Part
+from semihmm.models.stationary import Stationary
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs, first_states
 from semihmm.models.transitions import Categorical, Transition
@@ -33,7 +35,7 @@ class Markov(Model[S]):
         offsets: Sequence[int] | None,
         arcs: Arcs | Sequence[Sequence[int]] | None,
         transition: Transition | None,
-        start: Sequence[int] | None,
+        start: Sequence[int] | Literal["stationary"] | None,
         final: Sequence[int] | None,
         initial_pseudo_count: float | Tensor | Sequence[float],
         transition_pseudo_count: float | Tensor | Sequence[Any],
@@ -41,8 +43,8 @@ class Markov(Model[S]):
         super().__init__()
         name = type(self).__name__
         self.states, self.emission = states, emission_of(name, states, emission)
-        self.initial = Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), initial_pseudo_count)
         made = transition_of(name, states, transition, allowed, offsets, arcs, transition_pseudo_count)
+        self.initial = initial_of(name, made, start, final, initial_pseudo_count)
         self.transition, self.own_transition = made, transition is not None
         self.final = None if final is None else Final(made, final)
 
@@ -64,13 +66,20 @@ class Markov(Model[S]):
     def config(self) -> dict[str, object]:
         found: dict[str, object] = {
             "states": self.states,
-            "start": named(self.initial.allowed),
+            "start": "stationary",
             "final": None if self.final is None else named(self.final.allowed[:, 0]),
-            "initial_pseudo_count": self.initial.pseudo_count,
         }
+        if isinstance(self.initial, Table):
+            found |= {"start": named(self.initial.allowed), "initial_pseudo_count": self.initial.pseudo_count}
         if isinstance(self.transition, Categorical) and not self.own_transition:
             found |= {**self.transition.topology, "transition_pseudo_count": self.transition.pseudo_count}
         return found
+
+    def learn(self, counts: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> None:
+        if isinstance(self.initial, Stationary):
+            self.initial.learn(counts["initial"], counts["transition"])
+            counts = {name: x for name, x in counts.items() if name != "transition"}
+        super().learn(counts, inputs)
 
     def steps(self, laws: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """The structure's transition and final log-weights, given what the laws say."""
@@ -82,6 +91,26 @@ class Markov(Model[S]):
         if self.final is None:
             return found
         return {**found, "final": self.final.counted(found["final"], found["transition"], self.transition)}
+
+
+def initial_of(
+    name: str,
+    transition: Transition,
+    start: Sequence[int] | Literal["stationary"] | None,
+    final: Sequence[int] | None,
+    pseudo_count: float | Tensor | Sequence[float],
+) -> Table | Stationary:
+    """The law of the first state that the arguments of a model say."""
+    if not isinstance(start, str):
+        states = transition.states
+        return Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), pseudo_count)
+    if start != "stationary" or final is not None or pseudo_count != 0.0:
+        raise ShapeError(
+            f"{name}: start names states, or is 'stationary': then the chain has run for ever, final must be None, and "
+            f"the first state has no counts of its own, so initial_pseudo_count is 0; got start={start!r}, "
+            f"final={final} and initial_pseudo_count={pseudo_count}."
+        )
+    return Stationary(transition)
 
 
 def transition_of(
@@ -97,7 +126,7 @@ def transition_of(
     if (given is not None) + (allowed is not None) + (offsets is not None) + (arcs is not None) > 1:
         raise ShapeError(f"{name}: give one of allowed, offsets, arcs and transition: each says which transitions are.")
     if given is not None:
-        part_of(name, "transition", given, Transition)
+        part_of(name, "transition", given, "Transition")
     if given is None:
         return Categorical(states, allowed=allowed, offsets=offsets, arcs=arcs, pseudo_count=pseudo_count)
     if given.states != states or pseudo_count != 0.0:
@@ -110,20 +139,10 @@ def transition_of(
 
 def emission_of(name: str, states: int, emission: Emission) -> Emission:
     """The emission of a model, which must have as many states."""
-    part_of(name, "emission", emission, Emission)
+    part_of(name, "emission", emission, "Emission")
     if emission.states not in (None, states):
         raise ShapeError(f"{name}: states is {states}, so emission must have as many, got {emission.states}.")
     return emission
-
-
-def part_of(name: str, argument: str, part: object, kind: type[Part]) -> None:
-    """Refuse what is no part of the kind that an argument takes: laws and emissions share names."""
-    if not isinstance(part, kind):
-        got = (
-            f"the class {part.__name__}" if isinstance(part, type) else f"{type(part).__module__}.{type(part).__name__}"
-        )
-        where = f"semihmm.models.{argument}s"
-        raise ShapeError(f"{name}: {argument} must be a part of type {kind.__name__}, as in {where}; got {got}.")
 
 
 def named(states: Tensor) -> list[int]:

@@ -44,6 +44,10 @@ def constraints(language: Language | Automaton, labels: int) -> Constraints:
         ([[True, True, False], [True, True, True], [True, True, True]], [0, 1], [0, 1, 2])
         >>> crf = LinearChainCRF(len(tags), **scheme)
     """
+    if not isinstance(language, Language | Automaton):
+        raise StructureError(
+            f"constraints: a language is one of semihmm.automata, such as automata.bio(tags), got {language!r}."
+        )
     automaton = language.automaton(labels) if isinstance(language, Language) else language
     after = torch.tensor(automaton.next)  # (Q, S), and -1 where refused
     last = after.amax(0)  # the state that each label leads to, if it is one

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from semihmm.errors import StructureError
+from semihmm.models.arguments import checks_methods
 
 
 class Part(nn.Module, ABC):
@@ -24,6 +25,10 @@ class Part(nn.Module, ABC):
     """
 
     apart: bool = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        checks_methods(cls)
 
     @property
     def config(self) -> Mapping[str, object] | None:
@@ -98,6 +103,22 @@ class Law(Part):
             counts: how often each entry of the potential was used, in expectation.
         """
 
+    @property
+    def searches(self) -> bool:
+        """Whether `search` can find anything."""
+        return type(self).search is not Law.search
+
+    def search(self, objective: Callable[[], float], least: float) -> bool:
+        """Where a fit has converged: find other parameters that `update` and gradients cannot lead to, and keep them.
+
+        Args:
+            objective: of the data, under the parameters that the law has when it is called.
+            least: what a change must gain, in nats.
+        Returns:
+            Whether there are any. The objective has not fallen.
+        """
+        return False
+
 
 class Driven(Law):
     """A law that inputs change: its potential differs from sequence to sequence, and from step to step.
@@ -119,3 +140,8 @@ class Driven(Law):
     @abstractmethod
     def update(self, counts: Tensor, inputs: Tensor | None = None) -> None:
         """EM's second step, for counts in the shape of ``forward(inputs)``."""
+
+
+def trained(part: Part) -> bool:
+    """Whether any parameter of a part may change."""
+    return any(x.requires_grad for x in part.parameters())

@@ -129,6 +129,11 @@ class Progress:
         self.ended = self._end(newest)
         return not self.ended
 
+    @property
+    def done(self) -> bool:
+        """Whether there were as many iterations as there may be."""
+        return len(self.history) > self.iterations
+
     def show(self, objective: float, iteration: int) -> None:
         """Say how far it has come."""
         if self.bar is not None:
@@ -139,7 +144,7 @@ class Progress:
     def _end(self, newest: int) -> str:
         if newest and abs(self.history[-1] - self.history[-2]) < self.least_gain:
             return "converged"
-        if newest >= self.iterations:
+        if self.done:
             return "iterations"
         if self.validation and newest - self.best_at >= self.patience:
             return "validation"

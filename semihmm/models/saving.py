@@ -35,12 +35,11 @@ def save(
         partial.write_bytes(content)
 
 
-def load(path: str | os.PathLike[str], model: str, build: Callable[..., M], given: Mapping[str, Part]) -> M:
+def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], given: Mapping[str, Part]) -> M:
     """Read a model that `save` wrote.
 
     Args:
-        model: the kind of model that it must be.
-        build: makes one from its configuration and parts.
+        kinds: what it may be, by name: each makes one from its configuration and parts.
         given: parts that the caller has built.
     """
     safetensors = require("safetensors", extra="models", purpose="Loading a model")
@@ -51,17 +50,21 @@ def load(path: str | os.PathLike[str], model: str, build: Callable[..., M], give
     except (OSError, safetensors.SafetensorError) as error:
         raise DataError(f"load: {path} cannot be read as a safetensors file: {error}") from error
     if note is None:
-        raise DataError(f"load: {path} is a safetensors file, but not a semihmm model: only {model}.save writes those.")
+        raise DataError(f"load: {path} is a safetensors file, but not a semihmm model: only their save writes those.")
     try:
         content = json.loads(note)
         kind, config, described = content["model"], content["config"], content["parts"]
         unknown = given.keys() - described.keys()
-        if kind != model or unknown:
-            wrong = f"with {', '.join(described)}, not {', '.join(sorted(unknown))}" if unknown else f"not a {model}"
-            raise DataError(f"load: {path} holds a {kind}, {wrong}.")
+        if kind not in kinds:
+            other = f"not a {' or '.join(kinds)}. semihmm.models.load takes any, and classes of your own by argument"
+            raise DataError(f"load: {path} holds a {kind}, {other}.")
+        if unknown:
+            raise DataError(
+                f"load: {path} holds a {kind} with {', '.join(described)}, not {', '.join(sorted(unknown))}."
+            )
         with _NoLarger(sum(x.numel() for x in parameters.values())):
             parts = {name: given.get(name) or _built(name, **part) for name, part in described.items()}
-            found = build(**config, **parts)
+            found = kinds[kind](**config, **parts)
         found.load_state_dict(parameters, assign=True)  # in the file's dtype
     except DataError:
         raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from torch import Tensor
 
 from semihmm.errors import ShapeError
+from semihmm.models.arguments import checks_arguments
 
 if TYPE_CHECKING:
     from semihmm.models.base import Model
@@ -50,6 +51,7 @@ class Selection(Generic[M]):
         return self.models[self.chosen]
 
 
+@checks_arguments
 def select(
     sizes: Iterable[int],
     make: Callable[[int], M],

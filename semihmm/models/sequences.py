@@ -116,6 +116,8 @@ def pad(sequences: Sequence[Array], fill: float = 0) -> tuple[Tensor, Tensor]:
         >>> x.shape, lengths.tolist()
         (torch.Size([2, 4, 3]), [2, 4])
     """
+    if not isinstance(sequences, Iterable):
+        raise ShapeError(f"pad: takes a list of sequences, got {type(sequences).__name__}.")
     each = [tensor_of("pad", "a sequence", x) for x in sequences]
     if not each or any(x.ndim == 0 or not len(x) or x.shape[1:] != each[0].shape[1:] for x in each):
         raise ShapeError(

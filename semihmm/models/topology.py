@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError
+from semihmm.structures.authoring import tensor_of
 
 Arcs = tuple[Tensor, Tensor]
 Allowed = Tensor | Sequence[Sequence[bool]]
@@ -40,7 +41,10 @@ def banded(states: int, offsets: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]
 
 def sparse(states: int, arcs: Arcs | Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
     """The same for a transition ``(A,)``."""
-    source, target = (torch.as_tensor(ends) for ends in arcs)
+    try:
+        source, target = (tensor_of("arcs", "source and target", ends) for ends in arcs)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"arcs must be a pair (source, target), int64 (A,) each, got {arcs!r}.") from error
     ends = torch.cat([source, target]) if source.shape == target.shape and source.ndim == 1 else torch.tensor([-1])
     if ends.is_floating_point() or not len(ends) or int(ends.min()) < 0 or int(ends.max()) >= states:
         raise ShapeError(

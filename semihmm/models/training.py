@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
-from semihmm.inference import log_partition
-from semihmm.models.expectation import expectation, from_sums, maximisation, revive, sums
+from semihmm.inference import total
+from semihmm.models.expectation import expectation, from_sums, maximisation, may_be_empty, revive, sums, tally
+from semihmm.models.part import Driven, trained
 from semihmm.models.progress import Progress, Snapshot
 from semihmm.models.restarts import SideBySide
 from semihmm.models.sequences import Batch
+from semihmm.semirings import Log, Max
 
 if TYPE_CHECKING:
     from semihmm.models.base import Model
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 Method: TypeAlias = Literal["em", "viterbi", "stochastic", "gradient"]
 _TOGETHER = 1 << 20  # posteriors beyond which fits side by side leave the cache, and gain nothing on a CPU
+_LITTLE = 1e-3  # of all gains since the first iteration
+_PLATEAU = 1e-2  # of the tolerance: with less, an iteration is the last one on a plateau too
 _METHODS = ("em", "viterbi", "stochastic", "gradient")
 
 
@@ -200,10 +204,30 @@ def finished(watch: Progress) -> Fit:
     )
 
 
-def likelihood(model: Model[Any], batch: Batch, validate: bool = False) -> Tensor:
-    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable."""
-    each = log_partition(model.explained(batch), validate=validate).double()
+def likelihood(model: Model[Any], batch: Batch, validate: bool = False, best: bool = False) -> Tensor:
+    """The log-likelihood of all sequences of a batch, each as often as it counts; differentiable.
+
+    Args:
+        best: whether the best path counts alone.
+    """
+    each = total(model.explained(batch), Max() if best else Log(), validate=validate).double()
     return (each if batch.weights is None else each * batch.weights).sum()
+
+
+def searched(model: Model[Any], data: Batches, watch: Progress, best: bool = False) -> bool:
+    """Whether a law of a fit that has converged finds parameters that neither EM nor gradients lead to."""
+    laws = [law for law in model.laws.values() if law.searches and trained(law)]
+    if watch.ended != "converged" or watch.done or not laws:
+        return False
+
+    def objective() -> float:
+        with torch.no_grad():
+            return sum(float(likelihood(model, batch, best=best)) for batch in data) + float(model.log_prior())
+
+    watch.ended = ""  # if it is interrupted now, it goes back
+    found = [law.search(objective, watch.least_gain) for law in laws]
+    watch.ended = "" if any(found) else "converged"
+    return any(found)
 
 
 def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
@@ -217,43 +241,56 @@ def em(model: Model[Any], data: Batches, plan: Plan) -> Fit:
     with progress(model, plan, rising=True) as watch:
         while True:
             value, steps, found, expected = 0.0, 0.0, dict[str, Tensor](), None
+            last = 0 < plan.iterations == len(watch.history)  # nothing is learnt from that look
             for batch in data:
+                if last:
+                    with torch.no_grad():
+                        value, steps = value + float(likelihood(model, batch, best=best)), steps + batch.steps
+                    continue
                 expected = expectation(model, batch, best, validate=not watch.history)
                 value, steps = value + expected.value, steps + batch.steps
                 if not data.single:
                     found = _added(found, sums(model, expected))
             objective = value + prior(None)
             _check_rise(watch.history[:0] if fell else watch.history, objective, rounding, steps)
-            watch.least_gain = 0.0 if fell else plan.tolerance * steps
+            watch.least_gain = 0.0 if fell else _least_gain(plan.tolerance * steps, watch.history, objective)
             if not watch.goes_on(objective):
+                if searched(model, data, watch, best):
+                    continue
                 break
             if data.single:
                 assert expected is not None
                 maximisation(model, expected)
-                again = revive(model, expected, revived, plan.generator)
-                fell = bool(again)
-                watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
-                if again:
-                    warnings.warn(
-                        f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
-                        "iterations and were drawn anew. Fewer states, or restarts, may do better.",
-                        stacklevel=4,
-                    )
+                found = tally(model, expected) if may_be_empty(expected) else {}
             else:
                 from_sums(model, found)
+            again = revive(model, found, data.first, revived, plan.generator) if found else []
+            fell = bool(again)
+            watch.rising = watch.rising and not again  # what it comes back to may be less than what it was
+            if again:
+                warnings.warn(
+                    f"fit: {len(again)} of the states ({again}) explained nothing after {len(watch.history) - 1} "
+                    "iterations and were drawn anew. Fewer states, or restarts, may do better.",
+                    stacklevel=5,
+                )
     return finished(watch)
 
 
 def em_side_by_side(
     model: Model[Any], starts: Sequence[Snapshot], data: Batches, plan: Plan
 ) -> list[tuple[Fit, Snapshot]] | None:
-    """`em` from several starts at once, those that have ended left out; None where they cannot stand side by side."""
+    """`em` from several starts at once, those that have ended left out; None where that is not worth it.
+
+    Nor is it for laws that `Law.search` when a fit has converged, each in its own time.
+    """
     batch, rounding, prior = data.first(), _rounding(model), _prior(model)
-    if batch.shape.numel() * len(starts) * model.states > _TOGETHER and batch.x.device.type == "cpu":
+    numbers = batch.shape.numel() * len(starts) * model.states
+    if any(isinstance(law, Driven) for law in model.laws.values()):
+        numbers *= model.states  # at each step
+    searching = any(law.searches for law in model.laws.values())
+    if searching or (numbers > _TOGETHER and batch.x.device.type == "cpu"):
         return None
     together = SideBySide.room(model, len(starts))
-    if together is None:
-        return None
     for row, start in enumerate(starts):
         start.restore()
         together.put(row)
@@ -269,7 +306,7 @@ def em_side_by_side(
                 for row, (i, value) in enumerate(zip(going, values.tolist(), strict=True)):
                     objective = value + prior(partial(together.load, row))
                     _check_rise(watches[i].history, objective, rounding, batch.steps)
-                    watches[i].least_gain = plan.tolerance * batch.steps
+                    watches[i].least_gain = _least_gain(plan.tolerance * batch.steps, watches[i].history, objective)
                     if watches[i].goes_on(objective):
                         left.append(row)
                     else:
@@ -314,6 +351,16 @@ def _prior(model: Model[Any]) -> Callable[[Callable[[], None] | None], float]:
 def _rounding(model: nn.Module) -> float:
     """The share of an objective, or nats for each step, that rounding explains."""
     return 1e-9 if next(model.parameters()).dtype == torch.float64 else 1e-5
+
+
+def _least_gain(tolerance: float, history: Sequence[float], objective: float) -> float:
+    """What an iteration of EM must gain: less than the tolerance on a plateau.
+
+    Where states are almost alike, EM leaves a saddle by steps that grow from next to nothing. There, next to nothing
+    has been gained since the first iteration, too.
+    """
+    gained = objective - history[1] if len(history) > 1 else 0.0
+    return min(tolerance, max(_PLATEAU * tolerance, _LITTLE * gained))
 
 
 def _check_rise(history: Sequence[float], objective: float, rounding: float, steps: float) -> None:
@@ -381,7 +428,7 @@ def gradient(model: Model[Any], data: Batches, plan: Plan) -> Fit:
                 with torch.enable_grad():
                     climber.step(loss)
                 model.project()
-            going = watch.goes_on(objective()[0])
+            going = watch.goes_on(objective()[0]) or searched(model, data, watch)
         climber.zero_grad()
     return finished(watch)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.errors import SemiringError
 from semihmm.semirings.base import Components, Semiring
 
@@ -46,7 +47,7 @@ class Pair(Semiring):
         """The opposite of `split`; axes other than the components broadcast."""
         first = self.first.whole(first) if self.first.components else first.unsqueeze(0)
         second = self.second.whole(second) if self.second.components else second.unsqueeze(0)
-        batch = torch.broadcast_shapes(first.shape[1:], second.shape[1:])
+        batch = broadcast(first.shape[1:], second.shape[1:])
         return torch.cat([first.expand(-1, *batch), second.expand(-1, *batch)])
 
     def lower(self, value: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm.engine.maps.form import as_index, check_range, pick
-from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 
 if TYPE_CHECKING:
     from semihmm.structures.base import Structure
@@ -147,6 +147,22 @@ def whole_numbers(owner: str, name: str, values: Iterable[Any]) -> tuple[int, ..
     if found is None or any(abs(i) >= 2**63 for i in found):
         raise ShapeError(f"{owner}: {name} must be integers, got {values!r}.")
     return found
+
+
+def check_generator(owner: str, generator: object) -> None:
+    """Refuse what is no generator of random numbers.
+
+    Example:
+        >>> check_generator("sample", 5)
+        Traceback (most recent call last):
+        semihmm.errors.SemihmmError: sample: generator must be a torch.Generator, got 5. A seed? Pass ...
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        seed = generator if isinstance(generator, int) else 0
+        raise SemihmmError(
+            f"{owner}: generator must be a torch.Generator, got {generator!r}. A seed? Pass "
+            f"torch.Generator().manual_seed({seed})."
+        )
 
 
 def check_shape(

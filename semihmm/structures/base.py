@@ -267,7 +267,10 @@ class Structure(ABC):
 
         A dtype is that of the potentials; lengths and other indices move to the device alone.
         """
-        moved = {name: x.to(*args, **kwargs) for name, x in self.potentials.items()}
+        try:
+            moved = {name: x.to(*args, **kwargs) for name, x in self.potentials.items()}
+        except (TypeError, RuntimeError) as error:
+            raise DataError(f"{type(self).__name__}.to: takes what torch.Tensor.to takes: {error}") from error
         seen = moved[self.observed]
         if not seen.is_floating_point():
             raise DataError(f"{type(self).__name__}: potentials are floating-point log-weights, so no {seen.dtype}.")

@@ -18,7 +18,7 @@ from semihmm.engine.tracing import numbers
 from semihmm.errors import StructureError
 from semihmm.structures.authoring import Labels, only, whole_numbers
 from semihmm.structures.base import Structure
-from semihmm.structures.derived import Derived
+from semihmm.structures.derived import Derived, check_base
 from semihmm.structures.hsmm import either
 from semihmm.structures.joint import Joint, is_joint, moves
 from semihmm.structures.product import Table, gathered, product
@@ -56,6 +56,11 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
         raise StructureError(
             f"constrain: a language is one of semihmm.automata, such as automata.exactly(2, 1), got {language!r}."
         )
+    if not isinstance(structure, Structure):
+        raise StructureError(
+            f"constrain: takes a structure, such as HMM or CTC, got {type(structure).__name__}. A model? Give "
+            "model(x, lengths)."
+        )
     if isinstance(structure, Constrained):
         inner = constrain(structure.base, language, labels).automaton
         return replace(structure, automaton=structure.automaton & inner)
@@ -71,10 +76,6 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
         found = found.automaton(count if read is None else max(read) + 1)
     if read is not None:
         found = found.relabelled(read)
-    if found.labels != count:
-        raise StructureError(
-            f"constrain: this {type(structure).__name__} says {count} labels, but the automaton reads {found.labels}."
-        )
     return Constrained(structure, found)
 
 
@@ -97,6 +98,19 @@ class Constrained(Derived):
 
     automaton: Automaton
     by_axes: bool = True
+
+    def __post_init__(self) -> None:
+        check_base(self)
+        if not isinstance(self.automaton, Automaton) or not isinstance(self.by_axes, bool):
+            raise StructureError(
+                "Constrained: automaton must be an Automaton, as semihmm.constrain makes it of a language, and by_axes "
+                f"True or False; got {type(self.automaton).__name__} and {self.by_axes!r}."
+            )
+        if self.automaton.labels != (count := self.base.labels().alphabet):
+            raise StructureError(
+                f"Constrained: this {type(self.base).__name__} says {count} labels, but the automaton reads "
+                f"{self.automaton.labels}."
+            )
 
     def chain(self) -> Chain:
         """The other structure's, between pairs of its slots and the automaton's states."""

@@ -19,6 +19,7 @@ from semihmm.structures.authoring import (
     check_lengths,
     given,
     only,
+    packed,
     settle,
     settle_indices,
     single,
@@ -26,6 +27,7 @@ from semihmm.structures.authoring import (
     whole_numbers,
 )
 from semihmm.structures.base import Structure
+from semihmm.structures.hmm import HMM
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,3 +214,45 @@ class CTC(Structure):
     def filtered(self, vectors: Tensor) -> Tensor:
         """State vectors are over places."""
         return vectors[..., 1:, :]
+
+    def hmm(self) -> HMM:
+        """The same alignments as an `HMM` over the 2 U + 1 places, which share the columns of ``emission``.
+
+        There, questions tell places of one token apart (`smoothing`), and what leads from place to place may have
+        weights. It needs at least one frame of each sequence.
+
+        Example:
+            >>> ctc = semihmm.CTC(torch.zeros(3, 4), torch.tensor([1, 2]))
+            >>> round(float(semihmm.log_partition(ctc.hmm()).exp()), 4), semihmm.smoothing(ctc.hmm()).shape
+            (5.0, torch.Size([3, 5]))
+        """
+        moves, places = self._moves(), 2 * self.targets.shape[-1] + 1
+        far = moves.shape[-1]
+        begins = moves[..., :far, :].diagonal(dim1=-2, dim2=-1)  # all stand in the first blank before the first frame
+        inside = torch.arange(places, device=moves.device).unsqueeze(-1) >= torch.arange(far, device=moves.device)
+        return HMM(
+            initial=only(pad(begins, (0, max(0, places - far)))[..., :places], self.emission),
+            transition=only(moves & inside, self.emission),
+            emission=self.emission,
+            final=only(self._ends(), self.emission),
+            lengths=self.input_lengths,
+            offsets=tuple(range(far)),
+            emission_index=self._labels(),
+        )
+
+
+def frames_needed(targets: Tensor, target_lengths: Tensor | None = None, optional: Tensor | None = None) -> Tensor:
+    """The fewest frames that targets ``(..., U)`` can be spread over: one each, and one more between equal neighbours.
+
+    Example:
+        >>> frames_needed(torch.tensor([[1, 1, 2], [1, 3, 2]]))
+        tensor([4, 3])
+    """
+    count = targets.shape[-1]
+    used = until(target_lengths, count)
+    kept = torch.ones_like(targets, dtype=torch.bool) if used is None else used.expand_as(targets)
+    kept = kept if optional is None else kept & ~optional
+    tokens = packed(targets, kept, count)
+    left = torch.arange(count, device=targets.device) < kept.sum(-1, keepdim=True)
+    repeated = (tokens[..., 1:] == tokens[..., :-1]) & left[..., 1:]
+    return kept.sum(-1) + repeated.sum(-1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from semihmm.errors import StructureError
 from semihmm.structures.base import Structure, on_device
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class Derived(Structure):
 
     base: Structure
     own_indices: ClassVar[dict[str, int]] = {}
+
+    def __post_init__(self) -> None:
+        check_base(self)
 
     def __getattr__(self, name: str) -> Any:
         """What the other structure has under this name."""
@@ -114,3 +118,12 @@ class Derived(Structure):
         device: torch.device = base.potentials[base.observed].device
         own = {f.name: on_device(getattr(self, f.name), device) for f in fields(self) if f.name != "base"}
         return self.holding(base=base, **own)  # type: ignore[arg-type]
+
+
+def check_base(structure: Derived) -> None:
+    """Refuse what is made of no structure."""
+    if not isinstance(structure.base, Structure):
+        raise StructureError(
+            f"{type(structure).__name__}: base must be a structure, such as HMM or CTC, got "
+            f"{type(structure.base).__name__}."
+        )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine import tensors
 from semihmm.engine.tracing import plain, transformed
 from semihmm.errors import ShapeError
@@ -49,7 +50,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 def _by_feature(x: Tensor, y: Tensor) -> Tensor:
     found = tensors.squared_distances(x, y)
     if found is None:
-        batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        batch = broadcast(x.shape[:-2], y.shape[:-2])
         found = x.new_zeros(*batch, x.shape[-2], y.shape[-2])
         for a, b in zip(x.unbind(-1), y.unbind(-1), strict=True):
             found += (a.unsqueeze(-1) - b.unsqueeze(-2)).square_()

@@ -15,6 +15,7 @@ from semihmm.structures.authoring import Labels, check_lengths, check_shape, set
 from semihmm.structures.base import Structure
 from semihmm.structures.transitions import moves, one_step, settle_transitions
 
+_BLOCK = 1 << 20  # numbers that `HSMM.filtered` makes at a time
 Censored = Literal["none", "left", "right", "both"]
 
 
@@ -242,24 +243,34 @@ class HSMM(Structure):
 
     def filtered(self, vectors: Tensor) -> Tensor:
         """Segments begun at each time before that have lasted until now, or longer."""
+        return self.filtered_last(vectors, self.steps)
+
+    def filtered_last(self, vectors: Tensor, count: int) -> Tensor:
+        """The same at the last ``count`` steps alone."""
         if self.segment is not None or self.ranks["duration"] == 3:
             raise StructureError(
                 "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is "
                 "given, so it cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
             )
-        begun = vectors[..., :-1, self.states :]  # at time t, before step t
-        longer = at_least(self.duration.mT.to(vectors.dtype)).unsqueeze(-3)  # (..., 1, D, S)
-        across = at_least(longer)
-        seen = torch.zeros_like(begun)
-        total = torch.full_like(begun, -torch.inf)
-        for age in range(min(self.longest, self.steps)):  # segments of age + 1 steps so far
-            seen = seen[..., : self.steps - age, :] + self.emission[..., age:, :]  # by where they began
-            lasted = longer[..., age, :].expand_as(seen)
-            if self.censored in ("left", "both"):
-                lasted = torch.cat([across[..., age, :].expand_as(seen[..., :1, :]), lasted[..., 1:, :]], -2)
-            now = begun[..., : self.steps - age, :] + seen + lasted
-            total = torch.cat([total[..., :age, :], either(total[..., age:, :], now)], -2)
-        return total
+        padding = (0, 0, self.longest - 1, 0)
+        begun = pad(vectors[..., :-1, self.states :], padding, value=-torch.inf)  # at time t, before step t
+        frames, going = pad(self.emission, padding), self._going().to(vectors.dtype)
+        block = max(_BLOCK // (begun[..., 0, :].numel() * self.longest), 1)
+        ages = torch.arange(self.longest - 1, -1, -1, device=begun.device)
+        found = []
+        for step in torch.arange(self.steps - count, self.steps, device=begun.device).split(block):
+            latest = step.unsqueeze(-1) + ages  # the D latest of each step, the latest first
+            weight = begun[..., latest, :] + frames[..., latest, :].cumsum(-2)
+            found.append(all_of(weight + (going if going.shape[-3] == 1 else going[..., step, :, :])))
+        return torch.cat(found, -2)
+
+    def _going(self) -> Tensor:
+        """Log-weights of having lasted so long, and not ended perhaps ``(..., T or 1, D, S)``."""
+        longer = at_least(self.duration.mT).unsqueeze(-3)
+        if self.censored not in ("left", "both"):
+            return longer
+        first = torch.ones(self.steps, self.longest, dtype=torch.bool, device=longer.device).tril().triu()
+        return torch.where(first.unsqueeze(-1), at_least(longer), longer)
 
 
 def either(a: Tensor, b: Tensor) -> Tensor:
@@ -269,9 +280,21 @@ def either(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(nothing, -torch.inf, more + softplus(less - more))
 
 
+def all_of(log_weight: Tensor) -> Tensor:
+    """The log of the sum over the second axis from the right, by pairs where somebody may ask for a derivative."""
+    if not torch.is_grad_enabled():
+        return log_weight.logsumexp(-2)
+    while (count := log_weight.shape[-2]) > 1:
+        half = count // 2
+        pairs = either(log_weight[..., :half, :], log_weight[..., half : 2 * half, :])
+        log_weight = torch.cat([pairs, log_weight[..., 2 * half :, :]], -2)
+    return log_weight.squeeze(-2)
+
+
 def at_least(log_weight: Tensor) -> Tensor:
     """The log-weight of lasting at least as long, from ``(..., D, S)``."""
-    tail = [log_weight[..., -1, :]]
-    for duration in reversed(log_weight.unbind(-2)[:-1]):
-        tail.append(either(tail[-1], duration))
-    return torch.stack(tail[::-1], -2)
+    reach, longest = 1, log_weight.shape[-2]
+    while reach < longest:  # each entry holds so many, from its own on
+        further = pad(log_weight[..., reach:, :], (0, 0, 0, reach), value=-torch.inf)
+        log_weight, reach = either(log_weight, further), 2 * reach
+    return log_weight

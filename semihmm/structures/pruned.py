@@ -16,7 +16,7 @@ from semihmm.engine.tensors import usable
 from semihmm.engine.tracing import extremes, traced
 from semihmm.errors import ShapeError, StructureError
 from semihmm.structures.authoring import packed, settle_indices
-from semihmm.structures.derived import Derived
+from semihmm.structures.derived import Derived, check_base
 
 if TYPE_CHECKING:
     from semihmm.structures.base import Structure
@@ -57,6 +57,7 @@ class Pruned(Derived):
     own_indices: ClassVar[dict[str, int]] = {"active": 2, "bound": 0, "lost": 0}
 
     def __post_init__(self) -> None:
+        check_base(self)
         settle_indices(self, "active")
         object.__setattr__(self, "base", self.base.along_arcs())
         chain, active = prunable(self.base), self.active

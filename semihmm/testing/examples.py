@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semihmm.automata import at_most
 from semihmm.errors import StructureError
 from semihmm.structures import (
     CTC,
@@ -19,7 +20,9 @@ from semihmm.structures import (
     FactorialHMM,
     Lattice,
     MonotonicAlignment,
+    Pruned,
     Structure,
+    constrain,
 )
 
 
@@ -87,6 +90,17 @@ def _factorial_coupled(s: Source) -> Structure:
 def _hmm_tied(s: Source) -> Structure:
     column = torch.tensor([1, 0, 1])
     return HMM(s.weights(3), s.weights(3, 3), s.weights(s.steps, 3), None, s.lengths(s.steps), emission_index=column)
+
+
+def _hmm_constrained(s: Source) -> Structure:
+    return constrain(_hmm(s), at_most(2, 1))
+
+
+def _hmm_pruned(s: Source) -> Structure:
+    """At each time but the first, one state may be missing."""
+    kept = torch.rand((*s.batch, s.steps, 3), generator=s.generator)
+    kept[..., 0, :] += 1
+    return Pruned.keeping(_hmm_tied(s), kept > kept.amin(-1, keepdim=True).clamp(max=0.5))
 
 
 def _hsmm(s: Source) -> Structure:
@@ -159,6 +173,8 @@ KINDS: dict[str, Kind] = {
     "FactorialHMM": _factorial,
     "FactorialHMM coupled": _factorial_coupled,
     "HMM tied": _hmm_tied,
+    "HMM constrained": _hmm_constrained,
+    "HMM pruned": _hmm_pruned,
     "HSMM": _hsmm,
     "HSMM varying": _hsmm_varying,
     "HSMM arcs": _hsmm_arcs,

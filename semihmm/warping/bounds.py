@@ -11,6 +11,8 @@ from semihmm.errors import StructureError
 from semihmm.structures.authoring import until
 from semihmm.warping.series import Metric, Series, collection, compatible, root
 
+SMALL = 1 << 14  # numbers that lie in a near cache, and that PyTorch asks no threads for
+
 
 def lb_kim(x: Any, y: Any, *, metric: Metric = "squared") -> Tensor:
     """LB_Kim of all pairs ``(A, B)``: what the first items and the last ones cost (Rakthanmanon et al. 2012).
@@ -50,14 +52,17 @@ def lb_keogh(x: Any, y: Any, *, window: int | None = None, metric: Metric = "squ
         [[4.0]]
     """
     a, b = compatible("lb_keogh", collection("lb_keogh", "x", x), collection("lb_keogh", "y", y))
-    low, high = envelope(b, a.items.shape[-2], window)
-    used = until(a.lengths, a.items.shape[-2])
-    rows = []
-    for k, series in enumerate(a.items):  # one query at a time: (B, N, F) and no more
-        outside = (series - high).clamp(min=0) + (low - series).clamp(min=0)
-        cost = _apart(outside, metric)
-        rows.append((cost if used is None else torch.where(used[k], cost, 0.0)).sum(-1))
-    return torch.stack(rows)
+    used = until(a.lengths, a.items.shape[-2], rank=2)
+    few = max(SMALL // a.items[0].numel(), 1)
+    parts = []
+    for items, sizes in zip(b.items.split(few), b.sizes.split(few), strict=True):
+        low, high = envelope(Series(items, None if b.lengths is None else sizes), a.items.shape[-2], window)
+        rows = []
+        for k, series in enumerate(a.items):
+            outside = (series - high).clamp(min=0) + (low - series).clamp(min=0)
+            rows.append(_apart(outside if used is None else torch.where(used[k], outside, 0.0), metric).sum(-1))
+        parts.append(torch.stack(rows))
+    return torch.cat(parts, -1)
 
 
 def envelope(y: Series, items: int, window: int | None) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from semihmm.errors import ShapeError
 from semihmm.inference import total
 from semihmm.semirings import Max
 from semihmm.structures import DTW, StepPattern
-from semihmm.warping.bounds import lb_keogh, lb_kim
+from semihmm.warping import bounds
 from semihmm.warping.series import Metric, Series, check_metric, collection, compatible, costs, directions, root
 
 CELLS = 1 << 22  # of cost matrices that are held at a time, where there are any
@@ -43,8 +43,8 @@ def cdist(
 ) -> Tensor:
     """The distances of all pairs of many series, ``(A, B)``; on all threads, and with no cost matrix in memory.
 
-    That is so on the CPU for metrics that have a name and step patterns of single steps (``symmetric1``,
-    ``symmetric2``); else matrices of costs are made, some pairs at a time.
+    That is so on the CPU for metrics that have a name, step patterns of single steps (``symmetric1``, ``symmetric2``)
+    and windows that are the same for all pairs; else matrices of costs are made, some pairs at a time.
 
     Args:
         x, y: series of one feature ``(A, N)``, of several ``(A, N, F)``, or a list of series of any lengths. Without
@@ -98,19 +98,25 @@ def nearest(
     if not 1 <= k <= len(b.items):
         raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
     pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
-    if (warper := pairs.warper) is None:
+    if pairs.warper is None:
         found = cdist(a, b, metric=metric, step_pattern=step_pattern, window=window).sort(dim=-1, stable=True)
         index = torch.where(found.values.isinf(), -1, found.indices)
         return Neighbors(index[:, :k], found.values[:, :k])
-    least = torch.maximum(
-        lb_kim(pairs.x, pairs.y, metric=pairs.named),
-        lb_keogh(pairs.x, pairs.y, window=window if isinstance(window, int) else None, metric=pairs.named),
-    )
-    slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
-    least = least.double() * min(1.0, *warper.factors) * slack
-    ordered = least.sort(dim=-1, stable=True)
-    index, cost = warper.nearest(ordered.indices, ordered.values, k)
+    size = max(bounds.SMALL // len(b.items), 8)  # queries at a time
+    parts = [_nearest(pairs, first, first + size, k) for first in range(0, len(a.items), size)]
+    index, cost = (torch.cat(part) for part in zip(*parts, strict=True))
     return Neighbors(index, pairs.distance(cost))
+
+
+def _nearest(pairs: _Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tensor]:
+    """The nearest to some of the queries, and what they cost."""
+    window = pairs.form.window if isinstance(pairs.form.window, int) else None
+    some, warper = pairs.part(first, stop)
+    kim = bounds.lb_kim(some, pairs.y, metric=pairs.named)
+    least = torch.maximum(kim, bounds.lb_keogh(some, pairs.y, window=window, metric=pairs.named))
+    slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
+    ordered = (least.double() * min(1.0, *warper.factors) * slack).sort(dim=-1, stable=True)
+    return warper.nearest(ordered.indices, ordered.values, k)
 
 
 def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:
@@ -153,6 +159,12 @@ class _Pairs:
         """The metric, which has a name."""
         assert isinstance(self.metric, str)
         return self.metric
+
+    def part(self, first: int, stop: int) -> tuple[Series, Warper]:
+        """Some of x, and what is compiled for them."""
+        assert self.warper is not None
+        some = Series(self.x.items[first:stop], self.x.sizes[first:stop])
+        return some, replace(self.warper, x=self.warper.x[first:stop], x_length=some.sizes)
 
     def distance(self, cost: Tensor) -> Tensor:
         """Of what the compiled code or `costs` found."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -74,7 +76,8 @@ def search(
     found = _Search(x.items.detach().double(), y.items.detach().double(), metric, step_pattern).best(k)
     start, stop = torch.tensor([[m.start, m.stop] for m in found], dtype=torch.int64).reshape(-1, 2).unbind(-1)
     cost = torch.tensor([m.cost for m in found], dtype=torch.float64)
-    return Matches(start, stop, root(cost) if metric == "squared" else cost)
+    distance = root(cost) if metric == "squared" else cost / 2 if metric == "cosine" else cost
+    return Matches(start, stop, distance)
 
 
 @dataclass(frozen=True)
@@ -86,33 +89,33 @@ class _Match:
 
 class _Search:
     def __init__(self, query: Tensor, series: Tensor, metric: Metric, step_pattern: StepPattern | str) -> None:
-        self.metric, self.scale = metric, 1.0
+        self.metric = metric
         if metric == "cosine":
             query, series = (
                 directions("search", name, Series(x, None)) for name, x in (("query", query), ("series", series))
             )
-            self.metric, self.scale = "squared", 0.5
+            self.metric = "squared"
         self.query, self.series, self.step_pattern = query, series, step_pattern
         self.factors = factors_of(DTW(query.new_zeros(1, 1), step_pattern))
 
     def best(self, k: int) -> list[_Match]:
         """The best match, then the best of what it leaves, and so on."""
         items = len(self.series)
-        cost = self.ends(0, items)  # of the best match that ends at each item and overlaps none that was found
+        cost = self.ends(0, items).numpy()  # of the best match that ends at each item and overlaps none that was found
         found: list[_Match] = []
         while len(found) < k:
             end = int(cost.argmin())
-            if bool(cost[end].isinf()):
+            if np.isinf(cost[end]):
                 break
             left = max((m.stop for m in found if m.stop <= end), default=0)
             right = min((m.start for m in found if m.start > end), default=items)
             match = self.match(left, end, float(cost[end]))
             found.append(match)
-            cost[match.start : match.stop] = torch.inf
+            cost[match.start : match.stop] = np.inf
             self._renew(cost, match.stop, right)
         return found
 
-    def _renew(self, cost: Tensor, left: int, right: int) -> None:
+    def _renew(self, cost: npt.NDArray[np.float64], left: int, right: int) -> None:
         """The costs of ends between two matches, the left one new.
 
         Where the best path to some item does not reach into it, nor do those to later items: they would have to cross.
@@ -121,8 +124,8 @@ class _Search:
         span = 4 * len(self.query)
         while left < right:
             stop = min(left + span, right)
-            new = self.ends(left, stop)
-            same = stop < right and bool((new[-1] - cost[stop - 1]).abs() <= CLOSE * cost[stop - 1])
+            new = self.ends(left, stop).numpy()
+            same = stop < right and abs(new[-1] - cost[stop - 1]) <= CLOSE * cost[stop - 1]
             if same or stop == right:
                 cost[left:stop] = new
                 return
@@ -136,10 +139,10 @@ class _Search:
             sizes = (torch.tensor([each.shape[1]]) for each in (x, y))
             warper = Warper.made(x, next(sizes), y, next(sizes), str(self.metric), self.factors, open_begin=True)
         if warper is None:
-            return ends(self._structure(start, stop)) * self.scale
+            return ends(self._structure(start, stop))
         found = warper.costs(torch.zeros(1, 2, dtype=torch.int64), ends=True)[1]
         assert found is not None
-        return found[0] * self.scale
+        return found[0]
 
     def match(self, left: int, end: int, cost: float) -> _Match:
         """The best match that ends at an item, and what it costs; it begins where twice as far goes no further."""
@@ -147,7 +150,7 @@ class _Search:
         while True:
             start = max(left, end + 1 - span)
             best = viterbi(self._structure(start, end + 1))
-            value = -float(best.score) * self.scale
+            value = -float(best.score)
             if start == left or value <= cost * (1 + CLOSE):
                 return _Match(start + int(best.event[0, 1]), end + 1, value)
             span *= 2

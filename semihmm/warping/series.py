@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from semihmm.engine.tensors import usable
 from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.structures import squared_distances
 from semihmm.structures.authoring import tensor_of, until
@@ -87,9 +88,8 @@ def _checked(owner: str, name: str, series: Series) -> Series:
             f"{owner}: {name} must be (N,), (N, F) or (B, N, F) with at least one item and one feature, got "
             f"{tuple(items.shape)}."
         )
-    bad = (~items.detach().isfinite()).nonzero()
-    if len(bad):
-        at = tuple(bad[0].tolist())
+    if not usable([items], 0.0):
+        at = tuple((~items.detach().isfinite()).nonzero()[0].tolist())
         raise DataError(
             f"{owner}: {name} must be finite, got {float(items[at])} at {at} (series, item, feature). Cut it out or "
             "fill it in: a path cannot go round an item."

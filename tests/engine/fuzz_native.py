@@ -123,6 +123,14 @@ def recorded(seed: int) -> list[Request]:
             wide = dtype == torch.float64
             args = (x.to(dtype), x.to(dtype), variance, wide, torch.empty(2, 5, 5, dtype=dtype), 2)
             recorder.requests += [("squared_distances", args)] * 4
+        means, square = x[0, :2].to(dtype), torch.eye(3, dtype=dtype).expand(2, 3, 3).contiguous()
+        args = (x[0].to(dtype), means, square, dtype == torch.float64, torch.empty(5, 2, dtype=dtype), 2)
+        recorder.requests += [("gaussian_densities", args)] * 4
+        for mixed in (False, True):
+            sums, centre = torch.empty(2, 13 if mixed else 7).double(), torch.zeros(3).double()
+            args = (x[0].to(dtype), x[0, :, :2].to(dtype), centre, mixed, dtype == torch.float64, sums, 2)
+            recorder.requests += [("weighted_moments", args)] * 4
+        recorder.requests += [("cholesky_factors", (square, 0.5, torch.zeros_like(square)))] * 4
         whole, at = torch.randn(2, 5, 3, dtype=dtype), torch.zeros(4, 2, dtype=torch.int64)
         for back in (False, True):
             args = (whole, at, at, torch.empty(4, 2, 2, dtype=dtype), dtype == torch.float64, back, 2)

@@ -305,6 +305,45 @@ def test_what_works_on_tensors_alone_looks_at_them():
     ):
         with pytest.raises(error, match=message):
             native().squared_distances(*args)
+    x, mean, factor, out = drawn(7, 3), drawn(2, 3), drawn(2, 3, 3), torch.empty(7, 2)
+    for args, error, message in (
+        ((x[0], mean, factor, False, out, 1), ValueError, r"x and mean must be \(items, features\)"),
+        ((x, mean[:, :2].contiguous(), factor, False, out, 1), ValueError, r"mean must be \(2, 3\)"),
+        ((x.T.contiguous().T, mean, factor, False, out, 1), ValueError, r"x must be \(7, 3\) in one piece"),
+        ((x, mean, factor[0], False, out, 1), ValueError, r"factor must be \(2, 3, 3\)"),
+        ((x, mean, factor, True, out, 1), TypeError, r"x must be float64"),
+        ((x, mean, factor, False, out[:6], 1), ValueError, r"out must be \(7, 2\)"),
+        ((x, mean, factor, False, out.double(), 1), TypeError, r"out must be float32"),
+        ((x, mean, factor, False, out, 0), ValueError, r"threads must be at least 1"),
+    ):
+        with pytest.raises(error, match=message):
+            native().gaussian_densities(*args)
+    share, centre, sums = drawn(7, 2), torch.zeros(3).double(), torch.empty(2, 13).double()
+    for args, error, message in (
+        ((x, share[0], centre, True, False, sums, 1), ValueError, r"share \(items, groups\)"),
+        ((x, share[:6], centre, True, False, sums, 1), ValueError, r"share must be \(7, 2\)"),
+        ((x, share.double(), centre, True, False, sums, 1), TypeError, r"share must be float32"),
+        ((x, share, centre[:2], True, False, sums, 1), ValueError, r"centre must be \(3\)"),
+        ((x, share, centre.float(), True, False, sums, 1), TypeError, r"centre must be float64"),
+        ((x, share, centre, False, False, sums, 1), ValueError, r"out must be \(2, 7\)"),
+        ((x, share, centre, True, False, sums.float(), 1), TypeError, r"out must be float64"),
+        ((x, share, centre, True, False, sums, 0), ValueError, r"threads must be at least 1"),
+    ):
+        with pytest.raises(error, match=message):
+            native().weighted_moments(*args)
+    for args, error, message in (
+        (
+            (factor[0].double(), 0.0, factor[0].double()),
+            ValueError,
+            r"matrices must be \(matrices, features, features\)",
+        ),
+        ((factor[:, :2].double(), 0.0, factor.double()), ValueError, r"matrices must be \(2, 2, 2\)"),
+        ((factor, 0.0, factor), TypeError, r"matrices must be float64"),
+        ((factor.double(), 0.0, factor[:1].double()), ValueError, r"out must be \(2, 3, 3\)"),
+    ):
+        with pytest.raises(error, match=message):
+            native().cholesky_factors(*args)
+    x = drawn(2, 5, 3)
     at, parts = torch.zeros(4, 2, dtype=torch.int64), torch.empty(4, 2, 2)
     for args, error, message in (
         ((x[0], at, at, parts, False, False, 1), ValueError, r"three axes"),

@@ -26,7 +26,7 @@ def chain_of(states: int, dtype: torch.dtype, spread: float):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("beside", BESIDE)
 @pytest.mark.parametrize("registers", REGISTERS)
-def test_totals_and_gradients_are_those_of_forward_backward(registers, beside, dtype, vector_bytes):
+def test_totals_and_gradients_are_those_of_forward_backward(registers, beside, dtype, vector_bytes, posteriors):
     states = states_in(registers, beside, dtype, vector_bytes)
     for spread in (1.0, 30.0):
         hmm, chain = chain_of(states, dtype, spread)
@@ -34,11 +34,13 @@ def test_totals_and_gradients_are_those_of_forward_backward(registers, beside, d
         chain, leaves = differentiable(chain)
         value = total_of(chain, Log(), backend="native")
         loose = {"rtol": 1e-5, "atol": 1e-4 * spread} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-9}
-        assert_close(value.double(), total, **loose)
-        for x, y in zip(torch.autograd.grad(value, leaves, torch.ones_like(value)), expected, strict=True):
-            assert_close(
-                x.double(), y.reshape(x.shape), rtol=1e-3 if dtype == torch.float32 else 1e-8, atol=loose["atol"]
-            )
+        kept = value, torch.autograd.grad(value, leaves, torch.ones_like(value))
+        for found, gradient in (kept, posteriors(chain, Log())):
+            assert_close(found.double(), total, **loose)
+            for x, y in zip(gradient, expected, strict=True):
+                assert_close(
+                    x.double(), y.reshape(x.shape), rtol=1e-3 if dtype == torch.float32 else 1e-8, atol=loose["atol"]
+                )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,7 +1,8 @@
 """Bidirectional scans of one sequence, or of two: against forward-backward in float64.
 
 Between many states, where reading the matrix takes most of the time, one thread makes both scans. Between fewer two
-threads do, if there are enough steps; between as many states as a vector has lanes, in registers.
+threads do, if there are enough steps; between as many states as a vector has lanes, in registers, where one thread
+takes the steps of both in turn.
 """
 
 import math
@@ -21,6 +22,7 @@ SIZES = [
     *((*MANY, steps) for steps in (1, 2, 31, 32, 33, 63, 64, 65, 97, 130)),
     *((*FEWER, steps) for steps in (0, 1, 31, 33, 64, 65, 90)),
     *((*IN_REGISTERS, steps) for steps in (65, 300)),
+    *((7, 0, steps) for steps in (1, 2, 31, 32, 33, 64, 65, 130)),
 ]
 
 

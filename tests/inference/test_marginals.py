@@ -19,7 +19,7 @@ WITH_FINAL = [
     *("HMM", "HMM varying", "HMM arcs", "HMM banded", "HMM tied", "FactorialHMM", "FactorialHMM coupled"),
     *("HSMM", "HSMM arcs", "HSMM banded"),
 ]
-FILTERED = [*WITH_FINAL, "CTC", "CTC optional", "MonotonicAlignment"]
+FILTERED = [*WITH_FINAL, "HMM constrained", "HMM pruned", "CTC", "CTC optional", "MonotonicAlignment"]
 
 
 @settings(max_examples=60)

@@ -1,7 +1,6 @@
 """The best path, the k best, and draws: against the list of all paths."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -30,8 +29,8 @@ def repeated(structure, times):
     """A batch of one sequence, several times."""
     names = {*structure.ranks, *structure.indices}
     changes = {n: getattr(structure, n) for n in names}
-    return replace(
-        structure, **{n: x.expand(times, *x.shape) for n, x in changes.items() if isinstance(x, torch.Tensor)}
+    return structure.replace(
+        **{n: x.expand(times, *x.shape) for n, x in changes.items() if isinstance(x, torch.Tensor)}
     )
 
 

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm.errors import DataError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, durations, emissions, pad, transitions
+from semihmm.models import HMM, HSMM, FullGaussian, Gaussian, HigherOrderHMM, durations, emissions, pad, transitions
 
 
 def random(model: Any, seed: int = 0) -> Any:
@@ -331,3 +331,81 @@ def test_a_forecast_bridges_what_is_missing_at_the_end() -> None:
     mean = model.forecast(torch.tensor([[1.0], [2.0], [torch.nan]]).double(), 3).mean
     assert mean is not None
     assert_close(mean.flatten().detach(), torch.tensor([2 * 0.9**2, 2 * 0.9**3, 2 * 0.9**4]).double())
+
+
+INPUTS = torch.rand(3, 7, 1, generator=torch.Generator().manual_seed(5)).double()
+SWITCHING: dict[str, Any] = {
+    "HMM": lambda: HMM(2, emissions.Autoregressive(2, 2, order=1)),
+    "order 2": lambda: HMM(2, emissions.Autoregressive(2, 1, order=2)),
+    "full": lambda: HMM(2, emissions.Autoregressive(2, 2, order=1, covariance="full")),
+    "arcs": lambda: HMM(3, emissions.Autoregressive(3, 1, order=1), arcs=([0, 0, 1, 2], [0, 1, 2, 0])),
+    "offsets": lambda: HMM(2, emissions.Autoregressive(2, 1, order=1), offsets=(0, 1)),
+    "final": lambda: HMM(2, emissions.Autoregressive(2, 1, order=1), final=[1]),
+    "higher order": lambda: HigherOrderHMM(2, emissions.Autoregressive(2, 1, order=1), order=2),
+    "mixed": lambda: HMM(2, emissions.Mixed([emissions.Autoregressive(1, 1, order=1) for _ in range(2)])),
+    "logit": lambda: HMM(2, emissions.Autoregressive(2, 1, order=1), transition=transitions.Logit(2, 1)),
+    "inputs": lambda: HMM(2, emissions.Autoregressive(2, 1, order=1, inputs=1)),
+    **{
+        f"HSMM {censored}": lambda censored=censored: HSMM(
+            2, emissions.Autoregressive(2, 1, order=1), durations.Categorical(2, 3), censored=censored
+        )
+        for censored in ("none", "right", "left", "both")
+    },
+    "HSMM long": lambda: HSMM(2, emissions.Autoregressive(2, 1, order=1), durations.Poisson(2, 6)),
+    "HSMM final": lambda: HSMM(2, emissions.Autoregressive(2, 1, order=1), durations.Categorical(2, 3), final=[0]),
+    "HSMM inputs": lambda: HSMM(2, emissions.Autoregressive(2, 1, order=1), durations.PoissonRegression(2, 1, 3)),
+    "HSMM logit": lambda: HSMM(
+        2,
+        emissions.Autoregressive(2, 1, order=1),
+        durations.Poisson(2, 3),
+        transition=transitions.Logit(2, 1, allowed=~torch.eye(2).bool()),
+    ),
+}
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["whole", "gap"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["padded", "ragged"])
+@pytest.mark.parametrize("kind", SWITCHING)
+def test_the_mean_of_an_autoregression_is_that_over_all_paths(kind: str, ragged: bool, gap: bool) -> None:
+    """Given a path, the mean is linear in what was before; paths are listed, each with its share."""
+    model, steps = random(SWITCHING[kind]()), 3
+    x = torch.randn(3, 4, *model.emission.event_shape, generator=torch.Generator().manual_seed(1)).double()
+    lengths = torch.tensor([4, 3, 4]) if ragged else None
+    if gap:
+        x[0, -1], x[2, 2:, 0] = torch.nan, torch.nan
+    driven = {"inputs": INPUTS} if model.emission.inputs or kind.endswith(("logit", "inputs")) else {}
+    mean = model.forecast(x, steps, lengths, **driven).mean
+    for row in range(3):
+        seen = x[row, : None if lengths is None else int(lengths[row])]
+        longer = torch.cat([seen, seen.new_full((steps, *seen.shape[1:]), torch.nan)])
+        own = {name: u[row, : len(longer)] for name, u in driven.items()}
+        (batch,) = model.batches(longer, **own)
+        structure = model.endless(model.explained(batch))
+        paths = semihmm.topk(structure, round(float(semihmm.log_count(structure).exp())))
+        share = (paths.score - semihmm.log_partition(structure)).exp().detach()
+        assert float(share.sum()) == pytest.approx(1.0)
+        states = torch.nn.functional.one_hot(model.named(paths.states), model.states).double()
+        each = model.emission.fill(batch.x.expand(len(states), *batch.x.shape), states)
+        expected = torch.einsum("k,k...->...", share, each[:, -steps:, : x.shape[-1]])
+        assert_close(mean[row], expected)
+
+
+def test_parts_of_a_mixture_of_autoregressions_see_what_others_drew() -> None:
+    whole = random(emissions.Autoregressive(2, 1, order=1, inputs=1))
+    with torch.no_grad():
+        whole.log_variance.fill_(-50.0)  # so that draws are means
+    parts = [emissions.Autoregressive(1, 1, order=1, inputs=1).double() for _ in range(2)]
+    mixed = emissions.Mixed(parts)
+    for state, part in enumerate(parts):
+        part.load_state_dict(
+            {
+                n: p[state : state + 1] if n in dict(part.named_parameters()) else p
+                for n, p in whole.state_dict().items()
+            }
+        )
+    states, u = torch.tensor([[0, 0, 1, 1, 0, 1]]), INPUTS[:1, :6]
+    assert_close(mixed.sample(states, inputs=u), whole.sample(states, inputs=u))
+    x = torch.tensor([[[1.0], [torch.nan], [torch.nan], [3.0], [torch.nan], [torch.nan]]]).double()
+    assert_close(mixed.complete(mixed.observed(x, u), states), whole.complete(whole.observed(x, u), states))
+    posterior = torch.rand(1, 6, 2, generator=torch.Generator().manual_seed(2)).double().softmax(-1)
+    assert_close(mixed.fill(mixed.observed(x, u), posterior), whole.fill(whole.observed(x, u), posterior))

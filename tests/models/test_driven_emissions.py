@@ -547,7 +547,13 @@ def test_a_linear_network_that_moves_means_is_a_linear_regression() -> None:
         net.bias.copy_(regression.coefficients[..., 2].flatten())
     x = seen_by(regression, "linear", holes=False)
     x[3] = torch.nan
-    assert_close(emissions.Conditional(net, family, 2)(x), regression(x))
+    emission = emissions.Conditional(net, family, 2)
+    assert_close(emission(x), regression(x))
+    described = regression.describe()
+    assert_close(emission.describe(), {"mean": described["intercept"], "variance": described["variance"]})
+    x[5, 1], x[6, :2] = torch.nan, torch.nan
+    posterior = torch.rand(len(x), 2, dtype=torch.float64, generator=generator())
+    assert_close(emission.fill(x, posterior), regression.fill(x, posterior), equal_nan=True)
 
 
 def test_a_linear_network_that_moves_logits_is_a_logistic_regression() -> None:
@@ -561,6 +567,10 @@ def test_a_linear_network_that_moves_logits_is_a_logistic_regression() -> None:
     emission = emissions.Conditional(net, family, 2)
     u, symbols = normal(4000, 2), torch.full((4000,), -1)
     x = emission.observed(symbols, u)
+    described = regression.describe()["intercept"].softmax(-1)
+    assert_close(emission.describe(), {"probability": described})
+    with pytest.raises(StructureError, match="Categorical: has no expected observation"):
+        emission.fill(x, torch.ones(4000, 2).double())
     drawn = emission.complete(x, torch.ones(4000, dtype=torch.int64), generator())
     assert drawn.dtype == torch.int64 and drawn.min() == 0
     log_prob = emission(emission.observed(drawn, u))

@@ -1,7 +1,9 @@
 """Duration laws against scipy and against any other parameters."""
 
+import itertools
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from semihmm.errors import ShapeError
-from semihmm.models import HSMM, Gaussian, durations
+from semihmm.models import HSMM, Gaussian, durations, emissions
 from semihmm.models.durations import Duration, Parametric
+from semihmm.models.training import Fit
 
 CONCENTRATION, RATE, LOC, SCALE, STAY = 2.5, 0.4, 6.0, 1.7, 0.8
 # Parameters, and what scipy says of d steps up to a constant.
@@ -308,6 +311,44 @@ def test_a_categorical_law_is_what_was_counted() -> None:
     law.update(torch.tensor([[3.0, 1.0, 0.0]]))
     assert_close(law().exp(), torch.tensor([[4.0, 2.0, 1.0]]) / 7)
     assert_close(law.log_prior(), law().sum())
+
+
+RUNS = torch.tensor([0, 1, 0, 1, 0, 1, 0]).repeat_interleave(torch.tensor([3, 1, 6, 2, 4, 1, 3]))
+
+
+def of_runs(law: durations.Uniform, frozen: list[str], method: Any = "em") -> tuple[Fit, float]:
+    """A fit of the law to runs of two symbols, each of which is one state's but for one step in 8,000."""
+    model = HSMM(2, emissions.Categorical(2, 2), law, censored="none").double()
+    init = {"emission.table.logits": torch.tensor([[0.0, -9.0], [-9.0, 0.0]])}
+    return model.fit(RUNS, method=method, iterations=500, init=init, frozen=["emission", *frozen]), model.score(RUNS)
+
+
+@pytest.mark.parametrize("method", ["em", "viterbi", "gradient"])
+def test_a_uniform_law_finds_its_ends_by_any_method(method: Any) -> None:
+    law = durations.Uniform(2, 8)
+    fit, score = of_runs(law, [], method)
+    assert (law.shortest.tolist(), law.longest.tolist()) == ([3, 1], [6, 2])
+    assert fit.converged and all(b >= a - 1e-9 for a, b in itertools.pairwise(fit.history))
+    assert fit.objective == pytest.approx(score, abs=0.01)
+
+
+def test_ends_of_a_uniform_law_that_are_frozen_or_given_stay() -> None:
+    law = durations.Uniform(2, 8, ranges=[(1, 7), (1, 8)])
+    of_runs(law, ["duration.longest"])
+    assert (law.shortest.tolist(), law.longest.tolist()) == ([3, 1], [7, 8])
+    law = durations.Uniform(2, 8, ranges=[(4, 8), (1, 8)])
+    of_runs(law, [])
+    assert law.shortest.tolist() == [4, 1]  # although segments of 3 would explain more
+
+
+def test_a_range_that_is_too_narrow_grows_where_the_data_say_so() -> None:
+    law = durations.Uniform(1, 8)
+    law.shortest.data.fill_(3.0)
+    law.longest.data.fill_(4.0)
+    gains = lambda: float(-(law.shortest - 2).abs() - (law.longest - 7).abs())  # noqa: E731
+    assert law.search(gains, 0.0)
+    assert (law.shortest.tolist(), law.longest.tolist()) == ([2], [7])
+    assert not law.search(gains, 0.0)
 
 
 def test_a_uniform_law_is_the_narrowest_range_around_what_was_counted() -> None:

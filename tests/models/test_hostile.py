@@ -1,5 +1,6 @@
 """What a clumsy or a hostile user may do to a model, and what it answers."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import semihmm
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
-from semihmm.models import HMM, HSMM, Gaussian, HigherOrderHMM, durations, emissions
-from semihmm.models.bayes import gibbs, variational
+from semihmm.models import HMM, HSMM, Gaussian, HigherOrderHMM, durations, emissions, transitions
+from semihmm.models.bayes import StickyHDP, gibbs, variational
 from semihmm.models.transitions import Categorical, ContinuousTime, Logit, Periodic
 from semihmm.models.transitions.ties import Ties
 
@@ -283,3 +285,146 @@ def test_a_prior_that_is_flat_at_the_start_is_one_all_the_same(method: Any) -> N
     prior = float(model.log_prior().detach())
     assert prior < -1e-6
     assert fit.objective == pytest.approx(model.score(x, inputs=inputs) + prior, abs=1e-8, rel=0.0)
+
+
+def drawing() -> dict[str, Callable[[Any], Any]]:
+    """What takes ``generator``."""
+    model, part = HMM(2, Gaussian(2, 3)), emissions.Gaussian(2, 3)
+    return {
+        "HMM.fit": lambda g: model.fit(X, generator=g),
+        "HMM.initialise": lambda g: model.initialise(X, generator=g),
+        "HMM.sample": lambda g: model.sample(9, generator=g),
+        "HMM.simulate": lambda g: model.simulate(X, 2, generator=g),
+        "HMM.impute": lambda g: model.impute(X, generator=g),
+        "Gaussian.initialise": lambda g: part.initialise(X[0], g),
+        "Gaussian.sample": lambda g: part.sample(torch.zeros(4).long(), g),
+        "Categorical.initialise": lambda g: model.transition.initialise(g),
+        "gibbs": lambda g: gibbs(model, X, generator=g),
+        "Variational.draw": lambda g: variational(model, X, iterations=1).draw(g),
+        "sample": lambda g: semihmm.sample(model(X), generator=g),
+    }
+
+
+@pytest.mark.parametrize("name", drawing())
+@pytest.mark.parametrize("seed", [5, "5"])
+def test_a_seed_in_place_of_a_generator_is_named(name: str, seed: Any) -> None:
+    says = rf"^{name}: generator must be a torch.Generator, got {seed!r}. A seed\? Pass torch.Generator\(\).manual_seed"
+    with pytest.raises(SemihmmError, match=says):
+        drawing()[name](seed)
+
+
+def test_arguments_that_are_not_there_are_named_by_the_model() -> None:
+    model: Any = HMM(2, Gaussian(2, 3))
+    with pytest.raises(TypeError, match=r"^HMM.sample: .* It takes steps, shape, generator, inputs\.$"):
+        model.sample(n_samples=5)
+    with pytest.raises(TypeError, match=r"^HMM.predict: missing a required argument: 'x'"):
+        model.predict(X=X)
+
+
+WRONG: dict[str, Any] = {
+    "None": None,
+    "float": 2.5,
+    "negative": -1,
+    "zero": 0,
+    "text": "a",
+    "nothing": [],
+    "ragged": [[1], [2, 3]],
+    "dict": {},
+    "object": object(),
+    "class": int,
+    "mask": torch.zeros(3, 2, dtype=torch.bool),
+    "empty": torch.zeros(0),
+    "vector": torch.zeros(7),
+    "ints": torch.tensor([9, 9, 9]),
+    "complex": torch.zeros(3, 2, dtype=torch.complex64),
+    "four axes": torch.zeros(2, 2, 2, 2),
+    "sparse": torch.zeros(3, 2).to_sparse(),
+    "objects": np.array([None, 1], dtype=object),
+}
+NEEDED: dict[str, Any] = {
+    "states": 2,
+    "features": 2,
+    "symbols": 3,
+    "components": 2,
+    "trials": 3,
+    "parts": [Gaussian(2, 2), Gaussian(2, 2)],
+    "order": 1,
+    "inputs": 1,
+    "factors": 1,
+    "family": emissions.Poisson(2, 2),
+    "net": torch.nn.Linear(1, 4),
+    "emission": Gaussian(2, 2),
+    "x": X[0, :, :2],
+    "max_duration": 5,
+    "period": 3,
+    "kind": torch.distributions.Normal,
+}
+
+
+def made_of() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """What makes each part and model, with arguments that do."""
+    found: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+        "HMM": (HMM, {"states": 2, "emission": Gaussian(2, 2)}),
+        "HSMM": (HSMM, {"states": 2, "emission": Gaussian(2, 2), "duration": durations.Poisson(2, 3)}),
+        "StickyHDP": (StickyHDP, {}),
+    }
+    for module in (emissions, durations, transitions):
+        for name in module.__all__:
+            kind = getattr(module, name)
+            if isinstance(kind, type) and not inspect.isabstract(kind):
+                arguments = inspect.signature(kind).parameters.values()
+                given = {a.name: NEEDED[a.name] for a in arguments if a.name in NEEDED and a.default is a.empty}
+                given |= {"max_duration": 5} if module is durations else {}
+                given |= {"family": "poisson"} if name == "GLM" else {}
+                found[f"{module.__name__.split('.')[-1]}.{name}"] = (kind, given)
+    del found["emissions.FromTorch"]  # it takes any function
+    return found
+
+
+def raw(ask: Callable[[], Any]) -> str | None:
+    """What was raised that is not in the library's own words."""
+    try:
+        ask()
+    except SemihmmError:
+        return None
+    except Exception as error:
+        return repr(error)
+    return None
+
+
+@pytest.mark.parametrize("name", made_of())
+def test_a_wrong_argument_of_a_part_is_refused_by_name_or_makes_one(name: str) -> None:
+    make, given = made_of()[name]
+    make(**given)
+    arguments = [a for a in inspect.signature(make).parameters if a not in ("self",)]
+    found = {(a, what): raw(lambda a=a, x=x: make(**{**given, a: x})) for a in arguments for what, x in WRONG.items()}
+    assert {at: error for at, error in found.items() if error} == {}
+
+
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "log_prob": ("log_prob", {"x": X, "lengths": None, "labels": None}),
+    "fit": ("fit", {"x": X, "iterations": 1, "tolerance": 1.0, "weights": None, "restarts": 1, "init": None}),
+    "fit how": ("fit", {"x": X, "iterations": 1, "method": "em", "initialise": True, "frozen": (), "progress": False}),
+    "predict": ("predict", {"x": X, "method": "viterbi"}),
+    "decode": ("decode", {"x": X, "k": 2}),
+    "impute": ("impute", {"x": X, "method": "mean"}),
+    "sample": ("sample", {"steps": 3, "shape": (2,)}),
+    "simulate": ("simulate", {"x": X, "steps": 3, "shape": (2,), "lengths": None}),
+    "forecast": ("forecast", {"x": X, "steps": 3}),
+    "confusion": ("confusion", {"x": X, "labels": torch.zeros(4, 9).long()}),
+    "permute": ("permute", {"order": [1, 0]}),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("kind", ["HMM", "HSMM"])
+def test_a_wrong_argument_of_a_model_is_refused_by_name_or_answered(kind: str, name: str) -> None:
+    model: Any = HMM(2, Gaussian(2, 3)) if kind == "HMM" else HSMM(2, Gaussian(2, 3), durations.Poisson(2, 4))
+    method, given = ASKED[name]
+    getattr(model, method)(**given)
+    found = {
+        (a, what): raw(lambda a=a, x=x: getattr(model, method)(**{**given, a: x}))
+        for a in given
+        for what, x in WRONG.items()
+    }
+    assert {at: error for at, error in found.items() if error} == {}

@@ -506,18 +506,22 @@ def test_the_likelihood_of_a_model_has_the_derivatives_of_its_differences(kind: 
     assert torch.autograd.gradcheck(likelihood, (x, *parameters), fast_mode=True)
 
 
-def test_uniform_lengths_are_found_from_labels() -> None:
-    """Without, or where segments are cut short, EM leaves ranges wide: no length within one is ever impossible."""
+@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "no labels"])
+@pytest.mark.parametrize("censored", ["none", "right"])
+def test_uniform_lengths_are_found(censored: Any, labelled: bool) -> None:
     ranges = [(2, 5), (4, 9), (6, 12)]
 
     def made(**arguments: Any) -> Any:
-        law = durations.Uniform(S, 15, **arguments)
-        return HSMM(S, emissions.Gaussian(S, F), law, censored="none")
+        return HSMM(S, emissions.Gaussian(S, F), durations.Uniform(S, 15, **arguments), censored=censored)
 
-    x, states = true(made(ranges=ranges)).sample(200, (10,), generator())
+    truth = made(ranges=ranges)
+    truth.emission = EMISSIONS["Gaussian"].true()
+    x, states = true(truth).sample(200, (10,), generator())
     found = made()
-    found.fit(x.float(), labels=states, restarts=2)
+    fit = found.fit(x.float(), restarts=2, generator=generator(), **({"labels": states} if labelled else {}))
+    found.align(x.float(), states)
     assert [*zip(found.duration.shortest.tolist(), found.duration.longest.tolist(), strict=True)] == ranges
+    assert all(after >= before - 0.01 for before, after in pairwise(fit.history))
 
 
 def test_ranges_of_lengths_go_with_their_states() -> None:

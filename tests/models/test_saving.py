@@ -21,10 +21,14 @@ from semihmm.models import (
     FullGaussian,
     Gaussian,
     GaussianMixture,
+    HigherOrderHMM,
+    LinearChainCRF,
     Model,
     Neural,
+    SemiMarkovCRF,
     durations,
     emissions,
+    load,
 )
 
 
@@ -118,6 +122,44 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             HMM.load(tmp_path / name)
     with pytest.raises(DataError, match="not a semihmm model"):
         HMM.load(tmp_path / "foreign")
+
+
+class Own(HMM):
+    """A model of a user's own."""
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        HMM(2, Gaussian(2, 1)),
+        HSMM(2, Gaussian(2, 1), durations.Poisson(2, 5)),
+        HigherOrderHMM(2, Gaussian(2, 1)),
+        LinearChainCRF(3),
+        SemiMarkovCRF(3, max_duration=4),
+        Own(2, Gaussian(2, 1)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_whatever_was_saved_comes_back_as_what_it_was(model: Any, tmp_path: Path) -> None:
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m", Own)
+    assert type(again) is type(model)
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(x, model.state_dict()[name]) for name, x in again.state_dict().items())
+
+
+def test_whatever_was_saved_is_given_the_parts_that_the_file_cannot_build(tmp_path: Path) -> None:
+    model, x = HMM(2, Neural(torch.nn.Linear(3, 2))), torch.randn(4, 3)
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m", emission=Neural(torch.nn.Linear(3, 2)))
+    assert isinstance(again, HMM)
+    assert torch.equal(again.log_prob(x), model.log_prob(x))
+
+
+def test_a_class_that_nobody_passed_is_not_looked_for(tmp_path: Path) -> None:
+    Own(2, Gaussian(2, 1)).save(tmp_path / "m")
+    with pytest.raises(DataError, match=r"holds a Own, not a HMM or HSMM or .* classes of your own by argument"):
+        load(tmp_path / "m")
 
 
 def test_half_a_file_is_refused(tmp_path: Path) -> None:

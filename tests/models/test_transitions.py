@@ -265,8 +265,22 @@ def test_covariates_are_found_again() -> None:
 
 def test_waits_are_the_times_since_the_step_before() -> None:
     assert_close(waits(torch.tensor([[0.0, 1.0, 4.0]])), torch.tensor([[[0.0], [1.0], [3.0]]]))
+    each = waits([torch.tensor([0.0, 1.0, 4.0]), [2.0, 2.5]])
+    assert [one.tolist() for one in each] == [[[0.0], [1.0], [3.0]], [[0.0], [0.5]]]
     with pytest.raises(ShapeError, match="must not go back"):
         waits([1.0, 0.5])
+    with pytest.raises(ShapeError, match="waits: times are"):
+        waits(torch.tensor(1.0))
+    with pytest.raises(DataError, match="waits: times must be a tensor"):
+        waits("noon")
+
+
+def test_one_input_without_its_axis_is_named() -> None:
+    model = HMM(2, Gaussian(2, 1), transition=ContinuousTime(2))
+    x, times = [torch.randn(n, 1) for n in (3, 5)], [torch.arange(float(n)) for n in (3, 5)]
+    assert model.log_prob(x, inputs=waits(times)).shape == (2,)
+    with pytest.raises(ShapeError, match=r"\(2, 5, 1\), got \(2, 5\). One input\? Pass inputs.unsqueeze"):
+        model.log_prob(x, inputs=times)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_structure_moves_as_a_tensor_does(kind):
         assert {x.dtype for x in moved.potentials.values()} == {torch.float32}
         assert_close(semihmm.log_partition(moved), semihmm.log_partition(structure).float())
     away = structure.to("meta")
-    held = [x for x in away.__dict__.values() if isinstance(x, torch.Tensor)]
+    held = [x for x in (*away.__dict__.values(), *away.potentials.values()) if isinstance(x, torch.Tensor)]
     assert {x.device.type for x in held} == {"meta"} and ", meta)" in repr(away)
     with pytest.raises(semihmm.errors.DataError, match=r"so no torch\.int64"):
         structure.to(torch.int64)

@@ -18,7 +18,8 @@ INDICES = ("lengths", "source", "target", "targets")
 
 
 def index_fields(structure):
-    return {n: x for n, x in vars(structure).items() if isinstance(x, torch.Tensor) and n.endswith(INDICES)}
+    found = vars(structure) | {"lengths": getattr(structure, "lengths", None)}
+    return {n: x for n, x in found.items() if isinstance(x, torch.Tensor) and n.endswith(INDICES)}
 
 
 @pytest.mark.parametrize("dtype", WIDTHS)
@@ -39,11 +40,10 @@ def test_lengths_targets_and_arcs_may_be_integers_of_any_width(kind, dtype):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_index_that_is_no_integer_is_refused_by_name(kind):
     structure = small(kind, (2,), 4, ragged=True)
+    owner = type(getattr(structure, "base", structure)).__name__
     for name, x in index_fields(structure).items():
         for wrong in (x.float(), x.bool()):
-            with pytest.raises(
-                ShapeError, match=rf"{type(structure).__name__}: {name} must be integers.*{wrong.dtype}"
-            ):
+            with pytest.raises(ShapeError, match=rf"{owner}: {name} must be integers.*{wrong.dtype}"):
                 structure.replace(**{name: wrong})
     if kind == "HMM arcs":
         with pytest.raises(ShapeError, match=r"HMM: arcs must be integers, got torch\.float32"):

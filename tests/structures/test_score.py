@@ -141,3 +141,14 @@ def test_a_diagonal_leads_nowhere_else():
     chain = Chain((torch.zeros(2),), Diagonal(torch.tensor([[1.0, 2.0]])), length=1)
     found = engine.score(chain, Path.through(torch.tensor([[0, 0], [1, 1], [0, 1]])))
     assert found.tolist() == [1.0, 2.0, -math.inf]
+
+
+@pytest.mark.parametrize("backend", ["torch", None])
+def test_a_long_score_is_rounded_once_and_is_that_of_the_best_path(backend):
+    random = torch.Generator().manual_seed(0)
+    hmm = semihmm.HMM(*(10 + torch.randn(shape, generator=random) for shape in [(3, 2), (3, 2, 2), (3, 4000, 2)]))
+    best = semihmm.viterbi(hmm, backend=backend)
+    found = semihmm.score(hmm, best.event)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, semihmm.score(hmm.to(torch.float64), best.event).float())
+    torch.testing.assert_close(found, best.score, rtol=torch.finfo(torch.float32).eps, atol=0)

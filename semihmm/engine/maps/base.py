@@ -76,6 +76,11 @@ class Map(Form):
         """The same map with log-weights that lie by step and slot: itself, but for a Diagonal with an index."""
         return self
 
+    @property
+    def leads_on(self) -> Tensor:
+        """Which slots later steps look back on, bool ``(slots,)``; the others are where a path may end."""
+        return torch.ones(self.slots, dtype=torch.bool)
+
     @abstractmethod
     def tables(self) -> tuple[Tensor, ...]:
         """What a step works with: log-weights (linear in the leaves) and indices, ``(..., T, *event)``."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
 from semihmm.engine.maps.form import (
     FORBIDDEN,
@@ -171,7 +172,7 @@ class Diagonal(Map):
         """With a weight of its own for each state."""
         if self.index is None:
             return self
-        batch = torch.broadcast_shapes(self.weight.shape[:-2], self.index.shape[:-2])
+        batch = broadcast(self.weight.shape[:-2], self.index.shape[:-2])
         time = self.weight.shape[-2]
         index = self.index.expand(*batch, time, -1)
         return unchecked(Diagonal, weight=self.weight.expand(*batch, -1, -1).gather(-1, index), index=None)

@@ -83,7 +83,7 @@ class Form(ABC):
 
     @abstractmethod
     def log_weights(self, at: Transitions) -> Tensor:
-        """The log-weight of each transition ``(..., T)``; ``-inf`` where there is no such arc.
+        """The log-weight of each transition ``(..., T)`` in float64; ``-inf`` where there is no such arc.
 
         Slots are in range: `semihmm.engine.score` sees to that. Delays may be of any length, if `memory` is over 1.
         """
@@ -208,10 +208,14 @@ def entries(leaf: Tensor, rank: int, index: Tensor) -> Tensor:
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:
-    """``x[..., index]``, ``(..., K)`` from ``(..., N)``; the index has more axes in front, or as many."""
+    """``x[..., index]``, ``(..., K)`` from ``(..., N)``; the index has more axes in front, or as many.
+
+    Log-weights come in float64, as they are to be added up.
+    """
     rows = index.shape[: index.ndim - x.ndim]
     if rows:  # as more columns, so that the gradient is no copy of x for each row
         columns: Tensor = pick(x, index.flatten(0, len(rows) - 1).movedim(0, -1).flatten(-2))
         found: Tensor = columns.unflatten(-1, (index.shape[-1], rows.numel())).movedim(-1, 0).unflatten(0, rows)
         return found
-    return x.expand(*index.shape[:-1], -1).gather(-1, index)
+    found = x.expand(*index.shape[:-1], -1).gather(-1, index)
+    return found.double() if found.is_floating_point() else found

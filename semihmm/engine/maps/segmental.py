@@ -17,6 +17,7 @@ from semihmm.engine.maps.form import (
     unchecked,
 )
 from semihmm.engine.maps.sparse import Sparse, later
+from semihmm.engine.tracing import transformed
 from semihmm.errors import ShapeError
 from semihmm.semirings import Semiring
 
@@ -103,6 +104,11 @@ class Segmental(Map):
         return self.states + self.transition.pointers
 
     @property
+    def leads_on(self) -> Tensor:
+        """What begins."""
+        return torch.arange(self.slots) >= self.states
+
+    @property
     def _lasting(self) -> tuple[Tensor, ...]:
         """The leaves behind the transition's."""
         given = (self.duration, self.emission)
@@ -170,9 +176,12 @@ class Segmental(Map):
 
     def tables(self) -> tuple[Tensor, ...]:
         """The weight of a segment by its last frame and length ``(..., T, D, S)``, and the transition's."""
-        last = self.memory - 1  # not `unfold`, whose gradient vmap cannot batch
+        last = self.memory - 1
         steps = self.emission.shape[-2] - last
-        frames = torch.stack([self.emission.narrow(-2, last - age, steps) for age in range(self.memory)], -2)
+        if torch.is_grad_enabled() or transformed():  # the gradient of `unfold` cannot be batched by vmap
+            frames = torch.stack([self.emission.narrow(-2, last - age, steps) for age in range(self.memory)], -2)
+        else:
+            frames = self.emission.unfold(-2, self.memory, 1).flip(-1).mT
         lasting = frames.cumsum(-2) + self.duration  # (..., T, D, S)
         return lasting if self.segment is None else lasting + self.segment, *self.transition.tables()
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from semihmm._shapes import broadcast
 from semihmm.engine.maps.base import Look, Map, Measure, Origin, fit
 from semihmm.engine.maps.form import (
     FORBIDDEN,
@@ -107,7 +108,7 @@ class Sparse(Map):
         if len(index) == 1:  # one topology for all: index once
             return flat[..., index[0]]
         source = source.reshape(*(1,) * (flat.ndim + 1 - source.ndim), *source.shape).clamp(min=0)
-        shape = torch.broadcast_shapes(flat.shape[:-1], source.shape[:-2])
+        shape = broadcast(flat.shape[:-1], source.shape[:-2])
         return flat.unsqueeze(-2).expand(*shape, source.shape[-2], -1).gather(-1, source.expand(*shape, -1, -1))
 
     def step(self, semiring: Semiring, carry: Tensor, tables: tuple[Tensor, ...]) -> Tensor:
@@ -237,7 +238,7 @@ def Arcs(source: Tensor, target: Tensor, weight: Tensor, slots: int) -> Sparse:
         sources = torch.where(absent, -1, sources)
     else:
         at, absent, sources = (torch.from_numpy(x).to(weight.device) for x in _places(source, target, slots))
-    shape = torch.broadcast_shapes(weight.shape[-2:-1], at.shape[:1])
+    shape = broadcast(weight.shape[-2:-1], at.shape[:1])
     index = at.flatten(-2).expand(*weight.shape[:-2], *shape, -1)
     table = weight.expand(*weight.shape[:-2], *shape, -1).gather(-1, index).unflatten(-1, at.shape[-2:])
     weight = table.masked_fill(absent, FORBIDDEN)

@@ -1,4 +1,4 @@
-"""Bayesian fits: variational Bayes, blocked Gibbs sampling, and a sticky hierarchical Dirichlet process.
+"""Bayesian fits: variational Bayes, blocked Gibbs sampling, and hierarchical Dirichlet processes.
 
 Example:
     >>> from semihmm.models import HMM, bayes, emissions
@@ -18,7 +18,7 @@ from semihmm.models.bayes.conjugate import (
     belief,
 )
 from semihmm.models.bayes.gibbs import Draws, gibbs
-from semihmm.models.bayes.sticky import StickyHDP
+from semihmm.models.bayes.hdp import SemiMarkovHDP, StickyHDP
 from semihmm.models.bayes.variational import Variational, variational
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "FullGaussianBelief",
     "GaussianBelief",
     "PoissonBelief",
+    "SemiMarkovHDP",
     "StickyHDP",
     "TableBelief",
     "Variational",

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from semihmm.errors import StructureError
+from semihmm.errors import ShapeError, StructureError
 from semihmm.models.durations import Categorical as CategoricalDuration
 from semihmm.models.emissions import Categorical, Emission, Gaussian, Poisson
 from semihmm.models.emissions.base import missing
 from semihmm.models.part import Law, Part
 from semihmm.models.table import Table
 from semihmm.models.transitions import Categorical as CategoricalTransition
+from semihmm.structures.authoring import tensor_of
 
 
 class Belief(ABC):
@@ -65,7 +66,14 @@ class TableBelief(Belief):
         if isinstance(table, CategoricalTransition) and table.ties is not None:
             raise StructureError("bayes: fixed and tied transitions have no conjugate prior.")
         self.table = table
-        own = torch.as_tensor(concentration, dtype=torch.float64) + table.added
+        own = tensor_of("bayes", "concentration", concentration).double() + table.added
+        if own.ndim > table.group.ndim or any(
+            n not in (1, m) for n, m in zip(reversed(own.shape), reversed(table.group.shape), strict=False)
+        ):
+            raise ShapeError(
+                f"bayes: concentration is one number or one for each entry, {tuple(table.group.shape)}, got "
+                f"{tuple(own.shape)}."
+            )
         self.prior = torch.where(table.allowed, own.expand(table.group.shape), 0.0)
         self.concentration = self.prior.clone()
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from semihmm import inference, structures
 from semihmm.errors import ShapeError, StructureError
+from semihmm.models.arguments import checks_arguments
 from semihmm.models.bayes.conjugate import Belief
-from semihmm.models.bayes.sticky import StickyHDP
+from semihmm.models.bayes.hdp import HDP
 from semihmm.models.bayes.variational import start
 from semihmm.models.emissions.base import missing
 from semihmm.models.expectation import explained
@@ -54,6 +55,7 @@ class Draws:
             yield self.model
 
 
+@checks_arguments
 def gibbs(
     model: Model[Any],
     x: Data,
@@ -64,7 +66,7 @@ def gibbs(
     thin: int = 1,
     concentration: float | dict[str, Any] = 1.0,
     priors: dict[str, Belief] | None = None,
-    hdp: StickyHDP | None = None,
+    hdp: HDP | None = None,
     initialise: bool | Literal["spread", "random"] = True,
     generator: torch.Generator | None = None,
     **known: Unpack[Known],
@@ -78,13 +80,13 @@ def gibbs(
         thin: one draw in so many sweeps is kept.
         concentration: of the Dirichlet priors: one number, or by the name of the part.
         priors: beliefs to begin with, by the name of the part.
-        hdp: instead of the Dirichlet prior of transitions, a sticky hierarchical Dirichlet process; the model's states
-            are then the most that there can be.
+        hdp: instead of the Dirichlet prior of transitions, a hierarchical Dirichlet process, `StickyHDP` for an HMM or
+            `SemiMarkovHDP` for an HSMM; the model's states are then the most that there can be.
         initialise: where it starts, as in `HMM.fit`.
         generator: for all draws.
     Cost: one forward pass and one draw for each sweep.
     Raises:
-        StructureError: a part without a conjugate prior; hdp for transitions that are not all allowed.
+        StructureError: a part without a conjugate prior; hdp for other transitions than it is a prior of.
 
     Example:
         >>> from semihmm.models import HMM, emissions

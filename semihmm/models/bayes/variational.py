@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import SemihmmError, ShapeError
+from semihmm.models.arguments import checks_arguments
 from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
 from semihmm.models.expectation import expectation
 from semihmm.models.sequences import Batch
+from semihmm.structures.authoring import check_generator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,10 +50,12 @@ class Variational:
 
     def draw(self, generator: torch.Generator | None = None) -> None:
         """Set the model's parameters to a draw from what is believed."""
+        check_generator("Variational.draw", generator)
         for one in self.beliefs.values():
             one.draw(generator)
 
 
+@checks_arguments
 def variational(
     model: Model[Any],
     x: Data,

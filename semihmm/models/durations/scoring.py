@@ -68,9 +68,15 @@ def climb(
 
 def _slopes(log_weight: Callable[[Tensor], Tensor], share: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
     """The gradient ``(S, K)`` and the information ``(S, K, K)``."""
-    towards = torch.eye(at.shape[-1], dtype=at.dtype, device=at.device)
-    scores = torch.stack([torch.func.jvp(log_weight, (at,), (one.expand_as(at),))[1] for one in towards], -1)
-    prob = log_weight(at).softmax(-1).unsqueeze(-1)
+    with torch.enable_grad():
+        at = at.detach().requires_grad_()
+        weight = log_weight(at)
+        # A gradient is linear in the factors of what was added up: its derivatives by those are the slopes. Forward
+        # mode would run in Python, and import torch._dynamo first.
+        factor = torch.zeros_like(weight, requires_grad=True)
+        (pulled,) = torch.autograd.grad((factor * weight).sum(), at, create_graph=True)
+        slopes = [torch.autograd.grad(x.sum(), factor, retain_graph=True)[0] for x in pulled.unbind(-1)]
+    scores, prob = torch.stack(slopes, -1), weight.detach().softmax(-1).unsqueeze(-1)
     scores = scores - (prob * scores).sum(-2, keepdim=True)
     return (share.unsqueeze(-1) * scores).sum(-2), (prob * scores).mT @ scores
 

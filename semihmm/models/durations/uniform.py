@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,15 @@ class Uniform(Duration):
     """``p(d) = 1 / (longest - shortest + 1)`` for d = shortest to longest, a range for each state.
 
     Parameters: ``shortest (S,)``, ``longest (S,)``, whole numbers, of which there is no gradient. The EM step is exact:
-    the narrowest range around what was counted. So a range never grows back; `initialise` restores the first ones.
+    the narrowest range around what was counted, which is all that may be as long as nothing else is known. So where a
+    fit has converged, `search` moves the ends, one at a time, to where the data themselves are more probable.
 
     Args:
         states: S.
         max_duration: D.
         min_duration: the least number of steps.
-        ranges: the (shortest, longest) of each state; None for min_duration to D in all.
+        ranges: the (shortest, longest) of each state to start from, which no fit leaves; None for min_duration to D in
+            all.
 
     Example:
         >>> duration = Uniform(states=2, max_duration=4, ranges=[(1, 4), (2, 3)])
@@ -86,5 +88,25 @@ class Uniform(Duration):
         seen = counts > 0
         met = seen.any(-1)
         first, last = seen.int().argmax(-1), seen.flip(-1).int().argmax(-1)
-        self.shortest.copy_(torch.where(met, 1.0 + first, self.shortest))
-        self.longest.copy_(torch.where(met, 1.0 * self.max_duration - last, self.longest))
+        for end, found in ((self.shortest, 1.0 + first), (self.longest, 1.0 * self.max_duration - last)):
+            if end.requires_grad:
+                end.copy_(torch.where(met, found, end))
+
+    @torch.no_grad()
+    def search(self, objective: Callable[[], float], least: float) -> bool:
+        before = value = objective()
+        for state, (shortest, longest) in enumerate(self.ranges):
+            for end in (self.shortest, self.longest):
+                for towards in (1, -1) if end.requires_grad else ():
+                    step = towards
+                    while shortest <= (tried := float(end[state]) + step) <= longest:
+                        kept, end[state] = float(end[state]), tried
+                        found = objective() if self.shortest[state] <= self.longest[state] else -torch.inf
+                        if found > value + least:
+                            value, step = found, 2 * step
+                        else:
+                            end[state] = kept
+                            if step == towards:
+                                break
+                            step = towards
+        return value > before

@@ -1,6 +1,5 @@
 """Autoregression: an observation depends on those before it."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from semihmm.errors import ShapeError
 from semihmm.models.emissions.regression import Regression
-from semihmm.models.emissions.regressors import beside, inputs_of
+from semihmm.models.emissions.regressors import along, beside, inputs_of
 
 
 class Autoregressive(Regression):
@@ -110,21 +109,18 @@ class Autoregressive(Regression):
         What was before the first step is `expected`. Where inputs are missing, it stays so.
         """
         before = (posterior[..., 0, :].double() @ self.expected().double()).to(x.dtype)
-        return self._along(x, before, lambda step, now: self._filled(now, posterior[..., step, :]))
+        return along(self, x, before, lambda step, now: self.fill_steps(now, posterior[..., step, :]))
+
+    @torch.no_grad()
+    def fill_steps(self, x: Tensor, posterior: Tensor) -> Tensor:
+        return self._filled(x, posterior)
+
+    @torch.no_grad()
+    def complete_steps(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self._completed(x, states, self._noise(states, generator))
 
     @torch.no_grad()
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """As `fill`, with what is missing drawn."""
-        noise = self._noise(states, generator)
         before = self.expected()[states[..., 0]].to(x.dtype)
-        return self._along(x, before, lambda step, now: self._completed(now, states[..., step], noise[..., step, :]))
-
-    def _along(self, x: Tensor, before: Tensor, known: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Observations step by step, each a function of what was found before it."""
-        features = self.event_shape[0]
-        past, found = before.repeat(*(1 for _ in before.shape[:-1]), self.order), []
-        for step, now in enumerate(x.unbind(-2)):
-            rest = now[..., features + past.shape[-1] :]
-            found.append(known(step, torch.cat([now[..., :features], past, rest], -1)))
-            past = torch.cat([found[-1], past], -1)[..., : past.shape[-1]]
-        return torch.stack(found, -2)
+        return along(self, x, before, lambda step, now: self.complete_steps(now, states[..., step], generator))

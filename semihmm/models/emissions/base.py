@@ -124,6 +124,14 @@ class Emission(Part):
         found = torch.tensordot(posterior.to(x.dtype), self.expected().detach().to(x.dtype), 1)
         return torch.where(missing(x), found, x)
 
+    def fill_steps(self, x: Tensor, posterior: Tensor) -> Tensor:
+        """As `fill`, of observations each by itself, given what stands beside it."""
+        return self.fill(x, posterior)
+
+    def complete_steps(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """As `complete`, of observations each by itself, given what stands beside it."""
+        return self.complete(x, states, generator)
+
     def describe(self) -> dict[str, Tensor]:
         """What a reader wants to know of each state, by name, ``(S, ...)``: means, spreads, probabilities."""
         raise StructureError(f"{type(self).__name__}: cannot describe itself.")

@@ -8,6 +8,8 @@ from semihmm.errors import DataError
 from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.table import Table
 
+_RARE = 1e-2  # of the mean probability: none is rarer at the start
+
 
 class Categorical(Emission):
     """Each state has a distribution over symbols 0 to V - 1.
@@ -44,9 +46,11 @@ class Categorical(Emission):
         log_prob: Tensor = self.table().T
         return log_prob[x] if whole else torch.cat([log_prob, torch.zeros_like(log_prob[:1])])[x]  # -1: the last row
 
+    @torch.no_grad()
     def initialise(self, x: Tensor, generator: torch.Generator | None = None) -> None:
-        """Near uniform."""
-        self.table.initialise(generator)
+        """Any distributions, each as likely as the other: states that are almost alike would part slowly."""
+        if self.table.logits.requires_grad:
+            self.table.logits.exponential_(generator=generator).clamp_(min=_RARE).log_()
 
     @torch.no_grad()
     def statistics(self, x: Tensor, posterior: Tensor) -> dict[str, Tensor]:

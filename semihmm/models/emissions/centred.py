@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from semihmm.models.emissions.base import Emission
-from semihmm.models.emissions.learning import mean_and_variance
+from semihmm.models.emissions.learning import mean_there
 
 
 class Centred(Emission):
@@ -22,7 +22,7 @@ class Centred(Emission):
 
     def put_centre(self, x: Tensor) -> None:
         """Among observations ``(N, F)``."""
-        self.centre.copy_(mean_and_variance(x)[0])
+        self.centre.copy_(mean_there(x))
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:

@@ -1,5 +1,7 @@
 """Any family, with parameters that a network computes from inputs."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -77,9 +79,8 @@ class Conditional(Emission):
     @torch.no_grad()
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
         moved = self._moved(inputs_of(self, states, inputs).flatten(0, -2))
-        drawing = _Drawing(self.family)
         drawn = [
-            functional_call(drawing, {f"family.{name}": p[n] for name, p in moved.items()}, (state, generator))
+            self._asked("sample", {name: p[n] for name, p in moved.items()}, state, generator)
             for n, state in enumerate(states.reshape(-1, 1))
         ]
         return torch.cat(drawn).reshape(*states.shape, *drawn[0].shape[1:])
@@ -91,6 +92,31 @@ class Conditional(Emission):
         drawn = self.sample(states, generator, u.nan_to_num(0.0)).reshape(y.shape).to(x.dtype)
         found = torch.where(y.isnan() & ~u.isnan().any(-1, keepdim=True), drawn, y)
         return self._event(found) if self.event_shape else self._event(found.nan_to_num(-1.0))
+
+    @torch.no_grad()
+    def expected(self) -> Tensor:
+        """The expected observation where all inputs are 0, ``(S, F)``."""
+        found: Tensor = self._asked("expected", self._without_inputs())
+        return found
+
+    @torch.no_grad()
+    def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
+        """Observations with what is missing at its expectation, as if the rest of each were missing too.
+
+        Where inputs are missing, it stays so.
+        """
+        self.expected()  # of symbols, there is none
+        y, u = x[..., : self._columns], x[..., self._columns :]
+        moved = self._moved(u.nan_to_num(0.0).flatten(0, -2).to(self.dtype))
+        each = torch.vmap(lambda parameters: self._asked("expected", parameters))(moved)
+        found = torch.einsum("ns,ns...->n...", posterior.reshape(len(each), -1).to(each), each).reshape(y.shape)
+        return torch.where(y.isnan() & ~u.isnan().any(-1, keepdim=True), found.to(x.dtype), y)
+
+    @torch.no_grad()
+    def describe(self) -> dict[str, Tensor]:
+        """What the family is like where all inputs are 0."""
+        found: dict[str, Tensor] = self._asked("describe", self._without_inputs())
+        return found
 
     def log_prior(self) -> Tensor:
         return self.family.log_prior()
@@ -115,6 +141,15 @@ class Conditional(Emission):
         y = torch.where(counts.unsqueeze(-1), x[:, : self._columns], filler)
         return self._event(y), self._moved(u.to(self.dtype)), counts
 
+    def _without_inputs(self) -> dict[str, Tensor]:
+        """The parameters of the family where all inputs are 0."""
+        return {name: p[0] for name, p in self._moved(torch.zeros(1, self.inputs, dtype=self.dtype)).items()}
+
+    def _asked(self, method: str, parameters: dict[str, Tensor], *arguments: object) -> Any:
+        """What a method of the family answers with other parameters than its own."""
+        prefixed = {f"family.{name}": p for name, p in parameters.items()}
+        return functional_call(_Method(self.family, method), prefixed, arguments)
+
     def _moved(self, u: Tensor) -> dict[str, Tensor]:
         """Of the family, one set for each row of inputs."""
         own = {name: p for name, p in self.family.named_parameters() if p.requires_grad}
@@ -129,12 +164,12 @@ class Conditional(Emission):
         return {name: p + part.unflatten(-1, p.shape) for (name, p), part in zip(own.items(), parts, strict=True)}
 
 
-class _Drawing(nn.Module):
-    """A family that is called to draw."""
+class _Method(nn.Module):
+    """A method of a family as a module, so that `functional_call` reaches it."""
 
-    def __init__(self, family: Emission) -> None:
+    def __init__(self, family: Emission, name: str) -> None:
         super().__init__()
-        self.family = family
+        self.family, self.name = family, name
 
-    def forward(self, states: Tensor, generator: torch.Generator | None) -> Tensor:
-        return self.family.sample(states, generator)
+    def forward(self, *arguments: object) -> Any:
+        return getattr(self.family, self.name)(*arguments)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import tensors
-from semihmm.engine.tracing import plain, traced, transformed
+from semihmm.engine.tracing import followed, plain, traced, transformed
 from semihmm.models.emissions.learning import mean_of
 
 Kind = Literal["diag", "spherical", "full", "tied"]
@@ -121,14 +121,13 @@ class Diagonal(Covariance):
     def sums(
         self, x: Tensor, share: Tensor, mean: Tensor, value: Tensor, centre: Tensor, gaps: Tensor | None
     ) -> dict[str, Tensor]:
-        away, share = x.double() - centre, share.double()
         if gaps is None:
-            weight = share.sum(0).unsqueeze(-1).expand_as(mean).contiguous()
-        else:
-            away = torch.where(gaps, 0.0, away)
-            weight = torch.tensordot(share, (~gaps).double(), ([0], [0]))
-        first, second = (torch.tensordot(share, power, ([0], [0])) for power in (away, away.square()))
-        return {"weight": weight, "first": first, "second": second}
+            found = _moments(x, share.flatten(1), centre, mixed=False)
+            weight, first, second = (one.unflatten(0, mean.shape[:-1]) for one in found)
+            return {"weight": weight.unsqueeze(-1).expand_as(mean).contiguous(), "first": first, "second": second}
+        away, there, share = torch.where(gaps, 0.0, x.double() - centre), (~gaps).double(), share.double()
+        powers = {"weight": there, "first": away, "second": away.square()}
+        return {name: torch.tensordot(share, power, ([0], [0])) for name, power in powers.items()}
 
     def mean(self, sums: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         return mean_of(sums["first"], sums["weight"]), sums["weight"]
@@ -180,6 +179,11 @@ class Matrix(Covariance):
 
     def log_density(self, x: Tensor, mean: Tensor, value: Tensor, gaps: Tensor | None) -> Tensor:
         *groups, features = mean.shape
+        if gaps is None and _as_numbers(x, mean, value):
+            each = value.expand(*groups, -1, -1).reshape(-1, features, features)
+            compiled = tensors.gaussian_densities(x.reshape(-1, features), mean.reshape(-1, features), each)
+            if compiled is not None:
+                return compiled.reshape(*x.shape[:-1], *groups)
         root = _root(value.double()).expand(*groups, -1, -1).reshape(-1, features, features)
         rows, means = x.double().reshape(-1, features), mean.double().reshape(-1, features)
         if gaps is None or traced():  # a traced program cannot tell which frames have the same gaps
@@ -194,13 +198,14 @@ class Matrix(Covariance):
         self, x: Tensor, share: Tensor, mean: Tensor, value: Tensor, centre: Tensor, gaps: Tensor | None
     ) -> dict[str, Tensor]:
         *groups, features = mean.shape
-        rows, share = x.double(), share.double().flatten(1)
+        share = share.flatten(1)
         if gaps is None:
-            found = _products(rows - centre, share)
+            found = _moments(x, share, centre, mixed=True)
         else:
+            rows, share = x.double(), share.double()
             root = _root(value.double()).expand(*groups, -1, -1).reshape(-1, features, features)
             means = mean.double().reshape(-1, features)
-            found = [torch.zeros_like(means[:, 0]), torch.zeros_like(means), torch.zeros_like(root)]
+            found = torch.zeros_like(means[:, 0]), torch.zeros_like(means), torch.zeros_like(root)
             for part, mine in zip(_parts(rows, gaps, root), share.split(_rows(len(means), features)), strict=True):
                 for total, more in zip(found, part.moments(means, mine, centre), strict=True):
                     total += more
@@ -247,8 +252,7 @@ def log_density(x: Tensor, mean: Tensor, log_variance: Tensor, gaps: Tensor | No
     Args:
         gaps: what is missing of ``x``; None for nothing.
     """
-    followed = torch.is_grad_enabled() and (x.requires_grad or mean.requires_grad or log_variance.requires_grad)
-    if gaps is None and not followed and not transformed() and x.dtype == mean.dtype and plain((x, mean, log_variance)):
+    if gaps is None and _as_numbers(x, mean, log_variance):
         found = tensors.squared_distances(x, mean, log_variance)
         if found is not None:
             return found
@@ -269,12 +273,15 @@ def _root(factor: Tensor) -> Tensor:
 
 def _factor(covariance: Tensor, floor: Tensor) -> Tensor:
     """The factor of matrices, their eigenvalues clipped."""
+    compiled = tensors.cholesky_factors(covariance, float(floor))
+    if compiled is not None:
+        return compiled
     low = floor.double() * torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     if bool(torch.linalg.cholesky_ex(covariance - low).info.any()):  # else none is below the floor
         size, axes = torch.linalg.eigh(covariance)
         covariance = (axes * size.clamp(min=floor.double()).unsqueeze(-2)) @ axes.mT
-    root = torch.linalg.cholesky(covariance)
-    found: Tensor = root.tril(-1) + root.diagonal(dim1=-2, dim2=-1).log().diag_embed()
+    found: Tensor = torch.linalg.cholesky(covariance)
+    found.diagonal(dim1=-2, dim2=-1).log_()
     return found
 
 
@@ -295,14 +302,30 @@ def _log_density(x: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     return -(torch.cat(distance, 1).T.contiguous() + volume) / 2
 
 
-def _products(away: Tensor, share: Tensor) -> list[Tensor]:
-    """The weight, first and second moments of complete observations ``(N, F)`` with shares ``(N, G)``."""
-    features = away.shape[-1]
+def _moments(x: Tensor, share: Tensor, centre: Tensor, mixed: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The weight, first and second moments about the centre of complete observations ``(N, F)`` with shares ``(N, G)``.
+
+    Args:
+        mixed: whether the second are of all pairs of features.
+    """
+    if plain((x, share)):
+        alike = (x, share) if x.dtype == share.dtype else (x.double(), share.double())
+        compiled = tensors.weighted_moments(*alike, centre, mixed)
+        if compiled is not None:
+            return compiled
+    away, share, features = x.double() - centre, share.double(), x.shape[-1]
+    if not mixed:
+        return share.sum(0), share.T @ away, share.T @ away.square()
     rows = max(1, _CACHED // features**2)
     second = away.new_zeros(share.shape[-1], features**2)
     for part, mine in zip(away.split(rows), share.split(rows), strict=True):
         second += mine.T @ (part.unsqueeze(-1) * part.unsqueeze(-2)).flatten(1)
-    return [share.sum(0), share.T @ away, second.unflatten(-1, (features, features))]
+    return share.sum(0), share.T @ away, second.unflatten(-1, (features, features))
+
+
+def _as_numbers(*of: Tensor) -> bool:
+    """Whether compiled code may take tensors: nothing but their numbers counts, and they are of one dtype."""
+    return not followed(of) and not transformed() and plain(of) and len({x.dtype for x in of}) == 1
 
 
 def _rows(count: int, features: int) -> int:

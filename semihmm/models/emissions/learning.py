@@ -42,10 +42,15 @@ def mean_of(total: Tensor, weight: Tensor) -> Tensor:
     return total / torch.where(weight > 0, weight, 1.0)
 
 
+def mean_there(x: Tensor) -> Tensor:
+    """The mean of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
+    return x.double().nanmean(0).nan_to_num(0.0)
+
+
 def mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
     """Of what is there of each feature, ``(F,)`` in float64; 0 where there is nothing."""
     x = x.double()
-    mean = x.nanmean(0).nan_to_num(0.0)
+    mean = mean_there(x)
     return mean, (x - mean).square().nanmean(0).nan_to_num(0.0)
 
 

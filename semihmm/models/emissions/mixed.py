@@ -8,6 +8,7 @@ from torch import Tensor
 from semihmm.errors import DataError, ShapeError
 from semihmm.models.emissions.base import Emission, missing
 from semihmm.models.emissions.compound import Compound, drawn, width
+from semihmm.models.emissions.regressors import along
 
 
 class Mixed(Compound):
@@ -55,6 +56,9 @@ class Mixed(Compound):
                 part.reseed(some, x, generator)
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None, inputs: Tensor | None = None) -> Tensor:
+        if self.order:  # draws depend on those before them, whatever part they are of
+            unknown = torch.full((*states.shape, self.event_shape[0] or 1), torch.nan, dtype=self.dtype)
+            return self.complete(self.observed(unknown, inputs), states, generator)
         own = None if inputs is None else inputs.expand(*states.shape, -1).flatten(0, -2)
         found = [
             drawn(part, mine, generator, None if own is None else own[where])
@@ -63,19 +67,33 @@ class Mixed(Compound):
         return self._ordered(found, states)
 
     def complete(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        flat = x.flatten(0, states.ndim - 1)
+        if self.order:
+            before = self.expected().detach()[states[..., 0]].to(x.dtype)
+            return along(self, x, before, lambda step, now: self.complete_steps(now, states[..., step], generator))
+        return self.complete_steps(x, states, generator)
+
+    def complete_steps(self, x: Tensor, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        flat = x.reshape(states.numel(), *x.shape[states.ndim :])
         parts = self._grouped(states.flatten())
-        return self._ordered([part.complete(flat[where], mine, generator) for part, mine, where in parts], states)
+        return self._ordered([part.complete_steps(flat[where], mine, generator) for part, mine, where in parts], states)
 
     def expected(self) -> Tensor:
         return torch.cat([part.expected() for part in self.each()])
 
     def fill(self, x: Tensor, posterior: Tensor) -> Tensor:
-        self.expected()  # of symbols, there is none
-        hidden, found = missing(x), torch.zeros_like(x)
+        expected = self.expected().detach()  # of symbols, there is none
+        if self.order:
+            before = (posterior[..., 0, :].double() @ expected.double()).to(x.dtype)
+            return along(self, x, before, lambda step, now: self.fill_steps(now, posterior[..., step, :]))
+        return self.fill_steps(x, posterior)
+
+    def fill_steps(self, x: Tensor, posterior: Tensor) -> Tensor:
+        seen = x[..., : self.event_shape[0]]
+        hidden, found = missing(seen), torch.zeros_like(seen)
         for part, _, share in self.shares(x, posterior):
-            found = found + torch.where(hidden, part.fill(x, share), 0.0).to(x.dtype)  # in proportion to the share
-        return torch.where(hidden, found, x)
+            each = part.fill_steps(x, share)[..., : seen.shape[-1]]
+            found = found + torch.where(hidden, each, 0.0).to(x.dtype)  # in proportion to the share
+        return torch.where(hidden, found, seen)
 
     def describe(self) -> dict[str, Tensor]:
         """What each part says, behind its number and a dot; NaN of the states of other parts."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from semihmm.errors import ShapeError
+from semihmm.models.arguments import real_tensor
 from semihmm.models.emissions.base import missing
 from semihmm.models.emissions.covariance import Kind
 from semihmm.models.emissions.gaussian import Gaussians
@@ -53,7 +54,7 @@ class GaussianMixture(Gaussians):
         pseudo_count: float = 0.0,
         covariance: Kind = "diag",
     ) -> None:
-        codebook = torch.arange(states) if codebook is None else torch.as_tensor(codebook)
+        codebook = torch.arange(states) if codebook is None else real_tensor("GaussianMixture", "codebook", codebook)
         books = int(codebook.max()) + 1 if codebook.numel() else 0
         if codebook.shape != (states,) or codebook.is_floating_point() or len(codebook.unique()) != books:
             raise ShapeError(

@@ -1,6 +1,6 @@
 """What stands beside an observation: the inputs, or earlier observations, that it depends on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -29,6 +29,22 @@ def inputs_of(emission: Emission, states: Tensor, inputs: Tensor | None) -> Tens
         got = "none" if inputs is None else tuple(inputs.shape)
         raise ShapeError(f"{type(emission).__name__}: a draw depends on its inputs {expected}, got {got}.")
     return inputs.to(emission.dtype).expand(expected)
+
+
+def along(emission: Emission, x: Tensor, before: Tensor, known: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """Observations ``(..., T, F)`` of an emission that depends on earlier ones, each a function of what was found.
+
+    Args:
+        x: what the emission looks at, ``(..., T, F + order * F + inputs)``.
+        before: what was before the first step, ``(..., F)``.
+        known: the observation at a step, given what the emission looks at there with what was found before it.
+    """
+    features, order = before.shape[-1], emission.order
+    past, found = before.repeat(*(1 for _ in before.shape[:-1]), order), []
+    for step, now in enumerate(x.unbind(-2)):
+        found.append(known(step, torch.cat([now[..., :features], past, now[..., features * (1 + order) :]], -1)))
+        past = torch.cat([found[-1], past], -1)[..., : order * features]
+    return torch.stack(found, -2)
 
 
 def split(x: Tensor, features: int) -> tuple[Tensor, Tensor, Tensor]:

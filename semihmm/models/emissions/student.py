@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from semihmm.errors import ShapeError
 from semihmm.models.emissions.centred import Centred
 from semihmm.models.emissions.independent import CACHED, Independent
 from semihmm.models.emissions.learning import confine, floor_of, learn, mean_of
@@ -48,6 +49,8 @@ class StudentT(Centred, Independent):
 
     def __init__(self, states: int, features: int, scale_floor: float = 0.03, freedom: float | None = None) -> None:
         super().__init__(states, features)
+        if freedom is not None and not freedom > 0:
+            raise ShapeError(f"StudentT: freedom must be above 0, or None to be learnt, got {freedom}.")
         self.scale_floor, self.freedom = scale_floor, freedom
         self.location = nn.Parameter(torch.randn(states, features))
         self.log_scale = nn.Parameter(torch.zeros(states, features))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError, StructureError
+from semihmm.models.arguments import real_tensor
 from semihmm.models.emissions.base import Emission
 
 
@@ -39,7 +40,7 @@ class WithPrior(Emission):
         self, emission: Emission, x: Tensor | Sequence[Any], weight: Tensor | Sequence[Any] | float = 1.0
     ) -> None:
         super().__init__()
-        x = torch.as_tensor(x)
+        x = real_tensor("WithPrior", "x", x)
         x = x.to(emission.dtype) if x.is_floating_point() else x
         if not emission.trains_by_em or emission.states is None or emission.inputs:
             raise StructureError(
@@ -47,11 +48,14 @@ class WithPrior(Emission):
             )
         self.emission, self.states, self.event_shape = emission, emission.states, emission.event_shape
         self.filler = emission.filler
-        given = torch.as_tensor(weight, dtype=torch.float64).expand(len(x), self.states)
-        if x.ndim != 1 + len(self.event_shape) or not bool((given >= 0).all()):
+        given = real_tensor("WithPrior", "weight", weight).double()
+        fits = all(n in (1, m) for n, m in zip(reversed(given.shape), (self.states, *x.shape[:1]), strict=False))
+        if given.ndim < 3 and fits and x.ndim:
+            given = given.expand(len(x), self.states)
+        if given.ndim != 2 or x.ndim != 1 + len(self.event_shape) or not bool((given >= 0).all()):
             raise ShapeError(
                 f"WithPrior: x must be (K, *event_shape) with an event shape of {self.event_shape}, and weights (K, S) "
-                f"at least 0; got {tuple(x.shape)} and {float(given.min())}."
+                f"at least 0; got {tuple(x.shape)} and {given.tolist()}."
             )
         self.register_buffer("imagined", x.clone())
         self.register_buffer("weight", given.clone())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError, StructureError
+from semihmm.models.arguments import real_tensor
 from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs
 from semihmm.models.transitions.base import Transition, transitions
@@ -58,6 +59,9 @@ class Categorical(Table, Transition):
         fixed: Tensor | Sequence[Any] | None = None,
         tied: Tensor | Sequence[Any] | None = None,
     ) -> None:
+        for name, given in (("fixed", fixed), ("tied", tied)):
+            if isinstance(given, Tensor):
+                real_tensor("Categorical", name, given)
         ends = transitions(states, allowed, offsets, arcs)
         source, target, real = ends
         self._given = {"pseudo_count": _listed(pseudo_count), "sticky": sticky, "fixed": _listed(fixed)}
@@ -134,7 +138,7 @@ def _listed(x: Any) -> Any:
 def _shaped(name: str, given: Any, like: Tensor, dtype: torch.dtype) -> Tensor | None:
     if given is None:
         return None
-    found = torch.as_tensor(_numbers(given), dtype=dtype)
+    found = real_tensor("Categorical", name, _numbers(given)).to(dtype)
     if found.shape != like.shape:
         raise ShapeError(
             f"Categorical: {name} must have the table's shape {tuple(like.shape)}, got {tuple(found.shape)}."

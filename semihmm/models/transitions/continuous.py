@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.models.part import Driven
 from semihmm.models.topology import Allowed, dense
 from semihmm.models.transitions.base import Transition
+from semihmm.structures.authoring import tensor_of
 
 _LEAST = 1e-12  # a rate below this, per unit of the mean wait, is as good as none
 
@@ -114,19 +116,35 @@ class ContinuousTime(Driven, Transition):
         return torch.where(possible, torch.where(possible, found, 1.0).log(), -torch.inf)
 
 
-def waits(times: Tensor | Sequence[float]) -> Tensor:
+@overload
+def waits(times: Tensor | Sequence[float]) -> Tensor: ...
+
+
+@overload
+def waits(times: Sequence[Tensor | Sequence[float]]) -> list[Tensor]: ...
+
+
+def waits(times: Any) -> Any:
     """The input of `ContinuousTime` for steps at these times ``(..., T)``: since the step before, ``(..., T, 1)``.
 
-    Of sequences of different lengths, one at a time: ``inputs=[waits(t) for t in times]``.
-
+    Args:
+        times: a tensor or an array, or numbers; or a list of these, one ``(T,)`` for each sequence, of which the result
+            is a list too.
     Raises:
+        DataError: no numbers.
         ShapeError: times that go back.
 
     Example:
         >>> waits([2.0, 2.5, 4.0]).flatten().tolist()
         [0.0, 0.5, 1.5]
+        >>> [each.flatten().tolist() for each in waits([[2.0, 2.5, 4.0], [7.0, 7.5]])]
+        [[0.0, 0.5, 1.5], [0.0, 0.5]]
     """
-    times = torch.as_tensor(times)
+    if isinstance(times, list | tuple) and not any(isinstance(one, int | float) for one in times):
+        return [waits(one) for one in times]
+    times = tensor_of("waits", "times", times)
+    if not times.ndim:
+        raise ShapeError("waits: times are (..., T), one for each step, got a number.")
     found = torch.diff(times, dim=-1, prepend=times[..., :1])
     if bool((found < 0).any()):
         raise ShapeError("waits: times must not go back.")

@@ -1,0 +1,169 @@
+"""Backoff n-gram language models, from ARPA files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from semihmm.decoding.backoff import NONE, Backoff
+from semihmm.errors import DataError
+
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+Gram = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NGram:
+    """The log-probability of each word behind the words before it (Katz 1987): of whole sentences, in nats.
+
+    Args:
+        grams: the log-probability and the backoff weight, in nats, of each n-gram.
+        unknown: the log-probability of a word that is not there, where the model has no ``<unk>``; -inf forbids it.
+
+    Example:
+        >>> model = NGram({("a",): (-1.0, -0.5), ("b",): (-2.0, 0.0), ("</s>",): (-1.5, 0.0), ("a", "b"): (-0.2, 0.0)})
+        >>> model.log_prob(["a", "b"])  # a, b behind a, the end
+        -2.7
+
+    Raises:
+        DataError: no single words, a weight that is none, or an n-gram whose beginning is missing.
+    """
+
+    grams: Mapping[Gram, tuple[float, float]]
+    unknown: float = -math.inf
+
+    def __post_init__(self) -> None:
+        if not any(len(gram) == 1 for gram in self.grams):
+            raise DataError("NGram: a model needs log-probabilities of single words, got none.")
+        bad = [gram for gram, (p, backoff) in self.grams.items() if not (gram and p < math.inf and backoff < math.inf)]
+        if bad:
+            raise DataError(f"NGram: words must weigh less than infinity, got {self.grams[bad[0]]} of {bad[0]}.")
+        alone = [gram for gram in self.grams if len(gram) > 1 and gram[:-1] not in self.grams]
+        if alone:
+            raise DataError(f"NGram: there is {alone[0]}, but not {alone[0][:-1]}, which comes first. Add it.")
+
+    def __repr__(self) -> str:
+        return f"NGram({self.order}-grams, {len(self.words)} words, {len(self.grams)} entries)"
+
+    @staticmethod
+    def read(path: str | Path, unknown: float = -math.inf) -> NGram:
+        """A model from an ARPA file, which may be gzipped.
+
+        Raises:
+            DataError: it is no such file, or ends early.
+        """
+        path = Path(path)
+        opened = gzip.open if path.suffix == ".gz" else open
+        try:
+            with opened(path, "rt", encoding="utf-8") as lines:
+                return NGram(dict(_entries(str(path), lines)), unknown)
+        except (EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+            raise _cut_short(str(path), str(error)) from error
+
+    @cached_property
+    def order(self) -> int:
+        """The most words of an n-gram."""
+        return max(map(len, self.grams))
+
+    @cached_property
+    def words(self) -> dict[str, int]:
+        """The number of each word."""
+        return {gram[0]: i for i, gram in enumerate(gram for gram in self.grams if len(gram) == 1)}
+
+    def number(self, word: str) -> int:
+        """The number of a word, or of those that are not there."""
+        return self.words.get(word, self.words.get(UNKNOWN, len(self.words)))
+
+    def automaton(self, weight: float = 1.0, bonus: float = 0.0, symbols: Sequence[str] | None = None) -> Backoff:
+        """The model as an automaton: ``weight`` times log-probabilities, and a bonus a word.
+
+        A state is what is remembered of the words before.
+
+        Args:
+            symbols: the words that it reads, by number; None for `words`.
+        """
+        read_by: dict[str, list[int]] = {}
+        for i, word in enumerate(self.words if symbols is None else symbols):
+            read_by.setdefault(word if word in self.words else UNKNOWN, []).append(i)
+        memory = self.order - 1
+        contexts = [(), *sorted((gram for gram in self.grams if len(gram) <= memory), key=len)]
+        state = {context: i for i, context in enumerate(contexts)}
+
+        def remembered(words: Gram) -> int:
+            words = words[max(len(words) - memory, 0) :]  # () where nothing is
+            while words not in state:
+                words = words[1:]
+            return state[words]
+
+        arcs: list[dict[int, tuple[int, float]]] = [{} for _ in contexts]
+        for gram, (p, _) in self.grams.items():
+            if gram[-1] not in (BEGIN, END):
+                arc = (remembered(gram), weight * p + bonus)
+                arcs[state[gram[:-1]]].update((symbol, arc) for symbol in read_by.get(gram[-1], ()))
+        backoff = [NONE, *(remembered(context[1:]) for context in contexts[1:])]
+        backoff_weight = [0.0, *(weight * self.grams[context][1] for context in contexts[1:])]
+        final: list[float] = []
+        for context, shorter, down in zip(contexts, backoff, backoff_weight, strict=True):
+            ends = self.grams.get((*context, END))
+            final.append(weight * ends[0] if ends else down + final[shorter] if context else 0.0)
+        forbidden = self.unknown == -math.inf or UNKNOWN in self.words
+        other = (NONE, 0.0) if forbidden else (0, weight * self.unknown + bonus)
+        return Backoff(arcs, backoff, backoff_weight, final, remembered((BEGIN,)), other)
+
+    @cached_property
+    def _automaton(self) -> Backoff:
+        return self.automaton()
+
+    def log_prob(self, words: Sequence[str]) -> float:
+        """Of a whole sentence, its end included; -inf if it has an unknown word that is forbidden."""
+        state, total = self._automaton.start, 0.0
+        for word in words:
+            state, weight = self._automaton.step(state, self.number(word))
+            if state == NONE:
+                return -math.inf
+            total += weight
+        return total + self._automaton.final[state]
+
+
+def _entries(name: str, lines: Iterable[str]) -> Iterator[tuple[Gram, tuple[float, float]]]:
+    """The n-grams of an ARPA file, in nats. What stands in front of the counts is a comment."""
+    counts: dict[int, int] = {}
+    order = left = 0
+    for number, line in enumerate(lines, 1):
+        words = re.split("[ \t]+", line.strip(" \t\r\n"))
+        section = re.fullmatch(r"\\(\d+)-grams:", words[0])
+        if section or words == ["\\end\\"]:
+            if left:
+                raise _cut_short(name, f"{left} {order}-grams are missing in front of line {number}")
+            if not section:
+                if order == max(counts, default=0):
+                    return
+                break
+            order = int(section[1])
+            left = counts.get(order, 0)
+        elif order and words != [""]:
+            try:
+                p, *gram = words[: order + 1]
+                (backoff,) = words[order + 1 :] or ["0"]
+                found = tuple(gram), (float(p) * math.log(10), float(backoff) * math.log(10))
+            except ValueError:
+                found = (), (0.0, 0.0)
+            if len(found[0]) != order:
+                raise DataError(
+                    f"NGram: line {number} of {name} is no {order}-gram: {line.rstrip()!r}. Expected a log10 "
+                    f"probability, {order} words and perhaps a backoff weight."
+                )
+            left -= 1
+            yield found
+        elif match := re.fullmatch(r"ngram (\d+) ?= ?(\d+)", " ".join(words)):
+            counts[int(match[1])] = int(match[2])
+    raise _cut_short(name, f"{left} {order}-grams are missing" if left > 0 else "its \\end\\ is missing")
+
+
+def _cut_short(name: str, why: str) -> DataError:
+    return DataError(f"NGram: {name} is no whole ARPA file: {why}. Copy or download it again.")

@@ -1,0 +1,93 @@
+"""Streams in files: safetensors, with what they belong to as JSON in the metadata. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semihmm._files import atomically
+from semihmm._optional import require
+from semihmm.errors import DataError
+from semihmm.streaming.source import Modelled, Source, Template
+
+_KEY = "semihmm.stream"
+VERSION = 1
+
+
+def write(path: str | os.PathLike[str], source: Source, options: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write the state of a stream; the file appears when it is whole."""
+    safetensors = require("safetensors.torch", extra="models", purpose="Saving a stream")
+    note = json.dumps({"version": VERSION, "source": described(source), "options": options})
+    content: bytes = safetensors.save(
+        {n: x.detach().cpu().contiguous().clone() for n, x in tensors.items()}, {_KEY: note}
+    )
+    with atomically(Path(path)) as partial:
+        partial.write_bytes(content)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `write` wrote: ``version``, ``source``, ``options``; tensors.
+
+    Raises:
+        DataError: no such file, or another kind of file, or one of a later version.
+    """
+    safetensors = require("safetensors", extra="models", purpose="Loading a stream")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            note = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise DataError(f"Stream.load: {path} cannot be read as a safetensors file: {error}") from error
+    if not isinstance(note, dict) or note.get("version") != VERSION:
+        found = "another version" if isinstance(note, dict) else "no stream"
+        raise DataError(
+            f"Stream.load: {path} holds {found}; only Stream.save of version {VERSION} writes what it reads."
+        )
+    return note, tensors
+
+
+def check_source(path: str | os.PathLike[str], held: object, source: Source) -> None:
+    """Refuse a source that is not the one that a stream belongs to.
+
+    Raises:
+        DataError: what differs.
+    """
+    given = described(source)
+    if held == given:
+        return
+    parts = held if isinstance(held, dict) else {}
+    unlike = sorted(n for n in parts.keys() | given.keys() if parts.get(n) != given.get(n))
+    raise DataError(
+        f"Stream.load: {path} belongs to a {parts.get('kind')}, and the {given['kind']} that was given is not the "
+        f"same: {', '.join(unlike)} differ. Build it as it was when the stream was saved."
+    )
+
+
+def described(source: Source) -> dict[str, str]:
+    """What a stream belongs to: its kind, and a digest of each of its tensors."""
+    if isinstance(source, Template):
+        whole = source.whole
+        fields = {n: x for n, x in whole.__dict__.items() if n not in source.arriving}
+        return {"kind": type(whole).__name__, **{n: _digest(x) for n, x in sorted(fields.items())}}
+    assert isinstance(source, Modelled)
+    model = source.model
+    state = model.state_dict() if isinstance(model, nn.Module) else {}
+    kind = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__qualname__", "function")
+    return {"kind": kind, **{n: _digest(x) for n, x in sorted(state.items())}}
+
+
+def _digest(x: object) -> str:
+    if isinstance(x, tuple | list):
+        return " ".join(map(_digest, x))
+    if not isinstance(x, Tensor):
+        return repr(x)
+    content = (
+        x.detach().cpu().contiguous().view(-1).view(torch.uint8) if x.numel() else torch.zeros(0, dtype=torch.uint8)
+    )
+    return f"{x.dtype} {tuple(x.shape)} {hashlib.sha256(content.numpy().tobytes()).hexdigest()[:16]}"
