@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from semihmm import warping
-from semihmm.estimators import KNeighborsTimeSeriesClassifier, TimeSeriesKMeans
+from semihmm.estimators import KNeighborsTimeSeriesClassifier, TimeSeriesKMeans, TimeSeriesKMedoids
 
 RHYTHM = {"aami3a": ["3a normal", "3a ventricular"], "aami3b": ["3b down", "3b normal", "3b up", "3b normal"]}
 BEFORE, AFTER, EVERY = 100, 300, 4  # samples around where a beat gets steep, at 720 Hz, and which of them are kept
@@ -58,6 +58,11 @@ def stretched(series: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.stack([np.interp(np.linspace(0, len(x) - 1, SAMPLES), np.arange(len(x)), x) for x in series])
 
 
+def middle(series: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The one that is nearest to the others: where a barycenter starts well."""
+    return TimeSeriesKMedoids(1).fit(series).cluster_centers_[0]
+
+
 def picture(file: str, series: list[NDArray[np.float64]], kinds: NDArray[np.str_]) -> None:
     """Two beats and what lies on what; all beats of a kind, and their means."""
     import matplotlib.pyplot as plt
@@ -75,7 +80,7 @@ def picture(file: str, series: list[NDArray[np.float64]], kinds: NDArray[np.str_
         above.set_title(name)
         below.plot(stretched(some).T, color="0.8", linewidth=0.5)
         below.plot(stretched(some).mean(0), label="plain mean")
-        below.plot(warping.barycenter(some, SAMPLES).series, label="barycenter")
+        below.plot(stretched([warping.barycenter(some, init=middle(some)).series.numpy()])[0], label="barycenter")
     axes[1, 0].legend(frameon=False)
     figure.savefig(file)
 
@@ -90,15 +95,19 @@ def main() -> None:
     known = [int((kinds == name).argmax()) for name in names]  # the first beat of each kind
     rest = np.setdiff1d(np.arange(len(series)), known)[:: 6 if options.smoke else 1]
     unseen = [series[k] for k in rest]
-    print(f"{len(series)} beats, {min(map(len, series))} to {max(map(len, series))} items long; {len(names)} have labels")
+    print(
+        f"{len(series)} beats, {min(map(len, series))} to {max(map(len, series))} items long; {len(names)} have labels"
+    )
 
     plain = KNeighborsTimeSeriesClassifier(1, window=0).fit(stretched(series)[known], kinds[known])
     warped = KNeighborsTimeSeriesClassifier(1).fit([series[k] for k in known], kinds[known])
     print("\nRight, of the others:")
-    print(f"  item by item, all stretched to one length  {(plain.predict(stretched(unseen)) == kinds[rest]).mean():.1%}")
+    print(
+        f"  item by item, all stretched to one length  {(plain.predict(stretched(unseen)) == kinds[rest]).mean():.1%}"
+    )
     print(f"  warped                                     {(warped.predict(unseen) == kinds[rest]).mean():.1%}")
 
-    found = TimeSeriesKMeans(len(names), size=SAMPLES, n_init=1 if options.smoke else 5, random_state=0).fit(unseen)
+    found = TimeSeriesKMeans(len(names), size=SAMPLES, n_init=1 if options.smoke else 2, random_state=0).fit(unseen)
     print("\nBeats of each kind in the groups of k-means, which knows no labels:")
     for name in names:
         count = np.bincount(found.labels_[kinds[rest] == name], minlength=len(names))
@@ -108,9 +117,12 @@ def main() -> None:
     for name in names:
         some = [x for x, kind in zip(unseen, kinds[rest], strict=True) if kind == name]
         height = np.median([np.ptp(x) for x in some])
-        means = stretched(some).mean(0), warping.barycenter(some, SAMPLES).series
-        means += (warping.soft_barycenter(some, SAMPLES, gamma=0.01).series,)
-        print(f"  {name:<43}{height:>6.2f}" + "".join(f"{np.ptp(np.asarray(mean)):>13.2f}" for mean in means))
+        hard, soft = (
+            warping.barycenter(some, init=middle(some)),
+            warping.soft_barycenter(some, gamma=0.01, init=middle(some)),
+        )
+        means = stretched(some).mean(0), hard.series.numpy(), soft.series.numpy()
+        print(f"  {name:<43}{height:>6.2f}" + "".join(f"{np.ptp(mean):>13.2f}" for mean in means))
     if options.picture:
         picture(options.picture, series, kinds)
 
