@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from semihmm.inference.options import Options
 
-CELLS = 1 << 18  # of cost matrices that a thread holds at a time: they stay in cache
+CELLS, SOFT_CELLS = 1 << 18, 1 << 15  # of cost matrices that are held at a time: they stay in cache
 MEMORY = 8  # steps that acceleration looks back on
 
 
@@ -150,18 +150,22 @@ class _Way(NamedTuple):
         alignments are taken as they are.
         """
         with torch.no_grad():
-            structure = self.structure(x, mean)
+            options: Options = {"validate": False, **self.options}  # the series were
             if self.gamma:
-                scaled = structure.holding(cost=structure.cost / self.gamma)
-                log_partition, counts = expected_counts(scaled, **self.options)
+                scale = self.gamma**-0.5  # of items, which are fewer than costs
+                structure = self.structure(Series(x.items * scale, x.lengths), mean * scale)
+                log_partition, counts = expected_counts(structure, **options)
                 cost = -self.gamma * log_partition
             else:
-                best = viterbi(structure, **self.options)
+                structure = self.structure(x, mean)
+                best = viterbi(structure, **options)
                 cost = -best.score
             check_reached(self.owner, cost.isfinite(), structure)
         if self.gamma:
-            count = (counts["cost"] * weight[:, None, None]).flatten(0, 1)  # (B N, M)
-            total, mass = count.T @ x.items.flatten(0, 1), count.sum(0)
+            share = weight[:, None, None].expand(*x.items.shape[:2], 1)
+            items = torch.cat([x.items * share, share], -1).flatten(0, 1)  # (B N, F + 1)
+            total, mass = (counts["cost"].flatten(0, 1).T @ items).tensor_split([-1], -1)
+            mass = mass.squeeze(-1)
         else:
             at, on, count = counted(structure.pattern, best.event)
             count = (count * weight.unsqueeze(-1)).flatten()
@@ -217,7 +221,7 @@ def _averaged(way: _Way, x: Any, size: int | None, init: Any, weights: Any, max_
     if torch.is_grad_enabled() and (series.items.requires_grad or weight.requires_grad):
         mean = _implicit(way, series, weight, mean) if way.gamma else _mean(way, series, weight, mean)[1]
     # At a minimum the cost does not change with the mean.
-    cost = sum((w * way.cost(part, mean.detach())).sum() for part, w in _parts(series, weight, len(mean)))
+    cost = sum((w * way.cost(part, mean.detach())).sum() for part, w in _parts(way, series, weight, len(mean)))
     assert isinstance(cost, Tensor)
     return Barycenter(mean.squeeze(-1) if flat else mean, cost, converged)
 
@@ -227,7 +231,7 @@ Step = Callable[[Tensor], tuple[float, Tensor, Tensor]]
 
 def _mean(way: _Way, x: Series, weight: Tensor, at: Tensor) -> tuple[float, Tensor, Tensor]:
     """What a barycenter costs; the means of the items that lie on its items ``(M, F)``; and their masses ``(M, 1)``."""
-    each = [way.sums(part, w, at) for part, w in _parts(x, weight, len(at))]
+    each = [way.sums(part, w, at) for part, w in _parts(way, x, weight, len(at))]
     cost, total, mass = (torch.stack(parts).sum(0) for parts in zip(*each, strict=True))
     mass = mass.unsqueeze(-1)
     return float(cost), torch.where(mass > 0, total / torch.where(mass > 0, mass, 1.0), at), mass.detach()
@@ -273,7 +277,7 @@ def _accelerated(step: Step, mean: Tensor, max_iter: int, near: float) -> tuple[
 def _implicit(way: _Way, x: Series, weight: Tensor, mean: Tensor) -> Tensor:
     """A minimum with the gradient of where it lies: the slope there stays 0, so it moves by -H^-1 times the slope."""
     at = mean.detach().requires_grad_()
-    cost = sum((w * way.cost(part, at)).sum() for part, w in _parts(x, weight, len(at)))
+    cost = sum((w * way.cost(part, at)).sum() for part, w in _parts(way, x, weight, len(at)))
     assert isinstance(cost, Tensor)
     (slope,) = torch.autograd.grad(cost, at, create_graph=True)
     curve = lambda v: torch.autograd.grad(slope, at, v, retain_graph=True)[0]  # noqa: E731
@@ -299,9 +303,9 @@ def _solved(curve: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
     return found
 
 
-def _parts(x: Series, weight: Tensor, size: int) -> Iterator[tuple[Series, Tensor]]:
+def _parts(way: _Way, x: Series, weight: Tensor, size: int) -> Iterator[tuple[Series, Tensor]]:
     """Some series at a time, and their weights."""
-    count = max(CELLS // (x.items.shape[1] * size), 1) * torch.get_num_threads()
+    count = max((SOFT_CELLS if way.gamma else CELLS) // (x.items.shape[1] * size), 1)
     for start in range(0, len(x.items), count):
         some = slice(start, start + count)
         yield Series(x.items[some], None if x.lengths is None else x.lengths[some]), weight[some]
