@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from semihmm.inference.options import Options
 
-CELLS, SOFT_CELLS = 1 << 18, 1 << 15  # of cost matrices that are held at a time: they stay in cache
+CELLS = 1 << 18  # of cost matrices that are held at a time: they stay in cache
+SOFT_CELLS = (1 << 15) - 1  # fewer than PyTorch starts threads for, which take longer to meet than to compute
 MEMORY = 8  # steps that acceleration looks back on
 
 
@@ -163,9 +164,12 @@ class _Way(NamedTuple):
             check_reached(self.owner, cost.isfinite(), structure)
         if self.gamma:
             share = weight[:, None, None].expand(*x.items.shape[:2], 1)
-            items = torch.cat([x.items * share, share], -1).flatten(0, 1)  # (B N, F + 1)
-            total, mass = (counts["cost"].flatten(0, 1).T @ items).tensor_split([-1], -1)
-            mass = mass.squeeze(-1)
+            columns = torch.cat([x.items * share, share], -1).flatten(0, 1).unbind(-1)
+            count = counts["cost"].flatten(0, 1).T  # (M, B N)
+            *by_feature, mass = [
+                count.mv(column) for column in columns
+            ]  # `@` waits for threads, longer than it computes
+            total = torch.stack(by_feature, -1)
         else:
             at, on, count = counted(structure.pattern, best.event)
             count = (count * weight.unsqueeze(-1)).flatten()
