@@ -93,7 +93,7 @@ def main() -> None:
     series, kinds = beats()
     names = sorted(set(kinds))
     known = [int((kinds == name).argmax()) for name in names]  # the first beat of each kind
-    rest = np.setdiff1d(np.arange(len(series)), known)[:: 6 if options.smoke else 1]
+    rest = np.setdiff1d(np.arange(len(series)), known)[:: 5 if options.smoke else 1]
     unseen = [series[k] for k in rest]
     print(
         f"{len(series)} beats, {min(map(len, series))} to {max(map(len, series))} items long; {len(names)} have labels"
