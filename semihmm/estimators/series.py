@@ -134,9 +134,10 @@ class KNeighborsTimeSeriesClassifier(_base.ClassifierMixin, _SeriesEstimator):  
         else:
             same = distance == 0  # then no other one counts
             votes = np.where(same.any(1, keepdims=True), same, 1 / np.where(same, 1, distance))
-        share = np.zeros((len(index), len(self.classes_)))
+        share: Array = np.zeros((len(index), len(self.classes_)))
         np.add.at(share, (np.arange(len(index))[:, None], self._y[index]), votes)
-        return share / share.sum(1, keepdims=True)
+        share /= share.sum(1, keepdims=True)
+        return share
 
     def predict(self, X: Any) -> NDArray[Any]:
         best = self.predict_proba(X).argmax(1)

@@ -201,9 +201,9 @@ def counted(pattern: StepPattern, path: Tensor) -> tuple[Tensor, Tensor, Tensor]
         here = used & (down == far) & (right == wide)
         arriving = arriving + here * move[-1][2]
         i, j = row[:, :-1], column[:, :-1]
-        for below, beside, count in move[:-1]:
+        for below, beside, times in move[:-1]:
             i, j = i + below, j + beside
-            pairs.append((i * here, j * here, here * count))
+            pairs.append((i * here, j * here, here * times))
     first = torch.ones_like(arriving[:, :1])
     pairs.append((row * on_path, column * on_path, torch.cat([first, arriving], -1)))
     query, reference, count = (torch.cat(parts, -1) for parts in zip(*pairs, strict=True))
