@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.errors import DataError, ShapeError
 from semihmm.inference import expected_counts, total, viterbi
 from semihmm.semirings import SmoothMax
 from semihmm.structures import DTW, StepPattern, squared_distances
 from semihmm.structures.authoring import tensor_of
 from semihmm.warping.alignment import check_reached
-from semihmm.warping.series import Series, collection, compatible, one_or_more
+from semihmm.warping.series import Series, collection, compatible, count_of, one_or_more
+from semihmm.warping.soft import check_gamma
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,8 +118,7 @@ def soft_barycenter(
         >>> soft_barycenter([[0.0, 4.0], [2.0, 8.0]], gamma=0.1).series.round(decimals=2).tolist()
         [1.0, 6.0]
     """
-    if not gamma > 0:
-        raise StructureError(f"soft_barycenter: gamma must be above 0, got {gamma}. The best paths? Ask barycenter.")
+    check_gamma("soft_barycenter", gamma, "barycenter")
     way = _Way("soft_barycenter", gamma, step_pattern, window, options)
     return _averaged(way, x, size, init, weights, max_iter, tol)
 
@@ -217,8 +217,7 @@ def _averaged(way: _Way, x: Any, size: int | None, init: Any, weights: Any, max_
     weight = _weights(owner, weights, series)
     fixed, share = Series(series.items.detach(), series.lengths), weight.detach()
     mean = _start(owner, fixed, share, size, init)
-    if max_iter < 1:
-        raise ShapeError(f"{owner}: max_iter must be at least 1, got {max_iter}.")
+    max_iter = count_of(owner, "max_iter", max_iter)
     near = tol * float(_spread(fixed))
     step = lambda at: _mean(way, fixed, share, at)  # noqa: E731
     mean, converged = (_accelerated if way.gamma else _repeated)(step, mean, max_iter, near)
@@ -331,9 +330,7 @@ def _weights(owner: str, weights: Any, x: Series) -> Tensor:
 def _start(owner: str, x: Series, weight: Tensor, size: int | None, init: Any) -> Tensor:
     """The series to start from, ``(M, F)``."""
     if init is None:
-        size = round(float(x.sizes.double().mean())) if size is None else size
-        if size < 1:
-            raise ShapeError(f"{owner}: size must be at least 1, got {size}.")
+        size = round(float(x.sizes.double().mean())) if size is None else count_of(owner, "size", size)
         return torch.einsum("b,bmf->mf", weight, stretched(x, size))
     if size is not None:
         raise ShapeError(f"{owner}: init says how many items there are, so give no size, got {size}.")

@@ -166,13 +166,13 @@ def test_what_cannot_be_averaged_is_said(mean: Mean) -> None:
         mean(walks(), 5, init=walks()[0])
     with pytest.raises(ShapeError, match=rf"{name}: init must be one series"):
         mean(walks(), init=walks())
-    with pytest.raises(ShapeError, match=rf"{name}: size must be at least 1, got 0"):
+    with pytest.raises(ShapeError, match=rf"{name}: size must be an integer of at least 1, got 0"):
         mean(walks(), 0)
-    with pytest.raises(ShapeError, match=rf"{name}: max_iter must be at least 1, got 0"):
+    with pytest.raises(ShapeError, match=rf"{name}: max_iter must be an integer of at least 1, got 0"):
         mean(walks(), max_iter=0)
     with pytest.raises(StructureError, match=rf"{name}: no path leads .* make it at least 5"):
         mean(walks(), 12, window=1)
     with pytest.raises(ShapeError, match=rf"{name}: x must be a list of at least one series"):
         mean([])
-    with pytest.raises(StructureError, match="gamma must be above 0, got 0"):
+    with pytest.raises(StructureError, match="gamma must be a finite number above 0, got 0"):
         soft_barycenter(walks(), gamma=0)
