@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from semihmm.errors import StructureError
@@ -61,7 +61,8 @@ def soft_dtw(
 
 def check_gamma(owner: str, gamma: Any, limit: str) -> None:
     """Refuse what is no temperature."""
-    if not isinstance(gamma, Real) or isinstance(gamma, bool) or not 0 < gamma < math.inf:
+    number = gamma.numel() == 1 if isinstance(gamma, Tensor) else isinstance(gamma, int | float | np.number)
+    if not number or isinstance(gamma, bool) or not 0 < gamma < math.inf:
         raise StructureError(
             f"{owner}: gamma must be a finite number above 0, got {gamma!r}. The best path alone? Ask {limit}."
         )
