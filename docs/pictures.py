@@ -6,6 +6,7 @@ What they show is computed by the library when they are drawn.
 import argparse
 import math
 import re
+import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -479,6 +480,30 @@ def stretches(figure: Figure, theme: Theme) -> None:
         bare(axes, theme)
 
 
+def barycenters(figure: Figure, theme: Theme) -> None:
+    """Kinds of heartbeats: a warped pair, and the means of all."""
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "heartbeats.py"))
+    series, kinds = example["beats"]()
+    names = ["3a normal", "3a ventricular", "3b up"]
+    for name, (above, below) in zip(names, figure.subplots(2, len(names)).T, strict=True):
+        some = [x for x, kind in zip(series, kinds, strict=True) if kind == name]
+        x, y = torch.from_numpy(some[0]), torch.from_numpy(some[1])
+        up = 1.4 * float(y.max() - y.min())
+        for i, j in [pair for pair in warping.dtw(x, y).path.tolist() if pair[0] >= 0][::3]:
+            above.plot([i, j], [float(x[i]) + up, float(y[j])], color=theme.faint, linewidth=0.5)
+        above.plot(x + up, color=theme.blue, linewidth=1.4)
+        above.plot(y, color=theme.orange, linewidth=1.4)
+        above.set_title(name, fontsize=9, color=theme.ink)
+        stretched = example["stretched"]
+        below.plot(stretched(some).T, color=theme.faint, linewidth=0.4, alpha=0.5)
+        below.plot(stretched(some).mean(0), color=theme.blue, linewidth=1.6, label="plain mean")
+        mean = warping.barycenter(some, init=example["middle"](some)).series
+        below.plot(stretched([mean.numpy()])[0], color=theme.orange, linewidth=1.6, label="barycenter")
+        for axes in (above, below):
+            axes.set_axis_off()
+    below.legend(frameon=False, fontsize=8, labelcolor=theme.ink, loc="upper right")
+
+
 PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
     "trellis": (trellis, (7.2, 2.4)),
     "questions": (questions, (7.2, 3.2)),
@@ -491,6 +516,7 @@ PICTURES: dict[str, tuple[Draw, tuple[float, float]]] = {
     "streaming": (streaming, (7.2, 3.2)),
     "warping": (warped, (7.2, 2.6)),
     "windows": (windows, (9.2, 2.0)),
+    "barycenters": (barycenters, (7.2, 3.6)),
     "search": (stretches, (9.2, 1.8)),
 }
 

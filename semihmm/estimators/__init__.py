@@ -12,6 +12,7 @@ from semihmm.estimators.monitor import ConvergenceMonitor
 from semihmm.estimators.multinomial import MultinomialHMM
 from semihmm.estimators.poisson import PoissonHMM
 from semihmm.estimators.semi_markov import CategoricalHSMM, GaussianHSMM, PoissonHSMM
+from semihmm.estimators.series import KNeighborsTimeSeriesClassifier, TimeSeriesKMeans, TimeSeriesKMedoids
 from semihmm.estimators.variational import VariationalCategoricalHMM, VariationalGaussianHMM
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "ConvergenceMonitor",
     "GaussianHMM",
     "GaussianHSMM",
+    "KNeighborsTimeSeriesClassifier",
     "MultinomialHMM",
     "PoissonHMM",
     "PoissonHSMM",
+    "TimeSeriesKMeans",
+    "TimeSeriesKMedoids",
     "VariationalCategoricalHMM",
     "VariationalGaussianHMM",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
+from semihmm.errors import DataError
 from semihmm.models import saving
 from semihmm.models.base import Model
 from semihmm.models.crf import CRF, LinearChainCRF
@@ -36,5 +37,10 @@ def load(path: str | PathLike[str], *kinds: type[Model[Any] | CRF[Any]], **parts
         ...     type(load(f"{folder}/model")).__name__
         'HMM'
     """
+    strange = [kind for kind in kinds if not (isinstance(kind, type) and issubclass(kind, Model | CRF))]
+    if strange:
+        raise DataError(
+            f"load: classes of models follow the path, got {strange[0]!r}. A part? Pass it by name: emission=..."
+        )
     known: dict[str, Callable[..., Model[Any] | CRF[Any]]] = {kind.__name__: kind for kind in (*_OWN, *kinds)}
     return saving.load(path, known, parts)

@@ -19,6 +19,7 @@ from semihmm.models.table import Table
 from semihmm.models.topology import Allowed, Arcs, first_states
 from semihmm.models.transitions import Categorical, Transition
 from semihmm.structures import Structure
+from semihmm.structures.authoring import whole_numbers
 
 S = TypeVar("S", bound=Structure)
 
@@ -103,6 +104,7 @@ def initial_of(
     """The law of the first state that the arguments of a model say."""
     if not isinstance(start, str):
         states = transition.states
+        start = None if start is None else whole_numbers(name, "start", start)
         return Table(torch.zeros(states, dtype=torch.int64), first_states(states, start), pseudo_count)
     if start != "stationary" or final is not None or pseudo_count != 0.0:
         raise ShapeError(

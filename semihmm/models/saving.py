@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from semihmm.models.part import Part
 
 M = TypeVar("M", bound=nn.Module)
 _KEY = "semihmm.model"
+_TABLE = 1 << 26  # numbers that a duration law out of a file may make of its few parameters
 _ROOM = 1 << 20  # numbers that a tensor may hold while a model is built, beside as many as the file holds
 
 
@@ -43,6 +44,8 @@ def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], gi
         given: parts that the caller has built.
     """
     safetensors = require("safetensors", extra="models", purpose="Loading a model")
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"load: path must be the name of a file, got {path!r}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             note = (file.metadata() or {}).get(_KEY)
@@ -65,12 +68,24 @@ def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], gi
         with _NoLarger(sum(x.numel() for x in parameters.values())):
             parts = {name: given.get(name) or _built(name, **part) for name, part in described.items()}
             found = kinds[kind](**config, **parts)
+        _check_durations(part for name, part in parts.items() if name not in given)
         found.load_state_dict(parameters, assign=True)  # in the file's dtype
     except DataError:
         raise
     except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"load: {path} holds a model that cannot be built again: {error}") from error
     return found
+
+
+def _check_durations(parts: Iterable[nn.Module]) -> None:
+    """Refuse laws that hold few numbers, but make a table that no data can fill."""
+    for law in (module for part in parts for module in part.modules()):
+        count = getattr(law, "states", 0) * getattr(law, "max_duration", 0)
+        if count > _TABLE:
+            raise DataError(
+                f"load: the file says durations that take a table of {count:,} numbers. It is damaged, or was not "
+                f"written by save. If it is right, build the part and pass it: duration=..."
+            )
 
 
 class _NoLarger(TorchDispatchMode):

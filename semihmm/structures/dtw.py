@@ -218,7 +218,7 @@ class DTW(Structure):
         window: Any = self.window
         if isinstance(window, np.integer):
             object.__setattr__(self, "window", int(window))
-        elif not (window is None or isinstance(window, int | str)):
+        elif not (window is None or isinstance(window, int | float | str)):
             object.__setattr__(self, "window", as_tensor(self, "window"))
         if isinstance(self.window, Tensor):
             check_shape(self, "(..., N, M)", "window", self.window, shape[-2:])
@@ -226,7 +226,7 @@ class DTW(Structure):
                 raise ShapeError(
                     f"DTW: window must be bool, True where paths may go, or an int, got {self.window.dtype}."
                 )
-        elif self.window is not None and self.window != "itakura" and (isinstance(self.window, str) or self.window < 0):
+        elif window not in (None, "itakura") and (isinstance(window, bool | float | str) or window < 0):
             raise StructureError(
                 f"DTW: window must be an int of at least 0, 'itakura', a bool mask or None, got {self.window!r}."
             )

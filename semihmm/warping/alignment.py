@@ -14,8 +14,7 @@ from semihmm.inference import viterbi
 from semihmm.inference.total import prepare
 from semihmm.semirings import Max
 from semihmm.structures import DTW, StepPattern
-from semihmm.structures.authoring import tensor_of
-from semihmm.warping.series import Metric, compatible, costs, one_or_more, root
+from semihmm.warping.series import Metric, compatible, costs, dense, one_or_more, root
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -29,13 +28,13 @@ class Warping:
 
     Attributes:
         cost: what its pairs cost, times their multipliers, added up: ``(...)``. Differentiable.
-        path: the pairs ``(query item, reference item)`` in order, int64 ``(..., L, 2)``; -1 after the end.
+        path: the pairs ``(query item, reference item)`` in order, int64 ``(..., L, 2)``; in batches, -1 after the end.
         metric: what `cost` adds up.
         structure: the `DTW` that it is the best path of; ask it for more: ``semihmm.topk(warping.structure, 5)``.
 
     Example:
         >>> dtw([0.0, 1.0, 2.0], [0.0, 2.0, 2.0]).path.tolist()
-        [[0, 0], [1, 1], [2, 2], [-1, -1], [-1, -1]]
+        [[0, 0], [1, 1], [2, 2]]
     """
 
     cost: Tensor
@@ -52,7 +51,8 @@ class Warping:
     def normalized_distance(self) -> Tensor:
         """The distance, of the cost divided by what the step pattern counts: N, M or N + M items.
 
-        Where it counts no fixed number (``symmetric1``), by how many pairs there are.
+        dtw-python's, whose metric is ``"euclidean"``, if that is the metric here; of squared differences, the root of
+        theirs. Where the step pattern counts no fixed number (``symmetric1``), by how many pairs there are.
         """
         used = self.path[..., 0] >= 0
         last = torch.where(used.unsqueeze(-1), self.path, -1).amax(-2)
@@ -137,7 +137,8 @@ def dtw(
         structure = _ended(structure, options)
     best = viterbi(structure, **options)
     check_reached("dtw", best.valid, structure)
-    return Warping(-best.score, best.event, used, structure)
+    path = best.event
+    return Warping(-best.score, path[path[:, 0] >= 0] if path.ndim == 2 else path, used, structure)
 
 
 def structure_of(
@@ -152,7 +153,7 @@ def structure_of(
 ) -> tuple[DTW, Metric | None]:
     """The structure of two series, or of a cost matrix, and the metric, if one was used."""
     if y is None:
-        return DTW(tensor_of(owner, "x", x), step_pattern, window, open_begin, open_end), None
+        return DTW(dense(owner, "x", x), step_pattern, window, open_begin, open_end), None
     a, b = compatible(owner, one_or_more(owner, "x", x), one_or_more(owner, "y", y))
     batch = a.items.shape[:-2]
     if batch != b.items.shape[:-2]:

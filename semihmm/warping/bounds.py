@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,17 +18,23 @@ SMALL = 1 << 14  # numbers that lie in a near cache, and that PyTorch asks no th
 def lb_kim(x: Any, y: Any, *, metric: Metric = "squared") -> Tensor:
     """LB_Kim of all pairs ``(A, B)``: what the first items and the last ones cost (Rakthanmanon et al. 2012).
 
-    Every path from end to end pays that, in any window and with any step pattern whose steps count at least once.
+    A distance as of `cdist`, which is no less: every path from end to end pays for both, in any window and with any
+    step pattern whose steps count at least once.
 
     Args:
         x, y: series, as of `cdist`.
         metric: ``"squared"``, ``"euclidean"`` or ``"manhattan"``.
 
     Example:
-        >>> lb_kim([[0.0, 5.0, 1.0]], [[1.0, 0.0, 3.0]]).tolist()
+        >>> lb_kim([[0.0, 5.0, 1.0]], [[3.0, 0.0, 5.0]]).tolist()
         [[5.0]]
     """
     a, b = compatible("lb_kim", collection("lb_kim", "x", x), collection("lb_kim", "y", y))
+    return _distance(kim(a, b, metric), metric)
+
+
+def kim(a: Series, b: Series, metric: Metric) -> Tensor:
+    """LB_Kim as a cost."""
     first = a.items[:, None, 0] - b.items[None, :, 0]
     end_a, end_b = (s.items[torch.arange(len(s.items), device=s.items.device), s.sizes - 1] for s in (a, b))
     last = _apart(end_a[:, None] - end_b, metric)
@@ -39,19 +46,29 @@ def lb_keogh(x: Any, y: Any, *, window: int | None = None, metric: Metric = "squ
     """LB_Keogh of all pairs ``(A, B)``: what it costs to bring each item of ``x`` into the envelope of ``y``.
 
     The envelope spans what lies in the window around each item (Keogh & Ratanamahatana 2005); of several features, it
-    is a box. `warping.cdist` costs at least as much in that window, with any step pattern whose steps count at least
-    once and skip no item of ``x``.
+    is a box. A distance as of `cdist`, which is no less in that window, with any step pattern whose steps count at
+    least once and skip no item of ``x``.
 
     Args:
         x, y: series, as of `cdist`.
-        window: as of `cdist`, an int; None for all of ``y``.
+        window: as of `cdist`, an int of at least 0; None for all of ``y``.
         metric: ``"squared"``, ``"euclidean"`` or ``"manhattan"``.
 
     Example:
         >>> lb_keogh([[0.0, 5.0, 1.0]], [[1.0, 0.0, 3.0]], window=1).tolist()
-        [[4.0]]
+        [[2.0]]
     """
     a, b = compatible("lb_keogh", collection("lb_keogh", "x", x), collection("lb_keogh", "y", y))
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int | np.integer) or window < 0):
+        raise StructureError(
+            f"lb_keogh: window must be an int of at least 0, or None, got {window!r}. Another kind of "
+            "window? Pass the greatest |i - j| in it."
+        )
+    return _distance(keogh(a, b, window, metric), metric)
+
+
+def keogh(a: Series, b: Series, window: int | None, metric: Metric) -> Tensor:
+    """LB_Keogh as a cost."""
     used = until(a.lengths, a.items.shape[-2], rank=2)
     few = max(SMALL // a.items[0].numel(), 1)
     parts = []
@@ -93,6 +110,10 @@ def _greatest(x: Tensor, items: int, window: int) -> Tensor:
         found = torch.maximum(found[..., : found.shape[-2] - step, :], found[..., step:, :])
         width += step
     return found
+
+
+def _distance(cost: Tensor, metric: Metric) -> Tensor:
+    return root(cost) if metric == "squared" else cost
 
 
 def _apart(difference: Tensor, metric: Metric) -> Tensor:

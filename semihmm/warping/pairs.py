@@ -14,7 +14,17 @@ from semihmm.inference import total
 from semihmm.semirings import Max
 from semihmm.structures import DTW, StepPattern
 from semihmm.warping import bounds
-from semihmm.warping.series import Metric, Series, check_metric, collection, compatible, costs, directions, root
+from semihmm.warping.series import (
+    Metric,
+    Series,
+    check_metric,
+    collection,
+    compatible,
+    costs,
+    count_of,
+    directions,
+    root,
+)
 
 CELLS = 1 << 22  # of cost matrices that are held at a time, where there are any
 FEW = 1 << 20  # pairs whose numbers are held at a time
@@ -88,14 +98,16 @@ def nearest(
     Args:
         x, y, metric, step_pattern, window: as of `cdist`.
     Returns:
-        `Neighbors`; of equally near ones, the lowest number first; number -1 where no path stays in the window.
+        `Neighbors`; of equally near ones, the lowest number first; number -1 and distance inf where fewer than k can be
+        reached inside the window.
 
     Example:
         >>> nearest([[0.0, 1.0, 2.0]], [[5.0, 5.0, 5.0], [0.0, 0.0, 2.0]]).indices.tolist()
         [[1]]
     """
     a, b = _both("nearest", x, y, metric)
-    if not 1 <= k <= len(b.items):
+    k = count_of("nearest", "k", k)
+    if k > len(b.items):
         raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
     pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
     if pairs.warper is None:
@@ -112,8 +124,8 @@ def _nearest(pairs: _Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tens
     """The nearest to some of the queries, and what they cost."""
     window = pairs.form.window if isinstance(pairs.form.window, int) else None
     some, warper = pairs.part(first, stop)
-    kim = bounds.lb_kim(some, pairs.y, metric=pairs.named)
-    least = torch.maximum(kim, bounds.lb_keogh(some, pairs.y, window=window, metric=pairs.named))
+    kim = bounds.kim(some, pairs.y, pairs.named)
+    least = torch.maximum(kim, bounds.keogh(some, pairs.y, window, pairs.named))
     slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
     ordered = (least.double() * min(1.0, *warper.factors) * slack).sort(dim=-1, stable=True)
     return warper.nearest(ordered.indices, ordered.values, k)

@@ -16,7 +16,17 @@ from semihmm.inference import viterbi
 from semihmm.structures import DTW, StepPattern
 from semihmm.warping.alignment import ends
 from semihmm.warping.pairs import factors_of
-from semihmm.warping.series import Metric, Series, check_metric, compatible, costs, directions, one_or_more, root
+from semihmm.warping.series import (
+    Metric,
+    Series,
+    check_metric,
+    compatible,
+    costs,
+    count_of,
+    directions,
+    one_or_more,
+    root,
+)
 
 CLOSE = 1e-9  # costs that differ by so much of themselves are the same, rounded differently
 
@@ -64,8 +74,7 @@ def search(
         >>> found.start.tolist(), found.stop.tolist(), found.distance.tolist()
         ([1, 5], [3, 7], [0.0, 0.5])
     """
-    if k < 1:
-        raise ShapeError(f"search: k must be at least 1, got {k}.")
+    k = count_of("search", "k", k)
     check_metric("search", metric)
     x, y = compatible("search", one_or_more("search", "query", query), one_or_more("search", "series", series))
     if x.items.ndim != 2 or y.items.ndim != 2:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import index as as_int
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,11 +57,23 @@ def collection(owner: str, name: str, x: Any) -> Series:
     return _checked(owner, name, Series(items.unsqueeze(-1) if items.ndim == 2 else items, None))
 
 
+def dense(owner: str, name: str, x: Any) -> Tensor:
+    """A tensor whose numbers lie in memory, each in its place."""
+    found = tensor_of(owner, name, x)
+    if found.layout != torch.strided:
+        raise DataError(f"{owner}: {name} must be dense, got a tensor of {found.layout}. Pass {name}.to_dense().")
+    if found.is_meta:
+        raise DataError(f"{owner}: {name} must hold numbers, got a tensor on the meta device, which has none.")
+    return found
+
+
 def _floating(owner: str, name: str, x: Any) -> Tensor:
-    items = tensor_of(owner, name, x)
+    items = dense(owner, name, x)
     if items.is_complex() or items.dtype == torch.bool:
         raise DataError(f"{owner}: {name} must hold real numbers, got {items.dtype}.")
-    return items if items.is_floating_point() else items.to(torch.get_default_dtype())
+    if not items.is_floating_point():
+        return items.to(torch.get_default_dtype())
+    return items.float() if items.dtype.itemsize < 4 else items  # the square of 256 is infinite in half precision
 
 
 def _padded(owner: str, name: str, x: Any) -> Series:
@@ -77,7 +91,8 @@ def _padded(owner: str, name: str, x: Any) -> Series:
         raise ShapeError(
             f"{owner}: a series must have at least one item, got none in {name}[{int(empty[0])}]. Leave it out."
         )
-    items = pad_sequence(each, batch_first=True)
+    widest = reduce(torch.promote_types, {one.dtype for one in each})
+    items = pad_sequence([one.to(widest) for one in each], batch_first=True)
     return _checked(owner, name, Series(items, None if bool((lengths == items.shape[1]).all()) else lengths))
 
 
@@ -106,6 +121,17 @@ def compatible(owner: str, x: Series, y: Series) -> tuple[Series, Series]:
         )
     dtype = torch.promote_types(x.items.dtype, y.items.dtype)
     return Series(x.items.to(dtype), x.lengths), Series(y.items.to(dtype), y.lengths)
+
+
+def count_of(owner: str, name: str, value: Any) -> int:
+    """A whole number of at least 1."""
+    try:
+        found = 0 if isinstance(value, bool) else as_int(value)
+    except TypeError:
+        found = 0
+    if found < 1:
+        raise ShapeError(f"{owner}: {name} must be an integer of at least 1, got {value!r}.")
+    return found
 
 
 def check_metric(owner: str, metric: Any) -> None:

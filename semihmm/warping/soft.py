@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from semihmm.errors import StructureError
@@ -50,12 +52,20 @@ def soft_dtw(
         0.93
         >>> value.backward()
     """
-    if not gamma > 0:
-        raise StructureError(f"soft_dtw: gamma must be above 0, got {gamma}. The best path alone? Ask dtw.")
+    check_gamma("soft_dtw", gamma, "dtw")
     structure, _ = structure_of("soft_dtw", x, y, metric, step_pattern, window, open_begin, open_end)
     value = -total(structure, SmoothMax(gamma), **options)
     check_reached("soft_dtw", value.detach().isfinite(), structure)
     return value
+
+
+def check_gamma(owner: str, gamma: Any, limit: str) -> None:
+    """Refuse what is no temperature."""
+    number = gamma.numel() == 1 if isinstance(gamma, Tensor) else isinstance(gamma, int | float | np.number)
+    if not number or isinstance(gamma, bool) or not 0 < gamma < math.inf:
+        raise StructureError(
+            f"{owner}: gamma must be a finite number above 0, got {gamma!r}. The best path alone? Ask {limit}."
+        )
 
 
 def soft_dtw_divergence(x: Any, y: Any, gamma: float = 1.0, **given: Any) -> Tensor:
@@ -103,6 +113,7 @@ class SoftDTWLoss(nn.Module):
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
             raise StructureError(f"SoftDTWLoss: reduction must be mean, sum or none, got {reduction!r}.")
+        check_gamma("SoftDTWLoss", gamma, "dtw")
         self.gamma, self.divergence, self.reduction = gamma, divergence, reduction
         self.metric, self.step_pattern, self.window = metric, step_pattern, window
 

@@ -223,3 +223,11 @@ def test_a_duration_law_for_other_states_is_refused() -> None:
 def test_an_emission_for_other_states_is_refused() -> None:
     with pytest.raises(ShapeError, match="emission must have as many, got 2"):
         HMM(3, Gaussian(2, 2))
+
+
+@pytest.mark.parametrize("start", [3, [0.5], torch.tensor([0.5]), [None]])
+@pytest.mark.parametrize("kind", [HMM, HSMM])
+def test_first_states_are_integers(kind: Any, start: Any) -> None:
+    parts = {"duration": durations.Poisson(2, max_duration=3)} if kind is HSMM else {}
+    with pytest.raises(ShapeError, match=f"{kind.__name__}: start must be integers, got "):
+        kind(2, Gaussian(2, features=1), start=start, **parts)

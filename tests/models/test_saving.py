@@ -227,6 +227,30 @@ def test_a_file_cannot_ask_for_more_memory_than_it_fills(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
+@pytest.mark.parametrize("law", [durations.Gamma, durations.Uniform, durations.Geometric])
+def test_a_file_cannot_ask_for_a_larger_table_of_durations_than_data_fill(law: Any, tmp_path: Path) -> None:
+    HSMM(2, Gaussian(2, 1), duration=law(2, max_duration=9)).save(tmp_path / "m")
+    with safe_open(tmp_path / "m", framework="pt") as file:
+        note = json.loads(file.metadata()["semihmm.model"])
+    for longest in (100_000, 1_000_000_000):
+        note["parts"]["duration"]["config"]["max_duration"] = longest
+        save_file(load_file(tmp_path / "m"), tmp_path / str(longest), {"semihmm.model": json.dumps(note)})
+    assert HSMM.load(tmp_path / "100000").duration.max_duration == 100_000
+    with pytest.raises(DataError, match=r"a table of 2,000,000,000 numbers|a tensor of 999,999,999 numbers"):
+        HSMM.load(tmp_path / "1000000000")
+    own = law(2, max_duration=9)
+    assert HSMM.load(tmp_path / "1000000000", duration=own).duration is own
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [((None,), "path must be the name of a file, got None"), (("m", 3), "classes of models .*, got 3. A part?")],
+)
+def test_what_is_loaded_from_is_a_path_and_classes(given: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(*given)
+
+
 def test_a_file_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = HMM(2, Gaussian(2, 1))
     model.save(tmp_path / "m")

@@ -144,6 +144,32 @@ def test_numbers_arrays_and_integers_will_do() -> None:
         assert_close(dtw(x, y).distance.double(), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_warped_in_single_precision(dtype: torch.dtype) -> None:
+    x, y = ((300 * series(n, 2)).to(dtype) for n in (9, 12))
+    found, expected = dtw(x, y), dtw(x.float(), y.float())
+    assert_close(found.cost, expected.cost)
+    assert torch.equal(found.path, expected.path)
+    with pytest.raises(DataError, match=r"must be finite, got -?inf at"):
+        dtw(x, y / 0)
+
+
+def test_series_of_a_list_have_the_widest_of_their_dtypes() -> None:
+    single, double = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0 + 1e-12], dtype=torch.float64)
+    for x in ([single, double], [single.long(), double], [double, single]):
+        assert dtw(x, [double, double]).cost.dtype == torch.float64
+        assert bool((dtw(x, x[::-1]).cost > 0).all())
+
+
+def test_the_path_of_one_pair_ends_where_it_does() -> None:
+    x, y = series(7), series(9)
+    alone, batched = dtw(x, y), dtw(x[None, :, None], y[None, :, None])
+    assert bool((alone.path >= 0).all())
+    assert torch.equal(batched.path[0, : len(alone.path)], alone.path)
+    assert bool((batched.path[0, len(alone.path) :] == -1).all())
+    assert_close(semihmm.score(alone.structure, alone.path), -alone.cost)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "options", "error", "message"),
     [
@@ -157,6 +183,11 @@ def test_numbers_arrays_and_integers_will_do() -> None:
         ([1.0, 2.0], [1.0], {"metric": "l3"}, StructureError, "metric must be one of squared, "),
         ([1.0, 2.0], [1.0], {"metric": lambda a, b: a - b}, ShapeError, "must return a tensor .2, 1."),
         ([1.0, 0.0], [1.0], {"metric": "cosine"}, DataError, r"has no direction, .* in x at \(1,\)"),
+        ([1.0], [1.0], {"window": True}, StructureError, "window must be an int of at least 0, .* got True"),
+        ([1.0], [1.0], {"window": 1.5}, StructureError, "window must be an int of at least 0, .* got 1.5"),
+        (torch.ones(2).to_sparse(), [1.0], {}, DataError, r"x must be dense, .*sparse_coo. Pass x.to_dense\(\)"),
+        ([1.0], torch.ones(2, device="meta"), {}, DataError, "y must hold numbers, got a tensor on the meta device"),
+        (torch.ones(2, 2).to_sparse(), None, {}, DataError, "x must be dense"),
         ([1.0] * 9, [1.0] * 4, {"window": 3}, StructureError, "9 and 4 long; a window of 3 .*: make it at least 5"),
         ([1.0] * 9, [1.0] * 4, {"window": "itakura"}, StructureError, "make the window wider"),
         ([1.0] * 9, [1.0] * 4, {"step_pattern": "rigid"}, StructureError, "'rigid' do not allow it"),

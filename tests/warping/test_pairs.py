@@ -101,22 +101,21 @@ def test_pairs_are_those_of_tslearn_and_dtaidistance() -> None:
 @pytest.mark.parametrize("pattern", ["symmetric1", "symmetric2"])
 def test_a_lower_bound_is_never_above_the_cost(metric: Any, window: int | None, pattern: str) -> None:
     x, y = series(1, 2, 20, 17, features=2), series(1, 3, 20, 25, 16, features=2)
-    cost = cdist(x, y, metric=metric, window=window, step_pattern=pattern)
-    cost = cost.square() if metric == "squared" else cost
+    distance = cdist(x, y, metric=metric, window=window, step_pattern=pattern)
     for bound in (lb_kim(x, y, metric=metric), lb_keogh(x, y, metric=metric, window=window)):
-        assert bound.shape == cost.shape
-        assert bool((bound <= cost * (1 + 1e-12)).all())
-        assert bool((bound > 0.05 * cost.clamp(max=100.0)).any())
+        assert bound.shape == distance.shape
+        assert bool((bound <= distance * (1 + 1e-12)).all())
+        assert bool((bound > 0.2 * distance.clamp(max=10.0)).any())
 
 
 def test_lb_keogh_is_that_of_dtaidistance() -> None:
     x, y = series(30, 30)
     expected = their_lb_keogh(x[:, 0].numpy(), y[:, 0].numpy(), window=5)
-    assert float(lb_keogh(x[None], y[None], window=4).sqrt()) == pytest.approx(expected)
+    assert float(lb_keogh(x[None], y[None], window=4)) == pytest.approx(expected)
     same = lb_keogh(x[None], x[None], window=0)
     assert_close(same, torch.zeros_like(same))
     apart = lb_keogh(x[None], y[None], window=0)
-    assert_close(apart, (x - y).square().sum().reshape(1, 1))
+    assert_close(apart, (x - y).square().sum().sqrt().reshape(1, 1))
 
 
 @pytest.mark.usefixtures("worker")
@@ -184,3 +183,15 @@ def test_an_error_says_what_to_do(
 def test_so_many_neighbours_there_are_not() -> None:
     with pytest.raises(ShapeError, match="k must be from 1 to the 2 series of y, got 3"):
         nearest(torch.ones(1, 4), torch.ones(2, 4), 3)
+
+
+@pytest.mark.parametrize("window", [-1, 1.5, "a", True])
+def test_the_window_of_a_bound_is_an_int(window: Any) -> None:
+    with pytest.raises(StructureError, match=f"lb_keogh: window must be an int of at least 0, or None, got {window!r}"):
+        lb_keogh([[1.0, 2.0]], [[1.0, 2.0]], window=window)
+
+
+@pytest.mark.parametrize("k", [0, 1.5, "a", True])
+def test_how_many_are_nearest_is_an_int(k: Any) -> None:
+    with pytest.raises(ShapeError, match=f"nearest: k must be an integer of at least 1, got {k!r}"):
+        nearest([[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]], k)

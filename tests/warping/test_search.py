@@ -94,7 +94,7 @@ def test_a_match_may_be_much_longer_than_the_query() -> None:
 @pytest.mark.parametrize(
     ("query", "series", "k", "error", "message"),
     [
-        ([1.0], [1.0], 0, ShapeError, "k must be at least 1, got 0"),
+        ([1.0], [1.0], 0, ShapeError, "k must be an integer of at least 1, got 0"),
         ([], [1.0], 1, ShapeError, "query must be .* at least one item"),
         ([1.0], [1.0, float("nan")], 1, DataError, r"series must be finite, got nan at \(1, 0\)"),
         (torch.ones(3, 2), torch.ones(5, 3), 1, ShapeError, "as many features, got 2 and 3"),
@@ -104,3 +104,9 @@ def test_a_match_may_be_much_longer_than_the_query() -> None:
 def test_an_error_says_what_to_do(query: Any, series: Any, k: int, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         search(query, series, k)
+
+
+@pytest.mark.parametrize("k", [0, 1.5, "a", True])
+def test_how_many_are_searched_for_is_an_int(k: Any) -> None:
+    with pytest.raises(ShapeError, match=f"search: k must be an integer of at least 1, got {k!r}"):
+        search([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 2.0], k)

@@ -15,7 +15,7 @@ from semihmm.errors import StructureError
 from semihmm.structures.dtw import PATTERNS
 from semihmm.testing import oracle
 from semihmm.testing.paths import dtw_paths
-from semihmm.warping import SoftDTWLoss, dtw, soft_dtw, soft_dtw_divergence
+from semihmm.warping import SoftDTWLoss, dtw, soft_barycenter, soft_dtw, soft_dtw_divergence
 
 EVERY: list[Any] = [*sorted(PATTERNS), *(StepPattern.rabiner_juang(kind, w) for kind in range(1, 8) for w in "abcd")]
 IDS = [*sorted(PATTERNS), *(f"{kind}{w}" for kind in range(1, 8) for w in "abcd")]
@@ -70,9 +70,20 @@ def test_a_loss_reduces_its_pairs(divergence: bool) -> None:
 
 
 def test_an_error_says_what_to_do() -> None:
-    with pytest.raises(StructureError, match=r"gamma must be above 0, got 0\. The best path alone"):
+    with pytest.raises(StructureError, match=r"gamma must be a finite number above 0, got 0\. The best path alone"):
         soft_dtw([1.0], [1.0], gamma=0)
     with pytest.raises(StructureError, match=r"soft_dtw: no path .* make it at least 3"):
         soft_dtw([1.0] * 5, [1.0, 2.0], window=1)
     with pytest.raises(StructureError, match="reduction must be mean, sum or none"):
         SoftDTWLoss(reduction="max")
+
+
+@pytest.mark.parametrize("gamma", [0, -1.0, math.nan, math.inf, "a", True])
+def test_a_temperature_is_a_number_above_0(gamma: Any) -> None:
+    for owner, ask in (
+        ("soft_dtw", lambda: soft_dtw([1.0], [1.0], gamma)),
+        ("SoftDTWLoss", lambda: SoftDTWLoss(gamma)),
+        ("soft_barycenter", lambda: soft_barycenter([[1.0, 2.0]], gamma=gamma)),
+    ):
+        with pytest.raises(StructureError, match=f"{owner}: gamma must be a finite number above 0, got {gamma!r}"):
+            ask()
