@@ -8,14 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from semihmm.engine import tensors
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Map
+from semihmm.engine.maps import Compose, Dense, Diagonal, Map, Sparse
 from semihmm.engine.scan import begin, carries, centred, finish, less_their_peaks, preceded
 from semihmm.engine.strategies import State, Trail
-from semihmm.engine.strategies.base import by_step, lifted
+from semihmm.engine.strategies.base import Tables, by_step, held, lifted, rescaled
 from semihmm.engine.strategies.sequential import sequential
 from semihmm.engine.trace import look_up
-from semihmm.semirings import Semiring
+from semihmm.semirings import Max, Semiring
 
 
 class Origins(NamedTuple):
@@ -108,12 +109,22 @@ def proceed(
     active = None if taken is None else torch.arange(latest, device=taken.device) < taken.unsqueeze(-1)
     state, trail = sequential(semiring, (near.window(length - latest, length),), latest, front.state, active, True)
     assert trail is not None
+    return _behind(front, state, trail, _scale(front, peaks, active, latest), taken, steps.memory)
+
+
+def _scale(front: Carried, peaks: list[Tensor], active: Tensor | None, latest: int) -> Tensor:
+    """The log scale after each of the latest steps."""
     scale = front.scale.new_zeros((*front.scale.shape, latest))
     for each in peaks:
         scale = scale + (each if each.shape[-1] == 1 else each[..., each.shape[-1] - latest :])
     scale = scale if active is None else torch.where(active, scale, 0.0)
-    scale = front.scale.unsqueeze(-1) + scale.cumsum(-1)
-    return Carried(state, _recent(front, trail, taken, steps.memory), scale[..., -1]), trail, scale
+    return front.scale.unsqueeze(-1) + scale.cumsum(-1)
+
+
+def _behind(
+    front: Carried, state: State, trail: Trail, scale: Tensor, taken: Tensor | None, memory: int
+) -> tuple[Carried, Trail, Tensor]:
+    return Carried(state, _recent(front, trail, taken, memory), scale[..., -1]), trail, scale
 
 
 def _recent(front: Carried, trail: Trail, taken: Tensor | None, memory: int) -> Trail:
@@ -126,6 +137,54 @@ def _recent(front: Carried, trail: Trail, taken: Tensor | None, memory: int) -> 
     return Trail(
         vectors.take_along_dim(at.unsqueeze(-1).expand(*vectors.shape[:-2], -1, 1), -2), offsets.gather(-1, at)
     )
+
+
+def best(
+    steps: Map, length: int, taken: Tensor | None, front: Carried, latest: int
+) -> tuple[Carried, Trail, Tensor, Origins]:
+    """What `proceed` returns in the max semiring, and the `origins` of those steps.
+
+    Example:
+        >>> steps = semihmm.engine.Dense(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))
+        >>> front = enter(Max(), Chain((torch.zeros(2),), steps, length=3))
+        >>> best(steps, 3, None, front, latest=3)[-1].slot.tolist()
+        [[1, 0, 1], [0, 0, 0]]
+    """
+    near, peaks = less_their_peaks(steps, length)
+    few = near.window(length - latest, length)
+    if not _compiled(few, front):
+        last, trail, scale = proceed(Max(), steps, length, taken, front, latest)
+        return last, trail, scale, origins(Max(), steps, length, front, trail)
+    active = None if taken is None else torch.arange(latest, device=taken.device) < taken.unsqueeze(-1)
+    state, vectors, offsets, came = front.state, [], [], []
+    for t, table in enumerate(by_step(few.tables(), few.table_ranks, latest)):
+        found = _best_step(few, state.carry.select(-2, 0), table)
+        moved = rescaled(Max(), State(found[0].unsqueeze(-2), state.offset))
+        state = held(state, moved, None if active is None else active[..., t])
+        vectors.append(state.carry.select(-2, 0))
+        offsets.append(state.offset)
+        came.append(found[1])
+    trail = Trail(torch.stack(vectors, -2), torch.stack(offsets, -1))
+    slot = torch.stack(came, -2).movedim(-1, 0)
+    behind = _behind(front, state, trail, _scale(front, peaks, active, latest), taken, steps.memory)
+    return *behind, Origins(slot, torch.zeros_like(slot), torch.ones_like(slot))
+
+
+def _compiled(steps: Map, front: Carried) -> bool:
+    """Whether `_best_step` does such steps."""
+    if isinstance(steps, Compose) and isinstance(steps.then, Diagonal):
+        return _compiled(steps.first, front)
+    if isinstance(steps, Sparse) and (steps.memory > 1 or steps.source.shape[:-2].numel() > 1):
+        return False
+    return isinstance(steps, Dense | Sparse) and tensors.steps_compiled(front.state.carry, steps.weight)
+
+
+def _best_step(steps: Map, vector: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
+    """The next state vector in the max semiring, and the slot that each of its slots came from."""
+    if isinstance(steps, Compose):
+        value, came = _best_step(steps.first, vector, tables[:-1])
+        return value + tables[-1], came
+    return tensors.best_predecessors(vector, *tables)
 
 
 def origins(semiring: Semiring, steps: Map, length: int, front: Carried, along: Trail) -> Origins:

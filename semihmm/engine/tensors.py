@@ -125,6 +125,43 @@ def weighted_moments(
     return out[:, 0], out[:, 1 : 1 + features], out[:, 1 + features :].unflatten(-1, squares)
 
 
+def steps_compiled(x: Tensor, weight: Tensor) -> bool:
+    """Whether there is `best_predecessors` for such tensors.
+
+    Example:
+        >>> steps_compiled(torch.zeros(1, 2), torch.zeros(2, 2, dtype=torch.float64))
+        False
+    """
+    return MODULE is not None and x.is_cpu and x.dtype == weight.dtype and x.dtype in (torch.float32, torch.float64)
+
+
+def best_predecessors(x: Tensor, weight: Tensor, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The best score of each slot after a step from state vectors, and the slot that it came from.
+
+    Of equals, the lowest arc's. Ask `steps_compiled` first.
+
+    Args:
+        x: ``(..., S)``.
+        weight: of ``[from, to]``, ``(..., S, R)``; with sources ``(..., R, K)``.
+        source: where K arcs into each slot come from, -1 for none, ``(1, ..., R, K)``.
+
+    Example:
+        >>> x, weight = torch.zeros(1, 2), torch.tensor([[0.0, 2.0], [1.0, 2.0]])
+        >>> if steps_compiled(x, weight):
+        ...     assert [y.tolist() for y in best_predecessors(x, weight)] == [[[1.0, 2.0]], [[1, 0]]]
+    """
+    assert MODULE is not None
+    event, batch = weight.shape[-2:], x.shape[:-1]
+    slots = event[1] if source is None else event[0]
+    each = _in_one_piece(weight if weight.shape[:-2].numel() == 1 else weight.expand(*batch, *event)).view(-1, *event)
+    value, came = x.new_empty((*batch, slots)), torch.empty((*batch, slots), dtype=torch.int64)
+    arcs = None if source is None else source.reshape(event)
+    vectors = _in_one_piece(x).view(-1, x.shape[-1])
+    threads = _threads(len(vectors) * event.numel())
+    MODULE.best_predecessors(vectors, each, arcs, value.view(-1, slots), came.view(-1, slots), threads)
+    return value, came
+
+
 def cholesky_factors(matrices: Tensor, floor: float) -> Tensor | None:
     """Cholesky factors of small matrices ``(..., F, F)``, float64, the diagonal as logarithms; None: not compiled.
 

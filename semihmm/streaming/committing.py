@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Path
-from semihmm.engine.onward import Carried, enter, leave, origins, proceed
+from semihmm.engine.onward import Carried, best, enter, leave, origins, proceed
 from semihmm.engine.strategies import State, Trail
 from semihmm.errors import SemihmmError, StructureError
 from semihmm.semirings import Max
@@ -60,8 +60,7 @@ class Committing:
         source = np.zeros((batch, 0, width), np.int64)
         delay, alive, last = source, np.zeros(source.shape, bool), front
         if window.latest:
-            last, trail, _ = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
-            found = origins(MAX, window.steps, window.length, front, trail)
+            last, trail, _, found = best(window.steps, window.length, window.taken, front, window.latest)
             source, delay = (_by_time(x) for x in (found.slot, found.delay))
             alive = (trail.vectors > -torch.inf).cpu().numpy()
         steps = np.full(batch, window.latest) if window.taken is None else window.taken.cpu().numpy()
