@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/vector.h>
 
 #include "best_predecessors.hpp"
 #include "entry.hpp"
@@ -74,6 +75,16 @@ inline void first_children(const SurvivorTables& tables, const Held<const int64_
     }
 }
 
+inline nb::list settle_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams) {
+    Survivors tree = survivors_of(tables);
+    nb::list found;
+    for (std::size_t i = 0; i < streams.shape(0); ++i) {
+        tree.check(streams.data()[i]);
+        found.append(nb::cast(tree.settle(streams.data()[i])));
+    }
+    return found;
+}
+
 inline void max_step(nb::object vectors, nb::object weight, nb::object source, nb::object best, nb::object came, int64_t threads) {
     if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
     const Given x = given(vectors), w = given(weight), s = source.is_none() ? Given{} : given(source), to = given(best), from = given(came);
@@ -117,6 +128,9 @@ inline void bind_streaming(nb::module_& m) {
     define("first_children", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
                                 Held<const int64_t, 1> streams, Line out) { first_children({parent, children, sum, closed, time, root, onward, memory}, streams, out); },
            "streams"_a, nb::arg("out").noconvert());
+    define("settle_survivors", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
+                                  Held<const int64_t, 1> streams) { return settle_survivors({parent, children, sum, closed, time, root, onward, memory}, streams); },
+           "streams"_a);
     m.def("best_predecessors", &max_step, "vectors"_a, "weight"_a, "source"_a.none(), "best"_a, "came"_a, "threads"_a,
           "A step of the max semiring: what is best in each slot (batch, slots), and the slot that it came from.");
 }

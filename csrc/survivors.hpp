@@ -16,7 +16,7 @@ struct Survivors {
     int64_t *parent, *children, *sum;  // (streams, capacity, width)
     bool* closed;
     int64_t* time;  // (streams)
-    const int64_t* root;
+    int64_t* root;
     const bool* onward;  // (width)
 
     // What a stream's new steps bring, each (steps, width).
@@ -65,6 +65,22 @@ struct Survivors {
             if (std::find(above, above + width, top) != above + width) return t;
         }
         return first - 1;
+    }
+
+    // Move a stream's root down as far as all that is alive comes from there; the nodes that it passes.
+    std::vector<int64_t> settle(int64_t stream) {
+        std::vector<int64_t> passed;
+        const int64_t begin = row(stream, 0);  // which is the first of its ring
+        for (;;) {
+            const int64_t at = row(stream, root[stream] / width) + root[stream] % width;
+            if (children[at] != 1 || !closed[at]) return passed;
+            const int64_t below = sum[at] - begin;
+            if (sum[at] < begin || below >= capacity * width) refuse("Survivors: a child is none of the stream's nodes.");
+            const int64_t latest = time[stream], age = ((latest - below / width) % capacity + capacity) % capacity;
+            const int64_t node = (latest - age) * width + below % width;
+            if (node <= root[stream]) refuse("Survivors: a child is older than its parent.");
+            parent[sum[at]] = -1, root[stream] = node, passed.push_back(node);
+        }
     }
 
   private:

@@ -112,6 +112,9 @@ class Survivors:
 
     def settle(self, streams: Ints) -> list[Ints]:
         """Move roots down as far as all that is alive comes from there; the nodes that they pass, for each stream."""
+        if tensors.MODULE is not None:
+            found = tensors.MODULE.settle_survivors(*self._compiled(), np.ascontiguousarray(streams))
+            return [np.array(nodes, np.int64) for nodes in found]
         passed: list[list[int]] = [[] for _ in streams]
         going = np.arange(len(streams))
         while len(going):

@@ -97,8 +97,8 @@ def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(tensors, "MODULE", module)
                 tree.grow(streams, steps, source, delay, alive)
-                tree.settle(streams[:1])
-                found.append({**tree.tables(), "first": tree.first_children(np.arange(3))})
+                passed = np.concatenate(tree.settle(streams[:1]))
+                found.append({**tree.tables(), "passed": passed, "first": tree.first_children(np.arange(3))})
         fast, other = found
         for name, table in fast.items():
             np.testing.assert_array_equal(table, other[name], err_msg=name)
@@ -122,6 +122,10 @@ def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
         ({"memory": 0}, "first"),
         ({"onward": np.ones(3, bool)}, "first"),
         ({"time": np.zeros(2, np.int64)}, "first"),
+        ({"sum": np.full((1, 4, 2), 8)}, "settle"),
+        ({"sum": np.full((1, 4, 2), -1)}, "settle"),
+        ({"sum": np.full((1, 4, 2), 2)}, "settle"),
+        ({"streams": np.array([1])}, "settle"),
     ],
     ids=lambda x: "_".join(x) if isinstance(x, dict) else x,
 )
@@ -129,14 +133,17 @@ def test_tables_that_do_not_fit_are_refused(change, call):
     """As a file may hold them."""
     node = np.zeros((1, 4, 2), np.int64)
     given = {"parent": node + 1, "children": node.copy(), "sum": node.copy(), "closed": node == 0}
+    if call == "settle":
+        given |= {"children": np.array([[[0, 0], [1, 0], [0, 0], [0, 0]]]), "sum": node + 5}
     given |= {"time": np.array([2]), "root": np.array([2]), "onward": np.ones(2, bool), "memory": 2}
     streams, steps, step = np.array([0]), np.array([1]), np.ones((1, 1, 2), np.int64)
     more = {
         "bury": {"nodes": np.array([3])},
         "grow": {"streams": streams, "steps": steps, "source": step, "delay": step, "alive": step > 0},
+        "settle": {"streams": streams},
         "first": {"streams": streams, "out": np.zeros(1, np.int64)},
     }[call]
-    name = {"bury": "bury_survivors", "grow": "grow_survivors", "first": "first_children"}[call]
+    name = "first_children" if call == "first" else f"{call}_survivors"
     getattr(tensors.MODULE, name)(
         **{n: x.copy() if isinstance(x, np.ndarray) else x for n, x in (given | more).items()}
     )
