@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from semihmm.engine import tensors
 from semihmm.streaming.survivors import Survivors
 
-
 compiled = pytest.mark.skipif(tensors.MODULE is None, reason="the native backend is not loaded")
 
 
