@@ -5,8 +5,8 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/vector.h>
 
-#include "best_predecessors.hpp"
 #include "entry.hpp"
+#include "max_steps.hpp"
 #include "survivors.hpp"
 
 namespace semihmm {
@@ -85,28 +85,42 @@ inline nb::list settle_survivors(const SurvivorTables& tables, const Held<const 
     return found;
 }
 
-inline void max_step(nb::object vectors, nb::object weight, nb::object source, nb::object best, nb::object came, int64_t threads) {
+inline void max_steps(nb::object start, nb::object offset, nb::object weight, nb::object source, nb::object emission, nb::object taken, nb::object vectors,
+                      nb::object offsets, nb::object came, int64_t threads) {
     if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
-    const Given x = given(vectors), w = given(weight), s = source.is_none() ? Given{} : given(source), to = given(best), from = given(came);
-    if (x.shape.size() != 2 || w.shape.size() != 3) refuse("best_predecessors: vectors must be (batch, from) and weight (sets, from, to) or (sets, to, arcs), got " + shown(x.shape) + " and " + shown(w.shape) + ".");
-    const int64_t batch = x.shape[0], states = x.shape[1], sets = w.shape[0], slots = w.shape[s.present() ? 1 : 2], arcs = s.present() ? w.shape[2] : states;
-    if (x.type != Type::kFloat && x.type != Type::kDouble) throw WrongType("semihmm: best_predecessors: vectors must be float32 or float64.");
-    if ((sets != 1 && sets != batch) || arcs < 1 || states < 1 || states > std::numeric_limits<int32_t>::max()) refuse("best_predecessors: weight must be of 1 sequence or all, of one arc or more, got " + shown(w.shape) + ".");
-    product({batch, slots, arcs}, "best_predecessors: scores");
-    check_whole(x, "best_predecessors: vectors", x.type, {batch, states});
-    check_whole(w, "best_predecessors: weight", x.type, {sets, s.present() ? slots : states, s.present() ? arcs : slots});
-    check_whole(to, "best_predecessors: best", x.type, {batch, slots});
-    check_whole(from, "best_predecessors: came", Type::kInt64, {batch, slots});
+    const auto maybe = [](const nb::object& x) { return x.is_none() ? Given{} : given(x); };
+    const Given x = given(start), w = given(weight), s = maybe(source), e = maybe(emission), n = maybe(taken), to = given(vectors), scale = given(offset), scales = given(offsets), from = given(came);
+    if (x.shape.size() != 2 || w.shape.size() != 4 || to.shape.size() != 3 || (e.present() && e.shape.size() != 3))
+        refuse("max_steps: start is (batch, slots), weight (sets, times, ., .), emission (sets, times, slots) and vectors (batch, length, slots).");
+    if (x.type != Type::kFloat && x.type != Type::kDouble) throw WrongType("semihmm: max_steps: start must be float32 or float64.");
+    const int64_t batch = x.shape[0], slots = x.shape[1], length = to.shape[1], arcs = s.present() ? w.shape[3] : slots;
+    if (arcs < 1 || slots < 1 || slots > std::numeric_limits<int32_t>::max()) refuse("max_steps: there must be slots and arcs.");
+    product({batch, length, slots, arcs}, "max_steps: scores");
+    const auto check_weights = [&](const Given& one, const char* name, std::initializer_list<int64_t> sizes) {
+        if ((one.shape[0] != 1 && one.shape[0] != batch) || (one.shape[1] != 1 && one.shape[1] != length))
+            refuse(std::string(name) + " must be of 1 sequence or all, and of 1 step or all, got " + shown(one.shape) + ".");
+        check_whole(one, name, x.type, sizes);
+    };
+    check_whole(x, "max_steps: start", x.type, {batch, slots});
+    check_weights(w, "max_steps: weight", {w.shape[0], w.shape[1], slots, arcs});
+    if (e.present()) check_weights(e, "max_steps: emission", {e.shape[0], e.shape[1], slots});
+    check_whole(scale, "max_steps: offset", Type::kDouble, {batch});
+    check_whole(to, "max_steps: vectors", x.type, {batch, length, slots});
+    check_whole(scales, "max_steps: offsets", Type::kDouble, {batch, length});
+    check_whole(from, "max_steps: came", Type::kInt64, {batch, length, slots});
+    if (n.present()) check_whole(n, "max_steps: taken", Type::kInt64, {batch});
     if (s.present()) {
-        check_whole(s, "best_predecessors: source", Type::kInt64, {slots, arcs});
+        check_whole(s, "max_steps: source", Type::kInt64, {slots, arcs});
         const auto* at = s.as<int64_t>();
-        if (!std::all_of(at, at + slots * arcs, [=](int64_t i) { return -1 <= i && i < states; })) refuse("best_predecessors: source must be slots, or -1.");
+        if (!std::all_of(at, at + slots * arcs, [=](int64_t i) { return -1 <= i && i < slots; })) refuse("max_steps: source must be slots, or -1.");
     }
-    if (!batch || !slots) return;
     const nb::gil_scoped_release release;
     const auto work = [&]<class F>(F) {
-        const MaxStep<F> step{batch, states, slots, arcs, sets, x.as<F>(), w.as<F>(), s.present() ? s.as<int64_t>() : nullptr, to.to<F>(), from.to<int64_t>()};
-        best_predecessors(step, threads);
+        const auto weights = [](const Given& one, int64_t size) { return typename MaxSteps<F>::Weights{one.as<F>(), one.shape[0], one.shape[1], size}; };
+        const MaxSteps<F> steps{batch, length, slots, arcs, x.as<F>(), scale.as<double>(), weights(w, slots * arcs),
+                                e.present() ? weights(e, slots) : typename MaxSteps<F>::Weights{}, s.present() ? s.as<int64_t>() : nullptr,
+                                n.present() ? n.as<int64_t>() : nullptr, to.to<F>(), scales.to<double>(), from.to<int64_t>()};
+        if (batch && length) steps.run(threads);
     };
     x.type == Type::kDouble ? work(double{}) : work(float{});
 }
@@ -131,8 +145,8 @@ inline void bind_streaming(nb::module_& m) {
     define("settle_survivors", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
                                   Held<const int64_t, 1> streams) { return settle_survivors({parent, children, sum, closed, time, root, onward, memory}, streams); },
            "streams"_a);
-    m.def("best_predecessors", &max_step, "vectors"_a, "weight"_a, "source"_a.none(), "best"_a, "came"_a, "threads"_a,
-          "A step of the max semiring: what is best in each slot (batch, slots), and the slot that it came from.");
+    m.def("max_steps", &max_steps, "start"_a, "offset"_a, "weight"_a, "source"_a.none(), "emission"_a.none(), "taken"_a.none(), "vectors"_a, "offsets"_a, "came"_a, "threads"_a,
+          "Steps of the max semiring: what is best in each slot (batch, length, slots), and the slot that it came from.");
 }
 
 }  // namespace semihmm

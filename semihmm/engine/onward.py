@@ -13,7 +13,7 @@ from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Compose, Dense, Diagonal, Map, Sparse
 from semihmm.engine.scan import begin, carries, centred, finish, less_their_peaks, preceded
 from semihmm.engine.strategies import State, Trail
-from semihmm.engine.strategies.base import Tables, by_step, held, lifted, rescaled
+from semihmm.engine.strategies.base import by_step, lifted
 from semihmm.engine.strategies.sequential import sequential
 from semihmm.engine.trace import look_up
 from semihmm.semirings import Max, Semiring
@@ -151,40 +151,32 @@ def best(
         [[1, 0, 1], [0, 0, 0]]
     """
     near, peaks = less_their_peaks(steps, length)
-    few = near.window(length - latest, length)
-    if not _compiled(few, front):
+    found = _compiled(near.window(length - latest, length), front.state, taken, latest)
+    if found is None:
         last, trail, scale = proceed(Max(), steps, length, taken, front, latest)
         return last, trail, scale, origins(Max(), steps, length, front, trail)
+    vectors, offsets, came = found
     active = None if taken is None else torch.arange(latest, device=taken.device) < taken.unsqueeze(-1)
-    state, vectors, offsets, came = front.state, [], [], []
-    for t, table in enumerate(by_step(few.tables(), few.table_ranks, latest)):
-        found = _best_step(few, state.carry.select(-2, 0), table)
-        moved = rescaled(Max(), State(found[0].unsqueeze(-2), state.offset))
-        state = held(state, moved, None if active is None else active[..., t])
-        vectors.append(state.carry.select(-2, 0))
-        offsets.append(state.offset)
-        came.append(found[1])
-    trail = Trail(torch.stack(vectors, -2), torch.stack(offsets, -1))
-    slot = torch.stack(came, -2).movedim(-1, 0)
-    behind = _behind(front, state, trail, _scale(front, peaks, active, latest), taken, steps.memory)
+    state = State(vectors[..., -1:, :].clone(), offsets[..., -1].clone())
+    scale, slot = _scale(front, peaks, active, latest), came.movedim(-1, 0)
+    behind = _behind(front, state, Trail(vectors, offsets), scale, taken, steps.memory)
     return *behind, Origins(slot, torch.zeros_like(slot), torch.ones_like(slot))
 
 
-def _compiled(steps: Map, front: Carried) -> bool:
-    """Whether `_best_step` does such steps."""
+def _compiled(steps: Map, state: State, taken: Tensor | None, latest: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """These steps as `tensors.max_steps` has them: of dense transitions or arcs, with or without emissions."""
+    first, emission = steps, None
     if isinstance(steps, Compose) and isinstance(steps.then, Diagonal):
-        return _compiled(steps.first, front)
-    if isinstance(steps, Sparse) and (steps.memory > 1 or steps.source.shape[:-2].numel() > 1):
-        return False
-    return isinstance(steps, Dense | Sparse) and tensors.steps_compiled(front.state.carry, steps.weight)
-
-
-def _best_step(steps: Map, vector: Tensor, tables: Tables) -> tuple[Tensor, Tensor]:
-    """The next state vector in the max semiring, and the slot that each of its slots came from."""
-    if isinstance(steps, Compose):
-        value, came = _best_step(steps.first, vector, tables[:-1])
-        return value + tables[-1], came
-    return tensors.best_predecessors(vector, *tables)
+        first, emission = steps.first, steps.then.weight
+    source = first.source if isinstance(first, Sparse) else None
+    if (
+        not isinstance(first, Dense | Sparse)
+        or first.memory > 1
+        or (source is not None and source[..., 0, 0].numel() > 1)
+    ):
+        return None
+    front = state.carry.select(-2, 0)
+    return tensors.max_steps(front, state.offset, first.weight, source, emission, taken, latest)
 
 
 def origins(semiring: Semiring, steps: Map, length: int, front: Carried, along: Trail) -> Origins:

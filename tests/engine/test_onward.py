@@ -58,38 +58,43 @@ def test_a_step_with_its_pointers_is_both(kind, dtype, taken, seed):
 
 @pytest.mark.skipif(tensors.MODULE is None, reason="the native backend is not loaded")
 @pytest.mark.parametrize("slots", [1, 5, 63, 64, 65, 130])
-@pytest.mark.parametrize("states", [1, 5, 120])
-def test_best_predecessors_are_the_lowest_of_the_best(states, slots):
+def test_predecessors_are_the_lowest_of_the_best(slots):
     g = torch.Generator().manual_seed(0)
     for sets in (1, BATCH):
-        x, weight = tied(g, BATCH, states), tied(g, sets, states, slots)
-        score = x.unsqueeze(-1) + weight
-        value, came = tensors.best_predecessors(x, weight)
-        assert torch.equal(value, score.amax(-2))
-        assert torch.equal(came, score.argmax(-2))
+        x, weight = tied(g, BATCH, slots), tied(g, sets, 1, slots, slots)
+        score = x.unsqueeze(-1) + weight[:, 0]
+        value, offset, came = tensors.max_steps(x, torch.zeros(BATCH).double(), weight, None, None, None, 1)
+        assert torch.equal(value[:, 0] + offset, score.amax(-2))
+        assert torch.equal(came[:, 0], score.argmax(-2))
 
 
 @pytest.mark.skipif(tensors.MODULE is None, reason="the native backend is not loaded")
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"vectors": torch.zeros(2, 4)}, ValueError),
-        ({"vectors": torch.zeros(2, 3, dtype=torch.int64)}, TypeError),
-        ({"weight": torch.zeros(5, 3, 3)}, ValueError),
-        ({"weight": torch.zeros(1, 3, 2)}, ValueError),
+        ({"start": torch.zeros(2, 4)}, ValueError),
+        ({"start": torch.zeros(2, 3, dtype=torch.int64)}, TypeError),
+        ({"offset": torch.zeros(2)}, TypeError),
+        ({"weight": torch.zeros(5, 1, 3, 3)}, ValueError),
+        ({"weight": torch.zeros(1, 2, 3, 3)}, ValueError),
+        ({"weight": torch.zeros(1, 1, 3, 2)}, ValueError),
+        ({"emission": torch.zeros(2, 2, 3)}, ValueError),
+        ({"emission": torch.zeros(2, 4, 2)}, ValueError),
+        ({"taken": torch.zeros(3, dtype=torch.int64)}, ValueError),
         ({"source": torch.tensor([[0, 1, 2]] * 2 + [[0, 1, 3]])}, ValueError),
         ({"source": torch.tensor([[0, 1, 2]] * 2 + [[0, 1, -2]])}, ValueError),
         ({"source": torch.zeros(2, 3, dtype=torch.int64)}, ValueError),
-        ({"best": torch.zeros(2, 2)}, ValueError),
-        ({"came": torch.zeros(2, 3)}, TypeError),
-        ({"came": torch.zeros(3, 2, dtype=torch.int64).T}, ValueError),
+        ({"vectors": torch.zeros(2, 4, 2)}, ValueError),
+        ({"offsets": torch.zeros(4, 2).double().T}, ValueError),
+        ({"came": torch.zeros(2, 4, 3)}, TypeError),
         ({"threads": 0}, ValueError),
     ],
     ids=lambda x: "_".join(x) if isinstance(x, dict) else None,
 )
 def test_what_does_not_fit_is_refused(change, error):
-    given = {"vectors": torch.zeros(2, 3), "weight": torch.zeros(1, 3, 3), "source": None}
-    given |= {"best": torch.zeros(2, 3), "came": torch.zeros(2, 3, dtype=torch.int64), "threads": 1}
-    tensors.MODULE.best_predecessors(**given)
+    given = {"start": torch.zeros(2, 3), "offset": torch.zeros(2).double(), "weight": torch.zeros(1, 1, 3, 3)}
+    given |= {"source": None, "emission": None, "taken": None, "vectors": torch.zeros(2, 4, 3)}
+    given |= {"offsets": torch.zeros(2, 4).double(), "came": torch.zeros(2, 4, 3, dtype=torch.int64), "threads": 1}
+    tensors.MODULE.max_steps(**given)
     with pytest.raises(error):
-        tensors.MODULE.best_predecessors(**(given | change))
+        tensors.MODULE.max_steps(**(given | change))
