@@ -2,7 +2,8 @@
 
     python benchmarks/streaming.py [--smoke] [--out DIR]
 
-100 frames a second; chunks of 1, 10 and 100 frames; filtered posteriors, likelihoods and states for good, at most 100 frames late.
+100 frames a second, 1, 10 or 100 at a time; filtered posteriors, likelihoods and states for good, at most 100 frames
+late.
 Nobody else keeps a stream: what there is instead is to run the forward-backward recursion over all frames so far again,
 of the same potentials, here over the latest 100 or 1,000. Results are compared first.
 """
