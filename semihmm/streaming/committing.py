@@ -20,6 +20,7 @@ from semihmm.structures import Structure
 
 T = TypeVar("T")
 MAX = Max()
+MOST = 256  # times that the tree of paths has from the start, beside a chunk: to grow takes long
 
 
 class Grown(NamedTuple):
@@ -75,7 +76,8 @@ class Committing:
         """Move on."""
         if self.tree is None:
             onward = window.steps.leads_on.cpu().numpy()
-            self.tree, self.lead = Survivors(self.streams, window.memory, onward), window.lead
+            waiting = min(64 if self.max_delay is None else self.max_delay, MOST) + window.memory + window.frames
+            self.tree, self.lead = Survivors(self.streams, window.memory, onward, waiting), window.lead
         self.carried = moved(self.carried, window, new.carried, self.streams)
         self.tree.grow(new.streams, new.steps, new.source, new.delay, new.alive)
 
