@@ -60,7 +60,7 @@ test-torch: $(VENV)/dev.stamp
 # 100,000 requests, most of them wrong. Python must find ASan before anything else, and leaks memory when it ends. ISA as
 # above. A module that is not instrumented, as PyTorch's, throws exceptions that ASan must see: libstdc++ comes first too.
 ASAN_TESTS ?= tests/engine/test_native_kernels.py tests/engine/test_boundary.py tests/engine/test_row_tiles.py \
-	tests/decoding/test_boundary.py
+	tests/decoding/test_boundary.py tests/engine/test_onward.py tests/streaming/test_survivors.py
 ASAN_COUNT ?= 100000
 test-asan: $(VENV)/dev.stamp $(VENV)/native.stamp
 	@$(CONFIGURE) -B build/asan -DSEMIHMM_SANITIZE=ON >/dev/null

@@ -1,8 +1,9 @@
-"""A frame at a time: what a push of `semihmm.streaming.Stream` takes, beside the nearest that others have.
+"""A few frames at a time: what a push of `semihmm.streaming.Stream` takes, beside the nearest that others have.
 
     python benchmarks/streaming.py [--smoke] [--out DIR]
 
-100 frames a second; chunks of one frame; filtered posteriors, likelihoods and states for good, at most 100 frames late.
+100 frames a second, 1, 10 or 100 at a time; filtered posteriors, likelihoods and states for good, at most 100 frames
+late.
 Nobody else keeps a stream: what there is instead is to run the forward-backward recursion over all frames so far again,
 of the same potentials, here over the latest 100 or 1,000. Results are compared first.
 """
@@ -46,20 +47,20 @@ def segments(states: int, longest: int) -> semihmm.HSMM:
     return semihmm.HSMM(torch.randn(states), torch.randn(states, states), duration, torch.zeros(1, states))
 
 
-def latencies(structure: semihmm.Structure, streams: int, frames: int) -> list[float]:
-    """Milliseconds of each push of one frame, once all is warm."""
+def latencies(structure: semihmm.Structure, streams: int, pushes: int, chunk: int = 1) -> list[float]:
+    """Milliseconds of each push of so many frames, once all is warm."""
     alone = streams == 1
     stream = Stream(structure, max_delay=MAX_DELAY, streams=None if alone else streams)
     for _ in range(0 if alone else streams):
         stream.join()
     states = structure.potentials["emission"].shape[-1]
-    x = 3 * torch.randn(*(() if alone else (streams,)), frames, states)
     found = []
-    for t in range(frames):
+    for _ in range(pushes):
+        x = 3 * torch.randn(*(() if alone else (streams,)), chunk, states)
         start = time.perf_counter()
-        stream.push(x[..., t : t + 1, :])
+        stream.push(x)
         found.append(1e3 * (time.perf_counter() - start))
-    return found[frames // 5 :]
+    return found[pushes // 5 :]
 
 
 def prefix_again(structure: semihmm.HMM, frames: int) -> dict[str, Callable[[], np.ndarray]]:
@@ -102,24 +103,26 @@ def main() -> None:
     }
     rows = []
     for name, structure in structures.items():
-        for streams in (1, 2) if args.smoke else (1, 64):
-            found = np.array(latencies(structure, streams, 10 if args.smoke else 500 if streams == 1 else 120))
-            rows.append(row(name, streams, found))
+        for streams, chunk in ((1, 1), (1, 3), (2, 1)) if args.smoke else ((1, 1), (1, 10), (1, 100), (64, 1)):
+            pushes = 10 if args.smoke else 500 // chunk + 50 if streams == 1 else 120
+            found = np.array(latencies(structure, streams, pushes, chunk))
+            rows.append(row(name, streams, found, chunk))
     for frames in (20,) if args.smoke else (100, 1000):
         for name, call in prefix_again(dense(sizes[0]), frames).items():
             found = np.array([timed(call) for _ in range(3 if args.smoke else 50)])
             rows.append(row(f"{name} of {frames} frames, dense", 1, found))
-    show("One frame at a time, wall ms, float32, 1 thread", rows)
+    show("A few frames at a time, wall ms, float32, 1 thread", rows)
     write(args, "streaming.json", rows)
 
 
-def row(work: str, streams: int, found: np.ndarray) -> dict[str, object]:
+def row(work: str, streams: int, found: np.ndarray, chunk: int = 1) -> dict[str, object]:
     """What there is to say of the milliseconds of many pushes."""
     p50, p99 = np.percentile(found, [50, 99]).tolist()
-    factor = float(streams * 1e3 / FRAMES_PER_SECOND / found.mean())
+    factor = float(streams * chunk * 1e3 / FRAMES_PER_SECOND / found.mean())
     return {
         "work": work,
         "streams": streams,
+        "frames": chunk,
         "p50 ms": p50,
         "p99 ms": p99,
         "max ms": float(found.max()),

@@ -16,6 +16,7 @@
 #include "pages.hpp"
 #include "parallel.hpp"
 #include "program.hpp"
+#include "streaming_module.hpp"
 #include "submatrices.hpp"
 #include "warping.hpp"
 
@@ -249,6 +250,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     bind_kernels(m);
     bind_programs(m);
     bind_decoding(m);
+    bind_streaming(m);
     m.def("in_huge_pages", &spread_out, "tensor"_a, "Ask for huge pages under a contiguous tensor that nobody has touched.");
     m.def("fill", &fill, "tensor"_a, "value"_a, "threads"_a, "Write one number to all of a contiguous tensor.");
     m.def("usable", &all_usable, "tensors"_a, "sign"_a, "threads"_a, "Whether all entries of all tensors are below infinity, times `sign`; with 0, finite.");

@@ -8,14 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from semihmm.engine import tensors
 from semihmm.engine.chain import Chain
-from semihmm.engine.maps import Map
+from semihmm.engine.maps import Compose, Dense, Diagonal, Map, Sparse
 from semihmm.engine.scan import begin, carries, centred, finish, less_their_peaks, preceded
 from semihmm.engine.strategies import State, Trail
 from semihmm.engine.strategies.base import by_step, lifted
 from semihmm.engine.strategies.sequential import sequential
 from semihmm.engine.trace import look_up
-from semihmm.semirings import Semiring
+from semihmm.semirings import Max, Semiring
 
 
 class Origins(NamedTuple):
@@ -108,12 +109,22 @@ def proceed(
     active = None if taken is None else torch.arange(latest, device=taken.device) < taken.unsqueeze(-1)
     state, trail = sequential(semiring, (near.window(length - latest, length),), latest, front.state, active, True)
     assert trail is not None
+    return _behind(front, state, trail, _scale(front, peaks, active, latest), taken, steps.memory)
+
+
+def _scale(front: Carried, peaks: list[Tensor], active: Tensor | None, latest: int) -> Tensor:
+    """The log scale after each of the latest steps."""
     scale = front.scale.new_zeros((*front.scale.shape, latest))
     for each in peaks:
         scale = scale + (each if each.shape[-1] == 1 else each[..., each.shape[-1] - latest :])
     scale = scale if active is None else torch.where(active, scale, 0.0)
-    scale = front.scale.unsqueeze(-1) + scale.cumsum(-1)
-    return Carried(state, _recent(front, trail, taken, steps.memory), scale[..., -1]), trail, scale
+    return front.scale.unsqueeze(-1) + scale.cumsum(-1)
+
+
+def _behind(
+    front: Carried, state: State, trail: Trail, scale: Tensor, taken: Tensor | None, memory: int
+) -> tuple[Carried, Trail, Tensor]:
+    return Carried(state, _recent(front, trail, taken, memory), scale[..., -1]), trail, scale
 
 
 def _recent(front: Carried, trail: Trail, taken: Tensor | None, memory: int) -> Trail:
@@ -126,6 +137,46 @@ def _recent(front: Carried, trail: Trail, taken: Tensor | None, memory: int) -> 
     return Trail(
         vectors.take_along_dim(at.unsqueeze(-1).expand(*vectors.shape[:-2], -1, 1), -2), offsets.gather(-1, at)
     )
+
+
+def best(
+    steps: Map, length: int, taken: Tensor | None, front: Carried, latest: int
+) -> tuple[Carried, Trail, Tensor, Origins]:
+    """What `proceed` returns in the max semiring, and the `origins` of those steps.
+
+    Example:
+        >>> steps = semihmm.engine.Dense(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))
+        >>> front = enter(Max(), Chain((torch.zeros(2),), steps, length=3))
+        >>> best(steps, 3, None, front, latest=3)[-1].slot.tolist()
+        [[1, 0, 1], [0, 0, 0]]
+    """
+    near, peaks = less_their_peaks(steps, length)
+    found = _compiled(near.window(length - latest, length), front.state, taken, latest)
+    if found is None:
+        last, trail, scale = proceed(Max(), steps, length, taken, front, latest)
+        return last, trail, scale, origins(Max(), steps, length, front, trail)
+    vectors, offsets, came = found
+    active = None if taken is None else torch.arange(latest, device=taken.device) < taken.unsqueeze(-1)
+    state = State(vectors[..., -1:, :].clone(), offsets[..., -1].clone())
+    scale, slot = _scale(front, peaks, active, latest), came.movedim(-1, 0)
+    behind = _behind(front, state, Trail(vectors, offsets), scale, taken, steps.memory)
+    return *behind, Origins(slot, torch.zeros_like(slot), torch.ones_like(slot))
+
+
+def _compiled(steps: Map, state: State, taken: Tensor | None, latest: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """These steps as `tensors.max_steps` has them: of dense transitions or arcs, with or without emissions."""
+    first, emission = steps, None
+    if isinstance(steps, Compose) and isinstance(steps.then, Diagonal):
+        first, emission = steps.first, steps.then.weight
+    source = first.source if isinstance(first, Sparse) else None
+    if (
+        not isinstance(first, Dense | Sparse)
+        or first.memory > 1
+        or (source is not None and source[..., 0, 0].numel() > 1)
+    ):
+        return None
+    front = state.carry.select(-2, 0)
+    return tensors.max_steps(front, state.offset, first.weight, source, emission, taken, latest)
 
 
 def origins(semiring: Semiring, steps: Map, length: int, front: Carried, along: Trail) -> Origins:

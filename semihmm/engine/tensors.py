@@ -125,6 +125,61 @@ def weighted_moments(
     return out[:, 0], out[:, 1 : 1 + features], out[:, 1 + features :].unflatten(-1, squares)
 
 
+def max_steps(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    source: Tensor | None,
+    emission: Tensor | None,
+    taken: Tensor | None,
+    length: int,
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Steps of the max semiring, each rescaled to a peak of 0; None: not compiled.
+
+    Args:
+        x: the state vector in front ``(..., S)``.
+        offset: what it is less than in fact, float64 ``(...)``.
+        weight: of ``[from, to]``, ``(..., T or 1, S, S)``; with sources ``(..., T or 1, S, K)``.
+        source: where K arcs into each slot come from, -1 for none, ``(1, ..., S, K)``.
+        emission: what each slot weighs behind a step, ``(..., T or 1, S)``.
+        taken: how many steps each sequence takes ``(...)``; None for all.
+        length: how many those are, T.
+    Returns:
+        State vectors ``(..., T, S)``, their offsets ``(..., T)``, and the slot that each slot came from, of equals the
+        lowest arc's, int64 ``(..., T, S)``.
+
+    Example:
+        >>> weight, offset = torch.tensor([[[0.0, 2.0], [1.0, 2.0]]]), torch.zeros(1, dtype=torch.float64)
+        >>> found = max_steps(torch.zeros(1, 2), offset, weight, None, None, None, length=1)
+        >>> found is None or [y.tolist() for y in found] == [[[[-1.0, 0.0]]], [[2.0]], [[[1, 0]]]]
+        True
+    """
+    if MODULE is None or not x.is_cpu or x.dtype != weight.dtype or x.dtype not in (torch.float32, torch.float64):
+        return None
+    batch, slots = x.shape[:-1], x.shape[-1]
+
+    def each(potential: Tensor, axes: int) -> Tensor:
+        event = potential.shape[potential.ndim - axes :]
+        shared = potential.numel() == event.numel()
+        return _in_one_piece((potential if shared else potential.expand(*batch, *event)).reshape(-1, *event))
+
+    vectors, came = x.new_empty((*batch, length, slots)), torch.empty((*batch, length, slots), dtype=torch.int64)
+    offsets = torch.empty((*batch, length), dtype=torch.float64)
+    MODULE.max_steps(
+        each(x, 1),
+        each(offset, 0),
+        each(weight, 3),
+        None if source is None else source.reshape(source.shape[-2:]),
+        None if emission is None else each(emission, 2),
+        None if taken is None else each(taken, 0),
+        vectors.view(-1, length, slots),
+        offsets.view(-1, length),
+        came.view(-1, length, slots),
+        _threads(vectors.numel() * weight.shape[-1]),
+    )
+    return vectors, offsets, came
+
+
 def cholesky_factors(matrices: Tensor, floor: float) -> Tensor | None:
     """Cholesky factors of small matrices ``(..., F, F)``, float64, the diagonal as logarithms; None: not compiled.
 

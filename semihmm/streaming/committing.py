@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Path
-from semihmm.engine.onward import Carried, enter, leave, origins, proceed
+from semihmm.engine.onward import Carried, best, enter, leave, origins, proceed
 from semihmm.engine.strategies import State, Trail
 from semihmm.errors import SemihmmError, StructureError
 from semihmm.semirings import Max
@@ -20,6 +20,7 @@ from semihmm.structures import Structure
 
 T = TypeVar("T")
 MAX = Max()
+MOST = 256  # times that the tree of paths has from the start, beside a chunk: to grow takes long
 
 
 class Grown(NamedTuple):
@@ -60,8 +61,7 @@ class Committing:
         source = np.zeros((batch, 0, width), np.int64)
         delay, alive, last = source, np.zeros(source.shape, bool), front
         if window.latest:
-            last, trail, _ = proceed(MAX, window.steps, window.length, window.taken, front, window.latest)
-            found = origins(MAX, window.steps, window.length, front, trail)
+            last, trail, _, found = best(window.steps, window.length, window.taken, front, window.latest)
             source, delay = (_by_time(x) for x in (found.slot, found.delay))
             alive = (trail.vectors > -torch.inf).cpu().numpy()
         steps = np.full(batch, window.latest) if window.taken is None else window.taken.cpu().numpy()
@@ -76,7 +76,8 @@ class Committing:
         """Move on."""
         if self.tree is None:
             onward = window.steps.leads_on.cpu().numpy()
-            self.tree, self.lead = Survivors(self.streams, window.memory, onward), window.lead
+            waiting = min(64 if self.max_delay is None else self.max_delay, MOST) + window.memory + window.frames
+            self.tree, self.lead = Survivors(self.streams, window.memory, onward, waiting), window.lead
         self.carried = moved(self.carried, window, new.carried, self.streams)
         self.tree.grow(new.streams, new.steps, new.source, new.delay, new.alive)
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from semihmm.engine import tensors
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -82,9 +84,17 @@ class Survivors:
             delay: and how long before.
             alive: whether there is a path at all.
         """
+        longest = int((self.time[streams] + steps - self.root_time[streams]).max(initial=0))
+        self._reserve(longest + 1)
+        if tensors.MODULE is None:
+            self._grow(streams, steps, source, delay, alive)
+        else:
+            made = (np.ascontiguousarray(x) for x in (streams, steps, source, delay, alive))
+            tensors.MODULE.grow_survivors(*self._compiled(), *made)
+
+    def _grow(self, streams: Ints, steps: Ints, source: Ints, delay: Ints, alive: Bools) -> None:
         before = self.time[streams]
         times = before[:, None] + 1 + np.arange(source.shape[1])
-        self._reserve(int((before + steps - self.root_time[streams]).max(initial=0)) + 1)
         used = np.arange(source.shape[1]) < steps[:, None]
         ring = (streams[:, None] * self.capacity + times % self.capacity)[..., None] * self.width
         at = ring + np.arange(self.width)
@@ -102,6 +112,9 @@ class Survivors:
 
     def settle(self, streams: Ints) -> list[Ints]:
         """Move roots down as far as all that is alive comes from there; the nodes that they pass, for each stream."""
+        if tensors.MODULE is not None:
+            found = tensors.MODULE.settle_survivors(*self._compiled(), np.ascontiguousarray(streams))
+            return [np.array(nodes, np.int64) for nodes in found]
         passed: list[list[int]] = [[] for _ in streams]
         going = np.arange(len(streams))
         while len(going):
@@ -118,6 +131,10 @@ class Survivors:
 
     def first_children(self, streams: Ints) -> Ints:
         """The earliest time of what is alive and comes from the root, of each stream; the root's own for nothing."""
+        if tensors.MODULE is not None:
+            found = np.empty(len(streams), np.int64)
+            tensors.MODULE.first_children(*self._compiled(), np.ascontiguousarray(streams), found)
+            return found
         root, latest = self.root[streams], self.time[streams]
         times = root[:, None] // self.width + 1 + np.arange(self.memory)
         above = self.parent[streams[:, None], times % self.capacity]  # (B, memory, width)
@@ -163,6 +180,10 @@ class Survivors:
 
     def _tables(self) -> dict[str, npt.NDArray[Any]]:
         return {"parent": self.parent, "children": self.children, "sum": self.sum, "closed": self.closed}
+
+    def _compiled(self) -> tuple[Any, ...]:
+        """What the compiled twins take first."""
+        return (*self._tables().values(), self.time, self.root, self.onward, self.memory)
 
     def _place(self, stream: Any, node: Any) -> Any:
         """Where a node lies in the flat tables."""
@@ -224,6 +245,9 @@ class Survivors:
 
     def _bury(self, dead: Ints) -> None:
         """Take nodes out, and their parents where they were the last children."""
+        if tensors.MODULE is not None:
+            tensors.MODULE.bury_survivors(*self._compiled(), dead)
+            return
         parent, children, total = self.parent.reshape(-1), self.children.reshape(-1), self.sum.reshape(-1)
         closed = self.closed.reshape(-1)
         while len(dead):

@@ -266,11 +266,11 @@ class HSMM(Structure):
 
     def _going(self) -> Tensor:
         """Log-weights of having lasted so long, and not ended perhaps ``(..., T or 1, D, S)``."""
-        longer = at_least(self.duration.mT).unsqueeze(-3)
+        longer = cumulative(self.duration.mT).unsqueeze(-3)
         if self.censored not in ("left", "both"):
             return longer
         first = torch.ones(self.steps, self.longest, dtype=torch.bool, device=longer.device).tril().triu()
-        return torch.where(first.unsqueeze(-1), at_least(longer), longer)
+        return torch.where(first.unsqueeze(-1), cumulative(longer), longer)
 
 
 def either(a: Tensor, b: Tensor) -> Tensor:
@@ -289,6 +289,13 @@ def all_of(log_weight: Tensor) -> Tensor:
         pairs = either(log_weight[..., :half, :], log_weight[..., half : 2 * half, :])
         log_weight = torch.cat([pairs, log_weight[..., 2 * half :, :]], -2)
     return log_weight.squeeze(-2)
+
+
+def cumulative(log_weight: Tensor) -> Tensor:
+    """`at_least` to rounding, in fewer calls where nobody may ask for a derivative."""
+    if torch.is_grad_enabled():
+        return at_least(log_weight)
+    return log_weight.flip(-2).logcumsumexp(-2).flip(-2)
 
 
 def at_least(log_weight: Tensor) -> Tensor:

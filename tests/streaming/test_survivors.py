@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semihmm.engine import tensors
 from semihmm.streaming.survivors import Survivors
+
+compiled = pytest.mark.skipif(tensors.MODULE is None, reason="the native backend is not loaded")
 
 
 def common(parents, steps, width):
@@ -62,3 +65,86 @@ def test_who_does_not_come_from_a_node_is_out(seed):
         assert bool(kept[0, slot]) == (node in tree.path(0, 12 * 4 + slot).tolist())
     tree.settle(alone)
     assert int(tree.root[0]) >= node
+
+
+@compiled
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    memory=st.integers(1, 4),
+    capacity=st.sampled_from([2, 64]),
+    cuts=st.lists(st.integers(0, 7), min_size=1, max_size=8),
+)
+def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
+    """With dead slots, ends, and arcs that last: every table is the same after each chunk."""
+    random = np.random.default_rng(seed)
+    onward, streams = np.array([True, memory == 1, True]), np.array([2, 0])
+    trees = [Survivors(3, memory, onward, capacity) for _ in range(2)]
+    lives = np.ones((2, 1, 3), bool)  # at time 0
+    for count in cuts:
+        shape = (2, count, 3)
+        source, delay = random.choice(np.flatnonzero(onward), shape), random.integers(1, memory + 1, shape)
+        alive = random.random(shape) < 0.8
+        for now in range(count):  # who lives comes from who lived; nothing but time 1 comes from time 0
+            delay[:, now] = np.minimum(delay[:, now], max(lives.shape[1] - 1, 1))
+            came = lives.shape[1] - delay[:, now]
+            alive[:, now] &= lives[np.arange(2)[:, None], came, source[:, now]]
+            lives = np.concatenate([lives, alive[:, now, None]], 1)
+        steps = np.full(2, count)
+        found = []
+        for tree, module in zip(trees, (tensors.MODULE, None), strict=True):
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(tensors, "MODULE", module)
+                tree.grow(streams, steps, source, delay, alive)
+                passed = np.concatenate(tree.settle(streams[:1]))
+                found.append({**tree.tables(), "passed": passed, "first": tree.first_children(np.arange(3))})
+        fast, other = found
+        for name, table in fast.items():
+            np.testing.assert_array_equal(table, other[name], err_msg=name)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("change", "call"),
+    [
+        ({"parent": np.full((1, 4, 2), 99)}, "bury"),
+        ({"children": np.zeros((1, 4, 3), np.int64)}, "bury"),
+        ({"nodes": np.array([8])}, "bury"),
+        ({"nodes": np.array([-1])}, "bury"),
+        ({"streams": np.array([1])}, "grow"),
+        ({"steps": np.array([2])}, "grow"),
+        ({"source": np.full((1, 1, 2), 2)}, "grow"),
+        ({"delay": np.full((1, 1, 2), 4)}, "grow"),
+        ({"delay": np.full((1, 1, 2), 0)}, "grow"),
+        ({"root": np.array([99])}, "grow"),
+        ({"root": np.array([-1])}, "first"),
+        ({"memory": 0}, "first"),
+        ({"onward": np.ones(3, bool)}, "first"),
+        ({"time": np.zeros(2, np.int64)}, "first"),
+        ({"sum": np.full((1, 4, 2), 8)}, "settle"),
+        ({"sum": np.full((1, 4, 2), -1)}, "settle"),
+        ({"sum": np.full((1, 4, 2), 2)}, "settle"),
+        ({"streams": np.array([1])}, "settle"),
+    ],
+    ids=lambda x: "_".join(x) if isinstance(x, dict) else x,
+)
+def test_tables_that_do_not_fit_are_refused(change, call):
+    """As a file may hold them."""
+    node = np.zeros((1, 4, 2), np.int64)
+    given = {"parent": node + 1, "children": node.copy(), "sum": node.copy(), "closed": node == 0}
+    if call == "settle":
+        given |= {"children": np.array([[[0, 0], [1, 0], [0, 0], [0, 0]]]), "sum": node + 5}
+    given |= {"time": np.array([2]), "root": np.array([2]), "onward": np.ones(2, bool), "memory": 2}
+    streams, steps, step = np.array([0]), np.array([1]), np.ones((1, 1, 2), np.int64)
+    more = {
+        "bury": {"nodes": np.array([3])},
+        "grow": {"streams": streams, "steps": steps, "source": step, "delay": step, "alive": step > 0},
+        "settle": {"streams": streams},
+        "first": {"streams": streams, "out": np.zeros(1, np.int64)},
+    }[call]
+    name = "first_children" if call == "first" else f"{call}_survivors"
+    getattr(tensors.MODULE, name)(
+        **{n: x.copy() if isinstance(x, np.ndarray) else x for n, x in (given | more).items()}
+    )
+    with pytest.raises(ValueError, match="Survivors"):
+        getattr(tensors.MODULE, name)(**(given | more | change))
