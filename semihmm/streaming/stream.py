@@ -16,7 +16,7 @@ from semihmm.streaming.filtering import Filtering
 from semihmm.streaming.ranking import Ranking
 from semihmm.streaming.source import Frames, Model, Modelled, Source, Template
 from semihmm.streaming.window import Window, chosen, wide
-from semihmm.structures import Structure
+from semihmm.structures import CTC, Structure
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -393,8 +393,9 @@ class Stream:
             structure: the same, but for its new states: a CTC with more targets, a MonotonicAlignment with a wider
                 emission, which chunks are to have from now on.
         Raises:
-            StructureError: fewer states, or another structure; a stream with a lookahead, which would need to know of
-                the new ones before.
+            StructureError: fewer states, or another structure, also in what it says of states that there were, such as
+                another text, or other columns of the emission of a CTC; a stream with a lookahead, which would need to
+                know of the new ones before.
 
         Example:
             >>> stream = Stream(semihmm.CTC(torch.zeros(1, 3), torch.tensor([1])))
@@ -415,7 +416,7 @@ class Stream:
         unlike = changed(before, source.whole, slots)
         if memory > 1 or slots < before.chain().steps.slots or unlike:
             raise StructureError(
-                "Stream: extend takes the same structure with new states behind those that there were, each state "
+                "Stream: extend takes the structure that the stream was made of with new states behind its own, each "
                 f"lasting one frame, got {structure!r} for {before!r}: "
                 f"{', '.join(unlike) or 'how many states'} differ. Keep what there was, and append."
             )
@@ -544,19 +545,24 @@ def changed(before: Structure, after: Structure, slots: int) -> list[str]:
     """Fields of a structure that are not as they were, as far as they reached; none if it has only grown.
 
     Args:
-        slots: how many states it has now: the frames may grow along with those, and with nothing else.
+        slots: how many states it has now: frames may grow along with those, but not in tokens of a CTC.
     """
     seen, counts = before.observed, list(before.ragged)
     unlike = []
     for name, new in after.__dict__.items():
         old = before.__dict__[name]
         if name == seen:
-            grown = new.shape[-1] == slots and new.shape[-1] >= old.shape[-1] and old.shape[:-1] == new.shape[:-1]
+            grown = (
+                not isinstance(after, CTC)
+                and new.shape[-1] == slots
+                and new.shape[-1] >= old.shape[-1]
+                and old.shape[:-1] == new.shape[:-1]
+            )
             same = old.dtype == new.dtype and (old.shape == new.shape or grown)
         elif name in counts[1:]:
             same = bool((_used(after, name) >= _used(before, name)).all())
         else:
-            same = name in counts or _begins(old, new)
+            same = name in counts or _begins(_flags(before, name), _flags(after, name))
         if not same:
             unlike.append(name)
     return unlike
@@ -569,17 +575,22 @@ def _used(structure: Structure, lengths: str) -> Tensor:
     return torch.tensor(getattr(structure, name).shape[axis]) if held is None else held
 
 
+def _flags(structure: Structure, name: str) -> Any:
+    """A field; where it is left out and belongs to what another field counts, as ``optional`` of targets, no flag."""
+    held = getattr(structure, name)
+    others = [getattr(structure, n) for counted in structure.ragged.values() if name in counted for n in counted]
+    like = next((x for x in others if x is not None), None)
+    return held if held is not None or like is None else torch.zeros_like(like, dtype=torch.bool)
+
+
 def _begins(old: Any, new: Any) -> bool:
     """Whether what is new begins with what there was."""
     if isinstance(old, tuple) and isinstance(new, tuple):
         return len(old) == len(new) and all(map(_begins, old, new))
-    if not isinstance(new, Tensor) and not isinstance(old, Tensor):
-        return bool(old == new)
-    if old is None or new is None:  # nothing is optional
-        given = new if old is None else old
-        return given.dtype == torch.bool and not bool(given.any())
+    if not isinstance(old, Tensor) or not isinstance(new, Tensor):
+        return not isinstance(old, Tensor) and not isinstance(new, Tensor) and bool(old == new)
     fits = old.ndim == new.ndim and all(a <= b for a, b in zip(old.shape, new.shape, strict=True))
-    return fits and torch.equal(new[tuple(slice(n) for n in old.shape)], old)
+    return fits and old.dtype == new.dtype and torch.equal(new[tuple(slice(n) for n in old.shape)], old)
 
 
 def _counts(value: object, least: int) -> bool:
