@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from semihmm.errors import SemihmmError
+from semihmm.errors import DataError, SemihmmError
 
 
 class AdaptiveLatencyController:
@@ -51,11 +52,16 @@ class AdaptiveLatencyController:
         smoothing: float = 0.2,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not (target_ms > 0 and frame_ms > 0 and 0 < smoothing <= 1 and max_lookahead >= 0 and max_chunk >= 1):
+        numbers = all(isinstance(x, int | float) for x in (target_ms, frame_ms, smoothing))
+        counts = all(isinstance(x, int) and not isinstance(x, bool) for x in (max_lookahead, max_chunk))
+        if not (
+            (numbers and counts)
+            and (target_ms > 0 and frame_ms > 0 and 0 < smoothing <= 1 and max_lookahead >= 0 and max_chunk >= 1)
+        ):
             raise SemihmmError(
                 "AdaptiveLatencyController: target_ms and frame_ms must be over 0, smoothing in (0, 1], max_lookahead "
-                f"at least 0 and max_chunk at least 1, got {target_ms}, {frame_ms}, {smoothing}, {max_lookahead} and "
-                f"{max_chunk}."
+                f"at least 0 and max_chunk at least 1, both whole, got {target_ms!r}, {frame_ms!r}, {smoothing!r}, "
+                f"{max_lookahead!r} and {max_chunk!r}."
             )
         self.target_ms, self.frame_ms, self.smoothing, self._clock = target_ms, frame_ms, smoothing, clock
         self.max_lookahead, self.max_chunk = max_lookahead, max_chunk
@@ -75,7 +81,16 @@ class AdaptiveLatencyController:
         self.observe((self._clock() - begun) * 1e3)
 
     def observe(self, processing_ms: float) -> None:
-        """Settle what to wait for next, given how long the latest push took."""
+        """Settle what to wait for next, given how long the latest push took.
+
+        Raises:
+            DataError: no finite number of at least 0; nothing has changed then.
+        """
+        if not isinstance(processing_ms, int | float) or not math.isfinite(processing_ms) or processing_ms < 0:
+            raise DataError(
+                "AdaptiveLatencyController: observe takes milliseconds, a finite number of at least 0, got "
+                f"{processing_ms!r}."
+            )
         share = self.smoothing if self._measured else 1.0
         self.processing_ms += share * (processing_ms - self.processing_ms)
         self._measured = True

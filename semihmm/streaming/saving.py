@@ -21,14 +21,21 @@ VERSION = 1
 
 
 def write(path: str | os.PathLike[str], source: Source, options: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Write the state of a stream; the file appears when it is whole."""
+    """Write the state of a stream; the file appears when it is whole.
+
+    Raises:
+        DataError: a path that cannot be written.
+    """
     safetensors = require("safetensors.torch", extra="models", purpose="Saving a stream")
     note = json.dumps({"version": VERSION, "source": described(source), "options": options})
     content: bytes = safetensors.save(
         {n: x.detach().cpu().contiguous().clone() for n, x in tensors.items()}, {_KEY: note}
     )
-    with atomically(Path(path)) as partial:
-        partial.write_bytes(content)
+    try:
+        with atomically(Path(path)) as partial:
+            partial.write_bytes(content)
+    except (OSError, TypeError) as error:
+        raise DataError(f"Stream.save: {path!r} cannot be written: {error}. Pass the path of a file.") from error
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -42,7 +49,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
         with safetensors.safe_open(path, framework="pt") as file:
             note = json.loads((file.metadata() or {}).get(_KEY, "null"))
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise DataError(f"Stream.load: {path} cannot be read as a safetensors file: {error}") from error
     if not isinstance(note, dict) or note.get("version") != VERSION:
         found = "another version" if isinstance(note, dict) else "no stream"

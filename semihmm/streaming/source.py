@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-from semihmm.errors import ShapeError
+from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.structures import Structure
 from semihmm.structures.authoring import tensor_of
 
@@ -90,7 +91,7 @@ class Template:
         found, count = {}, -1
         for field in self.arriving:
             held = getattr(self.whole, field)
-            x = tensor_of("Stream", field, given[field], held.device)
+            x = _dense(field, given[field], held.device)
             x = x if batched else x.unsqueeze(0)
             event, count = held.shape[2:], x.shape[1] if count < 0 and x.ndim > 1 else count
             if x.ndim != held.ndim or x.shape != (held.shape[0], count, *event) or x.is_complex():
@@ -115,7 +116,7 @@ class Modelled:
     model: Model
 
     def frames(self, given: Mapping[str, Any], batched: bool) -> Frames:
-        found = {name: tensor_of("Stream", name, x) for name, x in given.items() if x is not None}
+        found = {name: _dense(name, x) for name, x in given.items() if x is not None}
         found = found if batched else {name: x.unsqueeze(0) for name, x in found.items()}
         shapes = {name: tuple(x.shape[:2]) for name, x in found.items()}
         if "x" not in found or len(set(shapes.values())) > 1 or len(shapes["x"]) < 2:
@@ -127,4 +128,18 @@ class Modelled:
 
     def structure(self, frames: Frames, streams: Tensor | None) -> Structure:
         known = dict(frames)
-        return self.model(known.pop("x"), **known)
+        found = self.model(known.pop("x"), **known)
+        if not isinstance(found, Structure):
+            raise StructureError(
+                f"Stream: a model must make a structure of frames, such as semihmm.HMM, got {type(found).__name__}."
+            )
+        return found
+
+
+def _dense(name: str, given: Any, device: torch.device | None = None) -> Tensor:
+    """What was pushed as a tensor that has its numbers."""
+    x = tensor_of("Stream", name, given, device)
+    if x.layout != torch.strided or x.is_meta:
+        kind = "meta" if x.is_meta else x.layout
+        raise DataError(f"Stream: {name} of a chunk must be a dense tensor with numbers in it, got a {kind} one.")
+    return x

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
-from semihmm.streaming import saving
+from semihmm.streaming import checking, saving
 from semihmm.streaming.committing import Committing
 from semihmm.streaming.filtering import Filtering
 from semihmm.streaming.ranking import Ranking
 from semihmm.streaming.source import Frames, Model, Modelled, Source, Template
 from semihmm.streaming.window import Window, chosen, wide
-from semihmm.structures import Structure
+from semihmm.structures import CTC, Structure
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -114,6 +114,10 @@ class Ending:
     score: Tensor
 
 
+INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+MOST = {"lookahead": 100_000, "best": 10_000}  # so many state vectors, or rows of them, are kept from the start
+
+
 class Stream:
     """A structure, or a model, whose frames arrive in chunks of any number.
 
@@ -125,11 +129,11 @@ class Stream:
             semihmm.models, or any other function from observations ``(B, T, *event)`` to a structure, each frame by
             itself. In all of them a step may depend on its own frame and on as many before it as the structure's maps
             have memory: 1, or a HSMM's longest duration.
-        lookahead: how many frames later smoothed posteriors are told.
+        lookahead: how many frames later smoothed posteriors are told, at most 100,000.
         max_delay: how many frames at most may wait for their state. At the end of a push that would leave more, states
             of the best path so far are committed, and paths with other states are out of the running. None: states
             wait until all paths agree on them, and as long they take memory.
-        best: keep as many best paths; see `best_paths`.
+        best: keep as many best paths, at most 10,000; see `best_paths`.
         streams: how many streams go side by side, those that have been joined; None for one alone.
 
     A structure of your own can be streamed if its chain has a step for each frame, or for each but the first; if the
@@ -159,10 +163,20 @@ class Stream:
         streams: int | None = None,
     ) -> None:
         for name, value, least in (("lookahead", lookahead, 0), ("best", best, 0), ("max_delay", max_delay, 1)):
-            if value is not None and (not isinstance(value, int) or value < least):
+            if not (_counts(value, least) or (value is None and name == "max_delay")):
                 raise SemihmmError(f"Stream: {name} must be a number of at least {least}, got {value!r}.")
-        if streams is not None and (not isinstance(streams, int) or streams < 1):
+            if name in MOST and value is not None and value > MOST[name]:
+                raise SemihmmError(
+                    f"Stream: {name} must be at most {MOST[name]}, as each frame takes work and memory for all of "
+                    f"them, got {value}."
+                )
+        if not (streams is None or _counts(streams, 1)):
             raise SemihmmError(f"Stream: streams is how many go side by side, at least 1, or None, got {streams!r}.")
+        if not isinstance(source, Structure) and not callable(source):
+            raise StructureError(
+                "Stream: takes a structure, a model of semihmm.models, or a function that makes a structure of "
+                f"observations, got {source!r}."
+            )
         self.max_delay, self.best, self.streams = max_delay, best, streams
         self.source: Source = Template.of(source, streams or 1) if isinstance(source, Structure) else Modelled(source)
         self._first = self.source.arriving[0] if isinstance(self.source, Template) else "x"
@@ -183,9 +197,9 @@ class Stream:
 
     @lookahead.setter
     def lookahead(self, frames: int) -> None:
-        if not 0 <= frames <= self._filtering.most:
+        if not _counts(frames, 0) or frames > self._filtering.most:
             raise SemihmmError(
-                f"Stream: lookahead may be 0 to {self._filtering.most}, what the stream was made with, got {frames}."
+                f"Stream: lookahead may be 0 to {self._filtering.most}, what the stream was made with, got {frames!r}."
             )
         self._filtering.lookahead = frames
 
@@ -205,6 +219,8 @@ class Stream:
             ShapeError: a chunk of another form than the structure's.
             DataError: NaN, or infinite potentials. The stream is as it was before.
         """
+        if chunk is not None and self._first in known:
+            raise ShapeError(f"Stream: {self._first} of a chunk was given twice, by place and by name; pass it once.")
         batched = self.streams is not None
         frames = self.source.frames(known if chunk is None else {self._first: chunk, **known}, batched)
         seen = frames[self._first]
@@ -279,9 +295,13 @@ class Stream:
             raise ShapeError(f"Stream: a chunk must be of {expected} streams, got one of {streams}.")
         if lengths is None:
             return torch.where(self.joined, count, 0)
-        found = torch.as_tensor(lengths)
-        fits = self.streams is not None and found.shape == (expected,) and not found.is_floating_point()
-        if not fits or bool(((found < 0) | (found > count)).any()):
+        try:
+            found = torch.as_tensor(lengths)
+            fits = self.streams is not None and found.shape == (expected,) and found.dtype in INTEGERS
+            fits = fits and not bool(((found < 0) | (found > count)).any())
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            fits = False
+        if not fits:
             raise ShapeError(
                 f"Stream: lengths are for streams side by side, one integer for each, from 0 to the {count} frames of "
                 f"the chunk, got {lengths!r} for {self.streams}."
@@ -373,8 +393,9 @@ class Stream:
             structure: the same, but for its new states: a CTC with more targets, a MonotonicAlignment with a wider
                 emission, which chunks are to have from now on.
         Raises:
-            StructureError: fewer states, or another structure; a stream with a lookahead, which would need to know of
-                the new ones before.
+            StructureError: fewer states, or another structure, also in what it says of states that there were, such as
+                another text, or other columns of the emission of a CTC; a stream with a lookahead, which would need to
+                know of the new ones before.
 
         Example:
             >>> stream = Stream(semihmm.CTC(torch.zeros(1, 3), torch.tensor([1])))
@@ -384,14 +405,20 @@ class Stream:
             >>> stream.finish().committed.states.tolist()
             [1, 2]
         """
-        source = Template.of(structure, len(self.seen))
         before = self.source.whole if isinstance(self.source, Template) else None
-        slots = structure.chain().steps.slots
-        grows = type(before) is type(structure) and not self._filtering.most and structure.chain().steps.memory == 1
-        if before is None or not grows or slots < before.chain().steps.slots:
+        if before is None or type(before) is not type(structure) or self._filtering.most:
             raise StructureError(
                 "Stream: extend takes the structure that the stream was made of with as many states or more, and a "
                 f"stream with lookahead=0, got {structure!r} for {before!r} and lookahead={self._filtering.most}."
+            )
+        source = Template.of(structure, len(self.seen))
+        slots, memory = structure.chain().steps.slots, structure.chain().steps.memory
+        unlike = changed(before, source.whole, slots)
+        if memory > 1 or slots < before.chain().steps.slots or unlike:
+            raise StructureError(
+                "Stream: extend takes the structure that the stream was made of with new states behind its own, each "
+                f"lasting one frame, got {structure!r} for {before!r}: "
+                f"{', '.join(unlike) or 'how many states'} differ. Keep what there was, and append."
             )
         self.source = source
         for name, x in self._frames.items():
@@ -409,10 +436,17 @@ class Stream:
         """Write all that a stream knows to a safetensors file; the file appears when it is whole.
 
         Raises:
+            DataError: a path that cannot be written.
             DependencyError: safetensors is not installed.
         """
+        saving.write(path, self.source, self._options(), self._tensors())
+
+    def _options(self) -> dict[str, Any]:
         options = {n: getattr(self, n) for n in ("max_delay", "best", "streams")}
-        options |= {"lookahead": self._filtering.most, "reach": self._reach}
+        return options | {"lookahead": self._filtering.most, "reach": self._reach}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All that a stream knows."""
         tensors = {"seen": self.seen, "joined": self.joined}
         parts = {
             "frames": self._frames,
@@ -420,43 +454,77 @@ class Stream:
             "committing": self._committing.tensors(),
         }
         parts["ranking"] = {} if self._ranking is None else self._ranking.tensors()
-        tensors |= {f"{part}.{name}": x for part, held in parts.items() for name, x in held.items()}
-        saving.write(path, self.source, options, tensors)
+        return tensors | {f"{part}.{name}": x for part, held in parts.items() for name, x in held.items()}
 
     @classmethod
+    @torch.no_grad()
     def load(cls, path: str | PathLike[str], source: Structure | Model) -> Self:
         """Go on, to the bit, from what `save` wrote, in any process.
 
         Args:
             source: what the stream was made of.
         Raises:
-            DataError: no such file, another kind of file, or one that belongs to something else.
+            DataError: no such file, another kind of file, one that belongs to something else, or one whose numbers no
+                stream can have; the message names the field.
             DependencyError: safetensors is not installed.
         """
         note, tensors = saving.read(path)
         try:
-            options = dict(note["options"])
-            reach = options.pop("reach")
-            stream = cls(source, **options)
+            options = note["options"]
+            reach = checking.check_header(path, options, tensors)
+            made = {n: x for n, x in options.items() if n != "reach"}
+            stream = cls(source, **made)
             saving.check_source(path, note["source"], stream.source)
-            parts: dict[str, dict[str, Tensor]] = {p: {} for p in ("frames", "filtering", "committing", "ranking")}
-            stream.seen, stream.joined, stream._reach = tensors.pop("seen"), tensors.pop("joined"), reach
-            for name, x in tensors.items():
-                part, _, rest = name.partition(".")
-                parts[part][rest] = x
-            stream._frames = parts["frames"]
-            if stream._frames:
-                stream._filtering.restore(parts["filtering"])
-                stream._committing.restore(parts["committing"])
-                if stream._ranking is not None:
-                    stream._ranking.restore(parts["ranking"])
-                stream._form = stream.source.structure(stream._frames, None)
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            stream.joined = tensors["joined"]
+            if bool(tensors["seen"].any()):
+                like = cls(source, **made)
+                like._replay(path, tensors, reach)
+                checking.check_state(path, tensors, like._tensors(), reach)
+                stream._restore(tensors, reach)
+        except DataError:
+            raise
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, IndexError, OverflowError) as error:
             raise DataError(f"Stream.load: {path} holds a stream that cannot go on: {error!r}") from error
         return stream
 
+    def _replay(self, path: str | PathLike[str], tensors: dict[str, Tensor], reach: int) -> None:
+        """Push the frames that another stream has kept."""
+        count, self.joined = tensors["seen"].clamp(max=reach), tensors["joined"].clone()
+        self._filtering.lookahead = 0
+        frames = {}
+        for name, x in _parts(tensors)["frames"].items():
+            at = (reach - count).unsqueeze(-1) + torch.arange(reach)
+            frames[name] = x.take_along_dim(wide(at.clamp(max=reach - 1), x), 1)
+        try:
+            if self.streams is None:
+                self.push(None, **{n: x[0, : int(count)] for n, x in frames.items()})
+            else:
+                self.push(None, count, **frames)
+        except SemihmmError as error:
+            raise checking.wrong(path, "frames", f"are refused: {error}") from error
+        if self._reach != reach:
+            raise checking.wrong(path, "reach", f"must be {self._reach}, got {reach}")
+        posterior, mass, _ = self._filtering.forms
+        if self._filtering.most and posterior is not None:
+            assert self._form is not None
+            event = self._form.potentials[self._form.observed].shape[2:]
+            lasting = self._form.chain().steps.memory > 1
+            smoothed = posterior.new_zeros(1, 1, *event) if lasting else posterior
+            self._filtering.forms = posterior, mass, smoothed
+
+    def _restore(self, tensors: dict[str, Tensor], reach: int) -> None:
+        """All that `_tensors` said, again."""
+        parts = _parts(tensors)
+        self.seen, self._reach, self._frames = tensors["seen"], reach, parts["frames"]
+        self._filtering.restore(parts["filtering"])
+        self._committing.restore(parts["committing"])
+        if self._ranking is not None:
+            self._ranking.restore(parts["ranking"])
+        self._form = self.source.structure(self._frames, None)
+
     def _index(self, stream: int | None) -> int:
-        if (stream is None) != (self.streams is None) or not 0 <= (stream or 0) < len(self.joined):
+        known = stream is None if self.streams is None else _counts(stream, 0)
+        if not known or (stream or 0) >= len(self.joined):
             wanted = "no number: it is alone" if self.streams is None else f"a number below {self.streams}"
             raise SemihmmError(f"Stream: a stream here has {wanted}, got {stream!r}.")
         if not bool(self.joined[stream or 0]):
@@ -471,3 +539,69 @@ def alone(update: Update) -> Update:
         None if x is None else x[0] for x in (update.filtered, update.log_likelihood, update.smoothed)
     )
     return Update(filtered, likelihood, smoothed, Committed(first.states[0], first.forced[0], first.first[0]))
+
+
+def changed(before: Structure, after: Structure, slots: int) -> list[str]:
+    """Fields of a structure that are not as they were, as far as they reached; none if it has only grown.
+
+    Args:
+        slots: how many states it has now: frames may grow along with those, but not in tokens of a CTC.
+    """
+    seen, counts = before.observed, list(before.ragged)
+    unlike = []
+    for name, new in after.__dict__.items():
+        old = before.__dict__[name]
+        if name == seen:
+            grown = (
+                not isinstance(after, CTC)
+                and new.shape[-1] == slots
+                and new.shape[-1] >= old.shape[-1]
+                and old.shape[:-1] == new.shape[:-1]
+            )
+            same = old.dtype == new.dtype and (old.shape == new.shape or grown)
+        elif name in counts[1:]:
+            same = bool((_used(after, name) >= _used(before, name)).all())
+        else:
+            same = name in counts or _begins(_flags(before, name), _flags(after, name))
+        if not same:
+            unlike.append(name)
+    return unlike
+
+
+def _used(structure: Structure, lengths: str) -> Tensor:
+    """How much of an axis that is no time is in use."""
+    held = getattr(structure, lengths)
+    name, axis = next((n, a) for n, a in structure.ragged[lengths].items() if getattr(structure, n) is not None)
+    return torch.tensor(getattr(structure, name).shape[axis]) if held is None else held
+
+
+def _flags(structure: Structure, name: str) -> Any:
+    """A field; where it is left out and belongs to what another field counts, as ``optional`` of targets, no flag."""
+    held = getattr(structure, name)
+    others = [getattr(structure, n) for counted in structure.ragged.values() if name in counted for n in counted]
+    like = next((x for x in others if x is not None), None)
+    return held if held is not None or like is None else torch.zeros_like(like, dtype=torch.bool)
+
+
+def _begins(old: Any, new: Any) -> bool:
+    """Whether what is new begins with what there was."""
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return len(old) == len(new) and all(map(_begins, old, new))
+    if not isinstance(old, Tensor) or not isinstance(new, Tensor):
+        return not isinstance(old, Tensor) and not isinstance(new, Tensor) and bool(old == new)
+    fits = old.ndim == new.ndim and all(a <= b for a, b in zip(old.shape, new.shape, strict=True))
+    return fits and old.dtype == new.dtype and torch.equal(new[tuple(slice(n) for n in old.shape)], old)
+
+
+def _counts(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """What parts of a stream know, by part."""
+    parts: dict[str, dict[str, Tensor]] = {p: {} for p in ("frames", "filtering", "committing", "ranking")}
+    for name, x in tensors.items():
+        part, dot, rest = name.partition(".")
+        if dot and part in parts:
+            parts[part][rest] = x
+    return parts

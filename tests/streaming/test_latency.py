@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import semihmm
-from semihmm.errors import SemihmmError
+from semihmm.errors import DataError, SemihmmError
 from semihmm.streaming import AdaptiveLatencyController, Stream
 
 
@@ -69,3 +69,16 @@ def test_a_stream_looks_ahead_as_it_is_told():
 def test_wrong_targets_are_refused():
     with pytest.raises(SemihmmError, match="target_ms and frame_ms must be over 0"):
         AdaptiveLatencyController(0.0)
+
+
+@pytest.mark.parametrize("wrong", ["a", None, float("nan"), -1.0], ids=str)
+def test_what_is_no_time_is_refused(wrong):
+    with pytest.raises(SemihmmError, match="target_ms and frame_ms must be over 0"):
+        AdaptiveLatencyController(wrong)
+    with pytest.raises(SemihmmError, match="max_lookahead"):
+        AdaptiveLatencyController(10.0, max_lookahead=wrong)
+    controller = AdaptiveLatencyController(100.0)
+    controller.observe(2.0)
+    with pytest.raises(DataError, match="a finite number of at least 0"):
+        controller.observe(wrong)
+    assert controller.processing_ms == 2.0

@@ -615,3 +615,99 @@ def test_a_million_frames_take_no_more_memory_than_a_thousand():
     assert 1_000_000 - 50 * streams <= told <= 1_000_000
     whole = replace(sticky(2), emission=x.repeat(1, 50, 1)).to(torch.float64)
     assert_close(update.log_likelihood[:, -1], semihmm.log_partition(whole), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("longer", "field"),
+    [
+        (lambda: semihmm.CTC(torch.zeros(1, 4), torch.tensor([3, 2])), "targets"),
+        (lambda: semihmm.CTC(torch.zeros(1, 5), torch.tensor([1, 2])), "emission"),
+        (lambda: semihmm.CTC(torch.zeros(1, 3), torch.tensor([1, 2])), "emission"),
+        (lambda: semihmm.CTC(torch.zeros(1, 4).double(), torch.tensor([1, 2])), "emission"),
+        (lambda: semihmm.CTC(torch.zeros(1, 4), torch.tensor([1, 2]), blank=3), "blank"),
+        (lambda: semihmm.CTC(torch.zeros(1, 4), torch.tensor([1]), target_lengths=torch.tensor(0)), "target_lengths"),
+        (
+            lambda: semihmm.CTC(torch.zeros(1, 4), torch.tensor([1, 2]), optional=torch.tensor([True, False])),
+            "optional",
+        ),
+    ],
+    ids=["text", "more tokens", "fewer tokens", "dtype", "blank", "length", "optional"],
+)
+def test_what_was_there_stays_when_a_target_grows(longer, field):
+    stream = Stream(semihmm.CTC(torch.zeros(1, 4), torch.tensor([1])))
+    stream.push(torch.zeros(2, 4))
+    with pytest.raises(StructureError, match=rf"{field}.* differ"):
+        stream.extend(longer())
+    optional = torch.tensor([False, True])
+    stream.extend(semihmm.CTC(torch.zeros(1, 4), torch.tensor([1, 2]), optional=optional))
+
+
+def test_states_that_were_there_stay():
+    stream = Stream(sticky(2))
+    stream.push(torch.zeros(2, 2))
+    stream.extend(sticky(3))
+    with pytest.raises(StructureError, match=r"transition.* differ"):
+        stream.extend(sticky(4, apart=5.0))
+
+
+@pytest.mark.parametrize("wrong", [5, None, "x", torch.zeros(3)], ids=["number", "none", "text", "tensor"])
+def test_a_stream_is_of_a_structure_or_a_model(wrong):
+    with pytest.raises(StructureError, match="takes a structure, a model"):
+        Stream(wrong)
+    with pytest.raises(StructureError, match="extend takes the structure"):
+        Stream(sticky()).extend(wrong)
+    with pytest.raises(StructureError, match=f"must make a structure of frames.* got {type(wrong).__name__}"):
+        Stream(lambda x: wrong).push(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5, -1, "a", 10**9], ids=str)
+def test_counts_are_numbers_of_a_size(wrong):
+    for name in ("lookahead", "best"):
+        with pytest.raises(SemihmmError, match=f"{name} must be"):
+            Stream(sticky(), **{name: wrong})
+    with pytest.raises(SemihmmError, match="lookahead may be 0 to 2"):
+        Stream(sticky(), lookahead=2).lookahead = wrong
+
+
+def test_what_need_not_be_given_is_none():
+    for name in ("lookahead", "best"):
+        with pytest.raises(SemihmmError, match=f"{name} must be a number"):
+            Stream(sticky(), **{name: None})
+    with pytest.raises(SemihmmError, match="lookahead may be 0 to 2"):
+        Stream(sticky(), lookahead=2).lookahead = None
+
+
+@pytest.mark.parametrize("lengths", ["a", [None, 1], [2**70, 1], [1.0, 1.0], [True, True], [1], 3], ids=str)
+def test_lengths_are_integers(lengths):
+    streams = Stream(sticky(), streams=2)
+    streams.join(), streams.join()
+    with pytest.raises(ShapeError, match="lengths are for streams side by side"):
+        streams.push(torch.zeros(2, 4, 3), lengths)
+
+
+@pytest.mark.parametrize("source", [sticky, lambda: lambda x: semihmm.HMM(torch.zeros(3), torch.zeros(3, 3), x)])
+@pytest.mark.parametrize("make", [lambda x: x.to("meta"), lambda x: x.to_sparse()], ids=["meta", "sparse"])
+def test_chunks_have_numbers_in_them(source, make):
+    stream = Stream(source())
+    with pytest.raises(DataError, match="a dense tensor with numbers"):
+        stream.push(make(torch.zeros(2, 3)))
+
+
+def test_a_chunk_is_given_once():
+    with pytest.raises(ShapeError, match="emission of a chunk was given twice"):
+        Stream(sticky()).push(torch.zeros(2, 3), emission=torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("wrong", ["a", True, 1.5, 2, -1], ids=str)
+def test_streams_have_numbers(wrong):
+    streams = Stream(sticky(), streams=2)
+    streams.join()
+    with pytest.raises(SemihmmError, match="a number below 2"):
+        streams.finish(wrong)
+
+
+def test_nothing_is_told_of_no_frames():
+    stream = Stream(sticky())
+    assert stream.push(torch.zeros(0, 3)).filtered is None
+    stream.push(torch.zeros(1, 3))
+    assert stream.push(torch.zeros(0, 3)).filtered.shape == (0, 3)
