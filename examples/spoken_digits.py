@@ -6,7 +6,8 @@ Data are the Free Spoken Digit Dataset, where ``SEMIHMM_DATA`` or ``../shared/da
 phones of two formants, whose places and lengths differ from speaker to speaker. Three speakers train, one is kept for
 the test. `CTCHMMLoss` learns from texts alone, and what is recognised is the best path of its HMM among those that
 spell words: an automaton holds the dictionary. Look at the word accuracy, and at where the words of a string are found.
-Three speakers are few: of the fourth one's words some nine in ten are right, and more steps learn the three by heart.
+Three speakers are few, and more steps learn them by heart. Each held out in turn, of the words said alone are right: of
+theo's 93 %, george's 85 %, jackson's 83 %, nicolas's 78 %; a mean of 85 %.
 """
 
 import argparse
