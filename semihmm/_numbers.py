@@ -29,8 +29,17 @@ def whole(owner: str, name: str, value: Any, least: float = -(2**63), most: floa
     return found
 
 
-def check_real(owner: str, name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> None:
-    """Refuse what is no finite number from ``least`` to ``most``.
+def check_real(
+    owner: str,
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: float = -math.inf,
+    hint: str = "",
+) -> None:
+    """Refuse what is no number, is not finite, or lies outside of ``least <= value <= most`` or not ``above``.
 
     Example:
         >>> check_real("Mine", "scale", math.nan, 0)
@@ -41,18 +50,21 @@ def check_real(owner: str, name: str, value: Any, least: float = -math.inf, most
         found = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, RuntimeError, ValueError, OverflowError):
         found = math.nan
-    if not (math.isfinite(found) and least <= found <= most):
-        raise DataError(f"{owner}: {name} must be a finite number{_bounds(least, most, math.inf)}, got {value!r}.")
+    if not (math.isfinite(found) and least <= found <= most and found > above):
+        bounds = f" above {above}" if above > -math.inf else _bounds(least, most, math.inf)
+        raise DataError(f"{owner}: {name} must be a finite number{bounds}, got {value!r}.{hint}")
 
 
-def check_values(owner: str, name: str, x: Tensor) -> None:
-    """Refuse a tensor whose numbers are not there to be read, one after the other.
+def check_values(owner: str, name: str, x: Any) -> None:
+    """Refuse what is no tensor, or one whose numbers are not there to be read, one after the other.
 
     Example:
         >>> check_values("Mine", "log_probs", torch.zeros(2, device="meta"))
         Traceback (most recent call last):
         semihmm.errors.DataError: Mine: log_probs are on the meta device, and have no values.
     """
+    if not isinstance(x, Tensor):
+        raise DataError(f"{owner}: {name} must be a tensor, got {type(x).__name__}.")
     if x.is_meta:
         raise DataError(f"{owner}: {name} are on the meta device, and have no values.")
     if x.layout != torch.strided:
@@ -60,6 +72,8 @@ def check_values(owner: str, name: str, x: Tensor) -> None:
 
 
 def _bounds(least: float, most: float, beyond: float) -> str:
+    if most < beyond and least <= -beyond:
+        return f" of {most} or less"
     if most < beyond:
         return f" from {least} to {most}"
     return f" of {least} or more" if least > -beyond else ""

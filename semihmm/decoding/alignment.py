@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -131,7 +130,7 @@ class Alignment:
             DataError: a token without a name, a frame shift that is none.
         """
         if frame_shift is not None:
-            check_real("spans", "frame_shift", frame_shift, math.ulp(0.0))
+            check_real("spans", "frame_shift", frame_shift, above=0)
         if self.score.ndim:
             return [x.spans(names, frame_shift) for x in self]
         unit = 1 if frame_shift is None else frame_shift
@@ -148,7 +147,7 @@ def _named(names: Any, token: int) -> Any:
         return names[token]
     except (LookupError, TypeError) as error:
         raise DataError(
-            f"spans: there is no name for token {token} in names, {len(names)} of them. A wildcard's token is V, the "
+            f"spans: there is no name for token {token} in names. A wildcard's token is V, the "
             "number of tokens: name it too."
         ) from error
 
@@ -207,6 +206,7 @@ def align(
     for name, free in (("free_start", free_start), ("free_end", free_end)):
         if not isinstance(free, bool):
             raise DataError(f"align: {name} must be True or False, got {free!r}.")
+    blank = whole("align", "blank", blank)
     if wildcard is not None and whole("align", "wildcard", wildcard) == blank:
         raise DataError(f"align: wildcard must be another number than the blank, got {wildcard} for both.")
     anything = penalty if free_start or free_end or wildcard is not None else None

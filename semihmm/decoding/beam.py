@@ -77,25 +77,18 @@ class BeamSearch:
         check_vocabulary("BeamSearch", self.vocabulary)
         if not 1 <= whole("BeamSearch", "beam", self.beam) <= MOST:
             raise DataError(f"BeamSearch: beam must be from 1 to {MOST:,}, got {self.beam}. Fewer find nothing.")
-        for name in ("margin", "lm_weight"):
-            if isinstance(figure := getattr(self, name), str) or abs(figure) < math.inf:
-                check_real("BeamSearch", name, figure)
-        if not self.margin >= 0:
-            raise DataError(f"BeamSearch: margin must not be negative, got {self.margin}. Pass math.inf for no limit.")
-        if not 0 < self.lm_weight < math.inf:
-            raise DataError(f"BeamSearch: lm_weight must be positive and finite, got {self.lm_weight}.")
+        if self.margin != math.inf:
+            check_real("BeamSearch", "margin", self.margin, 0, hint=" Pass math.inf for no limit.")
+        check_real("BeamSearch", "lm_weight", self.lm_weight)
+        if self.lm_weight <= 0:
+            raise DataError(f"BeamSearch: lm_weight must be positive, got {self.lm_weight}.")
         self._check_kinds()
         for name, bonus in [("word_bonus", self.word_bonus), *(self.hotwords or {}).items()]:
-            if isinstance(bonus, str) or not math.isfinite(bonus):
-                raise DataError(
-                    f"BeamSearch: {name} must be finite, got {bonus!r}. To allow some words only: lexicon=."
-                )
+            check_real("BeamSearch", name, bonus, hint=" To allow some words only: lexicon=.")
         if self.lexicon is not None and self.vocabulary.delimiter is None:
             raise DataError(
                 "BeamSearch: a lexicon needs the token that ends a word. Pass Vocabulary(..., delimiter=' '), say."
             )
-        if self.lexicon is not None and not isinstance(self.lexicon, Mapping):
-            object.__setattr__(self, "lexicon", tuple(self.lexicon))
         if self.backend not in (None, "torch", "native"):
             raise DataError(f"BeamSearch: backend must be None, 'torch' or 'native', got {self.backend!r}.")
         if self.backend == "native" and tensors.MODULE is None:
@@ -103,11 +96,20 @@ class BeamSearch:
         self.scoring  # noqa: B018 (what is wrong with the words is said now)
 
     def _check_kinds(self) -> None:
-        if isinstance(self.lexicon, str):
-            raise DataError(
-                f"BeamSearch: lexicon must be a list of words, or a mapping, got the text {self.lexicon!r}. Pass "
-                f"[{self.lexicon!r}]."
-            )
+        words = () if self.lexicon is None else self.lexicon
+        if isinstance(words, str) or not isinstance(words, Iterable):
+            raise DataError(f"BeamSearch: lexicon must be a list of words, or how each is spelled, got {words!r}.")
+        if not isinstance(words, Mapping):
+            object.__setattr__(self, "lexicon", None if self.lexicon is None else tuple(words))
+        for word in [*(self.lexicon or ()), *(self.hotwords or ())]:
+            if not isinstance(word, str):
+                raise DataError(f"BeamSearch: words of lexicon and hotwords must be texts, got {word!r}.")
+        for word, spelled in words.items() if isinstance(words, Mapping) else ():
+            if not isinstance(spelled, Iterable):
+                raise DataError(
+                    f"BeamSearch: lexicon must say which tokens spell {word!r}, got {spelled!r}. Letter by letter? "
+                    f"Pass {word!r} again."
+                )
         if self.language_model is not None and not isinstance(self.language_model, NGram):
             raise DataError(
                 f"BeamSearch: language_model must be an NGram, got {self.language_model!r}. Pass NGram.read(path); "
@@ -117,13 +119,6 @@ class BeamSearch:
             raise DataError(
                 f"BeamSearch: hotwords must give each its bonus in nats, as {{'cat': 5.0}}, got {self.hotwords!r}."
             )
-        if isinstance(self.lexicon, Mapping):
-            for word, spelled in self.lexicon.items():
-                if not isinstance(spelled, Iterable):
-                    raise DataError(
-                        f"BeamSearch: lexicon must say which tokens spell {word!r}, got {spelled!r}. Letter by letter? "
-                        f"Pass {word!r} again."
-                    )
 
     @cached_property
     def scoring(self) -> Scoring:

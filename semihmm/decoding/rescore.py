@@ -114,7 +114,7 @@ def least_risk(found: Hypotheses, vocabulary: Vocabulary | None = None, *, scale
         >>> found.tolist()[0][int(place)], round(float(risk.min()), 2)
         ([1, 2], 1.1)
     """
-    check_real("least_risk", "scale", scale, math.ulp(0.0))
+    check_real("least_risk", "scale", scale, above=0)
     if vocabulary is not None:
         check_vocabulary("least_risk", vocabulary)
     places, risks = [], []

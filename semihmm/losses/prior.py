@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from semihmm._numbers import check_real, check_values, whole
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
-from semihmm.structures.authoring import until
+from semihmm.structures.authoring import tensor_of, until
 
 
 class LabelPrior(nn.Module):
@@ -62,6 +62,7 @@ class LabelPrior(nn.Module):
             DataError: NaN or infinity in a frame that counts.
         """
         self._check(log_probs)
+        lengths = None if lengths is None else tensor_of("LabelPrior", "lengths", lengths, log_probs.device)
         used = until(lengths, log_probs.shape[-2], 2)
         x = log_probs if used is None else torch.where(used, log_probs, -torch.inf)
         some = (x > -torch.inf).any(-1, keepdim=True)

@@ -312,7 +312,11 @@ WRONG = {
     "an empty word": (lambda: BeamSearch(LETTERS, lexicon=[""]), DataError, "a word of no tokens"),
     "an empty hotword": (lambda: BeamSearch(LETTERS, hotwords={" ": 1.0}), DataError, "hotword of no letters"),
     "a lexicon without words": (lambda: BeamSearch(TOKENS, lexicon=["a"]), DataError, "the token that ends a word"),
-    "an endless bonus": (lambda: BeamSearch(LETTERS, word_bonus=math.inf), DataError, "word_bonus must be finite"),
+    "an endless bonus": (
+        lambda: BeamSearch(LETTERS, word_bonus=math.inf),
+        DataError,
+        "word_bonus must be a finite number",
+    ),
     "no weight": (lambda: BeamSearch(LETTERS, lm_weight=0.0), DataError, "lm_weight must be positive"),
     "a backend": (lambda: BeamSearch(LETTERS, backend="gpu"), DataError, "backend must be"),
     "a token twice": (lambda: Vocabulary(["-", "a", "a"]), DataError, "no two alike, got 'a' twice"),
