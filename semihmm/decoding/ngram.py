@@ -39,7 +39,7 @@ class NGram:
     unknown: float = -math.inf
 
     def __post_init__(self) -> None:
-        if isinstance(self.unknown, str) or self.unknown != -math.inf:
+        if self.unknown != -math.inf:
             check_real("NGram", "unknown", self.unknown, most=0)
         if not any(len(gram) == 1 for gram in self.grams):
             raise DataError("NGram: a model needs log-probabilities of single words, got none.")

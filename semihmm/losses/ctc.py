@@ -165,7 +165,7 @@ class CTCLoss(nn.Module):
             targets = _apart(targets, counts, batch)
         return CTC(emission, targets, inputs, counts, self.blank), single
 
-    def feasible(self, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None) -> Tensor:
+    def feasible(self, targets: Any, input_lengths: Lengths = None, target_lengths: Lengths = None) -> Tensor:
         """Whether a sequence has the frames that its targets need: one each, and a blank between equal neighbours.
 
         Example:

@@ -36,10 +36,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "float targets": (lambda: CTCLoss()(LOG_PROBS, TARGETS.float()), "targets must be integers"),
     "letters as lengths": (lambda: CTCLoss()(LOG_PROBS, TARGETS, "a"), "lengths must be a tensor"),
     "float lengths": (lambda: CTCLoss()(LOG_PROBS, TARGETS, [6.0, 6.0]), "lengths must be integers"),
-    "letters as lengths, feasible": (lambda: CTCLoss().feasible(TARGETS, "a"), "lengths must be a tensor"),
+    "letters as lengths, feasible": (lambda: CTCLoss().feasible(TARGETS, "a"), "lengths must be a tensor"),  # type: ignore[arg-type]
     "meta": (lambda: CTCLoss()(LOG_PROBS.to("meta"), TARGETS), "on the meta device"),
     "sparse": (lambda: CTCLoss()(LOG_PROBS.to_sparse(), TARGETS), "log_probs must be dense"),
-    "nothing heard": (lambda: CTCLoss()(None, TARGETS), "log_probs must be a tensor"),  # type: ignore[arg-type]
+    "nothing heard": (lambda: CTCLoss()(None, TARGETS), "log_probs must be a tensor"),
     "the mean of no losses": (lambda: CTCLoss()(LOG_PROBS[:, :0], TARGETS[:0]), "no sequences to take a mean of"),
     "a prior's scale": (lambda: LabelPrior(4, scale=math.nan), "scale must be a finite number of 0 or more"),
     "a prior's scale below 0": (lambda: LabelPrior(4, scale=-1), "scale must be a finite number of 0 or more"),
@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "CRF, another time": (lambda: CRFLoss()(HMM, OTHER_TIME), "its batch and its events"),
     "CRF, another batch": (lambda: CRFLoss()(HMM, OTHER_BATCH), "its batch and its events"),
     "CRF, a state beyond": (lambda: CRFLoss()(HMM, tensor([[0, 5, 1, 0]] * 3)), "from 0 to 1, got 5"),
-    "CRF, no structure": (lambda: CRFLoss()(None, HMM), "it takes a structure"),  # type: ignore[arg-type]
+    "CRF, no structure": (lambda: CRFLoss()(None, HMM), "it takes a structure"),
 }
 
 
