@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm import inference
+from semihmm._numbers import check_real, check_values, whole
+from semihmm.engine.maps.form import as_index, check_range
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference.options import Options
 from semihmm.structures import CTC, HMM
@@ -97,20 +99,23 @@ class Alignment:
         """Words of tokens, or segments of words: each from the start of its first one to the end of its last.
 
         Args:
-            groups: which one each target belongs to, integers ``(..., U)``, from 0 on; -1 for none (a pause).
+            groups: which one each target belongs to, integers ``(..., U)``, from 0 to U - 1; -1 for none (a pause).
         Returns:
             Their alignment: ``targets`` are the numbers of groups, confidences and log-weights means over frames.
         """
-        groups = torch.as_tensor(groups, device=self.start.device).long()
+        groups = tensor_of("merge", "groups", groups, self.start.device)
+        groups = as_index("merge", "groups", groups if groups.numel() else groups.long())
         if not groups.ndim or groups.shape != self.start.shape[self.start.ndim - groups.ndim :]:
             raise ShapeError(
                 f"merge: groups must be integers for each of {self.start.shape[-1]} targets, "
                 f"{tuple(self.targets.shape)}, got {tuple(groups.shape)}."
             )
+        if groups.numel():
+            check_range("merge", "groups", groups, -1, self.start.shape[-1] - 1, "no more groups than targets")
         count, groups = int(groups.max()) + 1 if groups.numel() else 0, groups.expand_as(self.start)
         group = torch.where(self.frames > 0, groups, -1)
         found = _collected(group, count, self.start, self.end, self.frames, self.confidence, self.log_prob)
-        path = torch.where(self.path < 0, -1, groups.gather(-1, self.path.clamp(min=0)))
+        path = torch.where(self.path < 0, -1, pad(groups, (0, 1)).gather(-1, self.path.clamp(min=0)))
         numbers = torch.arange(count, device=groups.device).expand(*groups.shape[:-1], count)
         same = {"score": self.score, "valid": self.valid}
         return Alignment(targets=numbers, path=path, structure=self.structure, **found, **same)
@@ -119,18 +124,32 @@ class Alignment:
         """What is said and when, in order: a list of `Span`, in lists for the axes in front.
 
         Args:
-            names: of tokens: ``names[token]`` becomes the label.
+            names: of tokens: ``names[token]`` becomes the label. A wildcard's token is V, one behind the others.
             frame_shift: seconds from frame to frame; None leaves starts and ends in frames.
+        Raises:
+            DataError: a token without a name, a frame shift that is none.
         """
+        if frame_shift is not None:
+            check_real("spans", "frame_shift", frame_shift, above=0)
         if self.score.ndim:
             return [x.spans(names, frame_shift) for x in self]
         unit = 1 if frame_shift is None else frame_shift
         columns = (self.targets, self.start, self.end, self.confidence, self.log_prob)
         return [
-            Span(token if names is None else names[token], start * unit, end * unit, *rest)
+            Span(token if names is None else _named(names, token), start * unit, end * unit, *rest)
             for token, start, end, *rest in zip(*(x.tolist() for x in columns), strict=True)
             if start >= 0
         ]
+
+
+def _named(names: Any, token: int) -> Any:
+    try:
+        return names[token]
+    except (LookupError, TypeError) as error:
+        raise DataError(
+            f"spans: there is no name for token {token} in names. A wildcard's token is V, the "
+            "number of tokens: name it too."
+        ) from error
 
 
 def align(
@@ -161,14 +180,14 @@ def align(
         wildcard: a number in ``targets`` that stands for one frame or more of anything: words that are missing from
             the text (W-CTC, Cai et al. 2022; star-CTC, Pratap et al. 2022). It need not be among the V tokens.
         free_start: whether the recording may begin with anything before the text; so ``free_end`` after it.
-        penalty: nats for each frame of anything that is no blank, so that tokens of the text keep theirs.
+        penalty: nats, 0 or more, for each frame of anything that is no blank, so that tokens of the text keep theirs.
         nbest: how many alternatives, in an axis in front, best first; None for the best one, without that axis.
         options: of `viterbi`. With ``checkpoint``, memory is that of sqrt(T) state vectors, and of the input; then 4
             occurrences of a token in a row are told apart in confidences, not all of them.
     Raises:
         DataError: targets longer than the frames can hold, and which sequence's; with ``validate=False`` those are not
             valid instead.
-        StructureError: a target that is no token, or the blank.
+        StructureError: a target that is no token, or the blank; two optional ones side by side.
 
     Where nothing is optional, free or wild, paths are those of torchaudio's `forced_align`.
 
@@ -181,6 +200,15 @@ def align(
     """
     log_probs = tensor_of("align", "log_probs", log_probs).detach()
     targets = tensor_of("align", "targets", targets, log_probs.device)
+    for name, x in (("log_probs", log_probs), ("targets", targets)):
+        check_values("align", name, x)
+    check_real("align", "penalty", penalty, 0)
+    for name, free in (("free_start", free_start), ("free_end", free_end)):
+        if not isinstance(free, bool):
+            raise DataError(f"align: {name} must be True or False, got {free!r}.")
+    blank = whole("align", "blank", blank)
+    if wildcard is not None and whole("align", "wildcard", wildcard) == blank:
+        raise DataError(f"align: wildcard must be another number than the blank, got {wildcard} for both.")
     anything = penalty if free_start or free_end or wildcard is not None else None
     with torch.no_grad():
         fields = (input_lengths, target_lengths, blank, optional)

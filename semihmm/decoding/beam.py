@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semihmm._numbers import check_real, whole
 from semihmm.decoding.backoff import Backoff, constant
-from semihmm.decoding.frames import checked, counted
+from semihmm.decoding.frames import checked
 from semihmm.decoding.hypotheses import Hypotheses, gathered
 from semihmm.decoding.ngram import BEGIN, END, UNKNOWN, NGram
 from semihmm.decoding.scoring import Scoring
 from semihmm.decoding.search import Searches
 from semihmm.decoding.spelling import Trie, phrases, trie
-from semihmm.decoding.vocabulary import Vocabulary
+from semihmm.decoding.vocabulary import Vocabulary, check_vocabulary
 from semihmm.engine import tensors
 from semihmm.errors import DataError, DependencyError
 
@@ -73,26 +74,51 @@ class BeamSearch:
     backend: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.beam <= MOST:
+        check_vocabulary("BeamSearch", self.vocabulary)
+        if not 1 <= whole("BeamSearch", "beam", self.beam) <= MOST:
             raise DataError(f"BeamSearch: beam must be from 1 to {MOST:,}, got {self.beam}. Fewer find nothing.")
-        if not self.margin >= 0:
-            raise DataError(f"BeamSearch: margin must not be negative, got {self.margin}. Pass math.inf for no limit.")
-        if not 0 < self.lm_weight < math.inf:
-            raise DataError(f"BeamSearch: lm_weight must be positive and finite, got {self.lm_weight}.")
+        if self.margin != math.inf:
+            check_real("BeamSearch", "margin", self.margin, 0, hint=" Pass math.inf for no limit.")
+        check_real("BeamSearch", "lm_weight", self.lm_weight)
+        if self.lm_weight <= 0:
+            raise DataError(f"BeamSearch: lm_weight must be positive, got {self.lm_weight}.")
+        self._check_kinds()
         for name, bonus in [("word_bonus", self.word_bonus), *(self.hotwords or {}).items()]:
-            if not math.isfinite(bonus):
-                raise DataError(f"BeamSearch: {name} must be finite, got {bonus}. To allow some words only: lexicon=.")
+            check_real("BeamSearch", name, bonus, hint=" To allow some words only: lexicon=.")
         if self.lexicon is not None and self.vocabulary.delimiter is None:
             raise DataError(
                 "BeamSearch: a lexicon needs the token that ends a word. Pass Vocabulary(..., delimiter=' '), say."
             )
-        if self.lexicon is not None and not isinstance(self.lexicon, Mapping):
-            object.__setattr__(self, "lexicon", tuple(self.lexicon))
         if self.backend not in (None, "torch", "native"):
             raise DataError(f"BeamSearch: backend must be None, 'torch' or 'native', got {self.backend!r}.")
         if self.backend == "native" and tensors.MODULE is None:
             raise DependencyError("BeamSearch: backend='native' is not loaded: semihmm.backends() says why.")
         self.scoring  # noqa: B018 (what is wrong with the words is said now)
+
+    def _check_kinds(self) -> None:
+        words = () if self.lexicon is None else self.lexicon
+        if isinstance(words, str) or not isinstance(words, Iterable):
+            raise DataError(f"BeamSearch: lexicon must be a list of words, or how each is spelled, got {words!r}.")
+        if not isinstance(words, Mapping):
+            object.__setattr__(self, "lexicon", None if self.lexicon is None else tuple(words))
+        for word in [*(self.lexicon or ()), *(self.hotwords or ())]:
+            if not isinstance(word, str):
+                raise DataError(f"BeamSearch: words of lexicon and hotwords must be texts, got {word!r}.")
+        for word, spelled in words.items() if isinstance(words, Mapping) else ():
+            if not isinstance(spelled, Iterable):
+                raise DataError(
+                    f"BeamSearch: lexicon must say which tokens spell {word!r}, got {spelled!r}. Letter by letter? "
+                    f"Pass {word!r} again."
+                )
+        if self.language_model is not None and not isinstance(self.language_model, NGram):
+            raise DataError(
+                f"BeamSearch: language_model must be an NGram, got {self.language_model!r}. Pass NGram.read(path); "
+                "other models give second_pass their opinion."
+            )
+        if self.hotwords is not None and not isinstance(self.hotwords, Mapping):
+            raise DataError(
+                f"BeamSearch: hotwords must give each its bonus in nats, as {{'cat': 5.0}}, got {self.hotwords!r}."
+            )
 
     @cached_property
     def scoring(self) -> Scoring:
@@ -158,15 +184,15 @@ class BeamSearch:
             ShapeError: other shapes, not V columns.
             DataError: NaN, or infinitely probable tokens.
         """
-        log_probs = checked("BeamSearch", log_probs, len(self.vocabulary.tokens))
+        log_probs, counts = checked("BeamSearch", log_probs, lengths, len(self.vocabulary.tokens))
         batch = log_probs.shape[:-2]
         stream = self.stream(batch.numel())
-        stream.push(log_probs.reshape(batch.numel(), *log_probs.shape[-2:]), counted("BeamSearch", lengths, log_probs))
+        stream.push(log_probs.reshape(batch.numel(), *log_probs.shape[-2:]), counts)
         return stream.hypotheses(count, final=True).reshaped(batch)
 
     def stream(self, batch: int = 1) -> BeamStream:
         """A search through log-probabilities that arrive piece by piece, of so many sequences side by side."""
-        return BeamStream(self, batch)
+        return BeamStream(self, whole("BeamSearch", "batch", batch, 0))
 
     def _searches(self, batch: int) -> Any:
         if tensors.MODULE is None or self.backend == "torch":
@@ -212,8 +238,7 @@ class BeamStream:
             log_probs: ``(batch, T, V)``, T from 0 on; ``(T, V)`` where the batch is 1.
             lengths: how many of them count, of each sequence ``(batch,)``; None for all.
         """
-        log_probs = checked("BeamStream", log_probs, len(self.search.vocabulary.tokens), self.batch)
-        used = counted("BeamStream", lengths, log_probs)
+        log_probs, used = checked("BeamStream", log_probs, lengths, len(self.search.vocabulary.tokens), self.batch)
         self._device = log_probs.device
         threads = torch.get_num_threads() if log_probs.numel() >= 10_000 else 1
         self._searches.push(log_probs.detach().cpu().resolve_neg().contiguous(), used.cpu(), threads)
@@ -226,10 +251,16 @@ class BeamStream:
             final: whether this is the end: then a word that has begun must be one, and the language model is asked for
                 the end of the sentence.
         """
-        if count < 1:
+        if whole("BeamSearch", "count", count) < 1:
             raise DataError(f"BeamSearch: count must be at least 1, got {count}.")
         count = min(count, self.search.beam)
         return gathered(self._searches.best(count, final), count, (self.batch,), self._device)
+
+    def __getstate__(self) -> Any:
+        raise DataError(
+            "BeamStream: it cannot be copied or pickled, as it is in the middle of its frames. Copy its .search, and "
+            "push the frames again."
+        )
 
 
 def beam_search(
@@ -254,8 +285,9 @@ def beam_search(
         ShapeError: other shapes.
         DataError: an empty beam, NaN, or infinitely probable tokens.
     """
-    size = checked("beam_search", log_probs).shape[-1]
-    return _of_labels(size, blank, beam)(log_probs, lengths, count=count)
+    size = checked("beam_search", log_probs, lengths)[0].shape[-1]
+    whole("beam_search", "beam", beam)
+    return _of_labels(size, whole("beam_search", "blank", blank), beam)(log_probs, lengths, count=count)
 
 
 @lru_cache(16)

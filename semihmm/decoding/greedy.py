@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from semihmm.decoding.frames import checked, counted
+from semihmm._numbers import whole
+from semihmm.decoding.frames import checked
 from semihmm.decoding.hypotheses import Hypotheses
 from semihmm.structures.authoring import packed
 
@@ -29,12 +30,13 @@ def greedy(log_probs: Tensor, lengths: Tensor | None = None, *, blank: int = 0) 
 
     Raises:
         ShapeError: other shapes.
-        DataError: NaN, or infinitely probable tokens.
+        DataError: NaN, or infinitely probable tokens; a blank that is no token.
     """
-    log_probs = checked("greedy", log_probs)
+    log_probs, counts = checked("greedy", log_probs, lengths)
+    blank = whole("greedy", "blank", blank, 0, log_probs.shape[-1] - 1)
     steps = log_probs.shape[-2]
     best, tokens = log_probs.max(-1)
-    used = torch.arange(steps) < counted("greedy", lengths, log_probs).cpu().reshape(*tokens.shape[:-1], 1)
+    used = torch.arange(steps) < counts.cpu().reshape(*tokens.shape[:-1], 1)
     used = used.to(tokens.device)
     before = torch.nn.functional.pad(tokens[..., :-1], (1, 0), value=blank)
     begins = used & (tokens != blank) & (tokens != before)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from semihmm._numbers import check_real
 from semihmm.decoding.backoff import NONE, Backoff
 from semihmm.errors import DataError
 
@@ -38,6 +39,8 @@ class NGram:
     unknown: float = -math.inf
 
     def __post_init__(self) -> None:
+        if self.unknown != -math.inf:
+            check_real("NGram", "unknown", self.unknown, most=0)
         if not any(len(gram) == 1 for gram in self.grams):
             raise DataError("NGram: a model needs log-probabilities of single words, got none.")
         bad = [gram for gram, (p, backoff) in self.grams.items() if not (gram and p < math.inf and backoff < math.inf)]
@@ -55,7 +58,7 @@ class NGram:
         """A model from an ARPA file, which may be gzipped.
 
         Raises:
-            DataError: it is no such file, or ends early.
+            DataError: there is no such file, it is another kind of file, or ends early.
         """
         path = Path(path)
         opened = gzip.open if path.suffix == ".gz" else open
@@ -64,6 +67,8 @@ class NGram:
                 return NGram(dict(_entries(str(path), lines)), unknown)
         except (EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
             raise _cut_short(str(path), str(error)) from error
+        except OSError as error:
+            raise DataError(f"NGram: {path} cannot be read as an ARPA file: {error}") from error
 
     @cached_property
     def order(self) -> int:
@@ -153,10 +158,10 @@ def _entries(name: str, lines: Iterable[str]) -> Iterator[tuple[Gram, tuple[floa
                 found = tuple(gram), (float(p) * math.log(10), float(backoff) * math.log(10))
             except ValueError:
                 found = (), (0.0, 0.0)
-            if len(found[0]) != order:
+            if len(found[0]) != order or found[1][0] > 0:
                 raise DataError(
                     f"NGram: line {number} of {name} is no {order}-gram: {line.rstrip()!r}. Expected a log10 "
-                    f"probability, {order} words and perhaps a backoff weight."
+                    f"probability, which is 0 or less, {order} words and perhaps a backoff weight."
                 )
             left -= 1
             yield found

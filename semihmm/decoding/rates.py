@@ -55,6 +55,7 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
         >>> word_errors(["the cat", "sat"], ["the hat", "sat"]).rate
         0.3333333333333333
     """
+    _refuse_one_text(references, hypotheses)
     return errors([text.split() for text in references], [text.split() for text in hypotheses])
 
 
@@ -76,8 +77,9 @@ def errors(references: Sequence[Sequence[Hashable]], hypotheses: Sequence[Sequen
         tensor([1])
 
     Raises:
-        DataError: not as many hypotheses as references.
+        DataError: not as many hypotheses as references; one text, where a list of them is meant.
     """
+    _refuse_one_text(references, hypotheses)
     if len(references) != len(hypotheses):
         raise DataError(
             f"errors: there must be a hypothesis for each reference, got {len(references)} references and "
@@ -94,6 +96,13 @@ def errors(references: Sequence[Sequence[Hashable]], hypotheses: Sequence[Sequen
     counts = torch.cat(kinds, -1) if kinds else torch.zeros(3, 0, dtype=torch.int64)
     substitutions, deletions, insertions = counts
     return Errors(substitutions, deletions, insertions, torch.tensor([len(x) for x in references], dtype=torch.int64))
+
+
+def _refuse_one_text(references: object, hypotheses: object) -> None:
+    """A text is a sequence of texts of one letter, which nobody means."""
+    for name, some in (("references", references), ("hypotheses", hypotheses)):
+        if isinstance(some, str):
+            raise DataError(f"errors: {name} must be a list, got the text {some!r}. Pass [{some!r}].")
 
 
 def edit_distances(sources: Sequence[Sequence[Hashable]], targets: Sequence[Sequence[Hashable]]) -> Tensor:

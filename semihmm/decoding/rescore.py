@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from semihmm._numbers import check_real
 from semihmm._optional import require
-from semihmm.decoding.frames import checked, counted
+from semihmm.decoding.frames import checked
 from semihmm.decoding.hypotheses import Hypotheses
 from semihmm.decoding.rates import edit_distances
-from semihmm.decoding.vocabulary import Vocabulary
+from semihmm.decoding.vocabulary import Vocabulary, check_vocabulary
 from semihmm.inference import log_partition
 from semihmm.structures import CTC
 
@@ -44,8 +45,9 @@ def exact(found: Hypotheses, log_probs: Tensor, lengths: Tensor | None = None, *
         >>> bool(exact(found, log_probs).log_prob > found.log_prob)
         True
     """
-    log_probs = checked("exact", log_probs).double()
-    used = counted("exact", lengths, log_probs).reshape(log_probs.shape[:-2]).to(log_probs.device)
+    log_probs, counts = checked("exact", log_probs, lengths)
+    log_probs = log_probs.double()
+    used = counts.reshape(log_probs.shape[:-2]).to(log_probs.device)
     sums = [
         log_partition(CTC(log_probs, labels.clamp(min=0), used, n, blank))
         for labels, n in zip(found.labels.unbind(-2), found.lengths.unbind(-1), strict=True)
@@ -64,6 +66,8 @@ def second_pass(
         model: gives the log-probability of a sentence: ``model.log_prob(words)``.
         weight: what that is multiplied by.
         word_bonus: for each word, in nats.
+    Raises:
+        DataError: a weight below 0, a figure that is not finite, or a model whose log-probability is none.
 
     Example:
         >>> import torch
@@ -74,11 +78,17 @@ def second_pass(
         >>> vocabulary.texts(found), vocabulary.texts(second_pass(found, vocabulary, model))
         ([['a', 'b']], [['b', 'a']])
     """
+    check_vocabulary("second_pass", vocabulary)
+    check_real("second_pass", "weight", weight, 0)
+    check_real("second_pass", "word_bonus", word_bonus)
     added = torch.full(found.score.shape, -torch.inf, dtype=torch.float64).reshape(-1, found.score.shape[-1])
     for row, sequences in zip(added, found.tolist(), strict=True):
         for i, labels in enumerate(sequences):
             words = vocabulary.words(labels)
-            row[i] = weight * model.log_prob(words) + word_bonus * len(words)
+            log_prob = model.log_prob(words)
+            if log_prob != -math.inf:
+                check_real("second_pass", f"model.log_prob({words})", log_prob)
+            row[i] = (weight * log_prob if weight else 0.0) + word_bonus * len(words)
     score = found.score + added.reshape(found.score.shape).to(found.score.device)
     return found.rescored(found.log_prob, score)
 
@@ -91,7 +101,7 @@ def least_risk(found: Hypotheses, vocabulary: Vocabulary | None = None, *, scale
 
     Args:
         vocabulary: count errors in its words; None for labels.
-        scale: what scores are multiplied by first; below 1, all become more alike.
+        scale: what scores are multiplied by first, above 0; below 1, all become more alike.
     Returns:
         Its place in the list, int64 ``(...)``; and the errors to be expected of each, float64 ``(..., N)``, infinite
         where there is none.
@@ -104,6 +114,9 @@ def least_risk(found: Hypotheses, vocabulary: Vocabulary | None = None, *, scale
         >>> found.tolist()[0][int(place)], round(float(risk.min()), 2)
         ([1, 2], 1.1)
     """
+    check_real("least_risk", "scale", scale, above=0)
+    if vocabulary is not None:
+        check_vocabulary("least_risk", vocabulary)
     places, risks = [], []
     share = replace(found, score=found.score * scale).confidence.reshape(-1, found.score.shape[-1])
     for p, labels in zip(share, found.tolist(), strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from semihmm._numbers import whole
 from semihmm.decoding.hypotheses import Hypotheses
 from semihmm.errors import DataError
 
@@ -38,7 +39,7 @@ class Vocabulary:
             twice = [token for i, token in enumerate(self.tokens) if token in self.tokens[:i]]
             got = f"{twice[0]!r} twice" if twice else "none"
             raise DataError(f"Vocabulary: tokens must be at least one, no two alike, got {got}.")
-        if not 0 <= self.blank < len(self.tokens):
+        if not 0 <= whole("Vocabulary", "blank", self.blank) < len(self.tokens):
             raise DataError(f"Vocabulary: blank must be among the {len(self.tokens)} tokens, got {self.blank}.")
         if self.delimiter is not None and self.number.get(self.delimiter, self.blank) == self.blank:
             raise DataError(
@@ -100,3 +101,9 @@ class Vocabulary:
     def texts(self, found: Hypotheses) -> list[list[str]]:
         """The texts of all hypotheses, best first, for each of the batch."""
         return [[self.text(labels) for labels in item] for item in found.tolist()]
+
+
+def check_vocabulary(owner: str, vocabulary: object) -> None:
+    """Refuse what is no `Vocabulary`."""
+    if not isinstance(vocabulary, Vocabulary):
+        raise DataError(f"{owner}: vocabulary must be a Vocabulary, got {vocabulary!r}. Pass Vocabulary(tokens).")

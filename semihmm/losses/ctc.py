@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from semihmm._numbers import check_real, check_values
+from semihmm.engine.maps.form import as_index
 from semihmm.errors import SemihmmError, ShapeError
 from semihmm.inference import entropy, log_partition
 from semihmm.losses.certain import certain
 from semihmm.losses.prior import LabelPrior
 from semihmm.losses.reduction import Reduction, check_reduction, reduced
 from semihmm.structures import CTC
-from semihmm.structures.authoring import given, until
+from semihmm.structures.authoring import given, tensor_of, until
 from semihmm.structures.ctc import frames_needed
 
 Lengths = Tensor | Sequence[int] | int | None
@@ -74,6 +76,11 @@ class CTCLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_reduction("CTCLoss", reduction)
+        added = {"label_smoothing": label_smoothing, "path_entropy": path_entropy, "focal": focal}
+        for name, value in added.items():
+            check_real("CTCLoss", name, value)
+        if prior is not None and not isinstance(prior, LabelPrior):
+            raise SemihmmError(f"CTCLoss: prior must be a LabelPrior, got {prior!r}. Pass LabelPrior(tokens).")
         if not 0 <= label_smoothing < 1 or path_entropy < 0 or focal < 0:
             raise SemihmmError(
                 "CTCLoss: label_smoothing must lie in [0, 1), path_entropy and focal must be 0 or more, got "
@@ -105,11 +112,12 @@ class CTCLoss(nn.Module):
 
     def losses(self, ctc: CTC) -> Tensor:
         """The loss of each sequence of a batch, ``(B,)``."""
+        heard = ctc
         if self.prior is not None:
-            if self.training:
-                self.prior.observe(ctc.emission, ctc.input_lengths)
             ctc = ctc.replace(emission=self.prior(ctc.emission))
         total = log_partition(ctc)
+        if self.prior is not None and self.training:  # after a batch that is refused, nothing has been seen
+            self.prior.observe(heard.emission, heard.input_lengths)
         feasible = total > -torch.inf
         loss = torch.where(feasible, certain(ctc, -total), 0.0)
         if self.focal:
@@ -131,6 +139,8 @@ class CTCLoss(nn.Module):
         self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None
     ) -> tuple[CTC, bool]:
         """What `forward` takes as a `semihmm.CTC` of a batch, and whether it was one sequence without a batch axis."""
+        check_values("CTCLoss", "log_probs", log_probs)
+        targets = _targets(targets, log_probs.device)
         if log_probs.ndim not in (2, 3):
             shape = "(B, T, V)" if self.batch_first else "(T, B, V)"
             raise ShapeError(
@@ -155,13 +165,14 @@ class CTCLoss(nn.Module):
             targets = _apart(targets, counts, batch)
         return CTC(emission, targets, inputs, counts, self.blank), single
 
-    def feasible(self, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None) -> Tensor:
+    def feasible(self, targets: Any, input_lengths: Lengths = None, target_lengths: Lengths = None) -> Tensor:
         """Whether a sequence has the frames that its targets need: one each, and a blank between equal neighbours.
 
         Example:
             >>> CTCLoss().feasible(torch.tensor([[1, 1, 2], [1, 3, 2]]), [3, 3])
             tensor([False,  True])
         """
+        targets = _targets(targets)
         counts, inputs = (_lengths(x, targets.device) for x in (target_lengths, input_lengths))
         if targets.ndim == 1 and counts is not None:
             targets = _apart(targets, counts, len(counts))
@@ -186,7 +197,21 @@ def divergence_from_uniform(ctc: CTC) -> Tensor:
 
 
 def _lengths(lengths: Any, device: torch.device) -> Tensor | None:
-    return None if lengths is None else torch.atleast_1d(torch.as_tensor(lengths, device=device))
+    if lengths is None:
+        return None
+    found = tensor_of("CTCLoss", "lengths", lengths, device)
+    check_values("CTCLoss", "lengths", found)
+    found = found if found.numel() or isinstance(lengths, Tensor) else found.long()
+    return torch.atleast_1d(as_index("CTCLoss", "lengths", found.to(device)))
+
+
+def _targets(targets: Tensor | Sequence[Any], device: torch.device | None = None) -> Tensor:
+    found = tensor_of("CTCLoss", "targets", targets, device)
+    check_values("CTCLoss", "targets", found)
+    found = found if found.numel() or isinstance(targets, Tensor) else found.long()  # a list of nothing
+    if not found.ndim:
+        raise ShapeError(f"CTCLoss: targets must be (B, U), or (U,) of one sequence, got the number {targets!r}.")
+    return as_index("CTCLoss", "targets", found.to(device))
 
 
 def _apart(targets: Tensor, counts: Tensor | None, batch: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from semihmm._numbers import check_real, whole
 from semihmm.errors import SemihmmError, ShapeError
 from semihmm.losses.crf import CRFLoss
 from semihmm.losses.ctc import CTCLoss, Lengths
@@ -48,6 +49,8 @@ class CTCHMMLoss(nn.Module):
         batch_first: bool = False,
     ) -> None:
         super().__init__()
+        tokens = whole("CTCHMMLoss", "tokens", tokens, 1)
+        check_real("CTCHMMLoss", "weight", weight)
         if not 0 <= weight <= 1:
             raise SemihmmError(f"CTCHMMLoss: weight is the HMM's share of the loss, from 0 to 1, got {weight}.")
         self.weight = weight

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from semihmm.errors import ShapeError
-from semihmm.structures.authoring import until
+from semihmm._numbers import check_real, check_values, whole
+from semihmm.engine.tracing import traced
+from semihmm.errors import DataError, ShapeError
+from semihmm.structures.authoring import tensor_of, until
 
 
 class LabelPrior(nn.Module):
@@ -40,6 +42,9 @@ class LabelPrior(nn.Module):
 
     def __init__(self, tokens: int, scale: float = 0.3, floor: float = 1e-5) -> None:
         super().__init__()
+        tokens = whole("LabelPrior", "tokens", tokens, 1)
+        check_real("LabelPrior", "scale", scale, 0)
+        check_real("LabelPrior", "floor", floor, 0, 1)
         self.scale, self.floor = scale, floor
         self.register_buffer("log_prior", torch.full((tokens,), 1 / tokens).log())
         self.register_buffer("seen", torch.zeros(tokens, dtype=torch.float64))
@@ -51,10 +56,19 @@ class LabelPrior(nn.Module):
 
     @torch.no_grad()
     def observe(self, log_probs: Tensor, lengths: Tensor | None = None) -> None:
-        """Count the posteriors of frames ``(..., T, V)``; those behind ``lengths`` do not count."""
+        """Count the posteriors of frames ``(..., T, V)``; not those behind ``lengths``, nor those of -inf alone.
+
+        Raises:
+            DataError: NaN or infinity in a frame that counts.
+        """
         self._check(log_probs)
-        posterior, used = log_probs.softmax(-1), until(lengths, log_probs.shape[-2])
-        posterior = posterior if used is None else torch.where(used.unsqueeze(-1), posterior, 0.0)
+        lengths = None if lengths is None else tensor_of("LabelPrior", "lengths", lengths, log_probs.device)
+        used = until(lengths, log_probs.shape[-2], 2)
+        x = log_probs if used is None else torch.where(used, log_probs, -torch.inf)
+        some = (x > -torch.inf).any(-1, keepdim=True)
+        if not traced() and not (x < torch.inf).all():
+            raise DataError("LabelPrior: log_probs must be below infinity, got NaN or inf. Pass log_softmax(-1).")
+        posterior = torch.where(some, x.softmax(-1), 0.0)
         self.seen += posterior.double().flatten(0, -2).sum(0)
 
     @torch.no_grad()
@@ -66,6 +80,7 @@ class LabelPrior(nn.Module):
             self.seen.zero_()
 
     def _check(self, log_probs: Tensor) -> None:
+        check_values("LabelPrior", "log_probs", log_probs)
         tokens = len(self.log_prior)
         if not log_probs.ndim or log_probs.shape[-1] != tokens:
             raise ShapeError(

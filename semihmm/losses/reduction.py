@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from semihmm.errors import SemihmmError
+from semihmm.errors import SemihmmError, ShapeError
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -28,4 +28,6 @@ def reduced(loss: Tensor, reduction: Reduction, sizes: Tensor | None = None) -> 
         return loss
     if reduction == "sum":
         return loss.sum()
+    if not loss.numel():
+        raise ShapeError('reduction="mean": there are no sequences to take a mean of. Pass reduction="sum", for 0.')
     return (loss if sizes is None else loss / sizes.clamp(min=1)).mean()

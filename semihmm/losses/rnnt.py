@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from semihmm.errors import ShapeError
+from semihmm._numbers import check_values, whole
+from semihmm.engine.maps.form import as_index
+from semihmm.engine.tracing import traced
+from semihmm.errors import ShapeError, StructureError
 from semihmm.inference import log_partition
 from semihmm.losses.reduction import Reduction, check_reduction, reduced
 from semihmm.structures import RNNT
+from semihmm.structures.authoring import tensor_of, until
 
 
 class RNNTLoss(nn.Module):
@@ -46,14 +50,34 @@ class RNNTLoss(nn.Module):
             targets: ``(B, U)``.
             logit_lengths: frames in use ``(B,)``; None for T.
             target_lengths: targets in use ``(B,)``; None for U.
+        Raises:
+            StructureError: a target in use that is no token, or the blank.
         """
+        check_values("RNNTLoss", "logits", logits)
+        targets = as_index("RNNTLoss", "targets", tensor_of("RNNTLoss", "targets", targets, logits.device))
+        check_values("RNNTLoss", "targets", targets)
         if logits.ndim != 4 or targets.shape != (logits.shape[0], logits.shape[2] - 1):
             raise ShapeError(
                 "RNNTLoss: logits must be (B, T, U + 1, V), and targets (B, U), got "
                 f"{tuple(logits.shape)} and {tuple(targets.shape)}. After none of U targets, one, and so on: U + 1."
             )
         scores = logits.log_softmax(-1) if self.fused_log_softmax else logits
-        which = targets.long().clamp(0, logits.shape[-1] - 1)[:, None, :, None]  # what is padded may be anything
+        tokens = logits.shape[-1]
+        blank = whole("RNNTLoss", "blank", self.blank, -tokens, tokens - 1) % tokens
+        which = targets.clamp(0, tokens - 1)[:, None, :, None]  # what is padded may be anything
         label = scores[:, :, :-1].gather(-1, which.expand(-1, logits.shape[1], -1, -1)).squeeze(-1)
-        rnnt = RNNT(scores[..., self.blank], label, logit_lengths, target_lengths)
+        rnnt = RNNT(scores[..., blank], label, logit_lengths, target_lengths)
+        if not traced():
+            _check_targets(targets, rnnt.target_lengths, tokens, blank)
         return reduced(-log_partition(rnnt), self.reduction)
+
+
+def _check_targets(targets: Tensor, lengths: Tensor | None, tokens: int, blank: int) -> None:
+    wrong = (targets < 0) | (targets >= tokens) | (targets == blank)
+    used = until(lengths, targets.shape[-1])
+    wrong = wrong if used is None else wrong & used
+    if wrong.any():
+        raise StructureError(
+            f"RNNTLoss: targets must be among the {tokens} tokens of logits, and no target the blank, got "
+            f"blank={blank} and a target of {int(targets[wrong][0])}. Pass target_lengths where targets are padded."
+        )
