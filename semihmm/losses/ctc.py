@@ -202,7 +202,8 @@ def _lengths(lengths: Any, device: torch.device) -> Tensor | None:
     found = tensor_of("CTCLoss", "lengths", lengths, device)
     check_values("CTCLoss", "lengths", found)
     found = found if found.numel() or isinstance(lengths, Tensor) else found.long()
-    return torch.atleast_1d(as_index("CTCLoss", "lengths", found.to(device)))
+    found = as_index("CTCLoss", "lengths", found.to(device))
+    return found if found.ndim else found.reshape(1)
 
 
 def _targets(targets: Tensor | Sequence[Any], device: torch.device | None = None) -> Tensor:
