@@ -78,10 +78,6 @@ class HSMM(Markov[structures.HSMM]):
                 f"HSMM: final says in which states sequences end, and censored={censored!r} that they just stop: give "
                 "one of them."
             )
-        if isinstance(start, str):
-            raise ShapeError(
-                f"HSMM: start names states, got {start!r}. Sequences that begin within a segment? Pass censored='left'."
-            )
         if allowed is None and offsets is None and arcs is None and transition is None:
             allowed = every_other(states)
         super().__init__(

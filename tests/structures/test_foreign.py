@@ -108,7 +108,7 @@ def test_anything_else_is_refused_by_name(kind, rubbish):
         (lambda: CTC(z(3, 4), torch.tensor([1]), blank=0.0), ShapeError, "CTC: blank must be integers, got"),
         (lambda: CTC(z(3, 4), torch.tensor([1.0])), ShapeError, "CTC: targets must be integers"),
         (lambda: CTC(z(3, 4), torch.tensor([1]), optional=[1]), ShapeError, "CTC: optional must be bool"),
-        (lambda: DTW(z(3, 3), window=2.5), ShapeError, "DTW: .*window must be"),
+        (lambda: DTW(z(3, 3), window=2.5), StructureError, "DTW: .*window must be"),
         (lambda: Lattice([0, 1], [1, 2.5], z(2)), ShapeError, "Lattice: target must be integers"),
         (lambda: Lattice([0, 1], [1, 2], z(2), start=[0.0]), ShapeError, "Lattice: start must be integers"),
         (lambda: Lattice([0, 1], [1, 2], z(2), end=2), ShapeError, "Lattice: end must be integers, got 2"),

@@ -18,7 +18,7 @@ INDICES = ("lengths", "source", "target", "targets")
 
 
 def index_fields(structure):
-    found = vars(structure) | {"lengths": getattr(structure, "lengths", None)}
+    found = vars(structure) | ({"lengths": structure.lengths} if hasattr(structure, "base") else {})
     return {n: x for n, x in found.items() if isinstance(x, torch.Tensor) and n.endswith(INDICES)}
 
 

@@ -50,7 +50,7 @@ def test_so_it_is_with_every_step_pattern(shape, ends):
         if semihmm.viterbi(dtw).valid.any():
             assert_undone(dtw, 4)
         else:
-            assert ends == {}, name
+            assert ends == {} or (name == "rigid" and shape[-2] > shape[-1]), name
 
 
 @each_kind
