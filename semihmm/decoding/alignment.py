@@ -28,7 +28,7 @@ COPIES = 4  # of one token, how many occurrences in a row the confidences of lon
 class Span(NamedTuple):
     """When something is said.
 
-    Attributes:
+    Args:
         label: the token, or its name.
         start: where it begins, in frames or, with a ``frame_shift``, in seconds.
         end: where it is over.

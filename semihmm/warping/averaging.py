@@ -32,7 +32,7 @@ MEMORY = 8  # steps that acceleration looks back on
 class Barycenter(NamedTuple):
     """The mean of some series under warping.
 
-    Attributes:
+    Args:
         series: ``(M,)`` where the series are ``(N,)``, else ``(M, F)``.
         cost: the weighted mean of what it costs to warp the series onto it.
         converged: whether it moved by no more than the tolerance at the end.
