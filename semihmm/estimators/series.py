@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +31,7 @@ Window = int | str | Tensor | None
 TOGETHER = 64  # series that are warped at once where that takes matrices of costs
 
 
-class _SeriesEstimator(_base.BaseEstimator):  # type: ignore[misc, name-defined]
+class _SeriesEstimator(_base.BaseEstimator, ABC):  # type: ignore[misc, name-defined]
     """Takes series: an array ``(samples, items)`` or ``(samples, items, features)``, or a list of arrays."""
 
     step_pattern: StepPattern | str
@@ -159,9 +160,9 @@ class _Clusterer(_base.ClusterMixin, _base.TransformerMixin, _base.ClassNamePref
         if self.max_iter < 1:
             raise ShapeError(f"{name}: max_iter must be at least 1, got {self.max_iter}.")
 
+    @abstractmethod
     def _distances(self, x: Series) -> Tensor:
         """Of each series to each center."""
-        raise NotImplementedError
 
     def transform(self, X: Any) -> Array:
         """The distance of each series to each center, ``(samples, n_clusters)``."""
