@@ -109,7 +109,7 @@ def evaluation(result: Evaluation, *, details: bool = False) -> None:
 def group_table(title: str, groups: Mapping[str, BoundaryErrors]) -> Table:
     """Boundary errors of many groups: one row each."""
     table = Table(title=title, title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in ("n", "median (ms)", "bias (ms)", "within 20 ms (%)", "missing", "extra"):
         table.add_column(name, justify="right")
     for name, item in groups.items():

@@ -63,12 +63,12 @@ class Evaluation:
     @property
     def words(self) -> BoundaryErrors | None:
         """Errors of the words' onsets."""
-        return self.word_matches and self.word_matches.starts
+        return None if self.word_matches is None else self.word_matches.starts
 
     @property
     def phones(self) -> BoundaryErrors | None:
         """Errors of the phones' onsets."""
-        return self.phone_matches and self.phone_matches.starts
+        return None if self.phone_matches is None else self.phone_matches.starts
 
 
 def compare(reference: Tiers, other: Tiers) -> Evaluation:
