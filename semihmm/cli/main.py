@@ -14,6 +14,7 @@ from semihmm.speech import Aligner, Lexicon, find_recordings, load_acoustic_mode
 from semihmm.speech.batch import Outcome, Summary, align_recordings
 from semihmm.speech.corpus import Recording
 from semihmm.speech.evaluate import evaluate as evaluate_labels
+from semihmm.speech.evaluate import read_phone_map
 from semihmm.speech.picture import draw_recording
 
 SOME_FAILED, CANNOT = 1, 2
@@ -78,18 +79,28 @@ def align(
 def evaluate(
     reference: Annotated[Path, typer.Argument(help="Labels taken to be right: a TextGrid, .lab or JSON, or a folder.")],
     hypothesis: Annotated[Path, typer.Argument(help="Labels to be measured: the same.")],
-    word_tier: Annotated[
-        str | None, typer.Option(help="The reference's tier of words, if its name is unusual.")
+    words: Annotated[
+        str | None,
+        typer.Option("--words", "--word-tier", help="The reference's tier of words, if its name is unusual."),
     ] = None,
-    phone_tier: Annotated[str | None, typer.Option(help="The reference's tier of phones.")] = None,
+    phones: Annotated[
+        str | None, typer.Option("--phones", "--phone-tier", help="The reference's tier of phones.")
+    ] = None,
+    phone_map: Annotated[
+        Path | None, typer.Option(help="Lines of a phone of the reference and what to take it for.")
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Also by what the phones are, and by what they follow on.")
+    ] = False,
 ) -> None:
-    """Measure how far the onsets of words and phones are from a reference's.
+    """Measure how far the edges of words and phones are from a reference's.
 
     Labels are paired without looking at times; those without a counterpart are counted apart.
     """
     with _refusing():
-        result = evaluate_labels(reference, hypothesis, word_tier=word_tier, phone_tier=phone_tier)
-    show.evaluation(result)
+        mapped = read_phone_map(phone_map) if phone_map else None
+        result = evaluate_labels(reference, hypothesis, word_tier=words, phone_tier=phones, phone_map=mapped)
+    show.evaluation(result, details=details)
 
 
 @app.command()

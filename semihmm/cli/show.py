@@ -84,16 +84,38 @@ def words(alignment: Alignment, *, title: str) -> None:
     Console().print(table)
 
 
-def evaluation(result: Evaluation) -> None:
-    """Boundary errors of words and phones."""
-    columns = {"words": result.words, "phones": result.phones}
-    table = error_table(
-        f"Onsets of {result.recordings} recordings", {k: v for k, v in columns.items() if v is not None}
-    )
+def evaluation(result: Evaluation, *, details: bool = False) -> None:
+    """Boundary errors of words and phones; in detail also by what the phones are and follow on."""
     console = Console(soft_wrap=True)
-    console.print(table)
+    columns: dict[str, BoundaryErrors] = {}
+    for name, matches in {"word": result.word_matches, "phone": result.phone_matches}.items():
+        if matches is None:
+            console.print(f"No {name}s on both sides. Is the reference's tier of them called otherwise? --{name}s TIER")
+        else:
+            columns |= {
+                f"{name} onsets": matches.starts,
+                f"{name} onsets without a pause": matches.internal,
+                f"{name} ends": matches.ends,
+            }
+    console.print(error_table(f"Edges in {result.recordings} recordings", columns))
+    if details and result.phone_matches is not None:
+        console.print(group_table("Phone onsets by kind", result.phone_matches.by_kind))
+        by_transition = {f"{a} – {b}": errors for (a, b), errors in result.phone_matches.by_transition.items()}
+        console.print(group_table("Phone onsets by transition", by_transition))
     if result.unmatched:
         console.print(f"On one side only: {escape(', '.join(result.unmatched))}", highlight=False)
+
+
+def group_table(title: str, groups: Mapping[str, BoundaryErrors]) -> Table:
+    """Boundary errors of many groups: one row each."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for name in ("n", "median (ms)", "bias (ms)", "within 20 ms (%)", "missing", "extra"):
+        table.add_column(name, justify="right")
+    for name, item in groups.items():
+        figures = f"{1000 * item.median:.1f}", f"{1000 * item.bias:+.1f}", f"{100 * item.within(0.020):.1f}"
+        table.add_row(name, str(item.n), *figures, str(item.missing), str(item.extra))
+    return table
 
 
 def error_table(title: str, columns: Mapping[str, BoundaryErrors]) -> Table:

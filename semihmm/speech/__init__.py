@@ -6,10 +6,11 @@ Needs ``pip install 'semihmm[speech]'``.
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.align import Aligner, Evidence
 from semihmm.speech.corpus import Recording, find_recordings
-from semihmm.speech.evaluate import TOLERANCES, BoundaryErrors, Evaluation, compare, evaluate
+from semihmm.speech.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.graph import AlignmentGraph, build_graph
 from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.labels import read_labels
+from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.results import Alignment, Alternative

@@ -3,7 +3,7 @@
 What is compared is where a word or a phone *begins*. Labels are matched first, without looking at times, so that a
 misplaced boundary stays an error and cannot turn into a missing item:
 
-1. Words are matched by edit distance on their spelling.
+1. Words are matched by edit distance, with words of the same spelling alone: case, accents and punctuation aside.
 2. The phones of a matched pair of words (a phone belongs to the word that began last before its middle) are matched
    one by one if both sides have as many; else by edit distance, in which a phone costs nothing to match with itself,
    0.5 with one of the same manner (vowel, glide, nasal, stop, fricative), 1 with another, 2 for a vowel with a
@@ -15,11 +15,11 @@ looked at.
 """
 
 import re
+import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean, median
 from typing import TypeVar
 
 import torch
@@ -28,102 +28,80 @@ from semihmm.errors import DataError
 from semihmm.inference import viterbi
 from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.labels import LABEL_SUFFIXES, read_labels
-from semihmm.speech.phones import INSERTION, alphabet_of, distance, to_arpabet
+from semihmm.speech.metrics.boundaries import BoundaryErrors, Matches, Pair, kinds_before
+from semihmm.speech.phones import INSERTION, alphabet_of, distance, manners, to_arpabet
 from semihmm.structures import EditDistance
-from semihmm.types import Seconds
 
-TOLERANCES: tuple[Seconds, ...] = (0.010, 0.020, 0.025, 0.050, 0.100)
-"""How close a boundary must be to count, in seconds."""
-
-_ROUNDING: Seconds = 1e-9  # 20 ms written in binary must count as within 20 ms
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class BoundaryErrors:
-    """Differences of matched onsets, and what found no match.
-
-    Args:
-        differences: other minus reference, in seconds.
-        missing: items that only the reference has.
-        extra: items that only the other has.
-
-    Example:
-        >>> errors = BoundaryErrors((0.004, -0.012, 0.030))
-        >>> errors.median, round(errors.bias, 4), errors.within(0.020)
-        (0.012, 0.0073, 0.6666666666666666)
-    """
-
-    differences: tuple[Seconds, ...] = ()
-    missing: int = 0
-    extra: int = 0
-
-    def __add__(self, other: "BoundaryErrors") -> "BoundaryErrors":
-        return BoundaryErrors(
-            self.differences + other.differences, self.missing + other.missing, self.extra + other.extra
-        )
-
-    @property
-    def n(self) -> int:
-        """Number of matched items."""
-        return len(self.differences)
-
-    @property
-    def mean(self) -> Seconds:
-        """Mean absolute difference; NaN without items, like the three below."""
-        return fmean(map(abs, self.differences)) if self.differences else float("nan")
-
-    @property
-    def median(self) -> Seconds:
-        """Median absolute difference."""
-        return median(map(abs, self.differences)) if self.differences else float("nan")
-
-    @property
-    def bias(self) -> Seconds:
-        """Mean difference: positive where the other is late."""
-        return fmean(self.differences) if self.differences else float("nan")
-
-    def within(self, tolerance: Seconds) -> float:
-        """Share of matched items whose difference is at most ``tolerance``, in [0, 1]."""
-        close = [abs(difference) <= tolerance + _ROUNDING for difference in self.differences]
-        return fmean(close) if close else float("nan")
+_NEVER = 3 * INSERTION  # dearer than leaving both out
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors of words and of phones, and the recordings that only one side has.
+    """The words and phones of two sides matched, and the recordings that only one side has.
 
     Args:
-        words: None if neither recording had words on both sides.
-        phones: the same for phones.
+        word_matches: None if no recording had words on both sides.
+        phone_matches: the same for phones.
         recordings: how many were compared.
         unmatched: names of the recordings that only one side has.
     """
 
-    words: BoundaryErrors | None = None
-    phones: BoundaryErrors | None = None
+    word_matches: Matches | None = None
+    phone_matches: Matches | None = None
     recordings: int = 0
     unmatched: tuple[str, ...] = ()
 
+    def __add__(self, other: "Evaluation") -> "Evaluation":
+        return Evaluation(
+            _sum(self.word_matches, other.word_matches),
+            _sum(self.phone_matches, other.phone_matches),
+            self.recordings + other.recordings,
+            (*self.unmatched, *other.unmatched),
+        )
+
+    @property
+    def words(self) -> BoundaryErrors | None:
+        """Errors of the words' onsets."""
+        return None if self.word_matches is None else self.word_matches.starts
+
+    @property
+    def phones(self) -> BoundaryErrors | None:
+        """Errors of the phones' onsets."""
+        return None if self.phone_matches is None else self.phone_matches.starts
+
 
 def compare(reference: Tiers, other: Tiers) -> Evaluation:
-    """The errors of one recording's labels.
+    """One recording's labels matched.
 
     Args:
         reference: taken to be right.
         other: measured against it.
+
+    Example:
+        >>> from semihmm.speech import Interval, Tiers
+        >>> left = Tiers(words=(Interval(0.1, 0.4, "hello"), Interval(0.4, 0.9, "world")))
+        >>> right = Tiers(words=(Interval(0.1, 0.4, "Hello"), Interval(0.5, 0.9, "word")))
+        >>> errors = compare(left, right).words
+        >>> errors.n, errors.missing, errors.extra
+        (1, 1, 1)
     """
     words = phones = None
     if reference.words is not None and other.words is not None:
         pairs = match(reference.words, other.words, _spelling)
-        words = _errors(pairs)
+        words = _matches(pairs, reference.words, other.words, lambda labels: ["word"] * len(labels))
     if reference.phones is not None and other.phones is not None:
-        phones = _errors(_match_phones(reference, other))
+        phones = _matches(_match_phones(reference, other), reference.phones, other.phones, manners)
     return Evaluation(words, phones, 1)
 
 
 def evaluate(
-    reference: Path, other: Path, *, word_tier: str | None = None, phone_tier: str | None = None
+    reference: Path,
+    other: Path,
+    *,
+    word_tier: str | None = None,
+    phone_tier: str | None = None,
+    phone_map: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """The errors of a label file, or of a folder of them, against another.
 
@@ -133,6 +111,7 @@ def evaluate(
             of several with the same name, a TextGrid goes before JSON before ``.lab``.
         word_tier: name of the reference's tier of words, if it is a TextGrid with unusual names.
         phone_tier: name of the reference's tier of phones.
+        phone_map: what to take the reference's phones for, by their labels; the others stay as they are.
 
     Raises:
         DataError: a file cannot be read, or the two sides have nothing in common.
@@ -143,15 +122,34 @@ def evaluate(
     common = [name for name in left if name in right]
     total = Evaluation()
     for name in common:
-        tiers = read_labels(left[name], word_tier=word_tier, phone_tier=phone_tier)
-        total = _plus(total, compare(tiers, read_labels(right[name])))
-    if total.words is None and total.phones is None:
+        tiers = _mapped(read_labels(left[name], word_tier=word_tier, phone_tier=phone_tier), phone_map or {})
+        total += compare(tiers, read_labels(right[name]))
+    if total.word_matches is None and total.phone_matches is None:
         raise DataError(
             f"evaluate: {reference} and {other} have no recording with words, or phones, on both sides. Names on the "
             f"left: {', '.join(list(left)[:5]) or 'none'}; on the right: {', '.join(list(right)[:5]) or 'none'}."
         )
-    unmatched = tuple(sorted(left.keys() ^ right.keys()))
-    return Evaluation(total.words, total.phones, len(common), unmatched)
+    return replace(total, unmatched=tuple(sorted(left.keys() ^ right.keys())))
+
+
+def read_phone_map(path: Path) -> dict[str, str]:
+    """A phone map: lines of a label and what to take it for.
+
+    Raises:
+        DataError: the file cannot be read, or a line holds something else.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"read_phone_map: cannot read {path} ({error}).") from error
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if len(pair := line.split()) != 2:
+            raise DataError(f"read_phone_map: {path}, line {number} should be a label and another, got {line!r}.")
+        found[pair[0]] = pair[1]
+    return found
 
 
 def match(
@@ -176,6 +174,11 @@ def match(
         for i, j in best.event.tolist()
         if (i, j) != (-1, -1)
     ]
+
+
+def _mapped(tiers: Tiers, phone_map: Mapping[str, str]) -> Tiers:
+    phones = tiers.phones and tuple(replace(item, label=phone_map.get(item.label, item.label)) for item in tiers.phones)
+    return replace(tiers, phones=phones)
 
 
 def _match_phones(reference: Tiers, other: Tiers) -> list[tuple[Interval | None, Interval | None]]:
@@ -227,26 +230,38 @@ def _phone_cost(left: Sequence[Interval], right: Sequence[Interval]) -> Callable
 
 
 def _spelling(a: Interval, b: Interval) -> float:
-    def plain(item: Interval) -> str:
-        return re.sub(r"[^\w']", "", item.label.lower())
-
-    return float(plain(a) != plain(b))
+    return 0.0 if _plain(a.label) == _plain(b.label) else _NEVER
 
 
-def _errors(pairs: Iterable[tuple[Interval | None, Interval | None]]) -> BoundaryErrors:
-    items = list(pairs)
-    return BoundaryErrors(
-        differences=tuple(b.start - a.start for a, b in items if a is not None and b is not None),
-        missing=sum(b is None for _, b in items),
-        extra=sum(a is None for a, _ in items),
-    )
+def _plain(word: str) -> str:
+    """Letters, digits and apostrophes, whatever their case and accents."""
+    letters = unicodedata.normalize("NFKD", word.casefold())
+    return re.sub(r"[^\w']|_", "", "".join(c for c in letters if not unicodedata.combining(c)))
 
 
-def _plus(a: Evaluation, b: Evaluation) -> Evaluation:
-    def add(x: BoundaryErrors | None, y: BoundaryErrors | None) -> BoundaryErrors | None:
-        return x + y if x and y else x or y
+def _matches(
+    pairs: Iterable[tuple[Interval | None, Interval | None]],
+    reference: Sequence[Interval],
+    other: Sequence[Interval],
+    kinds_of: Callable[[Sequence[str]], list[str]],
+) -> Matches:
+    """The pairs with the kinds of their labels: the reference's, or the other's where the reference has none."""
 
-    return Evaluation(add(a.words, b.words), add(a.phones, b.phones), a.recordings + b.recordings)
+    def kinds(labels: Sequence[Interval]) -> Iterator[tuple[str, str]]:
+        own = kinds_of([item.label for item in labels])
+        return zip(own, kinds_before(labels, own), strict=True)
+
+    left, right = kinds(reference), kinds(other)
+    found = []
+    for a, b in pairs:
+        kind = next(left) if a is not None else None
+        kind_of_other = next(right) if b is not None else None
+        found.append(Pair(a, b, *(kind or kind_of_other or ("", ""))))
+    return Matches(tuple(found))
+
+
+def _sum(a: Matches | None, b: Matches | None) -> Matches | None:
+    return a + b if a is not None and b is not None else a or b
 
 
 def _label_files(path: Path) -> dict[str, Path]:
@@ -259,4 +274,5 @@ def _label_files(path: Path) -> dict[str, Path]:
     assert set(preference) == {suffix.lower() for suffix in LABEL_SUFFIXES}
     found = [item for item in sorted(path.rglob("*")) if item.suffix.lower() in preference and item.is_file()]
     found.sort(key=lambda item: preference.index(item.suffix.lower()), reverse=True)
-    return dict(sorted((item.relative_to(path).with_suffix("").as_posix(), item) for item in found))
+    by_name = {item.relative_to(path).with_suffix("").as_posix(): item for item in found}
+    return dict(sorted(by_name.items()))

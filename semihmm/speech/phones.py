@@ -95,6 +95,13 @@ def to_arpabet(label: str, alphabet: Alphabet) -> str | None:
     return next((table[plain[:size]] for size in (3, 2, 1) if plain[:size] in table), None)
 
 
+def manners(labels: Sequence[str]) -> list[str]:
+    """How each phone of a recording is articulated: vowel, glide, nasal, stop or fricative; ``"other"`` if unknown."""
+    alphabet = alphabet_of(labels)
+    phones = (to_arpabet(label, alphabet) for label in labels)
+    return ["other" if phone is None else _CLASS[phone] for phone in phones]
+
+
 def distance(a: str | None, b: str | None) -> float:
     """How unlike two ARPAbet phones are: 0 the same, 0.5 the same manner, 1 another, 2 vowel against consonant.
 

@@ -136,11 +136,22 @@ def test_evaluate_prints_errors_of_words_and_phones(run, tmp_path):
         (tmp_path / f"{name}.lab").write_text(f"{late} {late + 10**6} hh\n{late + 10**6} {late + 2 * 10**6} iy\n")
     result = run("evaluate", tmp_path / "a.lab", tmp_path / "b.lab")
     assert result.exit_code == 0, result.output
-    assert row(result.output, "n") == ["2"]
-    assert row(result.output, "mean error (ms)") == ["20.0"]
-    assert row(result.output, "bias (ms)") == ["+20.0"]
-    assert row(result.output, "within 10 ms (%)") == ["0.0"]
-    assert row(result.output, "within 20 ms (%)") == ["100.0"]
+    assert row(result.output, "n") == ["2", "1", "2"]  # onsets, those without a pause before them, ends
+    assert row(result.output, "mean error (ms)") == ["20.0"] * 3
+    assert row(result.output, "bias (ms)") == ["+20.0"] * 3
+    assert row(result.output, "within 10 ms (%)") == ["0.0"] * 3
+    assert row(result.output, "within 20 ms (%)") == ["100.0"] * 3
+    assert "No words on both sides" in result.output
+
+
+def test_evaluate_goes_into_details_with_a_phone_map(run, tmp_path):
+    (tmp_path / "a.lab").write_text("0 1000000 x1\n1000000 2000000 iy\n")
+    (tmp_path / "b.lab").write_text("0 1000000 hh\n1000000 2000000 iy\n")
+    (tmp_path / "map").write_text("x1 HH\n")
+    result = run("evaluate", tmp_path / "a.lab", tmp_path / "b.lab", "--details", "--phone-map", tmp_path / "map")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"│ fricative +│ 1 │", result.output)
+    assert re.search(r"│ fricative – vowel +│ 1 │", result.output)
 
 
 def test_evaluate_names_what_only_one_side_has(run, data, corpus, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, BoundaryErrors, Interval, Tiers, compare, evaluate, save_textgrid
-from semihmm.speech.evaluate import match
+from semihmm.speech.evaluate import match, read_phone_map
 
 
 def tier(text, starts, length=0.1):
@@ -139,6 +139,46 @@ def test_folders_are_compared_by_name(tmp_path):
     assert result.words.differences == pytest.approx((0.1, 0.1))
     assert result.phones.differences == pytest.approx((0.1,) * 4)
     assert result.unmatched == ("only left", "only right")
+
+
+def test_words_of_another_text_are_missing_and_extra():
+    found = compare(Tiers(words=tier("he was not there", range(4))), Tiers(words=tier("nor will she come", range(4))))
+    assert (found.words.n, found.words.missing, found.words.extra) == (0, 4, 4)
+
+
+@pytest.mark.parametrize(("a", "b"), [("Café", "cafe\u0301"), ("naïve", "naive"), ("it's,", "It's"), ("co-op", "Coop")])
+def test_case_accents_and_punctuation_are_no_other_word(a, b):
+    assert compare(Tiers(words=tier(a, [0])), Tiers(words=tier(b, [0]))).words.n == 1
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_of_several_files_of_a_name_the_textgrid_is_read(tmp_path, side):
+    """It is what people correct: the JSON and the .lab beside it are older."""
+    (tmp_path / side).mkdir()
+    (tmp_path / "other").mkdir()
+    save_textgrid(tmp_path / "other" / "a.TextGrid", {"words": tier("he", [0.1])}, duration=1)
+    Alignment("he", 1.0, tier("he", [0.5]), (), frames=9, log_likelihood=0.0).save(
+        tmp_path / side / "a.TextGrid", tmp_path / side / "a.json"
+    )
+    (tmp_path / side / "a.lab").write_text("0 1100000 hh\n")
+    save_textgrid(tmp_path / side / "a.TextGrid", {"words": tier("he", [0.2])}, duration=1)
+    folders = (tmp_path / "left", tmp_path / "other") if side == "left" else (tmp_path / "other", tmp_path / "right")
+    assert abs(evaluate(*folders).words.differences[0]) == pytest.approx(0.1)
+
+
+def test_a_phone_map_says_what_the_references_labels_stand_for(tmp_path):
+    (tmp_path / "a.lab").write_text("0 1000000 x1\n1000000 2000000 x2\n")
+    (tmp_path / "b.lab").write_text("0 1000000 hh\n1000000 2000000 iy\n")
+    (tmp_path / "map").write_text("x1 HH\n\nx2 IY\n")
+    errors = evaluate(tmp_path / "a.lab", tmp_path / "b.lab", phone_map=read_phone_map(tmp_path / "map")).phone_matches
+    assert list(errors.by_kind) == ["fricative", "vowel"]
+
+
+@pytest.mark.parametrize("content", [b"a\n", b"a b c\n", b"\xff\xfe\xff"])
+def test_a_phone_map_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "map").write_bytes(content)
+    with pytest.raises(DataError, match="read_phone_map"):
+        read_phone_map(tmp_path / "map")
 
 
 def test_nothing_in_common_is_refused(tmp_path):
