@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semihmm.audio import resample
 from semihmm.errors import DataError
-from semihmm.inference import log_partition, marginals, topk, viterbi
+from semihmm.inference import expected_counts, topk, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.graph import PAUSE, AlignmentGraph, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
@@ -172,8 +172,8 @@ class Aligner:
         best = viterbi(hmm)
         if not bool(best.valid):
             raise DataError("no path through the transcript fits the recording.")
-        states = marginals(hmm, checkpoint=hmm.emission.numel() > _MANY).emission
-        posterior = _per_group(states, graph.node, len(graph.nodes))
+        evidence, counts = expected_counts(hmm, ["emission"], checkpoint=hmm.emission.numel() > _MANY)
+        posterior = _per_group(counts["emission"], graph.node, len(graph.nodes))
         nodes = graph.node[best.event]
         word_of_node = torch.tensor([node.word for node in graph.nodes])
         _, word = word_of_node.unique(return_inverse=True)
@@ -187,7 +187,7 @@ class Aligner:
             piece.node + nodes,
             posterior.gather(1, nodes[:, None])[:, 0],
             words.gather(1, word[nodes, None])[:, 0],
-            float(log_partition(hmm)),
+            float(evidence),
             ranked,
         )
         return solved, posterior

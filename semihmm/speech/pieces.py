@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.inference import marginals, viterbi
+from semihmm.inference import expected_counts, viterbi
 from semihmm.speech.graph import PAUSE, AlignmentGraph
 from semihmm.structures import HMM
 
-_SPACING = 600  # frames from one cut to the next
+_SPACING = 1000  # frames from one cut to the next
 _REACH = 200  # frames of a window before and after the outline's moment
 _MARGIN = 40  # nodes of a window before and after the outline's
 _SURE = 0.999  # posterior of a state that makes a moment a cut
 _TRIES = 3  # sizes of a window, each twice the last
+_BLOCK = 1000  # steps of the outline whose log-likelihoods are summed at a time
 _MOST_OUTLINE_CELLS = 100_000_000_000  # some six hours
 
 
@@ -107,8 +108,7 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
             f"the recording is too long even for its outline: {frames} frames and {len(spine)} phones. Cut it, and its "
             f"transcript, into parts of an hour or two."
         )
-    phones = log_likelihood.unflatten(1, (-1, states)).amax(2)
-    steps = torch.nn.functional.pad(phones, (0, 0, 0, -frames % states)).unflatten(0, (-1, states)).sum(1)
+    steps = torch.cat([_by_phone(block, states) for block in log_likelihood.split(states * _BLOCK)])
     paused = torch.tensor([graph.nodes[node].word == PAUSE for node in spine.tolist()])
     allowed = torch.ones(len(spine), 3, dtype=torch.bool)
     allowed[2:, 2] = paused[1:-1]  # over a pause, and over nothing else
@@ -130,6 +130,12 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
     return spine[best.event].repeat_interleave(states)[:frames]
 
 
+def _by_phone(log_likelihood: Tensor, states: int) -> Tensor:
+    """What the best state of each phone says, summed over as many frames as a phone has states."""
+    phones = log_likelihood.unflatten(1, (-1, states)).amax(2)
+    return torch.nn.functional.pad(phones, (0, 0, 0, -len(phones) % states)).unflatten(0, (-1, states)).sum(1)
+
+
 def _cut_near(moment: int, graph: AlignmentGraph, log_likelihood: Tensor, outline: Tensor, size: int) -> Cut | None:
     """The surest moment in the middle of a window; None where none is sure, or the window does not hold the paths."""
     begin, end = max(moment - size * _REACH, 0), min(moment + size * _REACH, len(log_likelihood))
@@ -142,7 +148,7 @@ def _cut_near(moment: int, graph: AlignmentGraph, log_likelihood: Tensor, outlin
     initial = torch.where(number <= low + margin, 0.0, -torch.inf) if begin else part.initial
     final = torch.where(number >= high - margin, 0.0, -torch.inf) if end < len(log_likelihood) else part.final
     hmm = replace(part, initial=initial, final=final).hmm(log_likelihood[begin:end])
-    posterior = marginals(hmm).emission
+    posterior = expected_counts(hmm, ["emission"])[1]["emission"]
 
     limits = [lowest, low + margin] if begin else []
     pressing = _near(number, limits, nodes) @ posterior[0]
