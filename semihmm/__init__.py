@@ -7,57 +7,59 @@ Example:
     8.0
 """
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from semihmm import automata, semirings
-from semihmm.engine import backends
-from semihmm.inference import (
-    Paths,
-    argmax,
-    condition,
-    covariance,
-    cross_entropy,
-    entropy,
-    expectation,
-    expected_counts,
-    explain,
-    filtering,
-    kl_divergence,
-    log_count,
-    log_partition,
-    log_prob,
-    marginals,
-    max_marginals,
-    minimum_bayes_risk,
-    prune,
-    renyi_entropy,
-    risk,
-    sample,
-    score,
-    smoothing,
-    topk,
-    total,
-    variance,
-    viterbi,
-)
-from semihmm.structures import (
-    CTC,
-    DTW,
-    HMM,
-    HSMM,
-    RNNT,
-    EditDistance,
-    FactorialHMM,
-    Lattice,
-    MonotonicAlignment,
-    StepPattern,
-    Structure,
-    constrain,
-    squared_distances,
-    stack,
-)
+if TYPE_CHECKING:
+    from semihmm import automata, semirings
+    from semihmm.engine import backends
+    from semihmm.inference import (
+        Paths,
+        argmax,
+        condition,
+        covariance,
+        cross_entropy,
+        entropy,
+        expectation,
+        expected_counts,
+        explain,
+        filtering,
+        kl_divergence,
+        log_count,
+        log_partition,
+        log_prob,
+        marginals,
+        max_marginals,
+        minimum_bayes_risk,
+        prune,
+        renyi_entropy,
+        risk,
+        sample,
+        score,
+        smoothing,
+        topk,
+        total,
+        variance,
+        viterbi,
+    )
+    from semihmm.structures import (
+        CTC,
+        DTW,
+        HMM,
+        HSMM,
+        RNNT,
+        EditDistance,
+        FactorialHMM,
+        Lattice,
+        MonotonicAlignment,
+        StepPattern,
+        Structure,
+        constrain,
+        squared_distances,
+        stack,
+    )
 
-__version__ = version("semihmm")
+    __version__: str
 
 __all__ = [
     "CTC",
@@ -105,3 +107,23 @@ __all__ = [
     "variance",
     "viterbi",
 ]
+
+_PACKAGES = ("automata", "semirings", "structures", "inference", "engine")
+
+
+def __getattr__(name: str) -> object:
+    """What `__all__` promises, when it is first asked for (PEP 562): `semihmm --help` needs none of it, nor PyTorch."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("semihmm")
+    if name in _PACKAGES:
+        return import_module(f"semihmm.{name}")
+    if name in __all__:
+        homes = (import_module(f"semihmm.{home}") for home in ("inference", "structures", "engine"))
+        found = next(getattr(home, name) for home in homes if name in home.__all__)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'semihmm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -1,21 +1,23 @@
-"""The commands: they parse arguments, show progress and print tables; the work is done in `semihmm.speech`."""
+"""The commands: they parse arguments, show progress and print tables; the work is done in `semihmm.speech`.
+
+What works is imported where it is used, so that ``--help`` does not wait for it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from semihmm.cli import show
+import semihmm
 from semihmm.errors import SemihmmError
-from semihmm.speech import Aligner, Lexicon, find_recordings, load_acoustic_model, load_dictionary
-from semihmm.speech.batch import Outcome, Summary, align_recordings
-from semihmm.speech.corpus import Recording
-from semihmm.speech.evaluate import evaluate as evaluate_labels
-from semihmm.speech.evaluate import read_phone_map
-from semihmm.speech.picture import draw_recording
+
+if TYPE_CHECKING:
+    from semihmm.speech import Aligner, Recording
+    from semihmm.speech.batch import Summary
 
 SOME_FAILED, CANNOT = 1, 2
 
@@ -35,8 +37,25 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except (SemihmmError, OSError) as error:
+        from semihmm.cli import show
+
         show.error(str(error))
         raise typer.Exit(CANNOT) from error
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"semihmm {semihmm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """What stands before any command."""
 
 
 @app.command()
@@ -65,6 +84,9 @@ def align(
 
     Exit code: 0 if all recordings were aligned, 1 if some were not (they are listed), 2 if nothing could be done.
     """
+    from semihmm.cli import show
+    from semihmm.speech import find_recordings
+
     with _refusing():
         recordings = find_recordings(corpus)
         if out.resolve() == corpus.resolve():
@@ -97,6 +119,10 @@ def evaluate(
 
     Labels are paired without looking at times; those without a counterpart are counted apart.
     """
+    from semihmm.cli import show
+    from semihmm.speech import evaluate as evaluate_labels
+    from semihmm.speech.evaluate import read_phone_map
+
     with _refusing():
         mapped = read_phone_map(phone_map) if phone_map else None
         result = evaluate_labels(reference, hypothesis, word_tier=words, phone_tier=phones, phone_map=mapped)
@@ -110,6 +136,10 @@ def demo(
     smoke: Annotated[bool, typer.Option("--smoke", help="Align only the smallest recording.")] = False,
 ) -> None:
     """Align a few real recordings, print one of them, and draw a picture of it."""
+    from semihmm.cli import show
+    from semihmm.speech import find_recordings
+    from semihmm.speech.picture import draw_recording
+
     with _refusing():
         recordings = find_recordings(data)
         smallest = min(recordings, key=lambda recording: recording.audio.stat().st_size)
@@ -126,20 +156,29 @@ def demo(
 @app.command()
 def info() -> None:
     """Say what this installation aligns with."""
+    from semihmm.cli import show
+
     with _refusing():
         aligner = _aligner()
     show.info(aligner)
 
 
 def _aligner(model: Path | None = None, dictionary: Path | None = None, pause_probability: float = 0.5) -> Aligner:
+    from semihmm.speech import Aligner, Lexicon, load_acoustic_model, load_dictionary
+
     entries = load_dictionary() | (load_dictionary(dictionary) if dictionary else {})
     return Aligner(load_acoustic_model(model), Lexicon(entries), pause_probability)
 
 
 def _run(aligner: Aligner, recordings: list[Recording], out: Path, *, nbest: int = 0, resume: bool = False) -> Summary:
     """Align with a progress bar."""
+    import torch
+
+    from semihmm.cli import show
+    from semihmm.speech.batch import Summary, align_recordings
+
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
-    outcomes: list[Outcome] = []
+    outcomes = []
     with show.progress(len(recordings)) as advance:
         for outcome in align_recordings(aligner, recordings, out, nbest=nbest, resume=resume):
             outcomes.append(outcome)

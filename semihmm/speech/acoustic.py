@@ -1,6 +1,7 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
 from semihmm.models import GaussianMixture
+from semihmm.speech.densities import Densities
 from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.sphinx import (
     read_dictionary,
@@ -21,7 +23,7 @@ from semihmm.speech.sphinx import (
 )
 
 _VARIANCE_FLOOR = 1e-4
-_FRAMES = 500  # taken at a time: the densities of 5,000 Gaussians at each frame of a long recording need not exist
+_FRAMES = 100  # taken at a time: the densities of 5,000 Gaussians at these many frames stay near the processor
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class AcousticModel:
     Args:
         phones: names of the phones, silence and fillers included.
         streams: one emission per block of the feature vector; the blocks are taken to be independent. State s of phone
-            p is state ``p * states + s`` of each.
+            p is state ``p * states + s`` of each. Read once: for other numbers make another model.
         transitions: ``(phones, states, states + 1)`` log-probabilities inside a phone; the last column leaves it.
         front_end: computes the features.
         name: what reports call the model.
@@ -57,7 +59,7 @@ class AcousticModel:
             features: ``(T, F)``, as `front_end` computes them.
 
         Returns:
-            ``(T, phones * states)`` float64, without gradient; the columns are the states of `streams`.
+            ``(T, phones * states)`` float32, without gradient; the columns are the states of `streams`.
 
         Raises:
             ShapeError: ``features`` has another width than the streams together.
@@ -68,12 +70,15 @@ class AcousticModel:
                 f"AcousticModel: features must be (T, {sum(widths)}), the width that {self.name} was trained on, got "
                 f"{tuple(features.shape)}. Compute them with the model's own front_end."
             )
-        with torch.no_grad():
-            return torch.cat([self._of_block(block, widths) for block in features.double().split(_FRAMES)])
+        found = torch.zeros(len(features), len(self.phones) * self.states)
+        for block, out in zip(features.split(_FRAMES), found.split(_FRAMES), strict=True):
+            for density, part in zip(self._densities, block.split(widths, dim=1), strict=True):
+                out += density(part)
+        return found
 
-    def _of_block(self, features: Tensor, widths: list[int]) -> Tensor:
-        parts = zip(self.streams, features.split(widths, dim=1), strict=True)
-        return torch.stack([stream(part) for stream, part in parts]).sum(0)
+    @cached_property
+    def _densities(self) -> list[Densities]:
+        return [Densities.of(stream) for stream in self.streams]
 
 
 def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor) -> GaussianMixture:

@@ -1,28 +1,32 @@
 """Forced alignment: where in a recording the words of its transcript are, and how sure that is.
 
 The recording's log-likelihoods and the transcript's graph make one `HMM`; the alignment is its `viterbi`, the
-confidences are its `marginals`, the alternatives its `topk`.
+confidences are its `marginals`, the alternatives its `topk`. A long recording is cut at moments beyond doubt first, and
+each piece is such an `HMM`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from heapq import nlargest
 
 import torch
 from torch import Tensor
 
 from semihmm.audio import resample
 from semihmm.errors import DataError
-from semihmm.inference import log_partition, marginals, topk, viterbi
+from semihmm.inference import expected_counts, topk, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.graph import PAUSE, AlignmentGraph, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
-from semihmm.speech.pronunciation import Lexicon
+from semihmm.speech.pieces import Cut, Piece, find_cuts
+from semihmm.speech.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.results import Alignment, Alternative
 from semihmm.speech.transcript import words_of
-from semihmm.types import Hertz
+from semihmm.types import Hertz, Seconds
 
+_ONE_PIECE = 5_000_000  # frames times states that are aligned without cuts: some 30 s of speech
 _MANY = 10_000_000  # frames times states, from where on memory is dearer than time
+_MOST = 40_000_000  # frames times states of a piece: some 80 s of speech without a moment beyond doubt
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,28 @@ class Evidence:
     posterior: Tensor
     nodes: Tensor
     boundaries: Tensor
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What is known of a recording and its transcript before they are aligned."""
+
+    pronunciations: list[Pronunciation]
+    graph: AlignmentGraph
+    log_likelihood: Tensor
+    boundaries: Tensor
+    duration: Seconds
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """A piece, aligned: for each of its frames the node of the best path, and the posteriors of its phone and word."""
+
+    nodes: Tensor
+    phone: Tensor
+    word: Tensor
+    log_likelihood: float
+    ranked: list[tuple[float, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -84,83 +110,141 @@ class Aligner:
             its pronunciations. Both take the transcript for granted.
 
         Raises:
-            DataError: the transcript has no words, or more than the audio can hold; the wave is too short or too long.
+            DataError: the transcript has no words, or more than the audio can hold; the wave is too short; no moment
+                of a long stretch has a sure place in the transcript.
 
-        Time and memory are O(T S) for T frames and S states of the graph, about 35 bytes each: a minute takes 0.9 GB,
-        two take 2.6. Cut longer recordings at pauses.
+        Beyond half a minute, the recording is cut at moments whose place in the transcript is beyond doubt (a posterior
+        of at least 0.999, which `Alignment.log_likelihood` accounts for). Then time and memory are O(T), but for an
+        outline of the whole that takes O(T S) and little time: an hour takes less than a minute and less than 1 GB.
         """
-        return self.explain(wave, sample_rate, text, nbest=nbest).alignment
+        heard = self._hear(wave, sample_rate, text, nbest)
+        graph, log_likelihood = heard.graph, heard.log_likelihood
+        if len(log_likelihood) * len(graph.node) <= _ONE_PIECE:
+            solved, _ = self._solve(heard, Piece(0, len(log_likelihood), graph), nbest)
+            return self._result(heard, text, [solved], 0.0, nbest)
+        cuts = find_cuts(graph, log_likelihood, self.model.states)
+        return self._result(heard, text, *self._solve_between(heard, cuts, nbest), nbest)
 
     def explain(self, wave: Tensor, sample_rate: Hertz, text: str, *, nbest: int = 0) -> Evidence:
-        """As calling the aligner, but returns the graph and the posteriors as well."""
+        """As calling the aligner, but without cuts, and returns the graph and the posteriors as well.
+
+        Raises:
+            DataError: as the call; or the recording is longer than some minutes.
+        """
+        heard = self._hear(wave, sample_rate, text, nbest)
+        solved, posterior = self._solve(heard, Piece(0, len(heard.log_likelihood), heard.graph), nbest)
+        alignment = self._result(heard, text, [solved], 0.0, nbest)
+        return Evidence(alignment, heard.graph, posterior, solved.nodes, heard.boundaries)
+
+    def _hear(self, wave: Tensor, sample_rate: Hertz, text: str, nbest: int) -> _Heard:
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
         pronunciations = [self.lexicon.pronounce(word) for word in words_of(text)]
         graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability)
         front_end = self.model.front_end
         features = front_end(resample(wave, source=sample_rate, target=front_end.sample_rate))
-        frames = len(features)
-        hmm = graph.hmm(self.model.log_likelihood(features).float())
+        graph.check_length(len(features))
+        duration = len(wave) / sample_rate
+        boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
+        boundaries[0], boundaries[-1] = 0.0, duration
+        log_likelihood = self.model.log_likelihood(features)
+        return _Heard(pronunciations, graph, log_likelihood, boundaries.clamp_(max=duration), duration)
 
+    def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
+        """The pieces between cuts, and the log-probability of the cuts."""
+        solved, sure, start = [], 0.0, cuts[0]
+        for cut in cuts[1:]:
+            piece = Piece.between(heard.graph, start, cut)
+            if (piece.end - piece.begin) * len(piece.graph.node) > _MOST:
+                begin, end = (round(float(heard.boundaries[frame]), 1) for frame in (piece.begin, piece.end))
+                raise DataError(
+                    f"between {begin} and {end} s of the recording no moment has a sure place in the transcript, and "
+                    f"so long a stretch is not aligned without one. Does the recording say what the transcript says?"
+                )
+            solved.append(self._solve(heard, piece, nbest)[0])
+            sure, start = sure + cut.log_prob, cut
+        return solved, sure
+
+    def _solve(self, heard: _Heard, piece: Piece, nbest: int) -> tuple[_Solved, Tensor]:
+        """A piece, and the posterior of each of its nodes in each frame."""
+        graph = piece.graph
+        hmm = graph.hmm(heard.log_likelihood[piece.begin : piece.end])
         best = viterbi(hmm)
         if not bool(best.valid):
             raise DataError("no path through the transcript fits the recording.")
-        states = marginals(hmm, checkpoint=hmm.emission.numel() > _MANY).emission
-        posterior = _per_group(states, graph.node, len(graph.nodes))
+        evidence, counts = expected_counts(hmm, ["emission"], checkpoint=hmm.emission.numel() > _MANY)
+        posterior = _per_group(counts["emission"], graph.node, len(graph.nodes))
         nodes = graph.node[best.event]
-        duration = len(wave) / sample_rate
-        starts = [0.0] + [min(front_end.boundary(frame), duration) for frame in range(1, frames)]
-        boundaries = torch.tensor([*starts, duration], dtype=torch.float64)
-
-        words = [item.word for item in pronunciations]
-        evidence = float(log_partition(hmm))
-        alternatives = []
+        word_of_node = torch.tensor([node.word for node in graph.nodes])
+        _, word = word_of_node.unique(return_inverse=True)
+        words = _per_group(posterior, word, int(word.max()) + 1)
+        ranked = []
         if nbest:
-            ranked = topk(hmm, nbest)
-            for event, score, valid in zip(ranked.event, ranked.score.tolist(), ranked.valid.tolist(), strict=True):
-                if valid:
-                    tiers = _tiers(graph, words, graph.node[event], boundaries)
-                    alternatives.append(Alternative(score - evidence, *tiers))
-        alignment = Alignment(
-            text,
-            duration,
-            *_tiers(graph, words, nodes, boundaries, posterior),
-            frames=frames,
-            log_likelihood=evidence,
-            unknown={item.word: " ".join(item.variants[0]) for item in pronunciations if not item.known},
-            alternatives=tuple(alternatives),
+            found = topk(hmm, nbest)
+            scores = zip(found.event, found.score.tolist(), found.valid.tolist(), strict=True)
+            ranked = [(score, piece.node + graph.node[event]) for event, score, valid in scores if valid]
+        solved = _Solved(
+            piece.node + nodes,
+            posterior.gather(1, nodes[:, None])[:, 0],
+            words.gather(1, word[nodes, None])[:, 0],
+            float(evidence),
+            ranked,
         )
-        return Evidence(alignment, graph, posterior, nodes, boundaries)
+        return solved, posterior
+
+    def _result(self, heard: _Heard, text: str, solved: Sequence[_Solved], sure: float, nbest: int) -> Alignment:
+        """The alignment that the pieces make, joined at cuts of this log-probability."""
+        evidence = sum(piece.log_likelihood for piece in solved) - sure
+        paths: list[tuple[float, tuple[Tensor, ...]]] = [(0.0, ())]
+        for piece in solved if nbest else ():
+            longer = ((before + score, (*path, more)) for before, path in paths for score, more in piece.ranked)
+            paths = nlargest(nbest, longer, key=lambda scored: scored[0])
+        tiers = _Tiers(heard.graph, [item.word for item in heard.pronunciations], heard.boundaries)
+        phone, word = (torch.cat(parts) for parts in zip(*((piece.phone, piece.word) for piece in solved), strict=True))
+        return Alignment(
+            text,
+            heard.duration,
+            *tiers(torch.cat([piece.nodes for piece in solved]), word, phone),
+            frames=len(heard.log_likelihood),
+            log_likelihood=evidence,
+            unknown={item.word: " ".join(item.variants[0]) for item in heard.pronunciations if not item.known},
+            alternatives=tuple(Alternative(score - evidence, *tiers(torch.cat(path))) for score, path in paths if path),
+        )
 
 
-def _tiers(
-    graph: AlignmentGraph, words: Sequence[str], nodes: Tensor, boundaries: Tensor, posterior: Tensor | None = None
-) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
-    """The word and phone intervals of one path of nodes ``(T,)``, with confidences where a posterior is given."""
-    word_of_node = torch.tensor([node.word for node in graph.nodes])
-    word_path = word_of_node[nodes]
-    phone_path = torch.where(word_path == PAUSE, PAUSE, nodes)
-    word_posterior = None
-    if posterior is not None:
-        spoken = word_of_node != PAUSE
-        word_posterior = _per_group(posterior[:, spoken], word_of_node[spoken], len(words))
-    return (
-        _tier(word_path, words, boundaries, word_posterior),
-        _tier(phone_path, [node.phone for node in graph.nodes], boundaries, posterior),
-    )
+@dataclass(frozen=True)
+class _Tiers:
+    """Makes word and phone intervals of a path."""
+
+    graph: AlignmentGraph
+    words: Sequence[str]
+    boundaries: Tensor
+
+    def __call__(
+        self, nodes: Tensor, word: Tensor | None = None, phone: Tensor | None = None
+    ) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+        """Of the nodes of each frame ``(T,)``; with confidences where posteriors of each frame are given."""
+        word_of_node = torch.tensor([node.word for node in self.graph.nodes])
+        word_path = word_of_node[nodes]
+        phone_path = torch.where(word_path == PAUSE, PAUSE, nodes)
+        return (
+            _tier(word_path, self.words, self.boundaries, word),
+            _tier(phone_path, [node.phone for node in self.graph.nodes], self.boundaries, phone),
+        )
 
 
 def _tier(path: Tensor, labels: Sequence[str], boundaries: Tensor, posterior: Tensor | None) -> tuple[Interval, ...]:
     """One interval per run of equal items in ``path (T,)``, pauses left out."""
-    found, begin = [], 0
-    for item, run in groupby(path.tolist()):
-        end = begin + len(list(run))
-        if item != PAUSE:
-            # Rounding may take a mean of probabilities past 1.
-            sure = None if posterior is None else min(float(posterior[begin:end, item].mean()), 1.0)
-            found.append(Interval(float(boundaries[begin]), float(boundaries[end]), labels[item], sure))
-        begin = end
-    return tuple(found)
+    items, counts = path.unique_consecutive(return_counts=True)
+    ends = counts.cumsum(0)
+    sure: list[float | None] = [None] * len(items)
+    if posterior is not None:
+        run = torch.arange(len(items)).repeat_interleave(counts)
+        # Rounding may take a mean of probabilities past 1.
+        mean = posterior.new_zeros(len(items)).index_add_(0, run, posterior) / counts
+        sure = mean.clamp_(max=1.0).tolist()
+    times = zip(items.tolist(), boundaries[ends - counts].tolist(), boundaries[ends].tolist(), sure, strict=True)
+    return tuple(Interval(start, end, labels[item], mean) for item, start, end, mean in times if item != PAUSE)
 
 
 def _per_group(values: Tensor, group: Tensor, groups: int) -> Tensor:

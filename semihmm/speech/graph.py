@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -43,8 +43,9 @@ class AlignmentGraph:
         initial: ``(S,)`` log-weights of starting.
         final: ``(S,)`` log-weights of ending.
         source: ``(A,)`` where the arcs come from.
-        target: ``(A,)`` where they lead.
+        target: ``(A,)`` where they lead, in order.
         weight: ``(A,)`` their log-weights.
+        spine: ``(N,)`` the nodes of one way through: every word in its shortest pronunciation, and all pauses.
         shortest: states on the shortest path: with fewer frames there is none.
     """
 
@@ -56,6 +57,7 @@ class AlignmentGraph:
     source: Tensor
     target: Tensor
     weight: Tensor
+    spine: Tensor
     shortest: int
 
     def hmm(self, log_likelihood: Tensor) -> HMM:
@@ -67,17 +69,13 @@ class AlignmentGraph:
         Raises:
             DataError: fewer frames than the shortest way through the transcript; or so many that memory would not do.
         """
-        if len(log_likelihood) < self.shortest:
-            raise DataError(
-                f"the transcript is longer than the audio can hold: said as fast as the model allows, it needs "
-                f"{self.shortest} frames, and the recording has {len(log_likelihood)}. Is it the right transcript?"
-            )
+        self.check_length(len(log_likelihood))
         cells = len(log_likelihood) * len(self.node)
         if cells > MOST_CELLS:
             raise DataError(
                 f"the recording is too long to be aligned in one piece: {len(log_likelihood)} frames of "
-                f"{len(self.node)} states need about {35 * cells / 1e9:.0f} GB of memory. Cut it at pauses, into "
-                f"pieces of a minute or two."
+                f"{len(self.node)} states need about {35 * cells / 1e9:.0f} GB of memory. Call the Aligner, which "
+                f"takes it in pieces."
             )
         return HMM(
             self.initial.to(log_likelihood),
@@ -85,6 +83,41 @@ class AlignmentGraph:
             log_likelihood[:, self.column],
             final=self.final.to(log_likelihood),
             arcs=(self.source, self.target),
+        )
+
+    def check_length(self, frames: int) -> None:
+        """Refuse a recording that is too short for its transcript.
+
+        Raises:
+            DataError: fewer frames than the shortest way through.
+        """
+        if frames < self.shortest:
+            raise DataError(
+                f"the transcript is longer than the audio can hold: said as fast as the model allows, it needs "
+                f"{self.shortest} frames, and the recording has {frames}. Is it the right transcript?"
+            )
+
+    def part(self, first: int, last: int) -> "AlignmentGraph":
+        """The states from ``first`` to ``last``, both included, and the arcs between them.
+
+        States and nodes are numbered anew, from 0; the spine is left out, and nothing is known of the shortest path.
+        """
+        begin, end = torch.searchsorted(self.target, torch.tensor([first, last + 1])).tolist()
+        inside = begin + (self.source[begin:end] >= first).nonzero()[:, 0]
+        states = slice(first, last + 1)
+        lowest, highest = int(self.node[first]), int(self.node[last])
+        return replace(
+            self,
+            nodes=self.nodes[lowest : highest + 1],
+            node=self.node[states] - lowest,
+            column=self.column[states],
+            initial=self.initial[states],
+            final=self.final[states],
+            source=self.source[inside] - first,
+            target=self.target[inside] - first,
+            weight=self.weight[inside],
+            spine=self.spine[:0],
+            shortest=0,
         )
 
 
@@ -131,77 +164,91 @@ class _Exit:
     """A way out of what was built so far.
 
     Args:
-        state: the one to leave; None at the very beginning.
+        node: the one to leave; None at the very beginning.
         weight: log-weight of leaving it.
-        depth: how many states a path needs to get there.
+        depth: how many nodes a path needs to get there.
     """
 
-    state: int | None
+    node: int | None
     weight: float = 0.0
     depth: int = 0
 
     def weighted(self, weight: float) -> "_Exit":
-        return _Exit(self.state, self.weight + weight, self.depth)
+        return _Exit(self.node, self.weight + weight, self.depth)
 
 
 class _Builder:
-    """Grows a graph from left to right."""
+    """Grows a graph from left to right, node by node; `finish` puts the states into the nodes."""
 
     def __init__(self, model: AcousticModel) -> None:
         self.model = model
         self.index = {phone: number for number, phone in enumerate(model.phones)}
+        self.leaving = model.transitions[:, -1, -1].tolist()
         self.nodes: list[Node] = []
         self.initial: list[tuple[int, float]] = []
         self.arcs: list[tuple[int, int, float]] = []
+        self.spine: list[int] = []
 
     def add(self, word: int, variants: Sequence[Sequence[str]], entries: list[_Exit], weight: float) -> list[_Exit]:
         """Variants of one word side by side, reached from every entry; returns their exits."""
-        exits = []
+        exits: list[_Exit] = []
+        shortest: range | None = None
         for phones in variants:
+            first = len(self.nodes)
             ways = [entry.weighted(weight) for entry in entries]
             for phone in phones:
                 ways = [self._phone(Node(word, phone), ways)]
             exits += ways
+            if shortest is None or len(phones) < len(shortest):
+                shortest = range(first, len(self.nodes))
+        self.spine += shortest or ()
         return exits
 
     def _phone(self, node: Node, entries: list[_Exit]) -> _Exit:
         if node.phone not in self.index:
             raise DataError(f"{self.model.name} has no phone {node.phone!r}; it has {' '.join(self.model.phones)}.")
-        states = self.model.states
-        first = len(self.nodes) * states
+        number = len(self.nodes)
         self.nodes.append(node)
         for entry in entries:
-            if entry.state is None:
-                self.initial.append((first, entry.weight))
+            if entry.node is None:
+                self.initial.append((number, entry.weight))
             else:
-                self.arcs.append((entry.state, first, entry.weight))
-        inside = self.model.transitions[self.index[node.phone]].tolist()
-        for row in range(states):
-            for column in range(states):
-                if inside[row][column] > -math.inf:
-                    self.arcs.append((first + row, first + column, inside[row][column]))
-        return _Exit(first + states - 1, inside[-1][-1], min(entry.depth for entry in entries) + states)
+                self.arcs.append((entry.node, number, entry.weight))
+        return _Exit(number, self.leaving[self.index[node.phone]], min(entry.depth for entry in entries) + 1)
 
     def finish(self, exits: list[_Exit]) -> AlignmentGraph:
-        states = self.model.states
-        size = len(self.nodes) * states
-        initial = torch.full((size,), -math.inf, dtype=torch.float64)
-        final = initial.clone()
-        for state, weight in self.initial:
-            initial[state] = weight
-        for end in exits:
-            assert end.state is not None, "a transcript has words, so a path has states"
-            final[end.state] = end.weight
-        source, target, weights = zip(*self.arcs, strict=True)
+        states, count = self.model.states, len(self.nodes)
         phone = torch.tensor([self.index[node.phone] for node in self.nodes])
+        source, target, weight = self._inside(phone)
+        if self.arcs:  # a single node has none
+            origins, goals, weights = zip(*self.arcs, strict=True)
+            source = torch.cat([source, torch.tensor(origins) * states + states - 1])
+            target = torch.cat([target, torch.tensor(goals) * states])
+            weight = torch.cat([weight, torch.tensor(weights, dtype=weight.dtype)])
+        order = target.argsort(stable=True)
+        initial = torch.full((count, states), -math.inf, dtype=torch.float64)
+        final = initial.clone()
+        for number, value in self.initial:
+            initial[number, 0] = value
+        for end in exits:
+            assert end.node is not None, "a transcript has words, so a path has nodes"
+            final[end.node, -1] = end.weight
         return AlignmentGraph(
             nodes=tuple(self.nodes),
-            node=torch.arange(size) // states,
+            node=torch.arange(count).repeat_interleave(states),
             column=(phone[:, None] * states + torch.arange(states)).flatten(),
-            initial=initial,
-            final=final,
-            source=torch.tensor(source),
-            target=torch.tensor(target),
-            weight=torch.tensor(weights, dtype=torch.float64),
-            shortest=min(end.depth for end in exits),
+            initial=initial.flatten(),
+            final=final.flatten(),
+            source=source[order],
+            target=target[order],
+            weight=weight[order],
+            spine=torch.tensor(self.spine),
+            shortest=min(end.depth for end in exits) * states,
         )
+
+    def _inside(self, phone: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sources, targets and log-weights of the arcs inside nodes of these phones."""
+        inside = self.model.transitions[phone, :, :-1].double()
+        node, row, column = (inside > -math.inf).nonzero().unbind(1)
+        first = node * self.model.states
+        return first + row, first + column, inside[node, row, column]

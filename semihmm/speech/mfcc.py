@@ -21,6 +21,7 @@ from semihmm.types import Hertz, Seconds
 
 _LOG_FLOOR = 1e-4
 _FULL_SCALE = 32768.0  # the models were trained on 16-bit integers
+_FRAMES = 1000  # taken at a time: the spectra of a long recording need not exist
 _REACH = 3  # frames that a second difference looks ahead and back
 
 
@@ -121,23 +122,31 @@ class FrontEnd:
             raise ShapeError(
                 f"FrontEnd: wave must be (N,), one channel, got {tuple(wave.shape)}. Average the channels."
             )
-        size, shift = self._window_samples, self._shift_samples
+        size = self._window_samples
         if len(wave) < size:
             raise DataError(
                 f"FrontEnd: the recording has {len(wave)} samples, but one window needs {size} "
                 f"({self.window * 1000:.1f} ms). Nothing can be said about a shorter one."
             )
-        wave = wave * _FULL_SCALE
-        wave = torch.cat([wave[:1], wave[1:] - self.pre_emphasis * wave[:-1]])
-        padding = (self.frames(len(wave)) - 1) * shift + size - len(wave)
-        windows = torch.nn.functional.pad(wave, (0, padding)).unfold(0, size, shift)
-        shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
-        power = torch.fft.rfft(windows * shape, self._fft_size).abs().square()
-        energies = power @ self._mel_filters().to(power)
+        energies = torch.cat([self._energies(wave, begin) for begin in range(0, self.frames(len(wave)), _FRAMES)])
         if self.noise_removal:
             energies = remove_noise(energies)
-        cepstrum: Tensor = (energies + _LOG_FLOOR).log() @ self._cosines().to(power)
+        cepstrum: Tensor = (energies + _LOG_FLOOR).log() @ self._cosines().to(energies)
         return cepstrum
+
+    def _energies(self, wave: Tensor, begin: int) -> Tensor:
+        """What the mel filters let through of up to `_FRAMES` frames from ``begin`` on."""
+        size, shift = self._window_samples, self._shift_samples
+        count = min(_FRAMES, self.frames(len(wave)) - begin)
+        first, end = begin * shift, (begin + count - 1) * shift + size
+        heard = _FULL_SCALE * wave[max(first - 1, 0) : end]
+        emphasised = heard[1:] - self.pre_emphasis * heard[:-1]
+        if not begin:  # the first sample has none before it
+            emphasised = torch.cat([heard[:1], emphasised])
+        padded = torch.nn.functional.pad(emphasised, (0, end - first - len(emphasised)))
+        shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
+        power = torch.fft.rfft(padded.unfold(0, size, shift) * shape, self._fft_size).abs().square()
+        return power @ self._mel_filters().to(power)
 
     def frames(self, samples: int) -> int:
         """How many feature vectors ``samples`` samples give: the full windows, and one for the rest, zeros added."""

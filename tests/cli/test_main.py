@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import sys
 from importlib import metadata
 
@@ -219,3 +220,17 @@ def test_info_survives_a_package_that_is_not_installed(run, monkeypatch):
     result = run("info")
     assert result.exit_code == 0
     assert row(result.output, "gruut") == ["not installed"]
+
+
+def test_help_and_version_do_not_wait_for_pytorch():
+    """In a process of its own, which must end without having imported what the work needs."""
+    script = (
+        "import sys; from semihmm.cli import app; sys.argv[1:] = {arguments!r}\n"
+        "try: app()\n"
+        "except SystemExit as end: print(end.code, sorted({{'torch', 'numpy', 'semihmm.speech'}} & sys.modules.keys()))"
+    )
+    for arguments, shown in ((["--help"], "align"), (["--version"], metadata.version("semihmm"))):
+        command = [sys.executable, "-c", script.format(arguments=arguments)]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert shown in said
+        assert said.splitlines()[-1] == "0 []"

@@ -1,11 +1,15 @@
 """Log-likelihoods, against densities written out one by one."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
+from semihmm.audio import read_audio
 from semihmm.errors import ShapeError
+from semihmm.models import GaussianMixture
+from semihmm.speech import AcousticModel, load_acoustic_model
 from semihmm.speech.acoustic import tied_mixture
 
 
@@ -59,13 +63,74 @@ def test_a_weight_of_zero_is_no_component():
     torch.testing.assert_close(found, slow_log_prob(means, variances, log_weights, observations()))
 
 
+def model_of(means, variances, log_weights, like):
+    """One stream of all features."""
+    transitions = torch.zeros(len(means), log_weights.shape[1], log_weights.shape[1] + 1)
+    names = tuple(f"P{index}" for index in range(len(means)))
+    return AcousticModel(names, (tied_mixture(means, variances, log_weights),), transitions, like.front_end)
+
+
 def test_streams_add_up(tone_model):
     features = torch.randn(4, 39, generator=torch.Generator().manual_seed(1))
     blocks = features.double().split(13, dim=1)
     parts = [stream(block) for stream, block in zip(tone_model.streams, blocks, strict=True)]
-    torch.testing.assert_close(tone_model.log_likelihood(features), parts[0] + parts[1] + parts[2])
-    assert tone_model.log_likelihood(features).shape == (4, len(tone_model.phones) * tone_model.states)
-    assert not tone_model.log_likelihood(features).requires_grad
+    found = tone_model.log_likelihood(features)
+    torch.testing.assert_close(found, (parts[0] + parts[1] + parts[2]).float())
+    assert found.shape == (4, len(tone_model.phones) * tone_model.states)
+    assert not found.requires_grad
+
+
+def test_log_likelihoods_are_the_mixtures_own(tone_model):
+    """At every length of the last block."""
+    model = model_of(*parameters(), like=tone_model)
+    x = observations(205)
+    expected = slow_log_prob(*parameters(), x).float()
+    for rows in (1, 99, 100, 101, 205):
+        torch.testing.assert_close(model.log_likelihood(x[:rows]), expected[:rows], rtol=1e-5, atol=1e-4)
+
+
+def test_narrow_gaussians_far_from_zero_keep_their_digits(tone_model):
+    """In float32, the square expanded would be off by thousands of nats."""
+    means, variances, log_weights = parameters()
+    means[0, 1], variances[0, 1] = 300.0, 1e-4
+    x = 300 + observations(20) / 300
+    found = model_of(means, variances, log_weights, like=tone_model).log_likelihood(x.float())
+    torch.testing.assert_close(
+        found, slow_log_prob(means, variances, log_weights, x.float().double()).float(), rtol=1e-5, atol=1e-3
+    )
+
+
+def test_a_state_that_has_no_weight_on_the_nearest_gaussian_hears_the_others(tone_model):
+    """The others' share of the peak is far below what float32 holds; so is that of a state without any weight there."""
+    means, variances, log_weights = parameters()
+    means[0, 2] += 200
+    log_weights[0, 1, 2] = -math.inf
+    log_weights = log_weights.log_softmax(-1)
+    x = means[0, 2] + observations(5) / 100
+    found = model_of(means, variances, log_weights, like=tone_model).log_likelihood(x)
+    torch.testing.assert_close(found, slow_log_prob(means, variances, log_weights, x).float(), rtol=1e-5, atol=1e-3)
+
+
+def test_the_english_model_is_computed_to_rounding(repository):
+    """On speech: against the mixtures' own densities, in float64."""
+    pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
+    model = load_acoustic_model()
+    wave, _ = read_audio(repository / "examples" / "data" / "austen-0880.wav")
+    features = model.front_end(wave)
+    parts = zip(model.streams, features.double().split(13, dim=1), strict=True)
+    expected = torch.stack([stream(part) for stream, part in parts]).sum(0)
+    assert (model.log_likelihood(features) - expected).abs().max() < 2e-4
+
+
+def test_mixtures_that_are_not_tied_by_phone_are_refused(tone_model):
+    stream = GaussianMixture(2, 39, 3, codebook=[0, 0])
+    other = GaussianMixture(4, 39, 3, codebook=[0, 1, 1, 0])
+    for wrong in (GaussianMixture(2, 39, 3, covariance="full"), other):
+        model = dataclasses.replace(tone_model, streams=(wrong,))
+        with pytest.raises(ShapeError, match="as tied_mixture makes them"):
+            model.log_likelihood(torch.zeros(1, 39))
+    one = dataclasses.replace(tone_model, phones=("SIL",), streams=(stream,), transitions=torch.zeros(1, 2, 3))
+    assert one.log_likelihood(torch.zeros(3, 39)).shape == (3, 2)
 
 
 def test_features_of_another_width_are_refused(tone_model):

@@ -89,7 +89,7 @@ def test_the_shortest_path_is_the_fewest_frames_that_fit(tone_model):
 
 def test_what_memory_cannot_hold_is_refused(tone_model):
     graph = build_graph([SEE, AH] * 50, tone_model)
-    with pytest.raises(DataError, match=r"too long to be aligned in one piece: 200000 frames .* Cut it at pauses"):
+    with pytest.raises(DataError, match=r"too long to be aligned in one piece: 200000 frames .* Call the Aligner"):
         graph.hmm(torch.zeros(1, 12).expand(200_000, 12))
 
 

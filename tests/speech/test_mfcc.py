@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from semihmm.errors import DataError, ShapeError
+from semihmm.speech import mfcc
+from semihmm.speech import noise as noise_removal
 from semihmm.speech.mfcc import FrontEnd, with_differences
 from semihmm.speech.noise import remove_noise
 
@@ -62,6 +64,15 @@ def test_cepstra_are_those_of_the_textbook(samples, transform, lifter):
     expected = slow_cepstra(wave, 25, 130, 6800, lifter, transform)
     torch.testing.assert_close(front_end.cepstrum(wave), expected)
     assert len(expected) == front_end.frames(samples)
+
+
+def test_blocks_of_frames_leave_no_seams(monkeypatch):
+    """In the windows nor in the noise that is tracked."""
+    wave = noise(16000)
+    whole = FrontEnd(noise_removal=True)(wave)
+    monkeypatch.setattr(mfcc, "_FRAMES", 7)
+    monkeypatch.setattr(noise_removal, "_FRAMES", 5)
+    torch.testing.assert_close(FrontEnd(noise_removal=True)(wave), whole)
 
 
 def slow_noise_removal(energies):
