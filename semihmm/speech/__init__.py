@@ -14,7 +14,7 @@ from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.results import Alignment, Alternative
 from semihmm.speech.textgrid import read_textgrid, save_textgrid
-from semihmm.speech.transcript import words_of
+from semihmm.speech.transcript import Token, is_filler, tokens_of, words_of
 
 __all__ = [
     "TOLERANCES",
@@ -32,14 +32,17 @@ __all__ = [
     "Pronunciation",
     "Recording",
     "Tiers",
+    "Token",
     "build_graph",
     "compare",
     "evaluate",
     "find_recordings",
+    "is_filler",
     "load_acoustic_model",
     "load_dictionary",
     "read_labels",
     "read_textgrid",
     "save_textgrid",
+    "tokens_of",
     "words_of",
 ]
