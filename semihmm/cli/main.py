@@ -1,5 +1,6 @@
 """The commands: they parse arguments, show progress and print tables; the work is done in `semihmm.speech`."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,16 @@ import torch
 import typer
 
 from semihmm.cli import show
-from semihmm.errors import SemihmmError
-from semihmm.speech import Aligner, Lexicon, find_recordings, load_acoustic_model, load_dictionary
+from semihmm.errors import DataError, SemihmmError
+from semihmm.speech import (
+    Aligner,
+    dictionary_lines,
+    find_recordings,
+    load_acoustic_model,
+    load_lexicon,
+    unknown_words,
+    words_of,
+)
 from semihmm.speech.batch import Outcome, Summary, align_recordings
 from semihmm.speech.corpus import Recording
 from semihmm.speech.evaluate import evaluate as evaluate_labels
@@ -25,6 +34,13 @@ app = typer.Typer(
     help="Forced alignment of speech with semihmm: when is each word and each phone of a transcript said?",
 )
 
+Language = Annotated[
+    str | None,
+    typer.Option(help="Language of the transcripts (en, de, fr, ...); one other than en needs a MODEL of its own."),
+]
+Dictionary = Annotated[
+    Path | None, typer.Option(help="Pronunciations that add to the CMU dictionary's, or replace them.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
@@ -49,12 +65,11 @@ def align(
     model: Annotated[
         Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")
     ] = None,
-    dictionary: Annotated[
-        Path | None, typer.Option(help="Pronunciations that add to the CMU dictionary's, or replace them.")
-    ] = None,
+    dictionary: Dictionary = None,
     pause_probability: Annotated[
         float, typer.Option(help="Prior probability of a pause before, between and after words.")
     ] = 0.5,
+    language: Language = None,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
@@ -68,7 +83,7 @@ def align(
         recordings = find_recordings(corpus)
         if out.resolve() == corpus.resolve():
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
-        aligner = _aligner(model, dictionary, pause_probability)
+        aligner = _aligner(model, dictionary, pause_probability, language)
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume)
     show.summary(summary)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
@@ -90,6 +105,34 @@ def evaluate(
     with _refusing():
         result = evaluate_labels(reference, hypothesis, word_tier=word_tier, phone_tier=phone_tier)
     show.evaluation(result)
+
+
+@app.command()
+def oov(
+    corpus: Annotated[Path, typer.Argument(help="Folder of recordings, with their transcripts beside them.")],
+    dictionary: Dictionary = None,
+    language: Language = None,
+) -> None:
+    """List the words of a corpus that the dictionary lacks, each with how often it occurs, the most frequent first."""
+    with _refusing():
+        texts = [recording.transcript() for recording in find_recordings(corpus)]
+        unknown = unknown_words(texts, load_lexicon(language, dictionary=dictionary))
+    for word, count in unknown.most_common():
+        typer.echo(f"{word}\t{count}")
+
+
+@app.command()
+def g2p(
+    words: Annotated[list[str] | None, typer.Argument(help="Default: the first of each line of the input.")] = None,
+    dictionary: Dictionary = None,
+    language: Language = None,
+) -> None:
+    """Print how words are pronounced, as a dictionary to mend by hand: semihmm oov CORPUS | semihmm g2p > own.dict."""
+    with _refusing():
+        lexicon = load_lexicon(language, dictionary=dictionary)
+        given = words or [line.split()[0] for line in sys.stdin if line.strip()]
+        for line in dictionary_lines([word for text in given for word in words_of(text)], lexicon):
+            typer.echo(line)
 
 
 @app.command()
@@ -120,9 +163,19 @@ def info() -> None:
     show.info(aligner)
 
 
-def _aligner(model: Path | None = None, dictionary: Path | None = None, pause_probability: float = 0.5) -> Aligner:
-    entries = load_dictionary() | (load_dictionary(dictionary) if dictionary else {})
-    return Aligner(load_acoustic_model(model), Lexicon(entries), pause_probability)
+def _aligner(
+    model: Path | None = None,
+    dictionary: Path | None = None,
+    pause_probability: float = 0.5,
+    language: str | None = None,
+) -> Aligner:
+    if language not in {None, "en"} and not (model and dictionary):
+        raise DataError(
+            f"no acoustic model and no dictionary of the language {language!r} come with semihmm, only English ones. "
+            f"Give a model with --model, and a dictionary in its phones with --dictionary."
+        )
+    acoustic = load_acoustic_model(model)
+    return Aligner(acoustic, load_lexicon(language, dictionary=dictionary, model=acoustic), pause_probability)
 
 
 def _run(aligner: Aligner, recordings: list[Recording], out: Path, *, nbest: int = 0, resume: bool = False) -> Summary:

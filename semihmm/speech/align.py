@@ -5,7 +5,7 @@ confidences are its `marginals`, the alternatives its `topk`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import torch
@@ -19,7 +19,7 @@ from semihmm.speech.graph import PAUSE, AlignmentGraph, build_graph, check_pause
 from semihmm.speech.intervals import Interval
 from semihmm.speech.pronunciation import Lexicon
 from semihmm.speech.results import Alignment, Alternative
-from semihmm.speech.transcript import words_of
+from semihmm.speech.transcript import timed, tokens_of
 from semihmm.types import Hertz
 
 _MANY = 10_000_000  # frames times states, from where on memory is dearer than time
@@ -95,7 +95,7 @@ class Aligner:
         """As calling the aligner, but returns the graph and the posteriors as well."""
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
-        pronunciations = [self.lexicon.pronounce(word) for word in words_of(text)]
+        pronunciations = self.lexicon.pronounce_text(text, self.model)
         graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability)
         front_end = self.model.front_end
         features = front_end(resample(wave, source=sample_rate, target=front_end.sample_rate))
@@ -130,6 +130,8 @@ class Aligner:
             unknown={item.word: " ".join(item.variants[0]) for item in pronunciations if not item.known},
             alternatives=tuple(alternatives),
         )
+        tokens = tokens_of(text, language=self.lexicon.language or "en")
+        alignment = replace(alignment, tokens=timed(tokens, alignment.words))
         return Evidence(alignment, graph, posterior, nodes, boundaries)
 
 

@@ -13,7 +13,6 @@ from semihmm.errors import DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
 from semihmm.speech.results import Alignment, is_finished
-from semihmm.speech.transcript import words_of
 from semihmm.types import Seconds
 
 
@@ -123,7 +122,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
         "pause_probability": aligner.pause_probability,
         "nbest": nbest,
         "text": text,
-        "pronunciations": zlib.crc32(repr([aligner.lexicon.pronounce(word) for word in words_of(text)]).encode()),
+        "pronunciations": zlib.crc32(repr(aligner.lexicon.pronounce_text(text, aligner.model)).encode()),
         "audio_bytes": recording.audio.stat().st_size,
     }
     if resume and is_finished(*paths, options=options):

@@ -75,13 +75,18 @@ def arpabet_from_ipa(symbols: Sequence[str]) -> tuple[str, ...]:
     Raises:
         DataError: a symbol is not one that English uses.
     """
-    plain = [symbol for symbol in ("".join(c for c in s if c not in "ˈˌː͡ˑ") for s in symbols) if symbol]
+    plain = plain_ipa(symbols)
     strange = [symbol for symbol in plain if symbol not in _IPA]
     if strange:
         raise DataError(
             f"arpabet_from_ipa: {' '.join(strange)} is no sound of English, so no phone here stands for it."
         )
     return tuple(_IPA[symbol] for symbol in plain)
+
+
+def plain_ipa(symbols: Sequence[str]) -> tuple[str, ...]:
+    """IPA symbols without marks of stress, length and ties; what is left empty is left out."""
+    return tuple(symbol for symbol in ("".join(c for c in s if c not in "ˈˌː͡ˑ‖|") for s in symbols) if symbol)
 
 
 def alphabet_of(labels: Sequence[str]) -> Alphabet:

@@ -37,38 +37,32 @@ _MANY = {"penny": "pence", "paisa": "paise", "foot": "feet", "inch": "inches", "
 _SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "tn": "trillion"}
 _SCALE_WORDS = "hundred|thousand|million|billion|trillion"
 
-_UNITS = dict(
-    item.split(": ")
-    for item in """
-    km: kilometer; m: meter; cm: centimeter; mm: millimeter; μm: micrometer; nm: nanometer; mi: mile; ft: foot;
-    in: inch; yd: yard; yds: yard; kg: kilogram; g: gram; mg: milligram; μg: microgram; lb: pound; lbs: pound; oz: ounce;
-    l: liter; L: liter; ml: milliliter; mL: milliliter; cl: centiliter; gal: gallon; s: second; sec: second;
-    ms: millisecond; μs: microsecond; min: minute; mins: minute; h: hour; hr: hour; hrs: hour; Hz: hertz; hz: hertz;
-    kHz: kilohertz; MHz: megahertz; GHz: gigahertz; W: watt; kW: kilowatt; MW: megawatt; GW: gigawatt;
-    kWh: kilowatt hour; V: volt; kV: kilovolt; A: amp; mA: milliamp; J: joule; kJ: kilojoule; cal: calorie;
-    kcal: kilocalorie; Pa: pascal; hPa: hectopascal; kPa: kilopascal; N: newton; dB: decibel; kB: kilobyte; KB: kilobyte;
-    MB: megabyte; mb: megabyte; GB: gigabyte; gb: gigabyte; TB: terabyte; tb: terabyte; Mbps: megabit per second;
-    Gbps: gigabit per second; ha: hectare; mph: mile per hour; kph: kilometer per hour; km/h: kilometer per hour;
-    m/s: meter per second; rpm: revolution per minute; bpm: beat per minute; fps: frame per second; px: pixel;
-    sq ft: square foot; m^2: square meter; km^2: square kilometer; cm^2: square centimeter; ft^2: square foot;
-    m^3: cubic meter; cm^3: cubic centimeter; USD: dollar; EUR: euro; GBP: pound
-    """.replace("\n", " ")
-    .strip()
-    .split("; ")
-    for item in [" ".join(item.split())]
-)
-_AMBIGUOUS = {"in", "A", "s", "h", "N", "J"}  # after a space, more likely words or names than units
-_UNIT = "(?:{})".format("|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True)))
-_APART = "(?:{})".format(
-    "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True) if unit not in _AMBIGUOUS)
-)
+_UNIT_TABLE = """
+km: kilometer; m: meter; cm: centimeter; mm: millimeter; μm: micrometer; nm: nanometer; mi: mile; ft: foot; in: inch;
+yd: yard; yds: yard; kg: kilogram; g: gram; mg: milligram; μg: microgram; lb: pound; lbs: pound; oz: ounce; l: liter;
+L: liter; ml: milliliter; mL: milliliter; cl: centiliter; gal: gallon; s: second; sec: second; ms: millisecond;
+μs: microsecond; min: minute; mins: minute; h: hour; hr: hour; hrs: hour; Hz: hertz; hz: hertz; kHz: kilohertz;
+MHz: megahertz; GHz: gigahertz; W: watt; kW: kilowatt; MW: megawatt; GW: gigawatt; kWh: kilowatt hour; V: volt;
+kV: kilovolt; mA: milliamp; kJ: kilojoule; cal: calorie; kcal: kilocalorie; Pa: pascal; hPa: hectopascal;
+kPa: kilopascal; dB: decibel; kB: kilobyte; KB: kilobyte; MB: megabyte; mb: megabyte; GB: gigabyte; gb: gigabyte;
+TB: terabyte; tb: terabyte; Mbps: megabit per second; Gbps: gigabit per second; ha: hectare; mph: mile per hour;
+kph: kilometer per hour; km/h: kilometer per hour; m/s: meter per second; rpm: revolution per minute;
+bpm: beat per minute; fps: frame per second; px: pixel; sq ft: square foot; ft^2: square foot; m^2: square meter;
+km^2: square kilometer; cm^2: square centimeter; m^3: cubic meter; cm^3: cubic centimeter; USD: dollar; EUR: euro;
+GBP: pound
+"""
+_UNITS = dict(item.split(": ") for item in " ".join(_UNIT_TABLE.split()).split("; "))
+_AMBIGUOUS = {"in", "s", "h"}  # after a space, more likely words or names than units
+_LONGEST_FIRST = sorted(map(re.escape, _UNITS), key=len, reverse=True)
+_UNIT = f"(?:{'|'.join(_LONGEST_FIRST)})"
+_APART = f"(?:{'|'.join(unit for unit in _LONGEST_FIRST if unit not in _AMBIGUOUS)})"
 
 _ABBREVIATIONS = {
     "Adm": "admiral", "Ave": "avenue", "Capt": "captain", "Cmdr": "commander", "Col": "colonel", "Cpl": "corporal",
     "Dept": "department", "dept": "department", "Esq": "esquire", "Gen": "general", "Gov": "governor",
-    "Hon": "honorable", "Lt": "lieutenant", "Maj": "major", "Messrs": "messieurs", "Ph.D": "p h d", "Prof": "professor",
-    "Pvt": "private", "Rd": "road", "Rep": "representative", "Rev": "reverend", "Sen": "senator", "approx": "approximately",
-    "vs": "versus",
+    "Hon": "honorable", "Lt": "lieutenant", "Maj": "major", "Messrs": "messieurs", "Ph.D": "p h d",
+    "Prof": "professor", "Pvt": "private", "Rd": "road", "Rep": "representative", "Rev": "reverend", "Sen": "senator",
+    "approx": "approximately", "vs": "versus",
 }  # fmt: skip  # "Dr" and "St" are in the dictionary, with both of their readings
 _BEFORE_NUMBER = {
     "ch": "chapter", "fig": "figure", "figs": "figures", "no": "number", "nos": "numbers", "p": "page", "pp": "pages",
@@ -189,7 +183,7 @@ def _number(digits: str, *, year: bool = False) -> str:
     whole, point, decimals = digits.replace(",", "").partition(".")
     if year and re.fullmatch(r"1\d{3}|20\d\d", digits):
         return _year(digits)
-    if len(whole) > 1 and whole[0] == "0" or len(whole) > 9 and "," not in digits:
+    if (len(whole) > 1 and whole[0] == "0") or (len(whole) > 9 and "," not in digits):
         said = _one_by_one(whole)
     else:
         said = _in_words(int(whole)) if whole else ""
@@ -332,7 +326,7 @@ def _say_height(match: re.Match[str]) -> str:
 def _say_fraction(match: re.Match[str]) -> str:
     whole, above, below = match[1], int(match[2]), int(match[3])
     unit = _UNITS[match[4].strip(" -")] if match[4] else ""
-    if below not in _COMMON_PARTS or above >= below and "⁄" not in match[0]:
+    if below not in _COMMON_PARTS or (above >= below and "⁄" not in match[0]):
         said = f"{_in_words(above)} {_in_words(below)}"  # 24/7
     else:
         part = _PARTS.get(below) or _in_words(below, "ordinal")
@@ -384,7 +378,7 @@ def _say_serial(match: re.Match[str]) -> str:
             short = len(part) < 3 and (part == "0" or part[0] != "0")
             said.append(_in_words(int(part)) if short else _one_by_one(part) if spelled else _number(part, year=True))
         else:
-            spelled = len(part) < 3 or part.isupper() and len(part) < 5 or not re.search("(?i)[aeiouy]", part)
+            spelled = len(part) < 3 or (part.isupper() and len(part) < 5) or not re.search("(?i)[aeiouy]", part)
             said.append(_spelled(part) if spelled else part)
     return " ".join(said)
 

@@ -55,12 +55,12 @@ def words_of(text: str, *, language: str = "en") -> list[str]:
 
 
 def tokens_of(text: str, *, language: str = "en") -> tuple[Token, ...]:
-    """All that a transcript holds, in order, each piece with the words that are said for it.
+    r"""All that a transcript holds, in order, each piece with the words that are said for it.
 
     English numbers, amounts, dates, times, units and signs are read out; in other languages whole numbers are, and
     other digits are refused. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary
     may have such words. An annotation in square, angle or curly brackets, or between plus signs as in ``+breath+``, is
-    one word, a filler (see `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\\\\an8}``) are
+    one word, a filler (see `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\an8}``) are
     not said. Accents are composed (NFC), letters of full width and ligatures made plain, format characters left out.
 
     Args:

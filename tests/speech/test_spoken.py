@@ -330,8 +330,6 @@ and/or | and or
 w/o | without
 &c. | et cetera
 π | pi
-* | 
-… | 
 # abbreviations
 Dr. Smith | dr smith
 Mr. and Mrs. Jones | mr and mrs jones
