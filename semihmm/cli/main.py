@@ -1,6 +1,7 @@
 """The commands: they parse arguments, show progress and print tables; the work is done in `semihmm.speech`."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,9 +115,14 @@ def oov(
     language: Language = None,
 ) -> None:
     """List the words of a corpus that the dictionary lacks, each with how often it occurs, the most frequent first."""
+    unknown: Counter[str] = Counter()
     with _refusing():
-        texts = [recording.transcript() for recording in find_recordings(corpus)]
-        unknown = unknown_words(texts, load_lexicon(language, dictionary=dictionary))
+        lexicon = load_lexicon(language, dictionary=dictionary)
+        for recording in find_recordings(corpus):
+            try:
+                unknown += unknown_words([recording.transcript()], lexicon)
+            except DataError as error:
+                show.error(f"{recording.name} is left out: {error}")
     for word, count in unknown.most_common():
         typer.echo(f"{word}\t{count}")
 
@@ -131,7 +137,8 @@ def g2p(
     with _refusing():
         lexicon = load_lexicon(language, dictionary=dictionary)
         given = words or [line.split()[0] for line in sys.stdin if line.strip()]
-        for line in dictionary_lines([word for text in given for word in words_of(text)], lexicon):
+        spoken = [word for text in given for word in words_of(text, language=language or "en")]
+        for line in dictionary_lines(spoken, lexicon):
             typer.echo(line)
 
 

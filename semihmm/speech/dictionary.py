@@ -11,7 +11,7 @@ Entries = dict[str, tuple[tuple[str, ...], ...]]
 
 _VARIANT = re.compile(r"(?<=.)\(\d+\)$")
 _STRESSED = re.compile(r"([A-Z]{2})[0-2]")  # of CMUdict's vowels, AA0 to UW2
-_PROBABILITY = re.compile(r"\d*\.\d+(?:[eE][+-]?\d+)?|\d+(?:\.\d*)?")
+_PROBABILITY = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _NOISES = {"sil": "SIL", "sp": "SIL", "spn": "+SPN+", "nsn": "+NSN+"}
 
 
