@@ -13,6 +13,7 @@ import typer
 from semihmm.cli import show
 from semihmm.errors import DataError, SemihmmError
 from semihmm.speech import (
+    LANGUAGES,
     Aligner,
     dictionary_lines,
     find_recordings,
@@ -25,6 +26,7 @@ from semihmm.speech.batch import Outcome, Summary, align_recordings
 from semihmm.speech.corpus import Recording
 from semihmm.speech.evaluate import evaluate as evaluate_labels
 from semihmm.speech.picture import draw_recording
+from semihmm.speech.pronunciation import check_language
 
 SOME_FAILED, CANNOT = 1, 2
 
@@ -176,9 +178,9 @@ def _aligner(
     pause_probability: float = 0.5,
     language: str | None = None,
 ) -> Aligner:
-    if language not in {None, "en"} and not (model and dictionary):
+    if language and check_language(language) != "en" and not (model and dictionary):
         raise DataError(
-            f"no acoustic model and no dictionary of the language {language!r} come with semihmm, only English ones. "
+            f"no acoustic model and no dictionary of {LANGUAGES[language]} come with semihmm, only English ones. "
             f"Give a model with --model, and a dictionary in its phones with --dictionary."
         )
     acoustic = load_acoustic_model(model)

@@ -51,6 +51,7 @@ class Summary:
         frames: number of feature vectors aligned now.
         log_likelihood: of them all, in nats.
         unknown: how often each word without a dictionary entry occurred.
+        words: number of words aligned now.
     """
 
     aligned: int
@@ -61,6 +62,7 @@ class Summary:
     frames: int
     log_likelihood: float
     unknown: Counter[str]
+    words: int = 0
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "Summary":
@@ -76,6 +78,7 @@ class Summary:
             frames=sum(item.frames for item in done),
             log_likelihood=sum(item.log_likelihood for item in done),
             unknown=Counter(word.label for item in done for word in item.words if word.label in item.unknown),
+            words=sum(len(item.words) for item in done),
         )
 
 

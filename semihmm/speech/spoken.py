@@ -174,7 +174,7 @@ def _year(digits: str) -> str:
     """Digits in pairs, but for 2005 and the like."""
     number = int(digits)
     if len(digits) == 2:
-        return f"oh {_DIGITS[number]}" if number < 10 else _in_words(number)
+        return f"oh {_DIGITS[number] if number else 'oh'}" if number < 10 else _in_words(number)
     return _in_words(number, "cardinal" if number % 1000 < 10 else "year")
 
 

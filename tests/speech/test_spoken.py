@@ -261,6 +261,7 @@ $20-a-day | twenty dollars a-day
 5.30pm | five thirty p m
 00:15 | zero fifteen
 1:02:03 | one oh two oh three
+1:50:00 | one fifty oh oh
 3:1 | three to one
 16:9 | sixteen to nine
 John 3:16 | john three sixteen
@@ -374,3 +375,8 @@ def test_what_is_written_is_read_as_a_reader_would(written, spoken):
 def test_the_table_is_long_and_says_everything_once():
     assert len(CASES) >= 250
     assert len({written for written, _ in CASES}) == len(CASES)
+
+
+def test_numbers_beyond_all_names_are_read_digit_by_digit():
+    pages = ",".join(["1", *["000"] * 200])
+    assert words_of(pages) == ["one", *["zero"] * 600]
