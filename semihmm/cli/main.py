@@ -5,6 +5,8 @@ What works is imported where it is used, so that ``--help`` does not wait for it
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
-from semihmm.errors import SemihmmError
+from semihmm.errors import DataError, SemihmmError
 
 if TYPE_CHECKING:
     from semihmm.speech import Aligner, Recording
@@ -28,6 +30,13 @@ app = typer.Typer(
     help="Forced alignment of speech with semihmm: when is each word and each phone of a transcript said?",
 )
 
+Language = Annotated[
+    str | None,
+    typer.Option(help="Language of the transcripts (en, de, fr, ...); one other than en needs a MODEL of its own."),
+]
+Dictionary = Annotated[
+    Path | None, typer.Option(help="Pronunciations that add to the CMU dictionary's, or replace them.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
@@ -69,12 +78,11 @@ def align(
     model: Annotated[
         Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")
     ] = None,
-    dictionary: Annotated[
-        Path | None, typer.Option(help="Pronunciations that add to the CMU dictionary's, or replace them.")
-    ] = None,
+    dictionary: Dictionary = None,
     pause_probability: Annotated[
         float, typer.Option(help="Prior probability of a pause before, between and after words.")
     ] = 0.5,
+    language: Language = None,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
@@ -91,7 +99,7 @@ def align(
         recordings = find_recordings(corpus)
         if out.resolve() == corpus.resolve():
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
-        aligner = _aligner(model, dictionary, pause_probability)
+        aligner = _aligner(model, dictionary, pause_probability, language)
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume)
     show.summary(summary)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
@@ -130,6 +138,45 @@ def evaluate(
 
 
 @app.command()
+def oov(
+    corpus: Annotated[Path, typer.Argument(help="Folder of recordings, with their transcripts beside them.")],
+    dictionary: Dictionary = None,
+    language: Language = None,
+) -> None:
+    """List the words of a corpus that the dictionary lacks, each with how often it occurs, the most frequent first."""
+    from semihmm.cli import show
+    from semihmm.speech import find_recordings, load_lexicon, unknown_words
+
+    unknown: Counter[str] = Counter()
+    with _refusing():
+        lexicon = load_lexicon(language, dictionary=dictionary)
+        for recording in find_recordings(corpus):
+            try:
+                unknown += unknown_words([recording.transcript()], lexicon)
+            except DataError as error:
+                show.error(f"{recording.name} is left out: {error}")
+    for word, count in unknown.most_common():
+        typer.echo(f"{word}\t{count}")
+
+
+@app.command()
+def g2p(
+    words: Annotated[list[str] | None, typer.Argument(help="Default: the first of each line of the input.")] = None,
+    dictionary: Dictionary = None,
+    language: Language = None,
+) -> None:
+    """Print how words are pronounced, as a dictionary to mend by hand: semihmm oov CORPUS | semihmm g2p > own.dict."""
+    from semihmm.speech import dictionary_lines, load_lexicon, words_of
+
+    with _refusing():
+        lexicon = load_lexicon(language, dictionary=dictionary)
+        given = words or [line.split()[0] for line in sys.stdin if line.strip()]
+        spoken = [word for text in given for word in words_of(text, language=language or "en")]
+        for line in dictionary_lines(spoken, lexicon):
+            typer.echo(line)
+
+
+@app.command()
 def demo(
     out: Out = Path("build/demo"),
     data: Annotated[Path, typer.Option(help="The recordings to align.")] = Path("examples/data"),
@@ -163,11 +210,22 @@ def info() -> None:
     show.info(aligner)
 
 
-def _aligner(model: Path | None = None, dictionary: Path | None = None, pause_probability: float = 0.5) -> Aligner:
-    from semihmm.speech import Aligner, Lexicon, load_acoustic_model, load_dictionary
+def _aligner(
+    model: Path | None = None,
+    dictionary: Path | None = None,
+    pause_probability: float = 0.5,
+    language: str | None = None,
+) -> Aligner:
+    from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
+    from semihmm.speech.pronunciation import check_language
 
-    entries = load_dictionary() | (load_dictionary(dictionary) if dictionary else {})
-    return Aligner(load_acoustic_model(model), Lexicon(entries), pause_probability)
+    if language and check_language(language) != "en" and not (model and dictionary):
+        raise DataError(
+            f"no acoustic model and no dictionary of {LANGUAGES[language]} come with semihmm, only English ones. "
+            f"Give a model with --model, and a dictionary in its phones with --dictionary."
+        )
+    acoustic = load_acoustic_model(model)
+    return Aligner(acoustic, load_lexicon(language, dictionary=dictionary, model=acoustic), pause_probability)
 
 
 def _run(aligner: Aligner, recordings: list[Recording], out: Path, *, nbest: int = 0, resume: bool = False) -> Summary:

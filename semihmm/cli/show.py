@@ -13,6 +13,8 @@ from rich.table import Table
 from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Evaluation
 from semihmm.speech.batch import Outcome, Summary
 
+_SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
+
 
 def error(reason: str) -> None:
     """Say why a command cannot be carried out."""
@@ -68,6 +70,11 @@ def summary(run: Summary) -> None:
     if run.unknown:
         listed = ", ".join(f"{word} ({count})" if count > 1 else word for word, count in run.unknown.most_common())
         console.print(f"Not in the dictionary, pronounced by rule: {escape(listed)}", highlight=False)
+    if run.unknown.total() > max(_SOME, _OFTEN * run.words):
+        share = f"{100 * run.unknown.total() / run.words:.0f}"
+        console.print(
+            f"[yellow]{share} % of the words are not in the dictionary:[/] are the recordings in its language?"
+        )
 
 
 def words(alignment: Alignment, *, title: str) -> None:

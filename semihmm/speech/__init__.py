@@ -12,12 +12,20 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.labels import read_labels
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.mfcc import FrontEnd
-from semihmm.speech.pronunciation import Lexicon, Pronunciation
+from semihmm.speech.pronunciation import (
+    LANGUAGES,
+    Lexicon,
+    Pronunciation,
+    dictionary_lines,
+    load_lexicon,
+    unknown_words,
+)
 from semihmm.speech.results import Alignment, Alternative
 from semihmm.speech.textgrid import read_textgrid, save_textgrid
-from semihmm.speech.transcript import words_of
+from semihmm.speech.transcript import Token, is_filler, tokens_of, words_of
 
 __all__ = [
+    "LANGUAGES",
     "TOLERANCES",
     "AcousticModel",
     "Aligner",
@@ -33,14 +41,20 @@ __all__ = [
     "Pronunciation",
     "Recording",
     "Tiers",
+    "Token",
     "build_graph",
     "compare",
+    "dictionary_lines",
     "evaluate",
     "find_recordings",
+    "is_filler",
     "load_acoustic_model",
     "load_dictionary",
+    "load_lexicon",
     "read_labels",
     "read_textgrid",
     "save_textgrid",
+    "tokens_of",
+    "unknown_words",
     "words_of",
 ]

@@ -11,9 +11,9 @@ from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
 from semihmm.models import GaussianMixture
 from semihmm.speech.densities import Densities
+from semihmm.speech.dictionary import Entries, read_dictionary
 from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.sphinx import (
-    read_dictionary,
     read_feature_parameters,
     read_gaussians,
     read_mixture_weights,
@@ -138,9 +138,14 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
     return AcousticModel(definition.phones, streams, transitions, front_end, name=name)
 
 
-def load_dictionary(path: Path | None = None) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """Pronunciations by word. Default: the CMU dictionary inside the ``pocketsphinx`` package."""
-    return read_dictionary(path or _package_folder() / "cmudict-en-us.dict")
+def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = None) -> Entries:
+    """Pronunciations by word, as `semihmm.speech.dictionary.read_dictionary` reads them.
+
+    Args:
+        path: the file. Default: the CMU dictionary inside the ``pocketsphinx`` package.
+        model: refuse phones that it lacks. Default: take any.
+    """
+    return read_dictionary(path or _package_folder() / "cmudict-en-us.dict", phones=model and model.phones)
 
 
 def _package_folder() -> Path:

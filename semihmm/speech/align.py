@@ -12,7 +12,7 @@ from heapq import nlargest
 import torch
 from torch import Tensor
 
-from semihmm.audio import resample
+from semihmm.audio import condition, resample
 from semihmm.errors import DataError
 from semihmm.inference import expected_counts, topk, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
@@ -21,7 +21,7 @@ from semihmm.speech.intervals import Interval
 from semihmm.speech.pieces import Cut, Piece, find_cuts
 from semihmm.speech.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.results import Alignment, Alternative
-from semihmm.speech.transcript import words_of
+from semihmm.speech.transcript import timed, tokens_of
 from semihmm.types import Hertz, Seconds
 
 _ONE_PIECE = 5_000_000  # frames times states that are aligned without cuts: some 30 s of speech
@@ -139,10 +139,10 @@ class Aligner:
     def _hear(self, wave: Tensor, sample_rate: Hertz, text: str, nbest: int) -> _Heard:
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
-        pronunciations = [self.lexicon.pronounce(word) for word in words_of(text)]
+        pronunciations = self.lexicon.pronounce_text(text, self.model)
         graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability)
         front_end = self.model.front_end
-        features = front_end(resample(wave, source=sample_rate, target=front_end.sample_rate))
+        features = front_end(resample(condition(wave), source=sample_rate, target=front_end.sample_rate))
         graph.check_length(len(features))
         duration = len(wave) / sample_rate
         boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
@@ -201,14 +201,17 @@ class Aligner:
             paths = nlargest(nbest, longer, key=lambda scored: scored[0])
         tiers = _Tiers(heard.graph, [item.word for item in heard.pronunciations], heard.boundaries)
         phone, word = (torch.cat(parts) for parts in zip(*((piece.phone, piece.word) for piece in solved), strict=True))
+        words, phones = tiers(torch.cat([piece.nodes for piece in solved]), word, phone)
         return Alignment(
             text,
             heard.duration,
-            *tiers(torch.cat([piece.nodes for piece in solved]), word, phone),
+            words,
+            phones,
             frames=len(heard.log_likelihood),
             log_likelihood=evidence,
             unknown={item.word: " ".join(item.variants[0]) for item in heard.pronunciations if not item.known},
             alternatives=tuple(Alternative(score - evidence, *tiers(torch.cat(path))) for score, path in paths if path),
+            tokens=timed(tokens_of(text, language=self.lexicon.language or "en"), words),
         )
 
 

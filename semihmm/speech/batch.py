@@ -13,7 +13,6 @@ from semihmm.errors import DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
 from semihmm.speech.results import Alignment, is_finished
-from semihmm.speech.transcript import words_of
 from semihmm.types import Seconds
 
 
@@ -52,6 +51,7 @@ class Summary:
         frames: number of feature vectors aligned now.
         log_likelihood: of them all, in nats.
         unknown: how often each word without a dictionary entry occurred.
+        words: number of words aligned now.
     """
 
     aligned: int
@@ -62,6 +62,7 @@ class Summary:
     frames: int
     log_likelihood: float
     unknown: Counter[str]
+    words: int = 0
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "Summary":
@@ -77,6 +78,7 @@ class Summary:
             frames=sum(item.frames for item in done),
             log_likelihood=sum(item.log_likelihood for item in done),
             unknown=Counter(word.label for item in done for word in item.words if word.label in item.unknown),
+            words=sum(len(item.words) for item in done),
         )
 
 
@@ -123,7 +125,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
         "pause_probability": aligner.pause_probability,
         "nbest": nbest,
         "text": text,
-        "pronunciations": zlib.crc32(repr([aligner.lexicon.pronounce(word) for word in words_of(text)]).encode()),
+        "pronunciations": zlib.crc32(repr(aligner.lexicon.pronounce_text(text, aligner.model)).encode()),
         "audio_bytes": recording.audio.stat().st_size,
     }
     if resume and is_finished(*paths, options=options):

@@ -50,14 +50,20 @@ _SAMPA = _table(r"""
 """)
 
 _SILENCES = {"", *"sil sp spn nsn pau h# # _ - <eps> <sil> <p:> silence ssil +nsn+ +spn+".split()}
+_PAUSES = {"", *"sil sp h# # _ - <eps> <sil> <s> </s> <p:> <p>".split()}
 
 INSERTION = 1.0
 """Cost of an item that only one side has, on the scale of `distance`."""
 
 
 def is_silence(label: str) -> bool:
-    """Whether a label marks a pause rather than a phone or a word."""
+    """Whether a label of a tier of phones marks a pause or a noise rather than a phone."""
     return label.strip().lower() in _SILENCES
+
+
+def is_pause(label: str) -> bool:
+    """Whether a label of a tier of words marks a pause rather than a word: "silence" is a word of English."""
+    return label.strip().lower() in _PAUSES
 
 
 def arpabet_from_ipa(symbols: Sequence[str]) -> tuple[str, ...]:
@@ -69,13 +75,18 @@ def arpabet_from_ipa(symbols: Sequence[str]) -> tuple[str, ...]:
     Raises:
         DataError: a symbol is not one that English uses.
     """
-    plain = [symbol for symbol in ("".join(c for c in s if c not in "ˈˌː͡ˑ") for s in symbols) if symbol]
+    plain = plain_ipa(symbols)
     strange = [symbol for symbol in plain if symbol not in _IPA]
     if strange:
         raise DataError(
             f"arpabet_from_ipa: {' '.join(strange)} is no sound of English, so no phone here stands for it."
         )
     return tuple(_IPA[symbol] for symbol in plain)
+
+
+def plain_ipa(symbols: Sequence[str]) -> tuple[str, ...]:
+    """IPA symbols without marks of stress, length and ties; what is left empty is left out."""
+    return tuple(symbol for symbol in ("".join(c for c in s if c not in "ˈˌː͡ˑ‖|") for s in symbols) if symbol)
 
 
 def alphabet_of(labels: Sequence[str]) -> Alphabet:

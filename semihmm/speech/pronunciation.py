@@ -1,17 +1,34 @@
 """How words are pronounced: a dictionary, and a rule and a converter for the words it lacks."""
 
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from semihmm._optional import require
 from semihmm.errors import DataError
-from semihmm.speech.phones import arpabet_from_ipa
+from semihmm.speech.acoustic import AcousticModel, load_dictionary
+from semihmm.speech.phones import arpabet_from_ipa, is_silence, plain_ipa
+from semihmm.speech.transcript import is_filler, words_of
 
 Phones = tuple[str, ...]
+
+LANGUAGES = {
+    "ar": "Arabic", "ca": "Catalan", "cs": "Czech", "de": "German", "en": "English", "es": "Spanish", "fa": "Farsi",
+    "fr": "French", "it": "Italian", "lb": "Luxembourgish", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian",
+    "sv": "Swedish", "sw": "Swahili",
+}  # fmt: skip
+"""Languages whose words `guess_with_gruut` can pronounce, by their ISO 639 codes."""
 
 _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
 _MOST_VARIANTS = 16  # of a word with hyphens, whose parts' variants multiply
 _VOICELESS = {"P", "T", "K", "F", "TH"}
+_UNFOLDED = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i"}
+)
+_FEW, _MOSTLY = 5, 0.4  # unknown words, and their share, from where on a text is hardly in the dictionary's language
 
 
 @dataclass(frozen=True)
@@ -29,19 +46,45 @@ class Pronunciation:
     known: bool = True
 
 
-def guess_with_gruut(word: str) -> Phones:
-    """A pronunciation for any English word, in ARPAbet, without network access.
+def guess_with_gruut(word: str, language: str = "en") -> Phones:
+    """A pronunciation for any word, without network access.
+
+    Args:
+        word: in letters.
+        language: one of `LANGUAGES`.
+
+    Returns:
+        ARPAbet for English, as the CMU dictionary has it; otherwise IPA, without stress and length.
 
     Raises:
-        DataError: the word has no letters that English could read.
-        DependencyError: ``gruut`` is not installed.
+        DataError: the word has no letters that the language could read, or ``language`` is none of `LANGUAGES`.
+        DependencyError: ``gruut``, or its package for the language, is not installed.
     """
-    gruut = require("gruut", extra="speech", purpose="Guessing the pronunciation of words that the dictionary lacks")
-    spoken = [item for sentence in gruut.sentences(word, lang="en-us") for item in sentence if item.is_spoken]
-    phones = tuple(phone for item in spoken for phone in arpabet_from_ipa(item.phonemes or ()))
+    purpose = f"Guessing the pronunciation of {LANGUAGES[check_language(language)]} words that the dictionary lacks"
+    gruut = require("gruut", extra="speech", purpose=purpose)
+    english = language == "en"
+    require(f"gruut_lang_{language}", extra="speech" if english else "languages", purpose=purpose)
+    sentences = gruut.sentences(_fold(word) if english else word, lang="en-us" if english else language)
+    sounds = [sound for sentence in sentences for item in sentence if item.is_spoken for sound in item.phonemes or ()]
+    try:
+        phones = arpabet_from_ipa(sounds) if english else plain_ipa(sounds)
+    except DataError as error:
+        raise DataError(f"guess_with_gruut: {word!r}: {error} Add the word to the dictionary.") from error
     if not phones:
         raise DataError(f"guess_with_gruut: no pronunciation found for {word!r}. Add the word to the dictionary.")
     return phones
+
+
+def check_language(language: str) -> str:
+    """Refuse what is none of `LANGUAGES`.
+
+    Raises:
+        DataError: it is not.
+    """
+    if language not in LANGUAGES:
+        known = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
+        raise DataError(f"language {language!r} is not known here. Known are {known}.")
+    return language
 
 
 @dataclass(frozen=True)
@@ -49,11 +92,13 @@ class Lexicon:
     """Pronunciations of words, whatever the word.
 
     In this order: the dictionary; the parts of a hyphenated word; a word of the dictionary with a possessive ``'s`` or
-    ``'``; the converter, whose words count as unknown.
+    ``'``; all of these again without accents (``café`` has the entry ``cafe``); the converter, whose words count as
+    unknown.
 
     Args:
         entries: pronunciations by lower-case word.
         guess: from a word to its phones, for the words that ``entries`` lacks.
+        language: of the words, one of `LANGUAGES`. None is English, if the words bear that out: see `pronounce_text`.
 
     Example:
         >>> lexicon = Lexicon({"cat": (("K", "AE", "T"),)})
@@ -63,6 +108,7 @@ class Lexicon:
 
     entries: Mapping[str, Sequence[Phones]]
     guess: Callable[[str], Phones] = guess_with_gruut
+    language: str | None = None
     _guessed: dict[str, Phones] = field(default_factory=dict, repr=False, compare=False)
 
     def pronounce(self, word: str) -> Pronunciation:
@@ -71,12 +117,58 @@ class Lexicon:
         Raises:
             DataError: nobody knows how the word could be said.
         """
-        variants = self._variants(word)
+        variants = self._variants(word) or self._variants(_fold(word))
         if variants:
             return Pronunciation(word, variants)
         if word not in self._guessed:
             self._guessed[word] = self.guess(word)
         return Pronunciation(word, (self._guessed[word],), known=False)
+
+    def knows(self, word: str) -> bool:
+        """Whether the word needs no guess."""
+        return is_filler(word) or bool(self._variants(word) or self._variants(_fold(word)))
+
+    def pronounce_text(self, text: str, model: AcousticModel) -> list[Pronunciation]:
+        """The pronunciations of a transcript's words, in order, for a model that is to hear them.
+
+        A filler that the dictionary lacks is any of the model's noises, or silence, or nothing at all; fillers alone
+        are no transcript, and so none is returned.
+
+        Args:
+            text: the transcript.
+            model: whose phones may occur.
+
+        Raises:
+            DataError: a word has a phone that the model lacks, or nobody knows how it could be said; no language was
+                given, and so many words are unknown that the text can hardly be English.
+        """
+        words = words_of(text, language=self.language or "en")
+        if all(map(is_filler, words)):
+            return []
+        noises = tuple((phone,) for phone in model.phones if is_silence(phone))
+        found = [
+            Pronunciation(word, (*noises, ())) if is_filler(word) and word not in self.entries else self.pronounce(word)
+            for word in words
+        ]
+        for item in found:
+            strange = [phone for phones in item.variants for phone in phones if phone not in model.phones]
+            if strange:
+                raise DataError(
+                    f"the word {item.word!r} has the phone {strange[0]!r}, which {model.name} lacks; it has "
+                    f"{' '.join(model.phones)}. Use a dictionary that was made for the model."
+                )
+        self._check_language(found)
+        return found
+
+    def _check_language(self, found: Sequence[Pronunciation]) -> None:
+        words = {item.word for item in found}
+        unknown = list(dict.fromkeys(item.word for item in found if not item.known))
+        if self.language is None and len(unknown) >= max(_FEW, _MOSTLY * len(words)):
+            raise DataError(
+                f"{len(unknown)} of the transcript's {len(words)} words are not in the dictionary "
+                f"({', '.join(unknown[:_FEW])}, ...): is it English? If so, say that the language is 'en'; if not, "
+                f"name its language, and give its acoustic model and dictionary."
+            )
 
     def _variants(self, word: str) -> tuple[Phones, ...]:
         if word in self.entries:
@@ -98,3 +190,54 @@ def _possessive(last: str) -> Phones:
     if last in _SIBILANTS:
         return ("IH", "Z")
     return ("S",) if last in _VOICELESS else ("Z",)
+
+
+def load_lexicon(
+    language: str | None = None, *, dictionary: Path | None = None, model: AcousticModel | None = None
+) -> Lexicon:
+    """The lexicon of a language.
+
+    Args:
+        language: one of `LANGUAGES`. English has the CMU dictionary, the others only what ``dictionary`` holds; words
+            that are in neither are pronounced by ``gruut``. Default: English, unless most words are unknown.
+        dictionary: a file of pronunciations, in any form that `read_dictionary` knows, that add to those or replace
+            them.
+        model: refuse entries of ``dictionary`` with phones that it lacks.
+
+    Raises:
+        DataError: the language is not known, or the dictionary cannot be used.
+        DependencyError: ``pocketsphinx``, which holds the CMU dictionary, is not installed.
+    """
+    language = check_language(language) if language else None
+    own = load_dictionary(dictionary, model=model) if dictionary else {}
+    common = load_dictionary() if language in {None, "en"} else {}
+    return Lexicon(common | own, partial(guess_with_gruut, language=language or "en"), language)
+
+
+def unknown_words(texts: Iterable[str], lexicon: Lexicon) -> Counter[str]:
+    """The words that a lexicon does not know, with how often each occurs in the texts.
+
+    Example:
+        >>> unknown_words(["A cat and a cow", "the cow's"], Lexicon({"cat": (("K", "AE", "T"),)})).most_common(2)
+        [('a', 2), ('and', 1)]
+    """
+    words = Counter(word for text in texts for word in words_of(text, language=lexicon.language or "en"))
+    return Counter({word: count for word, count in words.items() if not lexicon.knows(word)})
+
+
+def dictionary_lines(words: Iterable[str], lexicon: Lexicon) -> Iterator[str]:
+    """The pronunciations of words as lines of a dictionary, to be mended by hand and given back as one.
+
+    Example:
+        >>> list(dictionary_lines(["tomato"], Lexicon({"tomato": (("T", "AH"), ("T", "AA"))})))
+        ['tomato T AH', 'tomato(2) T AA']
+    """
+    for word in words:
+        for number, phones in enumerate(lexicon.pronounce(word).variants, 1):
+            yield f"{word}{f'({number})' if number > 1 else ''} {' '.join(phones)}"
+
+
+def _fold(word: str) -> str:
+    """A word without accents: for look-up only."""
+    plain = unicodedata.normalize("NFD", word.translate(_UNFOLDED))
+    return "".join(character for character in plain if not unicodedata.combining(character))

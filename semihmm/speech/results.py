@@ -9,6 +9,7 @@ from semihmm._files import atomically
 from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval
 from semihmm.speech.textgrid import save_textgrid
+from semihmm.speech.transcript import Token
 from semihmm.types import Seconds
 
 _FORMAT = "semihmm-alignment-1"
@@ -42,6 +43,7 @@ class Alignment:
         log_likelihood: log-likelihood of the recording under the transcript's graph, all paths together, in nats.
         unknown: pronunciations of the words that no dictionary had.
         alternatives: the best paths, best first, as many as were asked for; most differ by a frame here or there.
+        tokens: everything that the transcript holds, as it was written, with the words said for it and their times.
     """
 
     text: str
@@ -52,17 +54,22 @@ class Alignment:
     log_likelihood: float
     unknown: dict[str, str] = field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = ()
+    tokens: tuple[Token, ...] = ()
 
     def save(self, textgrid: Path, record: Path, *, options: dict[str, Any] | None = None) -> None:
         """Write the TextGrid and then the JSON, each all at once: where the JSON exists, both are complete.
 
         Args:
-            textgrid: path of the TextGrid, with tiers ``words`` and ``phones``.
+            textgrid: path of the TextGrid, with tiers ``words``, ``phones`` and ``written``, the transcript as given.
             record: path of the JSON file.
             options: what the result depends on; kept in the JSON for `is_finished` to compare.
         """
+        written = [
+            Interval(i.start, i.end, i.written) for i in self.tokens if i.start is not None and i.end is not None
+        ]
         with atomically(textgrid) as temporary:
-            save_textgrid(temporary, {"words": self.words, "phones": self.phones}, duration=self.duration)
+            tiers = {"words": self.words, "phones": self.phones, "written": written}
+            save_textgrid(temporary, tiers, duration=self.duration)
         with atomically(record) as temporary:
             content = {"format": _FORMAT, "options": options or {}, **asdict(self)}
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -86,6 +93,9 @@ class Alignment:
                     tuple(Interval(**phone) for phone in item["phones"]),
                 )
                 for item in content["alternatives"]
+            )
+            content["tokens"] = tuple(
+                Token(**(item | {"spoken": tuple(item["spoken"])})) for item in content.get("tokens", ())
             )
             return cls(**content)
         except (KeyError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Readers of the Sphinx-3 files that make up an acoustic model, and of its dictionary.
+"""Readers of the Sphinx-3 files that make up an acoustic model.
 
 The files are those that SphinxTrain writes and PocketSphinx ships: ``mdef`` (which phones and states there are),
 ``means`` and ``variances`` (the Gaussians), ``mixture_weights`` or its 8-bit form ``sendump``,
@@ -6,7 +6,6 @@ The files are those that SphinxTrain writes and PocketSphinx ships: ``mdef`` (wh
 """
 
 import math
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from semihmm.errors import DataError
 _BYTE_ORDER = 0x11223344
 _LOG_BASE = math.log(1.0001)
 _SENDUMP_NATS = 1024 * _LOG_BASE  # one step of a sendump's 8-bit -log weight
-_VARIANT = re.compile(r"\(\d+\)$")
 
 
 @dataclass(frozen=True)
@@ -155,20 +153,6 @@ def read_feature_parameters(path: Path) -> dict[str, str]:
     """A ``feat.params`` file: option names without their dash, and values."""
     words = _read_bytes(path).decode("utf-8").split()
     return {name.lstrip("-"): value for name, value in zip(words[::2], words[1::2], strict=True)}
-
-
-def read_dictionary(path: Path) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """A Sphinx dictionary: words (lower case), each with its pronunciations in the file's order.
-
-    A line is a word and its phones; ``word(2)`` is another pronunciation of ``word``.
-    """
-    entries: dict[str, list[tuple[str, ...]]] = {}
-    for line in _read_bytes(path).decode("utf-8").splitlines():
-        word, *phones = line.partition("#")[0].split() or [""]
-        if phones and not word.startswith(";;;"):
-            word = _VARIANT.sub("", word) if word.endswith(")") else word
-            entries.setdefault(word.lower(), []).append(tuple(phones))
-    return {word: tuple(variants) for word, variants in entries.items()}
 
 
 def _binary_definition(data: bytes) -> ModelDefinition:

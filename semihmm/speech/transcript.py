@@ -1,40 +1,157 @@
-"""From a transcript's text to the words that were spoken."""
+"""From a transcript's text to the words that were spoken, with what was written for them beside."""
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
 
-from semihmm._optional import require
+from semihmm.speech.intervals import Interval
+from semihmm.speech.phones import is_pause
+from semihmm.speech.spoken import read_out
+from semihmm.types import Seconds
 
-_ANNOTATION = re.compile(r"\[[^\]]*\]|<[^>]*>")  # [noise], <unk>: not spoken
-_QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "–": " ", "—": " "})
+_FILLER = re.compile(r"\[[^\[\]]*\]|<(?=[\w/!:*])[^<>]*>|\{[^{}]*\}|\+{1,2}[A-Za-z_]+\+{1,2}(?!\w)")
+_MARKUP = re.compile(r"</|<(?:[biu]|br|s|v|c|p|font|lang|ruby|rt|span)\b|<[\d:.]+>|\{\\", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)'((?:[^']|(?<=\w)'(?=\w))*)'(?!\w)")
-_WORD = re.compile(r"'?[^\W_]+(?:['\-][^\W_]+)*'?")
-_SYMBOLS = re.compile(r"[\d&$£€%@+=°]")
+_SPELT = {
+    **dict.fromkeys("’‘‛ʼ`´′", "'"),
+    **dict.fromkeys("“”″", '"'),
+    **dict.fromkeys("‐‑", "-"),
+    **{"º": "°", "№": "No.", "²": "^2", "³": "^3"},
+}
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a transcript, in lower case, without punctuation.
+@dataclass(frozen=True)
+class Token:
+    """A piece of a transcript, as it was written and as it is said.
 
-    Numbers, amounts and times are read out, as ``gruut`` reads them; annotations in square or angle brackets are left
-    out. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words.
+    Args:
+        written: as the transcript has it, with case and punctuation, and everything that stands between blanks; more
+            than one such piece where they are read as one, as in "$5 million".
+        spoken: its words, as `words_of` has them; none for a dash or other punctuation by itself.
+        start: when it was said, in seconds; None before it is aligned, and if nothing of it was heard.
+        end: when that was over.
+    """
+
+    written: str
+    spoken: tuple[str, ...]
+    start: Seconds | None = None
+    end: Seconds | None = None
+
+
+def words_of(text: str, *, language: str = "en") -> list[str]:
+    """The words of a transcript, in lower case, without punctuation: those of `tokens_of`, one after the other.
 
     Example:
         >>> words_of("He turned sharply, and faced Gregson across the table.")
         ['he', 'turned', 'sharply', 'and', 'faced', 'gregson', 'across', 'the', 'table']
         >>> words_of("Don't [cough] wait -- it's well-known!")
-        ["don't", 'wait', "it's", 'well-known']
+        ["don't", '[cough]', 'wait', "it's", 'well-known']
     """
-    text = _QUOTED.sub(r" \1 ", _ANNOTATION.sub(" ", text.translate(_QUOTES)))
-    if _SYMBOLS.search(text):
-        text = " ".join(_read_out(text))
-    return [word.lower() for word in _WORD.findall(text)]
+    return [word for token in tokens_of(text, language=language) for word in token.spoken]
 
 
-def _read_out(text: str) -> Iterator[str]:
-    """Tokens with digits or symbols as words, the rest untouched."""
-    gruut = require("gruut", extra="speech", purpose="Reading out the numbers in a transcript")
-    for token in text.split():
-        if _SYMBOLS.search(token):
-            yield from (word.text for sentence in gruut.sentences(token, lang="en-us") for word in sentence)
-        else:
-            yield token
+def tokens_of(text: str, *, language: str = "en") -> tuple[Token, ...]:
+    r"""All that a transcript holds, in order, each piece with the words that are said for it.
+
+    English numbers, amounts, dates, times, units and signs are read out; in other languages whole numbers are, and
+    other digits are refused. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary
+    may have such words. An annotation in square, angle or curly brackets, or between plus signs as in ``+breath+``, is
+    one word, a filler (see `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\an8}``) are
+    not said. Accents are composed (NFC), letters of full width and ligatures made plain, format characters left out.
+
+    Args:
+        text: the transcript.
+        language: its language, as ISO 639 has it.
+
+    Raises:
+        DataError: digits that ``language`` has no rule for.
+        DependencyError: there are numbers, and ``num2words`` is not installed.
+
+    Example:
+        >>> for token in tokens_of("In 1984, he [laughs] paid $5 million -- in cash."):
+        ...     print(token.written, token.spoken)
+        In ('in',)
+        1984, ('nineteen', 'eighty', 'four')
+        he ('he',)
+        [laughs] ('[laughs]',)
+        paid ('paid',)
+        $5 million ('five', 'million', 'dollars')
+        -- ()
+        in ('in',)
+        cash. ('cash',)
+    """
+    pieces = list(re.finditer(r"\S+", text))
+    plain = ["".join(map(_plain, unicodedata.normalize("NFC", piece[0]))) for piece in pieces]
+    starts = [0, *accumulate(len(piece) + 1 for piece in plain)]
+    spoken: list[list[str]] = [[] for _ in pieces]
+    joined = set()  # pieces that are read together with the one before
+    for start, end, words in _spans(" ".join(plain), language):
+        first, last = (bisect_right(starts, place) - 1 for place in (start, end - 1))
+        spoken[first] += words
+        joined |= {*range(first + 1, last + 1)}
+    tokens = []
+    for index, piece in enumerate(pieces):
+        if index not in joined:
+            last = next((later for later in range(index + 1, len(pieces)) if later not in joined), len(pieces)) - 1
+            said = [word for words in spoken[index : last + 1] for word in words]
+            tokens.append(Token(text[piece.start() : pieces[last].end()], tuple(said)))
+    return tuple(tokens)
+
+
+def is_filler(word: str) -> bool:
+    """Whether a word stands for a sound that is no speech, or for speech that nobody understood.
+
+    Example:
+        >>> [word for word in words_of("[door slams] well {sl} hm <noise>") if is_filler(word)]
+        ['[door slams]', '{sl}', '<noise>']
+    """
+    return word[:1] in {"[", "<", "{", "+"}
+
+
+def timed(tokens: Sequence[Token], words: Sequence[Interval]) -> tuple[Token, ...]:
+    """Tokens with the times of their words.
+
+    Args:
+        tokens: of a transcript.
+        words: of its alignment, in order; a filler may be missing.
+    """
+    found, place = [], 0
+    for token in tokens:
+        first = place
+        for word in token.spoken:
+            place += place < len(words) and words[place].label == word
+        heard = words[first:place]
+        found.append(replace(token, start=heard[0].start, end=heard[-1].end) if heard else token)
+    return tuple(found)
+
+
+def _spans(line: str, language: str) -> Iterator[tuple[int, int, list[str]]]:
+    """What is read as one: start, end and words. Annotations go before everything, and nothing is read across them."""
+    line = _QUOTED.sub(r" \1 ", line)
+    place = 0
+    for filler in _FILLER.finditer(line):
+        yield from read_out(line[: filler.start()], place, language=language)
+        inside = filler[0].strip("[]<>{}+ ")
+        silent = is_pause(filler[0]) or is_pause(inside) or inside.isdigit() or _MARKUP.match(filler[0])
+        yield filler.start(), filler.end(), [] if silent else ["_".join(filler[0].lower().split())]
+        place = filler.end()
+    yield from read_out(line, place, language=language)
+
+
+@lru_cache(maxsize=4096)
+def _plain(character: str) -> str:
+    """A character in the form that the dictionary and the rules know, or nothing for one that is not to be seen."""
+    if character.isascii() or character in _SPELT:
+        return _SPELT.get(character, character)
+    kind, form = unicodedata.category(character), unicodedata.decomposition(character)
+    if kind in {"Cf", "Cc", "Co"} or "\ufe00" <= character <= "\ufe0f" or form.startswith("<super>"):
+        return ""
+    if kind == "Nd":
+        return str(unicodedata.digit(character))
+    if form.startswith("<fraction>"):
+        return " " + unicodedata.normalize("NFKC", character)  # 5½ is not 51/2
+    return unicodedata.normalize("NFKC", character) if form.startswith("<") else character

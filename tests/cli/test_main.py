@@ -92,6 +92,63 @@ def test_a_dictionary_of_one_s_own_adds_words(run, corpus, tmp_path):
     assert Alignment.load(tmp_path / "out" / "austen-0880.json").phones[0].label == "HH"
 
 
+def test_a_phone_that_the_model_lacks_is_named_with_the_dictionary_s_line(run, corpus, tmp_path):
+    (tmp_path / "own.dict").write_text(";;; mine\nxyzzy Q IY\n")
+    result = run("align", corpus, "--out", tmp_path / "out", "--dictionary", tmp_path / "own.dict")
+    assert result.exit_code == 2
+    assert "own.dict, line 2: 'xyzzy' has the phone 'Q'" in result.output
+
+
+def test_a_text_in_another_language_fails_unless_it_is_called_english(run, corpus, tmp_path):
+    (corpus / "austen-0880.txt").write_text("der Mann hatte drei Söhne und wohnte hier vielleicht")
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "is it English? If so, say that the language is 'en'" in result.output
+    result = run("align", corpus, "--out", tmp_path / "out", "--language", "en")
+    assert result.exit_code == 0
+    assert "56 % of the words are not in the dictionary: are the recordings in its language?" in result.output
+
+
+def test_a_single_name_is_no_reason_to_doubt_the_language(run, corpus, tmp_path):
+    (corpus / "austen-0880.txt").write_text("he was not Gostak")
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert "Not in the dictionary" in result.output
+    assert "is its language" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("language", "reason"),
+    [("de", "no acoustic model and no dictionary of German come with"), ("tlh", "'tlh' is not known here")],
+)
+def test_a_language_without_a_model_is_refused(run, corpus, tmp_path, language, reason):
+    result = run("align", corpus, "--out", tmp_path / "out", "--language", language)
+    assert result.exit_code == 2
+    assert reason in result.output
+
+
+def test_oov_lists_the_words_without_an_entry_and_what_it_could_not_read(run, corpus):
+    (corpus / "austen-0880.txt").write_text("a flibbertigibbet and a cat, a gostak, a Flibbertigibbet [laughs]")
+    soundfile.write(corpus / "b.wav", [0.0], 8000)
+    result = run("oov", corpus)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["flibbertigibbet\t2", "gostak\t1"]
+    assert "b is left out: no transcript" in result.stderr
+
+
+def test_g2p_writes_a_dictionary_that_align_reads(run, corpus, tmp_path):
+    result = run("g2p", "tomato", "Gostak")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:2] == ["tomato T AH M EY T OW", "tomato(2) T AH M AA T OW"]
+    assert result.stdout.splitlines()[2].startswith("gostak G")
+    (tmp_path / "own.dict").write_text(result.stdout)
+    assert run("oov", corpus, "--dictionary", tmp_path / "own.dict").exit_code == 0
+
+
+def test_g2p_takes_the_output_of_oov():
+    result = CliRunner().invoke(app, ["g2p"], input="gostak\t3\n\nflibber\t1\n")
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["gostak", "flibber"]
+
+
 def test_resume_leaves_finished_results_alone(run, corpus, tmp_path):
     assert run("align", corpus, "--out", tmp_path / "out").exit_code == 0
     before = (tmp_path / "out" / "austen-0880.json").stat().st_mtime_ns
@@ -209,7 +266,7 @@ def test_the_command_is_what_pyproject_installs(monkeypatch, capsys):
         cli.app()
     assert end.value.code == 0
     printed = capsys.readouterr().out
-    assert all(command in printed for command in ("align", "evaluate", "demo", "info"))
+    assert all(command in printed for command in ("align", "evaluate", "oov", "g2p", "demo", "info"))
 
 
 def test_info_survives_a_package_that_is_not_installed(run, monkeypatch):

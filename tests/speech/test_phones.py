@@ -3,7 +3,7 @@
 import pytest
 
 from semihmm.errors import DataError
-from semihmm.speech.phones import alphabet_of, arpabet_from_ipa, distance, is_silence, to_arpabet
+from semihmm.speech.phones import alphabet_of, arpabet_from_ipa, distance, is_pause, is_silence, plain_ipa, to_arpabet
 
 
 def test_ipa_becomes_the_dictionary_s_phones():
@@ -59,3 +59,17 @@ def test_pauses_are_recognised(label):
 
 def test_phones_are_not_pauses():
     assert not any(map(is_silence, ["S", "SH", "s", "AA"]))
+
+
+@pytest.mark.parametrize("label", ["", " ", "sil", "SIL", "sp", "<eps>", "<sil>", "<p:>", "_", "#"])
+def test_pauses_among_words_are_recognised(label):
+    assert is_pause(label)
+
+
+@pytest.mark.parametrize("word", ["silence", "Silence", "pau", "spn", "<unk>", "[noise]"])
+def test_what_marks_silence_among_phones_may_be_a_word(word):
+    assert not is_pause(word)
+
+
+def test_plain_ipa_has_no_stress_length_or_ties():
+    assert plain_ipa(["ˈaː", "t͡ʃ", "ˌ", "|", "ɪ"]) == ("a", "tʃ", "ɪ")
