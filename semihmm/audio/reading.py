@@ -1,5 +1,6 @@
 """Reading recordings, and refusing those that cannot be used, by name and reason."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -69,7 +70,8 @@ def read_audio(path: Path | str) -> tuple[Tensor, int]:
     if path.stat().st_size == 0:
         raise DataError(f"read_audio: {path} is an empty file (0 bytes).")
     try:
-        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        file = os.fsencode(path) if os.name == "posix" else path  # a name need not be UTF-8
+        samples, sample_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"read_audio: {path} cannot be read as audio ({error}). Convert it to WAV or FLAC.") from error
     if len(samples) == 0:

@@ -42,12 +42,14 @@ class Files:
     passed_over: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        suffixes = audio_suffixes()
+        self._suffixes = audio_suffixes()
         for path in sorted(self._walk()):
             stem, suffix = posixpath.splitext(path)
             suffix = suffix.lower()
-            if suffix in suffixes:
-                reason = _unusable(self.corpus / path) or ("" if suffixes[suffix] else f"no {suffix} can be read here")
+            if suffix in self._suffixes:
+                reason = _unusable(self.corpus / path)
+                if not reason and not self._suffixes[suffix]:
+                    reason = f"{suffix} files cannot be read here; convert it to .wav or .flac"
                 if reason:
                     self.passed_over[path] = reason
                 else:
@@ -69,23 +71,23 @@ class Files:
     def _walk(self) -> Iterator[str]:
         """Everything in the corpus but what macOS leaves beside files, through links to folders, but not in circles."""
 
-        def note(error: OSError) -> None:
-            self.passed_over[self._inside(error.filename)] = f"the folder cannot be read ({error.strerror})"
+        def inside(path: str) -> str:
+            return os.path.relpath(path, self.corpus).replace(os.sep, "/")
 
-        suffixes = audio_suffixes()
+        def note(error: OSError) -> None:
+            self.passed_over[inside(error.filename)] = f"the folder cannot be read ({error.strerror})"
+
         for folder, folders, names in os.walk(self.corpus, followlinks=True, onerror=note):
-            here = os.path.realpath(folder)
+            here = inside(folder)
+            here = "" if here == "." else f"{here}/"
             for name in [*folders]:
                 path = os.path.join(folder, name)
-                if os.path.splitext(name)[1].lower() in suffixes:
-                    yield self._inside(path)
-                if os.path.islink(path) and f"{here}{os.sep}".startswith(f"{os.path.realpath(path)}{os.sep}"):
-                    self.passed_over[self._inside(path)] = "it is a link to a folder that it lies in"
+                if os.path.splitext(name)[1].lower() in self._suffixes:
+                    yield f"{here}{name}"
+                if os.path.islink(path) and f"{os.path.realpath(folder)}/".startswith(f"{os.path.realpath(path)}/"):
+                    self.passed_over[f"{here}{name}"] = "it is a link to a folder that it lies in"
                     folders.remove(name)
-            yield from (self._inside(os.path.join(folder, name)) for name in names if not name.startswith("._"))
-
-    def _inside(self, path: str) -> str:
-        return os.path.relpath(path, self.corpus).replace(os.sep, "/")
+            yield from (f"{here}{name}" for name in names if not name.startswith("._"))
 
     def text(self, name: str) -> str | None:
         """The transcript beside a sound, or in a folder for texts that lies as the sound's does."""
@@ -100,7 +102,7 @@ class Files:
         """The sound of a path, with or without its ending."""
         stem, suffix = posixpath.splitext(name)
         return self._known.get(_composed(name)) or (
-            self._known.get(_composed(stem)) if suffix.lower() in audio_suffixes() else None
+            self._known.get(_composed(stem)) if suffix.lower() in self._suffixes else None
         )
 
     def sound(self, name: str, folder: str) -> str:
@@ -126,7 +128,7 @@ class Files:
         if there:
             return there
         stem, suffix = posixpath.splitext(places[0])
-        stem = stem if suffix.lower() in audio_suffixes() else places[0]
+        stem = stem if suffix.lower() in self._suffixes else places[0]
         tail = _composed(posixpath.relpath(stem, folder or "."))
         below = [
             path

@@ -82,7 +82,7 @@ def _esps(text: str) -> Iterator[Interval]:
         if line.strip() == "#":
             break
     for line in lines:
-        end, _, label = [*line.split(maxsplit=2), "", ""][:3]
+        end, _, label = [*line.split(maxsplit=2), "", "", ""][:3]
         if end:
             try:
                 time = float(end)

@@ -222,8 +222,9 @@ def _guessed(table: Sequence[Sequence[str]], path: Path) -> tuple[int, ...]:
 
 def _alike(left: Sequence[str], right: Sequence[str]) -> float:
     """The median share of words that two columns have in common; 1 if no line has both."""
-    pairs = [(set(a.lower().split()), set(b.lower().split())) for a, b in zip(left, right, strict=True) if a and b]
-    return median(len(a & b) / min(len(a), len(b)) for a, b in pairs) if pairs else 1.0
+    words = [[set(re.findall(r"\w+", cell.lower())) for cell in column] for column in (left, right)]
+    shares = [len(a & b) / min(len(a), len(b)) for a, b in zip(*words, strict=True) if a and b]
+    return median(shares) if shares else 1.0
 
 
 def _which(first: Sequence[str], path: Path) -> str:
