@@ -120,9 +120,8 @@ def only_writer(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
-        raise DataError(
-            f"another run writes its results to {out} now. Wait for it, or choose another folder."
-        ) from None
+        reason = f"another run is writing its results to {out}. Wait for it, or choose another folder."
+        raise DataError(reason) from None
     except OSError as error:
         raise DataError(f"results cannot be written to {out} ({error.strerror}). Choose another folder.") from error
     try:

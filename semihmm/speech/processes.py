@@ -36,48 +36,67 @@ def in_processes(
         >>> list(in_processes(operator.neg, [1, 2, 3], 1, died=abs))
         [-1, -2, -3]
     """
+    pool = _Pool(task, jobs)
     todo = iter(items)
     waiting: deque[tuple[_Item, Future[_Result]]] = deque()
-    pool = _pool(task, jobs)
     try:
         while True:
-            waiting.extend((item, _submit(pool, item)) for item in islice(todo, _AHEAD * jobs - len(waiting)))
+            waiting.extend((item, pool.submit(item)) for item in islice(todo, _AHEAD * jobs - len(waiting)))
             if not waiting:
                 return
             try:
                 result = waiting[0][1].result()
-            except BrokenProcessPool:  # by any of those that wait: each again in a process of its own
-                pool.shutdown()
-                while waiting:
-                    yield _alone(task, waiting.popleft()[0], died)
-                pool = _pool(task, jobs)
+            except BrokenProcessPool:  # any of those that wait may have done it: one at a time, it shows which
+                pool.close()
+                suspects = [item for item, _ in waiting]
+                waiting.clear()
+                yield from _one_at_a_time(task, suspects, died)
             else:
                 waiting.popleft()
                 yield result
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.close()
 
 
-def _alone(task: Callable[[_Item], _Result], item: _Item, died: Callable[[_Item], _Result]) -> _Result:
-    with _pool(task, 1) as pool:
-        try:
-            return _submit(pool, item).result()
-        except BrokenProcessPool:
-            return died(item)
-
-
-def _pool(task: Callable[..., Any], jobs: int) -> ProcessPoolExecutor:
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy PyTorch without its threads
-    return ProcessPoolExecutor(jobs, spawn, initializer=_begin, initargs=(task, torch.get_num_threads()))
-
-
-def _submit(pool: ProcessPoolExecutor, item: Any) -> "Future[Any]":
+def _one_at_a_time(
+    task: Callable[[_Item], _Result], items: Iterable[_Item], died: Callable[[_Item], _Result]
+) -> Iterator[_Result]:
+    pool = _Pool(task, 1)
     try:
-        return pool.submit(_run, item)
-    except BrokenProcessPool as error:
-        broken: Future[Any] = Future()
-        broken.set_exception(error)
-        return broken
+        for item in items:
+            try:
+                yield pool.submit(item).result()
+            except BrokenProcessPool:
+                pool.close()
+                yield died(item)
+    finally:
+        pool.close()
+
+
+class _Pool:
+    """Processes that start with the first item, and again with the first after `close`."""
+
+    def __init__(self, task: Callable[[Any], Any], jobs: int) -> None:
+        self._task = task
+        self._jobs = jobs
+        self._running: ProcessPoolExecutor | None = None
+
+    def submit(self, item: Any) -> "Future[Any]":
+        if self._running is None:
+            spawn = multiprocessing.get_context("spawn")  # a fork would copy PyTorch without its threads
+            begin = (self._task, torch.get_num_threads())
+            self._running = ProcessPoolExecutor(self._jobs, spawn, initializer=_begin, initargs=begin)
+        try:
+            return self._running.submit(_run, item)
+        except BrokenProcessPool as error:
+            broken: Future[Any] = Future()
+            broken.set_exception(error)
+            return broken
+
+    def close(self) -> None:
+        if self._running is not None:
+            self._running.shutdown(cancel_futures=True)
+            self._running = None
 
 
 _task: Callable[..., Any]  # of this process, where it is one of a pool's
