@@ -1,7 +1,34 @@
 """Which files hold sound, by their ending."""
 
-READ = tuple(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .sph .nist".split())
-"""Endings of the files that `read_audio` reads."""
+from semihmm._optional import require
 
-OTHER = tuple(".m4a .aac .mp4 .m4b .wma .amr .webm .mka .mkv .mov .ape .wv .ra .3gp .dsf".split())
-"""Endings of files with sound in a format that it does not read."""
+# What files of sound are called, and what libsndfile calls the format: it may be built without some.
+_FORMATS = {
+    **dict.fromkeys((".wav", ".wave"), "WAV"),
+    **dict.fromkeys((".sph", ".nist"), "NIST"),
+    ".flac": "FLAC",
+    **dict.fromkeys((".ogg", ".oga", ".opus"), "OGG"),
+    **dict.fromkeys((".aiff", ".aif", ".aifc"), "AIFF"),
+    ".mp3": "MP3",
+    **dict.fromkeys((".au", ".snd"), "AU"),
+    **{f".{name}": name.upper() for name in ("caf", "rf64", "w64")},
+    **dict.fromkeys(
+        (".m4a", ".m4b", ".aac", ".mp4", ".wma", ".amr", ".3gp", ".webm", ".mka", ".ape", ".dss", ".ra", ".shn", ".wv"),
+        "",
+    ),
+}
+
+
+def audio_suffixes() -> dict[str, bool]:
+    """The endings of sound files, in lower case, and whether `read_audio` reads them here.
+
+    Raises:
+        DependencyError: ``soundfile`` is not installed.
+
+    Example:
+        >>> suffixes = audio_suffixes()
+        >>> suffixes[".flac"], suffixes[".m4a"], ".txt" in suffixes
+        (True, False, False)
+    """
+    known = require("soundfile", extra="speech", purpose="Reading audio files").available_formats()
+    return {suffix: name in known for suffix, name in _FORMATS.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,12 +69,14 @@ def everywhere(
 
 @app.command()
 def align(
-    corpus: Annotated[
-        Path, typer.Argument(help="Folder of .wav or .flac recordings, with their transcripts beside them.")
-    ],
+    corpus: Annotated[Path, typer.Argument(help="Folder of recordings, with their transcripts beside them.")],
     out: Out,
     nbest: Annotated[int, typer.Option(min=0, help="Also write the K best alignments of each recording.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Leave alone what an earlier run has finished.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")] = 1,
+    text_column: Annotated[
+        str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")
     ] = None,
@@ -86,21 +88,24 @@ def align(
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
-    Transcripts: a .txt, .lab or .TextGrid beside each recording, or an LJSpeech-style metadata.csv, or
-    LibriSpeech-style .trans.txt files. For each recording, a Praat TextGrid and a JSON file are written, at the same
-    place below OUT as it has in CORPUS.
+    Transcripts: a .txt or .lab beside each recording; a .TextGrid, .eaf, .srt, .vtt, .csv or .tsv with the times of
+    its utterances, which are aligned each in its own stretch; or lists: metadata.csv, .trans.txt, .stm, .ctm. For each
+    recording, a Praat TextGrid and a JSON file are written, at the same place below OUT as it has in CORPUS.
 
     Exit code: 0 if all recordings were aligned, 1 if some were not (they are listed), 2 if nothing could be done.
     """
     from semihmm.cli import show
     from semihmm.speech import find_recordings
+    from semihmm.speech.batch import only_writer
 
     with _refusing():
-        recordings = find_recordings(corpus)
+        recordings = find_recordings(corpus, text_column=text_column)
         if out.resolve() == corpus.resolve():
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
+        with only_writer(out):
+            pass  # better to fail before the work than after it
         aligner = _aligner(model, dictionary, pause_probability, language)
-        summary = _run(aligner, recordings, out, nbest=nbest, resume=resume)
+        summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs)
     show.summary(summary)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
 
@@ -228,17 +233,26 @@ def _aligner(
     return Aligner(acoustic, load_lexicon(language, dictionary=dictionary, model=acoustic), pause_probability)
 
 
-def _run(aligner: Aligner, recordings: list[Recording], out: Path, *, nbest: int = 0, resume: bool = False) -> Summary:
+def _run(
+    aligner: Aligner,
+    recordings: Sequence[Recording],
+    out: Path,
+    *,
+    nbest: int = 0,
+    resume: bool = False,
+    jobs: int = 1,
+) -> Summary:
     """Align with a progress bar."""
     import torch
 
     from semihmm.cli import show
     from semihmm.speech.batch import Summary, align_recordings
+    from semihmm.speech.corpus import Corpus
 
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
-    outcomes = []
+    summary = Summary(recordings.passed_over if isinstance(recordings, Corpus) else {})
     with show.progress(len(recordings)) as advance:
-        for outcome in align_recordings(aligner, recordings, out, nbest=nbest, resume=resume):
-            outcomes.append(outcome)
+        for outcome in align_recordings(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs):
+            summary.add(outcome)
             advance(outcome)
-    return Summary.of(outcomes)
+    return summary

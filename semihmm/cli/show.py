@@ -18,7 +18,7 @@ _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where o
 
 def error(reason: str) -> None:
     """Say why a command cannot be carried out."""
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]semihmm:[/] {escape(reason)}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]semihmm:[/] {_plain(reason)}", highlight=False)
 
 
 def note(text: str) -> None:
@@ -42,7 +42,7 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
         task = bar.add_task("", total=total, name="")
 
         def advance(outcome: Outcome) -> None:
-            bar.update(task, advance=1, name=outcome.recording.name)
+            bar.update(task, advance=1, name=_printable(outcome.recording.name))
 
         yield advance
 
@@ -62,11 +62,15 @@ def summary(run: Summary) -> None:
     table.add_row("× real time", f"{speed:.1f}")
     table.add_row("log-likelihood per frame (nats)", per_frame)
     table.add_row("words without entry", str(run.unknown.total()))
+    if run.passed_over:
+        table.add_row("passed over", str(len(run.passed_over)))
     table.add_row("failures", str(len(run.failures)), style="red" if run.failures else None)
     console = Console(soft_wrap=True)
     console.print(table)
     for name, reason in run.failures.items():
-        console.print(f"[red]failed[/] [bold]{escape(name)}[/]: {escape(reason)}", highlight=False)
+        console.print(f"[red]failed[/] [bold]{_plain(name)}[/]: {_plain(reason)}", highlight=False)
+    for path, reason in run.passed_over.items():
+        console.print(f"passed over [bold]{_plain(path)}[/]: {_plain(reason)}", highlight=False)
     if run.unknown:
         listed = ", ".join(f"{word} ({count})" if count > 1 else word for word, count in run.unknown.most_common())
         console.print(f"Not in the dictionary, pronounced by rule: {escape(listed)}", highlight=False)
@@ -155,6 +159,16 @@ def info(aligner: Aligner) -> None:
     table.add_row("acoustic model", f"{model.name}: {len(model.phones)} phones of {model.states} states")
     table.add_row("dictionary", f"{len(aligner.lexicon.entries)} words")
     Console().print(table)
+
+
+def _printable(text: str) -> str:
+    """File names may hold what a terminal must not see, and what no encoding has."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _plain(text: str) -> str:
+    """As it is, whatever brackets are in it."""
+    return escape(_printable(text))
 
 
 def _version(package: str) -> str:

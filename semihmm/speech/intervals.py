@@ -17,16 +17,18 @@ class Interval:
         end: where it ends; not before ``start``.
         label: a phone, a word, or nothing for a pause.
         confidence: posterior probability of the label over its time, where an aligner gave one.
+        speaker: whose it is, where a recording has several.
 
     Example:
         >>> Interval(0.1, 0.25, "HH")
-        Interval(start=0.1, end=0.25, label='HH', confidence=None)
+        Interval(start=0.1, end=0.25, label='HH', confidence=None, speaker=None)
     """
 
     start: Seconds
     end: Seconds
     label: str
     confidence: float | None = None
+    speaker: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.end:

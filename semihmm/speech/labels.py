@@ -8,6 +8,7 @@ from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval, Tiers, ordered
 from semihmm.speech.phones import is_silence
 from semihmm.speech.results import Alignment
+from semihmm.speech.textfile import read_text
 from semihmm.speech.textgrid import read_textgrid
 from semihmm.types import Seconds
 
@@ -15,6 +16,8 @@ LABEL_SUFFIXES = (".TextGrid", ".lab", ".json")
 """What `read_labels` reads."""
 
 _HTS_UNIT: Seconds = 1e-7
+_HTS_TIME = re.compile(r"\d{1,18}", re.ASCII)
+_ESPS_TIME = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d{1,2})?", re.ASCII | re.IGNORECASE)
 _FULL_CONTEXT = re.compile(r"^[^-]+-([^+]+)\+")
 _STATE = re.compile(r"\[\d+\]$")
 
@@ -50,10 +53,7 @@ def read_lab(path: Path) -> tuple[Interval, ...]:
     Raises:
         DataError: the file holds no timed labels.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"read_lab: cannot read {path} ({error}).") from error
+    text = read_text(path)
     if not is_timed(text):
         raise DataError(
             f"read_lab: {path} holds no times. Expected lines 'start end label' with times in 100 ns (HTS), or, after "
@@ -68,7 +68,7 @@ def is_timed(text: str) -> bool:
     if _is_esps(text):
         return True
     lines = [line.split() for line in text.splitlines() if line.strip()]
-    return bool(lines) and all(len(line) > 2 and line[0].isdigit() and line[1].isdigit() for line in lines)
+    return bool(lines) and all(len(line) > 2 and all(map(_HTS_TIME.fullmatch, line[:2])) for line in lines)
 
 
 def _is_esps(text: str) -> bool:
@@ -82,10 +82,16 @@ def _esps(text: str) -> Iterator[Interval]:
         if line.strip() == "#":
             break
     for line in lines:
-        end, _, label = [*line.split(maxsplit=2), "", ""][:3]
+        end, _, label = [*line.split(maxsplit=2), "", "", ""][:3]
         if end:
-            yield Interval(start, float(end), label.strip())
-            start = float(end)
+            try:
+                time = float(end)
+            except ValueError:
+                raise DataError(
+                    f"read_lab: {end[:40]!r} stands where a line after '#' has its time in seconds."
+                ) from None
+            yield Interval(start, time, label.strip())
+            start = time
 
 
 def _hts(text: str) -> Iterator[Interval]:

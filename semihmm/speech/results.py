@@ -8,7 +8,7 @@ from typing import Any
 from semihmm._files import atomically
 from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval
-from semihmm.speech.textgrid import save_textgrid
+from semihmm.speech.textgrid import read_tiers, save_textgrid
 from semihmm.speech.transcript import Token
 from semihmm.types import Seconds
 
@@ -44,6 +44,7 @@ class Alignment:
         unknown: pronunciations of the words that no dictionary had.
         alternatives: the best paths, best first, as many as were asked for; most differ by a frame here or there.
         tokens: everything that the transcript holds, as it was written, with the words said for it and their times.
+        unaligned: why, by stretch, for the utterances that could not be aligned.
     """
 
     text: str
@@ -55,21 +56,39 @@ class Alignment:
     unknown: dict[str, str] = field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = ()
     tokens: tuple[Token, ...] = ()
+    unaligned: dict[str, str] = field(default_factory=dict)
+
+    def tiers(self) -> dict[str, list[Interval]]:
+        """The tiers ``words``, ``phones`` and ``written``, the transcript as given.
+
+        Of several speakers, such tiers for each: ``Ann - words``.
+        """
+        written = [
+            Interval(token.start, token.end, token.written, speaker=token.speaker)
+            for token in self.tokens
+            if token.start is not None and token.end is not None
+        ]
+        items = {"words": self.words, "phones": self.phones, "written": written}
+        speakers = list(dict.fromkeys(word.speaker for word in self.words)) or [None]
+        return {
+            f"{speaker} - {name}" if speaker and len(speakers) > 1 else name: [
+                item for item in intervals if item.speaker == speaker
+            ]
+            for speaker in speakers
+            for name, intervals in items.items()
+        }
 
     def save(self, textgrid: Path, record: Path, *, options: dict[str, Any] | None = None) -> None:
         """Write the TextGrid and then the JSON, each all at once: where the JSON exists, both are complete.
 
         Args:
-            textgrid: path of the TextGrid, with tiers ``words``, ``phones`` and ``written``, the transcript as given.
+            textgrid: path of the TextGrid, with the `tiers`.
             record: path of the JSON file.
-            options: what the result depends on; kept in the JSON for `is_finished` to compare.
+            options: what the result depends on; kept in the JSON for `finished` to compare.
         """
-        written = [
-            Interval(i.start, i.end, i.written) for i in self.tokens if i.start is not None and i.end is not None
-        ]
+        record.unlink(missing_ok=True)
         with atomically(textgrid) as temporary:
-            tiers = {"words": self.words, "phones": self.phones, "written": written}
-            save_textgrid(temporary, tiers, duration=self.duration)
+            save_textgrid(temporary, self.tiers(), duration=self.duration)
         with atomically(record) as temporary:
             content = {"format": _FORMAT, "options": options or {}, **asdict(self)}
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -104,12 +123,17 @@ class Alignment:
             ) from error
 
 
-def is_finished(textgrid: Path, record: Path, *, options: dict[str, Any]) -> bool:
-    """Whether both files of a result are there, readable, and made with the same options."""
+def finished(textgrid: Path, record: Path, *, options: dict[str, Any]) -> Alignment | None:
+    """The alignment, if both files of a result are there, whole, and made with the same options.
+
+    The TextGrid may differ from the alignment: somebody may have corrected it.
+    """
     try:
-        return textgrid.stat().st_size > 0 and _read(record)["options"] == options and bool(Alignment.load(record))
-    except (OSError, DataError):
-        return False
+        if _read(record).get("options") == options and read_tiers(textgrid):
+            return Alignment.load(record)
+    except DataError:
+        pass
+    return None
 
 
 def _read(record: Path) -> dict[str, Any]:

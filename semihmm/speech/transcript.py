@@ -34,12 +34,14 @@ class Token:
         spoken: its words, as `words_of` has them; none for a dash or other punctuation by itself.
         start: when it was said, in seconds; None before it is aligned, and if nothing of it was heard.
         end: when that was over.
+        speaker: who said it, where the transcript tells speakers apart.
     """
 
     written: str
     spoken: tuple[str, ...]
     start: Seconds | None = None
     end: Seconds | None = None
+    speaker: str | None = None
 
 
 def words_of(text: str, *, language: str = "en") -> list[str]:

@@ -1,5 +1,9 @@
 """Finding recordings and their transcripts."""
 
+import errno
+import math
+import os
+
 import pytest
 
 from semihmm.errors import DataError
@@ -69,7 +73,7 @@ def test_a_listed_recording_that_is_missing_is_found_missing(corpus):
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({}, "no .txt, .lab or .TextGrid beside it"),
+        ({}, "no .txt, .lab, .textgrid, .eaf, .srt, .vtt, .csv, .tsv beside it"),
         ({"a.txt": " \n"}, "says nothing"),
         ({"metadata.csv": "a| \n"}, "says nothing"),
         ({"a.lab": "0 100 x\n100 200 y\n"}, "labels with times"),
@@ -84,21 +88,70 @@ def test_a_recording_without_a_transcript_says_why(corpus, files, reason):
 
 def test_a_transcript_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "a.wav").touch()
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(DataError, match=r"cannot read the transcript .*a\.txt"):
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match=r"cannot read .*a\.txt: line 1 is not UTF-8"):
         find_recordings(tmp_path)[0].transcript()
-    (tmp_path / "metadata.csv").write_bytes(b"a|\xff\xfe\xfa\n")
-    with pytest.raises(DataError, match=r"cannot read the transcripts in .*metadata\.csv"):
-        find_recordings(tmp_path)
 
 
-def test_two_recordings_of_one_name_are_refused(corpus):
-    with pytest.raises(DataError, match="would both be called a"):
-        find_recordings(corpus({"a.wav": "", "a.flac": ""}))
+def test_two_recordings_of_one_name_are_named_and_the_others_found(corpus):
+    folder = corpus({"a.wav": "", "a.flac": "", "a.txt": "text", "b.wav": "", "b.txt": "text"})
+    first, second = find_recordings(folder)
+    with pytest.raises(DataError, match=r"a\.flac and a\.wav would both be called a\. Rename or remove one"):
+        first.transcript()
+    assert second.transcript() == "text"
 
 
 def test_folders_without_recordings_are_refused(tmp_path):
     with pytest.raises(DataError, match="there is no folder"):
         find_recordings(tmp_path / "nothing")
-    with pytest.raises(DataError, match=r"no \.wav or \.flac files"):
+    with pytest.raises(DataError, match=r"no sound files \(\.wav .*\.flac .*\.mp3"):
         find_recordings(tmp_path)
+    (tmp_path / "x.m4a").touch()
+    with pytest.raises(DataError, match=r"Passed over: x\.m4a, as \.m4a files cannot be read here"):
+        find_recordings(tmp_path)
+
+
+def test_a_corpus_is_a_sequence_of_recordings(corpus):
+    found = find_recordings(corpus({"a.wav": "", "b.wav": "", "c.wav": "", "x.m4a": ""}))
+    assert [item.name for item in found[1:]] == ["b", "c"]
+    assert len(found) == 3
+    assert found[0] in found
+    assert list(found.passed_over) == ["x.m4a"]
+
+
+def test_utterances_have_times_and_plain_text_has_none(corpus):
+    folder = corpus(
+        {"a.wav": "", "b.wav": "", "a.txt": "he was", "metadata.tsv": "file\tstart\tend\ttext\nb\t1\t2\tnot\n"}
+    )
+    whole, timed = find_recordings(folder)
+    assert whole.utterances() == [Interval(0, math.inf, "he was")]
+    assert timed.utterances() == [Interval(1, 2, "not")]
+
+
+def test_what_overlaps_is_said_by_two(corpus):
+    folder = corpus({"a.wav": "", "a.stm": "a 1 ann 0 2 he was\na 1 ann 1 3 not\na 1 bob 1 3 ill\n"})
+    (recording,) = find_recordings(folder)
+    assert [(item.speaker, item.label) for item in recording.utterances()] == [
+        ("ann", "he was"), ("ann 2", "not"), ("bob", "ill"),
+    ]  # fmt: skip
+
+
+def test_the_text_column_can_be_named(corpus):
+    folder = corpus({"a.wav": "", "metadata.csv": "a|one two|three four\n"})
+    found = find_recordings(folder, text_column="3")
+    assert found[0].transcript() == "three four"
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(corpus, monkeypatch):
+    folder = corpus({"a.wav": "", "deep/b.wav": ""})
+    scandir = os.scandir
+
+    def forbidden(path):
+        if os.path.basename(path) == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    found = find_recordings(folder)
+    assert [item.name for item in found] == ["a"]
+    assert found.passed_over == {"deep": "the folder cannot be read (Permission denied)"}

@@ -7,7 +7,7 @@ import pytest
 from semihmm._files import atomically
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, Alternative, Interval
-from semihmm.speech.results import is_finished
+from semihmm.speech.results import finished
 
 ALIGNMENT = Alignment(
     text="ähm, one",
@@ -32,12 +32,12 @@ def test_an_alignment_comes_back(tmp_path):
 
 def test_a_result_is_finished_if_both_files_are_whole_and_the_options_the_same(tmp_path):
     textgrid, record = paths(tmp_path)
-    assert not is_finished(textgrid, record, options={"nbest": 1})
+    assert not finished(textgrid, record, options={"nbest": 1})
     ALIGNMENT.save(textgrid, record, options={"nbest": 1})
-    assert is_finished(textgrid, record, options={"nbest": 1})
-    assert not is_finished(textgrid, record, options={"nbest": 2})
+    assert finished(textgrid, record, options={"nbest": 1})
+    assert not finished(textgrid, record, options={"nbest": 2})
     textgrid.unlink()
-    assert not is_finished(textgrid, record, options={"nbest": 1})
+    assert not finished(textgrid, record, options={"nbest": 1})
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"format": "another"}'])
@@ -46,7 +46,7 @@ def test_a_broken_record_is_refused_and_does_not_count_as_finished(tmp_path, bro
     paths(tmp_path)[1].write_text(broken)
     with pytest.raises(DataError, match=r"Alignment\.load"):
         Alignment.load(paths(tmp_path)[1])
-    assert not is_finished(*paths(tmp_path), options={})
+    assert not finished(*paths(tmp_path), options={})
 
 
 def test_a_record_that_lacks_a_part_does_not_count_as_finished(tmp_path):
@@ -57,7 +57,7 @@ def test_a_record_that_lacks_a_part_does_not_count_as_finished(tmp_path):
     record.write_text(json.dumps(content))
     with pytest.raises(DataError, match="lacks a part"):
         Alignment.load(record)
-    assert not is_finished(textgrid, record, options={})
+    assert not finished(textgrid, record, options={})
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
