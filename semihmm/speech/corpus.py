@@ -72,6 +72,15 @@ class Corpus(Sequence[Recording]):
     Args:
         recordings: whether or not they can be aligned.
         passed_over: reasons by path.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("a.wav", "b.m4a"):
+        ...     (folder / name).touch()
+        >>> corpus = find_recordings(folder)
+        >>> [recording.name for recording in corpus], list(corpus.passed_over)
+        (['a'], ['b.m4a'])
     """
 
     recordings: tuple[Recording, ...]

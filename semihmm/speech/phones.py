@@ -50,14 +50,20 @@ _SAMPA = _table(r"""
 """)
 
 _SILENCES = {"", *"sil sp spn nsn pau h# # _ - <eps> <sil> <p:> silence ssil +nsn+ +spn+".split()}
+_PAUSES = {"", *"sil sp h# # _ - <eps> <sil> <s> </s> <p:> <p>".split()}
 
 INSERTION = 1.0
 """Cost of an item that only one side has, on the scale of `distance`."""
 
 
 def is_silence(label: str) -> bool:
-    """Whether a label marks a pause rather than a phone or a word."""
+    """Whether a label of a tier of phones marks a pause or a noise rather than a phone."""
     return label.strip().lower() in _SILENCES
+
+
+def is_pause(label: str) -> bool:
+    """Whether a label of a tier of words marks a pause rather than a word: "silence" is a word of English."""
+    return label.strip().lower() in _PAUSES
 
 
 def arpabet_from_ipa(symbols: Sequence[str]) -> tuple[str, ...]:

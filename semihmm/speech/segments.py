@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval
+from semihmm.speech.phones import is_pause
 from semihmm.speech.tables import read_table
 from semihmm.speech.textfile import read_text
-from semihmm.speech.textgrid import PHONE_TIERS, WORD_TIERS, is_pause, name_and_speaker, read_tiers
+from semihmm.speech.textgrid import PHONE_TIERS, WORD_TIERS, name_and_speaker, read_tiers
 from semihmm.types import Seconds
 
 SEGMENT_SUFFIXES = (".textgrid", ".eaf", ".srt", ".vtt", ".csv", ".tsv")
@@ -30,7 +32,8 @@ _NOT_SPOKEN |= {*"breaks syllables syllable stress accents states".split()}
 # How diarising recognisers mark who speaks, within a subtitle's text.
 _SPEAKER = re.compile(r"^(?:\[(?P<bracketed>[^\]:]+)\]|(?P<bare>SPEAKER_\d+)):\s+")
 _STYLE = re.compile(r"<[^>]*>|\{\\[^}]*\}")
-_CUE = re.compile(r"\s*\d+:\d{1,2}:\d{1,2}[,.]\d+\s*-->\s*\d+:\d{1,2}:\d{1,2}[,.]\d+\s*(\S+:\S+\s*)*")
+_TIME = r"\s*\d+:\d{1,2}:\d{1,2}[,.]\d{3}\s*"
+_CUE = re.compile(rf"{_TIME}-->{_TIME}(\S+:\S+\s*)*")
 _AUDACITY = re.compile(r"\d+[.,]\d+\t\d+[.,]\d+(\t.*)?|\\\t.*")
 
 
@@ -147,7 +150,7 @@ def _read_eaf(path: Path) -> list[Tier]:
         raise DataError(f"{path} cannot be read as an ELAN file (it is a {root.tag}).")
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE", "") for slot in root.iter("TIME_SLOT")}
 
-    def time(annotation: object, which: str) -> Seconds:
+    def time(annotation: Element, which: str) -> Seconds:
         value = slots.get(annotation.get(which), "")
         if not re.fullmatch(r"\d{1,15}", value, re.ASCII):
             raise DataError(f"{path}: annotation {annotation.get('ANNOTATION_ID')} has no {which} with a time.")
@@ -159,7 +162,11 @@ def _read_eaf(path: Path) -> list[Tier]:
             continue
         kind, _, speaker = tier.get("TIER_ID", "").partition("@")
         intervals = [
-            Interval(time(item, "TIME_SLOT_REF1"), time(item, "TIME_SLOT_REF2"), item.findtext("ANNOTATION_VALUE", ""))
+            Interval(
+                time(item, "TIME_SLOT_REF1"),
+                time(item, "TIME_SLOT_REF2"),
+                item.findtext("ANNOTATION_VALUE", "").strip(),
+            )
             for item in tier.iter("ALIGNABLE_ANNOTATION")
         ]
         tiers.append(Tier(kind.strip(), tier.get("PARTICIPANT") or speaker or None, intervals))

@@ -23,7 +23,8 @@ def align_utterances(
         aligner: does the work.
         wave: ``(N,)`` samples of the whole recording.
         sample_rate: of ``wave``.
-        utterances: at least one, in order of time. A single one without end is said in all of the recording.
+        utterances: at least one, in order of time, each speaker's without overlap (`semihmm.speech.segments.in_lanes`).
+            One without end is said in all of the recording.
         nbest: how many of the best paths, through all utterances together, to return.
 
     Returns:
