@@ -151,8 +151,8 @@ def _listed(files: Files, text_column: str | None) -> Iterator[Recording]:
         except DataError as error:
             yield Recording(path, table, table, problem=str(error))
             continue
-        # The only recording of a.ctm is a.wav, whatever it is called inside.
-        own = files.known(posixpath.splitext(path)[0]) if len({row.name for row in rows}) == 1 else None
+        alone = path.lower().endswith((".stm", ".ctm")) and len({row.name for row in rows}) == 1
+        own = files.known(posixpath.splitext(path)[0]) if alone else None  # a.ctm is about a.wav, whatever it calls it
         about: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             try:

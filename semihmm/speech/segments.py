@@ -3,6 +3,7 @@
 import html
 import io
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +26,9 @@ LONGEST_GAP: Seconds = 0.5
 
 _TOUCHING: Seconds = 0.01  # by how little utterances may overlap and still count as one after the other
 
-_UTTERANCE_TIERS = "utterances utterance sentences sentence phrases phrase ipu transcription transcript".split()
+_UTTERANCE_TIERS = "transcription transcript utterances utterance sentences sentence phrases phrase ipu".split()
 _NOT_SPOKEN = {*PHONE_TIERS, *"notes note comments comment misc events gloss glosses translation pos tones".split()}
-_NOT_SPOKEN |= {*"breaks syllables syllable stress accents states".split()}
+_NOT_SPOKEN |= {*"breaks syll syllables syllable stress accents states".split()}
 
 # How diarising recognisers mark who speaks, within a subtitle's text.
 _SPEAKER = re.compile(r"^(?:\[(?P<bracketed>[^\]:]+)\]|(?P<bare>SPEAKER_\d+)):\s+")
@@ -60,7 +61,7 @@ def read_segments(path: Path) -> list[Interval]:
         return utterances_of(_read_eaf(path))
     if kind in (".srt", ".vtt"):
         return in_lanes(_read_cues(path))
-    return in_lanes(_read_table(path))
+    return utterances_of(_read_table(path))
 
 
 def is_audacity(text: str) -> bool:
@@ -92,7 +93,7 @@ def utterances_of(tiers: Iterable[Tier]) -> list[Interval]:
     found: list[Interval] = []
     for tier in spoken:
         if usual in (None, tier.name.lower()):
-            speaker = tier.speaker or (tier.name if usual is None else None)
+            speaker = tier.speaker or (tier.name or None if usual is None else None)
             said = [replace(item, speaker=speaker) for item in sorted(tier.intervals, key=_start)]
             found += join_words(said) if usual in WORD_TIERS else said
     return in_lanes(found)
@@ -209,11 +210,15 @@ def _check_srt(path: Path, text: str, captions: int) -> None:
         raise DataError(f"{path} cannot be read as SRT subtitles: a line of times has no number above it.")
 
 
-def _read_table(path: Path) -> list[Interval]:
-    """Utterances from a table with columns for start, end and text, or of Audacity's labels."""
+def _read_table(path: Path) -> list[Tier]:
+    """A tier for each speaker of a table with columns for start, end and text, or of Audacity's labels."""
     rows = [row for row in read_table(path) if isinstance(row.said, Interval) or row.problem]
     wrong = next((row for row in rows if row.problem), None)
     if wrong or not rows:
         reason = f"line {wrong.line}: {wrong.problem}" if wrong else "no columns for start, end and text"
         raise DataError(f"{path} cannot be read as utterances with times ({reason}).")
-    return [row.said for row in rows if isinstance(row.said, Interval) and not is_pause(row.said.label)]
+    tiers: dict[str | None, list[Interval]] = defaultdict(list)
+    for row in rows:
+        if isinstance(row.said, Interval):
+            tiers[row.said.speaker].append(row.said)
+    return [Tier(speaker or "", None, said) for speaker, said in tiers.items()]

@@ -42,8 +42,10 @@ def align_utterances(
     for said in utterances:
         first, last = (round(min(time, duration) * sample_rate) for time in (said.start, said.end))
         try:
-            if said.start >= duration:
-                raise DataError(f"the recording ends before, at {duration:.3f} s. Are these times seconds?")
+            if (said.start + said.end) / 2 >= duration:
+                raise DataError(
+                    f"most of it is after the recording, which ends at {duration:.3f} s. Are these seconds?"
+                )
             part = aligner(wave[first:last], sample_rate, said.label, nbest=nbest)
         except DependencyError:
             raise
