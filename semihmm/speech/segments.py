@@ -34,7 +34,7 @@ _NOT_SPOKEN |= {*"breaks syll syllables syllable stress accents states".split()}
 _SPEAKER = re.compile(r"^(?:\[(?P<bracketed>[^\]:]+)\]|(?P<bare>SPEAKER_\d+)):\s+")
 _STYLE = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 _TIME = r"\s*\d+:\d{1,2}:\d{1,2}[,.]\d{3}\s*"
-_CUE = re.compile(rf"{_TIME}-->{_TIME}(\S+:\S+\s*)*")
+_CUE = re.compile(rf"{_TIME}-->{_TIME}([^\s:]+:\S+(\s+[^\s:]+:\S+)*\s*)?")
 _AUDACITY = re.compile(r"\d+[.,]\d+\t\d+[.,]\d+(\t.*)?|\\\t.*")
 
 

@@ -116,6 +116,10 @@ def test_every_format_may_be_in_any_encoding(read, name, encoding):
     assert read(name, FILES[name].replace("was", "wäs").encode(encoding)) == [(*TWO[0][:3], "he wäs"), TWO[1]]
 
 
+def test_a_subtitle_may_say_where_it_stands(read):
+    assert read("a.srt", SRT.replace("02.000", "02.000 X1:100 X2:200 Y1:100 Y2:200")) == TWO
+
+
 def test_one_speaker_needs_no_name(read):
     assert read("a.csv", "start,end,speaker,text\n0,1,Ann,he\n1,2,Ann,was\n") == [
         (None, 0, 1, "he"),
@@ -187,6 +191,7 @@ def test_labels_of_audacity_are_no_text(read):
         ("a.srt", SRT.replace("-->", "->"), "cannot be read as SRT"),
         ("a.srt", SRT.replace("00:00:00,000", "00:00:00"), "line 2 holds no two times"),
         ("a.srt", SRT.replace("01.500", "01.5"), "line 7 holds no two times"),
+        ("a.srt", SRT.replace("02.000", "02.000 " + "a:" * 5000), "line 7 holds no two times"),
         ("a.srt", SRT.replace("\r\n2\r\n", "\r\n"), "no number above it"),
         ("a.srt", SRT.replace("0:00:02.000", "0:00:01.000"), "start <= end"),
         ("a.vtt", VTT.replace("00:01.500 ", "00:01,500 "), "cannot be read as VTT"),
