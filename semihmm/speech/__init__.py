@@ -5,7 +5,7 @@ Needs ``pip install 'semihmm[speech]'``.
 
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.align import Aligner, Evidence
-from semihmm.speech.corpus import Recording, find_recordings
+from semihmm.speech.corpus import Corpus, Recording, find_recordings
 from semihmm.speech.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.graph import AlignmentGraph, build_graph
 from semihmm.speech.intervals import Interval, Tiers
@@ -33,6 +33,7 @@ __all__ = [
     "AlignmentGraph",
     "Alternative",
     "BoundaryErrors",
+    "Corpus",
     "Evaluation",
     "Evidence",
     "FrontEnd",

@@ -72,6 +72,15 @@ class Corpus(Sequence[Recording]):
     Args:
         recordings: whether or not they can be aligned.
         passed_over: reasons by path.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("a.wav", "b.m4a"):
+        ...     (folder / name).touch()
+        >>> corpus = find_recordings(folder)
+        >>> [recording.name for recording in corpus], list(corpus.passed_over)
+        (['a'], ['b.m4a'])
     """
 
     recordings: tuple[Recording, ...]
@@ -142,8 +151,8 @@ def _listed(files: Files, text_column: str | None) -> Iterator[Recording]:
         except DataError as error:
             yield Recording(path, table, table, problem=str(error))
             continue
-        # The only recording of a.ctm is a.wav, whatever it is called inside.
-        own = files.known(posixpath.splitext(path)[0]) if len({row.name for row in rows}) == 1 else None
+        alone = path.lower().endswith((".stm", ".ctm")) and len({row.name for row in rows}) == 1
+        own = files.known(posixpath.splitext(path)[0]) if alone else None  # a.ctm is about a.wav, whatever it calls it
         about: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             try:

@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from semihmm.audio import audio_suffixes
@@ -23,42 +22,42 @@ _TEXT_FOLDERS = ("txt", "text", "transcripts", "lab", "labels", "TextGrid", "Tex
 _AUDIO_FOLDERS = ("", "wavs", "wav", "audio", "clips")  # where a list's recordings lie, relative to it
 
 
-@dataclass
 class Files:
     """The files of a corpus. Paths are inside it, with slashes; names are paths without their ending.
 
     Args:
         corpus: the folder.
-        sounds: that can be read, sorted.
-        lists: of transcripts, sorted.
-        texts: transcripts by name, and then by ending in lower case.
+
+    Attributes:
+        sounds: those that can be read, sorted.
+        lists: of transcripts, in the order of `LIST_NAMES`.
         passed_over: reasons by path.
     """
 
-    corpus: Path
-    sounds: list[str] = field(default_factory=list)
-    lists: list[str] = field(default_factory=list)
-    texts: dict[str, dict[str, str]] = field(default_factory=dict)
-    passed_over: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, corpus: Path) -> None:
+        self.corpus = corpus
+        self.sounds: list[str] = []
+        self.lists: list[str] = []
+        self.passed_over: dict[str, str] = {}
         self._suffixes = audio_suffixes()
+        self._texts: dict[str, dict[str, str]] = defaultdict(dict)  # by name, and then by ending
         for path in sorted(self._walk()):
             stem, suffix = posixpath.splitext(path)
             suffix = suffix.lower()
             if suffix in self._suffixes:
-                reason = _unusable(self.corpus / path)
+                reason = _unusable(corpus / path)
                 if not reason and not self._suffixes[suffix]:
                     reason = f"{suffix} files cannot be read here; convert it to .wav or .flac"
                 if reason:
                     self.passed_over[path] = reason
                 else:
                     self.sounds.append(path)
-            elif os.path.isfile(self.corpus / path):
+            elif os.path.isfile(corpus / path):
                 if path.lower().endswith(LIST_NAMES):
                     self.lists.append(path)
                 elif suffix in TEXT_SUFFIXES:
-                    self.texts.setdefault(stem, {}).setdefault(suffix, path)
+                    self._texts[stem].setdefault(suffix, path)
+        self.lists.sort(key=lambda path: [path.lower().endswith(name) for name in LIST_NAMES], reverse=True)
         # Composed and decomposed letters are the same name: file systems differ in which they keep.
         self._known: dict[str, str] = {}
         self._by_last_part: dict[str, list[str]] = defaultdict(list)
@@ -95,7 +94,7 @@ class Files:
         names = [name]
         for place in range(len(parts) - 1):
             names += ["/".join((*parts[:place], folder, *parts[place + 1 :])) for folder in _TEXT_FOLDERS]
-        beside = next((self.texts[name] for name in names if name in self.texts), {})
+        beside = next((self._texts[name] for name in names if name in self._texts), {})
         return next((beside[suffix] for suffix in TEXT_SUFFIXES if suffix in beside), None)
 
     def known(self, name: str) -> str | None:
@@ -106,7 +105,7 @@ class Files:
         )
 
     def sound(self, name: str, folder: str) -> str:
-        """The sound that a list in ``folder`` means: in one of the usual folders, or anywhere below if there is one.
+        """The sound that a list in ``folder`` means: in the usual places, or anywhere below if there is only one.
 
         Returns:
             Its path; of a sound that is not there, a path where it could be.
@@ -121,24 +120,28 @@ class Files:
             places = [os.path.relpath(name, os.path.abspath(self.corpus)).replace(os.sep, "/")]
         else:
             places = [posixpath.normpath(posixpath.join(folder, audio, name)) for audio in _AUDIO_FOLDERS]
-        places = [place for place in places if place != ".." and not place.startswith(("../", "/"))]
+            if "/" in name:  # may begin at a folder above the list's
+                above = Path(folder).parents
+                places += [posixpath.normpath(posixpath.join(parent.as_posix(), name)) for parent in above]
+        places = [place for place in places if not f"{place}/".startswith(("../", "/"))]
         if not places:
             raise DataError(f"it names {name!r}, which lies outside the corpus")
         there = next(filter(None, map(self.known, places)), None)
         if there:
             return there
         stem, suffix = posixpath.splitext(places[0])
-        stem = stem if suffix.lower() in self._suffixes else places[0]
+        if suffix.lower() not in self._suffixes:
+            stem, suffix = places[0], ".wav"
         tail = _composed(posixpath.relpath(stem, folder or "."))
         below = [
             path
             for path in self._by_last_part.get(posixpath.basename(tail), [])
-            if path.startswith(f"{folder}/" if folder else "")
-            and f"/{_composed(posixpath.splitext(path)[0])}".endswith(f"/{tail}")
+            if f"/{_composed(posixpath.splitext(path)[0])}".endswith(f"/{tail}")
+            and path.startswith(f"{folder}/" if folder else "")
         ]
         if len(below) > 1:
             raise DataError(f"it names {name!r}, and there are {below[0]} and {below[1]}")
-        return below[0] if below else f"{stem}{suffix if stem != places[0] else '.wav'}"
+        return below[0] if below else f"{stem}{suffix}"
 
 
 def _unusable(sound: Path) -> str:

@@ -3,16 +3,19 @@
 import html
 import io
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval
+from semihmm.speech.phones import is_pause
 from semihmm.speech.tables import read_table
 from semihmm.speech.textfile import read_text
-from semihmm.speech.textgrid import PHONE_TIERS, WORD_TIERS, is_pause, name_and_speaker, read_tiers
+from semihmm.speech.textgrid import PHONE_TIERS, WORD_TIERS, name_and_speaker, read_tiers
 from semihmm.types import Seconds
 
 SEGMENT_SUFFIXES = (".textgrid", ".eaf", ".srt", ".vtt", ".csv", ".tsv")
@@ -23,14 +26,15 @@ LONGEST_GAP: Seconds = 0.5
 
 _TOUCHING: Seconds = 0.01  # by how little utterances may overlap and still count as one after the other
 
-_UTTERANCE_TIERS = "utterances utterance sentences sentence phrases phrase ipu transcription transcript".split()
+_UTTERANCE_TIERS = "transcription transcript utterances utterance sentences sentence phrases phrase ipu".split()
 _NOT_SPOKEN = {*PHONE_TIERS, *"notes note comments comment misc events gloss glosses translation pos tones".split()}
-_NOT_SPOKEN |= {*"breaks syllables syllable stress accents states".split()}
+_NOT_SPOKEN |= {*"breaks syll syllables syllable stress accents states".split()}
 
 # How diarising recognisers mark who speaks, within a subtitle's text.
 _SPEAKER = re.compile(r"^(?:\[(?P<bracketed>[^\]:]+)\]|(?P<bare>SPEAKER_\d+)):\s+")
 _STYLE = re.compile(r"<[^>]*>|\{\\[^}]*\}")
-_CUE = re.compile(r"\s*\d+:\d{1,2}:\d{1,2}[,.]\d+\s*-->\s*\d+:\d{1,2}:\d{1,2}[,.]\d+\s*(\S+:\S+\s*)*")
+_TIME = r"\s*\d+:\d{1,2}:\d{1,2}[,.]\d{3}\s*"
+_CUE = re.compile(rf"{_TIME}-->{_TIME}([^\s:]+:\S+(\s+[^\s:]+:\S+)*\s*)?")
 _AUDACITY = re.compile(r"\d+[.,]\d+\t\d+[.,]\d+(\t.*)?|\\\t.*")
 
 
@@ -57,7 +61,7 @@ def read_segments(path: Path) -> list[Interval]:
         return utterances_of(_read_eaf(path))
     if kind in (".srt", ".vtt"):
         return in_lanes(_read_cues(path))
-    return in_lanes(_read_table(path))
+    return utterances_of(_read_table(path))
 
 
 def is_audacity(text: str) -> bool:
@@ -89,7 +93,7 @@ def utterances_of(tiers: Iterable[Tier]) -> list[Interval]:
     found: list[Interval] = []
     for tier in spoken:
         if usual in (None, tier.name.lower()):
-            speaker = tier.speaker or (tier.name if usual is None else None)
+            speaker = tier.speaker or (tier.name or None if usual is None else None)
             said = [replace(item, speaker=speaker) for item in sorted(tier.intervals, key=_start)]
             found += join_words(said) if usual in WORD_TIERS else said
     return in_lanes(found)
@@ -147,7 +151,7 @@ def _read_eaf(path: Path) -> list[Tier]:
         raise DataError(f"{path} cannot be read as an ELAN file (it is a {root.tag}).")
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE", "") for slot in root.iter("TIME_SLOT")}
 
-    def time(annotation: object, which: str) -> Seconds:
+    def time(annotation: Element, which: str) -> Seconds:
         value = slots.get(annotation.get(which), "")
         if not re.fullmatch(r"\d{1,15}", value, re.ASCII):
             raise DataError(f"{path}: annotation {annotation.get('ANNOTATION_ID')} has no {which} with a time.")
@@ -159,7 +163,11 @@ def _read_eaf(path: Path) -> list[Tier]:
             continue
         kind, _, speaker = tier.get("TIER_ID", "").partition("@")
         intervals = [
-            Interval(time(item, "TIME_SLOT_REF1"), time(item, "TIME_SLOT_REF2"), item.findtext("ANNOTATION_VALUE", ""))
+            Interval(
+                time(item, "TIME_SLOT_REF1"),
+                time(item, "TIME_SLOT_REF2"),
+                item.findtext("ANNOTATION_VALUE", "").strip(),
+            )
             for item in tier.iter("ALIGNABLE_ANNOTATION")
         ]
         tiers.append(Tier(kind.strip(), tier.get("PARTICIPANT") or speaker or None, intervals))
@@ -202,11 +210,15 @@ def _check_srt(path: Path, text: str, captions: int) -> None:
         raise DataError(f"{path} cannot be read as SRT subtitles: a line of times has no number above it.")
 
 
-def _read_table(path: Path) -> list[Interval]:
-    """Utterances from a table with columns for start, end and text, or of Audacity's labels."""
+def _read_table(path: Path) -> list[Tier]:
+    """A tier for each speaker of a table with columns for start, end and text, or of Audacity's labels."""
     rows = [row for row in read_table(path) if isinstance(row.said, Interval) or row.problem]
     wrong = next((row for row in rows if row.problem), None)
     if wrong or not rows:
         reason = f"line {wrong.line}: {wrong.problem}" if wrong else "no columns for start, end and text"
         raise DataError(f"{path} cannot be read as utterances with times ({reason}).")
-    return [row.said for row in rows if isinstance(row.said, Interval) and not is_pause(row.said.label)]
+    tiers: dict[str | None, list[Interval]] = defaultdict(list)
+    for row in rows:
+        if isinstance(row.said, Interval):
+            tiers[row.said.speaker].append(row.said)
+    return [Tier(speaker or "", None, said) for speaker, said in tiers.items()]

@@ -21,7 +21,8 @@ _NORMALISED = [
     for what in ("text", "transcription", "transcript", "sentence")
     for order in (how, f"{how}_{what}", f"{what}_{how}")
 ]
-_TEXT = "text raw_text transcript transcription raw_transcription sentence utterance orthography".split()
+_TEXT = "text transcript transcription sentence utterance orthography".split()
+_RAW = [f"raw_{name}" for name in _TEXT]
 _SPEAKER = "speaker speaker_name speaker_id spk client_id participant tier".split()
 _START = "start start_time begin begin_time onset xmin tmin".split()
 _END = "end end_time stop stop_time offset xmax tmax".split()
@@ -59,8 +60,8 @@ def read_trans(path: Path) -> Iterator[Row]:
         if line is None:
             yield _undecodable(number)
         else:
-            name, _, text = line.strip().partition(" ")
-            yield _row(number, name, text)
+            name, text = [*line.split(maxsplit=1), ""][:2]
+            yield _row(number, name, text.strip())
 
 
 def read_stm(path: Path) -> Iterator[Row]:
@@ -171,8 +172,7 @@ class _Layout:
                 return cls(max(map(len, table)), None, (2,), (0, 1), 3)
             texts = _asked(text_column, None, table[0], path) or _guessed(table, path)
             return cls(max(map(len, table)), 0, texts)
-        normalised, raw = find(*_NORMALISED), find(*_TEXT)
-        texts = _asked(text_column, head, table[0], path) or tuple(c for c in (normalised, raw) if c is not None)
+        texts = _asked(text_column, head, table[0], path) or _named(head)
         if not texts:
             raise DataError(_which(table[0], path))
         times = (start, end) if start is not None and end is not None else None
@@ -200,6 +200,12 @@ def _asked(text_column: str | None, head: Sequence[str] | None, first: Sequence[
     if wanted.isdecimal() and 0 < int(wanted) <= len(first):
         return (int(wanted) - 1,)
     raise DataError(f"{path} has no column {text_column!r} for the text. {_columns(first)}")
+
+
+def _named(head: Sequence[str]) -> tuple[int, ...]:
+    """The text columns of a table that names them; none where that leaves a choice."""
+    kinds = [[i for i, name in enumerate(head) if name in names] for names in (_NORMALISED, _TEXT, _RAW)]
+    return () if any(len(columns) > 1 for columns in kinds) else tuple(i for columns in kinds for i in columns)
 
 
 def _guessed(table: Sequence[Sequence[str]], path: Path) -> tuple[int, ...]:

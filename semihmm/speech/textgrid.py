@@ -10,7 +10,7 @@ from pathlib import Path
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval, Tiers, ordered
-from semihmm.speech.phones import is_silence
+from semihmm.speech.phones import is_pause, is_silence
 from semihmm.speech.textfile import read_text
 from semihmm.types import Seconds
 
@@ -148,11 +148,6 @@ def read_textgrid(path: Path, *, word_tier: str | None = None, phone_tier: str |
         return tuple(sorted(found, key=lambda item: item.start))
 
     return Tiers(words=pick(word_tier, WORD_TIERS, is_pause), phones=pick(phone_tier, PHONE_TIERS, is_silence))
-
-
-def is_pause(label: str) -> bool:
-    """Whether a label among words marks a pause; "silence" is a word there, though among phones it is none."""
-    return is_silence(label) and label.strip().lower() != "silence"
 
 
 def save_textgrid(path: Path, tiers: Mapping[str, Sequence[Interval]], *, duration: Seconds) -> None:

@@ -23,7 +23,8 @@ def align_utterances(
         aligner: does the work.
         wave: ``(N,)`` samples of the whole recording.
         sample_rate: of ``wave``.
-        utterances: at least one, in order of time. A single one without end is said in all of the recording.
+        utterances: at least one, in order of time, each speaker's without overlap (`semihmm.speech.segments.in_lanes`).
+            One without end is said in all of the recording.
         nbest: how many of the best paths, through all utterances together, to return.
 
     Returns:
@@ -41,8 +42,10 @@ def align_utterances(
     for said in utterances:
         first, last = (round(min(time, duration) * sample_rate) for time in (said.start, said.end))
         try:
-            if said.start >= duration:
-                raise DataError(f"the recording ends before, at {duration:.3f} s. Are these times seconds?")
+            if (said.start + said.end) / 2 >= duration:
+                raise DataError(
+                    f"most of it is after the recording, which ends at {duration:.3f} s. Are these seconds?"
+                )
             part = aligner(wave[first:last], sample_rate, said.label, nbest=nbest)
         except DependencyError:
             raise

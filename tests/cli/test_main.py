@@ -1,5 +1,6 @@
 """The command line, as a user runs it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -158,12 +159,47 @@ def test_resume_leaves_finished_results_alone(run, corpus, tmp_path):
     assert (tmp_path / "out" / "austen-0880.json").stat().st_mtime_ns == before
 
 
+def test_the_column_of_the_text_can_be_named(run, corpus, tmp_path):
+    text = (corpus / "austen-0880.txt").read_text().strip()
+    (corpus / "austen-0880.txt").unlink()
+    (corpus / "metadata.csv").write_text(f"austen-0880|{text}|and another text\n")
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert re.search(r"failed metadata\.csv: .*Choose one with --text-column", result.output)
+    assert run("align", corpus, "--out", tmp_path / "out", "--text-column", "2").exit_code == 0
+    assert Alignment.load(tmp_path / "out" / "austen-0880.json").text == text
+
+
+def test_what_was_passed_over_is_named_whatever_its_name(run, corpus, tmp_path):
+    (corpus / "[red]\x1b[31m.m4a").touch()
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert re.search(r"passed over +│ +1 │", result.output)
+    assert r"passed over [red]\x1b[31m.m4a: .m4a files cannot be read here" in result.output
+
+
+def test_a_name_that_no_terminal_can_show_is_shown(run, corpus, tmp_path):
+    (corpus / os.fsdecode(b"\xff\xfe.wav")).touch()
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert r"failed \udcff\udcfe: no transcript" in result.output
+
+
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_model_is_loaded(run, corpus, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("semihmm.cli.main._aligner", lambda *options: pytest.fail("the model was loaded"))
+    result = run("align", corpus, "--out", tmp_path / "file" / "out")
+    assert result.exit_code == 2
+    assert "results cannot be written to" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["align", "nowhere", "--out", "out"], "there is no folder"),
         (["align", ".", "--out", "out", "--nbest", "-1"], "nbest"),
         (["align", "."], "--out"),
+        (["align", ".", "--out", "out", "--jobs", "0"], "jobs"),
         (["evaluate", "nowhere", "nowhere"], "no file or folder"),
         (["demo", "--data", "nowhere"], "there is no folder"),
         (["frobnicate"], "frobnicate"),

@@ -1,6 +1,7 @@
 """Results on disk: complete or not there."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from semihmm._files import atomically
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, Alternative, Interval
 from semihmm.speech.results import finished
+from semihmm.speech.textgrid import read_tiers
 
 ALIGNMENT = Alignment(
     text="ähm, one",
@@ -38,6 +40,34 @@ def test_a_result_is_finished_if_both_files_are_whole_and_the_options_the_same(t
     assert not finished(textgrid, record, options={"nbest": 2})
     textgrid.unlink()
     assert not finished(textgrid, record, options={"nbest": 1})
+
+
+def test_several_speakers_and_what_could_not_be_aligned_come_back(tmp_path):
+    words = replace(ALIGNMENT.words[0], speaker="Ann"), replace(ALIGNMENT.words[1], speaker="Bob")
+    alignment = replace(ALIGNMENT, words=words, unaligned={"Bob 0.900–1.000 s": "too short"})
+    alignment.save(*paths(tmp_path))
+    assert Alignment.load(paths(tmp_path)[1]) == alignment
+
+
+def test_a_record_does_not_vouch_for_a_textgrid_that_came_after_it(tmp_path, monkeypatch):
+    textgrid, record = paths(tmp_path)
+    ALIGNMENT.save(textgrid, record, options={"nbest": 1})
+    monkeypatch.setattr(json, "dumps", None)  # as if the run were killed between the two files
+    with pytest.raises(TypeError):
+        ALIGNMENT.save(textgrid, record, options={"nbest": 2})
+    monkeypatch.undo()
+    assert read_tiers(textgrid)
+    assert not finished(textgrid, record, options={"nbest": 1})
+
+
+def test_a_textgrid_that_is_cut_off_is_not_finished_and_one_that_was_corrected_is(tmp_path):
+    textgrid, record = paths(tmp_path)
+    ALIGNMENT.save(textgrid, record, options={})
+    whole = textgrid.read_text()
+    textgrid.write_text(whole.replace('"one"', '"won"'))
+    assert finished(textgrid, record, options={}) == ALIGNMENT
+    textgrid.write_text(whole[: whole.rindex('"') - 1])
+    assert finished(textgrid, record, options={}) is None
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"format": "another"}'])
