@@ -34,6 +34,10 @@ class Token:
         spoken: its words, as `words_of` has them; none for a dash or other punctuation by itself.
         start: when it was said, in seconds; None before it is aligned, and if nothing of it was heard.
         end: when that was over.
+
+    Example:
+        >>> Token("1984,", ("nineteen", "eighty", "four")).spoken[0]
+        'nineteen'
     """
 
     written: str
@@ -107,7 +111,7 @@ def is_filler(word: str) -> bool:
 
     Example:
         >>> [word for word in words_of("[door slams] well {sl} hm <noise>") if is_filler(word)]
-        ['[door slams]', '{sl}', '<noise>']
+        ['[door_slams]', '{sl}', '<noise>']
     """
     return word[:1] in {"[", "<", "{", "+"}
 
