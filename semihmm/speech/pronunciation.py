@@ -207,6 +207,13 @@ def load_lexicon(
     Raises:
         DataError: the language is not known, or the dictionary cannot be used.
         DependencyError: ``pocketsphinx``, which holds the CMU dictionary, is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> own = Path(tempfile.mkdtemp()) / "de.dict"
+        >>> _ = own.write_text("haus h aʊ s", encoding="utf-8")
+        >>> load_lexicon("de", dictionary=own).pronounce("haus").variants
+        (('h', 'aʊ', 's'),)
     """
     language = check_language(language) if language else None
     own = load_dictionary(dictionary, model=model) if dictionary else {}

@@ -35,6 +35,10 @@ class Token:
         start: when it was said, in seconds; None before it is aligned, and if nothing of it was heard.
         end: when that was over.
         speaker: who said it, where the transcript tells speakers apart.
+
+    Example:
+        >>> Token("1984,", ("nineteen", "eighty", "four")).spoken[0]
+        'nineteen'
     """
 
     written: str
@@ -109,7 +113,7 @@ def is_filler(word: str) -> bool:
 
     Example:
         >>> [word for word in words_of("[door slams] well {sl} hm <noise>") if is_filler(word)]
-        ['[door slams]', '{sl}', '<noise>']
+        ['[door_slams]', '{sl}', '<noise>']
     """
     return word[:1] in {"[", "<", "{", "+"}
 
