@@ -72,6 +72,13 @@ def align(
     corpus: Annotated[Path, typer.Argument(help="Folder of recordings, with their transcripts beside them.")],
     out: Out,
     nbest: Annotated[int, typer.Option(min=0, help="Also write the K best alignments of each recording.")] = 0,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="What to write, separated by commas: textgrid and json always, ctm, srt, vtt, ass, csv, lab, eaf.",
+        ),
+    ] = "textgrid,json",
     resume: Annotated[bool, typer.Option("--resume", help="Leave alone what an earlier run has finished.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")] = 1,
     text_column: Annotated[
@@ -105,7 +112,8 @@ def align(
         with only_writer(out):
             pass  # better to fail before the work than after it
         aligner = _aligner(model, dictionary, pause_probability, language)
-        summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs)
+        more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
+        summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
     show.summary(summary)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
 
@@ -241,6 +249,7 @@ def _run(
     nbest: int = 0,
     resume: bool = False,
     jobs: int = 1,
+    formats: Sequence[str] = (),
 ) -> Summary:
     """Align with a progress bar."""
     import torch
@@ -252,7 +261,8 @@ def _run(
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
     summary = Summary(recordings.passed_over if isinstance(recordings, Corpus) else {})
     with show.progress(len(recordings)) as advance:
-        for outcome in align_recordings(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs):
+        run = align_recordings(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=formats)
+        for outcome in run:
             summary.add(outcome)
             advance(outcome)
     return summary

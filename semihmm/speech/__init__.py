@@ -7,6 +7,7 @@ from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dic
 from semihmm.speech.align import Aligner, Evidence
 from semihmm.speech.corpus import Corpus, Recording, find_recordings
 from semihmm.speech.evaluate import Evaluation, compare, evaluate
+from semihmm.speech.formats import write_labels
 from semihmm.speech.graph import AlignmentGraph, build_graph
 from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.labels import read_labels
@@ -58,4 +59,5 @@ __all__ = [
     "tokens_of",
     "unknown_words",
     "words_of",
+    "write_labels",
 ]

@@ -5,7 +5,7 @@ import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from semihmm.audio import read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
+from semihmm.speech.formats import WRITERS, write_labels
 from semihmm.speech.processes import in_processes
 from semihmm.speech.results import Alignment, finished
 from semihmm.speech.utterances import align_utterances
@@ -143,6 +144,7 @@ def align_recordings(
     nbest: int = 0,
     resume: bool = False,
     jobs: int = 1,
+    formats: Collection[str] = (),
 ) -> Iterator[Outcome]:
     """Align recordings in their order, writing each result as soon as it is there.
 
@@ -156,12 +158,18 @@ def align_recordings(
         nbest: number of alternatives to write with each.
         resume: leave alone what an earlier run with the same options and the same audio has finished.
         jobs: number of processes. With several, a script's own work must be under ``if __name__ == "__main__":``.
+        formats: endings of what to write beside the TextGrid and the JSON, of those that `write_labels` knows, without
+            their dot.
 
     Raises:
-        DataError: ``out`` cannot be written to, or another run is writing there.
+        DataError: ``out`` cannot be written to, or another run is writing there; a format is not known.
         DependencyError: a package is missing, which no recording is to blame for.
     """
-    task = partial(_outcome, aligner, out=out, nbest=nbest, resume=resume)
+    unknown = [name for name in formats if f".{name}" not in WRITERS]
+    if unknown:
+        known = ", ".join(suffix.lstrip(".") for suffix in WRITERS)
+        raise DataError(f"align_recordings: there is no format {unknown[0]!r}; choose among json, {known}.")
+    task = partial(_outcome, aligner, out=out, nbest=nbest, resume=resume, formats=formats)
     with only_writer(out):
         if jobs == 1:
             yield from map(task, recordings)
@@ -169,11 +177,17 @@ def align_recordings(
             yield from in_processes(task, recordings, jobs, died=_died)
 
 
-def _outcome(aligner: Aligner, recording: Recording, *, out: Path, nbest: int, resume: bool) -> Outcome:
+def _outcome(
+    aligner: Aligner, recording: Recording, *, out: Path, nbest: int, resume: bool, formats: Collection[str]
+) -> Outcome:
     begin = time.perf_counter()
     alignment, failure, unaligned = None, None, {}
     try:
         alignment, is_new = _align(aligner, recording, out, nbest=nbest, resume=resume)
+        for suffix in formats:
+            path = out / f"{recording.name}.{suffix}"
+            if is_new or not path.exists():
+                write_labels(alignment, path)
         unaligned = alignment.unaligned
         alignment = alignment if is_new else None
     except DependencyError:

@@ -290,3 +290,18 @@ def test_a_run_that_was_killed_and_resumed_gives_the_same_bytes(tone_model, tone
         torch.set_num_threads(threads)
     for folder in (tmp_path / "killed").iterdir():
         assert contents(folder) == contents(tmp_path / "whole")
+
+
+def test_other_formats_are_written_beside_and_made_up_for(aligner, corpus, tmp_path):
+    """Also by a later run that asks for them, which aligns nothing again."""
+    out = tmp_path / "out"
+    run(aligner, corpus, out, formats=["ctm"])
+    assert (out / "good.ctm").read_text().split()[:2] == ["good", "1"]
+    outcomes = run(aligner, corpus, out, resume=True, formats=["ctm", "srt"])
+    assert all(item.alignment is None for item in outcomes)
+    assert (out / "good.srt").is_file()
+
+
+def test_a_format_that_nobody_writes_is_refused(aligner, corpus, tmp_path):
+    with pytest.raises(DataError, match="no format 'docx'; choose among json, textgrid, ctm"):
+        run(aligner, corpus, tmp_path / "out", formats=["docx"])
