@@ -37,6 +37,10 @@ Language = Annotated[
 Dictionary = Annotated[
     Path | None, typer.Option(help="Pronunciations that add to the CMU dictionary's, or replace them.")
 ]
+TextColumn = Annotated[
+    str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
+]
+Model = Annotated[Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
@@ -69,7 +73,9 @@ def everywhere(
 
 @app.command()
 def align(
-    corpus: Annotated[Path, typer.Argument(help="Folder of recordings, with their transcripts beside them.")],
+    corpus: Annotated[
+        Path, typer.Argument(help="Folder of recordings, with their transcripts beside them; or one recording.")
+    ],
     out: Out,
     nbest: Annotated[int, typer.Option(min=0, help="Also write the K best alignments of each recording.")] = 0,
     formats: Annotated[
@@ -81,12 +87,8 @@ def align(
     ] = "textgrid,json",
     resume: Annotated[bool, typer.Option("--resume", help="Leave alone what an earlier run has finished.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")] = 1,
-    text_column: Annotated[
-        str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")
-    ] = None,
+    text_column: TextColumn = None,
+    model: Model = None,
     dictionary: Dictionary = None,
     pause_probability: Annotated[
         float, typer.Option(help="Prior probability of a pause before, between and after words.")
@@ -116,6 +118,29 @@ def align(
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
     show.summary(summary)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
+
+
+@app.command()
+def validate(
+    corpus: Annotated[Path, typer.Argument(help="As for align.")],
+    text_column: TextColumn = None,
+    model: Model = None,
+    dictionary: Dictionary = None,
+    language: Language = None,
+) -> None:
+    """Say what is wrong with a corpus before hours are spent on it: seconds for each hour of sound.
+
+    Exit code: 0 if every recording can be aligned, 1 if some cannot, 2 if nothing could be done.
+    """
+    from semihmm.cli import show
+    from semihmm.speech import find_recordings
+    from semihmm.speech import validate as findings_of
+
+    with _refusing():
+        recordings = find_recordings(corpus, text_column=text_column)
+        findings = list(findings_of(recordings, _aligner(model, dictionary, language=language)))
+    show.findings(findings, recordings)
+    raise typer.Exit(SOME_FAILED if any(finding.fatal for finding in findings) else 0)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What the commands print: tables and notes on standard output, progress and errors on standard error."""
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Evaluation
+from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Corpus, Evaluation, Finding
 from semihmm.speech.batch import Outcome, Summary
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
@@ -79,6 +79,18 @@ def summary(run: Summary) -> None:
         console.print(
             f"[yellow]{share} % of the words are not in the dictionary:[/] are the recordings in its language?"
         )
+
+
+def findings(found: Sequence[Finding], recordings: Corpus) -> None:
+    """What is wrong or odd, recording by recording, and how many can be aligned."""
+    console = Console(soft_wrap=True)
+    for item in found:
+        mark = "[red]cannot be aligned[/]" if item.fatal else "[yellow]odd[/]"
+        console.print(f"{mark} [bold]{_plain(item.name)}[/]: {_plain(item.reason)}", highlight=False)
+    for path, reason in recordings.passed_over.items():
+        console.print(f"passed over [bold]{_plain(path)}[/]: {_plain(reason)}", highlight=False)
+    fatal = len({item.name for item in found if item.fatal})
+    console.print(f"{len(recordings) - fatal} of {len(recordings)} recordings can be aligned.", highlight=False)
 
 
 def words(alignment: Alignment, *, title: str) -> None:

@@ -24,6 +24,7 @@ from semihmm.speech.pronunciation import (
 from semihmm.speech.results import Alignment, Alternative
 from semihmm.speech.textgrid import read_textgrid, save_textgrid
 from semihmm.speech.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.validate import Finding, validate
 
 __all__ = [
     "LANGUAGES",
@@ -37,6 +38,7 @@ __all__ = [
     "Corpus",
     "Evaluation",
     "Evidence",
+    "Finding",
     "FrontEnd",
     "Interval",
     "Lexicon",
@@ -58,6 +60,7 @@ __all__ = [
     "save_textgrid",
     "tokens_of",
     "unknown_words",
+    "validate",
     "words_of",
     "write_labels",
 ]

@@ -112,15 +112,21 @@ def find_recordings(corpus: Path, *, text_column: str | None = None) -> Corpus:
     wrong with one recording is for the aligner to report, and the others are aligned.
 
     Args:
-        corpus: the folder. Links to folders are followed.
+        corpus: the folder, whose links to folders are followed; or a single sound file in it.
         text_column: name or number, from 1, of the column with the text in a ``metadata.csv`` that does not show it.
 
     Raises:
         DataError: the folder does not exist, or holds no recordings.
         DependencyError: ``soundfile`` is not installed.
     """
+    if corpus.is_file():
+        beside = find_recordings(corpus.parent, text_column=text_column)
+        if alone := tuple(recording for recording in beside if recording.audio == corpus):
+            return Corpus(alone)
+        why = beside.passed_over.get(corpus.name, "it is no sound file")
+        raise DataError(f"find_recordings: {corpus} cannot be read, as {why}.")
     if not corpus.is_dir():
-        raise DataError(f"find_recordings: there is no folder {corpus}.")
+        raise DataError(f"find_recordings: there is no folder and no file {corpus}.")
     files = Files(corpus)
     found: dict[str, Recording] = {}
     for audio in files.sounds:

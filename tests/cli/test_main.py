@@ -327,3 +327,28 @@ def test_help_and_version_do_not_wait_for_pytorch():
         said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         assert shown in said
         assert said.splitlines()[-1] == "0 []"
+
+
+def test_a_single_recording_is_aligned(run, data, tmp_path):
+    result = run("align", data / "austen-0880.wav", "--out", tmp_path, "--format", "ctm,srt")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.suffix for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
+        ".TextGrid",
+        ".ctm",
+        ".json",
+        ".srt",
+    ]
+    result = run("align", data / "README.md", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "is no sound file" in result.output
+
+
+def test_validate_counts_what_can_be_aligned(run, data, tmp_path):
+    result = run("validate", data)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"(\d+) of \1 recordings can be aligned", result.output)
+    shutil.copy(data / "austen-0880.wav", tmp_path / "a.wav")
+    result = run("validate", tmp_path)
+    assert result.exit_code == 1
+    assert "cannot be aligned a: no transcript" in result.output
+    assert "0 of 1 recordings can be aligned" in result.output
