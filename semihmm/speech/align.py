@@ -15,8 +15,10 @@ from semihmm.audio import resample
 from semihmm.errors import DataError
 from semihmm.inference import log_partition, marginals, topk, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
-from semihmm.speech.graph import PAUSE, AlignmentGraph, build_graph, check_pause_probability
+from semihmm.speech.free import FREE, hear_freely, with_free_speech
+from semihmm.speech.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
+from semihmm.speech.match import CALIBRATION, Calibration, assess
 from semihmm.speech.pronunciation import Lexicon
 from semihmm.speech.results import Alignment, Alternative
 from semihmm.speech.transcript import words_of
@@ -52,6 +54,9 @@ class Aligner:
         model: the acoustic model. Default: Sphinx US English, from the ``pocketsphinx`` package.
         lexicon: the pronunciations. Default: the CMU dictionary from the same package, ``gruut`` for other words.
         pause_probability: prior probability of a pause before, between and after the words.
+        extra_speech: whether there may be speech between the words that the transcript does not hold, as there always
+            may be before and after them.
+        calibration: turns raw scores into matches and deviations; the default fits the default model.
 
     Example:
         >>> import torch
@@ -65,6 +70,8 @@ class Aligner:
     model: AcousticModel = field(default_factory=load_acoustic_model)
     lexicon: Lexicon = field(default_factory=lambda: Lexicon(load_dictionary()))
     pause_probability: float = 0.5
+    extra_speech: bool = False
+    calibration: Calibration = CALIBRATION
 
     def __post_init__(self) -> None:
         check_pause_probability(self.pause_probability)
@@ -96,11 +103,15 @@ class Aligner:
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
         pronunciations = [self.lexicon.pronounce(word) for word in words_of(text)]
-        graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability)
+        free: tuple[Place, ...] = ("ends", "between") if self.extra_speech else ("ends",)
+        graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability, free=free)
         front_end = self.model.front_end
         features = front_end(resample(wave, source=sample_rate, target=front_end.sample_rate))
         frames = len(features)
-        hmm = graph.hmm(self.model.log_likelihood(features).float())
+        log_likelihood = self.model.log_likelihood(features).float()
+        heard = hear_freely(self.model, log_likelihood)
+        log_likelihood = with_free_speech(self.model, log_likelihood, heard)
+        hmm = graph.hmm(log_likelihood)
 
         best = viterbi(hmm)
         if not bool(best.valid):
@@ -127,9 +138,13 @@ class Aligner:
             *_tiers(graph, words, nodes, boundaries, posterior),
             frames=frames,
             log_likelihood=evidence,
+            free_log_likelihood=float(heard.log_likelihood.sum()),
             unknown={item.word: " ".join(item.variants[0]) for item in pronunciations if not item.known},
             alternatives=tuple(alternatives),
         )
+        ratio = log_likelihood - heard.log_likelihood[:, None]
+        unscripted = torch.tensor([node.phone == FREE and node.word == PAUSE for node in graph.nodes])[nodes]
+        alignment = assess(alignment, pronunciations, self.model, ratio, boundaries, unscripted, self.calibration)
         return Evidence(alignment, graph, posterior, nodes, boundaries)
 
 

@@ -40,6 +40,10 @@ class Alignment:
         phones: the same for the phones of the pronunciations chosen.
         frames: number of feature vectors.
         log_likelihood: log-likelihood of the recording under the transcript's graph, all paths together, in nats.
+        free_log_likelihood: the same under a free phone loop, which knows no transcript: their difference is the
+            log-likelihood ratio of the transcript. None in results of earlier versions, like the next.
+        match: the share of the words that were said, as the sum of their matches would have it.
+        suspicious: stretches to listen to, each labelled with the reason.
         unknown: pronunciations of the words that no dictionary had.
         alternatives: the best paths, best first, as many as were asked for; most differ by a frame here or there.
     """
@@ -50,6 +54,9 @@ class Alignment:
     phones: tuple[Interval, ...]
     frames: int
     log_likelihood: float
+    free_log_likelihood: float | None = None
+    match: float | None = None
+    suspicious: tuple[Interval, ...] = ()
     unknown: dict[str, str] = field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = ()
 
@@ -77,7 +84,8 @@ class Alignment:
         content = _read(record)
         try:
             del content["format"], content["options"]
-            for name in ("words", "phones"):
+            content.setdefault("suspicious", ())  # in results of earlier versions
+            for name in ("words", "phones", "suspicious"):
                 content[name] = tuple(Interval(**item) for item in content[name])
             content["alternatives"] = tuple(
                 Alternative(
