@@ -18,7 +18,7 @@ from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dic
 from semihmm.speech.free import FREE, hear_freely, with_free_speech
 from semihmm.speech.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
-from semihmm.speech.match import CALIBRATION, Calibration, assess
+from semihmm.speech.match import CALIBRATION, Calibration, Heard, assess
 from semihmm.speech.pronunciation import Lexicon
 from semihmm.speech.results import Alignment, Alternative
 from semihmm.speech.transcript import words_of
@@ -142,9 +142,9 @@ class Aligner:
             unknown={item.word: " ".join(item.variants[0]) for item in pronunciations if not item.known},
             alternatives=tuple(alternatives),
         )
-        ratio = log_likelihood - heard.log_likelihood[:, None]
         unscripted = torch.tensor([node.phone == FREE and node.word == PAUSE for node in graph.nodes])[nodes]
-        alignment = assess(alignment, pronunciations, self.model, ratio, boundaries, unscripted, self.calibration)
+        recording = Heard(self.model, log_likelihood, heard, boundaries, unscripted)
+        alignment = assess(alignment, pronunciations, recording, self.calibration)
         return Evidence(alignment, graph, posterior, nodes, boundaries)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semihmm.inference import filtering
 from semihmm.speech.acoustic import AcousticModel
+from semihmm.speech.phones import is_silence
 from semihmm.structures import HMM
 
 FREE = "*"
@@ -31,11 +32,11 @@ class Unscripted:
     Args:
         log_likelihood: ``(T,)`` log-density of each frame given those before it, in nats; they add up to the loop's
             log-partition.
-        silence: ``(T,)`` probability, given the frames so far, that a frame is silence.
+        speech: ``(T,)`` probability, given the frames so far, that a frame is speech: no silence, no noise.
     """
 
     log_likelihood: Tensor
-    silence: Tensor
+    speech: Tensor
 
 
 def free_loop(model: AcousticModel, log_likelihood: Tensor) -> HMM:
@@ -68,8 +69,8 @@ def hear_freely(model: AcousticModel, log_likelihood: Tensor) -> Unscripted:
     posterior = filtering(loop).exp()
     expected = torch.cat([loop.initial.exp()[None], posterior[:-1] @ loop.transition.exp()])
     density = (expected.log() + log_likelihood).logsumexp(1)
-    first = model.phones.index(model.silence) * model.states
-    return Unscripted(density, posterior[:, first : first + model.states].sum(1))
+    spoken = torch.tensor([not is_silence(phone) for phone in model.phones]).repeat_interleave(model.states)
+    return Unscripted(density, posterior[:, spoken].sum(1))
 
 
 def add_free_phone(model: AcousticModel) -> AcousticModel:

@@ -41,7 +41,7 @@ from torch import Tensor
 
 from semihmm.inference import marginals
 from semihmm.speech.acoustic import AcousticModel
-from semihmm.speech.free import FREE, Unscripted, with_free_speech
+from semihmm.speech.free import FREE, Unscripted
 from semihmm.speech.graph import PAUSE, build_graph
 from semihmm.speech.intervals import Interval
 from semihmm.speech.pronunciation import Pronunciation
@@ -52,6 +52,9 @@ _SHARPNESS = 0.1
 _PIECE, _CONTEXT = 8, 2  # words looked at together, and how many more on either side
 _CERTAIN = 30.0  # raw scores beyond which nothing more is said
 _ASIDE: Seconds = 1.0  # of free speech before or after the words: less may be the first or last word, said otherwise
+_HURRIED = 6  # phones in a row, each as short as the model allows
+_QUIET = 0.2  # speech in a word, on average, below which it is called silent
+_UNWRITTEN: Seconds = 0.3  # of speech in what should be a pause
 
 
 @dataclass(frozen=True)
@@ -106,67 +109,111 @@ class Score:
     ends: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A recording, as an aligner heard it.
+
+    Args:
+        model: the acoustic model.
+        log_likelihood: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`.
+        freely: what the free phone loop makes of it.
+        boundaries: ``(T + 1,)`` where the frames begin and, last, where the recording ends, in seconds.
+        unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
+    """
+
+    model: AcousticModel
+    log_likelihood: Tensor
+    freely: Unscripted
+    boundaries: Tensor
+    unscripted: Tensor
+
+    def frame(self, time: Seconds) -> int:
+        """The frame that begins nearest to a time."""
+        return int(torch.searchsorted((self.boundaries[1:] + self.boundaries[:-1]) / 2, time))
+
+
 def assess(
-    alignment: Alignment,
-    said: Sequence[Pronunciation],
-    model: AcousticModel,
-    ratio: Tensor,
-    boundaries: Tensor,
-    unscripted: Tensor,
-    calibration: Calibration = CALIBRATION,
+    alignment: Alignment, said: Sequence[Pronunciation], heard: Heard, calibration: Calibration = CALIBRATION
 ) -> Alignment:
-    """The alignment, with the match of every word and phone, the deviation of every edge, and the words' entropies.
+    """The alignment, with the match of every word and phone, the deviation of every edge, and what is suspicious.
 
     Args:
         alignment: without them.
         said: its words, with their pronunciations.
-        model: the acoustic model.
-        ratio: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`, less those of the free phone loop.
-        boundaries: ``(T + 1,)`` where the frames begin and, last, where the recording ends, in seconds.
-        unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
+        heard: the recording.
         calibration: turns raw scores into what is reported.
     """
-    places = list(_places(alignment, said, boundaries))
-    scores = score_words(places, model, ratio, _span(places, unscripted, 1 / model.front_end.frame_rate))
+    places = list(_places(alignment, said, heard))
+    ratio = heard.log_likelihood - heard.freely.log_likelihood[:, None]
+    scores = score_words(places, heard.model, ratio, _span(places, heard))
     words, phones = [], []
     rest = iter(alignment.phones)
-    for word, place, score in zip(alignment.words, places, scores, strict=True):
+    for word, score in zip(alignment.words, scores, strict=True):
         match = None if score.log_odds is None else _logistic(calibration.word, score.log_odds)
-        edges = [[_seconds(calibration.edge, raw, model) for raw in side] for side in (score.starts, score.ends)]
-        words.append(replace(word, match=match, start_sd=edges[0][0], end_sd=edges[1][-1], entropy=score.entropy))
-        for raw, start, end, phone in zip(score.phones, *edges, rest, strict=False):
+        starts, ends = ([_seconds(calibration.edge, raw, heard) for raw in side] for side in (score.starts, score.ends))
+        words.append(replace(word, match=match, start_sd=starts[0], end_sd=ends[-1], entropy=score.entropy))
+        for raw, start, end in zip(score.phones, starts, ends, strict=True):
             of_phone = None if match is None else _logistic(calibration.phone, raw)
-            phones.append(replace(phone, match=of_phone, start_sd=start, end_sd=end))
+            phones.append(replace(next(rest), match=of_phone, start_sd=start, end_sd=end))
     judged = [word.match for word in words if word.match is not None]
-    return replace(alignment, words=tuple(words), phones=tuple(phones), match=fmean(judged) if judged else None)
+    found = replace(alignment, words=tuple(words), phones=tuple(phones), match=fmean(judged) if judged else None)
+    return replace(found, suspicious=tuple(_suspicious(found, heard)))
 
 
-def _places(alignment: Alignment, said: Sequence[Pronunciation], boundaries: Tensor) -> Iterator[Place]:
-    """The words of an alignment, in frames."""
-    middles = (boundaries[1:] + boundaries[:-1]) / 2
+def _places(alignment: Alignment, said: Sequence[Pronunciation], heard: Heard) -> Iterator[Place]:
+    """The words of an alignment, in frames; a word of which nothing was heard has none."""
     phones = list(alignment.phones)
-    for item, word in zip(said, alignment.words, strict=True):
-        count = sum(phone.start < word.end for phone in phones) or 1
+    rest = iter(said)
+    for word in alignment.words:
+        item = next(item for item in rest if item.word == word.label)
+        count = max(sum(phone.start < word.end for phone in phones), 1)
         own, phones = phones[:count], phones[count:]
-        times = torch.tensor([*(phone.start for phone in own), own[-1].end], dtype=torch.float64)
-        yield Place(item, tuple(phone.label for phone in own), tuple(torch.searchsorted(middles, times).tolist()))
+        edges = (*(phone.start for phone in own), own[-1].end)
+        yield Place(item, tuple(phone.label for phone in own), tuple(map(heard.frame, edges)))
 
 
-def _span(places: Sequence[Place], unscripted: Tensor, frame_shift: Seconds) -> tuple[int, int]:
+def _span(places: Sequence[Place], heard: Heard) -> tuple[int, int]:
     """The frames between the free speech before the words and that after them, if it is long."""
-    free = unscripted.nonzero()[:, 0].tolist()
+    free = heard.unscripted.nonzero()[:, 0].tolist()
     before = [frame for frame in free if frame < places[0].edges[0]]
     after = [frame for frame in free if frame >= places[-1].edges[-1]]
-    many = _ASIDE / frame_shift
-    return before[-1] + 1 if len(before) >= many else 0, after[0] if len(after) >= many else len(unscripted)
+    many = _ASIDE * heard.model.front_end.frame_rate
+    return before[-1] + 1 if len(before) >= many else 0, after[0] if len(after) >= many else len(heard.unscripted)
+
+
+def _suspicious(alignment: Alignment, heard: Heard) -> Iterator[Interval]:
+    """Stretches to listen to, with the reason, by kind and then by time."""
+    if alignment.match is not None and alignment.match < 0.5:
+        yield Interval(0.0, alignment.duration, "the transcript fits little of the recording")
+    shortest = (heard.model.states + 0.5) / heard.model.front_end.frame_rate
+    words, phones = alignment.words, alignment.phones
+    yield from _runs(words, [word.match is not None and word.match < 0.5 for word in words], 1, "not what was said")
+    yield from _runs(phones, [phone.end - phone.start < shortest for phone in phones], _HURRIED, "too fast to be true")
+    frames = [(heard.frame(word.start), heard.frame(word.end)) for word in words]
+    quiet = [float(heard.freely.speech[begin : max(end, begin + 1)].mean()) < _QUIET for begin, end in frames]
+    yield from _runs(words, quiet, 1, "silence where there should be")
+    edges = [(0, 0), *frames, (len(heard.freely.speech),) * 2]
+    for (_, begin), (end, _) in pairwise(edges):
+        spoken = int((heard.freely.speech[begin:end] > 0.5).sum()) / heard.model.front_end.frame_rate
+        if spoken >= _UNWRITTEN:
+            start, stop = (float(heard.boundaries[frame]) for frame in (begin, end))
+            yield Interval(start, stop, "speech that the transcript does not hold")
+
+
+def _runs(items: Sequence[Interval], odd: Sequence[bool], least: int, reason: str) -> Iterator[Interval]:
+    """Runs of at least so many items that are odd, as one stretch each."""
+    for is_odd, run in groupby(zip(items, odd, strict=True), key=lambda pair: pair[1]):
+        own = [item for item, _ in run]
+        if is_odd and len(own) >= least:
+            yield Interval(own[0].start, own[-1].end, f"{reason}: {' '.join(item.label for item in own)}")
 
 
 def _logistic(line: tuple[float, float], raw: float) -> float:
     return 1 / (1 + math.exp(-line[0] - line[1] * max(-_CERTAIN, min(raw, _CERTAIN))))
 
 
-def _seconds(line: tuple[float, float], raw: float, model: AcousticModel) -> Seconds:
-    return math.hypot(line[0], line[1] * raw) / model.front_end.frame_rate
+def _seconds(line: tuple[float, float], raw: float, heard: Heard) -> Seconds:
+    return math.hypot(line[0], line[1] * raw) / heard.model.front_end.frame_rate
 
 
 def score_words(places: Sequence[Place], model: AcousticModel, ratio: Tensor, span: tuple[int, int]) -> list[Score]:
@@ -195,7 +242,8 @@ def _what_was_said(
     places: Sequence[Place], model: AcousticModel, ratio: Tensor
 ) -> list[tuple[float | None, float, tuple[float, ...]]]:
     """Log-odds, entropy and phones of each word."""
-    graph = build_graph([place.item for place in places], model, free=("instead",))
+    judged = [place.item if _is_word(place.item) else _as_chosen(place) for place in places]
+    graph = build_graph(judged, model, free=("instead",))
     hmm = graph.hmm(ratio)
     found = marginals(hmm)
     source, target = graph.node[graph.source], graph.node[graph.target]
@@ -208,13 +256,13 @@ def _what_was_said(
     ratios = torch.where(frames > 0, evidence / frames, -torch.inf).tolist()
 
     words = []
-    for index, place in enumerate(places):
+    for index, (place, item) in enumerate(zip(places, judged, strict=True)):
         own = [number for number, node in enumerate(graph.nodes) if node.word == index]
-        ends = list(accumulate(map(len, place.item.variants), initial=0))
+        ends = list(accumulate(map(len, item.variants), initial=0))
         of_variant = entered[[own[end] for end in ends[:-1]]]
-        chosen = ends[place.item.variants.index(place.chosen)]
+        chosen = ends[item.variants.index(place.chosen)]
         phones = tuple(ratios[number] for number in own[chosen : chosen + len(place.chosen)])
-        odds = float(of_variant.sum().log() - entered[own[-1]].log()) if len(own) > ends[-1] else None
+        odds = float(of_variant.sum().log() - entered[own[-1]].log()) if _is_word(item) else None
         entropy = float(torch.special.entr(of_variant / of_variant.sum()).sum())
         words.append((odds, entropy, phones))
     return words
@@ -224,7 +272,7 @@ def _edge_deviations(
     places: Sequence[Place], model: AcousticModel, ratio: Tensor, begin: int
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
     """How far the starts, and the ends, of each word's phones may be from its edges, less ``begin``, in frames."""
-    chain = build_graph([replace(place.item, variants=(place.chosen,)) for place in places], model)
+    chain = build_graph(list(map(_as_chosen, places)), model)
     states = marginals(chain.hmm(_SHARPNESS * ratio.double())).emission
     nodes = states.new_zeros(len(states), len(chain.nodes)).index_add_(1, chain.node, states)
     reached = nodes.flip(1).cumsum(1).flip(1)  # [t, n]: by frame t, the path is in node n or a later one
@@ -242,6 +290,15 @@ def _edge_deviations(
     ends = deviations(spoken + 1, [edge for place in places for edge in place.edges[1:]])
     at = list(accumulate((len(place.chosen) for place in places), initial=0))
     return [(tuple(starts[a:b]), tuple(ends[a:b])) for a, b in pairwise(at)]
+
+
+def _is_word(item: Pronunciation) -> bool:
+    """Whether there is anything to judge: it must be said, and not just anything."""
+    return () not in item.variants and (FREE,) not in item.variants
+
+
+def _as_chosen(place: Place) -> Pronunciation:
+    return replace(place.item, variants=(place.chosen,))
 
 
 def _per_node(values: Tensor, node: Tensor, nodes: int) -> Tensor:
