@@ -1,4 +1,4 @@
-"""Whether `match` finds what was not said, and whether deviations say how far edges are off: fitted and measured by set.
+"""Whether `match` finds what was not said, and deviations how far edges are off: fitted, and measured by set.
 
     python benchmarks/match.py [--smoke]
 
@@ -18,6 +18,7 @@ import random
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from rich.console import Console
@@ -55,7 +56,7 @@ class Scores:
 class Remembering(AcousticModel):
     """A model that is asked for the same recordings again and again."""
 
-    known: dict[int, Tensor] = {}
+    known: ClassVar[dict[int, Tensor]] = {}
 
     def log_likelihood(self, features: Tensor) -> Tensor:
         key = hash(features.numpy().tobytes())
@@ -169,7 +170,9 @@ def misspelt(aligner: Aligner, item: dict, words: list[str], draw: random.Random
         wrong = [draw.random() < 1 / 15 for _ in phones]
         for at, phone in enumerate(phones):
             if wrong[at]:
-                phones[at] = draw.choice([other for other in (VOWELS if phone in VOWELS else consonants) if other != phone])
+                phones[at] = draw.choice(
+                    [other for other in (VOWELS if phone in VOWELS else consonants) if other != phone]
+                )
         entries[names[-1]], marks[names[-1]] = (tuple(phones),), wrong
     found = align(replace(aligner, lexicon=Lexicon(entries)), item, names)
     if found is None:
@@ -195,7 +198,9 @@ def calibrated(found: list[Scores]) -> Calibration:
     deviation, error = torch.tensor(every.edges, dtype=torch.float64).reshape(-1, 2).unbind(1)
 
     def surprise(log_constants: Tensor) -> Tensor:
-        variance = (log_constants.exp().square() * torch.stack([torch.ones_like(deviation), deviation.square()], 1)).sum(1)
+        variance = (
+            log_constants.exp().square() * torch.stack([torch.ones_like(deviation), deviation.square()], 1)
+        ).sum(1)
         return (error.square() / variance + variance.log()).mean()
 
     return Calibration(

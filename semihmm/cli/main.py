@@ -44,7 +44,7 @@ def align(
         Path, typer.Argument(help="Folder of .wav or .flac recordings, with their transcripts beside them.")
     ],
     out: Out,
-    nbest: Annotated[int, typer.Option(min=0, help="Also write the K best alignments of each recording.")] = 0,
+    nbest: Annotated[int, typer.Option(min=0, help="Also write the K best readings: in other pronunciations.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Leave alone what an earlier run has finished.")] = False,
     model: Annotated[
         Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")
@@ -55,6 +55,9 @@ def align(
     pause_probability: Annotated[
         float, typer.Option(help="Prior probability of a pause before, between and after words.")
     ] = 0.5,
+    extra_speech: Annotated[
+        bool, typer.Option("--extra-speech", help="Let there be speech between the words that no transcript holds.")
+    ] = False,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
@@ -68,7 +71,7 @@ def align(
         recordings = find_recordings(corpus)
         if out.resolve() == corpus.resolve():
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
-        aligner = _aligner(model, dictionary, pause_probability)
+        aligner = _aligner(model, dictionary, pause_probability, extra_speech)
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume)
     show.summary(summary)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
@@ -120,9 +123,14 @@ def info() -> None:
     show.info(aligner)
 
 
-def _aligner(model: Path | None = None, dictionary: Path | None = None, pause_probability: float = 0.5) -> Aligner:
+def _aligner(
+    model: Path | None = None,
+    dictionary: Path | None = None,
+    pause_probability: float = 0.5,
+    extra_speech: bool = False,
+) -> Aligner:
     entries = load_dictionary() | (load_dictionary(dictionary) if dictionary else {})
-    return Aligner(load_acoustic_model(model), Lexicon(entries), pause_probability)
+    return Aligner(load_acoustic_model(model), Lexicon(entries), pause_probability, extra_speech)
 
 
 def _run(aligner: Aligner, recordings: list[Recording], out: Path, *, nbest: int = 0, resume: bool = False) -> Summary:

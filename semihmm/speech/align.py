@@ -1,7 +1,7 @@
 """Forced alignment: where in a recording the words of its transcript are, and how sure that is.
 
 The recording's log-likelihoods and the transcript's graph make one `HMM`; the alignment is its `viterbi`, the
-confidences are its `marginals`, the alternatives its `topk`.
+confidences are its `marginals`, the alternatives its readings in other pronunciations.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from semihmm.audio import resample
 from semihmm.errors import DataError
-from semihmm.inference import log_partition, marginals, topk, viterbi
+from semihmm.inference import log_partition, marginals, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
+from semihmm.speech.alternatives import best_readings
 from semihmm.speech.free import FREE, hear_freely, with_free_speech
 from semihmm.speech.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
@@ -83,15 +84,15 @@ class Aligner:
             wave: ``(N,)`` samples in [-1, 1].
             sample_rate: of ``wave``; changed to the model's as needed.
             text: the transcript.
-            nbest: how many of the best paths to return beside the alignment itself.
+            nbest: how many of the most probable readings to return: alignments that differ in pronunciations.
 
         Returns:
             The alignment. A phone's confidence is the posterior probability of that phone, at that place of the
             transcript, averaged over the frames that the best path spends in it; a word's, that of the word in any of
-            its pronunciations. Both take the transcript for granted.
+            its pronunciations. Both take the transcript for granted; their matches do not (see `semihmm.speech.match`).
 
         Raises:
-            DataError: the transcript has no words, or more than the audio can hold; the wave is too short or too long.
+            DataError: the transcript has no words, or more than the audio can hold; the wave is silent, too short or too long.
 
         Time and memory are O(T S) for T frames and S states of the graph, about 35 bytes each: a minute takes 0.9 GB,
         two take 2.6. Cut longer recordings at pauses.
@@ -102,6 +103,8 @@ class Aligner:
         """As calling the aligner, but returns the graph and the posteriors as well."""
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
+        if len(wave) and bool((wave == wave[0]).all()):
+            raise DataError("the recording is silent: all its samples are the same.")
         pronunciations = [self.lexicon.pronounce(word) for word in words_of(text)]
         free: tuple[Place, ...] = ("ends", "between") if self.extra_speech else ("ends",)
         graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability, free=free)
@@ -127,11 +130,8 @@ class Aligner:
         evidence = float(log_partition(hmm))
         alternatives = []
         if nbest:
-            ranked = topk(hmm, nbest)
-            for event, score, valid in zip(ranked.event, ranked.score.tolist(), ranked.valid.tolist(), strict=True):
-                if valid:
-                    tiers = _tiers(graph, words, graph.node[event], boundaries)
-                    alternatives.append(Alternative(score - evidence, *tiers))
+            for score, event in best_readings(graph, hmm, nbest):
+                alternatives.append(Alternative(score - evidence, *_tiers(graph, words, graph.node[event], boundaries)))
         alignment = Alignment(
             text,
             duration,

@@ -12,6 +12,7 @@ from semihmm.audio import read_audio
 from semihmm.errors import DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
+from semihmm.speech.intervals import Interval
 from semihmm.speech.results import Alignment, is_finished
 from semihmm.speech.transcript import words_of
 from semihmm.types import Seconds
@@ -51,6 +52,7 @@ class Summary:
         spent: seconds spent on all of it.
         frames: number of feature vectors aligned now.
         log_likelihood: of them all, in nats.
+        suspicious: what to listen to, by recording, those with the lowest match first.
         unknown: how often each word without a dictionary entry occurred.
     """
 
@@ -61,13 +63,16 @@ class Summary:
     spent: Seconds
     frames: int
     log_likelihood: float
+    suspicious: dict[str, tuple[Interval, ...]]
     unknown: Counter[str]
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "Summary":
         """Add up the outcomes of a run."""
         items = list(outcomes)
-        done = [item.alignment for item in items if item.alignment is not None]
+        aligned = {item.recording.name: item.alignment for item in items if item.alignment is not None}
+        done = list(aligned.values())
+        doubtful = sorted((item.match or 0.0, name) for name, item in aligned.items() if item.suspicious)
         return cls(
             aligned=len(done),
             resumed=sum(item.resumed for item in items),
@@ -76,6 +81,7 @@ class Summary:
             spent=sum(item.seconds for item in items),
             frames=sum(item.frames for item in done),
             log_likelihood=sum(item.log_likelihood for item in done),
+            suspicious={name: aligned[name].suspicious for _, name in doubtful},
             unknown=Counter(word.label for item in done for word in item.words if word.label in item.unknown),
         )
 
@@ -121,6 +127,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
     options: dict[str, Any] = {
         "model": aligner.model.name,
         "pause_probability": aligner.pause_probability,
+        "extra_speech": aligner.extra_speech,
         "nbest": nbest,
         "text": text,
         "pronunciations": zlib.crc32(repr([aligner.lexicon.pronounce(word) for word in words_of(text)]).encode()),

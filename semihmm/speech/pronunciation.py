@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.free import FREE
 from semihmm.speech.phones import arpabet_from_ipa
 
 Phones = tuple[str, ...]
@@ -71,7 +72,7 @@ class Lexicon:
         Raises:
             DataError: nobody knows how the word could be said.
         """
-        variants = self._variants(word)
+        variants = ((FREE,),) if word == FREE else self._variants(word)
         if variants:
             return Pronunciation(word, variants)
         if word not in self._guessed:

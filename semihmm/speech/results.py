@@ -16,10 +16,10 @@ _FORMAT = "semihmm-alignment-1"
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of the best alignments.
+    """One of the most probable readings of the transcript.
 
     Args:
-        log_prob: log-posterior of this very path, in nats: its score minus the log-partition.
+        log_prob: log-posterior of the pronunciations that it takes, whenever they are said, in nats.
         words: as in `Alignment`, without confidences.
         phones: as in `Alignment`, without confidences.
     """
@@ -45,7 +45,8 @@ class Alignment:
         match: the share of the words that were said, as the sum of their matches would have it.
         suspicious: stretches to listen to, each labelled with the reason.
         unknown: pronunciations of the words that no dictionary had.
-        alternatives: the best paths, best first, as many as were asked for; most differ by a frame here or there.
+        alternatives: the most probable readings, best first, as many as were asked for: no two take the same
+            pronunciations. The first is nearly always that of the alignment itself.
     """
 
     text: str

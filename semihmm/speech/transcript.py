@@ -8,7 +8,7 @@ from semihmm._optional import require
 _ANNOTATION = re.compile(r"\[[^\]]*\]|<[^>]*>")  # [noise], <unk>: not spoken
 _QUOTES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "–": " ", "—": " "})
 _QUOTED = re.compile(r"(?<!\w)'((?:[^']|(?<=\w)'(?=\w))*)'(?!\w)")
-_WORD = re.compile(r"'?[^\W_]+(?:['\-][^\W_]+)*'?")
+_WORD = re.compile(r"(?<!\S)\*(?!\S)|'?[^\W_]+(?:['\-][^\W_]+)*'?")
 _SYMBOLS = re.compile(r"[\d&$£€%@+=°]")
 
 
@@ -16,7 +16,8 @@ def words_of(text: str) -> list[str]:
     """The words of a transcript, in lower case, without punctuation.
 
     Numbers, amounts and times are read out, as ``gruut`` reads them; annotations in square or angle brackets are left
-    out. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words.
+    out. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words. An
+    asterisk between blanks is a word that stands for any speech.
 
     Example:
         >>> words_of("He turned sharply, and faced Gregson across the table.")
