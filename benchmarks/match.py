@@ -170,9 +170,8 @@ def misspelt(aligner: Aligner, item: dict, words: list[str], draw: random.Random
         wrong = [draw.random() < 1 / 15 for _ in phones]
         for at, phone in enumerate(phones):
             if wrong[at]:
-                phones[at] = draw.choice(
-                    [other for other in (VOWELS if phone in VOWELS else consonants) if other != phone]
-                )
+                alike = VOWELS if phone in VOWELS else consonants
+                phones[at] = draw.choice([other for other in alike if other != phone])
         entries[names[-1]], marks[names[-1]] = (tuple(phones),), wrong
     found = align(replace(aligner, lexicon=Lexicon(entries)), item, names)
     if found is None:
@@ -190,7 +189,7 @@ def edges(item: dict, found: Alignment) -> list[tuple[float, float]]:
 
 
 def calibrated(found: list[Scores]) -> Calibration:
-    """Constants fitted on sets: logistic regressions with both classes weighing the same, and a normal law of errors."""
+    """Constants fitted on sets: logistic regressions, as if one in four were wrong, and a normal law of errors."""
     every = Scores()
     for scores in found:
         for name in ("words", "phones", "edges"):
@@ -198,9 +197,8 @@ def calibrated(found: list[Scores]) -> Calibration:
     deviation, error = torch.tensor(every.edges, dtype=torch.float64).reshape(-1, 2).unbind(1)
 
     def surprise(log_constants: Tensor) -> Tensor:
-        variance = (
-            log_constants.exp().square() * torch.stack([torch.ones_like(deviation), deviation.square()], 1)
-        ).sum(1)
+        floor, scale = log_constants.exp().square()
+        variance = floor + scale * deviation.square()
         return (error.square() / variance + variance.log()).mean()
 
     return Calibration(
@@ -210,7 +208,7 @@ def calibrated(found: list[Scores]) -> Calibration:
 
 def _logistic(pairs: list[tuple[float, int]]) -> tuple[float, float]:
     score, wrong = torch.tensor(pairs, dtype=torch.float64).unbind(1)
-    weight = torch.where(wrong == 1, 0.5 / wrong.sum(), 0.5 / (1 - wrong).sum())
+    weight = torch.where(wrong == 1, 0.25 / wrong.sum(), 0.75 / (1 - wrong).sum())
 
     def surprise(line: Tensor) -> Tensor:
         bce = torch.nn.functional.binary_cross_entropy_with_logits

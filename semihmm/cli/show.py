@@ -62,7 +62,7 @@ def summary(run: Summary) -> None:
     table.add_row("× real time", f"{speed:.1f}")
     table.add_row("log-likelihood per frame (nats)", per_frame)
     table.add_row("words without entry", str(run.unknown.total()))
-    table.add_row("suspicious", str(len(run.suspicious)), style="yellow" if run.suspicious else None)
+    table.add_row("suspicious recordings", str(len(run.suspicious)), style="yellow" if run.suspicious else None)
     table.add_row("failures", str(len(run.failures)), style="red" if run.failures else None)
     console = Console(soft_wrap=True)
     console.print(table)

@@ -92,7 +92,8 @@ class Aligner:
             its pronunciations. Both take the transcript for granted; their matches do not (see `semihmm.speech.match`).
 
         Raises:
-            DataError: the transcript has no words, or more than the audio can hold; the wave is silent, too short or too long.
+            DataError: the transcript has no words, or more than the audio can hold; the wave is silent, too short or
+                too long.
 
         Time and memory are O(T S) for T frames and S states of the graph, about 35 bytes each: a minute takes 0.9 GB,
         two take 2.6. Cut longer recordings at pauses.

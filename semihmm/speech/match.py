@@ -72,7 +72,7 @@ class Calibration:
     edge: tuple[float, float]
 
 
-CALIBRATION = Calibration(word=(0.0, 1.0), phone=(1.0, 1.0), edge=(0.0, 1.0))
+CALIBRATION = Calibration(word=(2.5, 0.19), phone=(2.0, 0.59), edge=(0.52, 1.17))
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _what_was_said(
         of_variant = entered[[own[end] for end in ends[:-1]]]
         chosen = ends[item.variants.index(place.chosen)]
         phones = tuple(ratios[number] for number in own[chosen : chosen + len(place.chosen)])
-        odds = float(of_variant.sum().log() - entered[own[-1]].log()) if _is_word(item) else None
+        odds = float(of_variant.sum().log() - entered[own[-1]].log()) if _is_word(place.item) else None
         entropy = float(torch.special.entr(of_variant / of_variant.sum()).sum())
         words.append((odds, entropy, phones))
     return words

@@ -16,8 +16,8 @@ def words_of(text: str) -> list[str]:
     """The words of a transcript, in lower case, without punctuation.
 
     Numbers, amounts and times are read out, as ``gruut`` reads them; annotations in square or angle brackets are left
-    out. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words. An
-    asterisk between blanks is a word that stands for any speech.
+    out. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words.
+    An asterisk between blanks is a word that stands for any speech.
 
     Example:
         >>> words_of("He turned sharply, and faced Gregson across the table.")

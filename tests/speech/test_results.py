@@ -12,10 +12,13 @@ from semihmm.speech.results import is_finished
 ALIGNMENT = Alignment(
     text="ähm, one",
     duration=1.0,
-    words=(Interval(0.1, 0.3, "ähm", 0.5), Interval(0.3, 1.0, "one", 1.0)),
+    words=(Interval(0.1, 0.3, "ähm", 0.5, 0.25, 0.01, 0.02, 0.7), Interval(0.3, 1.0, "one", 1.0)),
     phones=(Interval(0.1, 0.3, "AH", 0.25), Interval(0.3, 1.0, "W", 0.75)),
     frames=99,
     log_likelihood=-1234.5,
+    free_log_likelihood=-1200.5,
+    match=0.25,
+    suspicious=(Interval(0.1, 0.3, "not what was said: ähm"),),
     unknown={"ähm": "AH M"},
     alternatives=(Alternative(-0.5, (Interval(0.1, 0.4, "ähm"),), (Interval(0.1, 0.4, "AH"),)),),
 )
@@ -38,6 +41,20 @@ def test_a_result_is_finished_if_both_files_are_whole_and_the_options_the_same(t
     assert not is_finished(textgrid, record, options={"nbest": 2})
     textgrid.unlink()
     assert not is_finished(textgrid, record, options={"nbest": 1})
+
+
+def test_a_record_of_an_earlier_version_comes_back(tmp_path):
+    ALIGNMENT.save(*paths(tmp_path))
+    content = json.loads(paths(tmp_path)[1].read_text(encoding="utf-8"))
+    for name in ("free_log_likelihood", "match", "suspicious"):
+        del content[name]
+    for item in (*content["words"], *content["phones"]):
+        for name in ("match", "start_sd", "end_sd", "entropy"):
+            del item[name]
+    paths(tmp_path)[1].write_text(json.dumps(content), encoding="utf-8")
+    old = Alignment.load(paths(tmp_path)[1])
+    assert (old.match, old.suspicious, old.words[0].match) == (None, (), None)
+    assert old.words[0].confidence == 0.5
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"format": "another"}'])

@@ -17,6 +17,7 @@ from semihmm.speech import words_of
         ("a well-known man -- or not—so", ["a", "well-known", "man", "or", "not", "so"]),
         ("uh [cough] yes <unk> no", ["uh", "yes", "no"]),
         ("snake_case", ["snake", "case"]),
+        ("well * then, 3*x*", ["well", "*", "then", "three", "x"]),
         ("Café naïve", ["café", "naïve"]),
         ("Mr. Smith (or so)", ["mr", "smith", "or", "so"]),
     ],
