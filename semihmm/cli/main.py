@@ -77,7 +77,7 @@ def align(
         Path, typer.Argument(help="Folder of recordings, with their transcripts beside them; or one recording.")
     ],
     out: Out,
-    nbest: Annotated[int, typer.Option(min=0, help="Also write the K best alignments of each recording.")] = 0,
+    nbest: Annotated[int, typer.Option(min=0, help="Also write the K best readings: in other pronunciations.")] = 0,
     formats: Annotated[
         str,
         typer.Option(
@@ -93,6 +93,9 @@ def align(
     pause_probability: Annotated[
         float, typer.Option(help="Prior probability of a pause before, between and after words.")
     ] = 0.5,
+    extra_speech: Annotated[
+        bool, typer.Option("--extra-speech", help="Let there be speech between the words that no transcript holds.")
+    ] = False,
     language: Language = None,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
@@ -113,7 +116,7 @@ def align(
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
         with only_writer(out):
             pass  # better to fail before the work than after it
-        aligner = _aligner(model, dictionary, pause_probability, language)
+        aligner = _aligner(model, dictionary, pause_probability, language, extra_speech)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
     show.summary(summary)
@@ -253,6 +256,7 @@ def _aligner(
     dictionary: Path | None = None,
     pause_probability: float = 0.5,
     language: str | None = None,
+    extra_speech: bool = False,
 ) -> Aligner:
     from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
     from semihmm.speech.pronunciation import check_language
@@ -263,7 +267,8 @@ def _aligner(
             f"Give a model with --model, and a dictionary in its phones with --dictionary."
         )
     acoustic = load_acoustic_model(model)
-    return Aligner(acoustic, load_lexicon(language, dictionary=dictionary, model=acoustic), pause_probability)
+    lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)
+    return Aligner(acoustic, lexicon, pause_probability, extra_speech)
 
 
 def _run(

@@ -14,6 +14,7 @@ from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Corpu
 from semihmm.speech.batch import Outcome, Summary
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
+_SUSPICIOUS, _STRETCHES = 20, 5  # recordings, and stretches of one, that a summary names
 
 
 def error(reason: str) -> None:
@@ -64,6 +65,7 @@ def summary(run: Summary) -> None:
     table.add_row("words without entry", str(run.unknown.total()))
     if run.passed_over:
         table.add_row("passed over", str(len(run.passed_over)))
+    table.add_row("suspicious recordings", str(len(run.suspicious)), style="yellow" if run.suspicious else None)
     table.add_row("failures", str(len(run.failures)), style="red" if run.failures else None)
     console = Console(soft_wrap=True)
     console.print(table)
@@ -71,6 +73,12 @@ def summary(run: Summary) -> None:
         console.print(f"[red]failed[/] [bold]{_plain(name)}[/]: {_plain(reason)}", highlight=False)
     for path, reason in run.passed_over.items():
         console.print(f"passed over [bold]{_plain(path)}[/]: {_plain(reason)}", highlight=False)
+    for name, stretches in list(run.suspicious.items())[:_SUSPICIOUS]:
+        listed = "; ".join(f"{item.start:.2f}–{item.end:.2f} s {item.label}" for item in stretches[:_STRETCHES])
+        more = f"; {len(stretches) - _STRETCHES} more" if len(stretches) > _STRETCHES else ""
+        console.print(f"[yellow]suspicious[/] [bold]{_plain(name)}[/]: {_plain(listed)}{more}", highlight=False)
+    if len(run.suspicious) > _SUSPICIOUS:
+        console.print(f"[yellow]suspicious[/]: {len(run.suspicious) - _SUSPICIOUS} more, named in the JSON files")
     if run.unknown:
         listed = ", ".join(f"{word} ({count})" if count > 1 else word for word, count in run.unknown.most_common())
         console.print(f"Not in the dictionary, pronounced by rule: {escape(listed)}", highlight=False)
@@ -97,13 +105,13 @@ def words(alignment: Alignment, *, title: str) -> None:
     """The words of one recording with times and confidences."""
     table = Table(title=title, title_justify="left")
     table.add_column("word")
-    for name in ("start (s)", "end (s)", "confidence"):
+    for name in ("start (s)", "end (s)", "confidence", "match"):
         table.add_column(name, justify="right")
     table.add_column("phones")
     for word in alignment.words:
         inside = [phone.label for phone in alignment.phones if word.start <= phone.start < word.end]
-        sure = "–" if word.confidence is None else f"{word.confidence:.3f}"
-        table.add_row(escape(word.label), f"{word.start:.3f}", f"{word.end:.3f}", sure, " ".join(inside))
+        sure = ("–" if number is None else f"{number:.3f}" for number in (word.confidence, word.match))
+        table.add_row(escape(word.label), f"{word.start:.3f}", f"{word.end:.3f}", *sure, " ".join(inside))
     Console().print(table)
 
 

@@ -145,7 +145,9 @@ def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = N
         path: the file. Default: the CMU dictionary inside the ``pocketsphinx`` package.
         model: refuse phones that it lacks. Default: take any.
     """
-    return read_dictionary(path or _package_folder() / "cmudict-en-us.dict", phones=model and model.phones)
+    return read_dictionary(
+        path or _package_folder() / "cmudict-en-us.dict", phones=None if model is None else model.phones
+    )
 
 
 def _package_folder() -> Path:

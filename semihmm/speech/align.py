@@ -1,8 +1,8 @@
 """Forced alignment: where in a recording the words of its transcript are, and how sure that is.
 
 The recording's log-likelihoods and the transcript's graph make one `HMM`; the alignment is its `viterbi`, the
-confidences are its `marginals`, the alternatives its `topk`. A long recording is cut at moments beyond doubt first, and
-each piece is such an `HMM`.
+confidences are its `marginals`, the matches log-partitions of graphs with more freedom (`semihmm.speech.match`). A long
+recording is cut at moments beyond doubt first, and each piece is such an `HMM`.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,13 @@ from torch import Tensor
 
 from semihmm.audio import condition, resample
 from semihmm.errors import DataError
-from semihmm.inference import expected_counts, topk, viterbi
+from semihmm.inference import expected_counts, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
-from semihmm.speech.graph import PAUSE, AlignmentGraph, build_graph, check_pause_probability
+from semihmm.speech.alternatives import best_readings
+from semihmm.speech.free import FREE, Unscripted, hear_freely, with_free_speech
+from semihmm.speech.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
+from semihmm.speech.match import CALIBRATION, Calibration, Heard, assess
 from semihmm.speech.pieces import Cut, Piece, find_cuts
 from semihmm.speech.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.results import Alignment, Alternative
@@ -55,6 +58,7 @@ class _Heard:
     pronunciations: list[Pronunciation]
     graph: AlignmentGraph
     log_likelihood: Tensor
+    freely: Unscripted
     boundaries: Tensor
     duration: Seconds
 
@@ -78,6 +82,9 @@ class Aligner:
         model: the acoustic model. Default: Sphinx US English, from the ``pocketsphinx`` package.
         lexicon: the pronunciations. Default: the CMU dictionary from the same package, ``gruut`` for other words.
         pause_probability: prior probability of a pause before, between and after the words.
+        extra_speech: whether there may be speech between the words that the transcript does not hold. Before the first
+            and after the last there may always be.
+        calibration: turns raw scores into matches and deviations; the default fits the default model.
 
     Example:
         >>> import torch
@@ -91,6 +98,8 @@ class Aligner:
     model: AcousticModel = field(default_factory=load_acoustic_model)
     lexicon: Lexicon = field(default_factory=lambda: Lexicon(load_dictionary()))
     pause_probability: float = 0.5
+    extra_speech: bool = False
+    calibration: Calibration = CALIBRATION
 
     def __post_init__(self) -> None:
         check_pause_probability(self.pause_probability)
@@ -102,12 +111,12 @@ class Aligner:
             wave: ``(N,)`` samples in [-1, 1].
             sample_rate: of ``wave``; changed to the model's as needed.
             text: the transcript.
-            nbest: how many of the best paths to return beside the alignment itself.
+            nbest: how many of the most probable readings to return: alignments that differ in pronunciations.
 
         Returns:
             The alignment. A phone's confidence is the posterior probability of that phone, at that place of the
             transcript, averaged over the frames that the best path spends in it; a word's, that of the word in any of
-            its pronunciations. Both take the transcript for granted.
+            its pronunciations. Both take the transcript for granted; their matches do not (see `semihmm.speech.match`).
 
         Raises:
             DataError: the transcript has no words, or more than the audio can hold; the wave is too short; no moment
@@ -140,7 +149,8 @@ class Aligner:
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
         pronunciations = self.lexicon.pronounce_text(text, self.model)
-        graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability)
+        free: tuple[Place, ...] = ("ends", "between") if self.extra_speech else ("ends",)
+        graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability, free=free)
         front_end = self.model.front_end
         features = front_end(resample(condition(wave), source=sample_rate, target=front_end.sample_rate))
         graph.check_length(len(features))
@@ -148,7 +158,9 @@ class Aligner:
         boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
         boundaries[0], boundaries[-1] = 0.0, duration
         log_likelihood = self.model.log_likelihood(features)
-        return _Heard(pronunciations, graph, log_likelihood, boundaries.clamp_(max=duration), duration)
+        freely = hear_freely(self.model, log_likelihood)
+        log_likelihood = with_free_speech(self.model, log_likelihood, freely)
+        return _Heard(pronunciations, graph, log_likelihood, freely, boundaries.clamp_(max=duration), duration)
 
     def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
         """The pieces between cuts, and the log-probability of the cuts."""
@@ -178,11 +190,8 @@ class Aligner:
         word_of_node = torch.tensor([node.word for node in graph.nodes])
         _, word = word_of_node.unique(return_inverse=True)
         words = _per_group(posterior, word, int(word.max()) + 1)
-        ranked = []
-        if nbest:
-            found = topk(hmm, nbest)
-            scores = zip(found.event, found.score.tolist(), found.valid.tolist(), strict=True)
-            ranked = [(score, piece.node + graph.node[event]) for event, score, valid in scores if valid]
+        readings = best_readings(graph, hmm, nbest) if nbest else []
+        ranked = [(score, piece.node + graph.node[event]) for score, event in readings]
         solved = _Solved(
             piece.node + nodes,
             posterior.gather(1, nodes[:, None])[:, 0],
@@ -201,18 +210,23 @@ class Aligner:
             paths = nlargest(nbest, longer, key=lambda scored: scored[0])
         tiers = _Tiers(heard.graph, [item.word for item in heard.pronunciations], heard.boundaries)
         phone, word = (torch.cat(parts) for parts in zip(*((piece.phone, piece.word) for piece in solved), strict=True))
-        words, phones = tiers(torch.cat([piece.nodes for piece in solved]), word, phone)
-        return Alignment(
+        nodes = torch.cat([piece.nodes for piece in solved])
+        words, phones = tiers(nodes, word, phone)
+        alignment = Alignment(
             text,
             heard.duration,
             words,
             phones,
             frames=len(heard.log_likelihood),
             log_likelihood=evidence,
+            free_log_likelihood=float(heard.freely.log_likelihood.double().sum()),
             unknown={item.word: " ".join(item.variants[0]) for item in heard.pronunciations if not item.known},
             alternatives=tuple(Alternative(score - evidence, *tiers(torch.cat(path))) for score, path in paths if path),
             tokens=timed(tokens_of(text, language=self.lexicon.language or "en"), words),
         )
+        unscripted = torch.tensor([node.phone == FREE and node.word == PAUSE for node in heard.graph.nodes])[nodes]
+        recording = Heard(self.model, heard.log_likelihood, heard.freely, heard.boundaries, unscripted)
+        return assess(alignment, heard.pronunciations, recording, self.calibration)
 
 
 @dataclass(frozen=True)

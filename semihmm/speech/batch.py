@@ -18,6 +18,7 @@ from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
 from semihmm.speech.formats import WRITERS, write_labels
+from semihmm.speech.intervals import Interval
 from semihmm.speech.processes import in_processes
 from semihmm.speech.results import Alignment, finished
 from semihmm.speech.utterances import align_utterances
@@ -64,6 +65,7 @@ class Summary:
         spent: seconds spent on all of it, by all processes together.
         frames: number of feature vectors aligned now.
         log_likelihood: of them all, in nats.
+        doubts: the match of each recording that is suspicious, its name, and what to listen to.
         unknown: how often each word without a dictionary entry occurred.
         words: number of words aligned now.
     """
@@ -76,8 +78,14 @@ class Summary:
     spent: Seconds = 0.0
     frames: int = 0
     log_likelihood: float = 0.0
+    doubts: list[tuple[float, str, tuple[Interval, ...]]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     words: int = 0
+
+    @property
+    def suspicious(self) -> dict[str, tuple[Interval, ...]]:
+        """What to listen to, by recording, those with the lowest match first."""
+        return {name: stretches for _, name, stretches in sorted(self.doubts, key=lambda doubt: doubt[:2])}
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> "Summary":
@@ -101,6 +109,8 @@ class Summary:
             self.frames += done.frames
             self.words += len(done.words)
             self.log_likelihood += done.log_likelihood
+            if done.suspicious:
+                self.doubts.append((done.match or 0.0, name, done.suspicious))
             self.unknown.update(word.label for word in done.words if word.label in done.unknown)
 
 
@@ -211,6 +221,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
     options: dict[str, Any] = {
         "model": aligner.model.name,
         "pause_probability": aligner.pause_probability,
+        "extra_speech": aligner.extra_speech,
         "nbest": nbest,
         "text": " ".join(item.label for item in utterances),
         "utterances": zlib.crc32(repr(utterances).encode()),

@@ -1,19 +1,26 @@
 """The paths that a transcript allows: words, their pronunciations, the phones' states, and optional pauses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
 from semihmm.speech.acoustic import AcousticModel
+from semihmm.speech.free import FREE, add_free_phone
 from semihmm.speech.pronunciation import Pronunciation
 from semihmm.structures import HMM
 
 PAUSE = -1
-"""The word index of a pause."""
+"""The word index of a pause, and of speech that the transcript does not hold."""
+
+Place = Literal["ends", "between", "instead"]
+"""Where speech that the transcript does not hold may be: before and after it, between its words, or in place of one."""
+
+_FREE_PROBABILITY = 0.01
 
 MOST_CELLS = 100_000_000
 """How many frames times states are aligned in one piece: some 14 GB."""
@@ -45,7 +52,8 @@ class AlignmentGraph:
         source: ``(A,)`` where the arcs come from.
         target: ``(A,)`` where they lead, in order.
         weight: ``(A,)`` their log-weights.
-        spine: ``(N,)`` the nodes of one way through: every word in its shortest pronunciation, and all pauses.
+        spine: ``(N,)`` the nodes of one way through: every word in its shortest pronunciation, and all that may lie
+            between words.
         shortest: states on the shortest path: with fewer frames there is none.
     """
 
@@ -122,7 +130,11 @@ class AlignmentGraph:
 
 
 def build_graph(
-    pronunciations: Sequence[Pronunciation], model: AcousticModel, *, pause_probability: float = 0.5
+    pronunciations: Sequence[Pronunciation],
+    model: AcousticModel,
+    *,
+    pause_probability: float = 0.5,
+    free: Collection[Place] = (),
 ) -> AlignmentGraph:
     """The graph of a transcript: words in order, each in any of its pronunciations, pauses between where they help.
 
@@ -130,6 +142,8 @@ def build_graph(
         pronunciations: of the words, in order.
         model: whose phones, silence and transition probabilities are used.
         pause_probability: of a pause before, after and between words. The default says that nothing is known.
+        free: where there may be speech that the transcript does not hold. Such a graph, and one with the word `FREE`,
+            needs log-likelihoods `with_free_speech`.
 
     Raises:
         DataError: no words, or a pronunciation with a phone that the model lacks.
@@ -137,15 +151,31 @@ def build_graph(
     if not pronunciations:
         raise DataError("the transcript holds no words.")
     check_pause_probability(pause_probability)
-    builder = _Builder(model)
+    builder = _Builder(add_free_phone(model))
+    rarely, mostly = math.log(_FREE_PROBABILITY), math.log1p(-_FREE_PROBABILITY)
 
     def maybe_pause(ways: list[_Exit]) -> list[_Exit]:
         paused = builder.add(PAUSE, [[model.silence]], ways, math.log(pause_probability))
         return [way.weighted(math.log1p(-pause_probability)) for way in ways] + paused
 
-    exits = maybe_pause([_Exit(None)])
+    def gap(ways: list[_Exit], *, maybe_free: bool) -> list[_Exit]:
+        ways = maybe_pause(ways)
+        if not maybe_free:
+            return ways
+        said = maybe_pause(builder.add(PAUSE, [[FREE]], ways, rarely))
+        return [way.weighted(mostly) for way in ways] + said
+
+    def word(index: int, item: Pronunciation, ways: list[_Exit]) -> list[_Exit]:
+        weight = -math.log(len(item.variants))
+        if "instead" not in free or item.variants == ((FREE,),):
+            return builder.add(index, item.variants, ways, weight)
+        said = builder.add(index, item.variants, ways, weight + mostly)
+        return said + builder.add(index, [[FREE]], ways, rarely)
+
+    exits = gap([_Exit(None)], maybe_free="ends" in free)
     for index, item in enumerate(pronunciations):
-        exits = maybe_pause(builder.add(index, item.variants, exits, -math.log(len(item.variants))))
+        last = index == len(pronunciations) - 1
+        exits = gap(word(index, item, exits), maybe_free=("ends" if last else "between") in free)
     return builder.finish(exits)
 
 

@@ -18,10 +18,16 @@ class Interval:
         label: a phone, a word, or nothing for a pause.
         confidence: posterior probability of the label over its time, where an aligner gave one.
         speaker: whose it is, where a recording has several.
+        match: probability that the label was said at all, where an aligner gave one: it does not take the transcript
+            for granted.
+        start_sd: standard deviation of ``start``.
+        end_sd: standard deviation of ``end``.
+        entropy: of a word's pronunciations, in nats: 0 where one is sure; None where it cannot have been said.
 
     Example:
-        >>> Interval(0.1, 0.25, "HH")
-        Interval(start=0.1, end=0.25, label='HH', confidence=None, speaker=None)
+        >>> interval = Interval(0.1, 0.25, "HH")
+        >>> interval.end, interval.label, interval.confidence
+        (0.25, 'HH', None)
     """
 
     start: Seconds
@@ -29,6 +35,10 @@ class Interval:
     label: str
     confidence: float | None = None
     speaker: str | None = None
+    match: float | None = None
+    start_sd: Seconds | None = None
+    end_sd: Seconds | None = None
+    entropy: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.end:

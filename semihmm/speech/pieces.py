@@ -110,17 +110,21 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
         )
     steps = torch.cat([_by_phone(block, states) for block in log_likelihood.split(states * _BLOCK)])
     paused = torch.tensor([graph.nodes[node].word == PAUSE for node in spine.tolist()])
-    allowed = torch.ones(len(spine), 3, dtype=torch.bool)
-    allowed[2:, 2] = paused[1:-1]  # over a pause, and over nothing else
+    between, after = paused.long().cumsum(0), (~paused).nonzero()[:, 0]
+    most = int(torch.diff(after, prepend=after.new_tensor([-1])).max()) if len(after) else 1
+    offsets = tuple(range(most + 1))
+    allowed = torch.ones(len(spine), most + 1, dtype=torch.bool)
+    for offset in offsets[2:]:  # over pauses, and over nothing else
+        allowed[offset:, offset] = between[offset - 1 : -1] - between[:-offset] == offset - 1
     ends = torch.full((2, len(spine)), -torch.inf)
-    ends[0, :2] = ends[1, -2:] = 0.0
+    ends[0, : int(after[0]) + 1] = ends[1, int(after[-1]) :] = 0.0
     best = viterbi(
         HMM(
             ends[0],
             torch.where(allowed, 0.0, -torch.inf),
             steps,
             final=ends[1],
-            offsets=(0, 1, 2),
+            offsets=offsets,
             emission_index=graph.column[spine * states] // states,
         ),
         checkpoint=True,

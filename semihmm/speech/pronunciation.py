@@ -10,6 +10,7 @@ from pathlib import Path
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.acoustic import AcousticModel, load_dictionary
+from semihmm.speech.free import FREE
 from semihmm.speech.phones import arpabet_from_ipa, is_silence, plain_ipa
 from semihmm.speech.transcript import is_filler, words_of
 
@@ -117,7 +118,7 @@ class Lexicon:
         Raises:
             DataError: nobody knows how the word could be said.
         """
-        variants = self._variants(word) or self._variants(_fold(word))
+        variants = ((FREE,),) if word == FREE else self._variants(word) or self._variants(_fold(word))
         if variants:
             return Pronunciation(word, variants)
         if word not in self._guessed:
@@ -151,7 +152,7 @@ class Lexicon:
             for word in words
         ]
         for item in found:
-            strange = [phone for phones in item.variants for phone in phones if phone not in model.phones]
+            strange = [phone for phones in item.variants for phone in phones if phone not in (*model.phones, FREE)]
             if strange:
                 raise DataError(
                     f"the word {item.word!r} has the phone {strange[0]!r}, which {model.name} lacks; it has "

@@ -17,10 +17,10 @@ _FORMAT = "semihmm-alignment-1"
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of the best alignments.
+    """One of the most probable readings of the transcript.
 
     Args:
-        log_prob: log-posterior of this very path, in nats: its score minus the log-partition.
+        log_prob: log-posterior of the pronunciations that it takes, whenever they are said, in nats.
         words: as in `Alignment`, without confidences.
         phones: as in `Alignment`, without confidences.
     """
@@ -41,8 +41,13 @@ class Alignment:
         phones: the same for the phones of the pronunciations chosen.
         frames: number of feature vectors.
         log_likelihood: log-likelihood of the recording under the transcript's graph, all paths together, in nats.
+        free_log_likelihood: the same under a free phone loop, which knows no transcript: their difference is the
+            log-likelihood ratio of the transcript. None in results of earlier versions, like the next.
+        match: the share of the words that were said, as the sum of their matches would have it.
+        suspicious: stretches to listen to, each labelled with the reason.
         unknown: pronunciations of the words that no dictionary had.
-        alternatives: the best paths, best first, as many as were asked for; most differ by a frame here or there.
+        alternatives: the most probable readings, best first, as many as were asked for: no two take the same
+            pronunciations. The first is nearly always that of the alignment itself.
         tokens: everything that the transcript holds, as it was written, with the words said for it and their times.
         unaligned: why, by stretch, for the utterances that could not be aligned.
     """
@@ -53,6 +58,9 @@ class Alignment:
     phones: tuple[Interval, ...]
     frames: int
     log_likelihood: float
+    free_log_likelihood: float | None = None
+    match: float | None = None
+    suspicious: tuple[Interval, ...] = ()
     unknown: dict[str, str] = field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = ()
     tokens: tuple[Token, ...] = ()
@@ -103,7 +111,8 @@ class Alignment:
         content = _read(record)
         try:
             del content["format"], content["options"]
-            for name in ("words", "phones"):
+            content.setdefault("suspicious", ())  # in results of earlier versions
+            for name in ("words", "phones", "suspicious"):
                 content[name] = tuple(Interval(**item) for item in content[name])
             content["alternatives"] = tuple(
                 Alternative(

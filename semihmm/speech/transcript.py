@@ -13,7 +13,7 @@ from semihmm.speech.phones import is_pause
 from semihmm.speech.spoken import read_out
 from semihmm.types import Seconds
 
-_FILLER = re.compile(r"\[[^\[\]]*\]|<(?=[\w/!:*])[^<>]*>|\{[^{}]*\}|\+{1,2}[A-Za-z_]+\+{1,2}(?!\w)")
+_FILLER = re.compile(r"\[[^\[\]]*\]|<(?=[\w/!:*])[^<>]*>|\{[^{}]*\}|\+{1,2}[A-Za-z_]+\+{1,2}(?!\w)|(?<!\S)\*(?!\S)")
 _MARKUP = re.compile(r"</|<(?:[biu]|br|s|v|c|p|font|lang|ruby|rt|span)\b|<[\d:.]+>|\{\\", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)'((?:[^']|(?<=\w)'(?=\w))*)'(?!\w)")
 _SPELT = {
@@ -67,7 +67,8 @@ def tokens_of(text: str, *, language: str = "en") -> tuple[Token, ...]:
     other digits are refused. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary
     may have such words. An annotation in square, angle or curly brackets, or between plus signs as in ``+breath+``, is
     one word, a filler (see `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\an8}``) are
-    not said. Accents are composed (NFC), letters of full width and ligatures made plain, format characters left out.
+    not said. An asterisk between blanks is a word that stands for any speech. Accents are composed (NFC), letters of
+    full width and ligatures made plain, format characters left out.
 
     Args:
         text: the transcript.

@@ -76,6 +76,16 @@ def test_one_bad_file_is_named_and_the_exit_code_says_so(run, corpus, tmp_path):
     assert not list((tmp_path / "out").glob("broken*"))
 
 
+def test_what_is_suspicious_is_named_with_its_times(run, corpus, tmp_path):
+    result = run("align", corpus, "--out", tmp_path / "out")
+    assert row(result.output, "suspicious recordings") == ["0"]
+    (corpus / "austen-0880.txt").write_text("he was not a table young man")
+    result = run("align", corpus, "--out", tmp_path / "out", "--extra-speech")
+    assert result.exit_code == 0
+    assert row(result.output, "suspicious recordings") == ["1"]
+    assert re.search(r"suspicious austen-0880: .*\d\.\d\d–\d\.\d\d s not what was said:.* table", result.output)
+
+
 def test_unknown_words_are_reported(run, corpus, tmp_path):
     (corpus / "austen-0880.txt").write_text("he was not a flibbertigibbet")
     result = run("align", corpus, "--out", tmp_path / "out")
@@ -261,9 +271,10 @@ def test_the_demo_prints_a_table_and_words_and_draws_a_picture(run, data, tmp_pa
     result = run("demo", "--out", tmp_path, "--data", data, "--smoke")
     assert result.exit_code == 0, result.output
     assert row(result.output, "recordings aligned") == ["1"]
-    start, end, confidence, phones = row(result.output, "disposed")
+    start, end, confidence, match, phones = row(result.output, "disposed")
     assert 1.3 < float(start) < float(end) < 2.3
     assert 0.5 < float(confidence) <= 1
+    assert 0.5 < float(match) <= 1
     assert phones == "D IH S P OW Z D"
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
 

@@ -84,25 +84,56 @@ def test_posteriors_are_probabilities_of_the_phones(aligner):
     assert (evidence.boundaries.diff() >= 0).all()
 
 
-def test_the_best_alternative_is_the_alignment_and_the_rest_follow_in_order(aligner):
+def test_alternatives_are_readings_the_likeliest_first(aligner):
     wave, _ = spoken(*SAID)
     found = aligner(wave, RATE, "eesah see", nbest=4)
-    assert len(found.alternatives) == 4
-    best = found.alternatives[0]
+    said = [[item.label for item in reading.phones] for reading in found.alternatives]
+    assert said == [["IY", "S", "AA", "S", "IY"], ["IY", "AA", "S", "IY"]]
     times = [(item.start, item.end, item.label) for item in found.phones]
-    assert [(item.start, item.end, item.label) for item in best.phones] == times
-    scores = [item.log_prob for item in found.alternatives]
-    assert scores == sorted(scores, reverse=True)
-    assert all(score < 0 for score in scores)
+    assert [(item.start, item.end, item.label) for item in found.alternatives[0].phones] == times
+    assert sum(math.exp(item.log_prob) for item in found.alternatives) == pytest.approx(1, abs=1e-3)
+    assert found.alternatives[0].log_prob > found.alternatives[1].log_prob
     assert aligner(wave, RATE, "eesah see").alternatives == ()
 
 
-def test_fewer_paths_than_asked_for_give_fewer_alternatives(aligner):
-    """Three frames for three states: there is one way."""
-    wave, _ = spoken(("AA", 0.04))
-    found = aligner(wave, RATE, "ah", nbest=5)
-    assert found.frames == 3
-    assert len(found.alternatives) == 1
+def test_there_are_no_more_alternatives_than_readings(aligner):
+    wave, _ = spoken(("AA", 0.5))
+    (only,) = aligner(wave, RATE, "ah", nbest=5).alternatives
+    assert only.log_prob == pytest.approx(0, abs=1e-3)
+
+
+OTHER = [("S", 0.2), ("AA", 0.2), ("S", 0.3), ("AA", 0.2), ("S", 0.2), ("AA", 0.3), ("S", 0.2)]
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_speech_before_and_after_the_words_does_not_stretch_them(aligner, side):
+    own = [("SIL", 0.2), ("AA", 0.2), ("IY", 0.2), ("SIL", 0.2)]
+    wave, starts = spoken(*(OTHER + own if side == "before" else own + OTHER))
+    first = len(OTHER) if side == "before" else 0
+    found = aligner(wave, RATE, "ahee")
+    assert found.words[0].start == pytest.approx(starts[first + 1], abs=0.021)
+    assert found.words[0].end == pytest.approx(starts[first + 3], abs=0.021)
+    (odd,) = found.suspicious
+    assert odd.label == "speech that the transcript does not hold"
+    assert odd.end - odd.start == pytest.approx(1.8, abs=0.05)  # with the pause beside the word
+
+
+@pytest.mark.parametrize("way", ["extra_speech", "wildcard"])
+def test_speech_between_the_words_stretches_none_where_it_is_expected(aligner, way):
+    wave, starts = spoken(("AA", 0.2), ("IY", 0.2), ("SIL", 0.1), *OTHER, ("SIL", 0.1), ("IY", 0.2), ("AA", 0.2))
+    if way == "extra_speech":
+        found = dataclasses.replace(aligner, extra_speech=True)(wave, RATE, "ahee eesah")
+        assert [word.label for word in found.words] == ["ahee", "eesah"]
+        assert [item.label for item in found.suspicious] == ["speech that the transcript does not hold"]
+    else:
+        found = aligner(wave, RATE, "ahee * eesah")
+        assert [word.label for word in found.words] == ["ahee", "*", "eesah"]
+        assert found.words[1].match is None
+        assert found.words[1].start == pytest.approx(starts[3], abs=0.05)
+        assert found.suspicious == ()
+        assert found.match > 0.5
+    assert found.words[0].end == pytest.approx(starts[2], abs=0.021)
+    assert found.words[-1].start == pytest.approx(starts[-2], abs=0.021)
 
 
 def test_another_sample_rate_gives_the_same_times(aligner):
@@ -138,6 +169,12 @@ def test_a_recording_that_no_path_fits_is_refused(tone_model, tone_lexicon):
     deaf.streams[0].log_variance[deaf.phones.index("AA")] = math.inf
     with pytest.raises(DataError, match="no path through the transcript"):
         Aligner(deaf, tone_lexicon)(spoken(("AA", 0.5))[0], RATE, "ah")
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25])
+def test_a_recording_without_any_sound_is_refused(aligner, level):
+    with pytest.raises(DataError, match="digitally silent"):
+        aligner(torch.full((8000,), level), RATE, "ah")
 
 
 def test_a_negative_number_of_alternatives_is_refused(aligner):

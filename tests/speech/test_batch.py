@@ -31,6 +31,7 @@ BAD = {
     "no words": "holds no words",
     "too long": "longer than the audio can hold",
     "gone": "No such file",
+    "silent": "digitally silent",
 }
 
 
@@ -52,6 +53,7 @@ def corpus(tmp_path):
     (folder / "empty.wav").write_bytes(b"")
     (folder / "unreadable.wav").write_bytes(b"no sound at all" * 9)
     soundfile.write(folder / "zero.wav", wave[:0], RATE)
+    soundfile.write(folder / "silent.wav", 0 * wave, RATE)
     soundfile.write(folder / "short.wav", wave[:300], RATE)
     soundfile.write(folder / "nan.wav", [0.1, math.nan, 0.1], RATE, subtype="FLOAT")
     (folder / "gone.wav").unlink()
@@ -77,6 +79,21 @@ def test_bad_recordings_are_reported_and_the_rest_aligned(aligner, corpus, tmp_p
     for name in GOOD:
         words = read_labels(tmp_path / "out" / f"{name}.TextGrid").words
         assert " ".join(word.label for word in words) == GOOD[name]
+
+
+def test_a_summary_names_suspicious_recordings_the_worst_first(aligner, tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    wave = spoken(("SIL", 0.2), ("S", 0.2), ("IY", 0.2), ("S", 0.2), ("IY", 0.2), ("SIL", 0.2))[0].numpy()
+    for name, text in {"right": "see see", "half": "see ahee", "wrong": "ahee ahee"}.items():
+        soundfile.write(folder / f"{name}.wav", wave, RATE)
+        (folder / f"{name}.txt").write_text(text)
+    summary = Summary.of(run(aligner, folder, tmp_path / "out"))
+    assert list(summary.suspicious) == ["wrong", "half"]
+    written = json.loads((tmp_path / "out" / "half.json").read_text())
+    assert [item["label"] for item in written["suspicious"]] == [item.label for item in summary.suspicious["half"]]
+    assert [word["match"] > 0.5 for word in written["words"]] == [True, False]
+    assert all(phone[side] > 0 for phone in written["phones"] for side in ("start_sd", "end_sd"))
 
 
 def test_a_summary_adds_up(aligner, corpus, tmp_path):

@@ -62,6 +62,31 @@ def test_a_pause_weighs_its_prior(tone_model):
     assert weight["SIL S IY"] == pytest.approx(math.log(0.2) + math.log(0.8))
 
 
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        ((), "see ah"),
+        (("ends",), "see ah|* see ah|see ah *|* see ah *"),
+        (("between",), "see ah|see * ah"),
+        (("instead",), "see ah|* ah|see *|* *"),
+    ],
+)
+def test_free_speech_is_where_it_may_be_and_ways_stay_a_probability(tone_model, free, expected):
+    """Pauses left out."""
+    graph = build_graph([SEE, Pronunciation("ah", (("AA",),))], tone_model, free=free)
+    names = {"S IY": "see", "AA": "ah"}
+    found, total = set(), 0.0
+    for phones, weight in paths(graph):
+        inside = [math.log(0.1 * 0.25) if phone == "*" else 3 * math.log(0.5) for phone in phones]
+        total += math.exp(weight - sum(inside))
+        spoken = " ".join(phone for phone in phones if phone != "SIL")
+        for said, name in names.items():
+            spoken = spoken.replace(said, name)
+        found.add(spoken)
+    assert found == set(expected.split("|"))
+    assert total == pytest.approx(1)
+
+
 def test_arcs_run_forward_and_none_comes_twice(tone_model):
     graph = build_graph([AH, SEE, AH, AH], tone_model)
     assert (graph.source <= graph.target).all()

@@ -14,10 +14,13 @@ from semihmm.speech.textgrid import read_tiers
 ALIGNMENT = Alignment(
     text="ähm, one",
     duration=1.0,
-    words=(Interval(0.1, 0.3, "ähm", 0.5), Interval(0.3, 1.0, "one", 1.0)),
+    words=(Interval(0.1, 0.3, "ähm", 0.5, 0.25, 0.01, 0.02, 0.7), Interval(0.3, 1.0, "one", 1.0)),
     phones=(Interval(0.1, 0.3, "AH", 0.25), Interval(0.3, 1.0, "W", 0.75)),
     frames=99,
     log_likelihood=-1234.5,
+    free_log_likelihood=-1200.5,
+    match=0.25,
+    suspicious=(Interval(0.1, 0.3, "not what was said: ähm"),),
     unknown={"ähm": "AH M"},
     alternatives=(Alternative(-0.5, (Interval(0.1, 0.4, "ähm"),), (Interval(0.1, 0.4, "AH"),)),),
 )
@@ -68,6 +71,20 @@ def test_a_textgrid_that_is_cut_off_is_not_finished_and_one_that_was_corrected_i
     assert finished(textgrid, record, options={}) == ALIGNMENT
     textgrid.write_text(whole[: whole.rindex('"') - 1])
     assert finished(textgrid, record, options={}) is None
+
+
+def test_a_record_of_an_earlier_version_comes_back(tmp_path):
+    ALIGNMENT.save(*paths(tmp_path))
+    content = json.loads(paths(tmp_path)[1].read_text(encoding="utf-8"))
+    for name in ("free_log_likelihood", "match", "suspicious"):
+        del content[name]
+    for item in (*content["words"], *content["phones"]):
+        for name in ("match", "start_sd", "end_sd", "entropy"):
+            del item[name]
+    paths(tmp_path)[1].write_text(json.dumps(content), encoding="utf-8")
+    old = Alignment.load(paths(tmp_path)[1])
+    assert (old.match, old.suspicious, old.words[0].match) == (None, (), None)
+    assert old.words[0].confidence == 0.5
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"format": "another"}'])

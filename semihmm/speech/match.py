@@ -1,0 +1,309 @@
+"""Whether the words of a transcript were said, and how far their edges may be off.
+
+Three questions about an alignment that do not take it for granted, all of them marginals of an `HMM`:
+
+*Was this word said?* Let ``A`` be the paths of a graph in which each word, and each gap between words, may hold free
+speech instead (`free`), and ``A[w]`` those that pass through the word w itself. Its *log-odds* are
+
+    log Z(A[w]) - log Z(A without A[w]),
+
+the difference of two log-partitions: a likelihood ratio of the word, in any pronunciation and at any time, against
+whatever else may have been said there. Both are the log-partition of A plus the log of expected counts of arcs, so one
+call of `marginals` answers for all words. This is goodness of pronunciation (Witt and Young 2000) in its posterior form
+(Hu et al. 2015), with neighbours and edges summed over rather than fixed: a wrong word does not blame the next.
+
+*Was this phone?* The same likelihood ratio, per frame: the mean over a phone's frames t and states s, under those
+marginals, of ``log p(x[t] | s) - log p(x[t] | x[:t])``, the second under the free phone loop.
+
+*Where is this edge?* In the chain of the pronunciations chosen, the phone n has begun by frame t where the path is in
+n or later, so the marginals of nodes, summed from n on, are the distribution function of its edge. Log-likelihoods are
+scaled by `_SHARPNESS` first: frames are not independent, and taken to be they make every edge look sure. An edge's
+deviation is the root mean square of its distance from the edge reported.
+
+Each is turned into a number that means something by two constants (`CALIBRATION`), fitted by ``benchmarks/match.py``
+on recordings that are in the public domain, CC BY or synthetic; figures are in the documentation.
+
+References:
+    Witt and Young (2000), "Phone-level pronunciation scoring and assessment for interactive language learning",
+    Speech Communication 30(2-3).
+    Hu, Qian, Soong and Wang (2015), "Improved mispronunciation detection with deep neural network trained acoustic
+    models and transfer learning based logistic regression classifiers", Speech Communication 67.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby, pairwise
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from semihmm.inference import marginals
+from semihmm.speech.acoustic import AcousticModel
+from semihmm.speech.free import FREE, Unscripted
+from semihmm.speech.graph import PAUSE, build_graph
+from semihmm.speech.intervals import Interval
+from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech.results import Alignment
+from semihmm.types import Seconds
+
+_SHARPNESS = 0.1
+_PIECE, _CONTEXT = 8, 2  # words looked at together, and how many more on either side
+_CERTAIN = 30.0  # raw scores beyond which nothing more is said
+_ASIDE: Seconds = 1.0  # of free speech before or after the words: less may be the first or last word, said otherwise
+_HURRIED = 6  # phones in a row, each as short as the model allows
+_QUIET = 0.2  # speech in a word, on average, below which it is called silent
+_UNWRITTEN: Seconds = 0.3  # of speech in what should be a pause
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From raw scores to probabilities and deviations.
+
+    Args:
+        word: ``(a, b)``: a word's match is the logistic function of ``a + b * log-odds``.
+        phone: the same of a phone, from its likelihood ratio per frame.
+        edge: ``(a, b)``: a deviation of r frames becomes ``sqrt(a² + (b r)²)`` frames.
+    """
+
+    word: tuple[float, float]
+    phone: tuple[float, float]
+    edge: tuple[float, float]
+
+
+CALIBRATION = Calibration(word=(2.5, 0.19), phone=(2.0, 0.59), edge=(0.52, 1.17))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A word where it was aligned.
+
+    Args:
+        item: the word and all its pronunciations.
+        chosen: the pronunciation that it was aligned with.
+        edges: the frames at which its phones begin, and that at which the last ends.
+    """
+
+    item: Pronunciation
+    chosen: tuple[str, ...]
+    edges: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The raw scores of one word.
+
+    Args:
+        log_odds: of its having been said, in nats; None for a word that stands for any speech.
+        entropy: of its pronunciations, given that it was said, in nats; None where that is out of the question.
+        phones: the likelihood ratio per frame of each of its phones.
+        starts: how far from the frame reported each phone may begin, root mean square, in frames.
+        ends: the same of its end.
+    """
+
+    log_odds: float | None
+    entropy: float | None
+    phones: tuple[float, ...]
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording, as an aligner heard it.
+
+    Args:
+        model: the acoustic model.
+        log_likelihood: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`.
+        freely: what the free phone loop makes of it.
+        boundaries: ``(T + 1,)`` where the frames begin and, last, where the recording ends, in seconds.
+        unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
+    """
+
+    model: AcousticModel
+    log_likelihood: Tensor
+    freely: Unscripted
+    boundaries: Tensor
+    unscripted: Tensor
+
+    def frame(self, time: Seconds) -> int:
+        """The frame that begins nearest to a time."""
+        return int(torch.searchsorted((self.boundaries[1:] + self.boundaries[:-1]) / 2, time))
+
+
+def assess(
+    alignment: Alignment, said: Sequence[Pronunciation], heard: Heard, calibration: Calibration = CALIBRATION
+) -> Alignment:
+    """The alignment, with the match of every word and phone, the deviation of every edge, and what is suspicious.
+
+    Args:
+        alignment: without them.
+        said: its words, with their pronunciations.
+        heard: the recording.
+        calibration: turns raw scores into what is reported.
+    """
+    places = list(_places(alignment, said, heard))
+    ratio = heard.log_likelihood - heard.freely.log_likelihood[:, None]
+    scores = score_words(places, heard.model, ratio, _span(places, heard))
+    words, phones = [], []
+    rest = iter(alignment.phones)
+    for word, score in zip(alignment.words, scores, strict=True):
+        match = None if score.log_odds is None else _logistic(calibration.word, score.log_odds)
+        starts, ends = ([_seconds(calibration.edge, raw, heard) for raw in side] for side in (score.starts, score.ends))
+        words.append(replace(word, match=match, start_sd=starts[0], end_sd=ends[-1], entropy=score.entropy))
+        for raw, start, end in zip(score.phones, starts, ends, strict=True):
+            of_phone = None if match is None else _logistic(calibration.phone, raw)
+            phones.append(replace(next(rest), match=of_phone, start_sd=start, end_sd=end))
+    judged = [word.match for word in words if word.match is not None]
+    found = replace(alignment, words=tuple(words), phones=tuple(phones), match=fmean(judged) if judged else None)
+    return replace(found, suspicious=tuple(_suspicious(found, heard)))
+
+
+def _places(alignment: Alignment, said: Sequence[Pronunciation], heard: Heard) -> Iterator[Place]:
+    """The words of an alignment, in frames; a word of which nothing was heard has none."""
+    starts = [phone.start for phone in alignment.phones]
+    rest = iter(said)
+    end = 0
+    for word in alignment.words:
+        item = next(item for item in rest if item.word == word.label)
+        begin, end = end, max(bisect_left(starts, word.end, end), end + 1)
+        own = alignment.phones[begin:end]
+        edges = (*(phone.start for phone in own), own[-1].end)
+        yield Place(item, tuple(phone.label for phone in own), tuple(map(heard.frame, edges)))
+
+
+def _span(places: Sequence[Place], heard: Heard) -> tuple[int, int]:
+    """The frames between the free speech before the words and that after them, if it is long."""
+    free = heard.unscripted.nonzero()[:, 0].tolist()
+    before = [frame for frame in free if frame < places[0].edges[0]]
+    after = [frame for frame in free if frame >= places[-1].edges[-1]]
+    many = _ASIDE * heard.model.front_end.frame_rate
+    return before[-1] + 1 if len(before) >= many else 0, after[0] if len(after) >= many else len(heard.unscripted)
+
+
+def _suspicious(alignment: Alignment, heard: Heard) -> Iterator[Interval]:
+    """Stretches to listen to, with the reason, by kind and then by time."""
+    if alignment.match is not None and alignment.match < 0.5:
+        yield Interval(0.0, alignment.duration, "the transcript fits little of the recording")
+    shortest = (heard.model.states + 0.5) / heard.model.front_end.frame_rate
+    words, phones = alignment.words, alignment.phones
+    yield from _runs(words, [word.match is not None and word.match < 0.5 for word in words], 1, "not what was said")
+    yield from _runs(phones, [phone.end - phone.start < shortest for phone in phones], _HURRIED, "too fast to be true")
+    frames = [(heard.frame(word.start), heard.frame(word.end)) for word in words]
+    quiet = [float(heard.freely.speech[begin : max(end, begin + 1)].mean()) < _QUIET for begin, end in frames]
+    yield from _runs(words, quiet, 1, "silence where there should be")
+    edges = [(0, 0), *frames, (len(heard.freely.speech),) * 2]
+    for (_, begin), (end, _) in pairwise(edges):
+        spoken = int((heard.freely.speech[begin:end] > 0.5).sum()) / heard.model.front_end.frame_rate
+        if spoken >= _UNWRITTEN:
+            start, stop = (float(heard.boundaries[frame]) for frame in (begin, end))
+            yield Interval(start, stop, "speech that the transcript does not hold")
+
+
+def _runs(items: Sequence[Interval], odd: Sequence[bool], least: int, reason: str) -> Iterator[Interval]:
+    """Runs of at least so many items that are odd, as one stretch each."""
+    for is_odd, run in groupby(zip(items, odd, strict=True), key=lambda pair: pair[1]):
+        own = [item for item, _ in run]
+        if is_odd and len(own) >= least:
+            yield Interval(own[0].start, own[-1].end, f"{reason}: {' '.join(item.label for item in own)}")
+
+
+def _logistic(line: tuple[float, float], raw: float) -> float:
+    return 1 / (1 + math.exp(-line[0] - line[1] * max(-_CERTAIN, min(raw, _CERTAIN))))
+
+
+def _seconds(line: tuple[float, float], raw: float, heard: Heard) -> Seconds:
+    return math.hypot(line[0], line[1] * raw) / heard.model.front_end.frame_rate
+
+
+def score_words(places: Sequence[Place], model: AcousticModel, ratio: Tensor, span: tuple[int, int]) -> list[Score]:
+    """The raw scores of all words, a few at a time, each piece with some words of context: O(T).
+
+    Args:
+        places: the words, in order.
+        model: the acoustic model.
+        ratio: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`, less those of the free phone loop.
+        span: the frames ``[begin, end)`` that the transcript is about: those without speech before or after it.
+    """
+    scores: list[Score] = []
+    for first in range(0, len(places), _PIECE):
+        last = min(first + _PIECE, len(places))
+        low, high = max(first - _CONTEXT, 0), min(last + _CONTEXT, len(places))
+        begin = places[low - 1].edges[-1] if low else span[0]
+        end = places[high].edges[0] if high < len(places) else span[1]
+        near, frames, own = places[low:high], ratio[begin:end], slice(first - low, last - low)
+        said = _what_was_said(near, model, frames)
+        edges = _edge_deviations(near, model, frames, begin)
+        scores += [Score(*of_word, *of_edges) for of_word, of_edges in zip(said[own], edges[own], strict=True)]
+    return scores
+
+
+def _what_was_said(
+    places: Sequence[Place], model: AcousticModel, ratio: Tensor
+) -> list[tuple[float | None, float | None, tuple[float, ...]]]:
+    """Log-odds, entropy and phones of each word."""
+    judged = [place.item if _is_word(place.item) else _as_chosen(place) for place in places]
+    graph = build_graph(judged, model, free=["instead"])
+    hmm = graph.hmm(ratio)
+    found = marginals(hmm)
+    source, target = graph.node[graph.source], graph.node[graph.target]
+    nodes = len(graph.nodes)
+    entered = _per_node(found.initial, graph.node, nodes)
+    entered += _per_node(found.transition[source != target], target[source != target], nodes)
+    evidence = torch.where(found.emission > 0, found.emission * hmm.emission, 0.0)  # a true zero weighs nothing
+    frames = _per_node(found.emission.sum(0), graph.node, nodes)
+    evidence = _per_node(evidence.sum(0), graph.node, nodes)
+    ratios = torch.where(frames > 0, evidence / frames, -torch.inf).tolist()
+
+    words = []
+    for index, (place, item) in enumerate(zip(places, judged, strict=True)):
+        own = [number for number, node in enumerate(graph.nodes) if node.word == index]
+        ends = list(accumulate(map(len, item.variants), initial=0))
+        of_variant = entered[[own[end] for end in ends[:-1]]]
+        chosen = ends[item.variants.index(place.chosen)]
+        phones = tuple(ratios[number] for number in own[chosen : chosen + len(place.chosen)])
+        odds = float(of_variant.sum().log() - entered[own[-1]].log()) if _is_word(place.item) else None
+        said = of_variant.sum()
+        entropy = float(torch.special.entr(of_variant / said).sum()) if said > 0 else None
+        words.append((odds, entropy, phones))
+    return words
+
+
+def _edge_deviations(
+    places: Sequence[Place], model: AcousticModel, ratio: Tensor, begin: int
+) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """How far the starts, and the ends, of each word's phones may be from its edges, less ``begin``, in frames."""
+    chain = build_graph(list(map(_as_chosen, places)), model)
+    states = marginals(chain.hmm(_SHARPNESS * ratio.double())).emission
+    nodes = states.new_zeros(len(states), len(chain.nodes)).index_add_(1, chain.node, states)
+    reached = nodes.flip(1).cumsum(1).flip(1)  # [t, n]: by frame t, the path is in node n or a later one
+    reached = torch.nn.functional.pad(reached, (0, 1, 1, 0))  # nothing is reached before frame 0, or after the last
+    reached = torch.nn.functional.pad(reached, (0, 0, 0, 1), value=1.0)
+    spoken = torch.tensor([number for number, node in enumerate(chain.nodes) if node.word != PAUSE])
+    when = torch.arange(len(ratio) + 1, dtype=torch.float64)[:, None]
+    arrival = reached.diff(dim=0)
+
+    def deviations(node: Tensor, edge: list[int]) -> list[float]:
+        distance = when - (torch.tensor(edge) - begin)
+        return (arrival[:, node] * distance.square()).sum(0).clamp(min=0).sqrt().tolist()
+
+    starts = deviations(spoken, [edge for place in places for edge in place.edges[:-1]])
+    ends = deviations(spoken + 1, [edge for place in places for edge in place.edges[1:]])
+    at = list(accumulate((len(place.chosen) for place in places), initial=0))
+    return [(tuple(starts[a:b]), tuple(ends[a:b])) for a, b in pairwise(at)]
+
+
+def _is_word(item: Pronunciation) -> bool:
+    """Whether there is anything to judge: it must be said, and not just anything."""
+    return () not in item.variants and (FREE,) not in item.variants
+
+
+def _as_chosen(place: Place) -> Pronunciation:
+    return replace(place.item, variants=(place.chosen,))
+
+
+def _per_node(values: Tensor, node: Tensor, nodes: int) -> Tensor:
+    """Add up what belongs to the same node."""
+    return values.new_zeros(nodes).index_add_(0, node, values)
