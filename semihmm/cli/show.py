@@ -72,7 +72,7 @@ def summary(run: Summary) -> None:
         console.print(f"Not in the dictionary, pronounced by rule: {escape(listed)}", highlight=False)
     if run.unknown.total() > max(_SOME, _OFTEN * run.words):
         share = f"{100 * run.unknown.total() / run.words:.0f}"
-        console.print(f"[yellow]{share} % of the words are not in the dictionary:[/] are the recordings in its language?")
+        console.print(f"[yellow]{share} % of the words are not in the dictionary: are the recordings in its language?")
 
 
 def words(alignment: Alignment, *, title: str) -> None:
