@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.english import CURRENCIES, SIGNS, WORD, say_in_english
 
 _WORD = re.compile(WORD)
-_INTEGER = re.compile(r"\d+(?![.,:/⁄]?\d|[^\W\d_])")
+_INTEGER = re.compile(r"\d{1,15}(?![.,:/⁄]?\d|[^\W\d_])")
 
 
 def read_out(line: str, start: int = 0, *, language: str = "en") -> Iterator[tuple[int, int, list[str]]]:
@@ -44,12 +45,10 @@ def _say_abroad(line: str, place: int, language: str) -> tuple[int, str]:
     number = _INTEGER.match(line, place)
     if number:
         num2words = require("num2words", extra="speech", purpose="Reading out the numbers in a transcript").num2words
-        try:
-            form = "year" if re.fullmatch(r"1[1-9]\d\d", number[0]) else "cardinal"
-            return number.end(), num2words(int(number[0]), lang=language, to=form)
-        except (NotImplementedError, OverflowError):
-            pass
-    if number or line[place].isdecimal() or line[place] in SIGNS.keys() | CURRENCIES.keys():
+        for form in ("year", "cardinal") if re.fullmatch(r"1[1-9]\d\d", number[0]) else ("cardinal",):
+            with suppress(NotImplementedError):
+                return number.end(), num2words(int(number[0]), lang=language, to=form)
+    if line[place].isdecimal() or line[place] in SIGNS.keys() | CURRENCIES.keys():
         written = line[place:].split()[0]
         raise DataError(
             f"read_out: no rule says how {written!r} is read in the language {language!r}; only English numbers and "
