@@ -200,7 +200,7 @@ def _say_month_and_day(match: re.Match[str]) -> str:
 @_rule("0", rf"([12]\d|3[01]|0?[1-9])(?:st|nd|rd|th)? (?:of )?({_MONTH})\b\.?(?:,? (\d{{4}})(?![\d\w-]))?")
 def _say_day_and_month(match: re.Match[str]) -> str:
     month = _MONTH_OF[match[2].capitalize()]
-    the = "" if re.search(r"\bthe $", match.string[: match.start()], re.IGNORECASE) else "the "
+    the = "" if match.string[max(match.start() - 4, 0) : match.start()].lower() == "the " else "the "
     return f"{the}{_in_words(int(match[1]), 'ordinal')} of {month}" + (f" {_year(match[3])}" if match[3] else "")
 
 
@@ -345,8 +345,8 @@ def _say_number(match: re.Match[str]) -> str:
 
 @_rule("$", r"(?<=[\d%])(?:-| ?– ?)(?=[$£€]?\d)")
 def _say_to(match: re.Match[str]) -> str:
-    before, after = match.string[: match.start()], match.string[match.end() :]
-    many = re.search(r"-\d+$", before) or re.match(r"\d+-", after)
+    begin, end = match.span()
+    many = re.search(r"-\d+$", match.string[max(begin - 20, 0) : begin]) or re.match(r"\d+-", match.string[end:][:20])
     return "" if match[0] == "-" and many else "to"  # 3-2-1
 
 
