@@ -71,8 +71,10 @@ def summary(run: Summary) -> None:
         listed = ", ".join(f"{word} ({count})" if count > 1 else word for word, count in run.unknown.most_common())
         console.print(f"Not in the dictionary, pronounced by rule: {escape(listed)}", highlight=False)
     if run.unknown.total() > max(_SOME, _OFTEN * run.words):
-        share = f"[yellow]{100 * run.unknown.total() / run.words:.0f} %[/]"
-        console.print(f"{share} of the words have no entry in the dictionary: are the recordings in its language?")
+        share = f"{100 * run.unknown.total() / run.words:.0f}"
+        console.print(
+            f"[yellow]{share} % of the words are not in the dictionary:[/] are the recordings in its language?"
+        )
 
 
 def words(alignment: Alignment, *, title: str) -> None:

@@ -105,7 +105,7 @@ def test_a_text_in_another_language_fails_unless_it_is_called_english(run, corpu
     assert "is it English? If so, say that the language is 'en'" in result.output
     result = run("align", corpus, "--out", tmp_path / "out", "--language", "en")
     assert result.exit_code == 0
-    assert "56 % of the words have no entry in the dictionary: are the recordings in its language?" in result.output
+    assert "56 % of the words are not in the dictionary: are the recordings in its language?" in result.output
 
 
 def test_a_single_name_is_no_reason_to_doubt_the_language(run, corpus, tmp_path):
