@@ -1,5 +1,6 @@
 """How words are pronounced: a dictionary, and a rule and a converter for the words it lacks."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _VOICELESS = {"P", "T", "K", "F", "TH"}
 _UNFOLDED = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i"}
 )
+_INITIALS = re.compile(r"(?=.*[cdjlnqvwx])[b-df-hj-np-tv-xz]{2,6}")
 _FEW, _MOSTLY = 5, 0.4  # unknown words, and their share, from where on a text is hardly in the dictionary's language
 
 
@@ -93,8 +95,8 @@ class Lexicon:
     """Pronunciations of words, whatever the word.
 
     In this order: the dictionary; the parts of a hyphenated word; a word of the dictionary with a possessive ``'s`` or
-    ``'``; all of these again without accents (``café`` has the entry ``cafe``); the converter, whose words count as
-    unknown.
+    ``'``; all of these again without accents (``café`` has the entry ``cafe``). Other words count as unknown: English
+    initials without a vowel (``nlp``) are spelled, and the rest is for the converter.
 
     Args:
         entries: pronunciations by lower-case word.
@@ -122,7 +124,7 @@ class Lexicon:
         if variants:
             return Pronunciation(word, variants)
         if word not in self._guessed:
-            self._guessed[word] = self.guess(word)
+            self._guessed[word] = self._spelled(word) or self.guess(word)
         return Pronunciation(word, (self._guessed[word],), known=False)
 
     def knows(self, word: str) -> bool:
@@ -170,6 +172,11 @@ class Lexicon:
                 f"({', '.join(unknown[:_FEW])}, ...): is it English? If so, say that the language is 'en'; if not, "
                 f"name its language, and give its acoustic model and dictionary."
             )
+
+    def _spelled(self, word: str) -> Phones:
+        """The names of the letters of an English word that has no vowel and is no "psst"; else nothing."""
+        letters = self.language in {None, "en"} and _INITIALS.fullmatch(word) and [self.entries.get(c) for c in word]
+        return tuple(phone for letter in letters for phone in letter[0]) if letters and all(letters) else ()
 
     def _variants(self, word: str) -> tuple[Phones, ...]:
         if word in self.entries:

@@ -176,3 +176,13 @@ def test_unknown_words_are_counted_and_written_as_a_dictionary():
     texts = ["A café [laughs], a cow's dog", "THE cow's; the cat"]
     assert unknown_words(texts, lexicon) == {"a": 2, "cow's": 2, "the": 2}
     assert list(dictionary_lines(["dog", "ox"], lexicon)) == ["dog D AO G", "dog(2) D AA G", "ox X X"]
+
+
+def test_initials_are_spelled_and_interjections_are_not():
+    letters = {"n": (("EH", "N"),), "l": (("EH", "L"),), "p": (("P", "IY"),), "s": (("EH", "S"),), "t": (("T", "IY"),)}
+    lexicon = Lexicon(letters, lambda word: ("X",))
+    assert lexicon.pronounce("nlp").variants == (("EH", "N", "EH", "L", "P", "IY"),)
+    assert not lexicon.pronounce("nlp").known
+    for word in ("psst", "nlw", "nil", "nlpnlpn"):  # a noise, a letter without a name, a vowel, a long one
+        assert lexicon.pronounce(word).variants == (("X",),)
+    assert Lexicon(letters, lambda word: ("X",), "de").pronounce("nlp").variants == (("X",),)

@@ -103,6 +103,8 @@ well-known | well-known
 10-15 | ten to fifteen
 10–15 | ten to fifteen
 3-2 | three to two
+3-2-1 | three two one
+$5–$10 | five dollars to ten dollars
 COVID-19 | covid nineteen
 F-16 | f sixteen
 AK-47 | a k forty seven
@@ -171,7 +173,8 @@ $5-$10 | five dollars to ten dollars
 ₹500 | five hundred rupees
 50¢ | fifty cents
 US$5 | five u s dollars
-A$20 | twenty a dollars
+A$20 | twenty australian dollars
+NZ$1 | one new zealand dollar
 20 USD | twenty dollars
 $20-a-day | twenty dollars a-day
 # units
@@ -323,6 +326,8 @@ x² | x squared
 No. 5 | number five
 № 5 | number five
 no. | no
+He said no. 5 left. | he said no five left
+Nos. 3 and 4 | numbers three and four
 § 5 | section five
 foo@bar.com | foo at bar dot com
 www.example.com | w w w dot example dot com
@@ -343,6 +348,7 @@ Rev. Green | reverend green
 p. 12 | page twelve
 pp. 12-15 | pages twelve to fifteen
 vol. 3 | volume three
+ch. 3 | chapter three
 Fig. 2 | figure two
 cats vs. dogs | cats versus dogs
 U.S.A. | u s a
