@@ -128,7 +128,9 @@ class FrontEnd:
                 f"FrontEnd: the recording has {len(wave)} samples, but one window needs {size} "
                 f"({self.window * 1000:.1f} ms). Nothing can be said about a shorter one."
             )
-        energies = torch.cat([self._energies(wave, begin) for begin in range(0, self.frames(len(wave)), _FRAMES)])
+        energies = wave.new_empty(self.frames(len(wave)), self.filters)
+        for begin in range(0, len(energies), _FRAMES):
+            energies[begin : begin + _FRAMES] = self._energies(wave, begin)
         if self.noise_removal:
             energies = remove_noise(energies)
         cepstrum: Tensor = (energies + _LOG_FLOOR).log() @ self._cosines().to(energies)
@@ -215,7 +217,12 @@ def with_differences(cepstra: Tensor) -> Tensor:
     def at(offset: int) -> Tensor:
         return padded[_REACH + offset : _REACH + offset + frames]
 
-    return torch.cat([cepstra, at(2) - at(-2), (at(3) - at(-1)) - (at(1) - at(-3))], dim=1)
+    found = cepstra.new_empty(frames, 3 * cepstra.shape[1])
+    static, first, second = found.chunk(3, dim=1)
+    static.copy_(cepstra)
+    torch.sub(at(2), at(-2), out=first)
+    torch.sub(at(3), at(-1), out=second).sub_(at(1) - at(-3))
+    return found
 
 
 def _speech_mean(cepstra: Tensor) -> Tensor:

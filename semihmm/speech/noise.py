@@ -32,8 +32,10 @@ def remove_noise(energies: Tensor) -> Tensor:
         Causal: frame t depends on frames up to t. O(T) steps, four NumPy calls each; the rest is whole arrays.
     """
     remover, near = _Remover.at(energies[0]), _neighbourhood(energies)
-    cleaned = [block * (remover.gains(block) @ near) for block in energies.split(_FRAMES)]
-    return torch.cat(cleaned)
+    cleaned = torch.empty_like(energies)
+    for block, out in zip(energies.split(_FRAMES), cleaned.split(_FRAMES), strict=True):
+        out[:] = block * (remover.gains(block) @ near)
+    return cleaned
 
 
 @dataclass

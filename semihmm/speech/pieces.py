@@ -3,9 +3,12 @@
 1. An *outline* of the whole: the best path through the transcript's spine, with one state for each phone and one step
    for as many frames as a phone has states. It is the best one from the first word to the last, so no stretch of bad
    audio or text can make it drift; and it takes 1/9 of the work.
-2. Every few seconds a *window* around the outline, with open ends, in which the posterior of every state is computed.
-   A moment at which one state has nearly all of it is a *cut*. A window without such a moment, or whose paths press
-   against its limits, is tried again at twice the size, and then given up: the pieces on both sides stay together.
+2. Every few seconds a *window* around the outline, with open ends and ten seconds of transcript before and after, in
+   which the posterior of every state is computed. Where the outline is in the same words all along, or next to them,
+   what is near and the whole say the same, and a moment at which one state has nearly all of the posterior is a *cut*.
+   A window without such a moment, or whose paths press against its limits, is tried again at twice and four times the
+   size, and then given up: the pieces on both sides stay together. So they do around speech that is not in the
+   transcript, and around words that are not said.
 3. Between two cuts lies a *piece*: a graph and frames of its own. Given the cuts, nothing is approximated.
 """
 
@@ -21,9 +24,8 @@ from semihmm.structures import HMM
 
 _SPACING = 1000  # frames from one cut to the next
 _REACH = 200  # frames of a window before and after the outline's moment
-_MARGIN = 40  # nodes of a window before and after the outline's
+_MARGIN = 150  # nodes of a window before and after the outline's: some ten seconds of speech
 _SURE = 0.999  # posterior of a state that makes a moment a cut
-_TRIES = 3  # sizes of a window, each twice the last
 _BLOCK = 1000  # steps of the outline whose log-likelihoods are summed at a time
 _MOST_OUTLINE_CELLS = 100_000_000_000  # some six hours
 
@@ -90,9 +92,11 @@ def find_cuts(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> lis
     frames = len(log_likelihood)
     cuts = [Cut(0)]
     outline = _outline(graph, log_likelihood, states)
+    place = torch.tensor([node.word for node in graph.nodes]).cummax(0).values  # a pause counts to the word before it
     for moment in range(_SPACING, frames - _SPACING // 2, _SPACING):
-        for size in range(_TRIES):
-            cut = _cut_near(moment, graph, log_likelihood, outline, 2**size)
+        for size in (1, 2, 4):
+            begin, end = max(moment - size * _REACH, 0), min(moment + size * _REACH, frames)
+            cut = _cut_between(begin, end, size * _MARGIN, graph, log_likelihood, outline, place)
             if cut is not None and cut.state >= cuts[-1].state and cut.frame > cuts[-1].frame:
                 cuts.append(cut)
                 break
@@ -111,7 +115,7 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
     steps = torch.cat([_by_phone(block, states) for block in log_likelihood.split(states * _BLOCK)])
     paused = torch.tensor([graph.nodes[node].word == PAUSE for node in spine.tolist()])
     between, after = paused.long().cumsum(0), (~paused).nonzero()[:, 0]
-    most = int(torch.diff(after, prepend=after.new_tensor([-1])).max()) if len(after) else 1
+    most = int(torch.diff(after, prepend=after.new_tensor([-1])).max())
     offsets = tuple(range(most + 1))
     allowed = torch.ones(len(spine), most + 1, dtype=torch.bool)
     for offset in offsets[2:]:  # over pauses, and over nothing else
@@ -140,34 +144,40 @@ def _by_phone(log_likelihood: Tensor, states: int) -> Tensor:
     return torch.nn.functional.pad(phones, (0, 0, 0, -len(phones) % states)).unflatten(0, (-1, states)).sum(1)
 
 
-def _cut_near(moment: int, graph: AlignmentGraph, log_likelihood: Tensor, outline: Tensor, size: int) -> Cut | None:
-    """The surest moment in the middle of a window; None where none is sure, or the window does not hold the paths."""
-    begin, end = max(moment - size * _REACH, 0), min(moment + size * _REACH, len(log_likelihood))
+def _cut_between(
+    begin: int, end: int, margin: int, graph: AlignmentGraph, log_likelihood: Tensor, outline: Tensor, place: Tensor
+) -> Cut | None:
+    """The surest moment in the middle of a window; None where none is sure, or the window does not hold the paths.
+
+    Args:
+        begin: the window's first frame.
+        end: the frame after its last.
+        margin: of nodes before and after the outline's.
+        graph: of the whole transcript.
+        log_likelihood: of the whole recording.
+        outline: the node of each frame.
+        place: the number of each node's word.
+    """
+    nodes, states = len(graph.nodes), len(graph.node) // len(graph.nodes)
     low, high = int(outline[begin]), int(outline[end - 1])
-    nodes, margin = len(graph.nodes), size * _MARGIN
     lowest, highest = max(low - margin, 0), min(high + margin, nodes - 1)
-    states = len(graph.node) // nodes
     part = graph.part(lowest * states, highest * states + states - 1)
     number = part.node + lowest
-    initial = torch.where(number <= low + margin, 0.0, -torch.inf) if begin else part.initial
-    final = torch.where(number >= high - margin, 0.0, -torch.inf) if end < len(log_likelihood) else part.final
+    initial, final, pressing = part.initial, part.final, []
+    if begin:
+        initial = torch.where(number <= low + margin, 0.0, -torch.inf)
+        pressing += [(0, limit) for limit in (lowest, low + margin) if 0 < limit < nodes - 1]
+    if end < len(log_likelihood):
+        final = torch.where(number >= high - margin, 0.0, -torch.inf)
+        pressing += [(-1, limit) for limit in (high - margin, highest) if 0 < limit < nodes - 1]
     hmm = replace(part, initial=initial, final=final).hmm(log_likelihood[begin:end])
     posterior = expected_counts(hmm, ["emission"])[1]["emission"]
-
-    limits = [lowest, low + margin] if begin else []
-    pressing = _near(number, limits, nodes) @ posterior[0]
-    limits = [high - margin, highest] if end < len(log_likelihood) else []
-    pressing += _near(number, limits, nodes) @ posterior[-1]
+    if any(posterior[row, (number - limit).abs() <= 2].sum() > 1 - _SURE for row, limit in pressing):
+        return None
     quarter = (end - begin) // 4
-    middle = posterior[quarter : end - begin - quarter]
-    sure, state = middle.max(1)
+    sure, state = posterior[quarter : end - begin - quarter].max(1)
+    apart = place[number[state]] - place[outline[begin + quarter : end - quarter]]
     frame = int(sure.argmax())
-    if pressing > 1 - _SURE or sure[frame] < _SURE:
+    if sure[frame] < _SURE or apart.abs().max() > 1:
         return None
     return Cut(begin + quarter + frame, lowest * states + int(state[frame]), min(float(sure[frame].log()), 0.0))
-
-
-def _near(number: Tensor, limits: list[int], nodes: int) -> Tensor:
-    """1 for states whose nodes are next to a limit of a window that is not one of the whole graph, else 0."""
-    inner = [limit for limit in limits if 0 < limit < nodes - 1]
-    return torch.stack([(number - limit).abs() <= 2 for limit in inner] or [number < 0]).any(0).float()
