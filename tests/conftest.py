@@ -22,7 +22,7 @@ MEASURED = 7  # one case in so many
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Coverage is measured on the first case of a test and some others: it halves the speed, and lines are soon seen."""
+    """Coverage is measured on the first case of a test and on some others: it halves the speed, and lines recur."""
     cases: Counter[str] = Counter()
     for item in items if config.pluginmanager.hasplugin("_cov") else ():
         test = item.nodeid.partition("[")[0]
