@@ -20,7 +20,7 @@ BENCH_ARGS ?=
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
 	@echo "make test    the whole test suite, and its coverage"
-	@echo "make native  compile csrc/ for this CPU   make test-torch  the tests without the native backend"
+	@echo "make native  compile csrc/ for this CPU   make test-torch  without the native backend"
 	@echo "make test-asan  the native tests and a fuzzer, with the address and undefined-behaviour sanitizers"
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
@@ -52,9 +52,15 @@ test: export SEMIHMM_EXPECT_NATIVE := $(if $(CAN_COMPILE),1)
 test: $(VENV)/dev.stamp $(NATIVE)
 	$(BIN)/pytest -n 2 --dist worksteal --cov $(PYTEST_ARGS)
 
+# Run once, by `make test`: what asks its questions as any user does (parts of models that learn, files, speech, pictures,
+# pages), what asks none, what has the compiled kernels as its subject, and processes that try both backends by themselves.
+ONCE := tests/audio tests/cli tests/estimators tests/peers tests/plots tests/semirings tests/speech tests/test_architecture.py \
+	tests/test_docs.py tests/test_optional.py tests/test_transforms.py $(wildcard tests/engine/test_native_*.py) \
+	$(patsubst %,tests/models/test_%.py,bayes driven_durations driven_emissions families faults_of_others hmmlearn hostile \
+		literature moving moving_page peers recovery saving)
 test-torch: export SEMIHMM_BACKEND := torch
 test-torch: $(VENV)/dev.stamp
-	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(addprefix --ignore=,$(ONCE)) $(PYTEST_ARGS)
 
 # Compiled once more, into build/asan, with the sanitizers: the tests of the compiled module, and a fuzzer that sends it
 # 100,000 requests, most of them wrong. Python must find ASan before anything else, and leaks memory when it ends. ISA as

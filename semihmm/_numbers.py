@@ -47,12 +47,25 @@ def check_real(
         semihmm.errors.DataError: Mine: scale must be a finite number of 0 or more, got nan.
     """
     try:
-        found = math.nan if isinstance(value, str | bytes) else float(value)
+        sparse = isinstance(value, Tensor) and value.layout != torch.strided
+        found = math.nan if sparse or isinstance(value, str | bytes) else float(value)
     except (TypeError, RuntimeError, ValueError, OverflowError):
         found = math.nan
     if not (math.isfinite(found) and least <= found <= most and found > above):
         bounds = f" above {above}" if above > -math.inf else _bounds(least, most, math.inf)
         raise DataError(f"{owner}: {name} must be a finite number{bounds}, got {value!r}.{hint}")
+
+
+def check_flag(owner: str, name: str, value: object) -> None:
+    """Refuse what is neither True nor False.
+
+    Example:
+        >>> check_flag("Mine", "normalised", 3)
+        Traceback (most recent call last):
+        semihmm.errors.DataError: Mine: normalised must be True or False, got 3.
+    """
+    if not isinstance(value, bool):
+        raise DataError(f"{owner}: {name} must be True or False, got {value!r}.")
 
 
 def check_values(owner: str, name: str, x: Any) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from semihmm import inference
-from semihmm._numbers import check_real, check_values, whole
+from semihmm._numbers import check_flag, check_real, check_values, whole
 from semihmm.engine.maps.form import as_index, check_range
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference.options import Options
@@ -104,6 +104,7 @@ class Alignment:
             Their alignment: ``targets`` are the numbers of groups, confidences and log-weights means over frames.
         """
         groups = tensor_of("merge", "groups", groups, self.start.device)
+        check_values("merge", "groups", groups)
         groups = as_index("merge", "groups", groups if groups.numel() else groups.long())
         if not groups.ndim or groups.shape != self.start.shape[self.start.ndim - groups.ndim :]:
             raise ShapeError(
@@ -202,10 +203,11 @@ def align(
     targets = tensor_of("align", "targets", targets, log_probs.device)
     for name, x in (("log_probs", log_probs), ("targets", targets)):
         check_values("align", name, x)
+        if not x.ndim:
+            raise ShapeError(f"align: log_probs must be (..., T, V), and targets (..., U); {name} got no axes.")
     check_real("align", "penalty", penalty, 0)
     for name, free in (("free_start", free_start), ("free_end", free_end)):
-        if not isinstance(free, bool):
-            raise DataError(f"align: {name} must be True or False, got {free!r}.")
+        check_flag("align", name, free)
     blank = whole("align", "blank", blank)
     if wildcard is not None and whole("align", "wildcard", wildcard) == blank:
         raise DataError(f"align: wildcard must be another number than the blank, got {wildcard} for both.")

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semihmm._numbers import check_real, whole
+from semihmm._numbers import check_flag, check_real, whole
 from semihmm.decoding.backoff import Backoff, constant
 from semihmm.decoding.frames import checked
 from semihmm.decoding.hypotheses import Hypotheses, gathered
+from semihmm.decoding.lists import texts
 from semihmm.decoding.ngram import BEGIN, END, UNKNOWN, NGram
 from semihmm.decoding.scoring import Scoring
 from semihmm.decoding.search import Searches
@@ -77,7 +78,7 @@ class BeamSearch:
         check_vocabulary("BeamSearch", self.vocabulary)
         if not 1 <= whole("BeamSearch", "beam", self.beam) <= MOST:
             raise DataError(f"BeamSearch: beam must be from 1 to {MOST:,}, got {self.beam}. Fewer find nothing.")
-        if self.margin != math.inf:
+        if not (isinstance(self.margin, float) and self.margin == math.inf):
             check_real("BeamSearch", "margin", self.margin, 0, hint=" Pass math.inf for no limit.")
         check_real("BeamSearch", "lm_weight", self.lm_weight)
         if self.lm_weight <= 0:
@@ -96,29 +97,36 @@ class BeamSearch:
         self.scoring  # noqa: B018 (what is wrong with the words is said now)
 
     def _check_kinds(self) -> None:
-        words = () if self.lexicon is None else self.lexicon
-        if isinstance(words, str) or not isinstance(words, Iterable):
-            raise DataError(f"BeamSearch: lexicon must be a list of words, or how each is spelled, got {words!r}.")
-        if not isinstance(words, Mapping):
-            object.__setattr__(self, "lexicon", None if self.lexicon is None else tuple(words))
-        for word in [*(self.lexicon or ()), *(self.hotwords or ())]:
-            if not isinstance(word, str):
-                raise DataError(f"BeamSearch: words of lexicon and hotwords must be texts, got {word!r}.")
-        for word, spelled in words.items() if isinstance(words, Mapping) else ():
-            if not isinstance(spelled, Iterable):
+        if self.hotwords is not None and not isinstance(self.hotwords, Mapping):
+            raise DataError(
+                f"BeamSearch: hotwords must give each its bonus in nats, as {{'cat': 5.0}}, got {self.hotwords!r}."
+            )
+        texts("BeamSearch", "words of hotwords", self.hotwords or ())
+        if self.lexicon is not None:
+            if isinstance(self.lexicon, str) or not hasattr(self.lexicon, "__iter__"):
                 raise DataError(
-                    f"BeamSearch: lexicon must say which tokens spell {word!r}, got {spelled!r}. Letter by letter? "
-                    f"Pass {word!r} again."
+                    f"BeamSearch: lexicon must be a list of words, or how each is spelled, got {self.lexicon!r}."
                 )
+            words = texts("BeamSearch", "words of lexicon", self.lexicon)
+            spelled = {word: self._tokens(word) for word in words} if isinstance(self.lexicon, Mapping) else words
+            object.__setattr__(self, "lexicon", spelled)
         if self.language_model is not None and not isinstance(self.language_model, NGram):
             raise DataError(
                 f"BeamSearch: language_model must be an NGram, got {self.language_model!r}. Pass NGram.read(path); "
                 "other models give second_pass their opinion."
             )
-        if self.hotwords is not None and not isinstance(self.hotwords, Mapping):
+
+    def _tokens(self, word: str) -> Iterable[str]:
+        """How a lexicon spells a word."""
+        assert isinstance(self.lexicon, Mapping)
+        spelled = self.lexicon[word]
+        try:
+            return spelled if isinstance(spelled, str) else texts("BeamSearch", "tokens", spelled)
+        except DataError as error:
             raise DataError(
-                f"BeamSearch: hotwords must give each its bonus in nats, as {{'cat': 5.0}}, got {self.hotwords!r}."
-            )
+                f"BeamSearch: lexicon must say which tokens spell {word!r}, got {spelled!r}. Letter by letter? "
+                f"Pass {word!r} again."
+            ) from error
 
     @cached_property
     def scoring(self) -> Scoring:
@@ -192,7 +200,7 @@ class BeamSearch:
 
     def stream(self, batch: int = 1) -> BeamStream:
         """A search through log-probabilities that arrive piece by piece, of so many sequences side by side."""
-        return BeamStream(self, whole("BeamSearch", "batch", batch, 0))
+        return BeamStream(self, batch)
 
     def _searches(self, batch: int) -> Any:
         if tensors.MODULE is None or self.backend == "torch":
@@ -227,6 +235,9 @@ class BeamStream:
     """
 
     def __init__(self, search: BeamSearch, batch: int = 1) -> None:
+        if not isinstance(search, BeamSearch):
+            raise DataError(f"BeamStream: search must be a BeamSearch, got {search!r}. Pass BeamSearch(vocabulary).")
+        batch = whole("BeamStream", "batch", batch, 0, MOST)
         self.search, self.batch = search, batch
         self._searches = search._searches(batch)
         self._device = torch.device("cpu")
@@ -253,6 +264,7 @@ class BeamStream:
         """
         if whole("BeamSearch", "count", count) < 1:
             raise DataError(f"BeamSearch: count must be at least 1, got {count}.")
+        check_flag("BeamSearch", "final", final)
         count = min(count, self.search.beam)
         return gathered(self._searches.best(count, final), count, (self.batch,), self._device)
 

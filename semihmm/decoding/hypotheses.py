@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from semihmm._numbers import check_values
+from semihmm.engine.maps.form import as_index, check_range
+from semihmm.errors import DataError, ShapeError
+from semihmm.structures.authoring import tensor_of, whole_numbers
 
 Found = tuple[Sequence[int], Sequence[int], float, float]  # labels, frames, log-probability, score
 
@@ -53,7 +59,18 @@ class Hypotheses:
         return [[row[:n] for row, n, there in zip(*item, strict=True) if there] for item in items]
 
     def take(self, order: Tensor) -> Hypotheses:
-        """Those at some places, int64 ``(..., M)``, in that order."""
+        """Those at some places, int64 ``(..., M)``, in that order.
+
+        Raises:
+            ShapeError: other shapes, a place that there is not.
+        """
+        order = tensor_of("Hypotheses", "order", order, self.score.device)
+        check_values("Hypotheses", "order", order)
+        order = as_index("Hypotheses", "order", order)
+        if order.ndim != self.score.ndim or order.shape[:-1] != self.score.shape[:-1]:
+            batch = "".join(f"{n}, " for n in self.score.shape[:-1])
+            raise ShapeError(f"Hypotheses: order must be places ({batch}M), got {tuple(order.shape)}.")
+        check_range("Hypotheses", "order", order, 0, self.score.shape[-1] - 1, "the places of those that were found")
 
         def taken(x: Tensor) -> Tensor:
             at = order if x.ndim == order.ndim else order.unsqueeze(-1).expand(*order.shape, x.shape[-1])
@@ -62,8 +79,15 @@ class Hypotheses:
         return Hypotheses(*map(taken, self._tensors()))
 
     def reshaped(self, batch: Sequence[int]) -> Hypotheses:
-        """With other axes of the batch."""
+        """With other axes of the batch.
+
+        Raises:
+            ShapeError: of another size than it has.
+        """
         axes = self.score.ndim - 1
+        batch = whole_numbers("Hypotheses", "the batch's axes", batch)
+        if min(batch, default=0) < 0 or math.prod(batch) != self.score.shape[:-1].numel():
+            raise ShapeError(f"Hypotheses: a batch of {tuple(self.score.shape[:-1])} cannot become one of {batch}.")
         return Hypotheses(*(x.reshape(*batch, *x.shape[axes:]) for x in self._tensors()))
 
     def _tensors(self) -> tuple[Tensor, ...]:
@@ -73,6 +97,12 @@ class Hypotheses:
         """The same sequences with other figures, best first again; ties stay in order."""
         order = score.argsort(dim=-1, descending=True, stable=True)
         return Hypotheses(self.labels, self.frames, self.lengths, log_prob, score).take(order)
+
+
+def check_found(owner: str, found: object) -> None:
+    """Refuse what is no `Hypotheses`."""
+    if not isinstance(found, Hypotheses):
+        raise DataError(f"{owner}: it takes Hypotheses, which beam_search and greedy find, got {found!r}.")
 
 
 def gathered(found: Sequence[Sequence[Found]], count: int, batch: Sequence[int], device: torch.device) -> Hypotheses:

@@ -8,10 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from semihmm._numbers import check_real
 from semihmm.decoding.backoff import NONE, Backoff
+from semihmm.decoding.lists import listed
 from semihmm.errors import DataError
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -39,13 +42,16 @@ class NGram:
     unknown: float = -math.inf
 
     def __post_init__(self) -> None:
-        if self.unknown != -math.inf:
+        if not (isinstance(self.unknown, float) and self.unknown == -math.inf):
             check_real("NGram", "unknown", self.unknown, most=0)
+        bad = _wrong(self.grams)
+        if bad is not None:
+            raise DataError(
+                "NGram: grams give each n-gram a log-probability and a backoff weight, as ('a', 'b'): (-1.2, 0.0), and "
+                f"words must weigh less than infinity, got {bad}."
+            )
         if not any(len(gram) == 1 for gram in self.grams):
             raise DataError("NGram: a model needs log-probabilities of single words, got none.")
-        bad = [gram for gram, (p, backoff) in self.grams.items() if not (gram and p < math.inf and backoff < math.inf)]
-        if bad:
-            raise DataError(f"NGram: words must weigh less than infinity, got {self.grams[bad[0]]} of {bad[0]}.")
         alone = [gram for gram in self.grams if len(gram) > 1 and gram[:-1] not in self.grams]
         if alone:
             raise DataError(f"NGram: there is {alone[0]}, but not {alone[0][:-1]}, which comes first. Add it.")
@@ -54,12 +60,14 @@ class NGram:
         return f"NGram({self.order}-grams, {len(self.words)} words, {len(self.grams)} entries)"
 
     @staticmethod
-    def read(path: str | Path, unknown: float = -math.inf) -> NGram:
+    def read(path: str | PathLike[str], unknown: float = -math.inf) -> NGram:
         """A model from an ARPA file, which may be gzipped.
 
         Raises:
             DataError: there is no such file, it is another kind of file, or ends early.
         """
+        if not isinstance(path, str | PathLike):
+            raise DataError(f"NGram: read takes the path of an ARPA file, got {path!r}.")
         path = Path(path)
         opened = gzip.open if path.suffix == ".gz" else open
         try:
@@ -82,6 +90,8 @@ class NGram:
 
     def number(self, word: str) -> int:
         """The number of a word, or of those that are not there."""
+        if not isinstance(word, str):
+            raise DataError(f"NGram: words must be texts, got {word!r}.")
         return self.words.get(word, self.words.get(UNKNOWN, len(self.words)))
 
     def automaton(self, weight: float = 1.0, bonus: float = 0.0, symbols: Sequence[str] | None = None) -> Backoff:
@@ -127,12 +137,27 @@ class NGram:
     def log_prob(self, words: Sequence[str]) -> float:
         """Of a whole sentence, its end included; -inf if it has an unknown word that is forbidden."""
         state, total = self._automaton.start, 0.0
-        for word in words:
+        for word in listed("NGram", "words", words):
             state, weight = self._automaton.step(state, self.number(word))
             if state == NONE:
                 return -math.inf
             total += weight
         return total + self._automaton.final[state]
+
+
+def _wrong(grams: Any) -> str | None:
+    """What is no n-gram with two weights."""
+    if not isinstance(grams, Mapping):
+        return repr(grams)
+    for gram, weights in grams.items():
+        try:
+            p, backoff = weights
+            if isinstance(gram, tuple) and gram and p < math.inf and backoff < math.inf:
+                continue
+        except (TypeError, ValueError, RuntimeError):
+            pass
+        return f"{gram!r}: {weights!r}"
+    return None
 
 
 def _entries(name: str, lines: Iterable[str]) -> Iterator[tuple[Gram, tuple[float, float]]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from semihmm._numbers import check_values
+from semihmm.decoding.lists import listed, no_text, texts
 from semihmm.errors import DataError
 from semihmm.inference import total, viterbi
 from semihmm.semirings import Max
@@ -55,8 +58,8 @@ def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
         >>> word_errors(["the cat", "sat"], ["the hat", "sat"]).rate
         0.3333333333333333
     """
-    _refuse_one_text(references, hypotheses)
-    return errors([text.split() for text in references], [text.split() for text in hypotheses])
+    said, found = _texts("word_errors", references, hypotheses)
+    return errors([text.split() for text in said], [text.split() for text in found])
 
 
 def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Errors:
@@ -66,7 +69,7 @@ def character_errors(references: Sequence[str], hypotheses: Sequence[str]) -> Er
         >>> character_errors(["kitten"], ["sitting"]).total
         tensor([3])
     """
-    return errors(references, hypotheses)
+    return errors(*_texts("character_errors", references, hypotheses))
 
 
 def errors(references: Sequence[Sequence[Hashable]], hypotheses: Sequence[Sequence[Hashable]]) -> Errors:
@@ -77,9 +80,10 @@ def errors(references: Sequence[Sequence[Hashable]], hypotheses: Sequence[Sequen
         tensor([1])
 
     Raises:
-        DataError: not as many hypotheses as references; one text, where a list of them is meant.
+        DataError: not as many hypotheses as references; one text, where a list of them is meant; items that cannot be
+            compared.
     """
-    _refuse_one_text(references, hypotheses)
+    references, hypotheses = _sequences("references", references), _sequences("hypotheses", hypotheses)
     if len(references) != len(hypotheses):
         raise DataError(
             f"errors: there must be a hypothesis for each reference, got {len(references)} references and "
@@ -98,11 +102,28 @@ def errors(references: Sequence[Sequence[Hashable]], hypotheses: Sequence[Sequen
     return Errors(substitutions, deletions, insertions, torch.tensor([len(x) for x in references], dtype=torch.int64))
 
 
-def _refuse_one_text(references: object, hypotheses: object) -> None:
-    """A text is a sequence of texts of one letter, which nobody means."""
+def _texts(owner: str, references: Any, hypotheses: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for name, some in (("references", references), ("hypotheses", hypotheses)):
-        if isinstance(some, str):
-            raise DataError(f"errors: {name} must be a list, got the text {some!r}. Pass [{some!r}].")
+        no_text(owner, name, some)
+    return texts(owner, "references", references), texts(owner, "hypotheses", hypotheses)
+
+
+def _sequences(name: str, some: Any) -> list[tuple[Hashable, ...]]:
+    no_text("errors", name, some)
+    found = []
+    for one in listed("errors", name, some):
+        if isinstance(one, Tensor):
+            check_values("errors", name, one)
+            one = one.tolist()
+        items = listed("errors", f"each of {name}", one)
+        try:
+            hash(items)
+        except TypeError as error:
+            raise DataError(
+                f"errors: {name} must be sequences of words, labels or what else can be equal, got {one!r}: {error}."
+            ) from error
+        found.append(items)
+    return found
 
 
 def edit_distances(sources: Sequence[Sequence[Hashable]], targets: Sequence[Sequence[Hashable]]) -> Tensor:

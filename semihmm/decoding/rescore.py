@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from os import PathLike
 from typing import Any, Protocol
 
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 from semihmm._numbers import check_real
 from semihmm._optional import require
 from semihmm.decoding.frames import checked
-from semihmm.decoding.hypotheses import Hypotheses
+from semihmm.decoding.hypotheses import Hypotheses, check_found
+from semihmm.decoding.lists import texts
 from semihmm.decoding.rates import edit_distances
 from semihmm.decoding.vocabulary import Vocabulary, check_vocabulary
+from semihmm.errors import DataError
 from semihmm.inference import log_partition
 from semihmm.structures import CTC
 
@@ -45,6 +47,7 @@ def exact(found: Hypotheses, log_probs: Tensor, lengths: Tensor | None = None, *
         >>> bool(exact(found, log_probs).log_prob > found.log_prob)
         True
     """
+    check_found("exact", found)
     log_probs, counts = checked("exact", log_probs, lengths)
     log_probs = log_probs.double()
     used = counts.reshape(log_probs.shape[:-2]).to(log_probs.device)
@@ -78,7 +81,13 @@ def second_pass(
         >>> vocabulary.texts(found), vocabulary.texts(second_pass(found, vocabulary, model))
         ([['a', 'b']], [['b', 'a']])
     """
+    check_found("second_pass", found)
     check_vocabulary("second_pass", vocabulary)
+    if not callable(getattr(model, "log_prob", None)):
+        raise DataError(
+            f"second_pass: model must have a log_prob(words), as NGram and KenLM have, got {model!r}. A file? Pass "
+            "NGram.read(path) or KenLM(path)."
+        )
     check_real("second_pass", "weight", weight, 0)
     check_real("second_pass", "word_bonus", word_bonus)
     added = torch.full(found.score.shape, -torch.inf, dtype=torch.float64).reshape(-1, found.score.shape[-1])
@@ -114,11 +123,12 @@ def least_risk(found: Hypotheses, vocabulary: Vocabulary | None = None, *, scale
         >>> found.tolist()[0][int(place)], round(float(risk.min()), 2)
         ([1, 2], 1.1)
     """
+    check_found("least_risk", found)
     check_real("least_risk", "scale", scale, above=0)
     if vocabulary is not None:
         check_vocabulary("least_risk", vocabulary)
     places, risks = [], []
-    share = replace(found, score=found.score * scale).confidence.reshape(-1, found.score.shape[-1])
+    share = replace(found, score=found.score * float(scale)).confidence.reshape(-1, found.score.shape[-1])
     for p, labels in zip(share, found.tolist(), strict=True):
         words = labels if vocabulary is None else [vocabulary.words(x) for x in labels]
         n = len(words)
@@ -139,19 +149,29 @@ class KenLM:
 
     Needs ``pip install 'semihmm[decoding]'``.
 
+    Raises:
+        DataError: a path that is none; when it is asked, a file that cannot be read.
+
     Example:
         >>> model = KenLM("3-gram.binary")  # it is read when it is asked
     """
 
-    path: str | Path
+    path: str | PathLike[str]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | PathLike):
+            raise DataError(f"KenLM: path must be that of a model, got {self.path!r}.")
 
     @cached_property
     def _model(self) -> Any:
         kenlm = require("kenlm", extra="decoding", purpose="Reading KenLM's models")
         config = kenlm.Config()
         config.show_progress = False
-        return kenlm.Model(str(self.path), config)
+        try:
+            return kenlm.Model(str(self.path), config)
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"KenLM: {self.path} cannot be read as one of KenLM's models: {error}") from error
 
     def log_prob(self, words: Sequence[str]) -> float:
         """Of a whole sentence, its end included, in nats."""
-        return float(self._model.score(" ".join(words), bos=True, eos=True)) * math.log(10)
+        return float(self._model.score(" ".join(texts("KenLM", "words", words)), bos=True, eos=True)) * math.log(10)

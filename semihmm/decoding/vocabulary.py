@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from semihmm._numbers import whole
-from semihmm.decoding.hypotheses import Hypotheses
+from semihmm.decoding.hypotheses import Hypotheses, check_found
+from semihmm.decoding.lists import listed, texts
 from semihmm.errors import DataError
 
 
@@ -34,14 +35,16 @@ class Vocabulary:
     delimiter: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(self.tokens))
+        object.__setattr__(self, "tokens", texts("Vocabulary", "tokens", self.tokens))
         if not self.tokens or len(self.number) < len(self.tokens):
             twice = [token for i, token in enumerate(self.tokens) if token in self.tokens[:i]]
             got = f"{twice[0]!r} twice" if twice else "none"
             raise DataError(f"Vocabulary: tokens must be at least one, no two alike, got {got}.")
         if not 0 <= whole("Vocabulary", "blank", self.blank) < len(self.tokens):
             raise DataError(f"Vocabulary: blank must be among the {len(self.tokens)} tokens, got {self.blank}.")
-        if self.delimiter is not None and self.number.get(self.delimiter, self.blank) == self.blank:
+        if self.delimiter is not None and (
+            not isinstance(self.delimiter, str) or self.number.get(self.delimiter, self.blank) == self.blank
+        ):
             raise DataError(
                 f"Vocabulary: delimiter must be one of the tokens, and not the blank, got {self.delimiter!r}. Pass "
                 "delimiter=None where each token is a word."
@@ -55,7 +58,7 @@ class Vocabulary:
             >>> Vocabulary.numbered(3).tokens
             ('0', '1', '2')
         """
-        return Vocabulary([str(i) for i in range(count)], blank)
+        return Vocabulary([str(i) for i in range(whole("Vocabulary", "count", count, 1))], blank)
 
     @cached_property
     def number(self) -> dict[str, int]:
@@ -73,21 +76,31 @@ class Vocabulary:
         Raises:
             DataError: one that is no token, or the blank.
         """
-        name = word if isinstance(word, str) else " ".join(word := list(word))
-        numbers = [self.number.get(token, self.blank) for token in word]
+        tokens = texts("Vocabulary", "a word's tokens", word)
+        name = word if isinstance(word, str) else " ".join(tokens)
+        numbers = [self.number.get(token, self.blank) for token in tokens]
         if self.blank in numbers:
             raise DataError(
-                f"Vocabulary: {name!r} is spelled with {list(word)[numbers.index(self.blank)]!r}, which is none of the "
+                f"Vocabulary: {name!r} is spelled with {tokens[numbers.index(self.blank)]!r}, which is none of the "
                 f"{len(self.tokens)} tokens, or the blank. Leave the word out, or say how it is spelled."
             )
         return numbers
 
     def text(self, labels: Iterable[int]) -> str:
-        """The names of labels, one behind the other, with a space for the delimiter."""
-        return "".join(" " if label == self.between else self.tokens[label] for label in labels)
+        """The names of labels, one behind the other, with a space for the delimiter.
+
+        Raises:
+            DataError: one that is none of the V columns.
+        """
+        return "".join(" " if label == self.between else self.tokens[label] for label in self._checked(labels))
 
     def words(self, labels: Iterable[int]) -> list[str]:
-        """The words that labels spell."""
+        """The words that labels spell.
+
+        Raises:
+            DataError: one that is none of the V columns.
+        """
+        labels = self._checked(labels)
         if self.delimiter is None:
             return [self.tokens[label] for label in labels]
         words = [""]
@@ -100,7 +113,12 @@ class Vocabulary:
 
     def texts(self, found: Hypotheses) -> list[list[str]]:
         """The texts of all hypotheses, best first, for each of the batch."""
+        check_found("Vocabulary", found)
         return [[self.text(labels) for labels in item] for item in found.tolist()]
+
+    def _checked(self, labels: Iterable[int]) -> list[int]:
+        last = len(self.tokens) - 1
+        return [whole("Vocabulary", "a label", label, 0, last) for label in listed("Vocabulary", "labels", labels)]
 
 
 def check_vocabulary(owner: str, vocabulary: object) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from semihmm import engine
+from semihmm._numbers import check_values
 from semihmm.engine import Chain, Plan
 from semihmm.engine.chain import aligned
 from semihmm.engine.tracing import plain, traced
@@ -129,7 +130,9 @@ def score(structure: Structure, event: Tensor) -> Tensor:
             event, such as decoding gives where there is no path: ``-inf``.
     """
     check_structures(structure)
-    event = tensor_of("score", "event", event).to(structure.potentials[structure.observed].device)
+    event = tensor_of("score", "event", event)
+    check_values("score", "event", event)
+    event = event.to(structure.potentials[structure.observed].device)
     form, batch = structure.event_shape, structure.batch_shape
     if form is not None:
         axes = event.ndim - len(form)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from semihmm._numbers import check_real, check_values
+from semihmm._numbers import check_flag, check_real, check_values, whole
 from semihmm.engine.maps.form import as_index
 from semihmm.errors import SemihmmError, ShapeError
 from semihmm.inference import entropy, log_partition
@@ -21,6 +21,7 @@ from semihmm.structures import CTC
 from semihmm.structures.authoring import given, tensor_of, until
 from semihmm.structures.ctc import frames_needed
 
+Targets = Tensor | Sequence[Any]  # numbers, in lists or lists of lists too
 Lengths = Tensor | Sequence[int] | int | None
 
 
@@ -75,7 +76,10 @@ class CTCLoss(nn.Module):
         prior: LabelPrior | None = None,
     ) -> None:
         super().__init__()
+        whole("CTCLoss", "blank", blank)
         check_reduction("CTCLoss", reduction)
+        check_flag("CTCLoss", "zero_infinity", zero_infinity)
+        check_flag("CTCLoss", "batch_first", batch_first)
         added = {"label_smoothing": label_smoothing, "path_entropy": path_entropy, "focal": focal}
         for name, value in added.items():
             check_real("CTCLoss", name, value)
@@ -91,19 +95,21 @@ class CTCLoss(nn.Module):
                 "CTCLoss: focal weighs by P, and scores less a prior are no probabilities. Give one of them."
             )
         self.blank, self.reduction, self.zero_infinity, self.batch_first = blank, reduction, zero_infinity, batch_first
-        self.label_smoothing, self.path_entropy, self.focal, self.prior = label_smoothing, path_entropy, focal, prior
+        self.label_smoothing, self.path_entropy, self.focal = float(label_smoothing), float(path_entropy), float(focal)
+        self.prior = prior
 
     def extra_repr(self) -> str:
         return f"blank={self.blank}, reduction={self.reduction!r}, batch_first={self.batch_first}"
 
     def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None
+        self, log_probs: Tensor, targets: Targets, input_lengths: Lengths = None, target_lengths: Lengths = None
     ) -> Tensor:
         """The loss.
 
         Args:
             log_probs: ``(T, B, V)``, or ``(T, V)`` of one sequence; with ``batch_first``, ``(B, T, V)``.
-            targets: ``(B, U)``, ``(U,)`` of one sequence; or those of all sequences one after the other.
+            targets: ``(B, U)``, ``(U,)`` of one sequence; or those of all sequences one after the other. A tensor, or
+                numbers in lists.
             input_lengths: frames in use, ``(B,)``; None for T.
             target_lengths: targets in use, ``(B,)``; None for U.
         """
@@ -136,7 +142,7 @@ class CTCLoss(nn.Module):
         return reduced(loss, self.reduction, given(ctc.target_lengths, ctc.targets.shape[-1], loss))
 
     def structure(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None
+        self, log_probs: Tensor, targets: Targets, input_lengths: Lengths = None, target_lengths: Lengths = None
     ) -> tuple[CTC, bool]:
         """What `forward` takes as a `semihmm.CTC` of a batch, and whether it was one sequence without a batch axis."""
         check_values("CTCLoss", "log_probs", log_probs)
@@ -165,7 +171,7 @@ class CTCLoss(nn.Module):
             targets = _apart(targets, counts, batch)
         return CTC(emission, targets, inputs, counts, self.blank), single
 
-    def feasible(self, targets: Any, input_lengths: Lengths = None, target_lengths: Lengths = None) -> Tensor:
+    def feasible(self, targets: Targets, input_lengths: Lengths = None, target_lengths: Lengths = None) -> Tensor:
         """Whether a sequence has the frames that its targets need: one each, and a blank between equal neighbours.
 
         Example:
@@ -176,6 +182,12 @@ class CTCLoss(nn.Module):
         counts, inputs = (_lengths(x, targets.device) for x in (target_lengths, input_lengths))
         if targets.ndim == 1 and counts is not None:
             targets = _apart(targets, counts, len(counts))
+        batch = targets.shape[:-1].numel()
+        for name, lengths in (("input_lengths", inputs), ("target_lengths", counts)):
+            if lengths is not None and lengths.numel() not in (1, batch):
+                raise ShapeError(
+                    f"CTCLoss: {name} must be one for each of {batch} sequences, got {tuple(lengths.shape)}."
+                )
         if inputs is None:
             return torch.ones(targets.shape[:1], dtype=torch.bool, device=targets.device)
         return frames_needed(targets, counts) <= inputs
@@ -206,7 +218,7 @@ def _lengths(lengths: Any, device: torch.device) -> Tensor | None:
     return found if found.ndim else found.reshape(1)
 
 
-def _targets(targets: Tensor | Sequence[Any], device: torch.device | None = None) -> Tensor:
+def _targets(targets: Targets, device: torch.device | None = None) -> Tensor:
     found = tensor_of("CTCLoss", "targets", targets, device)
     check_values("CTCLoss", "targets", found)
     found = found if found.numel() or isinstance(targets, Tensor) else found.long()  # a list of nothing

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from semihmm._numbers import check_real, whole
-from semihmm.errors import SemihmmError, ShapeError
+from semihmm._numbers import check_real, check_values, whole
+from semihmm.errors import SemihmmError, ShapeError, StructureError
 from semihmm.losses.crf import CRFLoss
-from semihmm.losses.ctc import CTCLoss, Lengths
+from semihmm.losses.ctc import CTCLoss, Lengths, Targets
 from semihmm.losses.reduction import Reduction
 from semihmm.structures import CTC, HMM
 
@@ -62,7 +62,7 @@ class CTCHMMLoss(nn.Module):
         return f"tokens={len(self.initial)}, weight={self.weight}"
 
     def forward(
-        self, log_probs: Tensor, targets: Tensor, input_lengths: Lengths = None, target_lengths: Lengths = None
+        self, log_probs: Tensor, targets: Targets, input_lengths: Lengths = None, target_lengths: Lengths = None
     ) -> Tensor:
         """The loss, of what `CTCLoss` takes."""
         ctc, single = self.ctc.structure(log_probs, targets, input_lengths, target_lengths)
@@ -73,11 +73,14 @@ class CTCHMMLoss(nn.Module):
 
     def hmm(self, log_probs: Tensor, input_lengths: Tensor | None = None) -> HMM:
         """The HMM over all texts, ``(B, T)`` states that are tokens: `semihmm.viterbi` decodes it."""
+        check_values("CTCHMMLoss", "log_probs", log_probs)
         batched = log_probs.ndim == 3 and not self.ctc.batch_first
         return self._free(log_probs.transpose(0, 1) if batched else log_probs, input_lengths)
 
     def aligned(self, ctc: CTC) -> HMM:
         """The HMM's paths that collapse to the targets, over the places of a `CTC`, with what it has learnt."""
+        if not isinstance(ctc, CTC):
+            raise StructureError(f"CTCHMMLoss: it aligns a semihmm.CTC, got {type(ctc).__name__}.")
         places = ctc.hmm()
         labels, offsets = places.emission_index, places.offsets
         assert labels is not None and offsets is not None
@@ -89,7 +92,7 @@ class CTCHMMLoss(nn.Module):
         )
 
     def _free(self, emission: Tensor, lengths: Tensor | None) -> HMM:
-        if emission.shape[-1] != len(self.initial):
+        if not emission.ndim or emission.shape[-1] != len(self.initial):
             raise ShapeError(
                 f"CTCHMMLoss: it holds {len(self.initial)} tokens, so log_probs must have as many in the last axis, "
                 f"got {tuple(emission.shape)}. CTCHMMLoss(tokens) counts the blank too."

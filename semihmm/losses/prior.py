@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from semihmm._numbers import check_real, check_values, whole
 from semihmm.engine.tracing import traced
 from semihmm.errors import DataError, ShapeError
-from semihmm.structures.authoring import tensor_of, until
+from semihmm.structures.authoring import check_lengths, tensor_of, until
 
 
 class LabelPrior(nn.Module):
@@ -62,7 +62,9 @@ class LabelPrior(nn.Module):
             DataError: NaN or infinity in a frame that counts.
         """
         self._check(log_probs)
-        lengths = None if lengths is None else tensor_of("LabelPrior", "lengths", lengths, log_probs.device)
+        if lengths is not None:
+            lengths = tensor_of("LabelPrior", "lengths", lengths, log_probs.device)
+            check_lengths("LabelPrior", lengths, log_probs.shape[:-2], log_probs.shape[-2], 0)
         used = until(lengths, log_probs.shape[-2], 2)
         x = log_probs if used is None else torch.where(used, log_probs, -torch.inf)
         some = (x > -torch.inf).any(-1, keepdim=True)
@@ -82,8 +84,8 @@ class LabelPrior(nn.Module):
     def _check(self, log_probs: Tensor) -> None:
         check_values("LabelPrior", "log_probs", log_probs)
         tokens = len(self.log_prior)
-        if not log_probs.ndim or log_probs.shape[-1] != tokens:
+        if not log_probs.ndim or log_probs.shape[-1] != tokens or not log_probs.is_floating_point():
             raise ShapeError(
-                f"LabelPrior: it holds {tokens} tokens, so log_probs must be (..., {tokens}), got "
-                f"{tuple(log_probs.shape)}. LabelPrior(tokens) counts the blank too."
+                f"LabelPrior: it holds {tokens} tokens, so log_probs must be floats (..., {tokens}), got "
+                f"{tuple(log_probs.shape)} of {log_probs.dtype}. LabelPrior(tokens) counts the blank too."
             )

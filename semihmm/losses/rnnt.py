@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from semihmm._numbers import check_values, whole
+from semihmm._numbers import check_flag, check_values, whole
 from semihmm.engine.maps.form import as_index
 from semihmm.engine.tracing import traced
 from semihmm.errors import ShapeError, StructureError
@@ -30,7 +30,9 @@ class RNNTLoss(nn.Module):
 
     def __init__(self, blank: int = -1, reduction: Reduction = "mean", fused_log_softmax: bool = True) -> None:
         super().__init__()
+        whole("RNNTLoss", "blank", blank)
         check_reduction("RNNTLoss", reduction)
+        check_flag("RNNTLoss", "fused_log_softmax", fused_log_softmax)
         self.blank, self.reduction, self.fused_log_softmax = blank, reduction, fused_log_softmax
 
     def extra_repr(self) -> str:

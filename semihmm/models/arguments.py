@@ -1,13 +1,14 @@
-"""What the public methods of a part take: plain arguments are looked at where they enter, by their annotations."""
+"""What the public methods of a part take: plain arguments are looked at where they enter, by the types they declare."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
-from inspect import Parameter, isfunction, signature
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import reduce, wraps
+from inspect import Parameter, isabstract, isfunction, signature, unwrap
 from operator import index as as_int
-from typing import Any, TypeVar
+from operator import or_
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.structures.authoring import check_generator, tensor_of, whole_numbers
 
 F = TypeVar("F", bound=Callable[..., Any])
+Check = Callable[[str, str, Any], Any]  # of an owner, an argument's name and its value: the value as it is passed on
 
+_UNIONS = (Union, UnionType)
 _LEAST = {**dict.fromkeys(("states", "features", "symbols", "components", "period", "steps"), 1), "inputs": 0}
 _EVERY_STEP = {"forward", "observed", "statistics"}  # what enters these came in by another method
 
@@ -42,8 +45,8 @@ def checks_arguments(function: F) -> F:
     """
     form = signature(function)
     several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    kinds = {name: _kind(each) for name, each in form.parameters.items() if each.kind not in several}
-    checks = {n: (check, kind.endswith(" | None")) for n, kind in kinds.items() if (check := _check(kind)) is not None}
+    types = {name: _type(function, each) for name, each in form.parameters.items() if each.kind not in several}
+    checks = {name: (check, optional) for name, (kind, optional) in types.items() if (check := _check(kind))}
     if not checks:
         return function
     method = next(iter(form.parameters), "") == "self"
@@ -75,31 +78,47 @@ def real_tensor(owner: str, name: str, value: Any) -> Tensor:
     return found
 
 
-def part_of(owner: str, name: str, part: object, kind: str) -> None:
+def part_of(owner: str, name: str, part: object, kind: type) -> None:
     """Refuse what is no part of the kind that an argument takes: laws and emissions share names."""
-    if not any(each.__name__ == kind for each in type(part).__mro__):
+    if not isinstance(part, kind):
         got = (
             f"the class {part.__name__}" if isinstance(part, type) else f"{type(part).__module__}.{type(part).__name__}"
         )
-        where = f"semihmm.models.{kind.lower()}s"
-        raise ShapeError(f"{owner}: {name} must be a part of type {kind}, as in {where}; got {got}.")
+        where = kind.__module__.rpartition(".")[0]
+        raise ShapeError(f"{owner}: {name} must be a part of type {kind.__name__}, as in {where}; got {got}.")
 
 
-def _kind(parameter: Parameter) -> str:
-    """What an annotation says, without where its names are from."""
+def _type(function: Callable[..., Any], parameter: Parameter) -> tuple[Any, bool]:
+    """The type of an argument that is not None, Any where just type checkers know it; and whether it may be None."""
     given = parameter.annotation
-    text = given if isinstance(given, str) else given.__name__ if isinstance(given, type) else str(given)
-    return re.sub(r"[\w.]*\.(?=\w)", "", str(given) if "[" in str(given) and not isinstance(given, str) else text)
+    try:
+        kind = eval(given, unwrap(function).__globals__) if isinstance(given, str) else given
+    except Exception:  # an annotation may say anything
+        return Any, False
+    several = get_args(kind) if get_origin(kind) in _UNIONS else ()
+    return (reduce(or_, (x for x in several if x is not NoneType)), True) if NoneType in several else (kind, False)
 
 
-def _check(kind: str) -> Callable[[str, str, Any], Any] | None:
-    """How an argument of a kind is looked at; None for not at all."""
-    kind = kind.removesuffix(" | None")
-    if kind.startswith("Callable["):
+def _check(kind: Any) -> Check | None:
+    """How an argument of a type is looked at; None for not at all."""
+    whole, of = get_origin(kind), get_args(kind)
+    words = of if whole in _UNIONS else (kind,)
+    if all(x is bool or get_origin(x) is Literal for x in words) and kind is not bool:
+        return _word([word for x in words for word in get_args(x) or (True, False)])
+    if whole is Callable:
         return _callable
-    if kind.startswith(("Literal[", "bool | Literal[")) or kind == "Method":
-        return _word
-    return _CHECKS.get(kind)
+    if whole is Mapping:
+        return _instance(Mapping, "a dict")
+    if whole is Sequence and _is_part(*of):
+        return _parts(*of)
+    if _is_part(whole or kind):
+        return _part(whole or kind)
+    return _CHECKS.get(kind) if isinstance(kind, Hashable) else None
+
+
+def _is_part(kind: Any) -> bool:
+    """Whether it is a kind of part, of which there are many."""
+    return isabstract(kind) and kind.__module__.startswith("semihmm.models.")
 
 
 def _callable(owner: str, name: str, value: Any) -> Any:
@@ -108,11 +127,15 @@ def _callable(owner: str, name: str, value: Any) -> Any:
     return value
 
 
-def _word(owner: str, name: str, value: Any) -> Any:
-    """What the words are, the function says."""
-    if not isinstance(value, str | bool):
-        raise ShapeError(f"{owner}: {name} must be a word, got {value!r}.")
-    return value
+def _word(words: Sequence[Any]) -> Check:
+    """A word, or True or False; one that is none of those, the function itself refuses."""
+
+    def checked(owner: str, name: str, value: Any) -> Any:
+        if not isinstance(value, str | bool):
+            raise ShapeError(f"{owner}: {name} must be {' or '.join(map(repr, words))}, got {value!r}.")
+        return value
+
+    return checked
 
 
 def _whole(owner: str, name: str, value: Any) -> int:
@@ -153,21 +176,10 @@ def _generator(owner: str, name: str, value: Any) -> Any:
     return value
 
 
-def _instance(kind: Any, says: str) -> Callable[[str, str, Any], Any]:
+def _instance(kind: Any, says: str) -> Check:
     def checked(owner: str, name: str, value: Any) -> Any:
         if not isinstance(value, kind):
             raise DataError(f"{owner}: {name} must be {says}, got {type(value).__name__}.")
-        return value
-
-    return checked
-
-
-def _named(kind: str) -> Callable[[str, str, Any], Any]:
-    """What has a class of this name among its own."""
-
-    def checked(owner: str, name: str, value: Any) -> Any:
-        if not any(each.__name__ == kind for each in type(value).__mro__):
-            raise StructureError(f"{owner}: {name} must be of type {kind}, got {type(value).__name__}.")
         return value
 
     return checked
@@ -188,7 +200,7 @@ def _pairs(owner: str, name: str, value: Any) -> list[tuple[int, int]]:
     return found  # type: ignore[return-value]
 
 
-def _part(kind: str) -> Callable[[str, str, Any], Any]:
+def _part(kind: type) -> Check:
     def checked(owner: str, name: str, value: Any) -> Any:
         part_of(owner, name, value, kind)
         return value
@@ -196,39 +208,31 @@ def _part(kind: str) -> Callable[[str, str, Any], Any]:
     return checked
 
 
-def _parts(owner: str, name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list | tuple) or not value:
-        raise ShapeError(f"{owner}: {name} must be a list of emissions, at least one, got {value!r}.")
-    for each in value:
-        part_of(owner, f"each of {name}", each, "Emission")
-    return list(value)
+def _parts(kind: type) -> Check:
+    def checked(owner: str, name: str, value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple) or not value:
+            raise ShapeError(f"{owner}: {name} must be a list of emissions, at least one, got {value!r}.")
+        for each in value:
+            part_of(owner, f"each of {name}", each, kind)
+        return list(value)
+
+    return checked
 
 
-_CHECKS: dict[str, Callable[[str, str, Any], Any]] = {
-    "int": _whole,
-    "float": _real,
-    "bool": _truth,
-    "Generator": _generator,
-    "Tensor": real_tensor,
-    "Sequence[int]": _whole_numbers,
-    "tuple[int, ...]": lambda owner, name, value: whole_numbers(owner, name, value),
-    "float | Tensor | Sequence[Any]": _numbers,
-    "float | Tensor | Sequence[float]": _numbers,
-    "Tensor | Sequence[Any] | float": _numbers,
-    "Allowed": _numbers,
-    "Module": _instance(nn.Module, "a torch.nn.Module"),
-    "Iterable[str] | str": _names,
-    "Iterable[int]": _whole_numbers,
-    "Sequence[tuple[int, int]]": _pairs,
-    "float | dict[str, Any]": lambda owner, name, value: (
-        value if isinstance(value, dict) else _numbers(owner, name, value)
-    ),
-    "dict[str, Belief]": _instance(Mapping, "a dict of beliefs"),
-    "Model[Any]": _named("Model"),
-    "HDP": _named("HDP"),
-    "Mapping[str, Tensor]": _instance(Mapping, "a dict"),
-    "Emission": _part("Emission"),
-    "Duration": _part("Duration"),
-    "Transition": _part("Transition"),
-    "Sequence[Emission]": _parts,
+_CHECKS: dict[Any, Check] = {
+    int: _whole,
+    float: _real,
+    bool: _truth,
+    torch.Generator: _generator,
+    Tensor: real_tensor,
+    nn.Module: _instance(nn.Module, "a torch.nn.Module"),
+    Iterable[int]: _whole_numbers,
+    Sequence[int]: _whole_numbers,
+    tuple[int, ...]: whole_numbers,
+    Sequence[tuple[int, int]]: _pairs,
+    Iterable[str] | str: _names,
+    float | Tensor | Sequence[Any]: _numbers,
+    float | Tensor | Sequence[float]: _numbers,
+    Tensor | Sequence[Sequence[bool]]: _numbers,
+    float | dict[str, Any]: lambda *given: given[-1] if isinstance(given[-1], dict) else _numbers(*given),
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from semihmm._numbers import check_values
 from semihmm.engine.tensors import usable
 from semihmm.engine.tracing import plain
 from semihmm.errors import DataError, ShapeError
@@ -196,7 +197,9 @@ def _starts(name: str, starts: Tensor, shape: torch.Size) -> Tensor:
 
 
 def _weights(name: str, weights: object, shape: torch.Size, own: Tensor) -> Tensor:
-    found = real_tensor(name, "weights", weights).to(own)
+    found = real_tensor(name, "weights", weights)
+    check_values(name, "weights", found)
+    found = found.to(own)
     if found.shape != shape or not bool((found >= 0).all() & found.isfinite().all()):
         raise ShapeError(
             f"{name}: weights say how often each sequence counts, so they must be {tuple(shape)}, finite, at least 0; "

@@ -128,7 +128,7 @@ def transition_of(
     if (given is not None) + (allowed is not None) + (offsets is not None) + (arcs is not None) > 1:
         raise ShapeError(f"{name}: give one of allowed, offsets, arcs and transition: each says which transitions are.")
     if given is not None:
-        part_of(name, "transition", given, "Transition")
+        part_of(name, "transition", given, Transition)
     if given is None:
         return Categorical(states, allowed=allowed, offsets=offsets, arcs=arcs, pseudo_count=pseudo_count)
     if given.states != states or pseudo_count != 0.0:
@@ -141,7 +141,7 @@ def transition_of(
 
 def emission_of(name: str, states: int, emission: Emission) -> Emission:
     """The emission of a model, which must have as many states."""
-    part_of(name, "emission", emission, "Emission")
+    part_of(name, "emission", emission, Emission)
     if emission.states not in (None, states):
         raise ShapeError(f"{name}: states is {states}, so emission must have as many, got {emission.states}.")
     return emission

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from semihmm.errors import ShapeError
 from semihmm.models.arguments import checks_arguments
+from semihmm.models.base import Model
 
 if TYPE_CHECKING:
-    from semihmm.models.base import Model
     from semihmm.models.sequences import Data
 
 M = TypeVar("M", bound="Model[Any]")

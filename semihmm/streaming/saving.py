@@ -34,7 +34,7 @@ def write(path: str | os.PathLike[str], source: Source, options: dict[str, Any],
     try:
         with atomically(Path(path)) as partial:
             partial.write_bytes(content)
-    except (OSError, TypeError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise DataError(f"Stream.save: {path!r} cannot be written: {error}. Pass the path of a file.") from error
 
 

@@ -142,7 +142,7 @@ def whole_numbers(owner: str, name: str, values: Iterable[Any]) -> tuple[int, ..
     """Integers of any type as ints; anything else is refused by name."""
     try:
         found = tuple([as_int(i) for i in values])
-    except TypeError:
+    except (TypeError, RuntimeError):  # a tensor without values raises the latter
         found = None
     if found is None or any(abs(i) >= 2**63 for i in found):
         raise ShapeError(f"{owner}: {name} must be integers, got {values!r}.")

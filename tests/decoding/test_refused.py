@@ -1,9 +1,11 @@
 """What decoders refuse by name, and what they do not: whatever lies behind the ends."""
 
+import contextlib
 import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import tensor
@@ -11,6 +13,8 @@ from torch.testing import assert_close
 
 from semihmm.decoding import (
     BeamSearch,
+    BeamStream,
+    KenLM,
     NGram,
     Vocabulary,
     align,
@@ -94,7 +98,7 @@ REFUSED = {
     "half a beam": (lambda: BeamSearch(LETTERS, beam=1.5), "beam must be an integer"),
     "half a beam, beam_search": (lambda: beam_search(LOG_PROBS, beam=1.5), "beam must be an integer"),
     "half a count": (lambda: beam_search(LOG_PROBS, count=1.5), "count must be an integer"),
-    "a stream of -1": (lambda: BeamSearch(LETTERS).stream(batch=-1), "batch must be an integer of 0 or more"),
+    "a stream of -1": (lambda: BeamSearch(LETTERS).stream(batch=-1), "batch must be an integer from 0"),
     "a copy of a stream": (lambda: copy.copy(BeamSearch(LETTERS).stream()), "cannot be copied or pickled"),
     "a deep copy of a stream": (lambda: copy.deepcopy(BeamSearch(LETTERS).stream()), "cannot be copied or pickled"),
     "a pickled stream": (lambda: pickle.dumps(BeamSearch(LETTERS).stream()), "cannot be copied or pickled"),
@@ -103,6 +107,39 @@ REFUSED = {
     "a text as hypotheses": (lambda: word_errors(["a b"], "a b"), "hypotheses must be a list"),
     "texts, by letter": (lambda: character_errors("ab", "ab"), "references must be a list"),
     "texts, by item": (lambda: errors("ab", "ab"), "references must be a list"),
+    "lists of words": (lambda: word_errors([["a", "b"]], [["a"]]), r"word_errors: references must be texts, got \['a'"),
+    "lists of lists": (lambda: errors([[["a"]]], [["a"]]), "errors: references must be sequences of words, labels"),
+    "no references": (lambda: errors(None, [[1]]), "errors: references must be a list, got None"),
+    "sparse labels": (lambda: errors([TEXT.to_sparse()], [[1]]), "errors: references must be dense"),
+    "a text as model": (
+        lambda: second_pass(FOUND, LETTERS, "str"),
+        r"second_pass: model must have a log_prob.*got 'str'",
+    ),
+    "nothing, second_pass": (lambda: second_pass(None, LETTERS, MODEL), "second_pass: it takes Hypotheses.*got None"),
+    "nothing, exact": (lambda: exact(None, LOG_PROBS), "exact: it takes Hypotheses, which beam_search.*got None"),
+    "nothing, least_risk": (lambda: least_risk(None), "least_risk: it takes Hypotheses.*got None"),
+    "nothing, texts": (lambda: LETTERS.texts(None), "Vocabulary: it takes Hypotheses.*got None"),
+    "no path": (lambda: NGram.read(None), "NGram: read takes the path of an ARPA file, got None"),
+    "no path, KenLM": (lambda: KenLM(None), "KenLM: path must be that of a model, got None"),
+    "n-grams in a list": (lambda: NGram([("a",)]), r"grams give each n-gram a log-probability.*got \[\('a',\)\]"),
+    "an n-gram of one weight": (lambda: NGram({("a",): -1.0}), r"got \('a',\): -1.0"),
+    "numbers as words": (lambda: NGram(WORD).log_prob([5]), "NGram: words must be texts, got 5"),
+    "a spelling by number": (lambda: BeamSearch(LETTERS, lexicon={"ab": [1]}), r"tokens spell 'ab', got \[1\]"),
+    "numbers as tokens": (lambda: Vocabulary([0, 1]), "Vocabulary: tokens must be texts, got 0"),
+    "no tokens": (lambda: Vocabulary(None), "Vocabulary: tokens must be a list, got None"),
+    "half a token": (lambda: Vocabulary.numbered(1.5), "count must be an integer of 1 or more, got 1.5"),
+    "a delimiter in a list": (lambda: Vocabulary("- ab", delimiter=[" "]), "delimiter must be one of the tokens"),
+    "padding as a label": (lambda: LETTERS.text([2, -1]), "Vocabulary: a label must be an integer from 0 to 3, got -1"),
+    "a column beyond": (lambda: LETTERS.words([9]), "Vocabulary: a label must be an integer from 0 to 3, got 9"),
+    "a stream of no search": (lambda: BeamStream(LETTERS), "BeamStream: search must be a BeamSearch"),
+    "a final of 3": (lambda: BeamSearch(LETTERS).stream().hypotheses(final=3), "final must be True or False, got 3"),
+    "a place beyond": (lambda: FOUND.take(tensor([7])), "order must lie between 0 and 2"),
+    "another batch": (lambda: FOUND.reshaped((2,)), r"a batch of \(\) cannot become one of \(2,\)"),
+    "a number as log_probs": (lambda: align(5, TEXT), "log_probs must be .* log_probs got no axes"),
+    "sparse groups": (lambda: ALIGNED.merge(tensor([0, 1]).to_sparse()), "merge: groups must be dense"),
+    "groups on meta": (lambda: ALIGNED.merge(tensor([0, 1]).to("meta")), "groups are on the meta device"),
+    "lengths on meta": (lambda: greedy(LOG_PROBS, tensor(6).to("meta")), "lengths are on the meta device"),
+    "a sparse penalty": (lambda: align(LOG_PROBS, TEXT, penalty=tensor([1.0]).to_sparse()), "penalty must be a finite"),
 }
 
 
@@ -110,6 +147,73 @@ REFUSED = {
 def test_what_makes_no_sense_is_refused_by_name(call, message):
     with pytest.raises(SemihmmError, match=message):
         call()
+
+
+WRONG = {
+    **{repr(x): x for x in (None, "ab", 7, -1, 2**70, 1.5, math.nan, math.inf, True, b"ab", dict)},
+    **{repr(x): x for x in ([None], [1], [], [[1, 2], [3]], [[["a"]]], {"ab": [1]}, {"ab": None}, {}, {1, 2})},
+    "an object": object(),
+    "an array of objects": np.array([object()]),
+    "sparse": LOG_PROBS.to_sparse(),
+    "a sparse mask": (LOG_PROBS > 0).to_sparse(),
+    "sparse integers": TEXT.to_sparse(),
+    "meta": LOG_PROBS.to("meta"),
+    "meta integers": TEXT.to("meta"),
+    "a number on meta": tensor(1.0, device="meta"),
+    "complex": LOG_PROBS.to(torch.complex64),
+    "a tensor of no axes": tensor(3.0),
+    "an empty tensor": torch.zeros(0),
+    "large integers": tensor([2**62, 1]),
+}
+ASKED = {
+    "greedy": (greedy, {"log_probs": LOG_PROBS, "lengths": None, "blank": 0}),
+    "beam_search": (beam_search, {"log_probs": LOG_PROBS, "lengths": None, "beam": 5, "count": 1, "blank": 0}),
+    "align": (
+        align,
+        {"log_probs": LOG_PROBS, "targets": TEXT, "input_lengths": None, "target_lengths": None, "optional": None}
+        | {"blank": 0, "wildcard": None, "free_start": False, "penalty": 1.0, "nbest": None, "validate": True},
+    ),
+    "merge": (ALIGNED.merge, {"groups": tensor([0, 1])}),
+    "spans": (ALIGNED.spans, {"names": None, "frame_shift": None}),
+    "Vocabulary": (Vocabulary, {"tokens": ["-", "a"], "blank": 0, "delimiter": None}),
+    "spell": (LETTERS.spell, {"word": "ab"}),
+    "text": (LETTERS.text, {"labels": [2, 3]}),
+    "words": (LETTERS.words, {"labels": [2, 3]}),
+    "texts": (LETTERS.texts, {"found": FOUND}),
+    "BeamSearch": (
+        BeamSearch,
+        {"vocabulary": LETTERS, "beam": 5, "margin": math.inf, "lexicon": None, "language_model": None}
+        | {"lm_weight": 1.0, "word_bonus": 0.0, "hotwords": None, "backend": None},
+    ),
+    "search": (BeamSearch(LETTERS), {"log_probs": LOG_PROBS, "lengths": None, "count": 1}),
+    "BeamStream": (BeamStream, {"search": BeamSearch(LETTERS), "batch": 1}),
+    "push": (lambda **given: BeamSearch(LETTERS).stream().push(**given), {"log_probs": LOG_PROBS, "lengths": None}),
+    "hypotheses": (BeamSearch(LETTERS).stream().hypotheses, {"count": 1, "final": False}),
+    "take": (FOUND.take, {"order": tensor([0])}),
+    "reshaped": (FOUND.reshaped, {"batch": (1, 1)}),
+    "NGram": (NGram, {"grams": WORD, "unknown": -math.inf}),
+    "read": (NGram.read, {"path": "nope"}),
+    "log_prob": (NGram(WORD).log_prob, {"words": ["a"]}),
+    "word_errors": (word_errors, {"references": ["a b"], "hypotheses": ["a"]}),
+    "character_errors": (character_errors, {"references": ["a b"], "hypotheses": ["a"]}),
+    "errors": (errors, {"references": [[1]], "hypotheses": [[2]]}),
+    "exact": (exact, {"found": FOUND, "log_probs": LOG_PROBS, "lengths": None, "blank": 0}),
+    "second_pass": (
+        second_pass,
+        {"found": FOUND, "vocabulary": LETTERS, "model": MODEL, "weight": 1.0, "word_bonus": 0.0},
+    ),
+    "least_risk": (least_risk, {"found": FOUND, "vocabulary": None, "scale": 1.0}),
+    "KenLM": (KenLM, {"path": "nope"}),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_wrong_argument_is_taken_or_refused_in_our_own_words(name):
+    ask, given = ASKED[name]
+    for argument in given:
+        for wrong in WRONG.values():
+            with contextlib.suppress(SemihmmError):  # anything else fails the test
+                ask(**{**given, argument: wrong})
 
 
 def test_a_folder_is_no_language_model(tmp_path):

@@ -283,7 +283,7 @@ def test_native_vectors_are_counted_with_their_padding():
 def segments_of_few_arcs():
     """12 states, of which each but the first goes on to the next and the second next one; 3 sequences."""
     source, target = torch.arange(1, 12).repeat(2), torch.cat([torch.arange(2, 13), torch.arange(3, 14)]) % 12
-    lasting = torch.zeros(1, calibrate.LONGEST, 12), torch.zeros(3, 120, 12)
+    lasting = torch.zeros(1, calibrate.LONGEST, 12), torch.zeros(3, 60, 12)
     return Chain((torch.zeros(24),), Segmental.of(Arcs(source, target, torch.zeros(1, 22), 12), *lasting))
 
 
@@ -313,7 +313,7 @@ def allocated(work):
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_what_the_allocator_shows_stays_below_the_estimate(backend, kind, checkpoint, monkeypatch):
     monkeypatch.setenv("KINETO_LOG_LEVEL", "99")
-    given = segments_of_few_arcs() if kind == "segmental arcs" else calibrate.example(kind, 3, 120, 12)
+    given = segments_of_few_arcs() if kind == "segmental arcs" else calibrate.example(kind, 3, 60, 12)
     for semiring, strategy in product((Log(), Max()), STRATEGIES if backend == "torch" else ("sequential",)):
         if strategy == "associative" and kind in ("segmental", "segmental arcs", "grid"):
             continue  # matrices of carries: gigabytes

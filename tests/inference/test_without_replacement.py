@@ -27,6 +27,7 @@ def plain(event):
 
 
 @pytest.mark.parametrize("listed", [3, 32])  # most paths are drawn from the rest; all are listed
+@pytest.mark.no_cover  # which draws long, and would twice as long
 def test_two_draws_are_as_probable_as_without_replacement(listed):
     """Chi-square of the ordered pairs; a false alarm in one of 10^5 runs, and the seed is fixed."""
     hmm, g = small("HMM", (), 3, seed=3), torch.Generator().manual_seed(0)
@@ -46,6 +47,7 @@ def test_two_draws_are_as_probable_as_without_replacement(listed):
 
 
 @pytest.mark.parametrize("listed", [4, 32])
+@pytest.mark.no_cover  # which draws long, and would twice as long
 def test_means_over_inclusion_probabilities_are_unbiased(listed):
     hmm, g = small("HMM", (), 3, seed=5), torch.Generator().manual_seed(1)
     posterior = semihmm.marginals(hmm).emission[1, 0]

@@ -1,5 +1,6 @@
 """What losses refuse by name, and what they do not: whatever lies behind the ends."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,24 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "CRF, another batch": (lambda: CRFLoss()(HMM, OTHER_BATCH), "its batch and its events"),
     "CRF, a state beyond": (lambda: CRFLoss()(HMM, tensor([[0, 5, 1, 0]] * 3)), "from 0 to 1, got 5"),
     "CRF, no structure": (lambda: CRFLoss()(None, HMM), "it takes a structure"),
+    "CRF, meta": (lambda: CRFLoss()(HMM, tensor([[0, 1, 1, 0]] * 3).to("meta")), "event are on the meta device"),
+    "sparse lengths": (lambda: CTCLoss()(LOG_PROBS, TARGETS, tensor([6, 6]).to_sparse()), "lengths must be dense"),
+    "a sparse focal": (lambda: CTCLoss(focal=tensor([1.0]).to_sparse()), "focal must be a finite number"),  # type: ignore[arg-type]
+    "no zero_infinity": (lambda: CTCLoss(zero_infinity=None), "zero_infinity must be True or False"),  # type: ignore[arg-type]
+    "half a blank": (lambda: CTCLoss(blank=0.5), "blank must be an integer"),  # type: ignore[arg-type]
+    "few lengths, feasible": (
+        lambda: CTCLoss().feasible(TARGETS, [1, 2, 3]),
+        "input_lengths must be one for each of 2",
+    ),
+    "no lengths, feasible": (
+        lambda: CTCLoss().feasible(TARGETS, [6, 6], []),
+        "target_lengths must be one for each of 2",
+    ),
+    "a prior that sees complex numbers": (lambda: LabelPrior(1).observe(tensor([[1j]])), r"must be floats \(..., 1\)"),
+    "a prior, many lengths": (lambda: LabelPrior(1).observe(tensor([[0.0]]), tensor([1])), "one for each sequence"),
+    "joint, nothing heard": (lambda: CTCHMMLoss(4).hmm(None), "log_probs must be a tensor"),  # type: ignore[arg-type]
+    "joint, no CTC": (lambda: CTCHMMLoss(4).aligned(HMM), "it aligns a semihmm.CTC, got HMM"),  # type: ignore[arg-type]
+    "joint, meta lengths": (lambda: CTCHMMLoss(4).hmm(LOG_PROBS, tensor([6, 6]).to("meta")), "are on the meta device"),
 }
 
 
@@ -61,6 +80,58 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_makes_no_sense_is_refused_by_name(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(SemihmmError, match=message):
         call()
+
+
+WRONG: dict[str, Any] = {
+    **{repr(x): x for x in (None, "ab", 7, -1, 2**70, 1.5, math.nan, math.inf, True, b"ab", dict)},
+    **{repr(x): x for x in ([None], [1], [], [[1, 2], [3]], [[["a"]]], {"ab": [1]}, {}, {1, 2})},
+    "sparse": LOG_PROBS.to_sparse(),
+    "a sparse mask": (LOG_PROBS > 0).to_sparse(),
+    "sparse integers": TARGETS[0].to_sparse(),
+    "meta": LOG_PROBS.to("meta"),
+    "meta integers": TARGETS[0].to("meta"),
+    "complex": LOG_PROBS.to(torch.complex64),
+    "a tensor of no axes": tensor(3.0),
+    "an empty tensor": torch.zeros(0),
+    "large integers": tensor([2**62, 1]),
+}
+LENGTHS = {"input_lengths": None, "target_lengths": None}
+ASKED: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "CTCLoss": (
+        lambda **given: CTCLoss(**given)(LOG_PROBS, TARGETS),
+        {"blank": 0, "reduction": "mean", "zero_infinity": False, "batch_first": False}
+        | {"label_smoothing": 0.0, "path_entropy": 0.0, "focal": 0.0, "prior": None},
+    ),
+    "CTC": (CTCLoss(), {"log_probs": LOG_PROBS, "targets": TARGETS, **LENGTHS}),
+    "feasible": (CTCLoss().feasible, {"targets": TARGETS, **LENGTHS}),
+    "losses": (CTCLoss().losses, {"ctc": TEXTS}),
+    "CTCHMMLoss": (CTCHMMLoss, {"tokens": 4, "weight": 0.5, "blank": 0, "reduction": "mean", "batch_first": False}),
+    "joint": (CTCHMMLoss(4), {"log_probs": LOG_PROBS, "targets": TARGETS, **LENGTHS}),
+    "joint, hmm": (CTCHMMLoss(4).hmm, {"log_probs": LOG_PROBS, "input_lengths": None}),
+    "joint, aligned": (CTCHMMLoss(5).aligned, {"ctc": TEXTS}),
+    "RNNTLoss": (
+        lambda **given: RNNTLoss(**given)(JOINER, tensor([[1, 2]])),
+        {"blank": -1, "reduction": "mean", "fused_log_softmax": True},
+    ),
+    "RNN-T": (
+        RNNTLoss(),
+        {"logits": JOINER, "targets": tensor([[1, 2]]), "logit_lengths": None, "target_lengths": None},
+    ),
+    "CRFLoss": (CRFLoss, {"reduction": "mean"}),
+    "CRF": (CRFLoss(), {"structure": HMM, "truth": tensor([[0, 1, 1, 0]] * 3)}),
+    "LabelPrior": (LabelPrior, {"tokens": 4, "scale": 0.3, "floor": 1e-5}),
+    "prior": (LabelPrior(4), {"log_probs": LOG_PROBS}),
+    "observe": (LabelPrior(4).observe, {"log_probs": LOG_PROBS, "lengths": None}),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_wrong_argument_is_taken_or_refused_in_our_own_words(name: str) -> None:
+    ask, given = ASKED[name]
+    for argument in given:
+        for wrong in WRONG.values():
+            with contextlib.suppress(SemihmmError):  # anything else fails the test
+                ask(**{**given, argument: wrong})
 
 
 def test_a_transducers_padding_may_be_anything() -> None:

@@ -196,6 +196,7 @@ def test_what_is_expected_is_the_mean_over_draws(kind: str) -> None:
 
 
 @pytest.mark.parametrize("concentration", [1.0, 2.0])
+@pytest.mark.no_cover  # which draws long, and would twice as long
 def test_gibbs_draws_paths_as_often_as_they_are_probable(concentration: float) -> None:
     """In total variation, of the 64 kinds of paths that differ by more than the names of the states.
 
@@ -231,6 +232,7 @@ def segment_evidence(tiling: list[tuple[int, int]], x: list[int]) -> float:
 
 
 @pytest.mark.parametrize("censored", ["none", "right"])
+@pytest.mark.no_cover  # which draws long, and would twice as long
 def test_gibbs_of_segments_has_the_exact_posterior(censored: Any) -> None:
     x = [0, 0, 2, 1]
 
@@ -308,6 +310,7 @@ def test_shares_of_states_that_do_not_follow_themselves_have_the_exact_posterior
     assert_close(found.std(0), (posterior @ (shares - mean).square()).sqrt(), atol=0.01, rtol=0.0)
 
 
+@pytest.mark.no_cover  # which draws long, and would twice as long
 def test_gibbs_of_an_hdp_hsmm_has_the_exact_posterior() -> None:
     """In total variation. Independent draws have 0.032 +- 0.005, four times the concentration 0.053."""
     x, longest = [0, 0, 1, 1, 0], 2

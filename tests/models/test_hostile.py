@@ -88,6 +88,11 @@ def test_labels_of_any_type_say_the_same() -> None:
     assert_close(model.log_prob(list(X), labels=labels.tolist()), expected)
 
 
+def test_weights_have_values() -> None:
+    with pytest.raises(DataError, match="weights are on the meta device, and have no values"):
+        HMM(2, Gaussian(2, 3)).fit(X, weights=torch.ones(4, device="meta"))
+
+
 def test_weights_of_a_list_may_be_any_numbers() -> None:
     model, fits = HMM(2, Gaussian(2, 3)), []
     for weights in ([1.0, 2.0], [torch.tensor(1.0), torch.tensor(2.0)], np.array([1, 2]), torch.tensor([1, 2])):

@@ -85,8 +85,11 @@ def some_paths(structure: Structure, allows: Callable[[Said], bool]) -> oracle.B
     return by
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", KINDS)
+# Each kind with some of the languages, each language with kinds of all sorts; all with all at one step, below.
+PAIRS = [(kind, each) for (i, kind), (j, each) in product(enumerate(KINDS), enumerate(LANGUAGES)) if (i + j) % 3 == 0]
+
+
+@pytest.mark.parametrize(("kind", "language"), PAIRS)
 def test_every_answer_is_that_of_the_paths_that_are_allowed(kind: str, language: str) -> None:
     chosen, allows = LANGUAGES[language]
     structure = small(kind, (3,), steps=3, ragged=True, forbidden=0.1, seed=1)

@@ -11,7 +11,7 @@ import torch
 import semihmm
 from semihmm import HMM, EditDistance, Lattice
 from semihmm import semirings as sr
-from semihmm.errors import SemihmmError, ShapeError, StructureError
+from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.testing.examples import KINDS, small
 
 z = torch.zeros
@@ -161,6 +161,18 @@ def test_a_question_of_what_is_no_structure_says_so(ask):
 def test_a_wrong_index_of_a_batch_names_the_structure(index):
     with pytest.raises(IndexError, match=r"^HMM: .* batch axes"):
         small("HMM", (2,), 3)[index]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(lambda x: x.to("meta"), "on the meta device"), (lambda x: x.to_sparse(), "must be dense")],
+    ids=["meta", "sparse"],
+)
+def test_lengths_and_events_have_values_one_after_the_other(make, says):
+    with pytest.raises(DataError, match=f"HMM: lengths .*{says}"):
+        HMM(z(2), z(2, 2), z(2, 3, 2), lengths=make(torch.tensor([3, 2])))
+    with pytest.raises(DataError, match=f"score: event .*{says}"):
+        semihmm.score(HMM(z(2), z(2, 2), z(3, 2)), make(torch.tensor([1, 1, 1])))
 
 
 def test_no_lengths_in_a_list_are_integers():

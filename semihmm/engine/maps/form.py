@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from semihmm._numbers import check_values
 from semihmm.engine.tracing import extremes, numbers
 from semihmm.errors import ShapeError
 
@@ -139,7 +140,8 @@ def as_index(owner: str, name: str, x: Tensor) -> Tensor:
 
 
 def check_range(owner: str, name: str, x: Tensor, least: int, most: int, what: str) -> None:
-    """Refuse indices outside of ``least <= x <= most``, where they are known."""
+    """Refuse indices outside of ``least <= x <= most``, where they are known; and those that have no values at all."""
+    check_values(owner, name, x)
     found = extremes(x)
     if found is not None and (found[0] < least or found[1] > most):
         raise ShapeError(f"{owner}: {name} must lie between {least} and {most}, {what}, got {found[0]} to {found[1]}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from semihmm import inference, structures
 from semihmm.errors import ShapeError, StructureError
 from semihmm.models.arguments import checks_arguments
+from semihmm.models.base import Model
 from semihmm.models.bayes.conjugate import Belief
 from semihmm.models.bayes.hdp import HDP
 from semihmm.models.bayes.variational import start
@@ -21,7 +22,6 @@ from semihmm.models.expectation import explained
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from semihmm.models.base import Model
     from semihmm.models.sequences import Data, Known
 
 
@@ -65,7 +65,7 @@ def gibbs(
     burn_in: int = 100,
     thin: int = 1,
     concentration: float | dict[str, Any] = 1.0,
-    priors: dict[str, Belief] | None = None,
+    priors: Mapping[str, Belief] | None = None,
     hdp: HDP | None = None,
     initialise: bool | Literal["spread", "random"] = True,
     generator: torch.Generator | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from semihmm.errors import SemihmmError, ShapeError
 from semihmm.models.arguments import checks_arguments
+from semihmm.models.base import Model
 from semihmm.models.bayes.conjugate import Belief, EmissionBelief, TableBelief, belief
 from semihmm.models.expectation import expectation
 from semihmm.models.sequences import Batch
@@ -18,7 +20,6 @@ from semihmm.structures.authoring import check_generator
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from semihmm.models.base import Model
     from semihmm.models.sequences import Data, Known
 
 
@@ -62,7 +63,7 @@ def variational(
     lengths: Tensor | None = None,
     *,
     concentration: float | dict[str, Any] = 1.0,
-    priors: dict[str, Belief] | None = None,
+    priors: Mapping[str, Belief] | None = None,
     iterations: int = 100,
     tolerance: float = 1e-5,
     initialise: bool | Literal["spread", "random"] = True,
@@ -124,7 +125,7 @@ def start(
     x: Data,
     lengths: Tensor | None,
     concentration: float | dict[str, Any],
-    priors: dict[str, Belief] | None,
+    priors: Mapping[str, Belief] | None,
     initialise: bool | Literal["spread", "random"],
     generator: torch.Generator | None,
     **known: Unpack[Known],
