@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.pairs import METRICS, Warper
+from semihmm.engine.pairs import METRICS, Arcs, Warper
 from semihmm.errors import ShapeError
 from semihmm.inference import total
 from semihmm.semirings import Max
@@ -69,7 +69,7 @@ def cdist(
         [[0.0, 1.0, 3.7], [1.0, 0.0, 4.4], [3.7, 4.4, 0.0]]
     """
     a, b = _both("cdist", x, y, metric)
-    pairs = _Pairs("cdist", a, b, metric, step_pattern, window)
+    pairs = Pairs("cdist", a, b, metric, step_pattern, window)
     if y is not None or not pairs.symmetric:
         rows = torch.arange(len(a.items)).split(max(FEW // len(b.items), 1))
         found = torch.cat([pairs.costs(torch.cartesian_prod(part, torch.arange(len(b.items)))) for part in rows])
@@ -109,7 +109,7 @@ def nearest(
     k = count_of("nearest", "k", k)
     if k > len(b.items):
         raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
-    pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
+    pairs = Pairs("nearest", a, b, metric, step_pattern, window)
     if pairs.warper is None:
         found = cdist(a, b, metric=metric, step_pattern=step_pattern, window=window).sort(dim=-1, stable=True)
         index = torch.where(found.values.isinf(), -1, found.indices)
@@ -120,14 +120,14 @@ def nearest(
     return Neighbors(index, pairs.distance(cost))
 
 
-def _nearest(pairs: _Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tensor]:
+def _nearest(pairs: Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tensor]:
     """The nearest to some of the queries, and what they cost."""
     window = pairs.form.window if isinstance(pairs.form.window, int) else None
     some, warper = pairs.part(first, stop)
     kim = bounds.kim(some, pairs.y, pairs.named)
     least = torch.maximum(kim, bounds.keogh(some, pairs.y, window, pairs.named))
     slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
-    ordered = (least.double() * min(1.0, *warper.factors) * slack).sort(dim=-1, stable=True)
+    ordered = (least.double() * min(1.0, min(warper.arcs)[0]) * slack).sort(dim=-1, stable=True)
     return warper.nearest(ordered.indices, ordered.values, k)
 
 
@@ -137,7 +137,7 @@ def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:
     return (a, a) if y is None else compatible(owner, a, collection(owner, "y", y))
 
 
-class _Pairs:
+class Pairs:
     """Pairs of two sets of series, to be warped one way."""
 
     def __init__(
@@ -201,25 +201,25 @@ class _Pairs:
     def _warper(self) -> Warper | None:
         """Where that is compiled for these."""
         x, y, form = self.x, self.y, self.form
-        factors = factors_of(form)
-        ragged = not (x.lengths is None and y.lengths is None)
-        window = None
-        if form.window is not None:
+        arcs, window = arcs_of(form), form.window
+        if arcs is None or self.metric not in METRICS:
+            return None
+        if window is not None and window != "itakura":
             mask = form.window_mask()
-            if mask is None or mask.ndim != 2 or (form.window == "itakura" and ragged):
+            if mask is None or mask.ndim != 2:
                 return None
             edges = torch.nn.functional.pad(mask.int(), (1, 1)).diff(dim=-1)  # 1 where a row begins, -1 where it stops
             if bool(((edges > 0).sum(-1) > 1).any()):
                 return None  # a row with a gap
             window = torch.stack([(edges > 0).int().argmax(-1), (edges < 0).int().argmax(-1)], -1)
-        if factors is None or self.metric not in METRICS:
-            return None
-        return Warper.made(x.items, x.sizes, y.items, y.sizes, self.named, factors, window=window)
+        return Warper.made(x.items, x.sizes, y.items, y.sizes, self.named, arcs, window=window)
 
 
-def factors_of(form: DTW) -> tuple[float, float, float] | None:
-    """How often a cell counts that is reached from its left, from above, from between; None for other step patterns."""
-    counts = {span: move[0][2] for span, move in zip(form.pattern.spans, form.pattern.moves, strict=True)}
-    if any(len(move) > 1 for move in form.pattern.moves) or set(counts) != {(0, 1), (1, 0), (1, 1)}:
+def arcs_of(form: DTW) -> Arcs | None:
+    """The arcs into a cell as `Warper` has them; None for other step patterns than those of single steps."""
+    arcs = {
+        span: (move[0][2], k) for k, (span, move) in enumerate(zip(form.pattern.spans, form.pattern.moves, strict=True))
+    }
+    if any(len(move) > 1 for move in form.pattern.moves) or set(arcs) != {(0, 1), (1, 0), (1, 1)}:
         return None
-    return counts[0, 1], counts[1, 0], counts[1, 1]
+    return arcs[0, 1], arcs[1, 0], arcs[1, 1]
