@@ -205,7 +205,7 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
     if work is None:
         return None
     busy = chain.batch.numel() * chain.length * chain.steps.work >= THREADS_FROM
-    return Program(work, names, options.get("validate", True), busy, direct)
+    return Program(work, names, bool(options.get("validate", True)), busy, direct)
 
 
 def _count(chain: engine.Chain, leaves: Sequence[int]) -> int:

@@ -15,12 +15,12 @@ from semihmm.engine.pairs import Warper
 from semihmm.engine.tensors import finite
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import expected_counts, total, viterbi
+from semihmm.inference.options import check_options
 from semihmm.semirings import SmoothMax
 from semihmm.structures import DTW, StepPattern, squared_distances
-from semihmm.structures.authoring import tensor_of
 from semihmm.warping.alignment import check_reached
 from semihmm.warping.pairs import Pairs
-from semihmm.warping.series import Series, collection, compatible, count_of, one_or_more
+from semihmm.warping.series import Series, collection, compatible, count_of, dense, number_of, one_or_more
 from semihmm.warping.soft import check_gamma
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def soft_barycenter(
         [1.0, 6.0]
     """
     check_gamma("soft_barycenter", gamma, "barycenter")
-    way = _Way("soft_barycenter", gamma, step_pattern, window, options)
+    way = _Way("soft_barycenter", float(gamma), step_pattern, window, options)
     return _averaged(way, x, size, init, weights, max_iter, tol)
 
 
@@ -226,13 +226,14 @@ def counted(pattern: StepPattern, path: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 def _averaged(way: _Way, x: Any, size: int | None, init: Any, weights: Any, max_iter: int, tol: float) -> Barycenter:
     owner = way.owner
+    check_options(way.options)
     series = collection(owner, "x", x)
     flat = not isinstance(x, Series) and np.ndim(x[0]) == 1
     weight = _weights(owner, weights, series)
     fixed, share = Series(series.items.detach(), series.lengths), weight.detach()
     mean = _start(owner, fixed, share, size, init)
     max_iter = count_of(owner, "max_iter", max_iter)
-    near = tol * float(_spread(fixed))
+    near = number_of(owner, "tol", tol) * float(_spread(fixed))
     if not way.gamma and not way.options.keys() - {"validate"}:
         pairs = Pairs(owner, fixed, Series(mean[None], None), "squared", way.step_pattern, way.window)
         way = way._replace(warper=pairs.warper)
@@ -340,7 +341,7 @@ def _weights(owner: str, weights: Any, x: Series) -> Tensor:
     count = len(x.items)
     if weights is None:
         return x.items.new_full((count,), 1 / count)
-    weight = tensor_of(owner, "weights", weights).to(x.items)
+    weight = dense(owner, "weights", weights).to(x.items)
     if weight.shape != (count,):
         raise ShapeError(f"{owner}: weights must be one for each series, ({count},), got {tuple(weight.shape)}.")
     if not bool((weight.isfinite() & (weight >= 0)).all() & (weight > 0).any()):

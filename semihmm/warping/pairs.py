@@ -68,7 +68,9 @@ def cdist(
         >>> cdist([[0.0, 1.0, 2.0], [0.0, 0.0, 2.0], [3.0, 3.0, 3.0]]).round(decimals=1).tolist()
         [[0.0, 1.0, 3.7], [1.0, 0.0, 4.4], [3.7, 4.4, 0.0]]
     """
-    a, b = _both("cdist", x, y, metric)
+    check_metric("cdist", metric)
+    a = collection("cdist", "x", x)
+    a, b = (a, a) if y is None else compatible("cdist", a, collection("cdist", "y", y))
     pairs = Pairs("cdist", a, b, metric, step_pattern, window)
     if y is not None or not pairs.symmetric:
         rows = torch.arange(len(a.items)).split(max(FEW // len(b.items), 1))
@@ -105,7 +107,8 @@ def nearest(
         >>> nearest([[0.0, 1.0, 2.0]], [[5.0, 5.0, 5.0], [0.0, 0.0, 2.0]]).indices.tolist()
         [[1]]
     """
-    a, b = _both("nearest", x, y, metric)
+    check_metric("nearest", metric)
+    a, b = compatible("nearest", collection("nearest", "x", x), collection("nearest", "y", y))
     k = count_of("nearest", "k", k)
     if k > len(b.items):
         raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
@@ -129,12 +132,6 @@ def _nearest(pairs: Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tenso
     slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
     ordered = (least.double() * min(1.0, min(warper.arcs)[0]) * slack).sort(dim=-1, stable=True)
     return warper.nearest(ordered.indices, ordered.values, k)
-
-
-def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:
-    check_metric(owner, metric)
-    a = collection(owner, "x", x)
-    return (a, a) if y is None else compatible(owner, a, collection(owner, "y", y))
 
 
 class Pairs:

@@ -326,9 +326,7 @@ def best_in_slots(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call,
     return out
 
 
-def vectors(
-    tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int, only: Tensor | None = None
-) -> Tensor:
+def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int, only: Tensor | None) -> Tensor:
     """The state vectors at all times, float64 ``(..., T + 1, slots)``; of ``only`` one slot each, ``(..., T + 1)``."""
     assert call.semiring in (LOG, MAX) and call.beta == 1.0
     each = (slots,) if only is None else ()
