@@ -266,7 +266,7 @@ class TimeSeriesKMeans(_Clusterer):
         chosen = [random.randint(len(x.items))]
         near = np.full(len(x.items), np.inf)
         while len(chosen) < self.n_clusters:
-            near = np.minimum(near, np.asarray(warping.cdist(x, _some(x, chosen[-1:]), **self._way))[:, 0] ** 2)
+            near = np.minimum(near, np.asarray(warping.cdist(x, x.some(chosen[-1:]), **self._way))[:, 0] ** 2)
             chances = near / near.sum() if 0 < near.sum() < np.inf else np.full(len(near), 1 / len(near))
             chosen.append(random.choice(len(near), p=chances))
         return chosen
@@ -275,17 +275,17 @@ class TimeSeriesKMeans(_Clusterer):
         """The barycenter of some; of none, the series that is furthest from its own."""
         which = members.nonzero().squeeze(-1)
         if not len(which):
-            return stretched(_some(x, [int(cost.argmax())]), len(center))[0]
+            return stretched(x.some([int(cost.argmax())]), len(center))[0]
         given: dict[str, Any] = {"init": center, "max_iter": self.max_iter_barycenter, **self._way}
         if self.gamma:
-            return warping.soft_barycenter(_some(x, which), gamma=self.gamma, **given).series
-        return warping.barycenter(_some(x, which), **given).series
+            return warping.soft_barycenter(x.some(which), gamma=self.gamma, **given).series
+        return warping.barycenter(x.some(which), **given).series
 
     def _costs(self, x: Series, centers: Tensor) -> Tensor:
         """What each series costs on each center, ``(samples, n_clusters)``."""
         if not self.gamma:
             return warping.cdist(x, Series(centers, None), **self._way).square()
-        parts = [_some(x, some) for some in torch.arange(len(x.items)).split(TOGETHER)]
+        parts = [x.some(some) for some in torch.arange(len(x.items)).split(TOGETHER)]
         return torch.cat([torch.stack([self._soft(part, center) for center in centers], -1) for part in parts])
 
     def _soft(self, x: Series, center: Tensor) -> Tensor:
@@ -346,7 +346,7 @@ class TimeSeriesKMedoids(_Clusterer):
             cost, medoids[k] = exchanged[k]
         self.medoid_indices_, self.inertia_, self.n_iter_ = np.array(medoids), cost, iteration + 1
         self.labels_ = np.asarray(distance[:, medoids].argmin(-1))
-        self._medoids = _some(x, medoids)
+        self._medoids = x.some(medoids)
         each = zip(self._medoids.items, self._medoids.sizes, strict=True)
         centers = [self._array(items[:size]) for items, size in each]
         self.cluster_centers_ = np.stack(centers) if x.lengths is None else centers
@@ -363,7 +363,3 @@ class TimeSeriesKMedoids(_Clusterer):
 
     def _distances(self, x: Series) -> Tensor:
         return warping.cdist(x, self._medoids, metric=self.metric, **self._way)
-
-
-def _some(x: Series, which: Any) -> Series:
-    return Series(x.items[which], None if x.lengths is None else x.lengths[which])

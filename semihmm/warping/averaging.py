@@ -333,7 +333,7 @@ def _parts(way: _Way, x: Series, weight: Tensor, size: int) -> Iterator[tuple[Se
     count = max((SOFT_CELLS if way.gamma else CELLS) // (x.items.shape[1] * size), 1)
     for start in range(0, len(x.items), count):
         some = slice(start, start + count)
-        yield Series(x.items[some], None if x.lengths is None else x.lengths[some]), weight[some]
+        yield x.some(some), weight[some]
 
 
 def _weights(owner: str, weights: Any, x: Series) -> Tensor:

@@ -26,7 +26,7 @@ from semihmm.warping.series import (
     root,
 )
 
-CELLS = 1 << 22  # of cost matrices that are held at a time, where there are any
+CELLS = 1 << 18  # of cost matrices that are held at a time, where there are any: they stay in cache
 FEW = 1 << 20  # pairs whose numbers are held at a time
 
 
@@ -190,7 +190,7 @@ class Pairs:
     def _made(self, pairs: Tensor) -> Tensor:
         """By matrices of costs."""
         i, j = pairs.to(self.x.items.device).unbind(-1)
-        x, y = Series(self.x.items[i], self.x.sizes[i]), Series(self.y.items[j], self.y.sizes[j])
+        x, y = self.x.some(i), self.y.some(j)
         cost = costs(self.owner, x, y, self.metric)
         form = replace(self.form, cost=cost.detach(), query_lengths=x.lengths, reference_lengths=y.lengths)
         return -total(form, Max())

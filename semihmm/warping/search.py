@@ -28,7 +28,7 @@ from semihmm.warping.series import (
     root,
 )
 
-CELLS = 1 << 20  # of cost matrices that are held at a time, where there are any
+CELLS = 1 << 18  # of cost matrices that are held at a time, where there are any: they stay in cache
 CLOSE = 1e-9  # costs that differ by so much of themselves are the same, rounded differently
 
 

@@ -33,6 +33,10 @@ class Series(NamedTuple):
         batch, longest = self.items.shape[:-2], self.items.shape[-2]
         return torch.full(batch, longest, device=self.items.device) if self.lengths is None else self.lengths
 
+    def some(self, which: Any) -> Series:
+        """Those of them."""
+        return Series(self.items[which], None if self.lengths is None else self.lengths[which])
+
 
 def one_or_more(owner: str, name: str, x: Any) -> Series:
     """One series ``(N,)`` or ``(N, F)``, a batch of them ``(B, N, F)``, or a list of tensors or arrays."""
