@@ -107,7 +107,7 @@ class KNeighborsTimeSeriesClassifier(_base.ClassifierMixin, _SeriesEstimator):  
         name = type(self).__name__
         if y is None:
             raise DataError(f"{name} requires y to be passed, but the target y is None.")
-        if self.weights not in ("uniform", "distance"):
+        if not isinstance(self.weights, str) or self.weights not in ("uniform", "distance"):
             raise StructureError(f"{name}: weights must be 'uniform' or 'distance', got {self.weights!r}.")
         self._neighbors(self.n_neighbors)
         x = self._series(X, reset=True)

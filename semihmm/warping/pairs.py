@@ -54,7 +54,7 @@ def cdist(
     """The distances of all pairs of many series, ``(A, B)``; on all threads, and with no cost matrix in memory.
 
     That is so on the CPU for metrics that have a name, step patterns of single steps (``symmetric1``, ``symmetric2``)
-    and windows that are the same for all pairs; else matrices of costs are made, some pairs at a time.
+    and all windows but masks with gaps in a row or of each pair; else matrices of costs are made, some pairs at a time.
 
     Args:
         x, y: series of one feature ``(A, N)``, of several ``(A, N, F)``, or a list of series of any lengths. Without

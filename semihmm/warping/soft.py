@@ -112,7 +112,7 @@ class SoftDTWLoss(nn.Module):
         super().__init__()
         if not isinstance(divergence, bool | np.bool_):
             raise StructureError(f"SoftDTWLoss: divergence must be True or False, got {divergence!r}.")
-        if reduction not in ("mean", "sum", "none"):
+        if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise StructureError(f"SoftDTWLoss: reduction must be mean, sum or none, got {reduction!r}.")
         check_gamma("SoftDTWLoss", gamma, "dtw")
         check_metric("SoftDTWLoss", metric)

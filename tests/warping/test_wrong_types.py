@@ -34,7 +34,7 @@ WRONG: dict[str, list[Any]] = {
     "open_begin": [None, "a", 1.5, []],
     "open_end": [None, "a", 1.5, []],
     "divergence": [None, "a", 1, []],
-    "reduction": [None, "a", 1, []],
+    "reduction": [None, "a", 1, [], torch.ones(2)],
 }
 TWO = torch.tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 2.0]])
 GOOD: dict[str, dict[str, Any]] = {
