@@ -3,6 +3,8 @@
 // Tensors come in through DLPack, without a copy (exchange.hpp). Python allocates what goes out; see
 // semihmm/engine/backends/kernels.py.
 
+#include <array>
+
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/vector.h>
 
@@ -175,12 +177,15 @@ void submatrices(nb::object whole, nb::object rows, nb::object columns, nb::obje
 
 // Two sets of series, and how they are warped; `use` gets it all, checked.
 template <class Use>
-void with_series(nb::handle x, nb::handle x_length, nb::handle y, nb::handle y_length, int metric, const std::vector<double>& factors, bool open_begin,
-                 nb::handle window, bool wide, int64_t threads, const Use& use) {
+void with_series(nb::handle x, nb::handle x_length, nb::handle y, nb::handle y_length, int metric, const std::vector<double>& factors, const std::vector<int64_t>& ranks,
+                 bool open_begin, nb::handle window, bool itakura, bool wide, int64_t threads, const Use& use) {
     if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
     if (metric < 0 || metric > static_cast<int>(ItemMetric::kEuclidean)) refuse("warp: there is no such metric.");
     if (factors.size() != GridArcs::kArcs || !std::all_of(factors.begin(), factors.end(), [](double f) { return f > 0 && f < 1e6; }))
         refuse("warp: factors must be three numbers above 0.");
+    constexpr std::array<int64_t, GridArcs::kArcs> each{0, 1, 2};
+    if (!std::is_permutation(ranks.begin(), ranks.end(), each.begin(), each.end()))
+        refuse("warp: ranks must be 0, 1 and 2 in some order.");
     const Given series[2] = {given(x), given(y)}, lengths[2] = {given(x_length), given(y_length)}, rows = given(window);
     for (int i = 0; i < 2; ++i) {
         if (series[i].shape.size() != 3) refuse("warp: x and y must have three axes, got " + shown(series[i].shape) + ".");
@@ -192,8 +197,8 @@ void with_series(nb::handle x, nb::handle x_length, nb::handle y, nb::handle y_l
         if (!std::all_of(length, length + count, [&](int64_t n) { return 1 <= n && n <= items; })) refuse("warp: lengths must be from 1 to the number of items.");
     }
     WarpRequest request;
-    request.metric = static_cast<ItemMetric>(metric), request.threads = threads;
-    for (int i = 0; i < GridArcs::kArcs; ++i) request.arcs.factor[i] = -factors[static_cast<std::size_t>(i)];
+    request.metric = static_cast<ItemMetric>(metric), request.itakura = itakura, request.threads = threads;
+    for (int i = 0; i < GridArcs::kArcs; ++i) request.arcs.factor[i] = -factors[static_cast<std::size_t>(i)], request.arcs.rank[i] = ranks[static_cast<std::size_t>(i)];
     request.arcs.begin_factor = -1, request.arcs.begin_stop = open_begin ? kMost : 1;
     if (rows.present()) {
         const int64_t count = series[0].shape[1];
@@ -262,9 +267,9 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     m.def("cholesky_factors", &factors_of, "matrices"_a, "floor"_a, "out"_a, "Of contiguous float64 (m, features, features), into one like it, the logarithms of the diagonals on these; nothing is written above. False if an eigenvalue is not above the floor.");
     m.def("weighted_moments", &moments_about, "x"_a, "share"_a, "centre"_a, "mixed"_a, "wide"_a, "out"_a, "threads"_a, "Of contiguous (n, features) about a centre, with shares (n, m), into float64 (m, 1 + features + products): the weight, the first and the second moments, those of each feature with all of them or with itself.");
     m.def("submatrices", &submatrices, "whole"_a, "rows"_a, "columns"_a, "parts"_a, "wide"_a, "back"_a, "threads"_a, "Of contiguous whole (sets, height, width), what rows (places, n) and columns (places, m) have in common, into parts (places, n, m); or `back`, added to whole.");
-    m.def("warp", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, bool open_begin,
-                     nb::object window, bool wide, int64_t threads, nb::object pairs, nb::object most, nb::object out, nb::object ends) {
-        with_series(x, x_length, y, y_length, metric, factors, open_begin, window, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
+    m.def("warp", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, std::vector<int64_t> ranks, bool open_begin,
+                     nb::object window, bool itakura, bool wide, int64_t threads, nb::object pairs, nb::object most, nb::object out, nb::object ends) {
+        with_series(x, x_length, y, y_length, metric, factors, ranks, open_begin, window, itakura, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
             const Given those = given(pairs);
             if (those.shape.size() != 2) refuse("warp: pairs must be (count, 2), got " + shown(those.shape) + ".");
             const int64_t count = those.shape[0];
@@ -277,11 +282,11 @@ NB_MODULE(SEMIHMM_MODULE, m) {
             const nb::gil_scoped_release release;
             if (count) warp<F>(request, a, b, at, count, bounds, to, last);
         });
-    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "open_begin"_a, "window"_a.none(), "wide"_a, "threads"_a, "pairs"_a, "most"_a.none(), "out"_a, "ends"_a.none(),
+    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "ranks"_a, "open_begin"_a, "window"_a.none(), "itakura"_a, "wide"_a, "threads"_a, "pairs"_a, "most"_a.none(), "out"_a, "ends"_a.none(),
        "What the best paths of pairs (count, 2) of series (count, items, features) cost, and, if requested, those to each item that they may end in.");
-    m.def("nearest", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, bool open_begin,
-                        nb::object window, bool wide, int64_t threads, nb::object order, nb::object least, nb::object index, nb::object cost) {
-        with_series(x, x_length, y, y_length, metric, factors, open_begin, window, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
+    m.def("nearest", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, std::vector<int64_t> ranks, bool open_begin,
+                        nb::object window, bool itakura, bool wide, int64_t threads, nb::object order, nb::object least, nb::object index, nb::object cost) {
+        with_series(x, x_length, y, y_length, metric, factors, ranks, open_begin, window, itakura, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
             const Given found = given(index);
             if (found.shape.size() != 2 || found.shape[1] < 1) refuse("nearest: index must be (count, k), got " + shown(found.shape) + ".");
             const int64_t k = found.shape[1], all = product({a.count, b.count}, "nearest: pairs");
@@ -293,8 +298,20 @@ NB_MODULE(SEMIHMM_MODULE, m) {
             const nb::gil_scoped_release release;
             if (a.count) nearest<F>(request, a, b, candidates, bounds, k, numbers, costs);
         });
-    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "open_begin"_a, "window"_a.none(), "wide"_a, "threads"_a, "order"_a, "least"_a, "index"_a, "cost"_a,
+    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "ranks"_a, "open_begin"_a, "window"_a.none(), "itakura"_a, "wide"_a, "threads"_a, "order"_a, "least"_a, "index"_a, "cost"_a,
        "The nearest series of y (count, k) to each of x, and what they cost; `order` has them by what they cost at least, `least`.");
+    m.def("gather_on", [](nb::object x, nb::object x_length, nb::object y, nb::object y_length, int metric, std::vector<double> factors, std::vector<int64_t> ranks, bool open_begin,
+                          nb::object window, bool itakura, bool wide, int64_t threads, nb::object weight, nb::object cost, nb::object sum, nb::object mass) {
+        with_series(x, x_length, y, y_length, metric, factors, ranks, open_begin, window, itakura, wide, threads, [&]<class F>(const WarpRequest& request, const SeriesSet<F>& a, const SeriesSet<F>& b) {
+            if (a.count < 1 || b.count != 1 || *b.length != b.items) refuse("gather_on: x must hold series, and y one of full length.");
+            const double* shares = check_array<double>(given(weight), "weight", a.count);
+            double *to = check_array<double>(given(cost), "cost", a.count), *sums = check_array<double>(given(sum), "sum", b.items * b.features);
+            double* masses = check_array<double>(given(mass), "mass", b.items);
+            const nb::gil_scoped_release release;
+            gather_on<F>(request, a, b, shares, to, sums, masses);
+        });
+    }, "x"_a, "x_length"_a, "y"_a, "y_length"_a, "metric"_a, "factors"_a, "ranks"_a, "open_begin"_a, "window"_a.none(), "itakura"_a, "wide"_a, "threads"_a, "weight"_a, "cost"_a, "sum"_a, "mass"_a,
+       "What the best paths of series to one series cost; and the sum (items, features) and the mass (items) of what lies on each of its items.");
     define(m, "total", +[](const Description& d, nb::object vectors, nb::object offsets, int64_t rows, int64_t segment, nb::object values) {
         const Memory memory = memory_of(d, vectors, offsets, rows, segment);
         double* to = check_array<double>(given(values), "values", product({d.request.components, d.request.batch}, "values"));
@@ -338,12 +355,17 @@ NB_MODULE(SEMIHMM_MODULE, m) {
         const nb::gil_scoped_release release;
         with_type(request.wide, [&]<class F>(F) { run_paths<F>(d, rows, segment, out); });
     }, "rows"_a, "segment"_a, "count"_a, "slots"_a, "choices"_a, "uniforms"_a.none(), "draws"_a, "values"_a, "arc_indices"_a.none());
-    define(m, "vectors", +[](const Description& d, nb::object out) {
-        must_be(d.request.semiring == kLog, "vectors");
-        double* to = check_array<double>(given(out), "out", product({d.request.batch, d.request.length + 1, d.form.slots}, "the numbers in state vectors"));
+    define(m, "vectors", +[](const Description& d, nb::object only, nb::object out) {
+        must_be(d.request.semiring == kLog || d.request.semiring == kMax, "vectors");
+        const int64_t batch = d.request.batch, slots = d.form.slots;
+        const auto* its = check_array<int64_t>(given(only), "only", batch, true);
+        if (its && !std::all_of(its, its + batch, [=](int64_t slot) { return 0 <= slot && slot < slots; })) refuse("vectors: only must be slots.");
+        double* to = check_array<double>(given(out), "out", product({batch, d.request.length + 1, its ? 1 : slots}, "the numbers in state vectors"));
         const nb::gil_scoped_release release;
-        with_type(d.request.wide, [&]<class F>(F) { vectors<F>(d.request, to); });
-    }, "out"_a);
+        with_type(d.request.wide, [&]<class F>(F) {
+            d.request.semiring == kLog ? vectors<Log<F>>(d.request, its, to) : vectors<Max<F>>(d.request, its, to);
+        });
+    }, "only"_a.none(), "out"_a);
     define(m, "best_in_slots", +[](const Description& d, nb::object out) {
         must_be(d.request.semiring == kMax, "best_in_slots");
         const int64_t count = product({d.request.batch, d.request.length + 1, d.form.slots}, "the numbers in state vectors");

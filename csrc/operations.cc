@@ -20,7 +20,7 @@ template void paths<Semiring>(const Request&, const Kept<SEMIHMM_REAL>&, int64_t
 template bool best_in_slots<Semiring>(const Request&, int64_t, SEMIHMM_REAL*);
 #endif
 #if SEMIHMM_HAS_VECTORS
-template void vectors<SEMIHMM_REAL>(const Request&, double*);
+template void vectors<Semiring>(const Request&, const int64_t*, double*);
 #endif
 #if SEMIHMM_HAS_PATH_GRADIENT
 template void gradient_of_paths<SEMIHMM_REAL>(const Request&, const TracedPaths&, const Vectors&);

@@ -53,8 +53,8 @@ void paths(const Request& request, const Kept<typename S::F>& like, int64_t stri
 // False where it is not done for this chain.
 template <class S>
 bool best_in_slots(const Request& request, int64_t stride, typename S::F* to);
-template <class F>
-void vectors(const Request& request, double* to);
+template <class S>
+void vectors(const Request& request, const int64_t* only, double* to);
 template <class F>
 void gradient_of_paths(const Request& request, const TracedPaths& traced, const std::vector<Given>& out);
 

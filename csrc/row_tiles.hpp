@@ -93,7 +93,7 @@ class RowTiles : Tiles<S, Plane<const typename S::F>> {
     using Base = Tiles<S, Plane<const typename S::F>>;
     using typename Base::F, typename Base::L, typename Base::V;
     using Base::kAll, Base::kLog, Base::kMargin, Base::kTall, Base::W;
-    using Base::arc_into, Base::columns_, Base::costs_, Base::factor_, Base::first_arcs_, Base::kept_, Base::kept_offsets_, Base::last_, Base::offset_,
+    using Base::columns_, Base::costs_, Base::factor_, Base::first_arcs_, Base::kept_, Base::kept_offsets_, Base::last_, Base::offset_,
         Base::pulse_, Base::row, Base::row_, Base::steps, Base::tail_, Base::tile_of, Base::with_height, Base::workspace;
 
   public:
@@ -178,7 +178,8 @@ class RowTiles : Tiles<S, Plane<const typename S::F>> {
     // ---- the best path ----
 
     void trace(int64_t* slots, int64_t* choices) const {
-        int64_t i = last_, j = corner_;
+        const int64_t i = last_;
+        int64_t j = corner_;
         int64_t exit = exit_stop_ - 1;  // the last of the best
         for (int64_t c = exit; c >= 0; --c)
             if (row()[c] > row()[exit]) exit = c;
@@ -186,19 +187,10 @@ class RowTiles : Tiles<S, Plane<const typename S::F>> {
             j = exit;
             for (int64_t t = i + j + 1; t < length_; ++t) slots[t + 1] = form_.rows + last_, choices[t] = t > i + j + 1;
         }
-        for (bool begun = false; !begun;) {
-            slots[i + j + 1] = i;
-            int64_t& choice = choices[i + j];
-            if (i == 0) {
-                begun = j == 0 || first_arcs_[static_cast<std::size_t>(j)];
-                choice = begun ? form_.begin_rank : form_.rank[GridForm::kLeft];
-                j -= !begun;
-            } else {
-                const GridForm::Arc arc = j ? arc_into(i, j) : GridForm::kAbove;  // whatever NaN left there: not off the grid
-                choice = form_.rank[arc];
-                i -= arc != GridForm::kLeft, j -= arc != GridForm::kAbove;
-            }
-        }
+        Base::trace(i, j, [&](int64_t row, int64_t column, GridForm::Arc arc) {
+            slots[row + column + 1] = row, choices[row + column] = arc == GridForm::kArcs ? form_.begin_rank : form_.rank[arc];
+            j = column;
+        });
         for (int64_t t = j; t >= 0; --t) slots[t] = form_.slots - 1;
         std::fill_n(choices, j, int64_t{0});
     }

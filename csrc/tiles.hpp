@@ -204,7 +204,7 @@ class Tiles {
             out = tail_.get() + begin * W;
         }
         const int64_t by_step = ends ? W : 1;
-        uint8_t* arcs = with_arcs ? arcs_.get() + arcs_of(i) : nullptr;
+        uint8_t* arcs = with_arcs ? arcs_.get() + arcs_of(i) + begin * height * W : nullptr;
         const V left_factor = L::broadcast(factor_[0]), above_factor = L::broadcast(factor_[1]), corner_factor = L::broadcast(factor_[2]);
         V now[height], corner[height], cells[height][W];
         for (int v = 0; v < height; ++v) now[v] = corner[v] = L::broadcast(kNothing<F>);
@@ -267,6 +267,17 @@ class Tiles {
         for (int a = 0; a < GridArcs::kArcs; ++a)
             if (which >> a & 1 && (best < 0 || arcs_into_.rank[a] < arcs_into_.rank[best])) best = a;
         return static_cast<GridArcs::Arc>(best < 0 ? 0 : best);
+    }
+    // Back along the best path to a cell, of a forward pass with arcs: visit(row, column, arc into it), kArcs where it begins.
+    template <class Visit>
+    void trace(int64_t i, int64_t j, const Visit& visit) const {
+        for (bool begun = false; !begun;) {
+            begun = i == 0 && (j == 0 || first_arcs_[static_cast<std::size_t>(j)]);
+            // Whatever NaN left there: not off the grid.
+            const GridArcs::Arc arc = begun ? GridArcs::kArcs : i == 0 ? GridArcs::kLeft : j == 0 ? GridArcs::kAbove : arc_into(i, j);
+            visit(i, j, arc);
+            i -= arc == GridArcs::kAbove || arc == GridArcs::kCorner, j -= arc == GridArcs::kLeft || arc == GridArcs::kCorner;
+        }
     }
 
     struct Free {

@@ -1,5 +1,5 @@
-// Distances of pairs of series by dynamic time warping: `Tiles` in Max, whose costs are found when a cell is met, so that no
-// matrix of them exists.
+// Pairs of series under dynamic time warping, what their best paths cost and the means of what lies on them: `Tiles` in Max, whose
+// costs are found when a cell is met, so that no matrix of them exists.
 #pragma once
 
 #include <algorithm>
@@ -24,6 +24,7 @@ struct WarpRequest {
     GridArcs arcs;
     bool open_begin = false;
     const int64_t* window = nullptr;  // of each row the first column and the last but one, (rows, 2); may be null
+    bool itakura = false;             // the window is that of slopes from 1/2 to 2, of each pair its own
     int64_t threads = 1;
 };
 
@@ -127,18 +128,21 @@ class Warper : Tiles<Max<F>, ItemCosts<F, metric, windowed>> {
         if constexpr (windowed) {
             const int64_t size = padded<F>(x.items) + 8 * Base::W;
             low_.assign(static_cast<std::size_t>(size), 0), high_.assign(static_cast<std::size_t>(size), 0);
-            top_ = size - Base::W;
-            for (int64_t i = 0; i < x.items; ++i) low_[top_ - i] = static_cast<Int>(request.window[2 * i]), high_[top_ - i] = static_cast<Int>(request.window[2 * i + 1]);
+            top_ = size - Base::W, window_.assign(static_cast<std::size_t>(2 * x.items), 0);
+            if (request.window)
+                for (int64_t i = 0; i < x.items; ++i) allow(i, request.window[2 * i], request.window[2 * i + 1]);
         }
     }
     // What the best path costs; infinity if there is none, or none that costs no more than `most`. `ends`, if given, get the cost
     // of the best path to each column of the last row.
-    double operator()(int64_t i, int64_t j, double most, double* ends) {
+    double operator()(int64_t i, int64_t j, double most, double* ends, bool with_arcs = false) {
         constexpr double none = std::numeric_limits<double>::infinity();
         this->last_ = x_.length[i] - 1, this->columns_ = y_.length[j];
-        this->costs_ = {rows_.reversed(i), columns_of_.of(j), x_.features, rows_.by_feature(), columns_of_.by_feature(), request_.window,
+        this->costs_ = {rows_.reversed(i), columns_of_.of(j), x_.features, rows_.by_feature(), columns_of_.by_feature(), window_.data(),
                         low_.data() + top_, high_.data() + top_};
-        const bool found = this->forward(false, -most);
+        if constexpr (windowed)
+            if (request_.itakura) itakura(this->last_, this->columns_ - 1);
+        const bool found = this->forward(with_arcs, -most);
         if (ends) {
             std::fill_n(ends, y_.items, none);
             for (int64_t c = this->alive_.first; found && c < this->alive_.second; ++c) ends[c] = -(this->row()[c] + this->offset_);
@@ -147,27 +151,44 @@ class Warper : Tiles<Max<F>, ItemCosts<F, metric, windowed>> {
         const double cost = -(this->row()[this->columns_ - 1] + this->offset_);
         return cost <= most ? cost : none;
     }
+    // The pairs of the best path of a call with arcs that found one, from the last on: visit(row, column, how often it counts).
+    template <class Visit>
+    void pairs(const Visit& visit) const {
+        const GridArcs& arcs = request_.arcs;
+        this->trace(this->last_, this->columns_ - 1, [&](int64_t row, int64_t column, GridArcs::Arc arc) {
+            visit(row, column, arc == GridArcs::kArcs ? -arcs.begin_factor : -arcs.factor[arc]);
+        });
+    }
 
   private:
     using Int = typename Format<F>::Int;
+    void allow(int64_t i, int64_t first, int64_t stop) {
+        window_[2 * i] = first, window_[2 * i + 1] = stop;
+        low_[top_ - i] = static_cast<Int>(first), high_[top_ - i] = static_cast<Int>(stop);
+    }
+    // The parallelogram between two cells (0, 0) and (n, m).
+    void itakura(int64_t n, int64_t m) {
+        for (int64_t i = 0; i <= n; ++i) allow(i, std::max<int64_t>({(i + 1) / 2, m - 2 * (n - i), 0}), std::min(2 * i, m - (n - i + 1) / 2) + 1);
+    }
     const WarpRequest& request_;
     const SeriesSet<F>&x_, &y_;
     const Rearranged<F>&rows_, &columns_of_;
     std::vector<Int> low_, high_;
+    std::vector<int64_t> window_;
     int64_t top_ = 0;
 };
 
-// Calls work(warper, first, last) for parts of `count` pieces of work, each with a `Warper` of its own.
+// Calls work(warper, part, first, last) for parts of `count` pieces of work, each with a `Warper` of its own.
 template <class F, class Work>
-void with_warpers(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<F>& y, int64_t count, const Work& work) {
+void with_warpers(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<F>& y, int64_t count, int64_t parts, const Work& work) {
     const Rearranged<F> rows(x, true, F(0)), columns(y, false, infinity<F>);
     const auto run = [&]<ItemMetric metric, bool windowed>() {
-        for_each_part(count, std::min<int64_t>(count, 64), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+        for_each_part(count, parts, request.threads, [&](int64_t part, int64_t first, int64_t last, int64_t) {
             Warper<F, metric, windowed> warper(request, x, y, rows, columns);
-            work(warper, first, last);
+            work(warper, part, first, last);
         });
     };
-    const auto with = [&]<ItemMetric metric>() { request.window ? run.template operator()<metric, true>() : run.template operator()<metric, false>(); };
+    const auto with = [&]<ItemMetric metric>() { request.window || request.itakura ? run.template operator()<metric, true>() : run.template operator()<metric, false>(); };
     switch (request.metric) {
         case ItemMetric::kSquared: return with.template operator()<ItemMetric::kSquared>();
         case ItemMetric::kManhattan: return with.template operator()<ItemMetric::kManhattan>();
@@ -178,7 +199,7 @@ void with_warpers(const WarpRequest& request, const SeriesSet<F>& x, const Serie
 // What the best path of each pair (count, 2) costs. `most` (count) may be null: see `Warper`. So may `ends`, (count, y.items).
 template <class F>
 void warp(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<F>& y, const int64_t* pairs, int64_t count, const double* most, double* out, double* ends) {
-    with_warpers<F>(request, x, y, count, [&](auto& warper, int64_t first, int64_t last) {
+    with_warpers<F>(request, x, y, count, std::min<int64_t>(count, 64), [&](auto& warper, int64_t, int64_t first, int64_t last) {
         for (int64_t p = first; p < last; ++p)
             out[p] = warper(pairs[2 * p], pairs[2 * p + 1], most ? most[p] : std::numeric_limits<double>::infinity(), ends ? ends + p * y.items : nullptr);
     });
@@ -189,7 +210,7 @@ void warp(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<F>&
 template <class F>
 void nearest(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<F>& y, const int64_t* order, const double* least, int64_t k, int64_t* index,
              double* cost) {
-    with_warpers<F>(request, x, y, x.count, [&](auto& warper, int64_t first, int64_t last) {
+    with_warpers<F>(request, x, y, x.count, std::min<int64_t>(x.count, 64), [&](auto& warper, int64_t, int64_t first, int64_t last) {
         std::vector<std::pair<double, int64_t>> best;
         for (int64_t i = first; i < last; ++i) {
             best.assign(static_cast<std::size_t>(k), {std::numeric_limits<double>::infinity(), -1});
@@ -208,12 +229,40 @@ void nearest(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<
     });
 }
 
+// What the best path of each series of x to the only one of y costs (x.count); and of what lies on each item of y the sum
+// (y.items, features) and how much there is (y.items), each path times the weight of its series.
+template <class F>
+void gather_on(const WarpRequest& request, const SeriesSet<F>& x, const SeriesSet<F>& y, const double* weight, double* cost, double* sum, double* mass) {
+    const int64_t parts = std::min<int64_t>(x.count, 16), features = x.features, size = y.items * (features + 1);
+    std::vector<double> sums(static_cast<std::size_t>(parts * size), 0.0);
+    with_warpers<F>(request, x, y, x.count, parts, [&](auto& warper, int64_t part, int64_t first, int64_t last) {
+        double *items = sums.data() + part * size, *masses = items + y.items * features;
+        for (int64_t i = first; i < last; ++i) {
+            cost[i] = warper(i, 0, std::numeric_limits<double>::infinity(), nullptr, true);
+            if (cost[i] == std::numeric_limits<double>::infinity()) continue;
+            const F* from = x.data + i * x.items * features;
+            warper.pairs([&](int64_t row, int64_t column, double times) {
+                const double share = times * weight[i];
+                masses[column] += share;
+                for (int64_t f = 0; f < features; ++f) items[column * features + f] += share * from[row * features + f];
+            });
+        }
+    });
+    std::fill_n(sum, y.items * features, 0.0), std::fill_n(mass, y.items, 0.0);
+    for (int64_t part = 0; part < parts; ++part) {
+        const double* its = sums.data() + part * size;
+        for (int64_t n = 0; n < y.items * features; ++n) sum[n] += its[n];
+        for (int64_t n = 0; n < y.items; ++n) mass[n] += its[y.items * features + n];
+    }
+}
+
 // Compiled in warping.cc.
 #define SEMIHMM_WARPING(external, F)                                                                                                              \
     external template void warp<F>(const WarpRequest&, const SeriesSet<F>&, const SeriesSet<F>&, const int64_t*, int64_t, const double*, double*, \
                                    double*);                                                                                                      \
     external template void nearest<F>(const WarpRequest&, const SeriesSet<F>&, const SeriesSet<F>&, const int64_t*, const double*, int64_t,       \
-                                      int64_t*, double*);
+                                      int64_t*, double*);                                                                                        \
+    external template void gather_on<F>(const WarpRequest&, const SeriesSet<F>&, const SeriesSet<F>&, const double*, double*, double*, double*);
 SEMIHMM_WARPING(extern, float)
 SEMIHMM_WARPING(extern, double)
 

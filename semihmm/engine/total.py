@@ -115,8 +115,11 @@ def best_in_slots(plan: Plan, chain: Chain) -> Tensor:
     return torch.cat([begin.unsqueeze(-2), later], -2)
 
 
-def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
+def vectors(plan: Plan, semiring: Semiring, chain: Chain, only: Tensor | None = None) -> Tensor:
     """The state vector at each time, ``(..., T + 1, slots)``; in float64 where the semiring is scaled.
+
+    Args:
+        only: of each sequence the one slot that is requested, int64 ``(...)``; then ``(..., T + 1)``.
 
     Example:
         >>> chain = Chain((torch.zeros(2),), Dense(torch.zeros(1, 2, 2)), length=3)  # 4 states in a row
@@ -124,5 +127,5 @@ def vectors(plan: Plan, semiring: Semiring, chain: Chain) -> Tensor:
         [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]]
     """
     worker = registered("torch") if transformed() or followed(chain.leaves) else plan.worker  # which has derivatives
-    found = worker.vectors(Scan(plan, semiring, worker.prepared(semiring, (chain,))))
-    return vectors(replace(plan, backend="torch"), semiring, chain) if found is None else found
+    found = worker.vectors(Scan(plan, semiring, worker.prepared(semiring, (chain,))), only)
+    return vectors(replace(plan, backend="torch"), semiring, chain, only) if found is None else found

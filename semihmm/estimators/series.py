@@ -17,7 +17,7 @@ from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.estimators.base import Array, RandomState
 from semihmm.structures import StepPattern
 from semihmm.warping.averaging import stretched
-from semihmm.warping.series import Metric, Series, collection
+from semihmm.warping.series import Metric, Series, collection, count_of, dense, number_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,8 +42,11 @@ class _SeriesEstimator(_base.BaseEstimator, ABC):  # type: ignore[misc, name-def
         name = type(self).__name__
         if not reset:
             _validation.check_is_fitted(self)
+        if isinstance(X, Tensor):
+            X = dense(name, "X", X)
         if isinstance(X, list | tuple) and any(isinstance(x, np.ndarray | Tensor) for x in X):
-            X = [np.asarray(x, dtype=np.float64) for x in X]
+            each = [dense(name, f"X[{i}]", x) for i, x in enumerate(X)]
+            X = [x if x.is_complex() else x.detach().double().cpu() for x in each]
         else:
             X = _validation.validate_data(self, X, reset=reset, dtype=np.float64, allow_nd=True, copy=True)
         series = collection(name, "X", X)
@@ -104,9 +107,11 @@ class KNeighborsTimeSeriesClassifier(_base.ClassifierMixin, _SeriesEstimator):  
         name = type(self).__name__
         if y is None:
             raise DataError(f"{name} requires y to be passed, but the target y is None.")
-        if self.weights not in ("uniform", "distance"):
+        if not isinstance(self.weights, str) or self.weights not in ("uniform", "distance"):
             raise StructureError(f"{name}: weights must be 'uniform' or 'distance', got {self.weights!r}.")
+        self._neighbors(self.n_neighbors)
         x = self._series(X, reset=True)
+        y = np.asarray(dense(name, "y", y)) if isinstance(y, Tensor) else y
         y = _validation.check_array(y, ensure_2d=False, dtype=None, input_name="y")
         y = _validation.column_or_1d(y, warn=True)
         _validation.check_consistent_length(x.items, y)
@@ -117,7 +122,11 @@ class KNeighborsTimeSeriesClassifier(_base.ClassifierMixin, _SeriesEstimator):  
 
     def kneighbors(self, X: Any, n_neighbors: int | None = None) -> tuple[Array, NDArray[np.int64]]:
         """Of each series the distances to the nearest ones, and their numbers; both ``(samples, n_neighbors)``."""
-        x, k = self._series(X), self.n_neighbors if n_neighbors is None else n_neighbors
+        x, k = self._series(X), self._neighbors(self.n_neighbors if n_neighbors is None else n_neighbors)
+        if k > len(self._y):
+            raise ShapeError(
+                f"{type(self).__name__}: n_neighbors must be from 1 to n_samples_fit={len(self._y)}, got {k}."
+            )
         found = warping.nearest(x, self._x, k, metric=self.metric, **self._way)
         lonely = (found.indices < 0).any(-1).nonzero()
         if len(lonely):
@@ -126,6 +135,9 @@ class KNeighborsTimeSeriesClassifier(_base.ClassifierMixin, _SeriesEstimator):  
                 f"{k} neighbours: make it wider."
             )
         return np.asarray(found.distance), np.asarray(found.indices)
+
+    def _neighbors(self, k: Any) -> int:
+        return count_of(type(self).__name__, "n_neighbors", k)
 
     def predict_proba(self, X: Any) -> Array:
         """The share of votes for each class, ``(samples, classes)``."""
@@ -155,10 +167,9 @@ class _Clusterer(_base.ClusterMixin, _base.TransformerMixin, _base.ClassNamePref
 
     def _check(self, x: Series) -> None:
         name, count = type(self).__name__, len(x.items)
-        if not 1 <= self.n_clusters <= count:
+        if count_of(name, "n_clusters", self.n_clusters) > count:
             raise ShapeError(f"{name}: n_clusters must be from 1 to n_samples={count}, got {self.n_clusters}.")
-        if self.max_iter < 1:
-            raise ShapeError(f"{name}: max_iter must be at least 1, got {self.max_iter}.")
+        count_of(name, "max_iter", self.max_iter)
 
     @abstractmethod
     def _distances(self, x: Series) -> Tensor:
@@ -224,8 +235,10 @@ class TimeSeriesKMeans(_Clusterer):
     def fit(self, X: Any, y: None = None) -> Self:
         x = self._series(X, reset=True)
         self._check(x)
-        if not self.gamma >= 0:
-            raise StructureError(f"{type(self).__name__}: gamma must not be below 0, got {self.gamma}.")
+        name = type(self).__name__
+        number_of(name, "gamma", self.gamma), number_of(name, "tol", self.tol)
+        for which in ("n_init", "max_iter_barycenter", *(() if self.size is None else ("size",))):
+            count_of(name, which, getattr(self, which))
         random = _utils.check_random_state(self.random_state)
         found = [self._found(x, random) for _ in range(self.n_init)]
         self.inertia_, centers, labels, self.n_iter_ = min(found, key=lambda each: each[0])
@@ -253,7 +266,7 @@ class TimeSeriesKMeans(_Clusterer):
         chosen = [random.randint(len(x.items))]
         near = np.full(len(x.items), np.inf)
         while len(chosen) < self.n_clusters:
-            near = np.minimum(near, np.asarray(warping.cdist(x, _some(x, chosen[-1:]), **self._way))[:, 0] ** 2)
+            near = np.minimum(near, np.asarray(warping.cdist(x, x.some(chosen[-1:]), **self._way))[:, 0] ** 2)
             chances = near / near.sum() if 0 < near.sum() < np.inf else np.full(len(near), 1 / len(near))
             chosen.append(random.choice(len(near), p=chances))
         return chosen
@@ -262,17 +275,17 @@ class TimeSeriesKMeans(_Clusterer):
         """The barycenter of some; of none, the series that is furthest from its own."""
         which = members.nonzero().squeeze(-1)
         if not len(which):
-            return stretched(_some(x, [int(cost.argmax())]), len(center))[0]
+            return stretched(x.some([int(cost.argmax())]), len(center))[0]
         given: dict[str, Any] = {"init": center, "max_iter": self.max_iter_barycenter, **self._way}
         if self.gamma:
-            return warping.soft_barycenter(_some(x, which), gamma=self.gamma, **given).series
-        return warping.barycenter(_some(x, which), **given).series
+            return warping.soft_barycenter(x.some(which), gamma=self.gamma, **given).series
+        return warping.barycenter(x.some(which), **given).series
 
     def _costs(self, x: Series, centers: Tensor) -> Tensor:
         """What each series costs on each center, ``(samples, n_clusters)``."""
         if not self.gamma:
             return warping.cdist(x, Series(centers, None), **self._way).square()
-        parts = [_some(x, some) for some in torch.arange(len(x.items)).split(TOGETHER)]
+        parts = [x.some(some) for some in torch.arange(len(x.items)).split(TOGETHER)]
         return torch.cat([torch.stack([self._soft(part, center) for center in centers], -1) for part in parts])
 
     def _soft(self, x: Series, center: Tensor) -> Tensor:
@@ -333,7 +346,7 @@ class TimeSeriesKMedoids(_Clusterer):
             cost, medoids[k] = exchanged[k]
         self.medoid_indices_, self.inertia_, self.n_iter_ = np.array(medoids), cost, iteration + 1
         self.labels_ = np.asarray(distance[:, medoids].argmin(-1))
-        self._medoids = _some(x, medoids)
+        self._medoids = x.some(medoids)
         each = zip(self._medoids.items, self._medoids.sizes, strict=True)
         centers = [self._array(items[:size]) for items, size in each]
         self.cluster_centers_ = np.stack(centers) if x.lengths is None else centers
@@ -350,7 +363,3 @@ class TimeSeriesKMedoids(_Clusterer):
 
     def _distances(self, x: Series) -> Tensor:
         return warping.cdist(x, self._medoids, metric=self.metric, **self._way)
-
-
-def _some(x: Series, which: Any) -> Series:
-    return Series(x.items[which], None if x.lengths is None else x.lengths[which])

@@ -222,6 +222,11 @@ class DTW(Structure):
             object.__setattr__(self, "window", as_tensor(self, "window"))
         if isinstance(self.window, Tensor):
             check_shape(self, "(..., N, M)", "window", self.window, shape[-2:])
+            if self.window.layout != torch.strided or self.window.device != self.cost.device:
+                raise ShapeError(
+                    f"DTW: window must be a dense mask on {self.cost.device}, where cost is, got one of "
+                    f"{self.window.layout} on {self.window.device}."
+                )
             if self.window.dtype != torch.bool:
                 raise ShapeError(
                     f"DTW: window must be bool, True where paths may go, or an int, got {self.window.dtype}."

@@ -190,12 +190,9 @@ def ends(structure: DTW, **options: Unpack[Options]) -> Tensor:
         [3.0, 2.0]
     """
     chain, plan = prepare(structure, Max(), options)
-    found = engine.vectors(plan, Max(), chain)
     n, _ = structure.sizes()
-    last = (n - 1).unsqueeze(-1)
-    time = last + 1 + torch.arange(structure.cost.shape[-1], device=last.device)
-    rows = found.gather(-1, last.unsqueeze(-2).expand(*found.shape[:-1], 1)).squeeze(-1)
-    return -rows.gather(-1, time)
+    time = n.unsqueeze(-1) + torch.arange(structure.cost.shape[-1], device=n.device)
+    return -engine.vectors(plan, Max(), chain, n - 1).gather(-1, time)
 
 
 def _ended(structure: DTW, options: Options) -> DTW:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semihmm.engine.pairs import Warper
+from semihmm.engine.tensors import finite
 from semihmm.errors import DataError, ShapeError
 from semihmm.inference import expected_counts, total, viterbi
+from semihmm.inference.options import check_options
 from semihmm.semirings import SmoothMax
 from semihmm.structures import DTW, StepPattern, squared_distances
-from semihmm.structures.authoring import tensor_of
 from semihmm.warping.alignment import check_reached
-from semihmm.warping.series import Series, collection, compatible, count_of, one_or_more
+from semihmm.warping.pairs import Pairs
+from semihmm.warping.series import Series, collection, compatible, count_of, dense, number_of, one_or_more
 from semihmm.warping.soft import check_gamma
 
 if TYPE_CHECKING:
@@ -119,7 +123,7 @@ def soft_barycenter(
         [1.0, 6.0]
     """
     check_gamma("soft_barycenter", gamma, "barycenter")
-    way = _Way("soft_barycenter", gamma, step_pattern, window, options)
+    way = _Way("soft_barycenter", float(gamma), step_pattern, window, options)
     return _averaged(way, x, size, init, weights, max_iter, tol)
 
 
@@ -131,6 +135,7 @@ class _Way(NamedTuple):
     step_pattern: StepPattern | str
     window: int | str | Tensor | None
     options: Options
+    warper: Warper | None = None  # for all series, where that is compiled
 
     def structure(self, x: Series, mean: Tensor) -> DTW:
         cost = squared_distances(x.items, mean.expand(len(x.items), -1, -1))
@@ -138,7 +143,10 @@ class _Way(NamedTuple):
         return DTW(cost, self.step_pattern, self.window, query_lengths=x.lengths, reference_lengths=sizes)
 
     def cost(self, x: Series, mean: Tensor) -> Tensor:
-        """What each series costs, ``(B)``. Differentiable."""
+        """What each series costs, ``(B)``. Differentiable, unless compiled."""
+        if self.warper is not None:
+            pairs = torch.stack([torch.arange(len(x.items)), torch.zeros(len(x.items), dtype=torch.int64)], -1)
+            return replace(self.warper, y=mean[None].to(self.warper.y)).costs(pairs)[0].to(mean)
         structure = self.structure(x, mean)
         if self.gamma:
             return -total(structure, SmoothMax(self.gamma), **self.options)
@@ -147,9 +155,15 @@ class _Way(NamedTuple):
     def sums(self, x: Series, weight: Tensor, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the series cost; the sum of the items that lie on each item of the mean ``(M, F)``; their mass ``(M)``.
 
-        A pair counts as often as the cost grows with that of the pair. Differentiable in items and weights; the
-        alignments are taken as they are.
+        A pair counts as often as the cost grows with that of the pair. Differentiable in items and weights, unless
+        compiled; the alignments are taken as they are.
         """
+        if self.warper is not None:
+            share = weight.double()
+            cost, total, mass = replace(self.warper, y=mean[None].to(self.warper.y)).gathered(share)
+            if not finite(cost):
+                check_reached(self.owner, cost.isfinite(), self.structure(x, mean))
+            return cost @ share, total.to(mean), mass.to(mean)
         with torch.no_grad():
             options: Options = {"validate": False, **self.options}  # the series were
             if self.gamma:
@@ -212,16 +226,21 @@ def counted(pattern: StepPattern, path: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 def _averaged(way: _Way, x: Any, size: int | None, init: Any, weights: Any, max_iter: int, tol: float) -> Barycenter:
     owner = way.owner
+    check_options(way.options)
     series = collection(owner, "x", x)
     flat = not isinstance(x, Series) and np.ndim(x[0]) == 1
     weight = _weights(owner, weights, series)
     fixed, share = Series(series.items.detach(), series.lengths), weight.detach()
     mean = _start(owner, fixed, share, size, init)
     max_iter = count_of(owner, "max_iter", max_iter)
-    near = tol * float(_spread(fixed))
+    near = number_of(owner, "tol", tol) * float(_spread(fixed))
+    if not way.gamma and not way.options.keys() - {"validate"}:
+        pairs = Pairs(owner, fixed, Series(mean[None], None), "squared", way.step_pattern, way.window)
+        way = way._replace(warper=pairs.warper)
     step = lambda at: _mean(way, fixed, share, at)  # noqa: E731
     mean, converged = (_accelerated if way.gamma else _repeated)(step, mean, max_iter, near)
     if torch.is_grad_enabled() and (series.items.requires_grad or weight.requires_grad):
+        way = way._replace(warper=None)
         mean = _implicit(way, series, weight, mean) if way.gamma else _mean(way, series, weight, mean)[1]
     # At a minimum the cost does not change with the mean.
     cost = sum((w * way.cost(part, mean.detach())).sum() for part, w in _parts(way, series, weight, len(mean)))
@@ -308,10 +327,13 @@ def _solved(curve: Callable[[Tensor], Tensor], right: Tensor) -> Tensor:
 
 def _parts(way: _Way, x: Series, weight: Tensor, size: int) -> Iterator[tuple[Series, Tensor]]:
     """Some series at a time, and their weights."""
+    if way.warper is not None:
+        yield x, weight
+        return
     count = max((SOFT_CELLS if way.gamma else CELLS) // (x.items.shape[1] * size), 1)
     for start in range(0, len(x.items), count):
         some = slice(start, start + count)
-        yield Series(x.items[some], None if x.lengths is None else x.lengths[some]), weight[some]
+        yield x.some(some), weight[some]
 
 
 def _weights(owner: str, weights: Any, x: Series) -> Tensor:
@@ -319,7 +341,7 @@ def _weights(owner: str, weights: Any, x: Series) -> Tensor:
     count = len(x.items)
     if weights is None:
         return x.items.new_full((count,), 1 / count)
-    weight = tensor_of(owner, "weights", weights).to(x.items)
+    weight = dense(owner, "weights", weights).to(x.items)
     if weight.shape != (count,):
         raise ShapeError(f"{owner}: weights must be one for each series, ({count},), got {tuple(weight.shape)}.")
     if not bool((weight.isfinite() & (weight >= 0)).all() & (weight > 0).any()):

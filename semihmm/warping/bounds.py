@@ -118,9 +118,9 @@ def _distance(cost: Tensor, metric: Metric) -> Tensor:
 
 def _apart(difference: Tensor, metric: Metric) -> Tensor:
     """What items cost that lie so far apart."""
+    if not (isinstance(metric, str) and metric in ("squared", "euclidean", "manhattan")):
+        raise StructureError(f"a lower bound knows the metrics squared, euclidean and manhattan, got {metric!r}.")
     if metric == "manhattan":
         return difference.abs().sum(-1)
-    if metric not in ("squared", "euclidean"):
-        raise StructureError(f"a lower bound knows the metrics squared, euclidean and manhattan, got {metric!r}.")
     squared = difference.square().sum(-1)
     return squared if metric == "squared" else root(squared)

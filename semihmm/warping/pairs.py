@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from semihmm.engine.pairs import METRICS, Warper
+from semihmm.engine.pairs import METRICS, Arcs, Warper
 from semihmm.errors import ShapeError
 from semihmm.inference import total
 from semihmm.semirings import Max
@@ -26,7 +26,7 @@ from semihmm.warping.series import (
     root,
 )
 
-CELLS = 1 << 22  # of cost matrices that are held at a time, where there are any
+CELLS = 1 << 18  # of cost matrices that are held at a time, where there are any: they stay in cache
 FEW = 1 << 20  # pairs whose numbers are held at a time
 
 
@@ -54,7 +54,7 @@ def cdist(
     """The distances of all pairs of many series, ``(A, B)``; on all threads, and with no cost matrix in memory.
 
     That is so on the CPU for metrics that have a name, step patterns of single steps (``symmetric1``, ``symmetric2``)
-    and windows that are the same for all pairs; else matrices of costs are made, some pairs at a time.
+    and all windows but masks with gaps in a row or of each pair; else matrices of costs are made, some pairs at a time.
 
     Args:
         x, y: series of one feature ``(A, N)``, of several ``(A, N, F)``, or a list of series of any lengths. Without
@@ -68,8 +68,10 @@ def cdist(
         >>> cdist([[0.0, 1.0, 2.0], [0.0, 0.0, 2.0], [3.0, 3.0, 3.0]]).round(decimals=1).tolist()
         [[0.0, 1.0, 3.7], [1.0, 0.0, 4.4], [3.7, 4.4, 0.0]]
     """
-    a, b = _both("cdist", x, y, metric)
-    pairs = _Pairs("cdist", a, b, metric, step_pattern, window)
+    check_metric("cdist", metric)
+    a = collection("cdist", "x", x)
+    a, b = (a, a) if y is None else compatible("cdist", a, collection("cdist", "y", y))
+    pairs = Pairs("cdist", a, b, metric, step_pattern, window)
     if y is not None or not pairs.symmetric:
         rows = torch.arange(len(a.items)).split(max(FEW // len(b.items), 1))
         found = torch.cat([pairs.costs(torch.cartesian_prod(part, torch.arange(len(b.items)))) for part in rows])
@@ -105,11 +107,12 @@ def nearest(
         >>> nearest([[0.0, 1.0, 2.0]], [[5.0, 5.0, 5.0], [0.0, 0.0, 2.0]]).indices.tolist()
         [[1]]
     """
-    a, b = _both("nearest", x, y, metric)
+    check_metric("nearest", metric)
+    a, b = compatible("nearest", collection("nearest", "x", x), collection("nearest", "y", y))
     k = count_of("nearest", "k", k)
     if k > len(b.items):
         raise ShapeError(f"nearest: k must be from 1 to the {len(b.items)} series of y, got {k}.")
-    pairs = _Pairs("nearest", a, b, metric, step_pattern, window)
+    pairs = Pairs("nearest", a, b, metric, step_pattern, window)
     if pairs.warper is None:
         found = cdist(a, b, metric=metric, step_pattern=step_pattern, window=window).sort(dim=-1, stable=True)
         index = torch.where(found.values.isinf(), -1, found.indices)
@@ -120,24 +123,18 @@ def nearest(
     return Neighbors(index, pairs.distance(cost))
 
 
-def _nearest(pairs: _Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tensor]:
+def _nearest(pairs: Pairs, first: int, stop: int, k: int) -> tuple[Tensor, Tensor]:
     """The nearest to some of the queries, and what they cost."""
     window = pairs.form.window if isinstance(pairs.form.window, int) else None
     some, warper = pairs.part(first, stop)
     kim = bounds.kim(some, pairs.y, pairs.named)
     least = torch.maximum(kim, bounds.keogh(some, pairs.y, window, pairs.named))
     slack = 1 - 64 * torch.finfo(least.dtype).eps  # what both round differently is no reason to stop
-    ordered = (least.double() * min(1.0, *warper.factors) * slack).sort(dim=-1, stable=True)
+    ordered = (least.double() * min(1.0, min(warper.arcs)[0]) * slack).sort(dim=-1, stable=True)
     return warper.nearest(ordered.indices, ordered.values, k)
 
 
-def _both(owner: str, x: Any, y: Any, metric: Metric) -> tuple[Series, Series]:
-    check_metric(owner, metric)
-    a = collection(owner, "x", x)
-    return (a, a) if y is None else compatible(owner, a, collection(owner, "y", y))
-
-
-class _Pairs:
+class Pairs:
     """Pairs of two sets of series, to be warped one way."""
 
     def __init__(
@@ -193,7 +190,7 @@ class _Pairs:
     def _made(self, pairs: Tensor) -> Tensor:
         """By matrices of costs."""
         i, j = pairs.to(self.x.items.device).unbind(-1)
-        x, y = Series(self.x.items[i], self.x.sizes[i]), Series(self.y.items[j], self.y.sizes[j])
+        x, y = self.x.some(i), self.y.some(j)
         cost = costs(self.owner, x, y, self.metric)
         form = replace(self.form, cost=cost.detach(), query_lengths=x.lengths, reference_lengths=y.lengths)
         return -total(form, Max())
@@ -201,25 +198,25 @@ class _Pairs:
     def _warper(self) -> Warper | None:
         """Where that is compiled for these."""
         x, y, form = self.x, self.y, self.form
-        factors = factors_of(form)
-        ragged = not (x.lengths is None and y.lengths is None)
-        window = None
-        if form.window is not None:
+        arcs, window = arcs_of(form), form.window
+        if arcs is None or self.metric not in METRICS:
+            return None
+        if window is not None and window != "itakura":
             mask = form.window_mask()
-            if mask is None or mask.ndim != 2 or (form.window == "itakura" and ragged):
+            if mask is None or mask.ndim != 2:
                 return None
             edges = torch.nn.functional.pad(mask.int(), (1, 1)).diff(dim=-1)  # 1 where a row begins, -1 where it stops
             if bool(((edges > 0).sum(-1) > 1).any()):
                 return None  # a row with a gap
             window = torch.stack([(edges > 0).int().argmax(-1), (edges < 0).int().argmax(-1)], -1)
-        if factors is None or self.metric not in METRICS:
-            return None
-        return Warper.made(x.items, x.sizes, y.items, y.sizes, self.named, factors, window=window)
+        return Warper.made(x.items, x.sizes, y.items, y.sizes, self.named, arcs, window=window)
 
 
-def factors_of(form: DTW) -> tuple[float, float, float] | None:
-    """How often a cell counts that is reached from its left, from above, from between; None for other step patterns."""
-    counts = {span: move[0][2] for span, move in zip(form.pattern.spans, form.pattern.moves, strict=True)}
-    if any(len(move) > 1 for move in form.pattern.moves) or set(counts) != {(0, 1), (1, 0), (1, 1)}:
+def arcs_of(form: DTW) -> Arcs | None:
+    """The arcs into a cell as `Warper` has them; None for other step patterns than those of single steps."""
+    arcs = {
+        span: (move[0][2], k) for k, (span, move) in enumerate(zip(form.pattern.spans, form.pattern.moves, strict=True))
+    }
+    if any(len(move) > 1 for move in form.pattern.moves) or set(arcs) != {(0, 1), (1, 0), (1, 1)}:
         return None
-    return counts[0, 1], counts[1, 0], counts[1, 1]
+    return arcs[0, 1], arcs[1, 0], arcs[1, 1]

@@ -15,7 +15,7 @@ from semihmm.errors import ShapeError
 from semihmm.inference import viterbi
 from semihmm.structures import DTW, StepPattern
 from semihmm.warping.alignment import ends
-from semihmm.warping.pairs import factors_of
+from semihmm.warping.pairs import arcs_of
 from semihmm.warping.series import (
     Metric,
     Series,
@@ -28,6 +28,7 @@ from semihmm.warping.series import (
     root,
 )
 
+CELLS = 1 << 18  # of cost matrices that are held at a time, where there are any: they stay in cache
 CLOSE = 1e-9  # costs that differ by so much of themselves are the same, rounded differently
 
 
@@ -61,8 +62,8 @@ def search(
     Args:
         query: ``(N,)`` or ``(N, F)``.
         series: ``(M,)`` or ``(M, F)``.
-        metric, step_pattern: as of `dtw`. In seconds for millions of items, and without an ``(N, M)`` matrix, where
-            `cdist` needs none.
+        metric, step_pattern: as of `dtw`. Costs of ``(N, M)`` pairs are found in the kernel where `cdist` has no matrix
+            of them; else they are made for some items at a time, and a function is called on those.
     Returns:
         At most k `Matches`: fewer where nothing is left that has the slopes of the step pattern. ``dtw`` of the query
         and a match has its path. Distances are in float64.
@@ -96,6 +97,11 @@ class _Match:
     cost: float
 
 
+def _same(a: float | Tensor, b: float | Tensor) -> bool:
+    """Whether costs are of one path, rounded differently."""
+    return bool(abs(a - b) <= CLOSE * b)  # not where both are infinite
+
+
 class _Search:
     def __init__(self, query: Tensor, series: Tensor, metric: Metric, step_pattern: StepPattern | str) -> None:
         self.metric = metric
@@ -105,7 +111,14 @@ class _Search:
             )
             self.metric = "squared"
         self.query, self.series, self.step_pattern = query, series, step_pattern
-        self.factors = factors_of(DTW(query.new_zeros(1, 1), step_pattern))
+        form = DTW(query.new_zeros(1, 1), step_pattern)
+        self.arcs = arcs_of(form)
+        # Paths of steps to cells beside meet where they cross: if the best one to some item begins behind another item,
+        # so do those to later items. With other moves, only slopes say how far a match may reach.
+        spans, moves = form.pattern.spans, form.pattern.moves
+        self.crossing = all(max(span) == len(move) == 1 for span, move in zip(spans, moves, strict=True))
+        slope = max(right / down if down else np.inf for down, right in spans)
+        self.reach = slope * (len(query) - 1) + 1 if len(query) > 1 else 1 if slope < np.inf else np.inf
 
     def best(self, k: int) -> list[_Match]:
         """The best match, then the best of what it leaves, and so on."""
@@ -125,17 +138,12 @@ class _Search:
         return found
 
     def _renew(self, cost: npt.NDArray[np.float64], left: int, right: int) -> None:
-        """The costs of ends between two matches, the left one new.
-
-        Where the best path to some item does not reach into it, nor do those to later items: they would have to cross.
-        So what lies behind is as it was.
-        """
-        span = 4 * len(self.query)
+        """The costs of ends between two matches, the left one new: of those that may have reached into it."""
+        span = 4 * len(self.query) if self.crossing else self.reach
         while left < right:
-            stop = min(left + span, right)
+            stop = int(min(left + span, right))
             new = self.ends(left, stop).numpy()
-            same = stop < right and abs(new[-1] - cost[stop - 1]) <= CLOSE * cost[stop - 1]
-            if same or stop == right:
+            if stop == right or not self.crossing or _same(new[-1], cost[stop - 1]):
                 cost[left:stop] = new
                 return
             span *= 2
@@ -144,14 +152,28 @@ class _Search:
         """The cost of the best match of ``series[start:stop]`` that ends at each of its items."""
         x, y = self.query[None], self.series[None, start:stop]
         warper = None
-        if self.factors is not None and self.metric in METRICS:
+        if self.arcs is not None and self.metric in METRICS:
             sizes = (torch.tensor([each.shape[1]]) for each in (x, y))
-            warper = Warper.made(x, next(sizes), y, next(sizes), str(self.metric), self.factors, open_begin=True)
+            warper = Warper.made(x, next(sizes), y, next(sizes), str(self.metric), self.arcs, open_begin=True)
         if warper is None:
-            return ends(self._structure(start, stop))
+            return self._made(start, stop)
         found = warper.costs(torch.zeros(1, 2, dtype=torch.int64), ends=True)[1]
         assert found is not None
         return found[0]
+
+    def _made(self, start: int, stop: int) -> Tensor:
+        """The same by matrices of costs, of some items at a time and of those before that a match may reach back to."""
+        size = max(CELLS // len(self.query), 4 * len(self.query))
+        back = 2 * len(self.query) if self.crossing else self.reach
+        found = torch.empty(0, dtype=torch.float64)
+        while (at := start + len(found)) < stop:
+            left = int(max(start, at - back))
+            new = ends(self._structure(left, min(at + size, stop)))
+            if left > start and self.crossing and not _same(new[at - left - 1], found[-1]):
+                back *= 2
+            else:
+                found = torch.cat([found, new[at - left :]])
+        return found
 
     def match(self, left: int, end: int, cost: float) -> _Match:
         """The best match that ends at an item, and what it costs; it begins where twice as far goes no further."""
@@ -159,7 +181,7 @@ class _Search:
         while True:
             start = max(left, end + 1 - span)
             best = viterbi(self._structure(start, end + 1))
-            value = -float(best.score)
+            value = 0.0 - float(best.score)
             if start == left or value <= cost * (1 + CLOSE):
                 return _Match(start + int(best.event[0, 1]), end + 1, value)
             span *= 2

@@ -33,6 +33,10 @@ class Series(NamedTuple):
         batch, longest = self.items.shape[:-2], self.items.shape[-2]
         return torch.full(batch, longest, device=self.items.device) if self.lengths is None else self.lengths
 
+    def some(self, which: Any) -> Series:
+        """Those of them."""
+        return Series(self.items[which], None if self.lengths is None else self.lengths[which])
+
 
 def one_or_more(owner: str, name: str, x: Any) -> Series:
     """One series ``(N,)`` or ``(N, F)``, a batch of them ``(B, N, F)``, or a list of tensors or arrays."""
@@ -129,14 +133,32 @@ def count_of(owner: str, name: str, value: Any) -> int:
         found = 0 if isinstance(value, bool) else as_int(value)
     except TypeError:
         found = 0
-    if found < 1:
+    if not 1 <= found < 2**63:
         raise ShapeError(f"{owner}: {name} must be an integer of at least 1, got {value!r}.")
     return found
 
 
+def number_of(owner: str, name: str, value: Any) -> float:
+    """A finite number of at least 0."""
+    found = finite_number(value)
+    if found is None or found < 0:
+        raise StructureError(f"{owner}: {name} must be a finite number of at least 0, got {value!r}.")
+    return found
+
+
+def finite_number(value: Any) -> float | None:
+    """A finite real number as a float; None for anything else."""
+    if isinstance(value, Tensor):
+        whole = value.numel() == 1 and not value.is_meta and not value.is_complex() and value.dtype != torch.bool
+        value = value.item() if whole else None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return None
+    return float(value) if abs(value) < 1e300 else None  # not of NaN
+
+
 def check_metric(owner: str, metric: Any) -> None:
     """Refuse what is neither a name nor a function."""
-    if not callable(metric) and metric not in METRICS:
+    if not (callable(metric) or (isinstance(metric, str) and metric in METRICS)):
         raise StructureError(f"{owner}: metric must be one of {', '.join(METRICS)} or a function, got {metric!r}.")
 
 

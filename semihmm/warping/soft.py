@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from semihmm.inference import total
 from semihmm.semirings import SmoothMax
 from semihmm.structures import StepPattern
 from semihmm.warping.alignment import check_reached, structure_of
-from semihmm.warping.series import Metric
+from semihmm.warping.series import Metric, check_metric, finite_number
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,8 +60,8 @@ def soft_dtw(
 
 def check_gamma(owner: str, gamma: Any, limit: str) -> None:
     """Refuse what is no temperature."""
-    number = gamma.numel() == 1 if isinstance(gamma, Tensor) else isinstance(gamma, int | float | np.number)
-    if not number or isinstance(gamma, bool) or not 0 < gamma < math.inf:
+    number = finite_number(gamma)
+    if number is None or number <= 0:
         raise StructureError(
             f"{owner}: gamma must be a finite number above 0, got {gamma!r}. The best path alone? Ask {limit}."
         )
@@ -80,8 +79,8 @@ def soft_dtw_divergence(x: Any, y: Any, gamma: float = 1.0, **given: Any) -> Ten
         >>> float(soft_dtw_divergence([0.0, 1.0], [0.0, 1.0]))
         0.0
     """
-    itself = soft_dtw(x, x, gamma, **given) + soft_dtw(y, y, gamma, **given)
-    return soft_dtw(x, y, gamma, **given) - itself / 2
+    between = soft_dtw(x, y, gamma, **given)
+    return between - (soft_dtw(x, x, gamma, **given) + soft_dtw(y, y, gamma, **given)) / 2
 
 
 class SoftDTWLoss(nn.Module):
@@ -111,9 +110,12 @@ class SoftDTWLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        if reduction not in ("mean", "sum", "none"):
+        if not isinstance(divergence, bool | np.bool_):
+            raise StructureError(f"SoftDTWLoss: divergence must be True or False, got {divergence!r}.")
+        if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
             raise StructureError(f"SoftDTWLoss: reduction must be mean, sum or none, got {reduction!r}.")
         check_gamma("SoftDTWLoss", gamma, "dtw")
+        check_metric("SoftDTWLoss", metric)
         self.gamma, self.divergence, self.reduction = gamma, divergence, reduction
         self.metric, self.step_pattern, self.window = metric, step_pattern, window
 

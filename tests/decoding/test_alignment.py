@@ -202,3 +202,54 @@ def test_an_error_says_what_is_wrong(given: dict[str, Any], error: type[Exceptio
 def test_groups_are_one_for_each_target() -> None:
     with pytest.raises(ShapeError, match="groups must be integers for each of 2 targets"):
         align(torch.zeros(5, 4), torch.tensor([1, 2])).merge(torch.tensor([0, 0, 1]))
+
+
+def spoken(seed: int, noise: float, apart: bool) -> tuple[Tensor, Tensor]:
+    """A network's log-probabilities of a text that it hears well: tokens of some frames, and blanks around them."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(1, 6, (8,), generator=generator)
+    targets = torch.unique_consecutive(targets) if apart else targets
+    plan = [0, 0]
+    for token in targets.tolist():
+        held, pause = torch.randint(0, 3, (2,), generator=generator).tolist()
+        plan += [0] * (plan[-1] == token) + [token] * (1 + held) + [0] * pause
+    scores = 6 * torch.eye(6)[[*plan, 0]] + noise * torch.randn(len(plan) + 1, 6, generator=generator)
+    return scores.log_softmax(-1), targets
+
+
+@pytest.mark.parametrize("noise", [1.0, 2.0])
+def test_tokens_begin_where_ctc_segmentation_says_if_its_best_path_is_one_of_ctc(noise: float) -> None:
+    # There each frame behind an onset is the token or a blank, in any order, so its best path costs no more. Two blanks
+    # come before the text and one behind it; and equal neighbours may have none between them, so there are none here.
+    peer = pytest.importorskip("ctc_segmentation")
+    settings = peer.CtcSegmentationParameters(char_list=list("-abcde"), index_duration=1.0)
+    settings.preamble_transition_cost_zero, settings.backtrack_from_max_t = False, True  # all of the recording counts
+    same = 0
+    for seed in range(16):
+        log_probs, targets = spoken(seed, noise, apart=True)
+        log_probs[[0, 1, -1]] = torch.tensor([20.0, 0, 0, 0, 0, 0]).log_softmax(-1)
+        places, _ = peer.prepare_token_list(settings, [targets.numpy()])
+        onsets, weights, _ = peer.ctc_segmentation(settings, log_probs.numpy(), places)
+        found = align(log_probs, targets)
+        theirs = weights.sum() + float(log_probs[0, 0])  # which leaves the first frame out
+        assert theirs > float(found.score) - 1e-4
+        if theirs < float(found.score) + 1e-4:
+            assert found.start.tolist() == onsets[2 : 2 + len(targets)].tolist()  # behind the start and a blank
+            same += 1
+    assert same >= (16 if noise == 1.0 else 8)
+
+
+@pytest.mark.parametrize("noise", [1.0, 4.0])
+def test_spans_are_those_of_torchaudio(noise: float) -> None:
+    peer = pytest.importorskip("torchaudio.functional")
+    for seed in range(16):
+        log_probs, targets = spoken(seed, noise, apart=False)
+        tokens, scores = peer.forced_align(log_probs[None], targets[None], blank=0)
+        found = align(log_probs, targets)
+        spans = peer.merge_tokens(tokens[0], scores[0].exp())
+        assert [(span.start, span.end) for span in spans] == list(
+            zip(found.start.tolist(), found.end.tolist(), strict=True)
+        )
+        path = torch.where(found.path < 0, 0, targets[found.path.clamp(min=0)])
+        assert torch.equal(path, tokens[0].long())
+        torch.testing.assert_close(found.score, scores.sum())

@@ -156,10 +156,11 @@ class Operands:
         given = (self.tensors, self.lengths, *self.call, slots, arcs)
         return torch.ops.semihmm.gradient_of_paths.default, (*given, weight, self.requested())
 
-    def vectors(self):
-        """The operator of state vectors."""
+    def vectors(self, only):
+        """The operator of state vectors, or of one slot of each sequence."""
         slots = self.tensors[0].shape[-1]
-        return torch.ops.semihmm.vectors.default, (self.tensors, self.lengths, *self.call, slots)
+        one = torch.arange(max(self.call.batch, default=1)).expand(self.call.batch) % slots if only else None
+        return torch.ops.semihmm.vectors.default, (self.tensors, self.lengths, *self.call, slots, one)
 
 
 @pytest.fixture(scope="session")

@@ -142,11 +142,15 @@ def recorded(seed: int) -> list[Request]:
         )
         bounds, order = torch.zeros(3, dtype=torch.float64), torch.arange(2).repeat(2, 1)
         for metric, window in itertools.product(range(3), (None, torch.tensor([[0, 4]]).repeat(40, 1))):
-            head = (series, sizes, series, sizes, metric, [1.0, 1.0, 2.0], False, window, dtype == torch.float64, 2)
+            head = (series, sizes, series, sizes, metric, [1.0, 1.0, 2.0], [1, 2, 0], False, window)
+            head = (*head, window is None, dtype == torch.float64, 2)
             ends, index = torch.empty(3, 40, dtype=torch.float64), torch.empty(2, 1, dtype=torch.int64)
             recorder.requests += [("warp", (*head, pairs, bounds, torch.empty_like(bounds), ends))] * 2
             least, cost = torch.zeros(2, 2, dtype=torch.float64), torch.empty(2, 1, dtype=torch.float64)
             recorder.requests += [("nearest", (*head, order, least, index, cost))] * 2
+            sums = torch.empty(40, 1, dtype=torch.float64), torch.empty(40, dtype=torch.float64)
+            head = (series, sizes, series[:1], sizes[:1], *head[4:])
+            recorder.requests += [("gather_on", (*head, bounds[:2], torch.empty_like(bounds[:2]), *sums))] * 2
         recorder.requests += [("in_huge_pages", (x.to(dtype),)), ("fresh_zeros", ([2, 3], dtype == torch.float64))]
         recorder.requests += [("usable", ([x.to(dtype), x[0].T.to(dtype)], 1.0, 2))] * 2
         a, b = np.zeros((3, 4), str(dtype)[6:]), np.ones((4, 5), str(dtype)[6:])

@@ -360,7 +360,7 @@ def test_what_works_on_tensors_alone_looks_at_them():
             native().submatrices(*args)
     sizes, pairs, cost = torch.tensor([5, 2]), torch.zeros(4, 2, dtype=torch.int64), torch.empty(4, dtype=torch.float64)
     whole = {"x": x, "x_length": sizes, "y": x, "y_length": sizes, "metric": 0, "factors": [1.0] * 3}
-    whole |= {"open_begin": False, "window": None, "wide": False, "threads": 1}
+    whole |= {"ranks": [0, 1, 2], "open_begin": False, "window": None, "itakura": False, "wide": False, "threads": 1}
     for wrong, error, message in (
         ({"x": x[0]}, ValueError, r"three axes"),
         ({"y": x.mT}, ValueError, r"one piece"),
@@ -371,6 +371,9 @@ def test_what_works_on_tensors_alone_looks_at_them():
         ({"x_length": sizes - 2}, ValueError, r"from 1 to the number of items"),
         ({"metric": 3}, ValueError, r"no such metric"),
         ({"factors": [1.0, 0.0, 1.0]}, ValueError, r"three numbers above 0"),
+        ({"factors": [1.0] * 2}, ValueError, r"three numbers above 0"),
+        ({"ranks": [0, 1, 1]}, ValueError, r"ranks must be 0, 1 and 2"),
+        ({"ranks": [0, 1]}, ValueError, r"ranks must be 0, 1 and 2"),
         ({"window": torch.zeros(4, 2).long()}, ValueError, r"window must be \(5, 2\)"),
         ({"window": torch.full((5, 2), -1)}, ValueError, r"window must hold columns"),
         ({"threads": 0}, ValueError, r"threads must be at least 1"),
@@ -394,6 +397,19 @@ def test_what_works_on_tensors_alone_looks_at_them():
     ):
         with pytest.raises(error, match=message):
             native().nearest(**whole | given | wrong)
+    one = {"y": x[:1], "y_length": sizes[:1], "weight": cost[:2], "cost": cost[:2], "sum": torch.empty(5, 3).double()}
+    one |= {"mass": torch.empty(5).double()}
+    for wrong, error, message in (
+        ({"y": x, "y_length": sizes}, ValueError, r"y one of full length"),
+        ({"y_length": sizes[1:]}, ValueError, r"y one of full length"),
+        ({"x": x[:0], "x_length": sizes[:0]}, ValueError, r"x must hold series"),
+        ({"weight": cost[:1]}, ValueError, r"weight must"),
+        ({"cost": cost[:2].float()}, TypeError, r"cost must be float64"),
+        ({"sum": torch.empty(5, 2).double()}, ValueError, r"sum must"),
+        ({"mass": torch.empty(4).double()}, ValueError, r"mass must"),
+    ):
+        with pytest.raises(error, match=message):
+            native().gather_on(**whole | one | wrong)
     with pytest.raises(ValueError, match=r"one piece"):
         native().in_huge_pages(x.mT)
     for shape in ([2**40, 2**40], [2**63], [2] * 9):

@@ -38,14 +38,21 @@ def test_totals_are_those_of_pytorch_in_float64(kind, case):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("semiring", [Log(), Max()], ids=repr)
 @FEW
-@given(case=cases())
-def test_state_vectors_are_those_of_pytorch_in_float64(kind, case):
+@given(case=cases(steps=(0, 1, 3, 9, 33, 70)))
+def test_state_vectors_are_those_of_pytorch_in_float64(kind, semiring, case):
     chain = random_chain(kind, case)
-    found = engine.vectors(plan_of(chain, Log(), backend="native"), Log(), chain)
+    found = engine.vectors(plan_of(chain, semiring, backend="native"), semiring, chain)
     assert found.dtype == torch.float64
-    chain = in_float64(chain)
-    assert_close(found, engine.vectors(plan_of(chain, Log(), backend="torch"), Log(), chain), **case.tolerance)
+    only = torch.arange(chain.batch.numel()).reshape(chain.batch) % chain.steps.slots
+    for slots in (None, only):
+        one = engine.vectors(plan_of(chain, semiring, backend="native"), semiring, chain, slots)
+        wide = in_float64(chain)
+        expected = engine.vectors(plan_of(wide, semiring, backend="torch"), semiring, wide, slots)
+        assert_close(one, expected, **case.tolerance)
+        picked = found if slots is None else found.take_along_dim(only[..., None, None], -1).squeeze(-1)
+        assert torch.equal(one, picked)
 
 
 def test_a_filter_tells_states_apart_that_are_less_likely_than_a_float_holds():

@@ -67,9 +67,11 @@ def test_the_operators_of_paths_and_their_gradient_pass_opcheck(kind, semiring, 
         check(*given.requiring(True).gradient_of_paths(segment, semiring.rows))
 
 
-def test_the_operator_of_state_vectors_passes_opcheck(operands):
-    chain, _ = drawn("segmental", Log())
-    check(*operands(Log(), chain).requiring(True).vectors())
+@pytest.mark.parametrize("semiring", [Log(), Max()], ids=repr)
+@pytest.mark.parametrize("only", [False, True])
+def test_the_operator_of_state_vectors_passes_opcheck(operands, only, semiring):
+    chain, _ = drawn("segmental", semiring)
+    check(*operands(semiring, chain).requiring(True).vectors(only))
 
 
 def twice(value, chain, seed):

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier  # type: ignore[import-untype
 from sklearn.utils.estimator_checks import parametrize_with_checks  # type: ignore[import-untyped]
 
 from semihmm import warping
-from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.errors import DataError, SemihmmError, ShapeError, StructureError
 from semihmm.estimators import KNeighborsTimeSeriesClassifier, TimeSeriesKMeans, TimeSeriesKMedoids
 
 
@@ -118,13 +118,17 @@ def test_what_cannot_be_grouped_is_said() -> None:
     X, y = bumps(4)
     with pytest.raises(ShapeError, match="TimeSeriesKMeans: n_clusters must be from 1 to n_samples=4, got 5"):
         TimeSeriesKMeans(5).fit(X)
-    with pytest.raises(ShapeError, match="TimeSeriesKMedoids: max_iter must be at least 1, got 0"):
+    with pytest.raises(ShapeError, match="TimeSeriesKMedoids: max_iter must be an integer of at least 1, got 0"):
         TimeSeriesKMedoids(2, max_iter=0).fit(X)
-    with pytest.raises(StructureError, match="TimeSeriesKMeans: gamma must not be below 0, got -1"):
+    with pytest.raises(
+        StructureError, match=r"TimeSeriesKMeans: gamma must be a finite number of at least 0, got -1\.0"
+    ):
         TimeSeriesKMeans(2, gamma=-1.0).fit(X)
     with pytest.raises(StructureError, match="weights must be 'uniform' or 'distance', got 'near'"):
         KNeighborsTimeSeriesClassifier(weights="near").fit(X, y)  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match="nearest: k must be from 1 to the 4 series of y, got 5"):
+    with pytest.raises(
+        ShapeError, match="KNeighborsTimeSeriesClassifier: n_neighbors must be from 1 to n_samples_fit=4, got 5"
+    ):
         KNeighborsTimeSeriesClassifier().fit(X, y).predict(X)
     with pytest.raises(ShapeError, match="X must have as many features as in fit, 1, got 2"):
         KNeighborsTimeSeriesClassifier().fit(X, y).predict(np.zeros((2, 20, 2)))
@@ -132,3 +136,23 @@ def test_what_cannot_be_grouped_is_said() -> None:
         KNeighborsTimeSeriesClassifier(1, window=1).fit(X, y).predict([np.zeros(3)])
     with pytest.raises(DataError, match="KNeighborsTimeSeriesClassifier: X must be finite, got nan at"):
         KNeighborsTimeSeriesClassifier(1).fit([*X[:-1], np.array([np.nan])], y)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [KNeighborsTimeSeriesClassifier(1), TimeSeriesKMeans(2), TimeSeriesKMeans(2, gamma=0.5), TimeSeriesKMedoids(2)],
+)
+@pytest.mark.parametrize("wrong", ["a", [], True, 1j, -0.5, np.nan, np.ones(2), object()], ids=lambda x: str(x)[:7])
+def test_a_setting_of_no_use_is_refused_by_name(model: Any, wrong: Any) -> None:
+    X, y = bumps(4)
+    for name in model.get_params().keys() - {"random_state"}:
+        with pytest.raises(SemihmmError, match=rf"\b{name} must be"):
+            clone(model).set_params(**{name: wrong}).fit(X, y).predict(X)
+
+
+def test_sparse_series_and_such_as_have_no_numbers_are_refused_by_name() -> None:
+    X, y = bumps(4)
+    for wrong in (torch.zeros(4, 3).to_sparse(), torch.zeros(4, 3, device="meta")):
+        for series, classes, name in ((wrong, y, "X"), ([*X[:3], wrong], y, r"X\[3\]"), (X, wrong[:, 0], "y")):
+            with pytest.raises(DataError, match=f"KNeighborsTimeSeriesClassifier: {name} must"):
+                KNeighborsTimeSeriesClassifier(1).fit(series, classes)

@@ -1,6 +1,7 @@
 """`semihmm.warping.barycenter` and `soft_barycenter`: means of items that lie on them, minima of what warping costs."""
 
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import semihmm
+from semihmm.engine.backends import native
 from semihmm.errors import DataError, ShapeError, StructureError
 from semihmm.structures.dtw import PATTERNS
 from semihmm.testing import oracle
 from semihmm.testing.paths import dtw_paths
-from semihmm.warping import barycenter, dtw, soft_barycenter, soft_dtw
+from semihmm.warping import averaging, barycenter, dtw, soft_barycenter, soft_dtw
 from semihmm.warping.averaging import counted
 
 BOTH = pytest.mark.parametrize("mean", [barycenter, soft_barycenter])
@@ -47,6 +49,40 @@ def test_a_step_puts_items_where_all_paths_say_that_they_lie(
         soft_barycenter(series, gamma=gamma, max_iter=1, **given) if gamma else barycenter(series, max_iter=1, **given)
     )
     assert_close(found.series, total / mass)
+
+
+@pytest.mark.skipif(native() is None, reason="the native backend is not loaded")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("window", [None, 9, "itakura", "mask"])
+@pytest.mark.parametrize("order", list(permutations(((1, 1, 2.0), (0, 1, 1.0), (1, 0, 1.0)))))
+def test_compiled_paths_are_those_of_viterbi_where_they_tie(order: Any, window: Any, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    series = [torch.randint(0, 3, (n, 2), generator=generator).to(dtype) for n in (1, 38, 30, 35, 70, 40)]
+    series = series if window is None else [each for each in series if 30 <= len(each) <= 40]
+    if window == "mask":
+        i, j = torch.arange(40).unsqueeze(-1), torch.arange(35)
+        window = (5 * i <= 6 * j + 60) & (5 * j <= 6 * i + 40)
+    start = torch.randint(0, 3, (35, 2), generator=generator).to(dtype)
+    pattern = semihmm.StepPattern(tuple((cell,) for cell in order))
+    given: dict[str, Any] = {"init": start, "step_pattern": pattern, "window": window}
+    given["weights"] = torch.rand(len(series), generator=generator)
+    assert_close(barycenter(series, max_iter=1, **given), barycenter(series, max_iter=1, **given, backend="torch"))
+
+
+@pytest.mark.skipif(native() is None, reason="the native backend is not loaded")
+def test_compiled_means_make_no_matrix_and_are_the_same_bits_on_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("viterbi", "squared_distances"):
+        monkeypatch.setattr(averaging, name, lambda *_: pytest.fail("a matrix of costs was made"))
+    before, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(barycenter(walks(20, 140)))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0].series, found[1].series) and torch.equal(found[0].cost, found[1].cost)
 
 
 def test_dba_is_that_of_tslearn() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from tslearn.metrics import cdist_dtw
 
+import semihmm
 from semihmm import StepPattern
 from semihmm.engine import pairs as compiled
 from semihmm.engine.backends import native
@@ -142,11 +143,19 @@ def test_of_equally_near_ones_the_first_comes_first() -> None:
 def test_a_pair_that_costs_more_is_given_up() -> None:
     x = torch.randn(2, 150, 1, dtype=torch.float64)
     sizes = torch.full((2,), 150)
-    warper = compiled.Warper.made(x, sizes, x, sizes, "squared", (1.0, 1.0, 1.0))
+    warper = compiled.Warper.made(x, sizes, x, sizes, "squared", ((1.0, 1), (1.0, 2), (1.0, 0)))
     pair = torch.tensor([[0, 1]] * 3)
     cost = warper.costs(pair)[0][0]
     found, _ = warper.costs(pair, most=torch.stack([cost, cost * 0.999, cost / 10]))
     assert found.tolist() == [float(cost), torch.inf, torch.inf]
+
+
+@pytest.mark.skipif(native() is None, reason="the native backend is not loaded")
+@pytest.mark.parametrize("window", [None, 40, "itakura"])
+@pytest.mark.parametrize("pattern", ["symmetric1", UNEVEN])
+def test_named_windows_of_single_steps_are_compiled(pattern: Any, window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semihmm.warping.pairs, "total", lambda *_: pytest.fail("a matrix of costs was made"))
+    assert bool(cdist(series(30, 64, 40), step_pattern=pattern, window=window).isfinite().any())
 
 
 @pytest.mark.usefixtures("worker")

@@ -1,5 +1,6 @@
 """Subsequence search: every stretch tried, in all step patterns."""
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ from dtaidistance.subsequence.dtw import subsequence_alignment
 from torch import Tensor
 from torch.testing import assert_close
 
+from semihmm import StepPattern
 from semihmm.engine import pairs as compiled
 from semihmm.engine.backends import native
 from semihmm.errors import DataError, ShapeError, StructureError
+from semihmm.structures.dtw import PATTERNS
 from semihmm.warping import dtw, search
+
+searching = importlib.import_module("semihmm.warping.search")  # whose function has its name
 
 
 def every_stretch(query: Tensor, series: Tensor, k: int, **options: Any) -> list[tuple[int, int, float]]:
@@ -59,6 +64,46 @@ def test_matches_are_the_nearest_stretches_that_do_not_overlap(metric: Any, patt
         start, stop, distance = zip(*expected[:k], strict=True)
         assert found.start.tolist() == list(start) and found.stop.tolist() == list(stop)
         assert_close(found.distance, torch.tensor(distance, dtype=torch.float64))
+
+
+FAR = StepPattern((((1, 1, 1.0),), ((0, 3, 1.0),), ((2, 1, 0.5),)))  # no slope says how far it goes
+SLOPES = [*sorted(set(PATTERNS) - {"symmetricP0"}), StepPattern.rabiner_juang(5, "c"), FAR]
+
+
+@pytest.mark.parametrize("pattern", SLOPES)
+@pytest.mark.parametrize("n", [1, 4])
+def test_the_matches_of_every_step_pattern_are_the_nearest_stretches(
+    pattern: Any, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "CELLS", 1)  # costs of few items at a time
+    for seed in range(2):
+        draw = torch.Generator().manual_seed(seed)
+        query, series = (torch.randn(size, generator=draw, dtype=torch.float64) for size in (n, 26))
+        expected = every_stretch(query, series, 30, metric=apart, step_pattern=pattern)
+        found = search(query, series, 30, metric=apart, step_pattern=pattern)
+        assert found.start.tolist() == [start for start, _, _ in expected]
+        assert found.stop.tolist() == [stop for _, stop, _ in expected]
+        assert_close(found.distance, torch.tensor([distance for _, _, distance in expected], dtype=torch.float64))
+
+
+def apart(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().sum(-1)  # no two of its sums are equal
+
+
+@pytest.mark.parametrize(
+    "options", [{"metric": apart}, {"step_pattern": "symmetricP1"}, {"step_pattern": "asymmetric"}]
+)
+def test_no_matrix_of_a_whole_long_series_is_made(options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    ends = searching.ends
+    monkeypatch.setattr(searching, "ends", lambda structure: made.append(structure.cost.numel()) or ends(structure))
+    monkeypatch.setattr(searching, "CELLS", 6000)
+    query, series = torch.randn(6, dtype=torch.float64), torch.randn(5000, dtype=torch.float64)
+    found = search(query, series, 3, **options)
+    assert 5 < len(made) < 12 and max(made) < 7000
+    monkeypatch.setattr(searching, "CELLS", 1 << 20)
+    whole = search(query, series, 3, **options)
+    assert torch.equal(found.start, whole.start) and torch.equal(found.stop, whole.stop)
 
 
 @pytest.mark.usefixtures("worker")

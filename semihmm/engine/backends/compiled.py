@@ -147,12 +147,12 @@ class Native:
         found = run(tensors, chain.lengths, call, slots, arcs, weight, requested)
         return _of_leaves(chain, (tensors,), requested, found)
 
-    def vectors(self, scan: Scan) -> Tensor | None:
-        if type(scan.semiring) is not Log:
+    def vectors(self, scan: Scan, only: Tensor | None) -> Tensor | None:
+        if type(scan.semiring) not in (Log, Max):
             return None
         call, chain, tensors, _ = _given(scan)
         run = _chosen(kernels.vectors, torch.ops.semihmm.vectors, plain(tensors))
-        found: Tensor = run(tensors, chain.lengths, call, chain.steps.slots)
+        found: Tensor = run(tensors, chain.lengths, call, chain.steps.slots, only)
         return found
 
     def best_in_slots(self, scan: Scan) -> Tensor | None:

@@ -326,10 +326,12 @@ def best_in_slots(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call,
     return out
 
 
-def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int) -> Tensor:
-    """The state vectors at all times in the log semiring, float64 ``(..., T + 1, slots)``."""
-    assert call.semiring == LOG and call.beta == 1.0
-    out = in_huge_pages(torch.empty(*call.batch, call.length + 1, slots, dtype=torch.float64))
+def vectors(tensors: Sequence[Tensor], lengths: Tensor | None, call: Call, slots: int, only: Tensor | None) -> Tensor:
+    """The state vectors at all times, float64 ``(..., T + 1, slots)``; of ``only`` one slot each, ``(..., T + 1)``."""
+    assert call.semiring in (LOG, MAX) and call.beta == 1.0
+    each = (slots,) if only is None else ()
+    out = in_huge_pages(torch.empty(*call.batch, call.length + 1, *each, dtype=torch.float64))
     if out.numel():
-        MODULE.vectors(*_head(call, tensors, (), lengths), out)
+        one = None if only is None else only.expand(call.batch).contiguous()
+        MODULE.vectors(*_head(call, tensors, (), lengths), one, out)
     return out

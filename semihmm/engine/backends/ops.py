@@ -53,7 +53,7 @@ SCHEMAS = {  # arguments are named as those of `kernels`
     "paths": f"({_CHAIN}, SymInt blocks, SymInt rows, Tensor? uniforms, bool with_arcs) -> "
     "(Tensor, Tensor, Tensor, Tensor)",
     "gradient_of_paths": f"({_CHAIN}, Tensor slots, Tensor arcs, Tensor weight, bool[] requested) -> Tensor[]",
-    "vectors": f"({_CHAIN}, SymInt slots) -> Tensor",
+    "vectors": f"({_CHAIN}, SymInt slots, Tensor? only) -> Tensor",
 }
 _LIBRARY = torch.library.Library("semihmm", "DEF")
 for _name, _schema in SCHEMAS.items():
@@ -149,8 +149,11 @@ def _paths_shapes(
     return values, whole(*shape, call.length + 1), whole(*shape, call.length), arcs
 
 
-def _vectors_shapes(tensors: list[Tensor], lengths: Tensor | None, call: Call, slots: int) -> Tensor:
-    return tensors[0].new_empty(*call.batch, call.length + 1, slots, dtype=torch.float64)
+def _vectors_shapes(
+    tensors: list[Tensor], lengths: Tensor | None, call: Call, slots: int, only: Tensor | None
+) -> Tensor:
+    each = (slots,) if only is None else ()
+    return tensors[0].new_empty(*call.batch, call.length + 1, *each, dtype=torch.float64)
 
 
 # ---- derivatives, by the engine's rules: an operator's arguments become chains, gradients go back to arguments

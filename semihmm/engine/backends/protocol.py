@@ -89,8 +89,11 @@ class Backend(Protocol):
         """The gradient of the values of paths, each times its ``weight (rows, ...)``."""
         ...
 
-    def vectors(self, scan: Scan) -> Tensor | None:
-        """The state vector at each time, ``(..., T + 1, slots)``; None where it has none: the torch backend's serve."""
+    def vectors(self, scan: Scan, only: Tensor | None) -> Tensor | None:
+        """The state vector at each time, ``(..., T + 1, slots)``; of ``only`` one slot each, ``(..., T + 1)``.
+
+        None where it has none: the torch backend's serve.
+        """
         ...
 
     def best_in_slots(self, scan: Scan) -> Tensor | None:

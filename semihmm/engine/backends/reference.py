@@ -93,14 +93,15 @@ class Reference:
     ) -> Gradients:
         raise AssertionError("autograd follows the torch backend's best totals: see `differentiates`")
 
-    def vectors(self, scan: Scan) -> Tensor:
+    def vectors(self, scan: Scan, only: Tensor | None) -> Tensor:
         semiring, chain = scan.semiring, cleaned(scan.chain)
         _, _, trail = forward(scan.plan, semiring, [chain], True)
         first = begin(semiring, [chain])
         trails = [Trail(first.carry[..., :1, :], first.offset.unsqueeze(-1))]
         whole = joined(trails + ([] if trail is None else [trail]))
         assert whole is not None
-        return unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
+        found = unscaled(semiring, whole.vectors, whole.offsets.unsqueeze(-1))
+        return found if only is None else found.take_along_dim(only[..., None, None], -1).squeeze(-1)
 
     def best_in_slots(self, scan: Scan) -> None:
         """None: posteriors serve."""
