@@ -14,7 +14,7 @@ from semihmm._optional import require
 
 Say = Callable[[re.Match[str]], str]
 
-_NUMBER = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+_NUMBER = r"(?:(?:\d{1,3}(?:,\d{3}){1,20}(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 LETTER = r"[^\W\d_][\u0300-\u036f]*"
 WORD = rf"'?(?:{LETTER})+(?:['\-](?:{LETTER})+)*'?"
 """A word: letters, with hyphens and apostrophes inside and an apostrophe at either end."""
@@ -115,10 +115,7 @@ def _rule(kinds: str, *patterns: str) -> Callable[[Say], Say]:
 @lru_cache(maxsize=4096)
 def _in_words(number: int, form: str = "cardinal") -> str:
     num2words = require("num2words", extra="speech", purpose="Reading out the numbers in a transcript").num2words
-    try:
-        return re.sub(r",|-|\band\b", " ", num2words(number, to=form))
-    except OverflowError:
-        return _one_by_one(str(number))
+    return re.sub(r",|-|\band\b", " ", num2words(number, to=form))
 
 
 def _one_by_one(digits: str) -> str:
@@ -159,8 +156,8 @@ def _spelled(letters: str) -> str:
 
 @_rule(
     "a0",
-    r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-    r"(?:https?://)?(?:[\w-]+\.)+(?:com|org|net|edu|gov|info|io|tv|uk|de|fr|eu)\b(?!\.\w)(?:/[\w./-]*\w)?",
+    r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}",
+    r"(?:https?://)?(?:[\w-]{1,64}\.){1,8}(?:com|org|net|edu|gov|info|io|tv|uk|de|fr|eu)\b(?!\.\w)(?:/[\w./-]*\w)?",
 )
 def _say_address(match: re.Match[str]) -> str:
     names = {".": "dot", "@": "at", "/": "slash", "-": "dash", "_": "underscore", "+": "plus", "www": "w w w"}
@@ -256,7 +253,7 @@ def _money(amount: str, sign: str, scale: str | None, country: str | None = None
     return " ".join(said) or f"zero {many}"
 
 
-@_rule("0", r"(\d[\d,]*)(?i:st|nd|rd|th)\b")
+@_rule("0", r"(\d[\d,]{0,30})(?i:st|nd|rd|th)\b")
 def _say_ordinal(match: re.Match[str]) -> str:
     return _in_words(int(match[1].replace(",", "")), "ordinal")
 
@@ -272,12 +269,15 @@ def _say_short_year(match: re.Match[str]) -> str:
     return _year(match[1])
 
 
-@_rule("0", r"(\d+)'\s?(\d{1,2})(?:\"|'')")
+@_rule("0", r"(\d{1,3})'\s?(\d{1,2})(?:\"|'')")
 def _say_height(match: re.Match[str]) -> str:
     return f"{_in_words(int(match[1]))} foot {_in_words(int(match[2]))}"
 
 
-@_rule("0", rf"(?:(\d+)[ -])?(\d+)[/⁄](\d+)(?![\d/⁄])(?:(-{_APART}|{_UNIT}|\s{_APART})(?![\w^]|/[A-Za-z]))?")
+@_rule(
+    "0",
+    rf"(?:(\d{{1,9}})[ -])?(\d{{1,9}})[/⁄](\d{{1,9}})(?![\d/⁄])(?:(-{_APART}|{_UNIT}|\s{_APART})(?![\w^]|/[A-Za-z]))?",
+)
 def _say_fraction(match: re.Match[str]) -> str:
     whole, above, below = match[1], int(match[2]), int(match[3])
     unit = _UNITS[match[4].strip(" -")] if match[4] else ""
@@ -296,7 +296,7 @@ def _say_power(match: re.Match[str]) -> str:
     return "squared" if match[0] == "^2" else "cubed"
 
 
-@_rule("0", r"\d+(?:\.\d+){2,}")
+@_rule("0", r"\d{1,9}(?:\.\d{1,9}){2,}(?!\d)")
 def _say_version(match: re.Match[str]) -> str:
     return " point ".join(_in_words(int(part)) for part in match[0].split("."))
 

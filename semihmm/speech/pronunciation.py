@@ -175,8 +175,9 @@ class Lexicon:
 
     def _spelled(self, word: str) -> Phones:
         """The names of the letters of an English word that has no vowel and is no "psst"; else nothing."""
-        letters = self.language in {None, "en"} and _INITIALS.fullmatch(word) and [self.entries.get(c) for c in word]
-        return tuple(phone for letter in letters for phone in letter[0]) if letters and all(letters) else ()
+        if self.language not in {None, "en"} or not _INITIALS.fullmatch(word) or not self.entries.keys() >= set(word):
+            return ()
+        return tuple(phone for letter in word for phone in self.entries[letter][0])
 
     def _variants(self, word: str) -> tuple[Phones, ...]:
         if word in self.entries:

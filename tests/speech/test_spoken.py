@@ -383,6 +383,10 @@ def test_the_table_is_long_and_says_everything_once():
     assert len({written for written, _ in CASES}) == len(CASES)
 
 
-def test_numbers_beyond_all_names_are_read_digit_by_digit():
-    pages = ",".join(["1", *["000"] * 200])
-    assert words_of(pages) == ["one", *["zero"] * 600]
+@pytest.mark.parametrize(
+    "after", ["", "st", "/3", ".1.2", "'5\"", ":30", "km", "%", "°C", "s", "x4", "-5", " pm", ",000"]
+)
+@pytest.mark.parametrize("before", ["", "$", "3/", "1 1/", "7:", "No. ", "-", "1,000,", "May "])
+def test_a_number_of_any_length_is_read(before, after):
+    words = words_of(before + "9" * 5000 + after)
+    assert words.count("nine") > 4900
