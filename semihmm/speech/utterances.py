@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from heapq import nlargest
+from statistics import fmean
 
 from torch import Tensor
 
@@ -57,13 +58,19 @@ def align_utterances(
     if not parts:
         stretch, reason = next(iter(unaligned.items()))
         raise DataError(f"none of its {len(utterances)} utterances can be aligned. {stretch}: {reason}")
+    words = _in_order(word for part in parts for word in part.words)
+    matches = [word.match for word in words if word.match is not None]
+    free = [part.free_log_likelihood for part in parts if part.free_log_likelihood is not None]
     return Alignment(
         " ".join(said.label for said in utterances),
         duration,
-        _in_order(word for part in parts for word in part.words),
+        words,
         _in_order(phone for part in parts for phone in part.phones),
         frames=sum(part.frames for part in parts),
         log_likelihood=sum(part.log_likelihood for part in parts),
+        free_log_likelihood=sum(free) if free else None,
+        match=fmean(matches) if matches else None,
+        suspicious=_in_order(stretch for part in parts for stretch in part.suspicious),
         unknown={word: phones for part in parts for word, phones in part.unknown.items()},
         alternatives=_together([part.alternatives for part in parts], nbest),
         tokens=tuple(token for part in parts for token in part.tokens),
@@ -91,6 +98,7 @@ def _placed(part: Alignment, start: Seconds, duration: Seconds, speaker: str | N
         part,
         words=move(part.words),
         phones=move(part.phones),
+        suspicious=move(part.suspicious),
         alternatives=tuple(alternatives),
         tokens=tuple(replace(token, speaker=speaker) for token in tokens),
     )
