@@ -180,7 +180,9 @@ def _latest(trail: Trail, taken: Tensor | None, memory: int) -> Trail:
 def _going(semiring: Semiring, steps: Map, front: State, trail: Trail, going: Tensor) -> Tensor:
     """The weight of segments that have not ended after each step."""
     assert isinstance(steps, Segmental)
-    carry, base = carries(semiring, steps.memory, preceded(front, trail), 0, trail.vectors.shape[-2])
+    latest, times = trail.vectors.shape[-2], going.shape[-3]
+    going = going if times == 1 else going.narrow(-3, times - latest, latest)
+    carry, base = carries(semiring, steps.memory, preceded(front, trail), 0, latest)
     lasting = unchecked(
         Segmental, transition=steps.transition, duration=going, emission=steps.emission, segment=None
     ).tables()[0]

@@ -28,8 +28,9 @@ class Survivors:
     """One tree for each of some streams.
 
     A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. What is known of it lies at its
-    place in the ring of its stream, of ``capacity`` times, which grows if it must: how many children it has, and one more
-    while others may come; the place of its parent; and the sum of those of its children, which of one is where it is.
+    place in the ring of its stream, of ``capacity`` times, which grows if it must: how many children it has, and one
+    more while others may come; the place of its parent; and the sum of those of its children, which of one is where it
+    is.
 
     Args:
         streams: how many trees.
@@ -57,7 +58,7 @@ class Survivors:
 
     @property
     def capacity(self) -> int:
-        return self.nodes.shape[1]
+        return int(self.nodes.shape[1])
 
     @property
     def width(self) -> int:
@@ -121,7 +122,7 @@ class Survivors:
         return np.repeat(np.arange(len(each)), [len(x) for x in each]), np.concatenate(each)
 
     def _settle(self, stream: int) -> Ints:
-        ring, passed = self._ring(stream), []
+        ring, passed = self._ring(stream), list[int]()
         while True:
             root = int(self.root[stream])
             time, slot = divmod(root, self.width)
@@ -152,7 +153,8 @@ class Survivors:
         while at not in (top, NOBODY):
             found.append(at)
             at = int(ring[at, PARENT])
-        return self._node(stream, np.array(found[::-1], np.int64))
+        nodes: Ints = self._node(stream, np.array(found[::-1], np.int64))
+        return nodes
 
     def keep_only(self, stream: int, node: int) -> Bools:
         """Let all die that do not come from a node; which slots of the latest times live, ``(memory, width)``."""
@@ -186,7 +188,8 @@ class Survivors:
 
     def _ring(self, stream: int) -> Codes:
         """What is known of a stream's nodes, by place."""
-        return self.nodes[stream].reshape(-1, 3)
+        ring: Codes = self.nodes[stream].reshape(-1, 3)
+        return ring
 
     def _place(self, node: Any) -> Any:
         """Where a node lies in the ring of its stream."""
@@ -228,8 +231,8 @@ class Survivors:
     def _adopt(ring: Codes, at: Ints, parents: Ints) -> None:
         """Give nodes their parents, and tell those."""
         ring[at, PARENT] = parents
-        np.add.at(ring, (parents, PENDING), 1)
-        np.add.at(ring, (parents, SUM), at.astype(np.int32))
+        np.add.at(ring[:, PENDING], parents, 1)
+        np.add.at(ring[:, SUM], parents, at.astype(np.int32))
 
     def _close(self, stream: int, before: int) -> Ints:
         """Nodes that have just left the carry get no more children; those that have none, as places."""
@@ -241,7 +244,8 @@ class Survivors:
         at = np.concatenate(found)
         at = at[ring[at, PENDING] > 0]
         ring[at, PENDING] -= 1
-        return at[(ring[at, PENDING] == 0) & (ring[at, PARENT] >= 0)]
+        childless: Ints = at[(ring[at, PENDING] == 0) & (ring[at, PARENT] >= 0)]
+        return childless
 
     def _bury(self, stream: int, dead: Ints) -> None:
         """Take nodes out, and their parents where they were the last children."""
@@ -251,8 +255,8 @@ class Survivors:
         ring = self._ring(stream)
         while len(dead):
             above = ring[dead, PARENT]
-            np.subtract.at(ring, (above, PENDING), 1)
-            np.subtract.at(ring, (above, SUM), dead.astype(np.int32))
+            np.subtract.at(ring[:, PENDING], above, 1)
+            np.subtract.at(ring[:, SUM], above, dead.astype(np.int32))
             ring[dead, PARENT] = NOBODY
             last = (ring[above, PENDING] == 0) & (ring[above, PARENT] >= 0)
             dead = np.unique(above[last]).astype(np.int64)

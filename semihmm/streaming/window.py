@@ -193,6 +193,10 @@ class Window:
         return self.near.memory
 
 
+Regular = tuple[tuple[int, ...], tuple[int, ...], int]
+Place = tuple[str, Regular | Tensor] | None
+
+
 class Kept(NamedTuple):
     """A window, and where the log-weights of its latest steps come from, so that others of its form need no chain.
 
@@ -204,7 +208,7 @@ class Kept(NamedTuple):
     window_: Window
     source: Template
     near: Map
-    places: tuple[tuple[str, tuple[tuple[int, ...], tuple[int, ...], int] | Tensor] | None, ...]
+    places: tuple[Place, ...]
 
     @staticmethod
     def of(window: Window, source: Template) -> Kept | None:
@@ -225,7 +229,7 @@ class Kept(NamedTuple):
                 for x, s in zip(window.steps.leaves, found[first:], strict=False)
             )
         ).window(length - window.latest, length)
-        places = []
+        places: list[Place] = []
         for number, s in zip(numbers.leaves, found[first:], strict=False):
             arriving = [] if s is None else [n for n in source.arriving if n in s.potentials]
             if not arriving:
@@ -265,7 +269,7 @@ class Kept(NamedTuple):
         return tuple(found)
 
 
-def _regular(number: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int] | Tensor:
+def _regular(number: Tensor) -> Regular | Tensor:
     """Numbers as shape, strides and the first of them, if that is what they are."""
     first = int(number.flatten()[0])
     stride = tuple(int(number.select(d, min(1, n - 1)).flatten()[0]) - first for d, n in enumerate(number.shape))

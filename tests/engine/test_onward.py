@@ -104,7 +104,8 @@ def test_sums_are_those_of_the_torch_backend(kind, dtype, taken, of, scale):
     taken = None if taken is None else torch.tensor(taken)
     front = started(steps, Log(), g, dtype)
     segmental = isinstance(steps, Segmental)
-    going = of(g, 1, LONGEST, SLOTS, dtype=dtype) if segmental else None
+    times = STEPS if kind == "segments_each" else 1
+    going = of(g, times, LONGEST, SLOTS, dtype=dtype) if segmental else None
     found, expected = both(lambda: proceed(Log(), steps, STEPS, taken, front, latest=4, going=going))
     near = {"rtol": 2e-5, "atol": 2e-4} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-11}
     torch.testing.assert_close(found.trail.vectors, expected.trail.vectors, **near)
