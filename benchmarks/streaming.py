@@ -12,6 +12,7 @@ The goals: 99 of 100 chunks of one frame take 2 ms at most, and all of it takes 
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -174,7 +175,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         f"Wall milliseconds of each push of `semihmm.streaming.Stream`, float32, 1 thread, torch {torch.__version__}, "
         f"{processor()}. Filtered posteriors, likelihoods, and states for good, at most {MAX_DELAY} frames late; "
-        f"{FRAMES_PER_SECOND} frames a second. Made by `benchmarks/streaming.py`.",
+        f"{FRAMES_PER_SECOND} frames a second. Made by `benchmarks/streaming.py`, when {os.getloadavg()[0]:.1f} programs "
+        f"were running on {os.cpu_count()} cores.",
         "",
         f"| {' | '.join(names)} |",
         f"| --- |{' ---: |' * (len(names) - 1)}",

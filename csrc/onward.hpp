@@ -50,17 +50,17 @@ class StepSums {
         if (peak == kNothing<F>) return void(std::fill_n(to, states_, kNothing<F>));
         numbers(states_, x, peak, mass_.get());
         moves_.source ? multiply_arcs() : multiply_all();
-        bool trusted = true;
-        for (int64_t j = 0; j < states_; ++j) trusted &= sum_[j] >= kTrusted<double>;
         log<double>(states_, sum_.get(), sum_.get());
         const double scale = static_cast<double>(peak) + scale_;
-        for (int64_t j = 0; j < states_; ++j) to[j] = static_cast<F>(sum_[j] + scale);
+        bool trusted = true;
+        for (int64_t j = 0; j < states_; ++j) trusted &= sum_[j] >= kLeastSum, to[j] = static_cast<F>(sum_[j] + scale);
         if (!trusted) moves_.source ? arcs_by_logs(x, w, to) : all_by_logs(x, w, to);
     }
 
   private:
     using L = Lanes<F>;
     using V = typename L::type;
+    static constexpr double kLeastSum = -637.0;  // its log: kTrusted<double>, about
 
     static void numbers(int64_t n, const F* x, F peak, double* to) {
         for (int64_t i = 0; i < n; ++i) to[i] = static_cast<double>(x[i]) - static_cast<double>(peak);
@@ -99,8 +99,10 @@ class StepSums {
         for (; j + 8 * width <= ld_; j += 8 * width) multiply_block<8>(j);
         for (; j < ld_; j += width) multiply_block<1>(j);
     }
+    // Those of the sums that are not to be trusted, if only because there is no path.
     void arcs_by_logs(const F* x, const F* w, F* to) const {
         for (int64_t j = 0; j < states_; ++j) {
+            if (sum_[j] >= kLeastSum) continue;
             const int32_t begin = moves_.first[j], end = moves_.first[j + 1];
             const auto score = [&](int32_t k) { return x[moves_.source[k]] + w[k]; };
             F most = kNothing<F>, sum = 0;
@@ -112,6 +114,7 @@ class StepSums {
     void all_by_logs(const F* x, const F* w, F* to) {
         for (int64_t j = 0; j < states_; j += L::width) {
             const int64_t count = std::min<int64_t>(states_ - j, L::width);
+            if (std::all_of(sum_.get() + j, sum_.get() + j + count, [](double sum) { return sum >= kLeastSum; })) continue;
             const auto score = [&](int64_t i) { return x[i] + L::load_part(w + i * states_ + j, count, kNothing<F>); };
             V most = L::broadcast(kNothing<F>), sum{};
             for (int64_t i = 0; i < states_; ++i) most = L::max(score(i), most);
