@@ -175,8 +175,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
         f"Wall milliseconds of each push of `semihmm.streaming.Stream`, float32, 1 thread, torch {torch.__version__}, "
         f"{processor()}. Filtered posteriors, likelihoods, and states for good, at most {MAX_DELAY} frames late; "
-        f"{FRAMES_PER_SECOND} frames a second. Made by `benchmarks/streaming.py`, when {os.getloadavg()[0]:.1f} programs "
-        f"were running on {os.cpu_count()} cores.",
+        f"{FRAMES_PER_SECOND} frames a second. Made by `benchmarks/streaming.py`; {os.getloadavg()[0]:.1f} programs "
+        f"wanted to run on {os.cpu_count()} cores.",
         "",
         f"| {' | '.join(names)} |",
         f"| --- |{' ---: |' * (len(names) - 1)}",
