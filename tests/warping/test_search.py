@@ -90,6 +90,10 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().sum(-1)  # no two of its sums are equal
 
 
+def test_what_costs_nothing_is_not_below_0() -> None:
+    assert str(float(search([1.0, 2.0], [0.0, 1.0, 2.0], metric=apart).distance)) == "0.0"
+
+
 @pytest.mark.parametrize(
     "options", [{"metric": apart}, {"step_pattern": "symmetricP1"}, {"step_pattern": "asymmetric"}]
 )
