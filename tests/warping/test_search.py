@@ -67,7 +67,11 @@ def test_matches_are_the_nearest_stretches_that_do_not_overlap(metric: Any, patt
 
 
 FAR = StepPattern((((1, 1, 1.0),), ((0, 3, 1.0),), ((2, 1, 0.5),)))  # no slope says how far it goes
-SLOPES = [*sorted(set(PATTERNS) - {"symmetricP0"}), StepPattern.rabiner_juang(5, "c"), FAR]
+TIED = {
+    "symmetricP0",
+    "asymmetricP0",
+}  # symmetric2 once more; and ends that all cost the same, since steps aside are free
+SLOPES = [*sorted(set(PATTERNS) - TIED), StepPattern.rabiner_juang(5, "c"), FAR]
 
 
 @pytest.mark.parametrize("pattern", SLOPES)
