@@ -70,7 +70,7 @@ FAR = StepPattern((((1, 1, 1.0),), ((0, 3, 1.0),), ((2, 1, 0.5),)))  # no slope 
 TIED = {
     "symmetricP0",
     "asymmetricP0",
-}  # symmetric2 once more; and ends that all cost the same, since steps aside are free
+}  # symmetric2 again; and ends that cost the same, since steps aside are free
 SLOPES = [*sorted(set(PATTERNS) - TIED), StepPattern.rabiner_juang(5, "c"), FAR]
 
 
