@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semihmm.audio import read_audio
+from semihmm.audio import read_audio, resample
 from semihmm.speech import Aligner, BoundaryErrors
 from semihmm.speech.acoustic import load_acoustic_model
 from semihmm.speech.edges import KINDS, UNIT, EdgeCorrection, around_edges
@@ -76,7 +76,7 @@ def edges_of(voice: str, texts: Sequence[str], festival: str) -> Edges:
         subprocess.run([festival, "-b", str(folder / "say.scm")], check=True)
         for number, text in enumerate(texts):
             wave, rate = read_audio(folder / f"{number}.wav")
-            assert rate == aligner.model.front_end.sample_rate, "these voices speak at the model's rate"
+            heard = resample(wave, source=rate, target=aligner.model.front_end.sample_rate)
             begins = onsets(folder / f"{number}.seg")
             phones = aligner(wave, rate, text).phones
             if len(phones) != len(begins):
@@ -87,7 +87,7 @@ def edges_of(voice: str, texts: Sequence[str], festival: str) -> Edges:
                 for side in (["SIL", *before], [phone.label for phone in phones])
             ]
             times = torch.tensor([phone.start for phone in phones], dtype=torch.float64)
-            seen.append(around_edges(aligner.model.front_end, wave, times, *kinds))
+            seen.append(around_edges(aligner.model.front_end, heard, times, *kinds))
             late.append(times - torch.tensor(begins, dtype=torch.float64))
     return Edges(torch.cat(seen), torch.cat(late))
 
