@@ -9,7 +9,7 @@ align is counted and left out of its figures.
 
 Where in the course of a sound it begins is a convention of labels. Labels of synthetic speech say when it was meant to
 begin; what `learn_edges.py` found for other sentences of these voices is taken off in a second column, for ours alone.
-Last, the time of each part of our work, beside what it was before: densities state by state, in float64.
+Last, the processor time of each part of our work, beside what it was before: densities state by state, in float64.
 """
 
 import argparse
@@ -146,9 +146,9 @@ def best_time(call: Callable[[], object], repetitions: int) -> float:
     call()
     found = []
     for _ in range(repetitions):
-        begin = time.perf_counter()
+        begin = time.process_time()
         call()
-        found.append(time.perf_counter() - begin)
+        found.append(time.process_time() - begin)
     return min(found)
 
 
@@ -157,9 +157,9 @@ def measure(items: list[dict], folder: Path, align: Align) -> Figures:
     words, phones, failed, spent, audio = BoundaryErrors(), BoundaryErrors(), 0, 0.0, 0.0
     for item in items:
         wave, rate = read_audio(folder / item["audio"])
-        begin = time.perf_counter()
+        begin = time.process_time()
         found = align(wave, rate, item["text"])
-        spent += time.perf_counter() - begin
+        spent += time.process_time() - begin
         audio += len(wave) / rate
         if found is None:
             failed += 1

@@ -149,7 +149,8 @@ class FrontEnd:
         padded = torch.nn.functional.pad(emphasised, (0, end - first - len(emphasised)))
         shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
         power = torch.fft.rfft(padded.unfold(0, size, shift) * shape, self._fft_size).abs().square()
-        return power @ self._mel_filters().to(power)
+        energies: Tensor = power @ self._mel_filters().to(power)
+        return energies
 
     def short_cepstra(self, wave: Tensor, times: Tensor) -> Tensor:
         """Cepstra ``(..., cepstra)`` of windows of 16 ms around any times ``(...)``, in seconds.
