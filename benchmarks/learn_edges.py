@@ -1,13 +1,13 @@
 """Learns ``semihmm/speech/edges.npz``: how far an aligned phone's onset is from where a synthesiser put it.
 
-    python benchmarks/learn_edges.py TEXTS [--festival festival] [--out semihmm/speech/edges.npz]
+    python benchmarks/learn_edges.py --texts TEXTS [--festival festival] [--out semihmm/speech/edges.npz] [--smoke]
 
-TEXTS is a file with a sentence a line; what ships was learnt on 60 stretches of nine words from the transcripts of
-LJ Speech and LibriVox (public domain). Festival with the voices kal, ked and slt (Debian: festvox-kallpc16k,
-festvox-kdlpc16k, festvox-us-slt-hts; free licences) speaks them and says when each phone begins. Nothing that
-``benchmarks/alignment.py`` scores is among them; two of its sets are other sentences of kal and slt. Of each voice, the
-median difference is taken off first, and printed: it is the voice's convention. Then each voice in turn is left out,
-and corrected by what the others say; last, all three are learnt.
+TEXTS is a file with a sentence a line, and without it there is nothing to do; what ships was learnt on 60 stretches of
+nine words from the transcripts of LJ Speech and LibriVox (public domain). Festival with the voices kal, ked and slt
+(Debian: festvox-kallpc16k, festvox-kdlpc16k, festvox-us-slt-hts; free licences) speaks them and says when each phone
+begins. Nothing that ``benchmarks/alignment.py`` scores is among them; two of its sets are other sentences of kal and
+slt. Of each voice, the median difference is taken off first, and printed: it is the voice's convention. Then each voice
+in turn is left out, and corrected by what the others say; last, all three are learnt.
 """
 
 import argparse
@@ -41,13 +41,20 @@ class Edges:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("texts", type=Path)
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--smoke", action="store_true", help="learn from random numbers, and write nothing")
     parser.add_argument("--festival", default="festival")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "semihmm" / "speech" / "edges.npz")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    texts = [line for line in arguments.texts.read_text(encoding="utf-8").splitlines() if line.strip()]
-    voices = {name: edges_of(name, texts, arguments.festival) for name in VOICES}
+    if arguments.smoke:
+        voices = {name: Edges(torch.randn(40, 233), torch.randn(40).double() / 100) for name in VOICES}
+    elif arguments.texts is None:
+        print("skipped: no --texts to synthesise and learn from")
+        return
+    else:
+        texts = [line for line in arguments.texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+        voices = {name: edges_of(name, texts, arguments.festival) for name in VOICES}
     for name, edges in voices.items():
         correction = learn([other for other in voices if other != name], voices)
         shift = edges.late.median()
@@ -57,6 +64,8 @@ def main() -> None:
     correction = learn(list(voices), voices)
     for name, edges in voices.items():
         print(f"{name}: convention after correction {1000 * (edges.late - correction.of(edges.seen)).median():+.1f} ms")
+    if arguments.smoke:
+        return
     parts = {field.name: getattr(correction, field.name).half().numpy() for field in fields(correction)}
     np.savez_compressed(arguments.out, **parts)
 
