@@ -116,7 +116,13 @@ def _read(sound: Any) -> np.ndarray:
     blocks = [np.empty((0, sound.channels), np.float32)]
     while len(block := sound.read(_BLOCK, dtype="float32", always_2d=True)):
         blocks.append(block)
-    return np.concatenate(blocks)
+    samples = np.empty((sum(map(len, blocks)), sound.channels), np.float32)
+    end = len(samples)
+    while blocks:  # each is let go of as soon as it is copied
+        block = blocks.pop()
+        samples[end - len(block) : end] = block
+        end -= len(block)
+    return samples
 
 
 def _one_channel(samples: np.ndarray, channel: int | None, path: Path) -> np.ndarray:

@@ -119,7 +119,7 @@ def align(
         aligner = _aligner(model, dictionary, pause_probability, language, extra_speech)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
-    show.summary(summary)
+    show.summary(summary, aligner.model.front_end)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
 
 
@@ -233,7 +233,7 @@ def demo(
         smallest = min(recordings, key=lambda recording: recording.audio.stat().st_size)
         aligner = _aligner()
         summary = _run(aligner, [smallest] if smoke else recordings, out)
-        show.summary(summary)
+        show.summary(summary, aligner.model.front_end)
         if summary.failures:
             raise typer.Exit(SOME_FAILED)
         evidence = draw_recording(aligner, smallest, out / "alignment.png")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Corpus, Evaluation, Finding
+from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Corpus, Evaluation, Finding, FrontEnd
 from semihmm.speech.batch import Outcome, Summary
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
@@ -48,8 +48,8 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
         yield advance
 
 
-def summary(run: Summary) -> None:
-    """The table at the end of a run, and under it the failures and the words without an entry."""
+def summary(run: Summary, front_end: FrontEnd) -> None:
+    """The table at the end of a run, and under it failures, unknown words, and rates that are too low."""
     table = Table(title="Alignment", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -79,6 +79,9 @@ def summary(run: Summary) -> None:
         console.print(f"[yellow]suspicious[/] [bold]{_plain(name)}[/]: {_plain(listed)}{more}", highlight=False)
     if len(run.suspicious) > _SUSPICIOUS:
         console.print(f"[yellow]suspicious[/]: {len(run.suspicious) - _SUSPICIOUS} more, named in the JSON files")
+    for rate, count in sorted(run.sample_rates.items()):
+        if missed := front_end.misses(rate):
+            console.print(f"[yellow]{count} recordings have {_plain(missed)}[/]", highlight=False)
     if run.unknown:
         listed = ", ".join(f"{word} ({count})" if count > 1 else word for word, count in run.unknown.most_common())
         console.print(f"Not in the dictionary, pronounced by rule: {escape(listed)}", highlight=False)

@@ -62,6 +62,7 @@ class _Heard:
     boundaries: Tensor
     duration: Seconds
     wave: Tensor
+    sample_rate: Hertz
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ class Aligner:
         log_likelihood = self.model.log_likelihood(features)
         freely = hear_freely(self.model, log_likelihood)
         log_likelihood = with_free_speech(self.model, log_likelihood, freely)
-        return _Heard(pronunciations, graph, log_likelihood, freely, boundaries.clamp_(max=duration), duration, heard)
+        boundaries.clamp_(max=duration)
+        return _Heard(pronunciations, graph, log_likelihood, freely, boundaries, duration, heard, sample_rate)
 
     def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
         """The pieces between cuts, and the log-probability of the cuts."""
@@ -220,6 +222,7 @@ class Aligner:
             words,
             phones,
             frames=len(heard.log_likelihood),
+            sample_rate=heard.sample_rate,
             log_likelihood=evidence,
             free_log_likelihood=float(heard.freely.log_likelihood.double().sum()),
             unknown={item.word: " ".join(item.variants[0]) for item in heard.pronunciations if not item.known},

@@ -22,7 +22,7 @@ from semihmm.speech.intervals import Interval
 from semihmm.speech.processes import in_processes
 from semihmm.speech.results import Alignment, finished
 from semihmm.speech.utterances import align_utterances
-from semihmm.types import Seconds
+from semihmm.types import Hertz, Seconds
 
 _LOCK = ".semihmm.lock"
 _PARTIAL = re.compile(r"\..+\.\d+\.partial")  # what `atomically` leaves behind if it is killed
@@ -68,6 +68,7 @@ class Summary:
         doubts: the match of each recording that is suspicious, its name, and what to listen to.
         unknown: how often each word without a dictionary entry occurred.
         words: number of words aligned now.
+        sample_rates: how many of the recordings aligned now have each.
     """
 
     passed_over: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Summary:
     doubts: list[tuple[float, str, tuple[Interval, ...]]] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     words: int = 0
+    sample_rates: Counter[Hertz] = field(default_factory=Counter)
 
     @property
     def suspicious(self) -> dict[str, tuple[Interval, ...]]:
@@ -108,6 +110,8 @@ class Summary:
             self.audio += done.duration
             self.frames += done.frames
             self.words += len(done.words)
+            if done.sample_rate is not None:
+                self.sample_rates[done.sample_rate] += 1
             self.log_likelihood += done.log_likelihood
             if done.suspicious:
                 self.doubts.append((done.match or 0.0, name, done.suspicious))

@@ -172,6 +172,15 @@ class FrontEnd:
         """How many feature vectors ``samples`` samples give: the full windows, and one for the rest, zeros added."""
         return 2 + (samples - self._window_samples) // self._shift_samples
 
+    def misses(self, sample_rate: Hertz) -> str | None:
+        """What features lack of recordings with so few samples per second; None if nothing."""
+        if sample_rate >= 2 * self.upper_edge:
+            return None
+        return (
+            f"{sample_rate:g} Hz: the acoustic model listens up to {self.upper_edge:.0f} Hz, and there is nothing "
+            f"above {sample_rate / 2:.0f}. Expect edges that are further off."
+        )
+
     def boundary(self, frame: int) -> Seconds:
         """The time in seconds at which frame ``frame`` takes over from the one before it.
 

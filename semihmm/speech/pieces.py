@@ -8,7 +8,8 @@
    what is near and the whole say the same, and a moment at which one state has nearly all of the posterior is a *cut*.
    A window without such a moment, or whose paths press against its limits, is tried again at twice and four times the
    size, and then given up: the pieces on both sides stay together. So they do around speech that is not in the
-   transcript, and around words that are not said.
+   transcript, and around words that are not said. A window that free speech may explain (`free`) proves nothing: it
+   explains everything.
 3. Between two cuts lies a *piece*: a graph and frames of its own. Given the cuts, nothing is approximated.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
+from semihmm.speech.free import FREE
 from semihmm.speech.graph import PAUSE, AlignmentGraph
 from semihmm.structures import HMM
 
@@ -26,6 +28,7 @@ _SPACING = 1000  # frames from one cut to the next
 _REACH = 200  # frames of a window before and after the outline's moment
 _MARGIN = 150  # nodes of a window before and after the outline's: some ten seconds of speech
 _SURE = 0.999  # posterior of a state that makes a moment a cut
+_OUTLINE_PENALTY = 3.0  # nats a frame more for free speech: an outline has one pronunciation of each word, and it all
 _BLOCK = 1000  # steps of the outline whose log-likelihoods are summed at a time
 _MOST_OUTLINE_CELLS = 100_000_000_000  # some six hours
 
@@ -113,6 +116,8 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
             f"transcript, into parts of an hour or two."
         )
     steps = torch.cat([_by_phone(block, states) for block in log_likelihood.split(states * _BLOCK)])
+    free = torch.tensor([item.phone == FREE for item in graph.nodes])[graph.node]
+    steps[:, graph.column[free] // states] -= _OUTLINE_PENALTY * states
     paused = torch.tensor([graph.nodes[node].word == PAUSE for node in spine.tolist()])
     between, after = paused.long().cumsum(0), (~paused).nonzero()[:, 0]
     most = int(torch.diff(after, prepend=after.new_tensor([-1])).max())
@@ -175,6 +180,9 @@ def _cut_between(
     hmm = replace(part, initial=initial, final=final).hmm(log_likelihood[begin:end])
     posterior = expected_counts(hmm, ["emission"])[1]["emission"]
     if any(posterior[row, (number - limit).abs() <= 2].sum() > 1 - _SURE for row, limit in pressing):
+        return None
+    free = torch.tensor([item.phone == FREE for item in part.nodes])[part.node]
+    if bool((posterior[:, free].sum(1) > 1 - _SURE).any()):
         return None
     quarter = (end - begin) // 4
     sure, state = posterior[quarter : end - begin - quarter].max(1)

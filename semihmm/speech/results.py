@@ -10,7 +10,7 @@ from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval
 from semihmm.speech.textgrid import read_tiers, save_textgrid
 from semihmm.speech.transcript import Token
-from semihmm.types import Seconds
+from semihmm.types import Hertz, Seconds
 
 _FORMAT = "semihmm-alignment-1"
 
@@ -50,6 +50,7 @@ class Alignment:
             pronunciations. The first is nearly always that of the alignment itself.
         tokens: everything that the transcript holds, as it was written, with the words said for it and their times.
         unaligned: why, by stretch, for the utterances that could not be aligned.
+        sample_rate: of the recording as it was given.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Alignment:
     alternatives: tuple[Alternative, ...] = ()
     tokens: tuple[Token, ...] = ()
     unaligned: dict[str, str] = field(default_factory=dict)
+    sample_rate: Hertz | None = None
 
     def tiers(self) -> dict[str, list[Interval]]:
         """The tiers ``words``, ``phones`` and ``written``, the transcript as given.

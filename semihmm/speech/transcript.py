@@ -13,7 +13,9 @@ from semihmm.speech.phones import is_pause
 from semihmm.speech.spoken import read_out
 from semihmm.types import Seconds
 
-_FILLER = re.compile(r"\[[^\[\]]*\]|<(?=[\w/!:*])[^<>]*>|\{[^{}]*\}|\+{1,2}[A-Za-z_]+\+{1,2}(?!\w)|(?<!\S)\*(?!\S)")
+_FILLER = re.compile(
+    r"\[[^\[\]]*\]|<(?=[\w/!:*])[^<>]*>|\{[^{}]*\}|\+{1,2}[A-Za-z_]+\+{1,2}(?!\w)|(?<!\S)\*(?:\s+\*)*(?!\S)"
+)
 _MARKUP = re.compile(r"</|<(?:[biu]|br|s|v|c|p|font|lang|ruby|rt|span)\b|<[\d:.]+>|\{\\", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)'((?:[^']|(?<=\w)'(?=\w))*)'(?!\w)")
 _SPELT = {
@@ -67,8 +69,8 @@ def tokens_of(text: str, *, language: str = "en") -> tuple[Token, ...]:
     other digits are refused. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary
     may have such words. An annotation in square, angle or curly brackets, or between plus signs as in ``+breath+``, is
     one word, a filler (see `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\an8}``) are
-    not said. An asterisk between blanks is a word that stands for any speech. Accents are composed (NFC), letters of
-    full width and ligatures made plain, format characters left out.
+    not said. An asterisk between blanks is a word that stands for any speech; several are the ornament between two
+    scenes. Accents are composed (NFC), letters of full width and ligatures made plain, format characters left out.
 
     Args:
         text: the transcript.
@@ -143,7 +145,8 @@ def _spans(line: str, language: str) -> Iterator[tuple[int, int, list[str]]]:
     for filler in _FILLER.finditer(line):
         yield from read_out(line[: filler.start()], place, language=language)
         inside = filler[0].strip("[]<>{}+ ")
-        silent = is_pause(filler[0]) or is_pause(inside) or inside.isdigit() or _MARKUP.match(filler[0])
+        ornament = filler[0].count("*") > 1
+        silent = ornament or any(map(is_pause, (filler[0], inside))) or inside.isdigit() or _MARKUP.match(filler[0])
         yield filler.start(), filler.end(), [] if silent else ["_".join(filler[0].lower().split())]
         place = filler.end()
     yield from read_out(line, place, language=language)

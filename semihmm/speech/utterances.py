@@ -75,6 +75,7 @@ def align_utterances(
         alternatives=_together([part.alternatives for part in parts], nbest),
         tokens=tuple(token for part in parts for token in part.tokens),
         unaligned=unaligned,
+        sample_rate=sample_rate,
     )
 
 

@@ -65,12 +65,8 @@ def _oddities(recording: Recording, aligner: Aligner) -> Iterator[str]:
     wave, sample_rate = read_audio(recording.audio)
     condition(wave)
     duration = len(wave) / sample_rate
-    highest = aligner.model.front_end.upper_edge
-    if sample_rate < 2 * highest:
-        yield (
-            f"{sample_rate} Hz: the acoustic model listens up to {highest:.0f} Hz, and there is nothing above "
-            f"{sample_rate / 2:.0f}. Expect edges that are further off."
-        )
+    if missed := aligner.model.front_end.misses(sample_rate):
+        yield missed
     clipped = float((wave.abs() >= _CLIPPED).double().mean())
     if clipped > _OFTEN:
         yield f"{100 * clipped:.1f} % of the samples are at full scale: the recording is clipped."

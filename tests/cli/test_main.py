@@ -363,3 +363,13 @@ def test_validate_counts_what_can_be_aligned(run, data, tmp_path):
     assert result.exit_code == 1
     assert "cannot be aligned a: no transcript" in result.output
     assert "0 of 1 recordings can be aligned" in result.output
+
+
+def test_recordings_of_a_telephone_are_said_to_lack_something(run, data, tmp_path):
+    wave, rate = soundfile.read(data / "austen-0880.wav")
+    soundfile.write(tmp_path / "a.wav", wave[::2], rate // 2)
+    shutil.copy(data / "austen-0880.txt", tmp_path / "a.txt")
+    result = run("align", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "1 recordings have 8000 Hz: the acoustic model listens up to 6800 Hz" in result.output
+    assert Alignment.load(tmp_path / "out" / "a.json").sample_rate == 8000

@@ -85,8 +85,20 @@ def test_a_recording_is_cut_every_few_seconds(monkeypatch, tone_model, aligner):
     assert all(cut.log_prob > -1.1e-3 for cut in cuts)
 
 
-def test_speech_that_the_transcript_leaves_out_moves_nothing_after_it(monkeypatch, aligner):
+def test_speech_before_and_after_the_transcript_is_left_to_itself(monkeypatch, aligner):
+    before, _, _ = said(60, seed=4)
+    inside, text, starts = said(90, seed=5)
+    after, _, _ = said(90, seed=6)
+    wave, begins = spoken(*before, *inside, *after)
+    found = in_pieces(monkeypatch, aligner, wave, text)
+    assert_the_same(found, in_one(monkeypatch, aligner, wave, text))
+    expected = [start + begins[len(before)] for start in starts]
+    assert [word.start for word in found.words[10:-10]] == pytest.approx(expected[10:-10], abs=0.03)
+
+
+def test_speech_that_the_transcript_leaves_out_moves_nothing_after_it(monkeypatch, tone_model, tone_lexicon):
     """Fifteen seconds of it, which windows could take for what they wait for."""
+    aligner = Aligner(tone_model, tone_lexicon, extra_speech=True)
     before, first, _ = said(60, seed=1)
     extra, _, _ = said(40, seed=2)
     after, second, starts = said(90, seed=3)

@@ -24,6 +24,7 @@ from semihmm.speech.transcript import timed
         ("a well-known man -- or not—so", ["a", "well-known", "man", "or", "not", "so"]),
         ("snake_case", ["snake", "case"]),
         ("well * then, 3*x*", ["well", "*", "then", "three", "x"]),
+        ("one\n* * *\ntwo", ["one", "two"]),
         ("Café naïve", ["café", "naïve"]),
         ("Mr. Smith (or so)", ["mr", "smith", "or", "so"]),
         ("Silence, please", ["silence", "please"]),
