@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from heapq import nlargest
+from statistics import fmean
 
 from torch import Tensor
 
@@ -57,6 +58,7 @@ def align_utterances(
     if not parts:
         stretch, reason = next(iter(unaligned.items()))
         raise DataError(f"none of its {len(utterances)} utterances can be aligned. {stretch}: {reason}")
+    judged = [word.match for part in parts for word in part.words if word.match is not None]
     return Alignment(
         " ".join(said.label for said in utterances),
         duration,
@@ -64,6 +66,9 @@ def align_utterances(
         _in_order(phone for part in parts for phone in part.phones),
         frames=sum(part.frames for part in parts),
         log_likelihood=sum(part.log_likelihood for part in parts),
+        free_log_likelihood=sum(part.free_log_likelihood or 0.0 for part in parts),
+        match=fmean(judged) if judged else None,
+        suspicious=_in_order(item for part in parts for item in part.suspicious),
         unknown={word: phones for part in parts for word, phones in part.unknown.items()},
         alternatives=_together([part.alternatives for part in parts], nbest),
         tokens=tuple(token for part in parts for token in part.tokens),
@@ -91,6 +96,7 @@ def _placed(part: Alignment, start: Seconds, duration: Seconds, speaker: str | N
         part,
         words=move(part.words),
         phones=move(part.phones),
+        suspicious=move(part.suspicious),
         alternatives=tuple(alternatives),
         tokens=tuple(replace(token, speaker=speaker) for token in tokens),
     )
