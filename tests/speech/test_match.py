@@ -175,3 +175,10 @@ def test_words_that_may_be_silent_are_not_judged(tone_model, ratio):
     scores = score_words(places, tone_model, lambda begin, end: ratio[begin:end], (0, 45))
     assert [score.log_odds is None for score in scores] == [False, True, False]
     assert scores[1].entropy == 0
+
+
+def test_a_filler_that_is_silent_is_not_suspicious(aligner):
+    wave, _ = spoken(*SAID)
+    found = aligner(wave, RATE, "eesah [noise] see")
+    assert found.match > 0.9
+    assert found.suspicious == ()
