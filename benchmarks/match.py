@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "match.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    console = Console()
+    console = Console(width=150)  # for nine sets side by side
     data = Path(os.environ.get("SEMIHMM_DATA", HERE.parent.parent / "shared" / "data"))
     sets = {}
     for name in FITTED | MEASURED:
@@ -271,7 +271,7 @@ def auc(pairs: list[tuple[float, int]]) -> float:
 
 
 def table(figures: dict[str, dict]) -> Table:
-    """One row per figure, one column per set, in as many lines as a name needs."""
+    """One row per figure, one column per set."""
     result = Table(title="match and deviations, constants fitted on other sets", title_justify="left")
     result.add_column("", no_wrap=True)
     for name in figures:
