@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from dynamax.hidden_markov_model import hmm_posterior_mode, hmm_two_filter_smoother
+from dynamax.hidden_markov_model import hmm_filter, hmm_posterior_mode, hmm_two_filter_smoother
 from dynamax.hidden_markov_model.parallel_inference import hmm_smoother as parallel_smoother
 
 
@@ -35,5 +35,15 @@ def viterbi(emission, initial, transition):
     @jax.jit
     def run(emission):
         return {"path": jax.vmap(lambda one: hmm_posterior_mode(initial, transition, one))(emission)}
+
+    return lambda: run(emission)
+
+
+def filtered(emission, initial, transition):
+    """The posterior of the state at the last of all frames, given those, from log-likelihoods of one sequence."""
+
+    @jax.jit
+    def run(emission):
+        return {"last": hmm_filter(initial, transition, emission).filtered_probs[-1]}
 
     return lambda: run(emission)

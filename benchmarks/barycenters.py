@@ -46,6 +46,7 @@ def hard(count: int, items: int, features: int, steps: int) -> Case:
     def tslearn(jobs: int | None) -> Call:
         from tslearn.barycenters import dtw_barycenter_averaging
 
+        dtw_barycenter_averaging(x[:2, :5], max_iter=1)  # which compiles it
         given: dict[str, Any] = {"init_barycenter": start, "max_iter": steps, "tol": 0.0, "n_jobs": jobs}
         return lambda: {"series": dtw_barycenter_averaging(x, **given)}
 
@@ -79,6 +80,7 @@ def soft(count: int, items: int, features: int, gamma: float) -> Case:
     def tslearn(jobs: int | None) -> Call:
         from tslearn.barycenters import softdtw_barycenter
 
+        softdtw_barycenter(x[:2, :5], max_iter=1)  # which compiles it
         given: dict[str, Any] = {"gamma": gamma, "max_iter": 500, "tol": 1e-8, "init": x.mean(0), "n_jobs": jobs}
         return lambda: {"series": softdtw_barycenter(x, **given)}
 

@@ -75,6 +75,7 @@ def one_by_one(align: Callable[[Any, Any], tuple[float, Any]], x: Tensor, y: Ten
     """A peer that takes a pair of float64 arrays ``(N, F)``, or ``(N,)`` of one feature."""
     arrays = [a.double().squeeze(-1).cpu().numpy() for a in (x, y)]
     pairs = [tuple(map(np.ascontiguousarray, pair)) for pair in zip(*arrays, strict=True)]
+    align(*(a[:5] for a in pairs[0]))  # numba compiles in a first call
 
     def call() -> Results:
         found = [align(*pair) for pair in pairs]

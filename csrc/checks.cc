@@ -20,7 +20,7 @@ std::string listed(const Numbers& numbers) {
 }
 
 const char* name_of(Type type) {
-    constexpr const char* names[] = {"None", "float32", "float64", "int64", "another type"};
+    constexpr const char* names[] = {"None", "float32", "float64", "int64", "int32", "another type"};
     return names[static_cast<int>(type)];
 }
 

@@ -16,6 +16,7 @@ namespace semihmm {
 inline Type type_of(nb::dlpack::dtype type) {
     if (type == nb::dtype<float>()) return Type::kFloat;
     if (type == nb::dtype<double>()) return Type::kDouble;
+    if (type == nb::dtype<int32_t>()) return Type::kInt32;
     return type == nb::dtype<int64_t>() ? Type::kInt64 : Type::kOther;
 }
 

@@ -5,7 +5,7 @@
 
 namespace semihmm {
 
-enum class Type : uint8_t { kNone, kFloat, kDouble, kInt64, kOther };  // kNone: Python gave None
+enum class Type : uint8_t { kNone, kFloat, kDouble, kInt64, kInt32, kOther };  // kNone: Python gave None
 
 template <class T>
 constexpr Type kTypeOf = std::is_same_v<T, float> ? Type::kFloat : std::is_same_v<T, double> ? Type::kDouble : Type::kInt64;

@@ -6,7 +6,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "entry.hpp"
-#include "max_steps.hpp"
+#include "onward.hpp"
 #include "survivors.hpp"
 
 namespace semihmm {
@@ -17,136 +17,185 @@ template <class T, int axes>
 using Held = nb::ndarray<T, nb::ndim<axes>, nb::c_contig, nb::device::cpu>;
 
 struct SurvivorTables {
-    Held<int64_t, 3> parent, children, sum;
-    Held<bool, 3> closed;
+    Held<int32_t, 4> nodes;
     Held<int64_t, 1> time, root;
     Held<bool, 1> onward;
     int64_t memory;
 };
 
-template <class A, class B>
-void must_be_alike(const A& a, const B& b, const char* name) {
-    bool same = a.ndim() == b.ndim();
-    for (std::size_t i = 0; same && i < a.ndim(); ++i) same = a.shape(i) == b.shape(i);
-    if (!same) refuse(std::string("Survivors: ") + name + " is of another shape.");
-}
-
 inline Survivors survivors_of(const SurvivorTables& x) {
-    must_be_alike(x.parent, x.children, "children"), must_be_alike(x.parent, x.sum, "sum"), must_be_alike(x.parent, x.closed, "closed");
-    must_be_alike(x.time, x.root, "root");
-    const auto extent = [&](int i) { return static_cast<int64_t>(x.parent.shape(i)); };
-    if (extent(1) < 1 || extent(2) < 1 || x.time.shape(0) != x.parent.shape(0) || x.onward.shape(0) != x.parent.shape(2))
-        refuse("Survivors: tables must be (streams, capacity, width).");
+    const auto extent = [&](int i) { return static_cast<int64_t>(x.nodes.shape(i)); };
+    const auto count = static_cast<std::size_t>(extent(0));
+    if (extent(1) < 1 || extent(2) < 1 || extent(3) != 3 || x.time.shape(0) != count || x.root.shape(0) != count || x.onward.shape(0) != x.nodes.shape(2))
+        refuse("Survivors: tables must be (streams, capacity, width, 3), and of as many streams and slots.");
+    if (extent(1) * extent(2) > std::numeric_limits<int32_t>::max()) refuse("Survivors: there are too many nodes.");
     if (x.memory < 1 || x.memory > kMost) refuse("Survivors: memory must be at least 1.");
-    return {extent(0), extent(1), extent(2), x.memory, x.parent.data(), x.children.data(), x.sum.data(), x.closed.data(), x.time.data(), x.root.data(), x.onward.data()};
+    const bool* onward = x.onward.data();
+    return {extent(0), extent(1), extent(2), x.memory, reinterpret_cast<Survivor*>(x.nodes.data()), x.time.data(), x.root.data(), onward, !std::all_of(onward, onward + extent(2), [](bool on) { return on; })};
 }
 
-inline void grow_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<const int64_t, 1>& steps,
-                           const Held<const int64_t, 3>& source, const Held<const int64_t, 3>& delay, const Held<const bool, 3>& alive) {
-    Survivors tree = survivors_of(tables);
-    must_be_alike(streams, steps, "steps"), must_be_alike(source, delay, "delay"), must_be_alike(source, alive, "alive");
-    const auto count = static_cast<int64_t>(streams.shape(0)), longest = static_cast<int64_t>(source.shape(1));
-    if (static_cast<int64_t>(source.shape(0)) != count || static_cast<int64_t>(source.shape(2)) != tree.width) refuse("Survivors: source must be (streams, steps, width).");
+inline void grow_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<const int64_t, 1>& steps, const Held<const int32_t, 3>& came, int64_t threads) {
+    const Survivors tree = survivors_of(tables);
+    const auto count = static_cast<int64_t>(streams.shape(0)), longest = static_cast<int64_t>(came.shape(1));
+    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+    if (static_cast<int64_t>(steps.shape(0)) != count || static_cast<int64_t>(came.shape(0)) != count || static_cast<int64_t>(came.shape(2)) != tree.width)
+        refuse("Survivors: came must be (streams, steps, width).");
+    std::vector<bool> seen(tree.streams);
     for (int64_t i = 0; i < count; ++i) {
         tree.check(streams.data()[i]);
+        if (seen[streams.data()[i]]) refuse("Survivors: a stream is named twice.");
+        seen[streams.data()[i]] = true;
         if (steps.data()[i] < 0 || steps.data()[i] > longest) refuse("Survivors: there are not as many steps.");
     }
-    std::vector<int64_t> dead;
-    for (int64_t i = 0; i < count; ++i) {
-        const int64_t at = i * longest * tree.width;
-        tree.grow(streams.data()[i], {steps.data()[i], source.data() + at, delay.data() + at, alive.data() + at}, dead);
-        tree.bury(dead);
-    }
+    const nb::gil_scoped_release release;
+    for_each_part(count, std::min<int64_t>(count, 16), threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+        for (int64_t i = first; i < last; ++i) tree.grow(streams.data()[i], steps.data()[i], came.data() + i * longest * tree.width);
+    });
 }
 
-inline void bury_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& nodes) {
-    Survivors tree = survivors_of(tables);
+inline void bury_survivors(const SurvivorTables& tables, int64_t stream, const Held<const int64_t, 1>& nodes) {
+    const Survivors tree = survivors_of(tables);
+    tree.check(stream);
     std::vector<int64_t> dead(nodes.data(), nodes.data() + nodes.shape(0));
     if (!std::all_of(dead.begin(), dead.end(), [&](int64_t at) { return 0 <= at && at < tree.size(); })) refuse("Survivors: there is no such node.");
-    tree.bury(dead);
+    tree.bury(stream, dead);
 }
 
 inline void first_children(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<int64_t, 1>& out) {
     const Survivors tree = survivors_of(tables);
-    must_be_alike(streams, out, "out");
+    if (streams.shape(0) != out.shape(0)) refuse("Survivors: out must be of as many streams.");
     for (std::size_t i = 0; i < streams.shape(0); ++i) {
         tree.check(streams.data()[i]);
         out.data()[i] = tree.first_child(streams.data()[i]);
     }
 }
 
-inline nb::list settle_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams) {
-    Survivors tree = survivors_of(tables);
-    nb::list found;
+// The nodes that the roots of streams pass, and whose they are: numbers of `streams`.
+inline nb::tuple settle_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams) {
+    const Survivors tree = survivors_of(tables);
+    std::vector<int64_t> which, passed;
     for (std::size_t i = 0; i < streams.shape(0); ++i) {
         tree.check(streams.data()[i]);
-        found.append(nb::cast(tree.settle(streams.data()[i])));
+        tree.settle(streams.data()[i], passed);
+        which.resize(passed.size(), static_cast<int64_t>(i));
     }
-    return found;
+    return nb::make_tuple(which, passed);
 }
 
-inline void max_steps(nb::object start, nb::object offset, nb::object weight, nb::object source, nb::object emission, nb::object taken, nb::object vectors,
-                      nb::object offsets, nb::object came, int64_t threads) {
-    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
-    const auto maybe = [](const nb::object& x) { return x.is_none() ? Given{} : given(x); };
-    const Given x = given(start), w = given(weight), s = maybe(source), e = maybe(emission), n = maybe(taken), to = given(vectors), scale = given(offset), scales = given(offsets), from = given(came);
-    if (x.shape.size() != 2 || w.shape.size() != 4 || to.shape.size() != 3 || (e.present() && e.shape.size() != 3))
-        refuse("max_steps: start is (batch, slots), weight (sets, times, ., .), emission (sets, times, slots) and vectors (batch, length, slots).");
-    if (x.type != Type::kFloat && x.type != Type::kDouble) throw WrongType("semihmm: max_steps: start must be float32 or float64.");
-    const int64_t batch = x.shape[0], slots = x.shape[1], length = to.shape[1], arcs = s.present() ? w.shape[3] : slots;
-    if (arcs < 1 || slots < 1 || slots > std::numeric_limits<int32_t>::max()) refuse("max_steps: there must be slots and arcs.");
-    product({batch, length, slots, arcs}, "max_steps: scores");
-    const auto check_weights = [&](const Given& one, const char* name, std::initializer_list<int64_t> sizes) {
-        if ((one.shape[0] != 1 && one.shape[0] != batch) || (one.shape[1] != 1 && one.shape[1] != length))
-            refuse(std::string(name) + " must be of 1 sequence or all, and of 1 step or all, got " + shown(one.shape) + ".");
-        check_whole(one, name, x.type, sizes);
+// Weights of steps: of 1 sequence or all, of 1 step or all; None for none.
+template <class F>
+StepWeights<F> step_weights(nb::handle x, const char* name, int64_t batch, int64_t times, std::initializer_list<int64_t> event) {
+    if (x.is_none()) return {};
+    const Given one = given(x);
+    if (one.shape.size() != 2 + event.size() || (one.shape[0] != 1 && one.shape[0] != batch) || (one.shape[1] != 1 && one.shape[1] != times))
+        refuse(std::string(name) + " must be of 1 sequence or all, and of 1 step or all, got " + shown(one.shape) + ".");
+    if (!std::equal(event.begin(), event.end(), one.shape.begin() + 2)) refuse(std::string(name) + " must be of the sizes of the others, got " + shown(one.shape) + ".");
+    int64_t size = 1;
+    for (int64_t n : event) size *= n;
+    return {check_array<F>(one, name, one.shape[0] * one.shape[1] * size), one.shape[0], one.shape[1], size};
+}
+
+struct OnwardTensors {
+    nb::object weight, first, source, peak, emission, duration, segment, going, taken, carry, offset, vectors, offsets, scales, came, told;
+};
+
+template <class F>
+void run_onward(const OnwardTensors& x, Type type, int64_t threads) {
+    const Given carry = given(x.carry), scales = given(x.scales), vectors = given(x.vectors);
+    const int64_t batch = carry.shape[0], memory = carry.shape[1], slots = carry.shape[2], length = scales.shape[1];
+    const int64_t states = x.duration.is_none() ? slots : slots / 2, before = vectors.shape[1] - length;
+    const bool pointers = !x.came.is_none();
+    if (memory < 1 || states < 1 || length < 0 || states * (x.duration.is_none() ? 1 : 2) != slots || memory * slots > std::numeric_limits<int32_t>::max())
+        refuse("onward: carry must be (batch, memory, slots), got " + shown(carry.shape) + ".");
+    if ((memory > 1 && x.duration.is_none()) || (before != 0 && before != memory) || (before == 0 && pointers && memory > 1))
+        refuse("onward: vectors must begin with as many as a carry has, where pointers are asked for.");
+    product({batch, memory + length, slots, memory + states}, "onward: scores");
+    const auto maybe = [](const nb::object& one) { return one.is_none() ? Given{} : given(one); };
+    const auto whole = [&](const nb::object& one, const char* name, Type kind, std::initializer_list<int64_t> sizes) {
+        const Given found = maybe(one);
+        if (found.present()) check_whole(found, name, kind, sizes);
+        return found;
     };
-    check_whole(x, "max_steps: start", x.type, {batch, slots});
-    check_weights(w, "max_steps: weight", {w.shape[0], w.shape[1], slots, arcs});
-    if (e.present()) check_weights(e, "max_steps: emission", {e.shape[0], e.shape[1], slots});
-    check_whole(scale, "max_steps: offset", Type::kDouble, {batch});
-    check_whole(to, "max_steps: vectors", x.type, {batch, length, slots});
-    check_whole(scales, "max_steps: offsets", Type::kDouble, {batch, length});
-    check_whole(from, "max_steps: came", Type::kInt64, {batch, length, slots});
-    if (n.present()) check_whole(n, "max_steps: taken", Type::kInt64, {batch});
-    if (s.present()) {
-        check_whole(s, "max_steps: source", Type::kInt64, {slots, arcs});
-        const auto* at = s.as<int64_t>();
-        if (!std::all_of(at, at + slots * arcs, [=](int64_t i) { return -1 <= i && i < slots; })) refuse("max_steps: source must be slots, or -1.");
+    StepMoves<F> moves{states, {}, nullptr, nullptr};
+    if (x.source.is_none()) {
+        moves.weight = step_weights<F>(x.weight, "onward: weight", batch, length, {states, states});
+    } else {
+        const Given source = given(x.source);
+        if (source.shape.size() != 1) refuse("onward: source must be (arcs).");
+        const int64_t arcs = source.shape[0];
+        check_whole(source, "onward: source", Type::kInt32, {arcs});
+        moves.weight = step_weights<F>(x.weight, "onward: weight", batch, length, {arcs});
+        moves.source = source.as<int32_t>(), moves.first = whole(x.first, "onward: first", Type::kInt32, {states + 1}).template as<int32_t>();
+        if (!moves.first || moves.first[0] != 0 || moves.first[states] != arcs || !std::is_sorted(moves.first, moves.first + states + 1))
+            refuse("onward: first must count the arcs into each state.");
+        if (!std::all_of(moves.source, moves.source + arcs, [&](int32_t i) { return 0 <= i && i < states; })) refuse("onward: source must be states.");
     }
+    const Onward<F> all{batch, length, memory, moves,
+                        step_weights<double>(x.peak, "onward: peak", batch, length, {}),
+                        step_weights<F>(x.emission, "onward: emission", batch, memory - 1 + length, {states}),
+                        step_weights<F>(x.duration, "onward: duration", batch, length, {memory, states}),
+                        step_weights<F>(x.segment, "onward: segment", batch, length, {memory, states}),
+                        step_weights<F>(x.going, "onward: going", batch, length, {memory, states}),
+                        whole(x.taken, "onward: taken", Type::kInt64, {batch}).template as<int64_t>(),
+                        whole(x.carry, "onward: carry", type, {batch, memory, slots}).template to<F>(),
+                        whole(x.offset, "onward: offset", Type::kDouble, {batch}).template to<double>(),
+                        before,
+                        whole(x.vectors, "onward: vectors", type, {batch, before + length, slots}).template to<F>(),
+                        whole(x.offsets, "onward: offsets", Type::kDouble, {batch, before + length}).template to<double>(),
+                        whole(x.scales, "onward: scales", Type::kDouble, {batch, length}).template to<double>(),
+                        whole(x.came, "onward: came", Type::kInt32, {batch, length, slots}).template to<int32_t>(),
+                        whole(x.told, "onward: told", type, {batch, length, states}).template to<F>()};
+    if ((all.told != nullptr) != static_cast<bool>(all.going)) refuse("onward: told goes with going.");
+    if (all.emission && memory > 1 && all.emission.times != memory - 1 + length) refuse("onward: emission must be of all frames.");
     const nb::gil_scoped_release release;
-    const auto work = [&]<class F>(F) {
-        const auto weights = [](const Given& one, int64_t size) { return typename MaxSteps<F>::Weights{one.as<F>(), one.shape[0], one.shape[1], size}; };
-        const MaxSteps<F> steps{batch, length, slots, arcs, x.as<F>(), scale.as<double>(), weights(w, slots * arcs),
-                                e.present() ? weights(e, slots) : typename MaxSteps<F>::Weights{}, s.present() ? s.as<int64_t>() : nullptr,
-                                n.present() ? n.as<int64_t>() : nullptr, to.to<F>(), scales.to<double>(), from.to<int64_t>()};
-        if (batch && length) steps.run(threads);
-    };
-    x.type == Type::kDouble ? work(double{}) : work(float{});
+    if (batch && length) all.run(threads);
+}
+
+inline void onward(nb::object weight, nb::object first, nb::object source, nb::object peak, nb::object emission, nb::object duration, nb::object segment, nb::object going,
+                   nb::object taken, nb::object carry, nb::object offset, nb::object vectors, nb::object offsets, nb::object scales, nb::object came, nb::object told, int64_t threads) {
+    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+    const Given x = given(carry), steps = given(scales), to = given(vectors);
+    if (x.shape.size() != 3 || steps.shape.size() != 2 || to.shape.size() != 3 || to.shape[1] < steps.shape[1]) refuse("onward: carry is (batch, memory, slots), scales (batch, length) and vectors (batch, before + length, slots).");
+    if (x.type != Type::kFloat && x.type != Type::kDouble) throw WrongType("semihmm: onward: carry must be float32 or float64.");
+    const OnwardTensors all{weight, first, source, peak, emission, duration, segment, going, taken, carry, offset, vectors, offsets, scales, came, told};
+    x.type == Type::kDouble ? run_onward<double>(all, x.type, threads) : run_onward<float>(all, x.type, threads);
+}
+
+inline void normalise_rows(nb::object x, nb::object to, nb::object mass) {
+    const Given from = given(x), out = given(to), sums = given(mass);
+    if (from.shape.size() != 2) refuse("normalise_rows: x must be (rows, size), got " + shown(from.shape) + ".");
+    if (from.type != Type::kFloat && from.type != Type::kDouble) throw WrongType("semihmm: normalise_rows: x must be float32 or float64.");
+    const int64_t rows = from.shape[0], size = from.shape[1];
+    check_whole(from, "normalise_rows: x", from.type, {rows, size}), check_whole(out, "normalise_rows: out", from.type, {rows, size});
+    check_whole(sums, "normalise_rows: mass", from.type, {rows});
+    const nb::gil_scoped_release release;
+    with_type(from.type == Type::kDouble, [&]<class F>(F) { normalise_rows(rows, size, from.as<F>(), out.to<F>(), sums.to<F>()); });
 }
 
 inline void bind_streaming(nb::module_& m) {
     // Tables are written to, so none of them may be converted to a copy.
-    const auto define = [&](const char* name, auto work, const auto&... names) {
-        m.def(name, work, nb::arg("parent").noconvert(), nb::arg("children").noconvert(), nb::arg("sum").noconvert(), nb::arg("closed").noconvert(),
-              nb::arg("time").noconvert(), nb::arg("root").noconvert(), nb::arg("onward").noconvert(), nb::arg("memory"), names...);
-    };
-    using Cube = Held<int64_t, 3>;
+    using Nodes = Held<int32_t, 4>;
     using Line = Held<int64_t, 1>;
-    define("grow_survivors", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
-                                Held<const int64_t, 1> streams, Held<const int64_t, 1> steps, Held<const int64_t, 3> source, Held<const int64_t, 3> delay,
-                                Held<const bool, 3> alive) { grow_survivors({parent, children, sum, closed, time, root, onward, memory}, streams, steps, source, delay, alive); },
-           "streams"_a, "steps"_a, "source"_a, "delay"_a, "alive"_a);
-    define("bury_survivors", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
-                                Held<const int64_t, 1> nodes) { bury_survivors({parent, children, sum, closed, time, root, onward, memory}, nodes); }, "nodes"_a);
-    define("first_children", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
-                                Held<const int64_t, 1> streams, Line out) { first_children({parent, children, sum, closed, time, root, onward, memory}, streams, out); },
-           "streams"_a, nb::arg("out").noconvert());
-    define("settle_survivors", [](Cube parent, Cube children, Cube sum, Held<bool, 3> closed, Line time, Line root, Held<bool, 1> onward, int64_t memory,
-                                  Held<const int64_t, 1> streams) { return settle_survivors({parent, children, sum, closed, time, root, onward, memory}, streams); },
-           "streams"_a);
-    m.def("max_steps", &max_steps, "start"_a, "offset"_a, "weight"_a, "source"_a.none(), "emission"_a.none(), "taken"_a.none(), "vectors"_a, "offsets"_a, "came"_a, "threads"_a,
-          "Steps of the max semiring: what is best in each slot (batch, length, slots), and the slot that it came from.");
+    using Flags = Held<bool, 1>;
+    const auto define = [&](const char* name, auto work, const auto&... names) {
+        m.def(name, work, nb::arg("nodes").noconvert(), nb::arg("time").noconvert(), nb::arg("root").noconvert(), nb::arg("onward").noconvert(), nb::arg("memory"), names...);
+    };
+    define("grow_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Held<const int64_t, 1> steps,
+                                Held<const int32_t, 3> came, int64_t threads) { grow_survivors({nodes, time, root, onward, memory}, streams, steps, came, threads); },
+           "streams"_a, "steps"_a, "came"_a, "threads"_a);
+    define("bury_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, int64_t stream, Held<const int64_t, 1> dead) {
+        bury_survivors({nodes, time, root, onward, memory}, stream, dead);
+    }, "stream"_a, "dead"_a);
+    define("first_children", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Line out) {
+        first_children({nodes, time, root, onward, memory}, streams, out);
+    }, "streams"_a, nb::arg("out").noconvert());
+    define("settle_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams) {
+        return settle_survivors({nodes, time, root, onward, memory}, streams);
+    }, "streams"_a);
+    m.def("normalise_rows", static_cast<void (*)(nb::object, nb::object, nb::object)>(&normalise_rows), "x"_a, "out"_a, "mass"_a, "Log-weights less the log of the sum of each row, and those.");
+    m.def("onward", &onward, "weight"_a, "first"_a.none(), "source"_a.none(), "peak"_a.none(), "emission"_a.none(), "duration"_a.none(), "segment"_a.none(), "going"_a.none(),
+          "taken"_a.none(), "carry"_a, "offset"_a, "vectors"_a, "offsets"_a, "scales"_a, "came"_a.none(), "told"_a.none(), "threads"_a,
+          "Move carries over some steps: sums, or with `came` what is best, and where from.");
 }
 
 }  // namespace semihmm

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from semihmm import automata, semirings
     from semihmm.engine import backends
-    from semihmm.inference import (
+    from semihmm.inference import (  # type: ignore[no-redef] # mypy meets its modules of the same names
         Paths,
         argmax,
         condition,

@@ -72,7 +72,7 @@ def squared_distances(x: Tensor, y: Tensor, log_variance: Tensor | None = None) 
         own = batch if own.numel() != 1 else own  # what all sequences share is read where it lies
     out = in_huge_pages(torch.empty((*batch, x.shape[-2], y.shape[-2]), dtype=x.dtype))
     if out.numel():
-        threads = _threads(out.numel() * (1 + x.shape[-1]))
+        threads = threads_for(out.numel() * (1 + x.shape[-1]))
         more = None if log_variance is None else _in_one_piece(log_variance, own)
         wide = x.dtype == torch.float64
         MODULE.squared_distances(_in_one_piece(x, batch), _in_one_piece(y, own), more, wide, out, threads)
@@ -94,7 +94,7 @@ def gaussian_densities(x: Tensor, mean: Tensor, factor: Tensor) -> Tensor | None
         return None
     out = in_huge_pages(torch.empty((len(x), len(mean)), dtype=x.dtype))
     given = [_in_one_piece(one) for one in (x, mean, factor)]
-    MODULE.gaussian_densities(*given, x.dtype == torch.float64, out, _threads(len(x) * factor.numel()))
+    MODULE.gaussian_densities(*given, x.dtype == torch.float64, out, threads_for(len(x) * factor.numel()))
     return out
 
 
@@ -121,63 +121,24 @@ def weighted_moments(
     squares = (features, features) if mixed else (features,)
     out = torch.empty((groups, 1 + features + math.prod(squares)), dtype=torch.float64)
     given = [_in_one_piece(one) for one in (x, share, centre.double())]
-    MODULE.weighted_moments(*given, mixed, x.dtype == torch.float64, out, _threads(len(x) * out.numel()))
+    MODULE.weighted_moments(*given, mixed, x.dtype == torch.float64, out, threads_for(len(x) * out.numel()))
     return out[:, 0], out[:, 1 : 1 + features], out[:, 1 + features :].unflatten(-1, squares)
 
 
-def max_steps(
-    x: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    source: Tensor | None,
-    emission: Tensor | None,
-    taken: Tensor | None,
-    length: int,
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Steps of the max semiring, each rescaled to a peak of 0; None: not compiled.
-
-    Args:
-        x: the state vector in front ``(..., S)``.
-        offset: what it is less than in fact, float64 ``(...)``.
-        weight: of ``[from, to]``, ``(..., T or 1, S, S)``; with sources ``(..., T or 1, S, K)``.
-        source: where K arcs into each slot come from, -1 for none, ``(1, ..., S, K)``.
-        emission: what each slot weighs behind a step, ``(..., T or 1, S)``.
-        taken: how many steps each sequence takes ``(...)``; None for all.
-        length: how many those are, T.
-    Returns:
-        State vectors ``(..., T, S)``, their offsets ``(..., T)``, and the slot that each slot came from, of equals the
-        lowest arc's, int64 ``(..., T, S)``.
+def log_normalised(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-weights ``(..., N)`` less the log of their sum, and that ``(...)``; all ``-inf`` where it is.
 
     Example:
-        >>> weight, offset = torch.tensor([[[0.0, 2.0], [1.0, 2.0]]]), torch.zeros(1, dtype=torch.float64)
-        >>> found = max_steps(torch.zeros(1, 2), offset, weight, None, None, None, length=1)
-        >>> found is None or [y.tolist() for y in found] == [[[[-1.0, 0.0]]], [[2.0]], [[[1, 0]]]]
-        True
+        >>> [y.exp().tolist() for y in log_normalised(torch.tensor([[3.0, 1.0], [0.0, 0.0]]).log())]
+        [[[0.75, 0.25], [0.0, 0.0]], [4.0, 0.0]]
     """
-    if MODULE is None or not x.is_cpu or x.dtype != weight.dtype or x.dtype not in (torch.float32, torch.float64):
-        return None
-    batch, slots = x.shape[:-1], x.shape[-1]
-
-    def each(potential: Tensor, axes: int) -> Tensor:
-        event = potential.shape[potential.ndim - axes :]
-        shared = potential.numel() == event.numel()
-        return _in_one_piece((potential if shared else potential.expand(*batch, *event)).reshape(-1, *event))
-
-    vectors, came = x.new_empty((*batch, length, slots)), torch.empty((*batch, length, slots), dtype=torch.int64)
-    offsets = torch.empty((*batch, length), dtype=torch.float64)
-    MODULE.max_steps(
-        each(x, 1),
-        each(offset, 0),
-        each(weight, 3),
-        None if source is None else source.reshape(source.shape[-2:]),
-        None if emission is None else each(emission, 2),
-        None if taken is None else each(taken, 0),
-        vectors.view(-1, length, slots),
-        offsets.view(-1, length),
-        came.view(-1, length, slots),
-        _threads(vectors.numel() * weight.shape[-1]),
-    )
-    return vectors, offsets, came
+    x = x.contiguous()
+    if MODULE is not None and x.is_cpu and x.dtype in (torch.float32, torch.float64) and not x.requires_grad:
+        out, mass = torch.empty_like(x), x.new_empty(x.shape[:-1])
+        MODULE.normalise_rows(x.view(-1, x.shape[-1]), out.view(-1, x.shape[-1]), mass.view(-1))
+        return out, mass
+    mass = x.logsumexp(-1)
+    return x - torch.where(mass == -math.inf, 0.0, mass).unsqueeze(-1), mass
 
 
 def cholesky_factors(matrices: Tensor, floor: float) -> Tensor | None:
@@ -197,7 +158,13 @@ def cholesky_factors(matrices: Tensor, floor: float) -> Tensor | None:
     return found if MODULE.cholesky_factors(given, floor, found.view(given.shape)) else None
 
 
-def _threads(products: int) -> int:
+def threads_for(products: int) -> int:
+    """How many threads so many products are worth.
+
+    Example:
+        >>> threads_for(1)
+        1
+    """
     return torch.get_num_threads() if products >= THREADS_FROM else 1
 
 

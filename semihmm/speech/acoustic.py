@@ -12,6 +12,7 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.models import GaussianMixture
 from semihmm.speech.densities import Densities
 from semihmm.speech.dictionary import Entries, read_dictionary
+from semihmm.speech.edges import EdgeCorrection
 from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.sphinx import (
     read_feature_parameters,
@@ -38,6 +39,7 @@ class AcousticModel:
         front_end: computes the features.
         name: what reports call the model.
         silence: the phone that stands for silence.
+        edges: corrects where its phones begin; None for leaving them on the grid of frames.
     """
 
     phones: tuple[str, ...]
@@ -46,6 +48,7 @@ class AcousticModel:
     front_end: FrontEnd
     name: str = "acoustic model"
     silence: str = "SIL"
+    edges: EdgeCorrection | None = None
 
     @property
     def states(self) -> int:
@@ -113,6 +116,7 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
         DependencyError: no folder was given and ``pocketsphinx`` is not installed.
     """
     name = f"Sphinx {folder or 'en-us'}"
+    edges = None if folder else EdgeCorrection.load()
     folder = folder or _package_folder() / "en-us"
     definition = read_model_definition(folder / "mdef")
     means, variances = read_gaussians(folder / "means"), read_gaussians(folder / "variances")
@@ -135,7 +139,7 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
         raise DataError(
             f"load_acoustic_model: in {folder}, a phone should be left from its last state, and only from it."
         )
-    return AcousticModel(definition.phones, streams, transitions, front_end, name=name)
+    return AcousticModel(definition.phones, streams, transitions, front_end, name=name, edges=edges)
 
 
 def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = None) -> Entries:

@@ -61,6 +61,7 @@ class _Heard:
     freely: Unscripted
     boundaries: Tensor
     duration: Seconds
+    wave: Tensor
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class Aligner:
         free: tuple[Place, ...] = ("ends", "between") if self.extra_speech else ("ends",)
         graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability, free=free)
         front_end = self.model.front_end
-        features = front_end(resample(condition(wave), source=sample_rate, target=front_end.sample_rate))
+        heard = resample(condition(wave), source=sample_rate, target=front_end.sample_rate)
+        features = front_end(heard)
         graph.check_length(len(features))
         duration = len(wave) / sample_rate
         boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
@@ -160,7 +162,7 @@ class Aligner:
         log_likelihood = self.model.log_likelihood(features)
         freely = hear_freely(self.model, log_likelihood)
         log_likelihood = with_free_speech(self.model, log_likelihood, freely)
-        return _Heard(pronunciations, graph, log_likelihood, freely, boundaries.clamp_(max=duration), duration)
+        return _Heard(pronunciations, graph, log_likelihood, freely, boundaries.clamp_(max=duration), duration, heard)
 
     def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
         """The pieces between cuts, and the log-probability of the cuts."""
@@ -208,7 +210,7 @@ class Aligner:
         for piece in solved if nbest else ():
             longer = ((before + score, (*path, more)) for before, path in paths for score, more in piece.ranked)
             paths = nlargest(nbest, longer, key=lambda scored: scored[0])
-        tiers = _Tiers(heard.graph, [item.word for item in heard.pronunciations], heard.boundaries)
+        tiers = _Tiers(heard, self.model, [item.word for item in heard.pronunciations])
         phone, word = (torch.cat(parts) for parts in zip(*((piece.phone, piece.word) for piece in solved), strict=True))
         nodes = torch.cat([piece.nodes for piece in solved])
         words, phones = tiers(nodes, word, phone)
@@ -225,7 +227,10 @@ class Aligner:
             tokens=timed(tokens_of(text, language=self.lexicon.language or "en"), words),
         )
         unscripted = torch.tensor([node.phone == FREE and node.word == PAUSE for node in heard.graph.nodes])[nodes]
-        recording = Heard(self.model, heard.log_likelihood, heard.freely, heard.boundaries, unscripted)
+        items, counts = nodes.unique_consecutive(return_counts=True)
+        runs = zip(items.tolist(), (counts.cumsum(0) - counts).tolist(), counts.cumsum(0).tolist(), strict=True)
+        spoken = [(begin, end) for node, begin, end in runs if heard.graph.nodes[node].word != PAUSE]
+        recording = Heard(self.model, heard.log_likelihood, heard.freely, spoken, unscripted)
         return assess(alignment, heard.pronunciations, recording, self.calibration)
 
 
@@ -233,21 +238,40 @@ class Aligner:
 class _Tiers:
     """Makes word and phone intervals of a path."""
 
-    graph: AlignmentGraph
+    heard: _Heard
+    model: AcousticModel
     words: Sequence[str]
-    boundaries: Tensor
 
     def __call__(
         self, nodes: Tensor, word: Tensor | None = None, phone: Tensor | None = None
     ) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
         """Of the nodes of each frame ``(T,)``; with confidences where posteriors of each frame are given."""
-        word_of_node = torch.tensor([node.word for node in self.graph.nodes])
+        graph = self.heard.graph
+        word_of_node = torch.tensor([node.word for node in graph.nodes])
         word_path = word_of_node[nodes]
         phone_path = torch.where(word_path == PAUSE, PAUSE, nodes)
+        boundaries = self._boundaries(nodes)
         return (
-            _tier(word_path, self.words, self.boundaries, word),
-            _tier(phone_path, [node.phone for node in self.graph.nodes], self.boundaries, phone),
+            _tier(word_path, self.words, boundaries, word),
+            _tier(phone_path, [node.phone for node in graph.nodes], boundaries, phone),
         )
+
+    def _boundaries(self, nodes: Tensor) -> Tensor:
+        """Where the frames begin; corrected where a phone does, by no more than half of it or of the one before it."""
+        if self.model.edges is None:
+            return self.heard.boundaries
+        boundaries, graph = self.heard.boundaries.clone(), self.heard.graph
+        items, counts = nodes.unique_consecutive(return_counts=True)
+        phones = [graph.nodes[node].phone for node in items.tolist()]
+        begins = counts.cumsum(0)[:-1]
+        times = boundaries[begins]
+        late = self.model.edges(self.model.front_end, self.heard.wave, times, phones[:-1], phones[1:])
+        late[[phone == self.model.silence for phone in phones[1:]]] = (
+            0.0  # learnt where phones begin, not where they end
+        )
+        middle = (torch.cat([boundaries[:1], times]) + torch.cat([times, boundaries[-1:]])) / 2
+        boundaries[begins] = torch.clamp(times - late, middle[:-1], middle[1:])
+        return boundaries
 
 
 def _tier(path: Tensor, labels: Sequence[str], boundaries: Tensor, posterior: Tensor | None) -> tuple[Interval, ...]:

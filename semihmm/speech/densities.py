@@ -77,7 +77,7 @@ class Densities:
         each = each.unflatten(0, (len(self.weights), -1))
         peak = each.amax(1, keepdim=True).clamp_(min=torch.finfo(each.dtype).min)
         mass = self.weights @ each.sub_(peak).exp_()
-        found = mass.log().add_(peak).flatten(0, 1).t()
+        found: Tensor = mass.log().add_(peak).flatten(0, 1).t()
         faint = (mass < _FAINT).flatten(0, 1).any(0)
         if faint.any():
             found[faint] = self.emission(x[faint].to(self.emission.mean)).float()

@@ -135,25 +135,19 @@ class Heard:
         model: the acoustic model.
         log_likelihood: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`.
         freely: what the free phone loop makes of it.
-        boundaries: ``(T + 1,)`` where the frames begin and, last, where the recording ends, in seconds.
+        phones: the frames ``[begin, end)`` of each phone of its alignment.
         unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
     """
 
     model: AcousticModel
     log_likelihood: Tensor
     freely: Unscripted
-    boundaries: Tensor
+    phones: Sequence[tuple[int, int]]
     unscripted: Tensor
 
     def ratio(self, begin: int, end: int) -> Tensor:
         """Log-likelihoods of some frames less those of the free phone loop."""
         return self.log_likelihood[begin:end] - self.freely.log_likelihood[begin:end, None]
-
-    def frames(self, times: Sequence[Seconds]) -> list[int]:
-        """The frames that begin nearest to times."""
-        middles = (self.boundaries[1:] + self.boundaries[:-1]) / 2
-        nearest: list[int] = torch.searchsorted(middles, torch.tensor(times, dtype=middles.dtype)).tolist()
-        return nearest
 
 
 def assess(
@@ -180,21 +174,20 @@ def assess(
             phones.append(replace(next(rest), match=of_phone, start_sd=start, end_sd=end))
     judged = [word.match for word in words if word.match is not None]
     found = replace(alignment, words=tuple(words), phones=tuple(phones), match=fmean(judged) if judged else None)
-    return replace(found, suspicious=tuple(_suspicious(found, heard)))
+    frames = [(place.edges[0], place.edges[-1]) for place in places]
+    return replace(found, suspicious=tuple(_suspicious(found, heard, frames)))
 
 
 def _places(alignment: Alignment, said: Sequence[Pronunciation], heard: Heard) -> Iterator[Place]:
     """The words of an alignment, in frames; a word of which nothing was heard has none."""
     items, at = iter(said), 0
-    starts = heard.frames([phone.start for phone in alignment.phones])
-    ends = heard.frames([phone.end for phone in alignment.phones])
     for word in alignment.words:
         item = next(item for item in items if item.word == word.label)
         begin, at = at, at + 1
-        while at < len(starts) and alignment.phones[at].start < word.end:
+        while at < len(alignment.phones) and alignment.phones[at].start < word.end:
             at += 1
         chosen = tuple(phone.label for phone in alignment.phones[begin:at])
-        yield Place(item, chosen, (*starts[begin:at], ends[at - 1]))
+        yield Place(item, chosen, (*(start for start, _ in heard.phones[begin:at]), heard.phones[at - 1][1]))
 
 
 def _span(places: Sequence[Place], heard: Heard) -> tuple[int, int]:
@@ -206,24 +199,22 @@ def _span(places: Sequence[Place], heard: Heard) -> tuple[int, int]:
     return before[-1] + 1 if len(before) >= many else 0, after[0] if len(after) >= many else len(heard.unscripted)
 
 
-def _suspicious(alignment: Alignment, heard: Heard) -> Iterator[Interval]:
-    """Stretches to listen to, with the reason, by kind and then by time."""
+def _suspicious(alignment: Alignment, heard: Heard, frames: Sequence[tuple[int, int]]) -> Iterator[Interval]:
+    """Stretches to listen to, with the reason, by kind and then by time; ``frames`` are those of the words."""
     if alignment.match is not None and alignment.match < 0.5:
         yield Interval(0.0, alignment.duration, "the transcript fits little of the recording")
-    shortest = (heard.model.states + 0.5) / heard.model.front_end.frame_rate
-    words, phones = alignment.words, alignment.phones
+    words, speech = alignment.words, heard.freely.speech
     yield from _runs(words, [word.match is not None and word.match < 0.5 for word in words], 1, "not what was said")
-    yield from _runs(phones, [phone.end - phone.start < shortest for phone in phones], _HURRIED, "too fast to be true")
-    begins, ends = heard.frames([word.start for word in words]), heard.frames([word.end for word in words])
-    frames = list(zip(begins, ends, strict=True))
-    spoken = [float(heard.freely.speech[begin : max(end, begin + 1)].mean()) for begin, end in frames]
-    silent = [word.match is not None and speech < _QUIET for word, speech in zip(words, spoken, strict=True)]
+    hurried = [end - begin <= heard.model.states for begin, end in heard.phones]
+    yield from _runs(alignment.phones, hurried, _HURRIED, "too fast to be true")
+    spoken = [float(speech[begin:end].mean()) for begin, end in frames]
+    silent = [word.match is not None and share < _QUIET for word, share in zip(words, spoken, strict=True)]
     yield from _runs(words, silent, 1, "silence where there should be")
-    edges = [(0, 0), *frames, (len(heard.freely.speech),) * 2]
-    for (_, begin), (end, _) in pairwise(edges):
-        speech = int((heard.freely.speech[begin:end] > 0.5).sum())
-        if speech >= _UNWRITTEN * heard.model.front_end.frame_rate:
-            start, stop = (float(heard.boundaries[frame]) for frame in (begin, end))
+    times = [0.0, *(time for word in words for time in (word.start, word.end)), alignment.duration]
+    edges = [0, *(edge for pair in frames for edge in pair), len(speech)]
+    gaps = zip(times[::2], times[1::2], edges[::2], edges[1::2], strict=True)
+    for start, stop, begin, end in gaps:
+        if int((speech[begin:end] > 0.5).sum()) >= _UNWRITTEN * heard.model.front_end.frame_rate:
             yield Interval(start, stop, "speech that the transcript does not hold")
 
 

@@ -21,6 +21,7 @@ from semihmm.types import Hertz, Seconds
 
 _LOG_FLOOR = 1e-4
 _FULL_SCALE = 32768.0  # the models were trained on 16-bit integers
+_SHORT, _SHORT_FLOOR = 0.016, 1e3  # seconds; a filter's output that 16-bit recordings of silence hardly reach
 _FRAMES = 1000  # taken at a time: the spectra of a long recording need not exist
 _REACH = 3  # frames that a second difference looks ahead and back
 
@@ -148,7 +149,24 @@ class FrontEnd:
         padded = torch.nn.functional.pad(emphasised, (0, end - first - len(emphasised)))
         shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
         power = torch.fft.rfft(padded.unfold(0, size, shift) * shape, self._fft_size).abs().square()
-        return power @ self._mel_filters().to(power)
+        energies: Tensor = power @ self._mel_filters().to(power)
+        return energies
+
+    def short_cepstra(self, wave: Tensor, times: Tensor) -> Tensor:
+        """Cepstra ``(..., cepstra)`` of windows of 16 ms around any times ``(...)``, in seconds.
+
+        Without noise removal, and zero before the wave and after it.
+        """
+        size = round(_SHORT * self.sample_rate)
+        first = (times * self.sample_rate).round().long() - size // 2
+        index = first[..., None] + torch.arange(-1, size)
+        inside = (index >= 0) & (index < len(wave))
+        heard = _FULL_SCALE * torch.where(inside, wave[index.clamp(0, len(wave) - 1)], 0.0)
+        emphasised = heard[..., 1:] - self.pre_emphasis * heard[..., :-1]
+        shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype)
+        power = torch.fft.rfft(emphasised * shape, self._fft_size).abs().square()
+        cepstra: Tensor = (power @ self._mel_filters().to(power) + _SHORT_FLOOR).log() @ self._cosines().to(power)
+        return cepstra
 
     def frames(self, samples: int) -> int:
         """How many feature vectors ``samples`` samples give: the full windows, and one for the rest, zeros added."""

@@ -141,7 +141,9 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
 def _by_phone(log_likelihood: Tensor, states: int) -> Tensor:
     """What the best state of each phone says, summed over as many frames as a phone has states."""
     phones = log_likelihood.unflatten(1, (-1, states)).amax(2)
-    return torch.nn.functional.pad(phones, (0, 0, 0, -len(phones) % states)).unflatten(0, (-1, states)).sum(1)
+    padded = torch.nn.functional.pad(phones, (0, 0, 0, -len(phones) % states))
+    summed: Tensor = padded.unflatten(0, (-1, states)).sum(1)
+    return summed
 
 
 def _cut_between(

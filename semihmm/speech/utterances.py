@@ -58,17 +58,19 @@ def align_utterances(
     if not parts:
         stretch, reason = next(iter(unaligned.items()))
         raise DataError(f"none of its {len(utterances)} utterances can be aligned. {stretch}: {reason}")
-    judged = [word.match for part in parts for word in part.words if word.match is not None]
+    words = _in_order(word for part in parts for word in part.words)
+    matches = [word.match for word in words if word.match is not None]
+    free = [part.free_log_likelihood for part in parts if part.free_log_likelihood is not None]
     return Alignment(
         " ".join(said.label for said in utterances),
         duration,
-        _in_order(word for part in parts for word in part.words),
+        words,
         _in_order(phone for part in parts for phone in part.phones),
         frames=sum(part.frames for part in parts),
         log_likelihood=sum(part.log_likelihood for part in parts),
-        free_log_likelihood=sum(part.free_log_likelihood or 0.0 for part in parts),
-        match=fmean(judged) if judged else None,
-        suspicious=_in_order(item for part in parts for item in part.suspicious),
+        free_log_likelihood=sum(free) if free else None,
+        match=fmean(matches) if matches else None,
+        suspicious=_in_order(stretch for part in parts for stretch in part.suspicious),
         unknown={word: phones for part in parts for word, phones in part.unknown.items()},
         alternatives=_together([part.alternatives for part in parts], nbest),
         tokens=tuple(token for part in parts for token in part.tokens),

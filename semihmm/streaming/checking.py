@@ -11,8 +11,8 @@ from torch import Tensor
 from semihmm.errors import DataError
 
 OPTIONS = {"lookahead", "max_delay", "best", "streams", "reach"}
+NODES = "committing.tree nodes"
 WEIGHTS = {"carry", "vectors", "rows"}  # -inf where there is no path
-TREE = ("parent", "children", "sum", "closed")
 
 
 def check_header(path: object, options: object, tensors: Mapping[str, Tensor]) -> int:
@@ -60,7 +60,7 @@ def check_state(path: object, found: Mapping[str, Tensor], like: Mapping[str, Te
         raise wrong(path, name, "is missing" if name in like else "is nothing that such a stream has")
     for name, x in found.items():
         form = like[name]
-        free = 0 if "origins" in name else 1 if name.removeprefix("committing.tree ") in TREE else None  # of times
+        free = 0 if "origins" in name else 1 if name == NODES else None  # of times
         shape = tuple(x.shape[i] if i == free and x.ndim > i else n for i, n in enumerate(form.shape))
         _formed(path, found, name, shape, form.dtype)
         field = name.partition(".")[2]
@@ -77,11 +77,8 @@ def check_state(path: object, found: Mapping[str, Tensor], like: Mapping[str, Te
 def _check_tree(path: object, found: Mapping[str, Tensor], reach: int) -> None:
     seen, lead, memory = found["seen"], *found["committing.numbers"].tolist()
     time, root, told = (found[f"committing.{name}"] for name in ("tree time", "tree root", "told"))
-    parent, children, total, _ = (found[f"committing.tree {name}"] for name in TREE)
+    pending, parent, total = found[NODES].long().unbind(-1)
     count, capacity, width = parent.shape
-    for name in TREE:
-        if found[f"committing.tree {name}"].shape != parent.shape:
-            raise wrong(path, f"committing.tree {name}", f"must be {tuple(parent.shape)} as its parents")
     if not torch.equal(time, torch.where(seen > 0, seen + 1 - lead, 0)):
         raise wrong(path, "committing.tree time", f"must go along with {seen.tolist()} frames seen", time)
     _within(path, "committing.told", told, 0, seen)
@@ -89,29 +86,30 @@ def _check_tree(path: object, found: Mapping[str, Tensor], reach: int) -> None:
     _within(path, "committing.tree root", root, least * width, (time + 1) * width - 1)
     top = root // width
 
-    def when(place: Tensor) -> Tensor:
-        row = place // width
-        latest = time[(row // capacity).clamp(0, count - 1)]
+    def when(row: Tensor) -> Tensor:
+        """At which time a row of the ring is, of each stream ``(B, ...)``."""
+        latest = time.reshape(-1, *(1,) * (row.ndim - 1))
         return latest - (latest - row) % capacity
 
-    size = parent.numel()
-    _within(path, "committing.tree parent", parent, -1, size - 1)
-    here, alive = torch.arange(size).reshape(parent.shape), parent >= 0
-    own, above = when(here), when(parent.clamp(min=0))
-    of = torch.arange(count).reshape(-1, 1, 1)
+    _within(path, NODES, parent, -1, capacity * width - 1)
+    alive, begin = parent >= 0, (torch.arange(count) * capacity * width).reshape(-1, 1, 1)
+    own = when(torch.arange(capacity).reshape(1, -1, 1).expand(count, -1, 1))
+    above = when(parent.clamp(min=0) // width)
     earlier = (above < own) & (above >= own - memory) & (above >= top[:, None, None])
-    if bool((alive & ~(earlier & (parent // (capacity * width) == of))).any()):
-        raise wrong(path, "committing.tree parent", "must lead to earlier times of the same stream")
-    living, parents = here[alive], parent[alive]
-    held = alive.clone()
-    at = torch.arange(count) * capacity * width + top % capacity * width + root % width
-    held.view(-1)[at] = True
-    if bool((~held.view(-1)[parents]).any()):
-        raise wrong(path, "committing.tree parent", "must lead to what is alive")
-    for name, x, weight in (("children", children, torch.ones_like(living)), ("sum", total, living)):
-        whole = torch.zeros(size, dtype=torch.int64).index_add(0, parents, weight)
-        if not torch.equal(whole[held.view(-1)], x[held]):
-            raise wrong(path, f"committing.tree {name}", "must be that of the parents that lead there")
+    if bool((alive & ~earlier).any()):
+        raise wrong(path, NODES, "must have earlier times of the same stream as parents")
+    held = alive.flatten().clone()
+    held[begin.flatten() + top % capacity * width + root % width] = True
+    parents, places = (begin + parent)[alive], (torch.arange(parent.numel()).reshape(parent.shape) - begin)[alive]
+    if bool((~held[parents]).any()):
+        raise wrong(path, NODES, "must have parents that are alive")
+    lasting = torch.where(found["committing.tree onward"], memory, 1)
+    still = (own > 0) & (own > time[:, None, None] - lasting) & held.reshape(parent.shape)
+    pending = pending - still.long()  # more may come
+    for name, x, weight in (("children", pending, torch.ones_like(places)), ("sum", total, places)):
+        whole = torch.zeros(parent.numel(), dtype=torch.int64).index_add(0, parents, weight)
+        if not torch.equal(whole.int()[held], x.flatten()[held].int()):
+            raise wrong(path, NODES, f"must have the {name} that their parents say")
     for name, x in found.items():
         if name.startswith("ranking.origins "):
             stream, slots = int(name.split()[-1]), x.shape[1]

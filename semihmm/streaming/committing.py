@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from semihmm.engine import Path
-from semihmm.engine.onward import Carried, best, enter, leave, origins, proceed
+from semihmm.engine.onward import Carried, enter, leave, origins, proceed
 from semihmm.engine.strategies import State, Trail
 from semihmm.errors import SemihmmError, StructureError
-from semihmm.semirings import Max
 from semihmm.streaming.ranking import Ranking
-from semihmm.streaming.survivors import Bools, Ints, Survivors
-from semihmm.streaming.window import Window, carried_of, moved, some_of, tensors_of, wide, widened
+from semihmm.streaming.survivors import Codes, Ints, Survivors
+from semihmm.streaming.window import MAX, Window, carried_of, moved, some_of, tensors_of, wide, widened
 from semihmm.structures import Structure
 
 T = TypeVar("T")
-MAX = Max()
+Paths = tuple[Ints, Ints]  # nodes of the paths of some streams, and before them whose they are
 MOST = 256  # times that the tree of paths has from the start, beside a chunk: to grow takes long
 
 
@@ -29,9 +28,7 @@ class Grown(NamedTuple):
     carried: Carried
     streams: Ints
     steps: Ints  # how many times each stream has more
-    source: Ints  # (B, T, slots)
-    delay: Ints
-    alive: Bools
+    came: Codes  # (B, T, slots), as the engine has it
 
 
 class Committing:
@@ -57,20 +54,18 @@ class Committing:
                 f"got {self.max_delay}."
             )
         front = enter(MAX, window.chain) if window.fresh else some_of(_there(self.carried), window.streams)
-        batch, _, width = front.state.carry.shape
-        source = np.zeros((batch, 0, width), np.int64)
-        delay, alive, last = source, np.zeros(source.shape, bool), front
+        last, came = front, np.zeros((*front.state.offset.shape, 0, front.state.carry.shape[-1]), np.int32)
         if window.latest:
-            last, trail, _, found = best(window.steps, window.length, window.taken, front, window.latest)
-            source, delay = (_by_time(x) for x in (found.slot, found.delay))
-            alive = (trail.vectors > -torch.inf).cpu().numpy()
-        steps = np.full(batch, window.latest) if window.taken is None else window.taken.cpu().numpy()
+            found = window.best(front)
+            assert found.came is not None
+            last, came = found.last, found.came.cpu().numpy()
+        steps = np.full(len(came), window.latest) if window.taken is None else window.taken.cpu().numpy()
         if window.fresh:  # the start is a time of its own
             first = (front.state.carry.select(-2, 0) > -torch.inf).cpu().numpy()[:, None]
-            source, delay = (np.concatenate([np.ones_like(first, np.int64), x], 1) for x in (source, delay))
-            alive, steps = np.concatenate([first, alive], 1), steps + (window.lengths > 0).cpu().numpy()
-        which = np.arange(batch) if window.streams is None else window.streams.cpu().numpy()
-        return Grown(last, which, steps, source, delay, alive)
+            came = np.concatenate([np.where(first, 0, -1).astype(np.int32), came], 1)
+            steps = steps + (window.lengths > 0).cpu().numpy()
+        which = np.arange(len(came)) if window.streams is None else window.streams.cpu().numpy()
+        return Grown(last, which, steps, came)
 
     def take(self, window: Window, new: Grown) -> None:
         """Move on."""
@@ -79,7 +74,7 @@ class Committing:
             waiting = min(64 if self.max_delay is None else self.max_delay, MOST) + window.memory + window.frames
             self.tree, self.lead = Survivors(self.streams, window.memory, onward, waiting), window.lead
         self.carried = moved(self.carried, window, new.carried, self.streams)
-        self.tree.grow(new.streams, new.steps, new.source, new.delay, new.alive)
+        self.tree.grow(new.streams, new.steps, new.came)
 
     def settled(self, form: Structure, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """States that have become certain, or are forced at the most delay: what they are, whether, from which frame.
@@ -89,17 +84,17 @@ class Committing:
             seen: how many frames each has.
         """
         tree, roots = _there(self.tree), _there(self.tree).root.copy()
-        paths = tree.settle(np.arange(self.streams))
+        which, nodes = tree.settle(np.arange(self.streams))
         certain = until = self._certain()
         forced = certain.copy()
         late = np.flatnonzero(seen.numpy() - certain > (np.inf if self.max_delay is None else self.max_delay))
         if len(late):
             for stream in late.tolist():
                 forced[stream] = self._force(stream, int(seen[stream]))
-            for stream, more in zip(late.tolist(), tree.settle(late), strict=True):
-                paths[stream] = np.concatenate([paths[stream], more])
+            more = tree.settle(late)
+            which, nodes = np.concatenate([which, late[more[0]]]), np.concatenate([nodes, more[1]])
             until = self._certain()
-        return self._committed(form, np.arange(self.streams), roots, paths, until, certain, forced)
+        return self._committed(form, np.arange(self.streams), roots, (which, nodes), until, certain, forced)
 
     def _certain(self) -> Ints:
         """How many frames of each stream have a certain state.
@@ -124,11 +119,11 @@ class Committing:
         else:
             path = tree.path(stream, end)
         path = path if bool(score.isfinite()) else path[:0]
-        whole = np.full(self.streams, seen)
-        return self._committed(window.structure, only, tree.root[only], [path], whole, whole, whole), score
+        whole, paths = np.full(self.streams, seen), (np.zeros_like(path), path)
+        return self._committed(window.structure, only, tree.root[only], paths, whole, whole, whole), score
 
     def _committed(
-        self, form: Structure, streams: Ints, roots: Ints, paths: list[Ints], until: Ints, certain: Ints, forced: Ints
+        self, form: Structure, streams: Ints, roots: Ints, paths: Paths, until: Ints, certain: Ints, forced: Ints
     ) -> tuple[Tensor, Tensor, Tensor]:
         """States behind those that are told, up to a frame, and which of them were forced."""
         first, until, certain, forced = (x[streams] for x in (self.told, until, certain, forced))
@@ -196,7 +191,8 @@ class Committing:
             earlier = path[path // tree.width <= root]
             head, later = earlier[-1:] if len(earlier) else np.zeros(1, np.int64), path[path // tree.width > root]
             above = np.maximum(head // tree.width - 1 + self.lead, 0)
-            found.append(self._read(form, head, [later], frames - above)[0, first - frames :])
+            along = self._read(form, head, (np.zeros_like(later), later), frames - above)
+            found.append(along[0, first - frames :])
         nothing = next((torch.full_like(x, -1) for x in found if x is not None), torch.zeros(0, dtype=torch.int64))
         return torch.stack([nothing if x is None else x for x in found]), scores, first
 
@@ -212,6 +208,7 @@ class Committing:
         needed = seen - _there(self.max_delay) + 1 - self.lead
         node = int(path[np.searchsorted(path // width, needed)])
         lost = torch.from_numpy(~tree.keep_only(stream, node)).to(carry.device)  # the latest first
+        assert carried.recent is not None
         carry, vectors = carried.state.carry.clone(), carried.recent.vectors.clone()
         carry[stream].masked_fill_(lost, -torch.inf)
         vectors[stream].masked_fill_(lost.flip(0), -torch.inf)
@@ -219,21 +216,20 @@ class Committing:
         self.carried = Carried(state, recent, carried.scale)
         return node // width - 1 + self.lead
 
-    def _read(self, form: Structure, roots: Ints, paths: list[Ints], counts: Ints) -> Tensor:
+    def _read(self, form: Structure, roots: Ints, paths: Paths, counts: Ints) -> Tensor:
         """The states of so many frames behind roots, and on paths from below those, ``(B, L)``; -1 after their ends."""
-        width, longest = _there(self.tree).width, int(counts.max(initial=0))
+        width, longest, (which, nodes) = _there(self.tree).width, int(counts.max(initial=0)), paths
         above = np.maximum(roots // width, 1 - self.lead)
-        slots = np.full((len(paths), longest + 1), -1)
-        for at, path, root, first in zip(slots, paths, roots.tolist(), above.tolist(), strict=True):
-            at[0] = root % width if root else -1
-            at[path // width - first] = path % width
+        slots = np.full((len(roots), longest + 1), -1)
+        slots[:, 0] = np.where(roots > 0, roots % width, -1)
+        slots[which, nodes // width - above[which]] = nodes % width
         seen = form.observed
         x = form.potentials[seen]
         along = torch.from_numpy(slots[:, self.lead :]).to(x.device)
         if not longest:
             return along[:, :0]
         lengths = torch.from_numpy(counts).to(x.device)
-        blank = x.new_zeros(()).expand(len(paths), longest, *x.shape[2:])
+        blank = x.new_zeros(()).expand(len(roots), longest, *x.shape[2:])
         form = form.holding(**{seen: blank, **{n: lengths for n in list(form.ragged)[:1] if n in form.__dict__}})
         try:
             return form.state_sequence(form.event(Path.through(along)))
@@ -246,24 +242,19 @@ def _cut(window: Window, last: Carried, time: int) -> tuple[Carried, Ints]:
 
     A segment of the longest duration cannot go on, so that the state vector has it already; 0 stands for that.
     """
+    assert last.recent is not None
     carry, (vectors, offsets) = last.state.carry, last.recent
     latest, older, nothing = carry[:, :1], carry[:, 1:], torch.full_like(carry[:, :1], -torch.inf)
     recent = Trail(torch.cat([nothing, vectors[:, :-1]], 1), torch.cat([offsets[:, :1], offsets[:, :-1]], 1))
     front = Carried(State(torch.cat([older, nothing], 1), last.state.offset), recent, last.scale)
     steps, length = window.last.chain().steps.unrolled(), window.length
-    _, trail, _ = proceed(MAX, steps, length, None, front, 1)
+    trail = proceed(MAX, steps, length, None, front, 1).trail
     came = origins(MAX, steps, length, front, trail)
     longer = trail.vectors + (trail.offsets - last.state.offset).to(latest.dtype).unsqueeze(-1)
     node = (time - came.delay.movedim(0, -1)) * latest.shape[-1] + came.slot.movedim(0, -1)
     before: Ints = torch.where(longer >= latest, node, 0)[0, 0].cpu().numpy()
     whole = State(torch.cat([torch.maximum(longer, latest), older], 1), last.state.offset)
     return Carried(whole, last.recent, last.scale), before
-
-
-def _by_time(x: Tensor) -> Ints:
-    """Origins ``(slots, B, T)`` as ``(B, T, slots)``."""
-    found: Ints = x.movedim(0, -1).cpu().numpy()
-    return found
 
 
 def _there(x: T | None) -> T:

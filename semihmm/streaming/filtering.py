@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from semihmm.engine import Chain, plan, vectors
-from semihmm.engine.onward import Carried, enter, leave, proceed
-from semihmm.engine.strategies import State, Trail
+from semihmm.engine import Chain, plan
+from semihmm.engine.onward import Carried, enter, leave
+from semihmm.engine.strategies import State
 from semihmm.engine.strategies.sequential import sequential
+from semihmm.engine.tensors import log_normalised
 from semihmm.engine.total import posteriors
 from semihmm.errors import StructureError
-from semihmm.semirings import Log
 from semihmm.streaming.window import (
+    LOG,
     Window,
     carried_of,
     chosen,
@@ -29,14 +29,12 @@ from semihmm.streaming.window import (
 )
 from semihmm.structures import HSMM, Structure
 
-LOG = Log()
-
 
 class Filtered(NamedTuple):
     """What the new frames of a window have brought."""
 
     carried: Carried
-    rows: Tensor  # the state vectors that later ones look back on
+    rows: Tensor | None  # the state vectors that later ones look back on, where they do
     posterior: Tensor | None
     mass: Tensor | None
     smoothed: Tensor | None
@@ -58,34 +56,44 @@ class Filtering:
 
     def of(self, window: Window) -> Filtered:
         """What new frames bring. Changes nothing."""
-        carried, new = self._forward(window)
-        kept = window.memory + self.most + 1
-        before = new.new_full((len(new), kept, new.shape[-1]), -torch.inf)
-        if not window.fresh:
-            assert self.rows is not None
-            before = chosen(self.rows, window.streams)
-        rows = torch.cat([before, new], -2)
-        weights = told(window.structure, rows, window.length + 1, window.frames)
+        front = enter(LOG, window.chain) if window.fresh else some_of(_there(self.carried), window.streams)
+        carried, vectors, offsets, weights = front, front.state.carry[:, :0], front.offset[:, None][:, :0], None
+        if window.latest:
+            new = window.sums(front)
+            carried, vectors, offsets, weights = new.last, new.trail.vectors, new.offsets, new.going
+        if window.fresh:
+            vectors = torch.cat([front.state.carry[:, :1], vectors], 1)
+            offsets = torch.cat([front.offset[:, None], offsets], 1)
+        rows = self._rows(window, vectors, offsets)
+        if window.memory == 1:
+            weights = told(window.structure, vectors, window.length + 1, window.frames)
+        elif window.going is None and rows is not None:
+            weights, offsets = told(window.structure, rows, window.length + 1, window.frames), torch.zeros_like(offsets)
         posterior = mass = smoothed = None
         if weights is not None:
-            mass = LOG.sum(weights.flatten(2), -1)
-            posterior = normalised(weights, mass).to(carried.state.carry.dtype)
-        if self.lookahead and weights is not None:
+            shares, value = log_normalised(weights.flatten(2))
+            mass = value.double() + offsets[:, offsets.shape[1] - window.frames :]
+            posterior = shares.view(weights.shape).to(carried.state.carry.dtype)
+        if self.lookahead and weights is not None and rows is not None:
             smoothed = self._smoothed(window, rows)
             smoothed = None if smoothed is None else smoothed.to(carried.state.carry.dtype)
-        return Filtered(carried, self._latest(window, rows, kept), posterior, mass, smoothed)
+        return Filtered(carried, None if rows is None else self._latest(window, rows), posterior, mass, smoothed)
 
     def take(self, window: Window, found: Filtered) -> None:
         """Move on."""
+        self.carried = moved(self.carried, window, found.carried, self.streams)
+        if found.rows is None:
+            return
         if window.streams is not None and self.rows is None:
             self.rows = found.rows.new_full((self.streams, *found.rows.shape[1:]), -torch.inf)
-        self.carried = moved(self.carried, window, found.carried, self.streams)
         self.rows = found.rows if self.rows is None else placed(self.rows, window.streams, found.rows)
 
     def joined(self, found: list[tuple[Window, Filtered]], count: int) -> tuple[Tensor | None, ...]:
         """Log-posteriors, log-likelihoods and smoothed log-posteriors of all streams, from those of windows."""
         for _, one in found[:1]:
             self.forms = tuple(None if x is None else x[:1, :1] for x in (one.posterior, one.mass, one.smoothed))
+        if len(found) == 1 and found[0][0].whole and found[0][0].streams is None:
+            return found[0][1][2:]
         answers: list[Tensor | None] = []
         for kind, (form, fill) in enumerate(zip(self.forms, (-torch.inf, torch.nan, torch.nan), strict=True)):
             whole = None if form is None else form.new_full((self.streams, count, *form.shape[2:]), fill)
@@ -100,59 +108,42 @@ class Filtering:
 
     def widen(self, slots: int) -> None:
         """More slots, behind those that there are."""
-        if self.carried is not None and self.rows is not None:
-            self.carried, self.rows = widened(self.carried, slots), wider(self.rows, slots)
+        self.carried = None if self.carried is None else widened(self.carried, slots)
+        self.rows = None if self.rows is None else wider(self.rows, slots)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that there is to save."""
-        if self.carried is None or self.rows is None:
+        if self.carried is None:
             return {}
         forms = {f"form {i}": x for i, x in enumerate(self.forms) if x is not None}
-        return {**tensors_of(self.carried), "rows": self.rows, **forms}
+        return {**tensors_of(self.carried), **({} if self.rows is None else {"rows": self.rows}), **forms}
 
     def restore(self, held: dict[str, Tensor]) -> None:
         """What `tensors` said, again."""
-        self.carried, self.rows = carried_of(held), held["rows"]
+        self.carried, self.rows = carried_of(held), held.get("rows")
         self.forms = tuple(held.get(f"form {i}") for i in range(len(self.forms)))
 
-    def _forward(self, window: Window) -> tuple[Carried, Tensor]:
-        """What is kept behind a window, and the new state vectors, float64 in nats; of fresh streams also the first."""
-        if window.memory == 1:
-            return self._by_engine(window)
-        last, new = self._front(window), []
+    def _rows(self, window: Window, vectors: Tensor, offsets: Tensor) -> Tensor | None:
+        """The state vectors from before and new ones, in nats, where anything looks back on them."""
+        if not self.most and (window.memory == 1 or (window.going is not None and not window.cut)):
+            return None
+        new = vectors.double() + offsets.unsqueeze(-1)
         if window.fresh:
-            new.append((last.state.carry.select(-2, 0).double() + last.offset.unsqueeze(-1)).unsqueeze(-2))
-        if window.latest:
-            last, trail, scale = proceed(LOG, window.steps, window.length, window.taken, last, window.latest)
-            new.append(trail.vectors.double() + (trail.offsets + scale).unsqueeze(-1))
-        return last, torch.cat(new, -2)
+            before = new.new_full((len(new), self._kept(window), new.shape[-1]), -torch.inf)
+        else:
+            assert self.rows is not None
+            before = chosen(self.rows, window.streams)
+        return torch.cat([before, new], -2)
 
-    def _by_engine(self, window: Window) -> tuple[Carried, Tensor]:
-        """The same of maps that look one step back, for which every backend has a way."""
-        chain, length, taken = window.chain, window.length, window.taken
-        offset: Tensor | float = 0.0
-        if not window.fresh:
-            front = self._front(window)
-            steps = chain.steps.window(length - window.latest, length)  # type: ignore[attr-defined]
-            chain = Chain((front.state.carry.select(-2, 0),), steps, length=window.latest)
-            offset = front.offset[..., None, None]
-        chain = chain if taken is None else replace(chain, lengths=taken)
-        found = vectors(plan(chain, LOG), LOG, chain) + offset
-        last = found[:, -1] if taken is None else found.take_along_dim(taken[:, None, None], -2).squeeze(-2)
-        peak = last.amax(-1).nan_to_num(0.0, 0.0, 0.0)
-        carry = (last - peak.unsqueeze(-1)).to(window.chain.start[0].dtype).unsqueeze(-2)
-        last_one = Carried(State(carry, peak), Trail(carry, peak.unsqueeze(-1)), torch.zeros_like(peak))
-        return last_one, found if window.fresh else found[:, 1:]
+    def _kept(self, window: Window) -> int:
+        return window.memory + self.most + 1
 
-    def _front(self, window: Window) -> Carried:
-        return enter(LOG, window.chain) if window.fresh else some_of(_there(self.carried), window.streams)
-
-    def _latest(self, window: Window, rows: Tensor, kept: int) -> Tensor:
+    def _latest(self, window: Window, rows: Tensor) -> Tensor:
         """Of each stream, the latest rows that it has."""
         if window.taken is None:
-            return rows[:, -kept:]
+            return rows[:, -self._kept(window) :]
         first = window.taken + (window.fresh & (window.lengths > 0)).long()
-        at = first.unsqueeze(-1) + torch.arange(kept)
+        at = first.unsqueeze(-1) + torch.arange(self._kept(window))
         return rows.take_along_dim(at.unsqueeze(-1), 1)
 
     # ---- looking back
@@ -171,8 +162,8 @@ class Filtering:
 
     def ended(self, window: Window) -> tuple[Tensor, Tensor | None]:
         """The log-partition of a stream that ends, and log-posteriors of its latest ``lookahead`` states."""
-        assert self.rows is not None
         if window.cut:
+            assert self.rows is not None
             weights = told(window.structure, chosen(self.rows, window.streams), window.length + 1, 1)
             assert weights is not None
             value = LOG.sum((weights[:, 0] + _final(window.last)).flatten(1), -1)[0]
@@ -181,6 +172,7 @@ class Filtering:
             value = (LOG.sum(ends, -1).double() + offset)[0]
         if not self.lookahead or self.forms[0] is None:
             return value, None
+        assert self.rows is not None
         rows = chosen(self.rows, window.streams)
         found = [looked_back(window, rows, k, 1, ends=True) for k in reversed(range(min(self.lookahead, window.old)))]
         each = [x[0] for x in found if x is not None]
@@ -203,12 +195,6 @@ def told(structure: Structure, rows: Tensor, count: int, frames: int) -> Tensor 
             return None
         found = rows
     return found[:, found.shape[1] - frames :]
-
-
-def normalised(weights: Tensor, mass: Tensor) -> Tensor:
-    """Log-posteriors ``(B, T, *states)``; ``-inf`` where nothing is possible."""
-    mass = mass.reshape(*mass.shape, *(1,) * (weights.ndim - mass.ndim))
-    return torch.where(mass == -torch.inf, -torch.inf, weights - torch.where(mass == -torch.inf, 0.0, mass))
 
 
 def none_told(window: Window, rows: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Ranking:
         size = rows.rows * slots
         last, nodes = front, np.zeros((batch, 0, size), np.int64)
         if window.latest:
-            last, trail, _ = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
+            last, trail, *_ = proceed(rows, window.steps, window.length, window.taken, front, window.latest)
             found = origins(rows, window.steps, window.length, front, trail)
             node = found.delay * size + found.row * slots + found.slot
             nodes = node.movedim(0, -1).cpu().numpy()

@@ -17,7 +17,7 @@ from semihmm.errors import DataError
 from semihmm.streaming.source import Modelled, Source, Template
 
 _KEY = "semihmm.stream"
-VERSION = 1
+VERSION = 2
 
 
 def write(path: str | os.PathLike[str], source: Source, options: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -50,11 +51,15 @@ class Template:
         whole: with a batch axis for the streams; its own frames do not count.
         late: which of the potentials that arrive are of pairs of neighbours, so that a first frame has none.
         arriving: the potentials that arrive, the observed one first.
+        kept: of windows of frames that came before, by how many frames were old and new, what others share with them.
     """
 
     whole: Structure
     arriving: tuple[str, ...]
     late: frozenset[str]
+    kept: dict[tuple[int, int], Any] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )  # windows, by form
 
     @staticmethod
     def of(structure: Structure, streams: int) -> Template:
@@ -106,7 +111,11 @@ class Template:
 
     def structure(self, frames: Frames, streams: Tensor | None) -> Structure:
         whole = self.whole if streams is None else self.whole[streams]
-        return whole.holding(**{n: x[:, 1:] if n in self.late else x for n, x in frames.items()})
+        return whole.holding(**self.arrived(frames))
+
+    def arrived(self, frames: Frames) -> Frames:
+        """The potentials that frames are."""
+        return {n: x[:, 1:] if n in self.late else x for n, x in frames.items()}
 
 
 @dataclass(frozen=True)

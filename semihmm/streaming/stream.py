@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -225,7 +226,7 @@ class Stream:
         frames = self.source.frames(known if chunk is None else {self._first: chunk, **known}, batched)
         seen = frames[self._first]
         lengths = self._lengths(lengths, seen.shape[1], len(seen))
-        if batched:
+        if batched and not bool((lengths == seen.shape[1]).all()):
             used = torch.arange(seen.shape[1]) < lengths.unsqueeze(-1)
             frames = {n: torch.where(wide(used, x), x, torch.zeros_like(x)) for n, x in frames.items()}
         found = [
@@ -263,11 +264,11 @@ class Stream:
 
     def _windows(self, frames: Frames, lengths: Tensor) -> list[Window]:
         """The new frames behind those from before: streams that have as many of those go together."""
-        old = self.seen.clamp(max=self._reach)
+        old, going = np.minimum(self.seen.numpy(), self._reach), lengths.numpy() > 0
         found = []
-        for count in old[lengths > 0].unique().tolist():
+        for count in np.unique(old[going]).tolist():
             here = old == count
-            streams = None if bool(here.all()) else (here & (lengths > 0)).nonzero().squeeze(-1)
+            streams = None if here.all() else torch.from_numpy(np.flatnonzero(here & going))
             latest = {n: chosen(x, streams) for n, x in frames.items()}
             if count:
                 before = {n: chosen(self._frames[n][:, self._reach - count :], streams) for n in latest}
@@ -281,10 +282,13 @@ class Stream:
             before = self._frames.get(name)
             if before is None:
                 before = x.new_zeros(len(x), self._reach, *x.shape[2:])
-            whole = torch.cat([before, x], 1)
             if bool((lengths == x.shape[1]).all()):
-                self._frames[name] = whole[:, whole.shape[1] - self._reach :].clone()
+                kept = max(self._reach - x.shape[1], 0)
+                self._frames[name] = torch.cat(
+                    [before[:, self._reach - kept :], x[:, x.shape[1] + kept - self._reach :]], 1
+                )
             else:
+                whole = torch.cat([before, x], 1)
                 at = wide(lengths.unsqueeze(-1) + torch.arange(self._reach), whole)
                 self._frames[name] = whole.take_along_dim(at, 1)
         self.seen = self.seen + lengths

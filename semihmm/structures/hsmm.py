@@ -247,14 +247,9 @@ class HSMM(Structure):
 
     def filtered_last(self, vectors: Tensor, count: int) -> Tensor:
         """The same at the last ``count`` steps alone."""
-        if self.segment is not None or self.ranks["duration"] == 3:
-            raise StructureError(
-                "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is "
-                "given, so it cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
-            )
         padding = (0, 0, self.longest - 1, 0)
         begun = pad(vectors[..., :-1, self.states :], padding, value=-torch.inf)  # at time t, before step t
-        frames, going = pad(self.emission, padding), self._going().to(vectors.dtype)
+        frames, going = pad(self.emission, padding), self.going().to(vectors.dtype)
         block = max(_BLOCK // max(begun[..., 0, :].numel() * self.longest, 1), 1)
         ages = torch.arange(self.longest - 1, -1, -1, device=begun.device)
         found = []
@@ -264,8 +259,17 @@ class HSMM(Structure):
             found.append(all_of(weight + (going if going.shape[-3] == 1 else going[..., step, :, :])))
         return torch.cat(found, -2)
 
-    def _going(self) -> Tensor:
-        """Log-weights of having lasted so long, and not ended perhaps ``(..., T or 1, D, S)``."""
+    def going(self) -> Tensor:
+        """Log-weights of having lasted so long, and not ended perhaps ``(..., T or 1, D, S)``.
+
+        Raises:
+            StructureError: segments that have not ended have no weight yet.
+        """
+        if self.segment is not None or self.ranks["duration"] == 3:
+            raise StructureError(
+                "HSMM: a segment that has not ended has no weight yet where segment or a duration (..., T, S, D) is "
+                "given, so it cannot be filtered. Give emission and a duration (..., S, D), or ask smoothing."
+            )
         longer = cumulative(self.duration.mT).unsqueeze(-3)
         if self.censored not in ("left", "both"):
             return longer

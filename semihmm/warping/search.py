@@ -83,7 +83,8 @@ def search(
             f"search: query and series must be one series each, (N,) or (N, F), got {tuple(x.items.shape)} and "
             f"{tuple(y.items.shape)}. Several? Search for one after the other."
         )
-    found = _Search(x.items.detach().double(), y.items.detach().double(), metric, step_pattern).best(k)
+    items = [each.items.detach().double().cpu() for each in (x, y)]
+    found = _Search(items[0], items[1], metric, step_pattern).best(k)
     start, stop = torch.tensor([[m.start, m.stop] for m in found], dtype=torch.int64).reshape(-1, 2).unbind(-1)
     cost = torch.tensor([m.cost for m in found], dtype=torch.float64)
     distance = root(cost) if metric == "squared" else cost / 2 if metric == "cosine" else cost
@@ -97,9 +98,9 @@ class _Match:
     cost: float
 
 
-def _same(a: float | Tensor, b: float | Tensor) -> bool:
+def _same(a: float, b: float) -> bool:
     """Whether costs are of one path, rounded differently."""
-    return bool(abs(a - b) <= CLOSE * b)  # not where both are infinite
+    return abs(a - b) <= CLOSE * b  # not where both are infinite
 
 
 class _Search:
@@ -143,7 +144,7 @@ class _Search:
         while left < right:
             stop = int(min(left + span, right))
             new = self.ends(left, stop).numpy()
-            if stop == right or not self.crossing or _same(new[-1], cost[stop - 1]):
+            if stop == right or not self.crossing or _same(float(new[-1]), float(cost[stop - 1])):
                 cost[left:stop] = new
                 return
             span *= 2
@@ -169,7 +170,7 @@ class _Search:
         while (at := start + len(found)) < stop:
             left = int(max(start, at - back))
             new = ends(self._structure(left, min(at + size, stop)))
-            if left > start and self.crossing and not _same(new[at - left - 1], found[-1]):
+            if left > start and self.crossing and not _same(float(new[at - left - 1]), float(found[-1])):
                 back *= 2
             else:
                 found = torch.cat([found, new[at - left :]])

@@ -153,7 +153,7 @@ def finite_number(value: Any) -> float | None:
         value = value.item() if whole else None
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return None
-    return float(value) if abs(value) < 1e300 else None  # not of NaN
+    return float(value) if -1e300 < value < 1e300 else None  # not of NaN
 
 
 def check_metric(owner: str, metric: Any) -> None:

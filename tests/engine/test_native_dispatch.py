@@ -10,6 +10,7 @@ import torch
 from torch.testing import assert_close
 
 import semihmm
+from semihmm import warping
 from semihmm.errors import SemihmmError
 from semihmm.semirings import Boolean, Count, Log, Max, Min, SecondOrderExpectation, TopK
 from semihmm.testing.examples import small
@@ -39,6 +40,11 @@ def test_the_compiled_code_is_what_answers(question, kind, native_calls):
 def test_the_compiled_code_filters(kind, native_calls):
     semihmm.filtering(small(kind, (2,), 4))
     assert native_calls == ["vectors"]
+
+
+def test_the_compiled_code_finds_where_an_open_end_is_best(native_calls):
+    warping.dtw(torch.rand(5, 7), step_pattern="symmetric2", open_end=True)
+    assert native_calls == ["vectors", "paths"]
 
 
 @pytest.mark.parametrize("kind", ["HMM", "HSMM", "CTC", "DTW"])

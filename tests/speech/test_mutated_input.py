@@ -107,7 +107,7 @@ def test_what_is_damaged_is_read_or_refused_by_name(corpus, name):
     whole = said(corpus)
     assert isinstance(whole["a" if name != "b.lab" else "b"], str if name.endswith(".lab") else list)
     outcomes = set()
-    for _ in range(250 if name.endswith((".csv", ".tsv", ".TextGrid")) else 220):
+    for _ in range(240):
         path.write_bytes(damaged(content, rng))
         found = said(corpus)
         assert found.keys() >= {"a", "b", "wavs/c"}

@@ -1,6 +1,7 @@
 """Work shared by processes: what one of them does to itself is nobody else's loss."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,7 +37,9 @@ ORPHAN = """
 import os, signal
 from semihmm.speech.processes import in_processes
 if __name__ == "__main__":
-    print(next(in_processes(eval, ["__import__('os').getpid()"] * 9, 1, died=len)), flush=True)
+    items = ["__import__('os').getpid()", "__import__('time').sleep(600)"]
+    results = in_processes(eval, items, 1, died=len)  # by a name: without one it would end, and wait for its process
+    print(next(results), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -44,11 +47,13 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's list of processes")
 def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
     (tmp_path / "orphan.py").write_text(ORPHAN)
-    done = subprocess.run([sys.executable, tmp_path / "orphan.py"], capture_output=True, text=True)
-    assert done.returncode < 0, done.stderr
-    state = Path(f"/proc/{int(done.stdout)}/stat")
+    with subprocess.Popen([sys.executable, tmp_path / "orphan.py"], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+    assert parent.returncode == -signal.SIGKILL
+    state = Path(f"/proc/{worker}/stat")
     for _ in range(1000):
         if not state.exists() or state.read_text().split()[2] == "Z":
             return
         time.sleep(0.01)
-    pytest.fail(f"process {done.stdout} of {os.getpid()} goes on")
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the process goes on")

@@ -40,6 +40,11 @@ def test_each_utterance_is_aligned_as_if_its_stretch_were_a_recording(aligner, w
     assert together.text == "eesah see ah"
     assert together.duration == len(wave) / RATE
     assert together.frames == sum(part.frames for part in parts)
+    assert together.free_log_likelihood == pytest.approx(sum(part.free_log_likelihood for part in parts))
+    matches = [word.match for part in parts for word in part.words]
+    assert [word.match for word in together.words] == matches
+    assert together.match == pytest.approx(sum(matches) / len(matches))
+    assert [item.label for item in together.suspicious] == [item.label for part in parts for item in part.suspicious]
     assert together.log_likelihood == sum(part.log_likelihood for part in parts)
     for name in ("words", "phones"):
         alone = [(item, said) for part, said in zip(parts, TWO, strict=True) for item in getattr(part, name)]

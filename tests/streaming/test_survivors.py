@@ -40,9 +40,9 @@ def test_certain_is_what_all_paths_share(seed, width, cuts, capacity):
     found, at, alone = [], 0, np.array([0])
     for count in cuts:
         source = parents[None, at : at + count]
-        tree.grow(alone, np.array([count]), source, np.ones_like(source), np.ones(source.shape, bool))
+        tree.grow(alone, np.array([count]), source.astype(np.int32))
         at += count
-        found += tree.settle(alone)[0].tolist()
+        found += tree.settle(alone)[1].tolist()
         if width > 1:
             assert found == common(parents, at, width)
     slot = int(random.integers(width))
@@ -57,7 +57,7 @@ def test_who_does_not_come_from_a_node_is_out(seed):
     random = np.random.default_rng(seed)
     parents = random.integers(0, 4, (12, 4))
     tree, alone = Survivors(1, 1, np.ones(4, bool)), np.array([0])
-    tree.grow(alone, np.array([12]), parents[None], np.ones((1, 12, 4), int), np.ones((1, 12, 4), bool))
+    tree.grow(alone, np.array([12]), parents[None].astype(np.int32))
     path = tree.path(0, 12 * 4 + 2)
     node = int(path[0])
     kept = tree.keep_only(0, node)
@@ -95,50 +95,61 @@ def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
         for tree, module in zip(trees, (tensors.MODULE, None), strict=True):
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(tensors, "MODULE", module)
-                tree.grow(streams, steps, source, delay, alive)
-                passed = np.concatenate(tree.settle(streams[:1]))
-                found.append({**tree.tables(), "passed": passed, "first": tree.first_children(np.arange(3))})
+                tree.grow(streams, steps, np.where(alive, (delay - 1) * 3 + source, -1).astype(np.int32))
+                which, passed = tree.settle(streams)
+                found.append(
+                    {**tree.tables(), "which": which, "passed": passed, "first": tree.first_children(np.arange(3))}
+                )
         fast, other = found
         for name, table in fast.items():
             np.testing.assert_array_equal(table, other[name], err_msg=name)
+
+
+def node(**fields):
+    """Nodes of one stream, four times and two slots; the root at time 1 has these fields."""
+    nodes = np.tile(np.array([0, 1, 0], np.int32), (1, 4, 2, 1))
+    for name, number in fields.items():
+        nodes[0, 1, :, ["pending", "parent", "sum"].index(name)] = number
+    return nodes
 
 
 @compiled
 @pytest.mark.parametrize(
     ("change", "call"),
     [
-        ({"parent": np.full((1, 4, 2), 99)}, "bury"),
-        ({"children": np.zeros((1, 4, 3), np.int64)}, "bury"),
-        ({"nodes": np.array([8])}, "bury"),
-        ({"nodes": np.array([-1])}, "bury"),
+        ({"nodes": node(parent=99)}, "bury"),
+        ({"dead": np.array([8])}, "bury"),
+        ({"dead": np.array([-1])}, "bury"),
+        ({"stream": 1}, "bury"),
+        ({"stream": -1}, "bury"),
         ({"streams": np.array([1])}, "grow"),
+        ({"streams": np.array([0, 0]), "steps": np.ones(2, np.int64), "came": np.zeros((2, 1, 2), np.int32)}, "grow"),
         ({"steps": np.array([2])}, "grow"),
-        ({"source": np.full((1, 1, 2), 2)}, "grow"),
-        ({"delay": np.full((1, 1, 2), 4)}, "grow"),
-        ({"delay": np.full((1, 1, 2), 0)}, "grow"),
+        ({"steps": np.array([1, 1])}, "grow"),
+        ({"came": np.full((1, 1, 2), 8, np.int32)}, "grow"),
+        ({"came": np.zeros((1, 1, 3), np.int32)}, "grow"),
+        ({"threads": 0}, "grow"),
         ({"root": np.array([99])}, "grow"),
         ({"root": np.array([-1])}, "first"),
         ({"memory": 0}, "first"),
         ({"onward": np.ones(3, bool)}, "first"),
         ({"time": np.zeros(2, np.int64)}, "first"),
-        ({"sum": np.full((1, 4, 2), 8)}, "settle"),
-        ({"sum": np.full((1, 4, 2), -1)}, "settle"),
-        ({"sum": np.full((1, 4, 2), 2)}, "settle"),
+        ({"nodes": np.zeros((1, 4, 2, 4), np.int32)}, "first"),
+        ({"out": np.zeros(2, np.int64)}, "first"),
+        ({"nodes": node(pending=1, sum=8)}, "settle"),
+        ({"nodes": node(pending=1, sum=-1)}, "settle"),
+        ({"nodes": node(pending=1, sum=2)}, "settle"),
         ({"streams": np.array([1])}, "settle"),
     ],
     ids=lambda x: "_".join(x) if isinstance(x, dict) else x,
 )
 def test_tables_that_do_not_fit_are_refused(change, call):
     """As a file may hold them."""
-    node = np.zeros((1, 4, 2), np.int64)
-    given = {"parent": node + 1, "children": node.copy(), "sum": node.copy(), "closed": node == 0}
-    if call == "settle":
-        given |= {"children": np.array([[[0, 0], [1, 0], [0, 0], [0, 0]]]), "sum": node + 5}
-    given |= {"time": np.array([2]), "root": np.array([2]), "onward": np.ones(2, bool), "memory": 2}
-    streams, steps, step = np.array([0]), np.array([1]), np.ones((1, 1, 2), np.int64)
+    given = {"nodes": node(), "time": np.array([3]), "root": np.array([2]), "onward": np.ones(2, bool), "memory": 2}
+    streams, steps = np.array([0]), np.array([1])
     more = {
-        "bury": {"nodes": np.array([3])},
-        "grow": {"streams": streams, "steps": steps, "source": step, "delay": step, "alive": step > 0},
+        "bury": {"stream": 0, "dead": np.array([3])},
+        "grow": {"streams": streams, "steps": steps, "came": np.zeros((1, 1, 2), np.int32), "threads": 1},
         "settle": {"streams": streams},
         "first": {"streams": streams, "out": np.zeros(1, np.int64)},
     }[call]
@@ -146,5 +157,5 @@ def test_tables_that_do_not_fit_are_refused(change, call):
     getattr(tensors.MODULE, name)(
         **{n: x.copy() if isinstance(x, np.ndarray) else x for n, x in (given | more).items()}
     )
-    with pytest.raises(ValueError, match="Survivors"):
+    with pytest.raises(ValueError, match=r"Survivors|threads"):
         getattr(tensors.MODULE, name)(**(given | more | change))
