@@ -89,7 +89,7 @@ class Calibration:
         return math.hypot(self.edge[0], self.edge[1] * frames)
 
 
-CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.517, 1.165))
+CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
 """For the default model, as ``benchmarks/match.py`` fits it."""
 
 
