@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,10 +28,10 @@ from torch import Tensor
 
 from semihmm.audio import read_audio
 from semihmm.errors import DataError
-from semihmm.speech import AcousticModel, Aligner, Alignment, Interval, Lexicon, Tiers, words_of
-from semihmm.speech.evaluate import _match_phones
+from semihmm.speech import AcousticModel, Aligner, Alignment, Interval, Lexicon, Tiers, compare, words_of
 from semihmm.speech.match import Calibration
 from semihmm.speech.phones import is_silence
+from semihmm.speech.transcript import is_filler
 
 HERE = Path(__file__).parent
 FITTED = {"librivox5": 6, "librispeech4": 5, "arctic1": 10, "synth/en-hts": 2, "synth/en-kal": 2, "ljspeech32": 2}
@@ -38,6 +39,7 @@ MEASURED = {"ae-english": 10, "small-gold": 10, "spontaneous-silver": 3}
 """How often each recording of a set is given wrong words: about 400 words or more in all."""
 
 RAW = Calibration(word=(0.0, 1.0), phone=(0.0, 1.0), edge=(0.0, 1.0))
+RATE = 1 / 7
 FAR = 0.025
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
 _FRAME = 0.01
@@ -71,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "match.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    console = Console()
+    console = Console(width=150)  # for nine sets side by side
     data = Path(os.environ.get("SEMIHMM_DATA", HERE.parent.parent / "shared" / "data"))
     sets = {}
     for name in FITTED | MEASURED:
@@ -121,7 +123,7 @@ def measure(aligner: Aligner, items: list[dict], vocabulary: list[str], times: i
     scores = Scores()
     for item, following in pairwise([*items, items[0]]):
         draw = random.Random(item["id"])
-        words = words_of(item["text"])
+        words = [word for word in words_of(item["text"]) if not is_filler(word)]
         right = align(aligner, item, words)
         assert right is not None
         scores.words += [(raw(word), 0) for word in right.words]
@@ -129,7 +131,7 @@ def measure(aligner: Aligner, items: list[dict], vocabulary: list[str], times: i
         if item.get("phones"):
             scores.edges += edges(item, right)
         for _ in range(times):
-            changed = [draw.choice(vocabulary) if draw.random() < 1 / 7 else word for word in words]
+            changed = [draw.choice(vocabulary) if draw.random() < RATE else word for word in words]
             found = align(aligner, item, changed)
             if found is not None:
                 said = [_same(aligner.lexicon, *pair) for pair in zip(words, changed, strict=True)]
@@ -183,13 +185,13 @@ def misspelt(aligner: Aligner, item: dict, words: list[str], draw: random.Random
 def edges(item: dict, found: Alignment) -> list[tuple[float, float]]:
     """Deviations and errors of phone onsets, in frames."""
     labels = {kind: tuple(Interval(*x) for x in item[kind] if not is_silence(x[2])) for kind in ("words", "phones")}
-    pairs = _match_phones(Tiers(**labels), Tiers(found.words, found.phones))
-    both = [(ours, theirs) for theirs, ours in pairs if ours is not None and theirs is not None]
+    matched = compare(Tiers(**labels), Tiers(found.words, found.phones)).phone_matches
+    both = [(pair.other, pair.reference) for pair in matched.pairs if pair.other and pair.reference]
     return [(ours.start_sd / _FRAME, (ours.start - theirs.start) / _FRAME) for ours, theirs in both]
 
 
 def calibrated(found: list[Scores]) -> Calibration:
-    """Constants fitted on sets: logistic regressions, as if one in four were wrong, and a normal law of errors."""
+    """Constants fitted on sets: logistic regressions, as if `RATE` were wrong, and a normal law of errors."""
     every = Scores()
     for scores in found:
         for name in ("words", "phones", "edges"):
@@ -208,7 +210,7 @@ def calibrated(found: list[Scores]) -> Calibration:
 
 def _logistic(pairs: list[tuple[float, int]]) -> tuple[float, float]:
     score, wrong = torch.tensor(pairs, dtype=torch.float64).unbind(1)
-    weight = torch.where(wrong == 1, 0.25 / wrong.sum(), 0.75 / (1 - wrong).sum())
+    weight = torch.where(wrong == 1, RATE / wrong.sum(), (1 - RATE) / (1 - wrong).sum())
 
     def surprise(line: Tensor) -> Tensor:
         bce = torch.nn.functional.binary_cross_entropy_with_logits
@@ -218,7 +220,7 @@ def _logistic(pairs: list[tuple[float, int]]) -> tuple[float, float]:
     return round(a, 3), round(b, 3)
 
 
-def _least(function) -> Tensor:
+def _least(function: Callable[[Tensor], Tensor]) -> Tensor:
     """Where a function of two numbers is smallest."""
     at = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS([at], max_iter=200, line_search_fn="strong_wolfe")
@@ -258,7 +260,7 @@ def judge(found: Scores, calibration: Calibration) -> dict:
             "within 2 sd": float((error.abs() <= 2 * deviation).double().mean()),
             "median sd (ms)": 1000 * _FRAME * float(deviation.median()),
         }
-    return {name: round(value, 3) for name, value in figures.items()}
+    return {name: None if value != value else round(value, 3) for name, value in figures.items()}  # JSON has no NaN
 
 
 def auc(pairs: list[tuple[float, int]]) -> float:
@@ -269,13 +271,14 @@ def auc(pairs: list[tuple[float, int]]) -> float:
 
 
 def table(figures: dict[str, dict]) -> Table:
-    """One column per set."""
+    """One row per figure, one column per set."""
     result = Table(title="match and deviations, constants fitted on other sets", title_justify="left")
-    result.add_column("")
+    result.add_column("", no_wrap=True)
     for name in figures:
-        result.add_column(name.removeprefix("synth/"), justify="right")
+        result.add_column(name.replace("/", " ").replace("-", " "), justify="right")
     for row in dict.fromkeys(row for column in figures.values() for row in column):
-        result.add_row(row, *(str(column.get(row, "–")) for column in figures.values()))
+        cells = (column.get(row) for column in figures.values())
+        result.add_row(row, *("–" if cell is None else f"{cell:g}" for cell in cells))
     return result
 
 

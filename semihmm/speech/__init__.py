@@ -11,6 +11,7 @@ from semihmm.speech.formats import write_labels
 from semihmm.speech.graph import AlignmentGraph, build_graph
 from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.labels import read_labels
+from semihmm.speech.match import Calibration
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.mfcc import FrontEnd
 from semihmm.speech.pronunciation import (
@@ -35,6 +36,7 @@ __all__ = [
     "AlignmentGraph",
     "Alternative",
     "BoundaryErrors",
+    "Calibration",
     "Corpus",
     "Evaluation",
     "Evidence",

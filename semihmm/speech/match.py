@@ -31,8 +31,7 @@ References:
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 from statistics import fmean
@@ -66,14 +65,32 @@ class Calibration:
         word: ``(a, b)``: a word's match is the logistic function of ``a + b * log-odds``.
         phone: the same of a phone, from its likelihood ratio per frame.
         edge: ``(a, b)``: a deviation of r frames becomes ``sqrt(a² + (b r)²)`` frames.
+
+    Example:
+        >>> calibration = Calibration(word=(0.0, 0.5), phone=(0.0, 1.0), edge=(3.0, 2.0))
+        >>> round(calibration.of_word(2.0), 3), calibration.of_edge(2.0)
+        (0.731, 5.0)
     """
 
     word: tuple[float, float]
     phone: tuple[float, float]
     edge: tuple[float, float]
 
+    def of_word(self, log_odds: float) -> float:
+        """A word's match."""
+        return _logistic(self.word, log_odds)
 
-CALIBRATION = Calibration(word=(2.5, 0.19), phone=(2.0, 0.59), edge=(0.52, 1.17))
+    def of_phone(self, ratio: float) -> float:
+        """A phone's match."""
+        return _logistic(self.phone, ratio)
+
+    def of_edge(self, frames: float) -> float:
+        """An edge's standard deviation, in frames."""
+        return math.hypot(self.edge[0], self.edge[1] * frames)
+
+
+CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
+"""For the default model, as ``benchmarks/match.py`` fits it."""
 
 
 @dataclass(frozen=True)
@@ -118,19 +135,19 @@ class Heard:
         model: the acoustic model.
         log_likelihood: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`.
         freely: what the free phone loop makes of it.
-        boundaries: ``(T + 1,)`` where the frames begin and, last, where the recording ends, in seconds.
+        phones: the frames ``[begin, end)`` of each phone of its alignment.
         unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
     """
 
     model: AcousticModel
     log_likelihood: Tensor
     freely: Unscripted
-    boundaries: Tensor
+    phones: Sequence[tuple[int, int]]
     unscripted: Tensor
 
-    def frame(self, time: Seconds) -> int:
-        """The frame that begins nearest to a time."""
-        return int(torch.searchsorted((self.boundaries[1:] + self.boundaries[:-1]) / 2, time))
+    def ratio(self, begin: int, end: int) -> Tensor:
+        """Log-likelihoods of some frames less those of the free phone loop."""
+        return self.log_likelihood[begin:end] - self.freely.log_likelihood[begin:end, None]
 
 
 def assess(
@@ -145,33 +162,32 @@ def assess(
         calibration: turns raw scores into what is reported.
     """
     places = list(_places(alignment, said, heard))
-    ratio = heard.log_likelihood - heard.freely.log_likelihood[:, None]
-    scores = score_words(places, heard.model, ratio, _span(places, heard))
+    scores = score_words(places, heard.model, heard.ratio, _span(places, heard))
     words, phones = [], []
-    rest = iter(alignment.phones)
+    rest, shift = iter(alignment.phones), 1 / heard.model.front_end.frame_rate
     for word, score in zip(alignment.words, scores, strict=True):
-        match = None if score.log_odds is None else _logistic(calibration.word, score.log_odds)
-        starts, ends = ([_seconds(calibration.edge, raw, heard) for raw in side] for side in (score.starts, score.ends))
+        match = None if score.log_odds is None else calibration.of_word(score.log_odds)
+        starts, ends = ([shift * calibration.of_edge(raw) for raw in side] for side in (score.starts, score.ends))
         words.append(replace(word, match=match, start_sd=starts[0], end_sd=ends[-1], entropy=score.entropy))
         for raw, start, end in zip(score.phones, starts, ends, strict=True):
-            of_phone = None if match is None else _logistic(calibration.phone, raw)
+            of_phone = None if match is None else calibration.of_phone(raw)
             phones.append(replace(next(rest), match=of_phone, start_sd=start, end_sd=end))
     judged = [word.match for word in words if word.match is not None]
     found = replace(alignment, words=tuple(words), phones=tuple(phones), match=fmean(judged) if judged else None)
-    return replace(found, suspicious=tuple(_suspicious(found, heard)))
+    frames = [(place.edges[0], place.edges[-1]) for place in places]
+    return replace(found, suspicious=tuple(_suspicious(found, heard, frames)))
 
 
 def _places(alignment: Alignment, said: Sequence[Pronunciation], heard: Heard) -> Iterator[Place]:
     """The words of an alignment, in frames; a word of which nothing was heard has none."""
-    starts = [phone.start for phone in alignment.phones]
-    rest = iter(said)
-    end = 0
+    items, at = iter(said), 0
     for word in alignment.words:
-        item = next(item for item in rest if item.word == word.label)
-        begin, end = end, max(bisect_left(starts, word.end, end), end + 1)
-        own = alignment.phones[begin:end]
-        edges = (*(phone.start for phone in own), own[-1].end)
-        yield Place(item, tuple(phone.label for phone in own), tuple(map(heard.frame, edges)))
+        item = next(item for item in items if item.word == word.label)
+        begin, at = at, at + 1
+        while at < len(alignment.phones) and alignment.phones[at].start < word.end:
+            at += 1
+        chosen = tuple(phone.label for phone in alignment.phones[begin:at])
+        yield Place(item, chosen, (*(start for start, _ in heard.phones[begin:at]), heard.phones[at - 1][1]))
 
 
 def _span(places: Sequence[Place], heard: Heard) -> tuple[int, int]:
@@ -183,22 +199,22 @@ def _span(places: Sequence[Place], heard: Heard) -> tuple[int, int]:
     return before[-1] + 1 if len(before) >= many else 0, after[0] if len(after) >= many else len(heard.unscripted)
 
 
-def _suspicious(alignment: Alignment, heard: Heard) -> Iterator[Interval]:
-    """Stretches to listen to, with the reason, by kind and then by time."""
+def _suspicious(alignment: Alignment, heard: Heard, frames: Sequence[tuple[int, int]]) -> Iterator[Interval]:
+    """Stretches to listen to, with the reason, by kind and then by time; ``frames`` are those of the words."""
     if alignment.match is not None and alignment.match < 0.5:
         yield Interval(0.0, alignment.duration, "the transcript fits little of the recording")
-    shortest = (heard.model.states + 0.5) / heard.model.front_end.frame_rate
-    words, phones = alignment.words, alignment.phones
+    words, speech = alignment.words, heard.freely.speech
     yield from _runs(words, [word.match is not None and word.match < 0.5 for word in words], 1, "not what was said")
-    yield from _runs(phones, [phone.end - phone.start < shortest for phone in phones], _HURRIED, "too fast to be true")
-    frames = [(heard.frame(word.start), heard.frame(word.end)) for word in words]
-    quiet = [float(heard.freely.speech[begin : max(end, begin + 1)].mean()) < _QUIET for begin, end in frames]
-    yield from _runs(words, quiet, 1, "silence where there should be")
-    edges = [(0, 0), *frames, (len(heard.freely.speech),) * 2]
-    for (_, begin), (end, _) in pairwise(edges):
-        spoken = int((heard.freely.speech[begin:end] > 0.5).sum()) / heard.model.front_end.frame_rate
-        if spoken >= _UNWRITTEN:
-            start, stop = (float(heard.boundaries[frame]) for frame in (begin, end))
+    hurried = [end - begin <= heard.model.states for begin, end in heard.phones]
+    yield from _runs(alignment.phones, hurried, _HURRIED, "too fast to be true")
+    spoken = [float(speech[begin:end].mean()) for begin, end in frames]
+    silent = [word.match is not None and share < _QUIET for word, share in zip(words, spoken, strict=True)]
+    yield from _runs(words, silent, 1, "silence where there should be")
+    times = [0.0, *(time for word in words for time in (word.start, word.end)), alignment.duration]
+    edges = [0, *(edge for pair in frames for edge in pair), len(speech)]
+    gaps = zip(times[::2], times[1::2], edges[::2], edges[1::2], strict=True)
+    for start, stop, begin, end in gaps:
+        if int((speech[begin:end] > 0.5).sum()) >= _UNWRITTEN * heard.model.front_end.frame_rate:
             yield Interval(start, stop, "speech that the transcript does not hold")
 
 
@@ -214,17 +230,16 @@ def _logistic(line: tuple[float, float], raw: float) -> float:
     return 1 / (1 + math.exp(-line[0] - line[1] * max(-_CERTAIN, min(raw, _CERTAIN))))
 
 
-def _seconds(line: tuple[float, float], raw: float, heard: Heard) -> Seconds:
-    return math.hypot(line[0], line[1] * raw) / heard.model.front_end.frame_rate
-
-
-def score_words(places: Sequence[Place], model: AcousticModel, ratio: Tensor, span: tuple[int, int]) -> list[Score]:
+def score_words(
+    places: Sequence[Place], model: AcousticModel, ratio: Callable[[int, int], Tensor], span: tuple[int, int]
+) -> list[Score]:
     """The raw scores of all words, a few at a time, each piece with some words of context: O(T).
 
     Args:
         places: the words, in order.
         model: the acoustic model.
-        ratio: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`, less those of the free phone loop.
+        ratio: of frames ``[begin, end)`` gives the log-likelihoods `with_free_speech`, less those of the free phone
+            loop: ``(end - begin, (phones + 1) * states)``.
         span: the frames ``[begin, end)`` that the transcript is about: those without speech before or after it.
     """
     scores: list[Score] = []
@@ -233,7 +248,7 @@ def score_words(places: Sequence[Place], model: AcousticModel, ratio: Tensor, sp
         low, high = max(first - _CONTEXT, 0), min(last + _CONTEXT, len(places))
         begin = places[low - 1].edges[-1] if low else span[0]
         end = places[high].edges[0] if high < len(places) else span[1]
-        near, frames, own = places[low:high], ratio[begin:end], slice(first - low, last - low)
+        near, frames, own = places[low:high], ratio(begin, end), slice(first - low, last - low)
         said = _what_was_said(near, model, frames)
         edges = _edge_deviations(near, model, frames, begin)
         scores += [Score(*of_word, *of_edges) for of_word, of_edges in zip(said[own], edges[own], strict=True)]

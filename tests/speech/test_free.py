@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semihmm.inference import log_partition
-from semihmm.speech import build_graph
+from semihmm.speech import build_graph, free
 from semihmm.speech.free import FREE, PENALTY, free_loop, hear_freely, with_free_speech
 from semihmm.speech.pronunciation import Pronunciation
 
@@ -69,3 +69,11 @@ def test_free_speech_alone_weighs_nothing_but_its_penalty_and_its_length(tone_mo
     lengths = math.log(sum(0.5**2 * 0.1 * (a + 1) * 0.5**a * 0.9 ** (frames - 3 - a) for a in range(frames - 2)))
     expected = float(freely.log_likelihood.double().sum()) - PENALTY * frames + lengths
     assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_recording_heard_in_blocks_is_heard_as_a_whole(tone_model, heard, monkeypatch):
+    log_likelihood, whole = heard
+    monkeypatch.setattr(free, "_BLOCK", 7)
+    blocks = hear_freely(tone_model, log_likelihood)
+    torch.testing.assert_close(blocks.log_likelihood, whole.log_likelihood)
+    torch.testing.assert_close(blocks.speech, whole.speech)

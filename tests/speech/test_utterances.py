@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
@@ -106,3 +108,15 @@ def test_several_speakers_have_tiers_of_their_own_and_speak_at_once(aligner, wav
         ("ah", "Bob"), ("eesah", "Ann"), ("eesah", "Bob"), ("see", "Bob"),
     ]  # fmt: skip
     assert [w.start for w in words] == sorted(w.start for w in words)
+
+
+def test_matches_of_utterances_are_put_together_and_their_stretches_moved(aligner, wave):
+    said = [replace(TWO[0], label="see see"), TWO[1]]
+    together = align_utterances(aligner, wave, RATE, said)
+    first, second = (aligner(wave[round(s.start * RATE) : round(s.end * RATE)], RATE, s.label) for s in said)
+    assert together.match == pytest.approx(fmean(word.match for word in (*first.words, *second.words)))
+    assert together.free_log_likelihood == pytest.approx(first.free_log_likelihood + second.free_log_likelihood)
+    moved = [(item.start, item.label) for item in first.suspicious]
+    moved += [(item.start + 0.6, item.label) for item in second.suspicious]
+    assert [(item.start, item.label) for item in together.suspicious] == sorted(moved, key=lambda item: item[0])
+    assert together.suspicious
