@@ -28,7 +28,6 @@ from semihmm.speech.transcript import timed, tokens_of
 from semihmm.types import Hertz, Seconds
 
 _ONE_PIECE = 5_000_000  # frames times states that are aligned without cuts: some 30 s of speech
-_FREE_ENDS = 2_000_000  # frames times states, up to which other speech is looked for at the ends: 20 s of text
 _MANY = 10_000_000  # frames times states, from where on memory is dearer than time
 _MOST = 40_000_000  # frames times states of a piece: some 80 s of speech without a moment beyond doubt
 
@@ -158,9 +157,6 @@ class Aligner:
         heard = resample(condition(wave), source=sample_rate, target=front_end.sample_rate)
         features = front_end(heard)
         graph.check_length(len(features))
-        if not self.extra_speech and len(features) * len(graph.node) > _FREE_ENDS:
-            # Free speech at the ends would let an outline leave out words that are said in another pronunciation.
-            graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability)
         duration = len(wave) / sample_rate
         boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
         boundaries[0], boundaries[-1] = 0.0, duration
