@@ -6,9 +6,9 @@ Data are the Free Spoken Digit Dataset, where ``SEMIHMM_DATA`` or ``../shared/da
 phones of two formants, whose places and lengths differ from speaker to speaker. Three speakers train, one is kept for
 the test. `CTCHMMLoss` learns from texts alone, and what is recognised is the best path of its HMM among those that
 spell words: an automaton holds the dictionary. Look at the word accuracy, and at where the words of a string are found.
-Three speakers are few, and more steps learn them by heart: each held out in turn, 85 % of the words said alone are right,
-on average. An acoustic model of hundreds of voices (``pip install 'semihmm[speech]'``) knows better what voices have in
-common. With it, which gets used to the voice without labels, they are 92.7 %: george's 94.2 %, jackson's 96.7 %,
+Three speakers are few, and more steps learn them by heart: each held out in turn, 85 % of the words said alone are
+right, on average. An acoustic model of hundreds of voices (``pip install 'semihmm[speech]'``) knows better what voices
+have in common. With it, which gets used to the voice without labels, they are 92.7 %: george's 94.2 %, jackson's 96.7 %,
 nicolas's 82.5 %, theo's 97.5 %.
 """
 
@@ -214,14 +214,15 @@ class Experience:
         means = [stream.mean.flatten(0, 1) for stream in self.model.streams]
         within = [stream.log_variance.exp().flatten(0, 1).mean(0) for stream in self.model.streams]
 
+        # Log bands are `basis` times cepstra; of those that end below 4,000 Hz, a Gaussian expects the cepstra.
         filters, seen, cepstra = self.model.front_end.filters, 19, means[0].shape[1]
         waves = torch.cos(torch.pi / filters * (torch.arange(seen)[:, None] + 0.5) * torch.arange(cepstra)).double()
         lifter = 1 + 11 * torch.sin(torch.pi * torch.arange(cepstra) / 22)
-        spectra_of = waves * (2 / filters) ** 0.5 / lifter
-        spectra_of[:, 0] /= 2**0.5
+        basis = waves * (2 / filters) ** 0.5 / lifter
+        basis[:, 0] /= 2**0.5
         covariance = means[0].T.cov() + within[0].diag()
-        noisy = spectra_of @ covariance @ spectra_of.T + 0.1 * torch.eye(seen)
-        expected = torch.linalg.solve(noisy, spectra_of @ covariance)
+        noisy = basis @ covariance @ basis.T + 0.1 * torch.eye(seen)
+        expected = torch.linalg.solve(noisy, basis @ covariance)
 
         edges = torch.linspace(*(2595 * torch.log10(1 + torch.tensor([130.0, 6800.0]) / 700)).tolist(), filters + 2)
         triangles = bands(1.0, edges)[:, :seen]
