@@ -8,8 +8,8 @@ the test. `CTCHMMLoss` learns from texts alone, and what is recognised is the be
 spell words: an automaton holds the dictionary. Look at the word accuracy, and at where the words of a string are found.
 Three speakers are few, and more steps learn them by heart: each held out in turn, 85 % of the words said alone are
 right, on average. An acoustic model of hundreds of voices (``pip install 'semihmm[speech]'``) knows better what voices
-have in common. With it, which gets used to the voice without labels, they are 92.7 %: george's 94.2 %, jackson's 96.7 %,
-nicolas's 82.5 %, theo's 97.5 %.
+have in common. With it, which gets used to the voice without labels, they are 92.7 %: george's 94.2 %, jackson's
+96.7 %, nicolas's 82.5 %, theo's 97.5 %.
 """
 
 import argparse
