@@ -214,14 +214,15 @@ class Experience:
         means = [stream.mean.flatten(0, 1) for stream in self.model.streams]
         within = [stream.log_variance.exp().flatten(0, 1).mean(0) for stream in self.model.streams]
 
+        # Log bands are `basis` times cepstra; of those that end below 4,000 Hz, a Gaussian expects the cepstra.
         filters, seen, cepstra = self.model.front_end.filters, 19, means[0].shape[1]
         waves = torch.cos(torch.pi / filters * (torch.arange(seen)[:, None] + 0.5) * torch.arange(cepstra)).double()
         lifter = 1 + 11 * torch.sin(torch.pi * torch.arange(cepstra) / 22)
-        spectra_of = waves * (2 / filters) ** 0.5 / lifter
-        spectra_of[:, 0] /= 2**0.5
+        basis = waves * (2 / filters) ** 0.5 / lifter
+        basis[:, 0] /= 2**0.5
         covariance = means[0].T.cov() + within[0].diag()
-        noisy = spectra_of @ covariance @ spectra_of.T + 0.1 * torch.eye(seen)
-        expected = torch.linalg.solve(noisy, spectra_of @ covariance)
+        noisy = basis @ covariance @ basis.T + 0.1 * torch.eye(seen)
+        expected = torch.linalg.solve(noisy, basis @ covariance)
 
         edges = torch.linspace(*(2595 * torch.log10(1 + torch.tensor([130.0, 6800.0]) / 700)).tolist(), filters + 2)
         triangles = bands(1.0, edges)[:, :seen]
