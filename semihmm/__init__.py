@@ -13,35 +13,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from semihmm import automata, semirings
     from semihmm.engine import backends
-    from semihmm.inference import (  # type: ignore[no-redef] # mypy meets its modules of the same names
-        Paths,
-        argmax,
-        condition,
+
+    # By module: mypy would take the functions for the modules of the same names.
+    from semihmm.inference.counts import expected_counts
+    from semihmm.inference.decision import minimum_bayes_risk
+    from semihmm.inference.expectation import (
         covariance,
         cross_entropy,
         entropy,
         expectation,
-        expected_counts,
-        explain,
-        filtering,
         kl_divergence,
-        log_count,
-        log_partition,
-        log_prob,
-        marginals,
-        max_marginals,
-        minimum_bayes_risk,
-        prune,
         renyi_entropy,
         risk,
-        sample,
-        score,
-        smoothing,
-        topk,
-        total,
         variance,
-        viterbi,
     )
+    from semihmm.inference.explain import explain
+    from semihmm.inference.marginals import condition, filtering, marginals, max_marginals, smoothing
+    from semihmm.inference.pruning import prune
+    from semihmm.inference.sample import sample
+    from semihmm.inference.total import log_count, log_partition, log_prob, score, total
+    from semihmm.inference.viterbi import Paths, argmax, topk, viterbi
     from semihmm.structures import (
         CTC,
         DTW,

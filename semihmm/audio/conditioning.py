@@ -16,7 +16,7 @@ def condition(wave: Tensor) -> Tensor:
         wave: ``(N,)`` samples, full scale = 1.
 
     Returns:
-        ``(N,)``: ``wave`` less its mean, in the same dtype.
+        ``(N,)``: ``wave`` less its mean, in the same dtype; ``wave`` itself where the mean is less than the last bit.
 
     Raises:
         ShapeError: ``wave`` is not one-dimensional, or empty.
@@ -41,4 +41,5 @@ def condition(wave: Tensor) -> Tensor:
             f"condition: the recording is digitally silent: all of its samples lie between {low:g} and {high:g}. "
             f"Was the microphone muted, or the wrong channel taken?"
         )
-    return wave - wave.mean(dtype=torch.float64).to(wave.dtype)
+    offset = float(wave.detach().mean())
+    return wave if abs(offset) < _LAST_BIT else wave - offset

@@ -15,7 +15,6 @@ from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
 from semihmm.types import Hertz, Seconds
 
-_BLOCK = 1 << 20  # samples read at a time
 _NOTICED: Seconds = 0.01  # what may be missing at the end: less than any frame of features sees
 _UNKNOWN = 0x7FFFFF00  # sizes from here on are written by programs that did not know yet
 
@@ -59,8 +58,9 @@ def read_audio(path: Path | str, *, channel: int | None = None, partial: bool = 
     try:
         # As bytes: a name need not be UTF-8.
         with soundfile.SoundFile(_with_its_size(path) or os.fsencode(path)) as sound:
-            samples, promised, rate = _read(sound), _promised(sound, path), int(sound.samplerate)
-    except (soundfile.LibsndfileError, OSError) as error:
+            samples = sound.read(dtype="float32", always_2d=True)
+            promised, rate = _promised(sound, path), int(sound.samplerate)
+    except (soundfile.LibsndfileError, OSError, MemoryError) as error:
         raise DataError(f"read_audio: {path} cannot be read as audio ({error}). Convert it to WAV or FLAC.") from error
     if not partial and promised - len(samples) >= rate * _NOTICED:
         raise DataError(
@@ -69,14 +69,15 @@ def read_audio(path: Path | str, *, channel: int | None = None, partial: bool = 
         )
     if len(samples) == 0:
         raise DataError(f"read_audio: {path} holds zero samples: a header with no sound after it.")
-    wave = torch.from_numpy(_one_channel(samples, channel, path))
-    bad = (~wave.isfinite()).nonzero()
-    if len(bad):
+    wave = _one_channel(samples, channel, path)
+    finite = np.isfinite(wave)  # PyTorch's takes the memory of another recording
+    if not finite.all():
+        first = int(finite.argmin())
         raise DataError(
-            f"read_audio: {path} holds {len(bad)} samples that are NaN or infinite, the first at sample {int(bad[0])} "
-            f"({int(bad[0]) / rate:.3f} s). Whatever wrote the file failed there; make it again."
+            f"read_audio: {path} holds {int((~finite).sum())} samples that are NaN or infinite, the first at sample "
+            f"{first} ({first / rate:.3f} s). Whatever wrote the file failed there; make it again."
         )
-    return wave, rate
+    return torch.from_numpy(wave), rate
 
 
 def resample(wave: Tensor, *, source: Hertz, target: Hertz) -> Tensor:
@@ -109,20 +110,6 @@ def resample(wave: Tensor, *, source: Hertz, target: Hertz) -> Tensor:
     soxr = require("soxr", extra="speech", purpose="Resampling audio")
     changed = soxr.resample(wave.detach().cpu().numpy(), source, target, quality="VHQ")
     return torch.from_numpy(changed).to(wave)
-
-
-def _read(sound: Any) -> np.ndarray:
-    """All samples ``(N, C)``, whatever number the header announces."""
-    blocks = [np.empty((0, sound.channels), np.float32)]
-    while len(block := sound.read(_BLOCK, dtype="float32", always_2d=True)):
-        blocks.append(block)
-    samples = np.empty((sum(map(len, blocks)), sound.channels), np.float32)
-    end = len(samples)
-    while blocks:  # each is let go of as soon as it is copied
-        block = blocks.pop()
-        samples[end - len(block) : end] = block
-        end -= len(block)
-    return samples
 
 
 def _one_channel(samples: np.ndarray, channel: int | None, path: Path) -> np.ndarray:

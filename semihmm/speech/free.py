@@ -22,7 +22,7 @@ FREE = "*"
 PENALTY = 1.25
 """Nats a frame by which free speech is worse than the free phone loop, which may choose its phones as it likes."""
 
-_BLOCK = 10_000  # frames that the loop hears at a time, so that memory does not grow with the recording
+_BLOCK = 2_000  # frames that the loop hears at a time, so that memory does not grow with the recording
 _STAY, _LAST_STAY = 0.5, 0.9  # in the states of free speech: with three, 14 frames on average
 
 
