@@ -128,7 +128,7 @@ class NumPy:
     def path_gradient(self, scan, slots, arcs, weight, requested):
         raise NotImplementedError
 
-    def vectors(self, scan):
+    def vectors(self, scan, only):
         return None
 
     def best_in_slots(self, scan):
