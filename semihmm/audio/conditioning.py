@@ -9,11 +9,12 @@ _LAST_BIT = 1 / 32768  # of a 16-bit sample
 _LOUDEST = 1e6  # a float file may hold integers up to 2^16; beyond, powers of it leave float32
 
 
-def condition(wave: Tensor) -> Tensor:
+def condition(wave: Tensor, *, in_place: bool = False) -> Tensor:
     """A recording without its constant offset, where there is anything to hear.
 
     Args:
         wave: ``(N,)`` samples, full scale = 1.
+        in_place: whether ``wave`` itself may be changed: a long one need not be there twice.
 
     Returns:
         ``(N,)``: ``wave`` less its mean, in the same dtype; ``wave`` itself where the mean is less than the last bit.
@@ -42,4 +43,6 @@ def condition(wave: Tensor) -> Tensor:
             f"Was the microphone muted, or the wrong channel taken?"
         )
     offset = float(wave.detach().mean())
-    return wave if abs(offset) < _LAST_BIT else wave - offset
+    if abs(offset) < _LAST_BIT:
+        return wave
+    return wave.sub_(offset) if in_place else wave - offset

@@ -55,14 +55,15 @@ class AcousticModel:
         """Number of states in each phone."""
         return self.transitions.shape[1]
 
-    def log_likelihood(self, features: Tensor) -> Tensor:
+    def log_likelihood(self, features: Tensor, *, room: int = 0) -> Tensor:
         """Log-densities of every state of every phone, in nats.
 
         Args:
             features: ``(T, F)``, as `front_end` computes them.
+            room: how many columns of zeros to leave behind them, for a caller to fill.
 
         Returns:
-            ``(T, phones * states)`` float32, without gradient; the columns are the states of `streams`.
+            ``(T, phones * states + room)`` float32, without gradient; the columns are the states of `streams`.
 
         Raises:
             ShapeError: ``features`` has another width than the streams together.
@@ -73,8 +74,9 @@ class AcousticModel:
                 f"AcousticModel: features must be (T, {sum(widths)}), the width that {self.name} was trained on, got "
                 f"{tuple(features.shape)}. Compute them with the model's own front_end."
             )
-        found = torch.zeros(len(features), len(self.phones) * self.states)
-        for block, out in zip(features.split(_FRAMES), found.split(_FRAMES), strict=True):
+        columns = len(self.phones) * self.states
+        found = torch.zeros(len(features), columns + room)
+        for block, out in zip(features.split(_FRAMES), found[:, :columns].split(_FRAMES), strict=True):
             for density, part in zip(self._densities, block.split(widths, dim=1), strict=True):
                 out += density(part)
         return found

@@ -17,7 +17,7 @@ from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
 from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alternatives import best_readings
-from semihmm.speech.free import FREE, Unscripted, hear_freely, with_free_speech
+from semihmm.speech.free import FREE, Unscripted, hear_freely
 from semihmm.speech.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.intervals import Interval
 from semihmm.speech.match import CALIBRATION, Calibration, Heard, assess
@@ -160,10 +160,11 @@ class Aligner:
         duration = len(wave) / sample_rate
         boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
         boundaries[0], boundaries[-1] = 0.0, duration
-        log_likelihood = self.model.log_likelihood(features)
+        states = self.model.states
+        log_likelihood = self.model.log_likelihood(features, room=states)  # for free speech
         del features  # of an hour, 0.1 GB
-        freely = hear_freely(self.model, log_likelihood)
-        log_likelihood = with_free_speech(self.model, log_likelihood, freely)
+        freely = hear_freely(self.model, log_likelihood[:, :-states])
+        log_likelihood[:, -states:] = freely.free
         boundaries.clamp_(max=duration)
         return _Heard(pronunciations, graph, log_likelihood, freely, boundaries, duration, heard, sample_rate)
 

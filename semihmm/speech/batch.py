@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from semihmm._optional import require
-from semihmm.audio import read_audio
+from semihmm.audio import condition, read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.speech.align import Aligner
 from semihmm.speech.corpus import Recording
@@ -236,6 +236,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
     if done is not None:
         return done, False
     wave, sample_rate = read_audio(recording.audio)
+    wave = condition(wave, in_place=True)
     alignment = align_utterances(aligner, wave, sample_rate, utterances, nbest=nbest)
     alignment.save(*paths, options=options)
     return alignment, True

@@ -39,6 +39,11 @@ class Unscripted:
     log_likelihood: Tensor
     speech: Tensor
 
+    @property
+    def free(self) -> Tensor:
+        """What free speech costs, ``(T, 1)``: the log-likelihood of each state of `FREE`."""
+        return (self.log_likelihood - PENALTY)[:, None]
+
 
 def free_loop(model: AcousticModel, log_likelihood: Tensor) -> HMM:
     """The free phone loop on one recording.
@@ -90,5 +95,4 @@ def add_free_phone(model: AcousticModel) -> AcousticModel:
 
 def with_free_speech(model: AcousticModel, log_likelihood: Tensor, heard: Unscripted) -> Tensor:
     """Log-likelihoods with the columns of `FREE` behind those of the model's phones: ``(T, (phones + 1) * states)``."""
-    free = (heard.log_likelihood - PENALTY)[:, None].expand(-1, model.states)
-    return torch.cat([log_likelihood, free], 1)
+    return torch.cat([log_likelihood, heard.free.expand(-1, model.states)], 1)

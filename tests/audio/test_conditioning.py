@@ -21,6 +21,12 @@ def test_less_than_the_last_bit_is_no_offset():
     assert condition(wave) is wave
 
 
+def test_an_offset_can_be_taken_off_in_place():
+    wave = torch.tensor([0.5, 1.0, 0.0])
+    assert condition(wave, in_place=True) is wave
+    assert wave.tolist() == [0.0, 0.5, -0.5]
+
+
 def test_the_input_is_left_alone_and_its_dtype_kept():
     wave = torch.tensor([0.5, 1.0, 0.0])
     assert condition(wave).dtype == torch.float32
