@@ -60,10 +60,10 @@ class Remembering(AcousticModel):
 
     known: ClassVar[dict[int, Tensor]] = {}
 
-    def log_likelihood(self, features: Tensor) -> Tensor:
-        key = hash(features.numpy().tobytes())
+    def log_likelihood(self, features: Tensor, *, room: int = 0) -> Tensor:
+        key = hash((features.numpy().tobytes(), room))
         if key not in self.known:
-            self.known[key] = super().log_likelihood(features)
+            self.known[key] = super().log_likelihood(features, room=room)
         return self.known[key]
 
 
