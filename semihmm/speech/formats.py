@@ -14,13 +14,13 @@ from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.intervals import Interval
+from semihmm.speech.labels import HTS_UNIT
 from semihmm.speech.results import Alignment
 from semihmm.speech.textgrid import save_textgrid
 from semihmm.types import Seconds
 
 _LINE = 42  # characters that a line of a subtitle holds
 _BREATH: Seconds = 0.6  # a longer pause ends a subtitle
-_HTS_UNIT: Seconds = 1e-7
 
 
 def write_labels(alignment: Alignment, path: Path) -> None:
@@ -143,7 +143,7 @@ def _csv(alignment: Alignment, path: Path, name: str) -> None:
 
 def _lab(alignment: Alignment, path: Path, name: str) -> None:
     lines = (
-        f"{round(item.start / _HTS_UNIT)} {round(item.end / _HTS_UNIT)} {item.label}\n"
+        f"{round(item.start / HTS_UNIT)} {round(item.end / HTS_UNIT)} {item.label}\n"
         for item in _with_pauses(alignment.phones, alignment.duration)
     )
     path.write_text("".join(lines), encoding="utf-8")
@@ -152,7 +152,7 @@ def _lab(alignment: Alignment, path: Path, name: str) -> None:
 def _with_pauses(phones: Iterable[Interval], duration: Seconds) -> Iterator[Interval]:
     edges = [Interval(0.0, 0.0, ""), *phones, Interval(duration, duration, "")]
     for before, item in pairwise(edges):
-        if round((item.start - before.end) / _HTS_UNIT) > 0:
+        if round((item.start - before.end) / HTS_UNIT) > 0:
             yield Interval(before.end, item.start, "pau")
         if item.label:
             yield item

@@ -15,7 +15,9 @@ from semihmm.types import Seconds
 LABEL_SUFFIXES = (".TextGrid", ".lab", ".json")
 """What `read_labels` reads."""
 
-_HTS_UNIT: Seconds = 1e-7
+HTS_UNIT: Seconds = 1e-7
+"""What HTS counts in."""
+
 _HTS_TIME = re.compile(r"\d{1,18}", re.ASCII)
 _ESPS_TIME = re.compile(r"(\d+\.?\d*|\.\d+)(e-?\d{1,2})?", re.ASCII | re.IGNORECASE)
 _FULL_CONTEXT = re.compile(r"^[^-]+-([^+]+)\+")
@@ -102,7 +104,7 @@ def _hts(text: str) -> Iterator[Interval]:
         start, end, label = line.split()[:3]
         context, state = _STATE.sub("", label), _STATE.search(label)
         phone = _FULL_CONTEXT.match(context)
-        item = Interval(int(start) * _HTS_UNIT, int(end) * _HTS_UNIT, phone[1] if phone else context)
+        item = Interval(int(start) * HTS_UNIT, int(end) * HTS_UNIT, phone[1] if phone else context)
         if previous and state and previous[0] == context:
             item = Interval(previous[1].start, item.end, item.label)
         elif previous:

@@ -33,7 +33,7 @@ class Finding:
 
 
 def validate(recordings: Iterable[Recording], aligner: Aligner) -> Iterator[Finding]:
-    """Look at every recording and its transcript without aligning them: a second or so for each hour of sound.
+    """Look at every recording and its transcript without aligning them: an hour takes seconds.
 
     Fatal are the faults that `Aligner` and `find_recordings` would report. Odd are: a sample rate too low for the
     model, clipping, words that no dictionary has, text for more or less speech than there is sound.
