@@ -29,8 +29,8 @@ from rich.console import Console
 from semihmm.audio import read_audio, resample
 from semihmm.cli.show import error_table
 from semihmm.speech import TOLERANCES, AcousticModel, Aligner, BoundaryErrors, Interval, Tiers, compare, words_of
-from semihmm.speech.phones import is_silence
-from semihmm.speech.pieces import Piece
+from semihmm.speech.alignment.pieces import Piece
+from semihmm.speech.text.phones import is_silence
 
 CONVENTION = {"synth/en-hts": 0.0028, "synth/en-kal": 0.0081}  # seconds: what learn_edges.py says of slt and of kal
 HERE = Path(__file__).parent

@@ -1,6 +1,7 @@
-"""Learns ``semihmm/speech/edges.npz``: how far an aligned phone's onset is from where a synthesiser put it.
+"""Learns ``semihmm/speech/acoustics/edges.npz``: how far an aligned phone's onset is from where a synthesiser put it.
 
-    python benchmarks/learn_edges.py --texts TEXTS [--festival festival] [--out semihmm/speech/edges.npz] [--smoke]
+    python benchmarks/learn_edges.py --texts TEXTS [--festival festival] [--smoke]
+        [--out semihmm/speech/acoustics/edges.npz]
 
 TEXTS is a file with a sentence a line, and without it there is nothing to do; what ships was learnt on 60 stretches of
 nine words from the transcripts of LJ Speech and LibriVox (public domain). Festival with the voices kal, ked and slt
@@ -23,8 +24,8 @@ import torch
 
 from semihmm.audio import read_audio, resample
 from semihmm.speech import Aligner, BoundaryErrors
-from semihmm.speech.acoustic import load_acoustic_model
-from semihmm.speech.edges import KINDS, UNIT, EdgeCorrection, around_edges
+from semihmm.speech.acoustics.edges import KINDS, UNIT, EdgeCorrection, around_edges
+from semihmm.speech.acoustics.model import load_acoustic_model
 
 VOICES = {"kal": "voice_kal_diphone", "ked": "voice_ked_diphone", "slt": "voice_cmu_us_slt_arctic_hts"}
 NETWORKS, UNITS, EPOCHS, BATCH = 4, 48, 40, 128

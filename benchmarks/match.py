@@ -7,8 +7,8 @@ transcripts here, drawn alike; one phone in fifteen of the pronunciations by ano
 transcript by that of the next recording. Where phones are labelled, edges are compared.
 
 Sets are read from ``SEMIHMM_DATA`` or ``../shared/data``, and skipped by name where they are not there. The constants
-in ``semihmm/speech/match.py`` are those printed last: fitted on the sets in the public domain, CC BY, or synthetic
-(`FITTED`). Each set's figures are with constants fitted without it, so none is measured on itself.
+in ``semihmm/speech/alignment/match.py`` are those printed last: fitted on the sets in the public domain, CC BY, or
+synthetic (`FITTED`). Each set's figures are with constants fitted without it, so none is measured on itself.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from torch import Tensor
 from semihmm.audio import read_audio
 from semihmm.errors import DataError
 from semihmm.speech import AcousticModel, Aligner, Alignment, Interval, Lexicon, Tiers, compare, words_of
-from semihmm.speech.match import Calibration
-from semihmm.speech.phones import is_silence
-from semihmm.speech.transcript import is_filler
+from semihmm.speech.alignment.match import Calibration
+from semihmm.speech.text.phones import is_silence
+from semihmm.speech.text.transcript import is_filler
 
 HERE = Path(__file__).parent
 FITTED = {"librivox5": 6, "librispeech4": 5, "arctic1": 10, "synth/en-hts": 2, "synth/en-kal": 2, "ljspeech32": 2}

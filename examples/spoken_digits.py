@@ -207,7 +207,7 @@ class Experience:
 
     def __init__(self, recordings: list[tuple[int, Tensor]]) -> None:
         from semihmm.speech import load_acoustic_model
-        from semihmm.speech.mfcc import with_differences
+        from semihmm.speech.acoustics.mfcc import with_differences
 
         self.model = load_acoustic_model()
         self.columns = [self.model.phones.index(phone) for phone in (self.model.silence, *PHONES[1:])]

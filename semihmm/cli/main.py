@@ -19,7 +19,7 @@ from semihmm.errors import DataError, SemihmmError
 
 if TYPE_CHECKING:
     from semihmm.speech import Aligner, Recording
-    from semihmm.speech.batch import Summary
+    from semihmm.speech.corpora.batch import Summary
 
 SOME_FAILED, CANNOT = 1, 2
 
@@ -108,7 +108,7 @@ def align(
     """
     from semihmm.cli import show
     from semihmm.speech import find_recordings
-    from semihmm.speech.batch import only_writer
+    from semihmm.speech.corpora.batch import only_writer
 
     with _refusing():
         recordings = find_recordings(corpus, text_column=text_column)
@@ -170,7 +170,7 @@ def evaluate(
     """
     from semihmm.cli import show
     from semihmm.speech import evaluate as evaluate_labels
-    from semihmm.speech.evaluate import read_phone_map
+    from semihmm.speech.metrics.evaluate import read_phone_map
 
     with _refusing():
         mapped = read_phone_map(phone_map) if phone_map else None
@@ -226,7 +226,7 @@ def demo(
     """Align a few real recordings, print one of them, and draw a picture of it."""
     from semihmm.cli import show
     from semihmm.speech import find_recordings
-    from semihmm.speech.picture import draw_recording
+    from semihmm.speech.view.picture import draw_recording
 
     with _refusing():
         recordings = find_recordings(data)
@@ -259,7 +259,7 @@ def _aligner(
     extra_speech: bool = False,
 ) -> Aligner:
     from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
-    from semihmm.speech.pronunciation import check_language
+    from semihmm.speech.alignment.pronunciation import check_language
 
     if language and check_language(language) != "en" and not (model and dictionary):
         raise DataError(
@@ -285,8 +285,8 @@ def _run(
     import torch
 
     from semihmm.cli import show
-    from semihmm.speech.batch import Summary, align_recordings
-    from semihmm.speech.corpus import Corpus
+    from semihmm.speech.corpora.batch import Summary, align_recordings
+    from semihmm.speech.corpora.corpus import Corpus
 
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
     summary = Summary(recordings.passed_over if isinstance(recordings, Corpus) else {})

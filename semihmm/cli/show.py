@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Corpus, Evaluation, Finding, FrontEnd
-from semihmm.speech.batch import Outcome, Summary
+from semihmm.speech.corpora.batch import Outcome, Summary
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
 _SUSPICIOUS, _STRETCHES = 20, 5  # recordings, and stretches of one, that a summary names

@@ -3,18 +3,12 @@
 Needs ``pip install 'semihmm[speech]'``.
 """
 
-from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
-from semihmm.speech.align import Aligner, Evidence
-from semihmm.speech.corpus import Corpus, Recording, find_recordings
-from semihmm.speech.evaluate import Evaluation, compare, evaluate
-from semihmm.speech.formats import write_labels
-from semihmm.speech.graph import AlignmentGraph, build_graph
-from semihmm.speech.intervals import Interval, Tiers
-from semihmm.speech.labels import read_labels
-from semihmm.speech.match import Calibration
-from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
-from semihmm.speech.mfcc import FrontEnd
-from semihmm.speech.pronunciation import (
+from semihmm.speech.acoustics.mfcc import FrontEnd
+from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
+from semihmm.speech.alignment.align import Aligner, Evidence
+from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
+from semihmm.speech.alignment.match import Calibration
+from semihmm.speech.alignment.pronunciation import (
     LANGUAGES,
     Lexicon,
     Pronunciation,
@@ -22,10 +16,16 @@ from semihmm.speech.pronunciation import (
     load_lexicon,
     unknown_words,
 )
-from semihmm.speech.results import Alignment, Alternative
-from semihmm.speech.textgrid import read_textgrid, save_textgrid
-from semihmm.speech.transcript import Token, is_filler, tokens_of, words_of
-from semihmm.speech.validate import Finding, validate
+from semihmm.speech.corpora.corpus import Corpus, Recording, find_recordings
+from semihmm.speech.corpora.validate import Finding, validate
+from semihmm.speech.files.formats import write_labels
+from semihmm.speech.files.labels import read_labels
+from semihmm.speech.files.results import Alignment, Alternative
+from semihmm.speech.files.textgrid import read_textgrid, save_textgrid
+from semihmm.speech.intervals import Interval, Tiers
+from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
+from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
+from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
 
 __all__ = [
     "LANGUAGES",

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from semihmm.speech import AcousticModel, FrontEnd, Lexicon
-from semihmm.speech.acoustic import tied_mixture
-from semihmm.speech.mfcc import with_differences
+from semihmm.speech.acoustics.mfcc import with_differences
+from semihmm.speech.acoustics.model import tied_mixture
 
 RATE = 16000
 TONES = {"SIL": None, "AA": 400.0, "IY": 900.0, "S": 2500.0}

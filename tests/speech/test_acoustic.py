@@ -10,7 +10,7 @@ from semihmm.audio import read_audio
 from semihmm.errors import ShapeError
 from semihmm.models import GaussianMixture
 from semihmm.speech import AcousticModel, load_acoustic_model
-from semihmm.speech.acoustic import tied_mixture
+from semihmm.speech.acoustics.model import tied_mixture
 
 
 def parameters(seed=0, codebooks=2, states=3, components=4, features=5):

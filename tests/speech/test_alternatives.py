@@ -8,8 +8,8 @@ import torch
 
 from semihmm.inference import log_partition, viterbi
 from semihmm.speech import build_graph
-from semihmm.speech.alternatives import best_readings
-from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech.alignment.alternatives import best_readings
+from semihmm.speech.alignment.pronunciation import Pronunciation
 
 ITEMS = [
     Pronunciation("ah", (("AA",), ("IY", "AA"))),

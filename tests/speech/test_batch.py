@@ -15,7 +15,7 @@ import torch
 
 from semihmm.errors import DataError, DependencyError
 from semihmm.speech import Aligner, Interval, Lexicon, find_recordings, read_labels, save_textgrid
-from semihmm.speech.batch import Summary, align_recordings
+from semihmm.speech.corpora.batch import Summary, align_recordings
 
 from .conftest import RATE, spoken
 
@@ -257,7 +257,7 @@ import os, pickle, signal, sys
 from pathlib import Path
 import torch
 from semihmm.speech import find_recordings
-from semihmm.speech.batch import align_recordings
+from semihmm.speech.corpora.batch import align_recordings
 
 torch.set_num_threads(1)
 aligner, corpus, out = pickle.loads(Path(sys.argv[1]).read_bytes())

@@ -7,7 +7,7 @@ import pytest
 
 from semihmm.errors import DataError
 from semihmm.speech import load_dictionary
-from semihmm.speech.dictionary import read_dictionary
+from semihmm.speech.text.dictionary import read_dictionary
 
 HELLO = ("HH", "AH", "L", "OW")
 

@@ -9,7 +9,7 @@ import torch
 from semihmm.audio import read_audio
 from semihmm.errors import DataError
 from semihmm.speech import Aligner, FrontEnd
-from semihmm.speech.edges import EdgeCorrection, around_edges
+from semihmm.speech.acoustics.edges import EdgeCorrection, around_edges
 
 from .conftest import RATE, spoken
 

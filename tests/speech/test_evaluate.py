@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, BoundaryErrors, Interval, Tiers, compare, evaluate, save_textgrid
-from semihmm.speech.evaluate import match, read_phone_map
+from semihmm.speech.metrics.evaluate import match, read_phone_map
 
 
 def tier(text, starts, length=0.1):

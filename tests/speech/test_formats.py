@@ -9,9 +9,9 @@ import pytest
 
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, Interval, read_labels, write_labels
-from semihmm.speech.formats import WRITERS
-from semihmm.speech.segments import read_segments
-from semihmm.speech.transcript import timed, tokens_of
+from semihmm.speech.corpora.segments import read_segments
+from semihmm.speech.files.formats import WRITERS
+from semihmm.speech.text.transcript import timed, tokens_of
 
 TEXT = "He was 19. And she -- <b>bold</b> & quick -- left."
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from semihmm.inference import log_partition
-from semihmm.speech import build_graph, free
-from semihmm.speech.free import FREE, PENALTY, free_loop, hear_freely, with_free_speech
-from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech import build_graph
+from semihmm.speech.alignment import free
+from semihmm.speech.alignment.free import FREE, PENALTY, free_loop, hear_freely, with_free_speech
+from semihmm.speech.alignment.pronunciation import Pronunciation
 
 from .conftest import spoken
 

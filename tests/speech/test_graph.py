@@ -7,8 +7,8 @@ import torch
 
 from semihmm.errors import DataError
 from semihmm.speech import build_graph
-from semihmm.speech.graph import PAUSE
-from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech.alignment.graph import PAUSE
+from semihmm.speech.alignment.pronunciation import Pronunciation
 
 
 def paths(graph):

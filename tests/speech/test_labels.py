@@ -4,7 +4,7 @@ import pytest
 
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, Interval, Tiers, read_labels, read_textgrid, save_textgrid
-from semihmm.speech.labels import is_timed
+from semihmm.speech.files.labels import is_timed
 
 WORDS = (Interval(0.1, 0.3, "one"), Interval(0.3, 0.55, 'tw"o'))
 PHONES = (Interval(0.1, 0.2, "W"), Interval(0.2, 0.3, "AH"), Interval(0.3, 0.55, "T"))

@@ -8,10 +8,10 @@ import torch
 
 from semihmm.inference import condition, log_partition
 from semihmm.speech import Aligner, build_graph
-from semihmm.speech import match as matching
-from semihmm.speech.free import FREE, hear_freely, with_free_speech
-from semihmm.speech.match import Calibration, Place, score_words
-from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech.alignment import match as matching
+from semihmm.speech.alignment.free import FREE, hear_freely, with_free_speech
+from semihmm.speech.alignment.match import Calibration, Place, score_words
+from semihmm.speech.alignment.pronunciation import Pronunciation
 
 from .conftest import RATE, spoken
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from semihmm.errors import DataError, ShapeError
-from semihmm.speech import mfcc
-from semihmm.speech import noise as noise_removal
-from semihmm.speech.mfcc import FrontEnd, with_differences
-from semihmm.speech.noise import remove_noise
+from semihmm.speech.acoustics import mfcc
+from semihmm.speech.acoustics import noise as noise_removal
+from semihmm.speech.acoustics.mfcc import FrontEnd, with_differences
+from semihmm.speech.acoustics.noise import remove_noise
 
 EN_US = {"lowerf": "130", "upperf": "6800", "nfilt": "25", "transform": "dct", "lifter": "22", "feat": "1s_c_d_dd"}
 EN_US |= {"agc": "none", "cmn": "batch", "varnorm": "no", "remove_noise": "yes", "svspec": "0-12/13-25/26-38"}

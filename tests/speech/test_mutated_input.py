@@ -6,7 +6,7 @@ import pytest
 
 from semihmm.errors import DataError
 from semihmm.speech import Interval, find_recordings, save_textgrid
-from semihmm.speech.labels import read_lab
+from semihmm.speech.files.labels import read_lab
 
 SEEDS = {
     "metadata.csv": b'a|He said "$3".|He said three dollars.\nb|Only this|\nwavs/c.wav|Yes.|yes\n',

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from semihmm.speech import Aligner, Alignment, find_recordings
-from semihmm.speech.batch import Summary, align_recordings, result_paths
-from semihmm.speech.textgrid import read_tiers
+from semihmm.speech.corpora.batch import Summary, align_recordings, result_paths
+from semihmm.speech.files.textgrid import read_tiers
 
 from .conftest import RATE, spoken
 

@@ -3,7 +3,15 @@
 import pytest
 
 from semihmm.errors import DataError
-from semihmm.speech.phones import alphabet_of, arpabet_from_ipa, distance, is_pause, is_silence, plain_ipa, to_arpabet
+from semihmm.speech.text.phones import (
+    alphabet_of,
+    arpabet_from_ipa,
+    distance,
+    is_pause,
+    is_silence,
+    plain_ipa,
+    to_arpabet,
+)
 
 
 def test_ipa_becomes_the_dictionary_s_phones():

@@ -3,7 +3,7 @@
 import pytest
 
 from semihmm.speech import Aligner
-from semihmm.speech.picture import draw
+from semihmm.speech.view.picture import draw
 
 from .conftest import RATE, spoken
 

@@ -7,8 +7,9 @@ import torch
 
 from semihmm.audio import read_audio
 from semihmm.errors import DataError
-from semihmm.speech import Aligner, align, build_graph, pieces
-from semihmm.speech.pieces import Cut, Piece
+from semihmm.speech import Aligner, build_graph
+from semihmm.speech.alignment import align, pieces
+from semihmm.speech.alignment.pieces import Cut, Piece
 
 from .conftest import RATE, WORDS, spoken
 

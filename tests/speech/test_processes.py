@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from semihmm.speech.processes import in_processes
+from semihmm.speech.corpora.processes import in_processes
 
 DIES = "__import__('os')._exit(1)"
 
@@ -35,7 +35,7 @@ def test_items_are_taken_as_they_are_needed_and_what_a_task_raises_is_raised_her
 
 ORPHAN = """
 import os, signal
-from semihmm.speech.processes import in_processes
+from semihmm.speech.corpora.processes import in_processes
 if __name__ == "__main__":
     items = ["__import__('os').getpid()", "__import__('time').sleep(600)"]
     results = in_processes(eval, items, 1, died=len)  # by a name: without one it would end, and wait for its process

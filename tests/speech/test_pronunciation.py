@@ -7,7 +7,7 @@ import pytest
 
 from semihmm.errors import DataError, DependencyError
 from semihmm.speech import LANGUAGES, Lexicon, dictionary_lines, load_acoustic_model, load_lexicon, unknown_words
-from semihmm.speech.pronunciation import guess_with_gruut
+from semihmm.speech.alignment.pronunciation import guess_with_gruut
 
 ENTRIES = {
     "cat": (("K", "AE", "T"),),

@@ -8,8 +8,8 @@ import pytest
 from semihmm._files import atomically
 from semihmm.errors import DataError
 from semihmm.speech import Alignment, Alternative, Interval
-from semihmm.speech.results import finished
-from semihmm.speech.textgrid import read_tiers
+from semihmm.speech.files.results import finished
+from semihmm.speech.files.textgrid import read_tiers
 
 ALIGNMENT = Alignment(
     text="ähm, one",

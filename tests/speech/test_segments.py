@@ -4,8 +4,8 @@ import pytest
 
 from semihmm.errors import DataError
 from semihmm.speech import Interval, Tiers, read_textgrid
-from semihmm.speech.segments import Tier, in_lanes, is_audacity, join_words, read_segments, utterances_of
-from semihmm.speech.textgrid import read_tiers
+from semihmm.speech.corpora.segments import Tier, in_lanes, is_audacity, join_words, read_segments, utterances_of
+from semihmm.speech.files.textgrid import read_tiers
 
 
 def said(intervals):

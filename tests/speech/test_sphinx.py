@@ -8,7 +8,7 @@ import torch
 
 from semihmm.errors import DataError
 from semihmm.speech import load_acoustic_model, load_dictionary
-from semihmm.speech.sphinx import (
+from semihmm.speech.acoustics.sphinx import (
     read_feature_parameters,
     read_gaussians,
     read_mixture_weights,

@@ -4,7 +4,7 @@ import pytest
 
 from semihmm.errors import DataError
 from semihmm.speech import Interval
-from semihmm.speech.tables import read_ctm, read_stm, read_table, read_trans
+from semihmm.speech.corpora.tables import read_ctm, read_stm, read_table, read_trans
 
 LAYOUTS = {
     "two columns": "a|he was|\nb|not ill\n",

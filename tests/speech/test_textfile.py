@@ -3,7 +3,7 @@
 import pytest
 
 from semihmm.errors import DataError
-from semihmm.speech.textfile import read_lines, read_text
+from semihmm.speech.files.textfile import read_lines, read_text
 
 TEXT = "naïve, ナイーブ\nand more\r\n"
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]

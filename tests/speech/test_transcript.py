@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from semihmm.errors import DataError
 from semihmm.speech import Interval, Token, is_filler, tokens_of, words_of
-from semihmm.speech.transcript import timed
+from semihmm.speech.text.transcript import timed
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 
 from semihmm.errors import DataError, DependencyError
 from semihmm.speech import Aligner, Interval, Lexicon, read_labels
-from semihmm.speech.textgrid import read_tiers
-from semihmm.speech.utterances import align_utterances
+from semihmm.speech.corpora.utterances import align_utterances
+from semihmm.speech.files.textgrid import read_tiers
 
 from .conftest import RATE, spoken
 

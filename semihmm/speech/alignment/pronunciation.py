@@ -10,10 +10,10 @@ from pathlib import Path
 
 from semihmm._optional import require
 from semihmm.errors import DataError
-from semihmm.speech.acoustic import AcousticModel, load_dictionary
-from semihmm.speech.free import FREE
-from semihmm.speech.phones import arpabet_from_ipa, is_silence, plain_ipa
-from semihmm.speech.transcript import is_filler, words_of
+from semihmm.speech.acoustics.model import AcousticModel, load_dictionary
+from semihmm.speech.alignment.free import FREE
+from semihmm.speech.text.phones import arpabet_from_ipa, is_silence, plain_ipa
+from semihmm.speech.text.transcript import is_filler, words_of
 
 Phones = tuple[str, ...]
 

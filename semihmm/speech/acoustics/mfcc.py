@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError, ShapeError
-from semihmm.speech.noise import remove_noise
+from semihmm.speech.acoustics.noise import remove_noise
 from semihmm.types import Hertz, Seconds
 
 _LOG_FLOOR = 1e-4

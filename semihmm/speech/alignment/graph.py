@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.speech.acoustic import AcousticModel
-from semihmm.speech.free import FREE, add_free_phone
-from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.alignment.free import FREE, add_free_phone
+from semihmm.speech.alignment.pronunciation import Pronunciation
 from semihmm.structures import HMM
 
 PAUSE = -1

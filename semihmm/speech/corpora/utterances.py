@@ -9,9 +9,9 @@ from statistics import fmean
 from torch import Tensor
 
 from semihmm.errors import DataError, DependencyError, SemihmmError
-from semihmm.speech.align import Aligner
+from semihmm.speech.alignment.align import Aligner
+from semihmm.speech.files.results import Alignment, Alternative
 from semihmm.speech.intervals import Interval
-from semihmm.speech.results import Alignment, Alternative
 from semihmm.types import Hertz, Seconds
 
 
@@ -24,8 +24,8 @@ def align_utterances(
         aligner: does the work.
         wave: ``(N,)`` samples of the whole recording.
         sample_rate: of ``wave``.
-        utterances: at least one, in order of time, each speaker's without overlap (`semihmm.speech.segments.in_lanes`).
-            One without end is said in all of the recording.
+        utterances: at least one, in order of time, each speaker's without overlap
+            (`semihmm.speech.corpora.segments.in_lanes`). One without end is said in all of the recording.
         nbest: how many of the best paths, through all utterances together, to return.
 
     Returns:

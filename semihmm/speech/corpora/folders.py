@@ -10,7 +10,7 @@ from pathlib import Path
 
 from semihmm.audio import audio_suffixes
 from semihmm.errors import DataError
-from semihmm.speech.segments import SEGMENT_SUFFIXES
+from semihmm.speech.corpora.segments import SEGMENT_SUFFIXES
 
 TEXT_SUFFIXES = (".txt", ".lab", *SEGMENT_SUFFIXES)
 """Of the files with one recording's transcript, in order of preference."""

@@ -9,8 +9,8 @@ from functools import lru_cache
 from itertools import accumulate
 
 from semihmm.speech.intervals import Interval
-from semihmm.speech.phones import is_pause
-from semihmm.speech.spoken import read_out
+from semihmm.speech.text.phones import is_pause
+from semihmm.speech.text.spoken import read_out
 from semihmm.types import Seconds
 
 _FILLER = re.compile(

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
-from semihmm.speech.free import FREE
-from semihmm.speech.graph import PAUSE, AlignmentGraph
+from semihmm.speech.alignment.free import FREE
+from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph
 from semihmm.structures import HMM
 
 _SPACING = 1000  # frames from one cut to the next

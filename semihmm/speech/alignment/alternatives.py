@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from semihmm.inference import condition, log_partition, marginals, viterbi
-from semihmm.speech.graph import PAUSE, AlignmentGraph
+from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph
 from semihmm.structures import HMM
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from semihmm.audio import condition, read_audio
 from semihmm.errors import DependencyError, SemihmmError
-from semihmm.speech.align import Aligner
-from semihmm.speech.corpus import Recording
-from semihmm.speech.graph import build_graph
-from semihmm.speech.pronunciation import Pronunciation
+from semihmm.speech.alignment.align import Aligner
+from semihmm.speech.alignment.graph import build_graph
+from semihmm.speech.alignment.pronunciation import Pronunciation
+from semihmm.speech.corpora.corpus import Recording
 from semihmm.types import Seconds
 
 _SLOWEST, _FASTEST = 1.0, 25.0  # phones per second: read and spontaneous speech have 8 to 18

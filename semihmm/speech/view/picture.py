@@ -11,11 +11,11 @@ from torch import Tensor
 from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.audio import read_audio
-from semihmm.speech.align import Aligner, Evidence
-from semihmm.speech.corpus import Recording
-from semihmm.speech.graph import PAUSE
+from semihmm.speech.alignment.align import Aligner, Evidence
+from semihmm.speech.alignment.graph import PAUSE
+from semihmm.speech.corpora.corpus import Recording
+from semihmm.speech.files.results import Alignment
 from semihmm.speech.intervals import Interval
-from semihmm.speech.results import Alignment
 from semihmm.types import Hertz
 
 _INK, _WAVE, _PATH = "#1f2933", "#3e5c76", "#d1495b"

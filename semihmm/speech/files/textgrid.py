@@ -9,9 +9,9 @@ from pathlib import Path
 
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.files.textfile import read_text
 from semihmm.speech.intervals import Interval, Tiers, ordered
-from semihmm.speech.phones import is_pause, is_silence
-from semihmm.speech.textfile import read_text
+from semihmm.speech.text.phones import is_pause, is_silence
 from semihmm.types import Seconds
 
 # In order of preference; EMU's "Word" holds word classes and its "Text" the words.

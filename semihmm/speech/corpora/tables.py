@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 
 from semihmm.errors import DataError
+from semihmm.speech.files.textfile import read_lines
 from semihmm.speech.intervals import Interval
-from semihmm.speech.textfile import read_lines
 from semihmm.types import Seconds
 
 # The names that columns have, in order of preference.

@@ -1,8 +1,9 @@
 """Forced alignment: where in a recording the words of its transcript are, and how sure that is.
 
 The recording's log-likelihoods and the transcript's graph make one `HMM`; the alignment is its `viterbi`, the
-confidences are its `marginals`, the matches log-partitions of graphs with more freedom (`semihmm.speech.match`). A long
-recording is cut at moments beyond doubt first, and each piece is such an `HMM`.
+confidences are its `marginals`, the matches log-partitions of graphs with more freedom
+(`semihmm.speech.alignment.match`). A long recording is cut at moments beyond doubt first, and each piece is such an
+`HMM`.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,16 @@ from torch import Tensor
 from semihmm.audio import condition, resample
 from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
-from semihmm.speech.acoustic import AcousticModel, load_acoustic_model, load_dictionary
-from semihmm.speech.alternatives import best_readings
-from semihmm.speech.free import FREE, Unscripted, hear_freely
-from semihmm.speech.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
+from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
+from semihmm.speech.alignment.alternatives import best_readings
+from semihmm.speech.alignment.free import FREE, Unscripted, hear_freely
+from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
+from semihmm.speech.alignment.match import CALIBRATION, Calibration, Heard, assess
+from semihmm.speech.alignment.pieces import Cut, Piece, find_cuts
+from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
+from semihmm.speech.files.results import Alignment, Alternative
 from semihmm.speech.intervals import Interval
-from semihmm.speech.match import CALIBRATION, Calibration, Heard, assess
-from semihmm.speech.pieces import Cut, Piece, find_cuts
-from semihmm.speech.pronunciation import Lexicon, Pronunciation
-from semihmm.speech.results import Alignment, Alternative
-from semihmm.speech.transcript import timed, tokens_of
+from semihmm.speech.text.transcript import timed, tokens_of
 from semihmm.types import Hertz, Seconds
 
 _ONE_PIECE = 5_000_000  # frames times states that are aligned without cuts: some 30 s of speech
@@ -118,7 +119,8 @@ class Aligner:
         Returns:
             The alignment. A phone's confidence is the posterior probability of that phone, at that place of the
             transcript, averaged over the frames that the best path spends in it; a word's, that of the word in any of
-            its pronunciations. Both take the transcript for granted; their matches do not (see `semihmm.speech.match`).
+            its pronunciations. Both take the transcript for granted; their matches do not (see
+            `semihmm.speech.alignment.match`).
 
         Raises:
             DataError: the transcript has no words, or more than the audio can hold; the wave is too short; no moment

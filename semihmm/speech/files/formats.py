@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.files.labels import HTS_UNIT
+from semihmm.speech.files.results import Alignment
+from semihmm.speech.files.textgrid import save_textgrid
 from semihmm.speech.intervals import Interval
-from semihmm.speech.labels import HTS_UNIT
-from semihmm.speech.results import Alignment
-from semihmm.speech.textgrid import save_textgrid
 from semihmm.types import Seconds
 
 _LINE = 42  # characters that a line of a subtitle holds

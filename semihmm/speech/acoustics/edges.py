@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semihmm.speech.mfcc import FrontEnd
+from semihmm.speech.acoustics.mfcc import FrontEnd
 
 STEP, REACH = 0.005, 8  # seconds between spectra; how many there are before and after the edge
 SCALE = 10.0  # cepstra are divided by it

@@ -15,13 +15,13 @@ from typing import Any
 from semihmm._optional import require
 from semihmm.audio import condition, read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
-from semihmm.speech.align import Aligner
-from semihmm.speech.corpus import Recording
-from semihmm.speech.formats import WRITERS, write_labels
+from semihmm.speech.alignment.align import Aligner
+from semihmm.speech.corpora.corpus import Recording
+from semihmm.speech.corpora.processes import in_processes
+from semihmm.speech.corpora.utterances import align_utterances
+from semihmm.speech.files.formats import WRITERS, write_labels
+from semihmm.speech.files.results import Alignment, finished
 from semihmm.speech.intervals import Interval
-from semihmm.speech.processes import in_processes
-from semihmm.speech.results import Alignment, finished
-from semihmm.speech.utterances import align_utterances
 from semihmm.types import Hertz, Seconds
 
 _LOCK = ".semihmm.lock"

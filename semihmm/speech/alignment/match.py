@@ -40,12 +40,12 @@ import torch
 from torch import Tensor
 
 from semihmm.inference import marginals
-from semihmm.speech.acoustic import AcousticModel
-from semihmm.speech.free import FREE, Unscripted
-from semihmm.speech.graph import PAUSE, build_graph
+from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.alignment.free import FREE, Unscripted
+from semihmm.speech.alignment.graph import PAUSE, build_graph
+from semihmm.speech.alignment.pronunciation import Pronunciation
+from semihmm.speech.files.results import Alignment
 from semihmm.speech.intervals import Interval
-from semihmm.speech.pronunciation import Pronunciation
-from semihmm.speech.results import Alignment
 from semihmm.types import Seconds
 
 _SHARPNESS = 0.1

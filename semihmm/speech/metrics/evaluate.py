@@ -26,10 +26,10 @@ import torch
 
 from semihmm.errors import DataError
 from semihmm.inference import viterbi
+from semihmm.speech.files.labels import LABEL_SUFFIXES, read_labels
 from semihmm.speech.intervals import Interval, Tiers
-from semihmm.speech.labels import LABEL_SUFFIXES, read_labels
 from semihmm.speech.metrics.boundaries import BoundaryErrors, Matches, Pair, kinds_before
-from semihmm.speech.phones import INSERTION, alphabet_of, distance, manners, to_arpabet
+from semihmm.speech.text.phones import INSERTION, alphabet_of, distance, manners, to_arpabet
 from semihmm.structures import EditDistance
 
 _T = TypeVar("_T")

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from semihmm._optional import require
 from semihmm.errors import DataError
-from semihmm.speech.english import CURRENCIES, SIGNS, WORD, say_in_english
+from semihmm.speech.text.english import CURRENCIES, SIGNS, WORD, say_in_english
 
 _WORD = re.compile(WORD)
 _INTEGER = re.compile(r"\d{1,15}(?![.,:/⁄]?\d|[^\W\d_])")
@@ -16,7 +16,7 @@ def read_out(line: str, start: int = 0, *, language: str = "en") -> Iterator[tup
     """The words said at each place of a text, in lower case.
 
     Args:
-        line: without format characters, its apostrophes straight (see `semihmm.speech.transcript`).
+        line: without format characters, its apostrophes straight (see `semihmm.speech.text.transcript`).
         start: where to begin; what stands before may still decide how something is read.
         language: other languages than English have two rules, words and whole numbers.
 

@@ -10,12 +10,12 @@ from typing import overload
 
 from semihmm.audio import audio_suffixes
 from semihmm.errors import DataError
-from semihmm.speech.folders import LIST_NAMES, TEXT_SUFFIXES, Files
+from semihmm.speech.corpora.folders import LIST_NAMES, TEXT_SUFFIXES, Files
+from semihmm.speech.corpora.segments import SEGMENT_SUFFIXES, in_lanes, is_audacity, join_words, read_segments
+from semihmm.speech.corpora.tables import Row, read_ctm, read_stm, read_table, read_trans
+from semihmm.speech.files.labels import is_timed
+from semihmm.speech.files.textfile import read_text
 from semihmm.speech.intervals import Interval
-from semihmm.speech.labels import is_timed
-from semihmm.speech.segments import SEGMENT_SUFFIXES, in_lanes, is_audacity, join_words, read_segments
-from semihmm.speech.tables import Row, read_ctm, read_stm, read_table, read_trans
-from semihmm.speech.textfile import read_text
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def find_recordings(corpus: Path, *, text_column: str | None = None) -> Corpus:
     1. a file of the same name beside the sound, or in a folder for texts that lies as the sound's does
        (``txt/p225/a.txt`` for ``wav48/p225/a.wav``): ``.txt``, ``.lab``, or one with the times of utterances, which
        are ``.TextGrid``, ``.eaf``, ``.srt``, ``.vtt``, ``.csv`` and ``.tsv``;
-    2. a line of a LibriSpeech-style ``*.trans.txt``, of a ``metadata.csv`` (`semihmm.speech.tables.read_table`) or of
-       an ``.stm`` or ``.ctm``, whose recordings may lie in folders below it.
+    2. a line of a LibriSpeech-style ``*.trans.txt``, of a ``metadata.csv`` (`semihmm.speech.corpora.tables.read_table`)
+       or of an ``.stm`` or ``.ctm``, whose recordings may lie in folders below it.
 
     What such a list names is a recording even if its sound file is missing, and so is a line of no use: whatever is
     wrong with one recording is for the aligner to report, and the others are aligned.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from semihmm.inference import filtering
-from semihmm.speech.acoustic import AcousticModel
-from semihmm.speech.phones import is_silence
+from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.text.phones import is_silence
 from semihmm.structures import HMM
 
 FREE = "*"

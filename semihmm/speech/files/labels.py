@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from semihmm.errors import DataError
+from semihmm.speech.files.results import Alignment
+from semihmm.speech.files.textfile import read_text
+from semihmm.speech.files.textgrid import read_textgrid
 from semihmm.speech.intervals import Interval, Tiers, ordered
-from semihmm.speech.phones import is_silence
-from semihmm.speech.results import Alignment
-from semihmm.speech.textfile import read_text
-from semihmm.speech.textgrid import read_textgrid
+from semihmm.speech.text.phones import is_silence
 from semihmm.types import Seconds
 
 LABEL_SUFFIXES = (".TextGrid", ".lab", ".json")

@@ -10,11 +10,10 @@ from torch import Tensor
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
 from semihmm.models import GaussianMixture
-from semihmm.speech.densities import Densities
-from semihmm.speech.dictionary import Entries, read_dictionary
-from semihmm.speech.edges import EdgeCorrection
-from semihmm.speech.mfcc import FrontEnd
-from semihmm.speech.sphinx import (
+from semihmm.speech.acoustics.densities import Densities
+from semihmm.speech.acoustics.edges import EdgeCorrection
+from semihmm.speech.acoustics.mfcc import FrontEnd
+from semihmm.speech.acoustics.sphinx import (
     read_feature_parameters,
     read_gaussians,
     read_mixture_weights,
@@ -22,6 +21,7 @@ from semihmm.speech.sphinx import (
     read_sendump,
     read_transitions,
 )
+from semihmm.speech.text.dictionary import Entries, read_dictionary
 
 _VARIANCE_FLOOR = 1e-4
 _FRAMES = 100  # taken at a time: the densities of 5,000 Gaussians at these many frames stay near the processor
@@ -145,7 +145,7 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
 
 
 def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = None) -> Entries:
-    """Pronunciations by word, as `semihmm.speech.dictionary.read_dictionary` reads them.
+    """Pronunciations by word, as `semihmm.speech.text.dictionary.read_dictionary` reads them.
 
     Args:
         path: the file. Default: the CMU dictionary inside the ``pocketsphinx`` package.

@@ -11,11 +11,11 @@ from xml.etree.ElementTree import Element
 
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.corpora.tables import read_table
+from semihmm.speech.files.textfile import read_text
+from semihmm.speech.files.textgrid import PHONE_TIERS, WORD_TIERS, name_and_speaker, read_tiers
 from semihmm.speech.intervals import Interval
-from semihmm.speech.phones import is_pause
-from semihmm.speech.tables import read_table
-from semihmm.speech.textfile import read_text
-from semihmm.speech.textgrid import PHONE_TIERS, WORD_TIERS, name_and_speaker, read_tiers
+from semihmm.speech.text.phones import is_pause
 from semihmm.types import Seconds
 
 SEGMENT_SUFFIXES = (".textgrid", ".eaf", ".srt", ".vtt", ".csv", ".tsv")

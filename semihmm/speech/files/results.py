@@ -7,9 +7,9 @@ from typing import Any
 
 from semihmm._files import atomically
 from semihmm.errors import DataError
+from semihmm.speech.files.textgrid import read_tiers, save_textgrid
 from semihmm.speech.intervals import Interval
-from semihmm.speech.textgrid import read_tiers, save_textgrid
-from semihmm.speech.transcript import Token
+from semihmm.speech.text.transcript import Token
 from semihmm.types import Hertz, Seconds
 
 _FORMAT = "semihmm-alignment-1"
