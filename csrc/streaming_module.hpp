@@ -53,12 +53,17 @@ inline void grow_survivors(const SurvivorTables& tables, const Held<const int64_
     });
 }
 
-inline void bury_survivors(const SurvivorTables& tables, int64_t stream, const Held<const int64_t, 1>& nodes) {
+inline void keep_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<const int64_t, 1>& ends, const Held<const int64_t, 1>& since, const Held<int64_t, 1>& nodes, const Held<bool, 3>& kept) {
     const Survivors tree = survivors_of(tables);
-    tree.check(stream);
-    std::vector<int64_t> dead(nodes.data(), nodes.data() + nodes.shape(0));
-    if (!std::all_of(dead.begin(), dead.end(), [&](int64_t at) { return 0 <= at && at < tree.size(); })) refuse("Survivors: there is no such node.");
-    tree.bury(stream, dead);
+    const std::size_t count = streams.shape(0);
+    if (ends.shape(0) != count || since.shape(0) != count || nodes.shape(0) != count || kept.shape(0) != count)
+        refuse("Survivors: there must be as many ends, times, nodes and latest slots as streams.");
+    if (static_cast<int64_t>(kept.shape(1)) != tree.memory || static_cast<int64_t>(kept.shape(2)) != tree.width) refuse("Survivors: kept must be (streams, memory, width).");
+    std::vector<Fate> mark(tree.size());
+    for (std::size_t i = 0; i < count; ++i) {
+        tree.check(streams.data()[i]);
+        nodes.data()[i] = tree.keep(streams.data()[i], ends.data()[i], since.data()[i], kept.data() + static_cast<int64_t>(i) * tree.memory * tree.width, mark);
+    }
 }
 
 inline void first_children(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<int64_t, 1>& out) {
@@ -183,9 +188,9 @@ inline void bind_streaming(nb::module_& m) {
     define("grow_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Held<const int64_t, 1> steps,
                                 Held<const int32_t, 3> came, int64_t threads) { grow_survivors({nodes, time, root, onward, memory}, streams, steps, came, threads); },
            "streams"_a, "steps"_a, "came"_a, "threads"_a);
-    define("bury_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, int64_t stream, Held<const int64_t, 1> dead) {
-        bury_survivors({nodes, time, root, onward, memory}, stream, dead);
-    }, "stream"_a, "dead"_a);
+    define("keep_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Held<const int64_t, 1> ends,
+                                Held<const int64_t, 1> since, Line out, Held<bool, 3> kept) { keep_survivors({nodes, time, root, onward, memory}, streams, ends, since, out, kept); },
+           "streams"_a, "ends"_a, "since"_a, nb::arg("out").noconvert(), nb::arg("kept").noconvert());
     define("first_children", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Line out) {
         first_children({nodes, time, root, onward, memory}, streams, out);
     }, "streams"_a, nb::arg("out").noconvert());

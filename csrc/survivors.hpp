@@ -17,6 +17,8 @@ struct Survivor {
     int32_t pending, parent, sum;
 };
 
+enum class Fate : uint8_t { kUnknown, kLost, kKept };
+
 struct Survivors {
     int64_t streams, capacity, width, memory;
     Survivor* nodes;  // (streams, capacity, width)
@@ -67,6 +69,45 @@ struct Survivors {
             add(parent.sum, -at), add(parent.pending, -1);
             dead[end] = above, end += (parent.pending == 0) & (parent.parent >= 0);  // no branch: nobody could predict it
         }
+    }
+    // Let all die that do not come from one node: the first that is not before `since` on the path to the node `end`, whose number is
+    // returned. kept: which of the latest nodes live, (memory, width), the latest time first. mark: as many as nodes, of any value.
+    int64_t keep(int64_t stream, int64_t end, int64_t since, bool* kept, std::vector<Fate>& mark) const {
+        const int64_t latest = time[stream], oldest = root[stream] / width;
+        if (end < 0 || end / width > latest || end / width < oldest) refuse("Survivors: there is no such node.");
+        Survivor* const all = ring(stream);
+        const auto when = [&](int64_t at) { return latest - ((latest - at / width) % capacity + capacity) % capacity; };
+        int64_t node = row(end / width) + end % width, now = end / width;
+        for (int64_t above = all[node].parent; above >= 0; above = all[node].parent) {
+            if (above >= size()) refuse("Survivors: a parent is none of the nodes.");
+            const int64_t before = when(above);
+            if (before >= now) refuse("Survivors: a parent is younger than its child.");
+            if (before < since || before <= oldest) break;
+            node = above, now = before;
+        }
+        for (int64_t t = oldest; t <= latest; ++t) std::fill_n(mark.begin() + row(t), width, t > now ? Fate::kUnknown : Fate::kLost);
+        mark[node] = Fate::kKept;
+        std::vector<int64_t> dead, path;
+        for (int64_t age = 0; age < memory; ++age, kept += width) {
+            std::fill_n(kept, width, false);
+            if (latest - age < std::max<int64_t>(oldest, 1)) continue;
+            for (int64_t slot = 0; slot < width; ++slot) {
+                const int64_t place = row(latest - age) + slot;
+                if (all[place].parent < 0) continue;
+                Fate fate = Fate::kLost;
+                for (int64_t at = place; at >= 0 && (fate = mark[at]) == Fate::kUnknown; at = all[at].parent) {
+                    if (all[at].parent >= size()) refuse("Survivors: a parent is none of the nodes.");
+                    mark[at] = Fate::kLost, path.push_back(at);
+                }
+                for (; !path.empty(); path.pop_back()) mark[path.back()] = fate;
+                kept[slot] = fate == Fate::kKept;
+                if (kept[slot]) continue;
+                add(all[place].pending, -1);
+                if (all[place].pending == 0) dead.push_back(place);
+            }
+        }
+        bury(stream, dead);
+        return now * width + node % width;
     }
     // The earliest time of what is alive and comes from a stream's root; the root's own for nothing.
     int64_t first_child(int64_t stream) const {

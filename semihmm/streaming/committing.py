@@ -89,8 +89,7 @@ class Committing:
         forced = certain.copy()
         late = np.flatnonzero(seen.numpy() - certain > (np.inf if self.max_delay is None else self.max_delay))
         if len(late):
-            for stream in late.tolist():
-                forced[stream] = self._force(stream, int(seen[stream]))
+            forced[late] = self._force(late, seen.numpy()[late])
             more = tree.settle(late)
             which, nodes = np.concatenate([which, late[more[0]]]), np.concatenate([nodes, more[1]])
             until = self._certain()
@@ -196,25 +195,23 @@ class Committing:
         nothing = next((torch.full_like(x, -1) for x in found if x is not None), torch.zeros(0, dtype=torch.int64))
         return torch.stack([nothing if x is None else x for x in found]), scores, first
 
-    def _force(self, stream: int, seen: int) -> int:
-        """Commit the best path so far as far as it must be; returns until which frame."""
-        tree, carried, width = _there(self.tree), _there(self.carried), _there(self.tree).width
-        carry = carried.state.carry[stream]
-        row = int((carry > -torch.inf).any(-1).int().argmax())
-        slot = int(MAX.choose(carry[row], -1)[1])
-        if not bool(carry[row, slot] > -torch.inf):
-            return int(self.told[stream])  # there is no path
-        path = tree.path(stream, (int(tree.time[stream]) - row) * width + slot)
-        needed = seen - _there(self.max_delay) + 1 - self.lead
-        node = int(path[np.searchsorted(path // width, needed)])
-        lost = torch.from_numpy(~tree.keep_only(stream, node)).to(carry.device)  # the latest first
+    def _force(self, late: Ints, seen: Ints) -> Ints:
+        """Commit the best paths so far of some streams as far as they must be; returns until which frames."""
+        tree, carried = _there(self.tree), _there(self.carried)
+        until, alive = self.told[late], carried.state.carry[torch.from_numpy(late)] > -torch.inf
+        there = alive.flatten(1).any(-1).cpu().numpy()  # who has a path
+        late, seen, which = late[there], seen[there], torch.from_numpy(late[there])
+        carry, age = carried.state.carry[which], alive.any(-1).int().argmax(-1)[torch.from_numpy(there)]
+        slot = MAX.choose(carry.take_along_dim(age[:, None, None], 1)[:, 0], -1)[1][0]
+        ends = (tree.time[late] - age.cpu().numpy()) * tree.width + slot.cpu().numpy()
+        nodes, kept = tree.keep_only(late, ends, seen - _there(self.max_delay) + 1 - self.lead)
+        lost = torch.from_numpy(~kept).to(carry.device)  # the latest first
         assert carried.recent is not None
-        carry, vectors = carried.state.carry.clone(), carried.recent.vectors.clone()
-        carry[stream].masked_fill_(lost, -torch.inf)
-        vectors[stream].masked_fill_(lost.flip(0), -torch.inf)
-        state, recent = carried.state._replace(carry=carry), carried.recent._replace(vectors=vectors)
+        state = carried.state._replace(carry=_without(carried.state.carry, which, lost))
+        recent = carried.recent._replace(vectors=_without(carried.recent.vectors, which, lost.flip(1)))
         self.carried = Carried(state, recent, carried.scale)
-        return node // width - 1 + self.lead
+        until[there] = nodes // tree.width - 1 + self.lead
+        return until
 
     def _read(self, form: Structure, roots: Ints, paths: Paths, counts: Ints) -> Tensor:
         """The states of so many frames behind roots, and on paths from below those, ``(B, L)``; -1 after their ends."""
@@ -255,6 +252,11 @@ def _cut(window: Window, last: Carried, time: int) -> tuple[Carried, Ints]:
     before: Ints = torch.where(longer >= latest, node, 0)[0, 0].cpu().numpy()
     whole = State(torch.cat([torch.maximum(longer, latest), older], 1), last.state.offset)
     return Carried(whole, last.recent, last.scale), before
+
+
+def _without(x: Tensor, streams: Tensor, lost: Tensor) -> Tensor:
+    """State vectors of all streams, in some of which slots are lost."""
+    return x.index_put((streams,), x[streams].masked_fill(lost, -torch.inf))
 
 
 def _there(x: T | None) -> T:

@@ -156,8 +156,29 @@ class Survivors:
         nodes: Ints = self._node(stream, np.array(found[::-1], np.int64))
         return nodes
 
-    def keep_only(self, stream: int, node: int) -> Bools:
-        """Let all die that do not come from a node; which slots of the latest times live, ``(memory, width)``."""
+    def keep_only(self, streams: Ints, ends: Ints, since: Ints) -> tuple[Ints, Bools]:
+        """Let all die that do not come from one node of each stream: on the path to an end, the first from a time on.
+
+        Args:
+            streams: which ``(B,)``.
+            ends: nodes to which paths lead ``(B,)``.
+            since: the earliest times of the nodes that all come from ``(B,)``.
+
+        Returns:
+            Those nodes ``(B,)``, and which slots of the latest times live, the latest first, ``(B, memory, width)``.
+        """
+        nodes, kept = np.empty(len(streams), np.int64), np.empty((len(streams), self.memory, self.width), bool)
+        if tensors.MODULE is not None:
+            given = (np.ascontiguousarray(x) for x in (streams, ends, since))
+            tensors.MODULE.keep_survivors(*self._compiled(), *given, nodes, kept)
+            return nodes, kept
+        for i, (stream, end, first) in enumerate(zip(streams.tolist(), ends.tolist(), since.tolist(), strict=True)):
+            path = self.path(stream, end)
+            nodes[i] = next((node for node in path.tolist() if node // self.width >= first), end)
+            kept[i] = self._keep(stream, int(nodes[i]))
+        return nodes, kept
+
+    def _keep(self, stream: int, node: int) -> Bools:
         latest, ring = int(self.time[stream]), self._ring(stream)
         times = latest - np.arange(self.memory)
         nodes = (times[:, None] * self.width + np.arange(self.width)).reshape(-1)
@@ -249,9 +270,6 @@ class Survivors:
 
     def _bury(self, stream: int, dead: Ints) -> None:
         """Take nodes out, and their parents where they were the last children."""
-        if tensors.MODULE is not None:
-            tensors.MODULE.bury_survivors(*self._compiled(), stream, dead)
-            return
         ring = self._ring(stream)
         while len(dead):
             above = ring[dead, PARENT]

@@ -59,10 +59,11 @@ def test_who_does_not_come_from_a_node_is_out(seed):
     tree, alone = Survivors(1, 1, np.ones(4, bool)), np.array([0])
     tree.grow(alone, np.array([12]), parents[None].astype(np.int32))
     path = tree.path(0, 12 * 4 + 2)
+    nodes, kept = tree.keep_only(alone, np.array([12 * 4 + 2]), path[:1] // 4)
     node = int(path[0])
-    kept = tree.keep_only(0, node)
+    assert nodes.tolist() == [node]
     for slot in range(4):
-        assert bool(kept[0, slot]) == (node in tree.path(0, 12 * 4 + slot).tolist())
+        assert bool(kept[0, 0, slot]) == (node in tree.path(0, 12 * 4 + slot).tolist())
     tree.settle(alone)
     assert int(tree.root[0]) >= node
 
@@ -76,7 +77,7 @@ def test_who_does_not_come_from_a_node_is_out(seed):
     cuts=st.lists(st.integers(0, 7), min_size=1, max_size=8),
 )
 def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
-    """With dead slots, ends, and arcs that last: every table is the same after each chunk."""
+    """With dead slots, ends, and arcs that last: every table is the same after each chunk, and when most must die."""
     random = np.random.default_rng(seed)
     onward, streams = np.array([True, memory == 1, True]), np.array([2, 0])
     trees = [Survivors(3, memory, onward, capacity) for _ in range(2)]
@@ -100,9 +101,23 @@ def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
                 found.append(
                     {**tree.tables(), "which": which, "passed": passed, "first": tree.first_children(np.arange(3))}
                 )
-        fast, other = found
-        for name, table in fast.items():
-            np.testing.assert_array_equal(table, other[name], err_msg=name)
+        same(*found)
+    living = np.flatnonzero(lives[1, -1])
+    if lives.shape[1] > 1 and len(living):
+        end = trees[0].time[[0]] * 3 + random.choice(living)
+        since = random.integers(trees[0].root_time[[0]], end // 3, endpoint=True)
+        found = []
+        for tree, module in zip(trees, (tensors.MODULE, None), strict=True):
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(tensors, "MODULE", module)
+                nodes, kept = tree.keep_only(streams[1:], end, since)
+                found.append({**tree.tables(), "all come from": nodes, "kept": kept})
+        same(*found)
+
+
+def same(fast, other):
+    for name, table in fast.items():
+        np.testing.assert_array_equal(table, other[name], err_msg=name)
 
 
 def node(**fields):
@@ -117,11 +132,15 @@ def node(**fields):
 @pytest.mark.parametrize(
     ("change", "call"),
     [
-        ({"nodes": node(parent=99)}, "bury"),
-        ({"dead": np.array([8])}, "bury"),
-        ({"dead": np.array([-1])}, "bury"),
-        ({"stream": 1}, "bury"),
-        ({"stream": -1}, "bury"),
+        ({"nodes": node(parent=99), "ends": np.array([3])}, "keep"),
+        ({"nodes": node(parent=7), "ends": np.array([3])}, "keep"),
+        ({"ends": np.array([8])}, "keep"),
+        ({"ends": np.array([-1])}, "keep"),
+        ({"ends": np.array([1])}, "keep"),
+        ({"streams": np.array([1])}, "keep"),
+        ({"streams": np.array([-1])}, "keep"),
+        ({"since": np.array([2, 2])}, "keep"),
+        ({"kept": np.zeros((1, 2, 3), bool)}, "keep"),
         ({"streams": np.array([1])}, "grow"),
         ({"streams": np.array([0, 0]), "steps": np.ones(2, np.int64), "came": np.zeros((2, 1, 2), np.int32)}, "grow"),
         ({"steps": np.array([2])}, "grow"),
@@ -148,7 +167,13 @@ def test_tables_that_do_not_fit_are_refused(change, call):
     given = {"nodes": node(), "time": np.array([3]), "root": np.array([2]), "onward": np.ones(2, bool), "memory": 2}
     streams, steps = np.array([0]), np.array([1])
     more = {
-        "bury": {"stream": 0, "dead": np.array([3])},
+        "keep": {
+            "streams": streams,
+            "ends": np.array([6]),
+            "since": np.array([2]),
+            "out": np.zeros(1, np.int64),
+            "kept": np.zeros((1, 2, 2), bool),
+        },
         "grow": {"streams": streams, "steps": steps, "came": np.zeros((1, 1, 2), np.int32), "threads": 1},
         "settle": {"streams": streams},
         "first": {"streams": streams, "out": np.zeros(1, np.int64)},
