@@ -1,6 +1,6 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -151,6 +151,17 @@ def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -
     name = f"Sphinx {folder or 'en-us'}"
     edges = None if folder else EdgeCorrection.load()
     folder = folder or _package_folder() / "en-us"
+    try:
+        return replace(_read(folder, contexts=contexts), name=name, edges=edges)
+    except DataError:
+        raise
+    except (ValueError, LookupError) as error:
+        raise DataError(
+            f"load_acoustic_model: the files in {folder} are damaged, or not of one model ({error}). Fetch them again."
+        ) from error
+
+
+def _read(folder: Path, *, contexts: bool) -> AcousticModel:
     definition = read_model_definition(folder / "mdef")
     means, variances = read_gaussians(folder / "means"), read_gaussians(folder / "variances")
     if len(means[0]) != len(definition.phones):
@@ -162,10 +173,9 @@ def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -
         weights = read_mixture_weights(folder / "mixture_weights")
     else:
         weights = read_sendump(folder / "sendump", senones=definition.total_senones)
-    row, phone, table = _columns(definition) if contexts else (definition.senones.flatten(), None, None)
-    phone = torch.arange(len(means[0])).repeat_interleave(definition.senones.shape[1]) if phone is None else phone
+    rows, phone, table = _columns(definition, contexts=contexts)
     streams = tuple(
-        tied_mixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[row], phone)
+        tied_mixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[rows], phone)
         for mean, variance, weight in zip(means, variances, weights, strict=True)
     )
     front_end = FrontEnd.from_parameters(read_feature_parameters(folder / "feat.params"))
@@ -174,16 +184,18 @@ def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -
         raise DataError(
             f"load_acoustic_model: in {folder}, a phone should be left from its last state, and only from it."
         )
-    return AcousticModel(definition.phones, streams, transitions, front_end, name=name, edges=edges, contexts=table)
+    return AcousticModel(definition.phones, streams, transitions, front_end, contexts=table)
 
 
-def _columns(definition: ModelDefinition) -> tuple[Tensor, Tensor, Contexts]:
+def _columns(definition: ModelDefinition, *, contexts: bool) -> tuple[Tensor, Tensor, Contexts | None]:
     """For each column of a model, its row of the mixture weights and its phone; and which contexts take which columns.
 
     A column is a row of the weights together with the phone whose Gaussians it weighs.
     """
     total, phones = definition.total_senones, torch.arange(len(definition.phones))
     alone = (phones[:, None] * total + definition.senones).flatten()
+    if not contexts:
+        return alone % total, alone // total, None
     keys = phones[:, None, None] * total + definition.in_context()
     tied = keys.unique()
     every = torch.cat([alone, tied[~torch.isin(tied, alone)]])

@@ -79,8 +79,9 @@ class ModelDefinition:
                 near = row[position][torch.full_like(index, silence) if before else index]
                 near = near[..., torch.full_like(index, silence) if after else index]
                 row[position] = torch.where(row[position] < 0, near, row[position])
-        own = self.senones[None, None, :, None].expand(*row.shape, -1)
-        return torch.where((row < 0)[..., None], own, self.triphone_senones[row])
+        own = self.senones[:, None].expand(*row.shape, -1)
+        none = torch.zeros_like(self.senones[:1])  # for row -1
+        return torch.where((row < 0)[..., None], own, torch.cat([self.triphone_senones, none])[row])
 
 
 def read_parameters(path: Path) -> tuple[dict[str, str], np.ndarray]:
@@ -159,6 +160,8 @@ def read_sendump(path: Path, *, senones: int) -> Tensor:
     if fields.get("cluster_count", "0") != "0":
         raise DataError(f"read_sendump: {path} holds clustered weights; only plain 8-bit weights can be read here.")
     streams = int(fields.get("feature_count", 1))
+    if offset + 12 > len(data):
+        raise DataError(f"read_sendump: {path} ends inside its header.")
     components, columns = struct.unpack_from("<2i", data, offset + 4)
     body = np.frombuffer(data, dtype=np.uint8, offset=offset + 12)
     if columns < senones or len(body) != streams * components * columns:
