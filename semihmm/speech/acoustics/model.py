@@ -148,7 +148,7 @@ def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -
         DataError: a file is missing or damaged, or the model is not phonetically tied.
         DependencyError: no folder was given and ``pocketsphinx`` is not installed.
     """
-    name = f"Sphinx {folder or 'en-us'}"
+    name = f"Sphinx {folder or 'en-us'}{', in context' if contexts else ''}"
     edges = None if folder else EdgeCorrection.load()
     folder = folder or _package_folder() / "en-us"
     try:
