@@ -8,8 +8,9 @@ aligners use the same acoustic model and dictionary; PocketSphinx also uses its 
 align is counted and left out of its figures.
 
 Where in the course of a sound it begins is a convention of labels. Labels of synthetic speech say when it was meant to
-begin; what `learn_edges.py` found for other sentences of these voices is taken off in a second column, for ours alone.
-Last, the processor time of each part of our work, beside what it was before: densities state by state, in float64.
+begin; what `learn_edges.py` found for other sentences of these voices is taken off in a column more, for ours alone.
+Another has ours with phones in context. Last, the processor time of each part of our work, beside what it was before:
+densities state by state, in float64.
 """
 
 import argparse
@@ -28,7 +29,17 @@ from rich.console import Console
 
 from semihmm.audio import read_audio, resample
 from semihmm.cli.show import error_table
-from semihmm.speech import TOLERANCES, AcousticModel, Aligner, BoundaryErrors, Interval, Tiers, compare, words_of
+from semihmm.speech import (
+    TOLERANCES,
+    AcousticModel,
+    Aligner,
+    BoundaryErrors,
+    Interval,
+    Tiers,
+    compare,
+    load_acoustic_model,
+    words_of,
+)
 from semihmm.speech.alignment.pieces import Piece
 from semihmm.speech.text.phones import is_silence
 
@@ -59,7 +70,7 @@ def main() -> None:
     torch.set_num_threads(1)  # as the command line does, and as PocketSphinx has it
     console = Console()
     data = Path(os.environ.get("SEMIHMM_DATA", HERE.parent.parent / "shared" / "data"))
-    aligner = Aligner()
+    aligner, in_context = Aligner(), Aligner(load_acoustic_model(contexts=True))
     results = {}
     for name in SETS:
         manifest = data / name / "manifest.jsonl"
@@ -68,19 +79,20 @@ def main() -> None:
             continue
         items = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
         items = items[:2] if arguments.smoke else items
-        ours = measure(items, manifest.parent, lambda wave, rate, text: _tiers(aligner, wave, rate, text))
-        theirs = measure(items, manifest.parent, align_with_pocketsphinx)
-        results[name] = {"semihmm": summary(ours), "pocketsphinx": summary(theirs)}
+        figures = {
+            "semihmm": measure(items, manifest.parent, partial(_tiers, aligner)),
+            "in context": measure(items, manifest.parent, partial(_tiers, in_context)),
+            "pocketsphinx": measure(items, manifest.parent, align_with_pocketsphinx),
+        }
+        for system, found in figures.items():
+            speed = found.audio_seconds / found.seconds
+            console.print(f"{system}: {found.failed} of {found.recordings} failed, {speed:.0f} × real time")
         if name in CONVENTION:
-            results[name]["semihmm, convention off"] = summary(without_convention(ours, CONVENTION[name]))
+            figures["convention off"] = without_convention(figures["semihmm"], CONVENTION[name])
+        results[name] = {system: summary(found) for system, found in figures.items()}
         for kind in ("phones", "words"):
-            columns = {"semihmm": getattr(ours, kind), "pocketsphinx": getattr(theirs, kind)}
-            if name in CONVENTION:
-                columns["semihmm, convention off"] = getattr(without_convention(ours, CONVENTION[name]), kind)
+            columns = {system: getattr(found, kind) for system, found in figures.items()}
             console.print(error_table(f"{name}: onsets of {kind}", columns))
-        for aligner_name, figures in (("semihmm", ours), ("pocketsphinx", theirs)):
-            speed = figures.audio_seconds / figures.seconds
-            console.print(f"{aligner_name}: {figures.failed} of {figures.recordings} failed, {speed:.0f} × real time")
     parts = times_of_parts(aligner, smoke=arguments.smoke)
     for part, speed in parts.items():
         console.print(f"{part}: {speed} × real time", highlight=False)

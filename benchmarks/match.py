@@ -1,6 +1,6 @@
 """Whether `match` finds what was not said, and deviations how far edges are off: fitted, and measured by set.
 
-    python benchmarks/match.py [--smoke]
+    python benchmarks/match.py [--smoke] [--contexts]
 
 Every recording is aligned with its transcript, and again with wrong ones: one word in seven replaced by another of all
 transcripts here, drawn alike; one phone in fifteen of the pronunciations by another vowel or consonant; and the whole
@@ -28,7 +28,17 @@ from torch import Tensor
 
 from semihmm.audio import read_audio
 from semihmm.errors import DataError
-from semihmm.speech import AcousticModel, Aligner, Alignment, Interval, Lexicon, Tiers, compare, words_of
+from semihmm.speech import (
+    AcousticModel,
+    Aligner,
+    Alignment,
+    Interval,
+    Lexicon,
+    Tiers,
+    compare,
+    load_acoustic_model,
+    words_of,
+)
 from semihmm.speech.alignment.match import Calibration
 from semihmm.speech.text.phones import is_silence
 from semihmm.speech.text.transcript import is_filler
@@ -60,16 +70,18 @@ class Remembering(AcousticModel):
 
     known: ClassVar[dict[int, Tensor]] = {}
 
-    def log_likelihood(self, features: Tensor, *, room: int = 0) -> Tensor:
-        key = hash((features.numpy().tobytes(), room))
+    def log_likelihood(self, features: Tensor, *, columns: Tensor | None = None, room: int = 0) -> Tensor:
+        columns = self.plain if columns is None else columns
+        key = hash((features.numpy().tobytes(), columns.numpy().tobytes(), room))
         if key not in self.known:
-            self.known[key] = super().log_likelihood(features, room=room)
+            self.known[key] = super().log_likelihood(features, columns=columns, room=room)
         return self.known[key]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="one recording per set; results are not written")
+    parser.add_argument("--contexts", action="store_true", help="with phones in context; results are not written")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "match.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -84,7 +96,7 @@ def main() -> None:
             console.print(f"skipped {name}: no such set in SEMIHMM_DATA or ../shared/data")
     if not sets:
         return
-    plain = Aligner()
+    plain = Aligner(load_acoustic_model(contexts=arguments.contexts))
     model = Remembering(**{name: getattr(plain.model, name) for name in plain.model.__dataclass_fields__})
     aligner = replace(plain, model=model, calibration=RAW)
     vocabulary = sorted({word for items in sets.values() for item in items for word in words_of(item["text"])})
@@ -98,7 +110,7 @@ def main() -> None:
     console.print(table(figures))
     shipped = calibrated([scores[name] for name in FITTED if name in scores])
     console.print(f"all of {', '.join(name for name in FITTED if name in scores)}: {shipped}")
-    if not arguments.smoke:
+    if not (arguments.smoke or arguments.contexts):
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         content = {"sets": figures, "calibration": asdict(shipped)}
         arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -97,6 +97,9 @@ def align(
         bool, typer.Option("--extra-speech", help="Let there be speech between the words that no transcript holds.")
     ] = False,
     language: Language = None,
+    contexts: Annotated[
+        bool, typer.Option("--contexts", help="Use the model's phones in context (triphones).")
+    ] = False,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
@@ -116,7 +119,7 @@ def align(
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
         with only_writer(out):
             pass  # better to fail before the work than after it
-        aligner = _aligner(model, dictionary, pause_probability, language, extra_speech)
+        aligner = _aligner(model, dictionary, pause_probability, language, extra_speech, contexts)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
     show.summary(summary, aligner.model.front_end)
@@ -257,6 +260,7 @@ def _aligner(
     pause_probability: float = 0.5,
     language: str | None = None,
     extra_speech: bool = False,
+    contexts: bool = False,
 ) -> Aligner:
     from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
     from semihmm.speech.alignment.pronunciation import check_language
@@ -266,7 +270,7 @@ def _aligner(
             f"no acoustic model and no dictionary of {LANGUAGES[language]} come with semihmm, only English ones. "
             f"Give a model with --model, and a dictionary in its phones with --dictionary."
         )
-    acoustic = load_acoustic_model(model)
+    acoustic = load_acoustic_model(model, contexts=contexts)
     lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)
     return Aligner(acoustic, lexicon, pause_probability, extra_speech)
 

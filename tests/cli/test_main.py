@@ -65,6 +65,14 @@ def test_align_writes_words_phones_and_confidences(run, corpus, tmp_path):
     assert row(result.output, "failures") == ["0"]
 
 
+def test_phones_in_context_are_another_model_to_resume(run, corpus, tmp_path):
+    for options, finished in (([], 0), (["--resume", "--contexts"], 0), (["--resume", "--contexts"], 1)):
+        result = run("align", corpus, "--out", tmp_path / "out", *options)
+        assert result.exit_code == 0, result.output
+        assert ("finished before" in result.output) == bool(finished)
+    assert len(Alignment.load(tmp_path / "out" / "austen-0880.json").words) == 8
+
+
 def test_one_bad_file_is_named_and_the_exit_code_says_so(run, corpus, tmp_path):
     (corpus / "broken.wav").write_bytes(b"")
     (corpus / "broken.txt").write_text("hello")
