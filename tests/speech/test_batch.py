@@ -16,6 +16,7 @@ import torch
 from semihmm.errors import DataError, DependencyError
 from semihmm.speech import Aligner, Interval, Lexicon, find_recordings, read_labels, save_textgrid
 from semihmm.speech.corpora.batch import Summary, align_recordings
+from semihmm.speech.engines.local import Local
 
 from .conftest import RATE, spoken
 
@@ -219,7 +220,7 @@ def test_a_run_keeps_no_alignments(aligner, corpus, tmp_path):
 def test_two_runs_do_not_write_to_one_folder(aligner, corpus, tmp_path):
     first = align_recordings(aligner, find_recordings(corpus), tmp_path / "out")
     next(first)
-    with pytest.raises(DataError, match=r"another run is writing its results to .*out"):
+    with pytest.raises(DataError, match=r"another run on .+ is writing its results to .*out"):
         run(aligner, corpus, tmp_path / "out")
     first.close()
     assert run(aligner, corpus, tmp_path / "out")
@@ -245,7 +246,7 @@ def contents(folder):
 def test_several_processes_give_the_same_bytes(tone_model, tone_lexicon, corpus, tmp_path):
     aligner = Aligner(tone_model, Lexicon(tone_lexicon.entries))
     alone = run(aligner, corpus, tmp_path / "one", nbest=2)
-    together = run(aligner, corpus, tmp_path / "two", nbest=2, jobs=2)
+    together = run(aligner, corpus, tmp_path / "two", nbest=2, engine=Local(2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert [(item.recording, item.alignment) for item in alone] == [(i.recording, i.alignment) for i in together]
     assert [item.failure and item.failure.replace("/two/", "/one/") for item in together] == [i.failure for i in alone]
