@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from semihmm.errors import DataError
-from semihmm.speech import Aligner, Lexicon, find_recordings, open_engine
+from semihmm.speech import Aligner, Lexicon, evaluate, find_recordings, open_engine
 from semihmm.speech.corpora.batch import align_recordings
 
 from .conftest import RATE, spoken
@@ -118,6 +118,8 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, tm
         assert [item.recording.name for item in outcomes] == [str(number) for number in range(RECORDINGS)]
         assert contents(tmp_path / "out") == undisturbed
         assert list(engine.map(eval, ["1", DIES, "2"], died=len)) == [1, len(DIES), 2]
+        both = tmp_path / "out", tmp_path / "out"
+        assert evaluate(*both, engine=engine) == evaluate(*both)
 
 
 # In the first life of the ranks, rank 1 is killed amid its second recording; torchrun starts all of them once more.
@@ -126,7 +128,7 @@ import os, pickle, signal, sys
 from pathlib import Path
 import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from semihmm.speech import find_recordings, open_engine
+from semihmm.speech import evaluate, find_recordings, open_engine
 from semihmm.speech.corpora import batch
 
 torch.set_num_threads(1)
@@ -142,7 +144,9 @@ def rank():
     batch._align = align_or_die
     with open_engine("torchrun") as engine:
         run = batch.align_recordings(aligner, find_recordings(corpus), out, nbest=2, resume=True, engine=engine)
-        return [(item.recording.name, bool(item.failure)) for item in run], os.environ["TORCHELASTIC_RESTART_COUNT"]
+        failed = [(item.recording.name, bool(item.failure)) for item in run]
+        assert evaluate(out, out, engine=engine) == evaluate(out, out)
+        return failed, os.environ["TORCHELASTIC_RESTART_COUNT"]
 
 def rank_or_end():
     try:

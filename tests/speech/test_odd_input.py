@@ -135,7 +135,7 @@ TIME_SLOT_REF1="t2" TIME_SLOT_REF2="t3"><ANNOTATION_VALUE>see</ANNOTATION_VALUE>
 BOMB = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><ANNOTATION_DOCUMENT>&b;</ANNOTATION_DOCUMENT>'
 WHISPER = """{"text": " eesah see", "language": "en", "segments": [
 {"id": 0, "start": 0.0, "end": 0.5, "text": " eesah"}, {"id": 1, "start": 0.5, "end": 1.0, "text": " see"}]}"""
-WHISPERX = WHISPER.replace(" eesah\"}", 'eesah", "speaker": "Ann"}').replace(" see\"}", 'see", "speaker": "Bob"}')
+WHISPERX = WHISPER.replace(' eesah"}', 'eesah", "speaker": "Ann"}').replace(' see"}', 'see", "speaker": "Bob"}')
 WHISPER_CPP = '{"transcription": [{"offsets": {"from": 0, "to": 1000}, "text": " eesah see"}]}'
 MANIFEST = """{"audio_filepath": "wavs/a.wav", "offset": 0, "duration": 0.5, "text": "eesah"}
 {"audio_filepath": "wavs/a.wav", "offset": 0.5, "duration": 0.5, "text": "see"}
