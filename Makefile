@@ -27,7 +27,7 @@ help:
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
 
 demo: $(VENV)/speech.stamp $(NATIVE)
-	$(BIN)/semihmm demo --out build/demo
+	$(BIN)/semihmm demo --data examples/data --out build/demo
 
 # Always asked, seldom work to do: ninja knows what csrc/ holds. `mv` puts a whole new file in the place of the old one, which
 # a running Python may have open. Only the best instruction set that this CPU runs, which is the one that semihmm loads;

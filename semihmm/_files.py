@@ -1,6 +1,6 @@
 """Writing files so that a reader sees either all of one or none of it."""
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ def atomically(path: Path) -> Iterator[Path]:
         ('all of it', 1)
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")  # of no other process, on any machine
     try:
         yield temporary
         temporary.replace(path)

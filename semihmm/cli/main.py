@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ import semihmm
 from semihmm.errors import DataError, SemihmmError
 
 if TYPE_CHECKING:
-    from semihmm.speech import Aligner, Recording
+    from semihmm.speech import Aligner, Engine, Recording
     from semihmm.speech.corpora.batch import Summary
 
 SOME_FAILED, CANNOT = 1, 2
@@ -41,6 +41,15 @@ TextColumn = Annotated[
     str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
 ]
 Model = Annotated[Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="Who works: local processes, dask, or the ranks of torchrun; the results are the same."
+    ),
+]
+DaskAddress = Annotated[str | None, typer.Option(help="Of a Dask scheduler; without, dask is JOBS processes here.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 for a warning of any kind, too.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
@@ -78,6 +87,9 @@ def align(
     ],
     out: Out,
     nbest: Annotated[int, typer.Option(min=0, help="Also write the K best readings: in other pronunciations.")] = 0,
+    entropy: Annotated[
+        bool, typer.Option("--entropy", help="Also write how unsure each word's pronunciation and each phone is.")
+    ] = False,
     formats: Annotated[
         str,
         typer.Option(
@@ -86,7 +98,13 @@ def align(
         ),
     ] = "textgrid,json",
     resume: Annotated[bool, typer.Option("--resume", help="Leave alone what an earlier run has finished.")] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")] = 1,
+    jobs: Jobs = 1,
+    engine: EngineName = "local",
+    dask_address: DaskAddress = None,
+    strict: Strict = False,
+    log: Annotated[
+        Path | None, typer.Option(help="File to add a line of JSON to for each recording and each warning.")
+    ] = None,
     text_column: TextColumn = None,
     model: Model = None,
     dictionary: Dictionary = None,
@@ -107,13 +125,15 @@ def align(
     its utterances, which are aligned each in its own stretch; or lists: metadata.csv, .trans.txt, .stm, .ctm. For each
     recording, a Praat TextGrid and a JSON file are written, at the same place below OUT as it has in CORPUS.
 
-    Exit code: 0 if all recordings were aligned, 1 if some were not (they are listed), 2 if nothing could be done.
+    Exit code: 0 if all recordings were aligned, 1 if some were not (they are listed), 2 if nothing could be done. With
+    --strict also 1 if a word has no entry, a stretch is suspicious, a file was passed over, or anything else is odd.
     """
     from semihmm.cli import show
     from semihmm.speech import find_recordings
-    from semihmm.speech.corpora.batch import only_writer
+    from semihmm.speech.corpora.journal import journal
+    from semihmm.speech.corpora.locking import only_writer
 
-    with _refusing():
+    with _refusing(), _engine(engine, jobs, dask_address) as works, journal(log):
         recordings = find_recordings(corpus, text_column=text_column)
         if out.resolve() == corpus.resolve():
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
@@ -121,9 +141,19 @@ def align(
             pass  # better to fail before the work than after it
         aligner = _aligner(model, dictionary, pause_probability, language, extra_speech, contexts)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
-        summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
+        summary = _run(
+            aligner,
+            recordings,
+            out,
+            nbest=nbest,
+            entropy=entropy,
+            resume=resume,
+            engine=works,
+            formats=sorted(more),
+        )
     show.summary(summary, aligner.model.front_end)
-    raise typer.Exit(SOME_FAILED if summary.failures else 0)
+    is_fine = not summary.failures and not (strict and show.objections(summary))
+    raise typer.Exit(0 if is_fine else SOME_FAILED)
 
 
 @app.command()
@@ -133,10 +163,12 @@ def validate(
     model: Model = None,
     dictionary: Dictionary = None,
     language: Language = None,
+    strict: Strict = False,
 ) -> None:
     """Say what is wrong with a corpus before hours are spent on it: seconds for each hour of sound.
 
-    Exit code: 0 if every recording can be aligned, 1 if some cannot, 2 if nothing could be done.
+    Exit code: 0 if every recording can be aligned, 1 if some cannot, 2 if nothing could be done. With --strict also 1
+    if anything is odd.
     """
     from semihmm.cli import show
     from semihmm.speech import find_recordings
@@ -146,7 +178,8 @@ def validate(
         recordings = find_recordings(corpus, text_column=text_column)
         findings = list(findings_of(recordings, _aligner(model, dictionary, language=language)))
     show.findings(findings, recordings)
-    raise typer.Exit(SOME_FAILED if any(finding.fatal for finding in findings) else 0)
+    is_fine = not (findings or recordings.passed_over) if strict else not any(finding.fatal for finding in findings)
+    raise typer.Exit(0 if is_fine else SOME_FAILED)
 
 
 @app.command()
@@ -166,18 +199,24 @@ def evaluate(
     details: Annotated[
         bool, typer.Option("--details", help="Also by what the phones are, and by what they follow on.")
     ] = False,
+    jobs: Jobs = 1,
+    engine: EngineName = "local",
+    dask_address: DaskAddress = None,
 ) -> None:
     """Measure how far the edges of words and phones are from a reference's.
 
-    Labels are paired without looking at times; those without a counterpart are counted apart.
+    Labels are paired without looking at times, each speaker's with the same speaker's; those without a counterpart are
+    counted apart.
     """
     from semihmm.cli import show
     from semihmm.speech import evaluate as evaluate_labels
     from semihmm.speech.metrics.evaluate import read_phone_map
 
-    with _refusing():
+    with _refusing(), _engine(engine, jobs, dask_address) as works:
         mapped = read_phone_map(phone_map) if phone_map else None
-        result = evaluate_labels(reference, hypothesis, word_tier=words, phone_tier=phones, phone_map=mapped)
+        result = evaluate_labels(
+            reference, hypothesis, word_tier=words, phone_tier=phones, phone_map=mapped, engine=works
+        )
     show.evaluation(result, details=details)
 
 
@@ -223,7 +262,10 @@ def g2p(
 @app.command()
 def demo(
     out: Out = Path("build/demo"),
-    data: Annotated[Path, typer.Option(help="The recordings to align.")] = Path("examples/data"),
+    data: Annotated[
+        Path,
+        typer.Option(help="The recordings to align, with their transcripts.", show_default="three that come along"),
+    ] = Path(__file__).parent / "recordings",
     smoke: Annotated[bool, typer.Option("--smoke", help="Align only the smallest recording.")] = False,
 ) -> None:
     """Align a few real recordings, print one of them, and draw a picture of it."""
@@ -254,6 +296,13 @@ def info() -> None:
     show.info(aligner)
 
 
+def _engine(name: str, jobs: int, dask_address: str | None) -> AbstractContextManager[Engine]:
+    """Before anything else that takes time: of torchrun's ranks, the first alone goes on from here."""
+    from semihmm.speech import open_engine
+
+    return open_engine(name, jobs=jobs, dask_address=dask_address)
+
+
 def _aligner(
     model: Path | None = None,
     dictionary: Path | None = None,
@@ -281,22 +330,32 @@ def _run(
     out: Path,
     *,
     nbest: int = 0,
+    entropy: bool = False,
     resume: bool = False,
-    jobs: int = 1,
+    engine: Engine | None = None,
     formats: Sequence[str] = (),
 ) -> Summary:
     """Align with a progress bar."""
-    import torch
-
     from semihmm.cli import show
     from semihmm.speech.corpora.batch import Summary, align_recordings
     from semihmm.speech.corpora.corpus import Corpus
+    from semihmm.speech.engines.local import ALONE
 
-    torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
     summary = Summary(recordings.passed_over if isinstance(recordings, Corpus) else {})
+    summary.log_passed_over()
     with show.progress(len(recordings)) as advance:
-        run = align_recordings(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=formats)
+        run = align_recordings(
+            aligner,
+            recordings,
+            out,
+            nbest=nbest,
+            entropy=entropy,
+            resume=resume,
+            engine=engine or ALONE,
+            formats=formats,
+        )
         for outcome in run:
             summary.add(outcome)
             advance(outcome)
+    summary.log()
     return summary

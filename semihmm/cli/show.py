@@ -92,6 +92,16 @@ def summary(run: Summary, front_end: FrontEnd) -> None:
         )
 
 
+def objections(run: Summary) -> bool:
+    """Whether there are warnings of any kind in a run that aligned all it could, and which recordings have them."""
+    named = {**run.warnings, **({"passed over": list(run.passed_over)} if run.passed_over else {})}
+    console = Console(soft_wrap=True)
+    for kind, names in named.items():
+        listed = ", ".join(names[:_SUSPICIOUS] + ["…"] * (len(names) > _SUSPICIOUS))
+        console.print(f"[red]strict:[/] {kind} ({len(names)}): {_plain(listed)}", highlight=False)
+    return bool(named)
+
+
 def findings(found: Sequence[Finding], recordings: Corpus) -> None:
     """What is wrong or odd, recording by recording, and how many can be aligned."""
     console = Console(soft_wrap=True)

@@ -19,6 +19,8 @@ from semihmm.speech.alignment.pronunciation import (
 )
 from semihmm.speech.corpora.corpus import Corpus, Recording, find_recordings
 from semihmm.speech.corpora.validate import Finding, validate
+from semihmm.speech.engines.engine import Engine
+from semihmm.speech.engines.opening import open_engine
 from semihmm.speech.files.formats import write_labels
 from semihmm.speech.files.labels import read_labels
 from semihmm.speech.files.results import Alignment, Alternative
@@ -40,6 +42,7 @@ __all__ = [
     "Calibration",
     "Contexts",
     "Corpus",
+    "Engine",
     "Evaluation",
     "Evidence",
     "Finding",
@@ -59,6 +62,7 @@ __all__ = [
     "load_acoustic_model",
     "load_dictionary",
     "load_lexicon",
+    "open_engine",
     "read_labels",
     "read_textgrid",
     "save_textgrid",

@@ -22,7 +22,8 @@ class Interval:
             for granted.
         start_sd: standard deviation of ``start``.
         end_sd: standard deviation of ``end``.
-        entropy: of a word's pronunciations, in nats: 0 where one is sure; None where it cannot have been said.
+        entropy: in nats: of a word's pronunciations, 0 where one is sure, None where it cannot have been said; of a
+            phone, how unsure it is, over its time, which phone of the transcript is said.
 
     Example:
         >>> interval = Interval(0.1, 0.25, "HH")

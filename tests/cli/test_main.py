@@ -1,11 +1,14 @@
 """The command line, as a user runs it."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -16,8 +19,10 @@ pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
 from typer.testing import CliRunner
 
 from semihmm import cli
+from semihmm.cli import show
 from semihmm.cli.main import app
-from semihmm.speech import Alignment, read_labels
+from semihmm.speech import Alignment, Recording, read_labels
+from semihmm.speech.corpora.batch import Outcome
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +173,46 @@ def test_g2p_takes_the_output_of_oov():
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["gostak", "flibber"]
 
 
+def test_a_strict_run_names_what_is_odd_and_its_exit_code_says_so(run, corpus, tmp_path):
+    assert run("align", corpus, "--out", tmp_path / "out", "--strict").exit_code == 0
+    (corpus / "x.m4a").touch()
+    shutil.copy(corpus / "austen-0880.wav", corpus / "b.wav")
+    (corpus / "b.txt").write_text("he was not a table young flibbertigibbet")
+    wave, rate = soundfile.read(corpus / "austen-0880.wav")
+    soundfile.write(corpus / "c.wav", wave[::2], rate // 2)
+    shutil.copy(corpus / "austen-0880.txt", corpus / "c.txt")
+    assert run("align", corpus, "--out", tmp_path / "out").exit_code == 0
+    log = tmp_path / "log.jsonl"
+    result = run("align", corpus, "--out", tmp_path / "out", "--strict", "--resume", "--entropy", "--log", log)
+    assert result.exit_code == 1
+    for line in ("unknown words (1): b", "suspicious (1): b", "warning (1): c", "passed over (1): x.m4a"):
+        assert f"strict: {line}\n" in result.output
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events[0] == "passed over"
+    assert events.count("recording") == 3
+    assert events[-1] == "end"
+
+
+def test_a_strict_validation_objects_to_oddities(run, corpus):
+    assert run("validate", corpus, "--strict").exit_code == 0
+    (corpus / "austen-0880.txt").write_text("he was not a flibbertigibbet")
+    assert run("validate", corpus).exit_code == 0
+    assert run("validate", corpus, "--strict").exit_code == 1
+
+
+def test_progress_has_a_time_left_on_a_terminal_and_is_silent_elsewhere(monkeypatch, capsys):
+    recording = Recording("a", Path("a.wav"), None)
+    with show.progress(2) as advance:
+        advance(Outcome(recording))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with show.progress(2) as advance:
+        advance(Outcome(recording))
+        time.sleep(0.2)  # the bar is drawn ten times a second
+    assert re.search(r"1/2.*0:00:00.*0:00:0", capsys.readouterr().err)
+
+
 def test_resume_leaves_finished_results_alone(run, corpus, tmp_path):
     assert run("align", corpus, "--out", tmp_path / "out").exit_code == 0
     before = (tmp_path / "out" / "austen-0880.json").stat().st_mtime_ns
@@ -218,6 +263,10 @@ def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_model_is_loade
         (["align", ".", "--out", "out", "--nbest", "-1"], "nbest"),
         (["align", "."], "--out"),
         (["align", ".", "--out", "out", "--jobs", "0"], "jobs"),
+        (["align", ".", "--out", "out", "--engine", "spark"], "choose local, dask or torchrun"),
+        (["align", ".", "--out", "out", "--engine", "torchrun"], "no rank of torchrun"),
+        (["evaluate", ".", ".", "--engine", "spark"], "choose local, dask or torchrun"),
+        (["align", ".", "--out", "out", "--log", "."], "Is a directory"),
         (["evaluate", "nowhere", "nowhere"], "no file or folder"),
         (["demo", "--data", "nowhere"], "there is no folder"),
         (["frobnicate"], "frobnicate"),
@@ -285,6 +334,13 @@ def test_the_demo_prints_a_table_and_words_and_draws_a_picture(run, data, tmp_pa
     assert 0.5 < float(match) <= 1
     assert phones == "D IH S P OW Z D"
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_has_recordings_of_its_own(run, tmp_path):
+    result = run("demo", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert row(result.output, "recordings aligned") == ["3"]
+    assert row(result.output, "suspicious recordings") == ["0"]
 
 
 def test_a_demo_of_bad_recordings_says_so(run, tmp_path):

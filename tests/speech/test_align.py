@@ -75,6 +75,29 @@ def test_intervals_tile_their_words_and_stay_inside_the_recording(aligner):
     assert found.words[-1].end <= found.duration == len(wave) / RATE
 
 
+def test_words_and_pauses_tile_the_recording(aligner):
+    wave, starts = spoken(("SIL", 0.3), ("AA", 0.2), ("IY", 0.2), ("SIL", 0.3), ("S", 0.2), ("IY", 0.2), *OTHER)
+    found = aligner(wave, RATE, "ahee see")
+    tiled = sorted((*found.words, *found.pauses), key=lambda item: item.start)
+    assert tiled[0].start == 0
+    assert tiled[-1].end == found.duration
+    assert all(a.end == b.start for a, b in itertools.pairwise(tiled))
+    assert [item.label for item in tiled] == ["", "ahee", "", "see", "*"]
+    assert tiled[2].start == pytest.approx(starts[3], abs=0.021)
+    assert all(0.9 < item.confidence <= 1 for item in found.pauses)
+
+
+def test_the_entropy_of_a_phone_is_that_of_its_frames(aligner):
+    wave, _ = spoken(("AA", 0.6))
+    evidence = aligner.explain(wave, RATE, "ah ah")  # the border may be anywhere
+    unsure = torch.special.entr(evidence.posterior).sum(1)
+    for phone in evidence.alignment.phones:
+        begin, end = (torch.searchsorted(evidence.boundaries, time) for time in (phone.start, phone.end))
+        assert phone.entropy == pytest.approx(float(unsure[begin:end].mean()), rel=1e-6)
+    assert max(phone.entropy for phone in evidence.alignment.phones) > 0.1
+    assert max(phone.entropy for phone in aligner(*[spoken(*SAID)[0], RATE], "eesah see").phones) < 0.1
+
+
 def test_posteriors_are_probabilities_of_the_phones(aligner):
     wave, _ = spoken(*SAID)
     evidence = aligner.explain(wave, RATE, "eesah see")

@@ -5,8 +5,10 @@ import json
 import math
 import os
 import pickle
+import platform
 import subprocess
 import sys
+import time
 import weakref
 
 import pytest
@@ -16,6 +18,7 @@ import torch
 from semihmm.errors import DataError, DependencyError
 from semihmm.speech import Aligner, Interval, Lexicon, find_recordings, read_labels, save_textgrid
 from semihmm.speech.corpora.batch import Summary, align_recordings
+from semihmm.speech.engines.local import Local
 
 from .conftest import RATE, spoken
 
@@ -105,6 +108,16 @@ def test_a_summary_adds_up(aligner, corpus, tmp_path):
     assert summary.frames == sum(item.frames for item in done)
     assert summary.log_likelihood == pytest.approx(sum(item.log_likelihood for item in done))
     assert summary.spent == pytest.approx(sum(item.seconds for item in outcomes))
+
+
+def test_entropies_are_written_on_request(tone_model, corpus, tmp_path):
+    (corpus / "good.txt").write_text("either see")
+    lexicon = Lexicon({"either": (("AA",), ("IY", "S", "AA")), "eesah": (("IY",),), "see": (("S", "IY"),)})
+    for entropy in (False, True):
+        run(Aligner(tone_model, lexicon), corpus, tmp_path / "out", resume=True, entropy=entropy)
+        written = json.loads((tmp_path / "out" / "good.json").read_text())
+        unsure = [item["entropy"] for item in (*written["words"], *written["phones"])]
+        assert all(number >= 0 for number in unsure) if entropy else unsure == [None] * len(unsure)
 
 
 def test_words_without_an_entry_are_counted(aligner, corpus, tmp_path):
@@ -219,10 +232,44 @@ def test_a_run_keeps_no_alignments(aligner, corpus, tmp_path):
 def test_two_runs_do_not_write_to_one_folder(aligner, corpus, tmp_path):
     first = align_recordings(aligner, find_recordings(corpus), tmp_path / "out")
     next(first)
-    with pytest.raises(DataError, match=r"another run is writing its results to .*out"):
+    with pytest.raises(DataError, match=r"another run on .+ is writing its results to .*out"):
         run(aligner, corpus, tmp_path / "out")
     first.close()
     assert run(aligner, corpus, tmp_path / "out")
+
+
+def from_elsewhere(out, seconds):
+    """What a run of another machine keeps there, last touched so long ago."""
+    out.mkdir(exist_ok=True)
+    mark = out / ".semihmm.run"
+    mark.write_text("elsewhere")
+    os.utime(mark, (time.time() - seconds,) * 2)
+
+
+def test_a_run_of_another_machine_keeps_others_out_where_locks_do_not_reach(aligner, corpus, tmp_path):
+    from_elsewhere(tmp_path / "out", 5)
+    reason = r"another run on elsewhere is writing its results to .*out.* If it was killed, wait a minute"
+    with pytest.raises(DataError, match=reason):
+        run(aligner, corpus, tmp_path / "out")
+    from_elsewhere(tmp_path / "out", 120)
+    assert run(aligner, corpus, tmp_path / "out")
+    assert not (tmp_path / "out" / ".semihmm.run").exists()
+
+
+def test_a_run_says_all_the_while_that_it_is_there(aligner, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("semihmm.speech.corpora.locking._BEAT", 0.01)
+    going = align_recordings(aligner, find_recordings(corpus), tmp_path / "out")
+    next(going)
+    mark = tmp_path / "out" / ".semihmm.run"
+    assert mark.read_text() == platform.node()
+    os.utime(mark, (0, 0))
+    for _ in range(1000):
+        if mark.stat().st_mtime > 0:
+            break
+        time.sleep(0.01)
+    assert mark.stat().st_mtime > 0
+    going.close()
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "link"])
@@ -245,7 +292,7 @@ def contents(folder):
 def test_several_processes_give_the_same_bytes(tone_model, tone_lexicon, corpus, tmp_path):
     aligner = Aligner(tone_model, Lexicon(tone_lexicon.entries))
     alone = run(aligner, corpus, tmp_path / "one", nbest=2)
-    together = run(aligner, corpus, tmp_path / "two", nbest=2, jobs=2)
+    together = run(aligner, corpus, tmp_path / "two", nbest=2, engine=Local(2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert [(item.recording, item.alignment) for item in alone] == [(i.recording, i.alignment) for i in together]
     assert [item.failure and item.failure.replace("/two/", "/one/") for item in together] == [i.failure for i in alone]

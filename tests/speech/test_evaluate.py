@@ -141,6 +141,46 @@ def test_folders_are_compared_by_name(tmp_path):
     assert result.unmatched == ("only left", "only right")
 
 
+def by(speaker, *labels):
+    return tuple(Interval(start, end, label, speaker=speaker) for start, end, label in labels)
+
+
+def in_order(*items):
+    return tuple(sorted(items, key=lambda item: item.start))
+
+
+def test_each_speakers_labels_are_matched_with_the_same_speakers_though_they_overlap():
+    ann = by("Ann", (0.0, 0.4, "yes"), (0.4, 0.8, "no"), (1.0, 1.2, "yes"))
+    bob = by("Bob", (0.1, 0.5, "yes"), (0.5, 0.9, "yes"))
+    late = by("Bob", (0.12, 0.5, "yes"), (0.52, 0.9, "yes"))
+    found = compare(Tiers(in_order(*ann, *bob)), Tiers(in_order(*ann, *late)))
+    assert found.recordings == 1
+    assert sorted(found.words.differences) == pytest.approx([0, 0, 0, 0.02, 0.02])
+    assert (found.words.missing, found.words.extra) == (0, 0)
+    assert found.word_matches.internal.n == 2  # what Bob says does not interrupt Ann
+
+
+def test_a_speaker_of_one_side_alone_is_missing_or_extra():
+    ann, bob, eve = (by(name, (0.1, 0.4, "yes"), (0.4, 0.6, "no")) for name in ("Ann", "Bob", "Eve"))
+    found = compare(Tiers(in_order(*ann, *bob), bob), Tiers(in_order(*ann, *eve), eve)).words
+    assert (found.n, found.missing, found.extra) == (2, 2, 2)
+
+
+def test_speakers_of_other_names_are_matched_as_one():
+    one, other = (by(name, (0.1, 0.4, "yes"), (0.4, 0.6, "no")) for name in ("Ann", "speaker 1"))
+    assert compare(Tiers(one), Tiers(other)).words.n == 2
+    assert compare(Tiers(one), Tiers(tier("yes no", [0.1, 0.4]))).words.n == 2
+
+
+def test_folders_of_several_speakers_are_compared_by_tier(tmp_path):
+    tiers = {"Ann - words": by(None, (0.0, 0.5, "yes")), "Bob - words": by(None, (0.1, 0.9, "yes"))}
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        save_textgrid(tmp_path / name / "a.TextGrid", tiers, duration=1.0)
+    found = evaluate(tmp_path / "left", tmp_path / "right").words
+    assert found.differences == (0.0, 0.0)
+
+
 def test_words_of_another_text_are_missing_and_extra():
     found = compare(Tiers(words=tier("he was not there", range(4))), Tiers(words=tier("nor will she come", range(4))))
     assert (found.words.n, found.words.missing, found.words.extra) == (0, 4, 4)

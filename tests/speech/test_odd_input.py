@@ -133,6 +133,13 @@ TIME_SLOT_REF1="t1" TIME_SLOT_REF2="t2"><ANNOTATION_VALUE>ja</ANNOTATION_VALUE><
 TIME_SLOT_REF1="t2" TIME_SLOT_REF2="t3"><ANNOTATION_VALUE>see</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>
 </TIER></ANNOTATION_DOCUMENT>"""
 BOMB = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><ANNOTATION_DOCUMENT>&b;</ANNOTATION_DOCUMENT>'
+WHISPER = """{"text": " eesah see", "language": "en", "segments": [
+{"id": 0, "start": 0.0, "end": 0.5, "text": " eesah"}, {"id": 1, "start": 0.5, "end": 1.0, "text": " see"}]}"""
+WHISPERX = WHISPER.replace(' eesah"}', 'eesah", "speaker": "Ann"}').replace(' see"}', 'see", "speaker": "Bob"}')
+WHISPER_CPP = '{"transcription": [{"offsets": {"from": 0, "to": 1000}, "text": " eesah see"}]}'
+MANIFEST = """{"audio_filepath": "wavs/a.wav", "offset": 0, "duration": 0.5, "text": "eesah"}
+{"audio_filepath": "wavs/a.wav", "offset": 0.5, "duration": 0.5, "text": "see"}
+"""
 CAFE = unicodedata.normalize("NFC", "café")
 
 KINDS = {
@@ -244,11 +251,54 @@ KINDS = {
     "stm": table(";; x\na 1 Ann 0 0.5 <o> eesah\na 1 Bob 0.5 1 {see / ah}\n", aligned=SPEAKERS, name="all.stm"),
     "csv with times": beside("a.csv", "start,end,speaker,text\n0,0.5,Ann,eesah\n0:00.5,0:01,Bob,see\n", SPEAKERS),
     "csv without times": broken("a.csv", "f0,voiced\n100,1\n", "no columns for start, end and text"),
-    "tsv of milliseconds": broken("a.tsv", "start\tend\ttext\n0\t1000\teesah see\n", "Are these seconds?"),
+    "tsv of whisper's, in milliseconds": beside("a.tsv", "start\tend\ttext\n0\t500\teesah\n500\t1000\tsee\n"),
+    "csv of milliseconds": broken("a.csv", "start,end,text\n0,500.5,eesah see\n", "Are these seconds?"),
+    "json of whisper's": beside("a.json", WHISPER),
+    "json of whisperx's, with speakers": beside("a.json", WHISPERX, SPEAKERS),
+    "json of whisper.cpp's": beside("a.json", WHISPER_CPP),
+    "json that is cut off": broken("a.json", WHISPER[:-3], "cannot be read as JSON"),
+    "json that is another": broken("a.json", '{"speaker": "Ann"}', "no list 'segments'"),
+    "json of our own": broken("a.json", '{"format": "semihmm-alignment-1", "text": "see"}', "no list 'segments'"),
+    "json in deep brackets": broken("a.json", "[" * 100_000, "cannot be read as JSON"),
+    "json of text": broken("a.json", '"eesah"', "no list 'segments'"),
+    "json without times": broken("a.json", '{"segments": [{"text": "eesah"}]}',
+        "segment 1 cannot be used: None is no time"),
+    "json with a time that is none": broken("a.json", WHISPER.replace("1.0", "NaN"),
+        "segment 2 cannot be used: nan is no time"),
+    "json with a time before 0": broken("a.json", WHISPER.replace("0.0", "-1"),
+        "segment 1 cannot be used: -1 is no time"),
+    "json with a true time": broken("a.json", WHISPER.replace("1.0", "true"),
+        "segment 2 cannot be used: True is no time"),
+    "json that goes back": broken("a.json", WHISPER.replace("1.0", "0.1"), "segment 2 cannot be used"),
+    "json without a text": broken("a.json", WHISPER.replace('" see"', "3"), "it has no times, or no text"),
+    "json of nothing": broken("a.json", '{"segments": []}', "says nothing"),
     "table of a textgrid": beside("a.tsv", "tmin\ttier\ttext\ttmax\n0\twords\teesah\t0.5\n0\tphones\tIY\t0.5\n"
                                   "0.5\twords\tsee\t1\n"),
     "tsv with times": beside("a.tsv", "start\tend\ttext\n0\t1\teesah see\n"),
     # lists
+    "manifest of nemo's": table('{"audio_filepath": "wavs/a.wav", "text": "eesah see", "duration": 1.0}\n',
+        name="train.jsonl"),
+    "manifest by another name": table('{"audio_filepath": "a.wav", "text": "eesah see"}\n', name="test_manifest.json"),
+    "manifest with offsets": table(MANIFEST, name="manifest.jsonl"),
+    "manifest with speakers": table(MANIFEST.replace('"eesah"', '"eesah", "speaker": "Ann"').replace(
+        '"see"', '"see", "speaker": "Bob"'), aligned=SPEAKERS, name="manifest.jsonl"),
+    "manifest with a line that is none": table(MANIFEST + "{broken\n[1]\n", {
+        "m.jsonl line 3": "it is not JSON", "m.jsonl line 4": "no object"}, name="m.jsonl"),
+    "manifest with a line without a sound": table(MANIFEST + '{"text": "ah"}\n', {
+        "m.jsonl line 3": "names no recording"}, name="m.jsonl"),
+    "manifest with a number for a sound": table(MANIFEST + '{"audio_filepath": 3, "text": "ah"}\n', {
+        "m.jsonl line 3": "should be a text"}, name="m.jsonl"),
+    "manifest with a number for a text": table(MANIFEST + '{"audio_filepath": "x", "text": 3}\n', {
+        "x": "its text is 3"}, name="m.jsonl"),
+    "manifest with an offset without an end": table(MANIFEST + '{"audio_filepath": "x", "text": "ah", "offset": 1}\n', {
+        "x": "'' is no time"}, name="m.jsonl"),
+    "manifest with endless numbers": table(
+        MANIFEST + '{"audio_filepath": "x", "text": "ah", "offset": 1e999, "duration": 1}\n',
+        {"x": "inf is no time"}, name="m.jsonl"),
+    "manifest of a sound that lies elsewhere": table(MANIFEST + '{"audio_filepath": "/etc/x.wav", "text": "ah"}\n', {
+        "m.jsonl line 3": "lies outside the corpus"}, name="m.jsonl"),
+    "manifest that is a list": table('[{"audio_filepath": "a.wav", "text": "see"}]', {
+        "m.jsonl": "a list in JSON", "wavs/a": "no transcript"}, aligned=None, name="m.jsonl"),
     "ljspeech": table("a|Eesah, C.|Eesah see.\n"),
     "ljspeech without the last column": table("a|eesah see|\n"),
     "ljspeech without the middle column": table("a||eesah see\n"),

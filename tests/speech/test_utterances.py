@@ -110,6 +110,17 @@ def test_several_speakers_have_tiers_of_their_own_and_speak_at_once(aligner, wav
     assert [w.start for w in words] == sorted(w.start for w in words)
 
 
+def test_pauses_are_moved_and_keep_their_speakers(aligner, wave):
+    alone = aligner(wave[: round(0.6 * RATE)], RATE, "eesah")
+    both = torch.cat([wave[: round(0.6 * RATE)]] * 2)
+    said = [Interval(0, 0.6, "eesah", speaker="Ann"), Interval(0.6, 1.2, "eesah", speaker="Bob")]
+    found = align_utterances(aligner, both, RATE, said).pauses
+    expected = [(who, item.start + at) for who, at in (("Ann", 0.0), ("Bob", 0.6)) for item in alone.pauses]
+    assert alone.pauses
+    assert [item.speaker for item in found] == [who for who, _ in expected]
+    assert [item.start for item in found] == pytest.approx([start for _, start in expected])
+
+
 def test_matches_of_utterances_are_put_together_and_their_stretches_moved(aligner, wave):
     said = [replace(TWO[0], label="see see"), TWO[1]]
     together = align_utterances(aligner, wave, RATE, said)

@@ -68,11 +68,15 @@ class _Heard:
 
 @dataclass(frozen=True)
 class _Solved:
-    """A piece, aligned: for each of its frames the node of the best path, and the posteriors of its phone and word."""
+    """A piece, aligned.
+
+    For each of its frames: the node of the best path, the posteriors of its phone and word, and the entropy of phones.
+    """
 
     nodes: Tensor
     phone: Tensor
     word: Tensor
+    entropy: Tensor
     log_likelihood: float
     ranked: list[tuple[float, Tensor]]
 
@@ -200,6 +204,7 @@ class Aligner:
             piece.node + nodes,
             posterior.gather(1, nodes[:, None])[:, 0],
             words.gather(1, word[nodes, None])[:, 0],
+            torch.special.entr(posterior).sum(1),
             float(evidence),
             ranked,
         )
@@ -213,9 +218,11 @@ class Aligner:
             longer = ((before + score, (*path, more)) for before, path in paths for score, more in piece.ranked)
             paths = nlargest(nbest, longer, key=lambda scored: scored[0])
         tiers = _Tiers(heard, self.model, [item.word for item in heard.pronunciations])
-        phone, word = (torch.cat(parts) for parts in zip(*((piece.phone, piece.word) for piece in solved), strict=True))
-        nodes = torch.cat([piece.nodes for piece in solved])
-        words, phones = tiers(nodes, word, phone)
+        nodes, phone, word, entropy = (
+            torch.cat(parts)
+            for parts in zip(*((piece.nodes, piece.phone, piece.word, piece.entropy) for piece in solved), strict=True)
+        )
+        words, phones, pauses = tiers(nodes, word, phone, entropy)
         alignment = Alignment(
             text,
             heard.duration,
@@ -226,10 +233,13 @@ class Aligner:
             log_likelihood=evidence,
             free_log_likelihood=float(heard.evidence.freely.log_likelihood.double().sum()),
             unknown={item.word: " ".join(item.variants[0]) for item in heard.pronunciations if not item.known},
-            alternatives=tuple(Alternative(score - evidence, *tiers(torch.cat(path))) for score, path in paths if path),
+            alternatives=tuple(
+                Alternative(score - evidence, *tiers(torch.cat(path))[:2]) for score, path in paths if path
+            ),
             tokens=timed(tokens_of(text, language=self.lexicon.language or "en"), words),
+            pauses=pauses,
         )
-        unscripted = torch.tensor([node.phone == FREE and node.word == PAUSE for node in heard.graph.nodes])[nodes]
+        unscripted = tiers.unscripted[nodes]
         items, counts = nodes.unique_consecutive(return_counts=True)
         runs = zip(items.tolist(), (counts.cumsum(0) - counts).tolist(), counts.cumsum(0).tolist(), strict=True)
         spoken = [(begin, end) for node, begin, end in runs if heard.graph.nodes[node].word != PAUSE]
@@ -239,24 +249,31 @@ class Aligner:
 
 @dataclass(frozen=True)
 class _Tiers:
-    """Makes word and phone intervals of a path."""
+    """Makes intervals of a path: words, phones and pauses."""
 
     heard: _Heard
     model: AcousticModel
     words: Sequence[str]
 
+    @property
+    def unscripted(self) -> Tensor:
+        """Which nodes are speech that the transcript does not hold."""
+        return torch.tensor([node.phone == FREE and node.word == PAUSE for node in self.heard.graph.nodes])
+
     def __call__(
-        self, nodes: Tensor, word: Tensor | None = None, phone: Tensor | None = None
-    ) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+        self, nodes: Tensor, word: Tensor | None = None, phone: Tensor | None = None, entropy: Tensor | None = None
+    ) -> tuple[tuple[Interval, ...], tuple[Interval, ...], tuple[Interval, ...]]:
         """Of the nodes of each frame ``(T,)``; with confidences where posteriors of each frame are given."""
         graph = self.heard.graph
         word_of_node = torch.tensor([node.word for node in graph.nodes])
         word_path = word_of_node[nodes]
-        phone_path = torch.where(word_path == PAUSE, PAUSE, nodes)
+        is_pause = word_path == PAUSE
+        phone_path = torch.where(is_pause, PAUSE, nodes)
         boundaries = self._boundaries(nodes)
         return (
             _tier(word_path, self.words, boundaries, word),
-            _tier(phone_path, [node.phone for node in graph.nodes], boundaries, phone),
+            _tier(phone_path, [node.phone for node in graph.nodes], boundaries, phone, entropy),
+            _tier(torch.where(is_pause, self.unscripted[nodes].long(), PAUSE), ["", "*"], boundaries, phone),
         )
 
     def _boundaries(self, nodes: Tensor) -> Tensor:
@@ -277,18 +294,31 @@ class _Tiers:
         return boundaries
 
 
-def _tier(path: Tensor, labels: Sequence[str], boundaries: Tensor, posterior: Tensor | None) -> tuple[Interval, ...]:
-    """One interval per run of equal items in ``path (T,)``, pauses left out."""
+def _tier(
+    path: Tensor,
+    labels: Sequence[str],
+    boundaries: Tensor,
+    posterior: Tensor | None = None,
+    entropy: Tensor | None = None,
+) -> tuple[Interval, ...]:
+    """One interval per run of equal items in ``path (T,)``, those of `PAUSE` left out."""
     items, counts = path.unique_consecutive(return_counts=True)
     ends = counts.cumsum(0)
-    sure: list[float | None] = [None] * len(items)
-    if posterior is not None:
-        run = torch.arange(len(items)).repeat_interleave(counts)
-        # Rounding may take a mean of probabilities past 1.
-        mean = posterior.new_zeros(len(items)).index_add_(0, run, posterior) / counts
-        sure = mean.clamp_(max=1.0).tolist()
-    times = zip(items.tolist(), boundaries[ends - counts].tolist(), boundaries[ends].tolist(), sure, strict=True)
-    return tuple(Interval(start, end, labels[item], mean) for item, start, end, mean in times if item != PAUSE)
+    run = torch.arange(len(items)).repeat_interleave(counts)
+
+    def mean(values: Tensor | None) -> list[float] | list[None]:
+        if values is None:
+            return [None] * len(items)
+        return (values.new_zeros(len(items)).index_add_(0, run, values) / counts).tolist()
+
+    # Rounding may take a mean of probabilities past 1.
+    sure = mean(posterior if posterior is None else posterior.clamp(max=1.0))
+    times = boundaries[ends - counts].tolist(), boundaries[ends].tolist()
+    return tuple(
+        Interval(start, end, labels[item], sure, entropy=unsure)
+        for item, start, end, sure, unsure in zip(items.tolist(), *times, sure, mean(entropy), strict=True)
+        if item != PAUSE
+    )
 
 
 def _per_group(values: Tensor, group: Tensor, groups: int) -> Tensor:

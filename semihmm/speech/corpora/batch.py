@@ -1,31 +1,30 @@
 """Aligning a whole corpus: one result per recording, whatever is wrong with some of them."""
 
 import hashlib
-import re
+import logging
 import time
+import warnings
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from semihmm._optional import require
 from semihmm.audio import condition, read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.speech.alignment.align import Aligner
 from semihmm.speech.corpora.corpus import Recording
-from semihmm.speech.corpora.processes import in_processes
+from semihmm.speech.corpora.journal import record
+from semihmm.speech.corpora.locking import only_writer
 from semihmm.speech.corpora.utterances import align_utterances
+from semihmm.speech.engines.engine import Engine
+from semihmm.speech.engines.local import ALONE
 from semihmm.speech.files.formats import WRITERS, write_labels
 from semihmm.speech.files.results import Alignment, finished
 from semihmm.speech.intervals import Interval
 from semihmm.types import Hertz, Seconds
-
-_LOCK = ".semihmm.lock"
-_PARTIAL = re.compile(r"\..+\.\d+\.partial")  # what `atomically` leaves behind if it is killed
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Outcome:
         alignment: the result; None if it failed, or was finished before.
         failure: why it could not be aligned; None if it could.
         unaligned: why, by stretch, for utterances of it that could not be aligned.
+        warnings: what is to be doubted, each of a kind, which is ``"unknown words"``, ``"suspicious"`` or
+            ``"warning"``; of what was finished before, too.
         seconds: time spent on it.
     """
 
@@ -44,12 +45,27 @@ class Outcome:
     alignment: Alignment | None = None
     failure: str | None = None
     unaligned: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[tuple[str, str], ...] = ()
     seconds: Seconds = 0.0
 
     @property
     def resumed(self) -> bool:
         """Whether it was finished by an earlier run and left alone."""
         return self.alignment is None and self.failure is None
+
+    def log(self) -> None:
+        """Tell the journal."""
+        name, done = self.recording.name, self.alignment
+        status = "failed" if self.failure is not None else "finished before" if self.resumed else "aligned"
+        details: dict[str, Any] = {"name": name, "status": status, "seconds": round(self.seconds, 3)}
+        if self.failure is not None:
+            details["reason"] = self.failure
+        if done is not None:
+            details |= {"duration": done.duration, "words": len(done.words), "match": done.match}
+        record(logging.ERROR if self.failure is not None else logging.INFO, "recording", details)
+        doubts = [*(("not aligned", f"{at}: {why}") for at, why in self.unaligned.items()), *self.warnings]
+        for kind, reason in doubts:
+            record(logging.WARNING, kind, {"name": name, "reason": reason})
 
 
 @dataclass
@@ -69,6 +85,7 @@ class Summary:
         unknown: how often each word without a dictionary entry occurred.
         words: number of words aligned now.
         sample_rates: how many of the recordings aligned now have each.
+        warnings: the names of the recordings that have warnings, by their kinds.
     """
 
     passed_over: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +100,7 @@ class Summary:
     unknown: Counter[str] = field(default_factory=Counter)
     words: int = 0
     sample_rates: Counter[Hertz] = field(default_factory=Counter)
+    warnings: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def suspicious(self) -> dict[str, tuple[Interval, ...]]:
@@ -97,6 +115,16 @@ class Summary:
             summary.add(outcome)
         return summary
 
+    def log_passed_over(self) -> None:
+        """Tell the journal what is no recording."""
+        for path, reason in self.passed_over.items():
+            record(logging.WARNING, "passed over", {"name": path, "reason": reason})
+
+    def log(self) -> None:
+        """Tell the journal how it ended."""
+        numbers = {"aligned": self.aligned, "finished before": self.resumed, "failures": len(self.failures)}
+        record(logging.INFO, "end", numbers | {"audio": self.audio, "seconds": self.spent})
+
     def add(self, outcome: Outcome) -> None:
         """Count one more recording."""
         name, done = outcome.recording.name, outcome.alignment
@@ -105,6 +133,8 @@ class Summary:
         if outcome.failure is not None:
             self.failures[name] = outcome.failure
         self.failures |= {f"{name} {stretch}": reason for stretch, reason in outcome.unaligned.items()}
+        for kind in dict.fromkeys(kind for kind, _ in outcome.warnings):
+            self.warnings[kind].append(name)
         if done is not None:
             self.aligned += 1
             self.audio += done.duration
@@ -123,55 +153,30 @@ def result_paths(out: Path, recording: Recording) -> tuple[Path, Path]:
     return out / f"{recording.name}.TextGrid", out / f"{recording.name}.json"
 
 
-@contextmanager
-def only_writer(out: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder of results, which is made as needed and rid of what a killed run left half done.
-
-    Raises:
-        DataError: another run writes there now, or nobody can.
-        DependencyError: ``filelock`` is not installed.
-    """
-    filelock = require("filelock", extra="speech", purpose="Keeping two runs out of one folder")
-    lock = filelock.FileLock(out / _LOCK, timeout=0)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        reason = f"another run is writing its results to {out}. Wait for it, or choose another folder."
-        raise DataError(reason) from None
-    except OSError as error:
-        raise DataError(f"results cannot be written to {out} ({error.strerror}). Choose another folder.") from error
-    try:
-        for path in out.rglob(".*.partial"):
-            if _PARTIAL.fullmatch(path.name):
-                path.unlink()
-        yield
-    finally:
-        lock.release()
-
-
 def align_recordings(
     aligner: Aligner,
     recordings: Iterable[Recording],
     out: Path,
     *,
     nbest: int = 0,
+    entropy: bool = False,
     resume: bool = False,
-    jobs: int = 1,
+    engine: Engine = ALONE,
     formats: Collection[str] = (),
 ) -> Iterator[Outcome]:
     """Align recordings in their order, writing each result as soon as it is there.
 
     A recording that cannot be aligned gives an outcome with the reason, and the next one is taken. The results are the
-    same whatever the number of processes, and whether or not earlier runs were cut short.
+    same whichever engine does the work, and whether or not earlier runs were cut short.
 
     Args:
         aligner: does the work.
         recordings: as `find_recordings` returns them.
         out: folder for the results; made as needed. Two runs cannot write to one at once.
         nbest: number of alternatives to write with each.
+        entropy: whether to write how unsure words and phones are.
         resume: leave alone what an earlier run with the same options and the same audio has finished.
-        jobs: number of processes. With several, a script's own work must be under ``if __name__ == "__main__":``.
+        engine: who does the work (`open_engine`). Default: this process alone.
         formats: endings of what to write beside the TextGrid and the JSON, of those that `write_labels` knows, without
             their dot.
 
@@ -183,41 +188,56 @@ def align_recordings(
     if unknown:
         known = ", ".join(suffix.lstrip(".") for suffix in WRITERS)
         raise DataError(f"align_recordings: there is no format {unknown[0]!r}; choose among json, {known}.")
-    task = partial(_outcome, aligner, out=out, nbest=nbest, resume=resume, formats=formats)
+    task = partial(_outcome, aligner, out=out, nbest=nbest, entropy=entropy, resume=resume, formats=formats)
     with only_writer(out):
-        if jobs == 1:
-            yield from map(task, recordings)
-        else:
-            yield from in_processes(task, recordings, jobs, died=_died)
+        for outcome in engine.map(task, recordings, died=_died):
+            outcome.log()
+            yield outcome
+            del outcome  # and its alignment, before the next is made
 
 
-def _outcome(
-    aligner: Aligner, recording: Recording, *, out: Path, nbest: int, resume: bool, formats: Collection[str]
-) -> Outcome:
+def _outcome(aligner: Aligner, recording: Recording, *, out: Path, formats: Collection[str], **options: Any) -> Outcome:
     begin = time.perf_counter()
-    alignment, failure, unaligned = None, None, {}
-    try:
-        alignment, is_new = _align(aligner, recording, out, nbest=nbest, resume=resume)
-        for suffix in formats:
-            path = out / f"{recording.name}.{suffix}"
-            if is_new or not path.exists():
-                write_labels(alignment, path)
-        unaligned = alignment.unaligned
-        alignment = alignment if is_new else None
-    except DependencyError:
-        raise
-    except (SemihmmError, OSError) as error:
-        failure = str(error)
-    except Exception as error:  # nothing that one recording does may stop the others
-        failure = f"unexpected {type(error).__name__}: {error}"
-    return Outcome(recording, alignment, failure, unaligned, time.perf_counter() - begin)
+    alignment, is_new, failure = None, False, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)  # each time, not once in each process
+        try:
+            alignment, is_new = _align(aligner, recording, out, **options)
+            for suffix in formats:
+                path = out / f"{recording.name}.{suffix}"
+                if is_new or not path.exists():
+                    write_labels(alignment, path)
+        except DependencyError:
+            raise
+        except (SemihmmError, OSError) as error:
+            failure = str(error)
+        except Exception as error:  # nothing that one recording does may stop the others
+            failure = f"unexpected {type(error).__name__}: {error}"
+    doubts = [("warning", f"{item.category.__name__}: {item.message}") for item in caught]
+    unaligned = alignment.unaligned if alignment and failure is None else {}
+    if alignment and failure is None:
+        doubts += _doubts(alignment, aligner)
+    done = alignment if is_new and failure is None else None
+    return Outcome(recording, done, failure, unaligned, tuple(doubts), time.perf_counter() - begin)
+
+
+def _doubts(alignment: Alignment, aligner: Aligner) -> Iterator[tuple[str, str]]:
+    """The warnings that an alignment has, each with its kind."""
+    if alignment.sample_rate and (missed := aligner.model.front_end.misses(alignment.sample_rate)):
+        yield "warning", missed
+    if alignment.unknown:
+        yield "unknown words", ", ".join(alignment.unknown)
+    for item in alignment.suspicious:
+        yield "suspicious", f"{item.start:.2f}–{item.end:.2f} s {item.label}"
 
 
 def _died(recording: Recording) -> Outcome:
     return Outcome(recording, failure="the process that aligned it died, perhaps for want of memory.")
 
 
-def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, resume: bool) -> tuple[Alignment, bool]:
+def _align(
+    aligner: Aligner, recording: Recording, out: Path, *, nbest: int, entropy: bool, resume: bool
+) -> tuple[Alignment, bool]:
     """The alignment, written to its files, and whether it was not there before."""
     paths = result_paths(out, recording)
     utterances = recording.utterances()
@@ -227,6 +247,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
         "pause_probability": aligner.pause_probability,
         "extra_speech": aligner.extra_speech,
         "nbest": nbest,
+        "entropy": entropy,
         "text": " ".join(item.label for item in utterances),
         "utterances": zlib.crc32(repr(utterances).encode()),
         "pronunciations": zlib.crc32(repr(pronunciations).encode()),
@@ -238,6 +259,8 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
     wave, sample_rate = read_audio(recording.audio)
     wave = condition(wave, in_place=True)
     alignment = align_utterances(aligner, wave, sample_rate, utterances, nbest=nbest)
+    if not entropy:
+        alignment = alignment.without_entropy()
     alignment.save(*paths, options=options)
     return alignment, True
 

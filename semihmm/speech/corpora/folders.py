@@ -15,7 +15,7 @@ from semihmm.speech.corpora.segments import SEGMENT_SUFFIXES
 TEXT_SUFFIXES = (".txt", ".lab", *SEGMENT_SUFFIXES)
 """Of the files with one recording's transcript, in order of preference."""
 
-LIST_NAMES = (".trans.txt", ".stm", ".ctm", "metadata.csv", "metadata.tsv")
+LIST_NAMES = (".trans.txt", ".stm", ".ctm", "metadata.csv", "metadata.tsv", ".jsonl", "manifest.json")
 """How the names of files with many recordings' transcripts end."""
 
 _TEXT_FOLDERS = ("txt", "text", "transcripts", "lab", "labels", "TextGrid", "TextGrids")

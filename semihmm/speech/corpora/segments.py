@@ -1,7 +1,8 @@
-"""Utterances and their times: TextGrid, ELAN, SubRip, WebVTT, tables and Audacity's labels of one recording."""
+"""Utterances and their times: TextGrid, ELAN, subtitles, recognisers' JSON, tables, Audacity's labels."""
 
 import html
 import io
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,20 +12,22 @@ from xml.etree.ElementTree import Element
 
 from semihmm._optional import require
 from semihmm.errors import DataError
-from semihmm.speech.corpora.tables import read_table
+from semihmm.speech.corpora.tables import as_seconds, read_table
 from semihmm.speech.files.textfile import read_text
 from semihmm.speech.files.textgrid import PHONE_TIERS, WORD_TIERS, name_and_speaker, read_tiers
 from semihmm.speech.intervals import Interval
 from semihmm.speech.text.phones import is_pause
 from semihmm.types import Seconds
 
-SEGMENT_SUFFIXES = (".textgrid", ".eaf", ".srt", ".vtt", ".csv", ".tsv")
+SEGMENT_SUFFIXES = (".textgrid", ".eaf", ".srt", ".vtt", ".csv", ".tsv", ".json")
 """What `read_segments` reads, in order of preference."""
 
 LONGEST_GAP: Seconds = 0.5
 """Up to which pause labels of single words are one utterance."""
 
 _TOUCHING: Seconds = 0.01  # by how little utterances may overlap and still count as one after the other
+
+_LONGEST_WORD: Seconds = 100.0  # with all pauses around it; in milliseconds, words take 200 and more
 
 _UTTERANCE_TIERS = "transcription transcript utterances utterance sentences sentence phrases phrase ipu".split()
 _NOT_SPOKEN = {*PHONE_TIERS, *"notes note comments comment misc events gloss glosses translation pos tones".split()}
@@ -61,6 +64,8 @@ def read_segments(path: Path) -> list[Interval]:
         return utterances_of(_read_eaf(path))
     if kind in (".srt", ".vtt"):
         return in_lanes(_read_cues(path))
+    if kind == ".json":
+        return in_lanes(_read_json(path))
     return utterances_of(_read_table(path))
 
 
@@ -210,6 +215,40 @@ def _check_srt(path: Path, text: str, captions: int) -> None:
         raise DataError(f"{path} cannot be read as SRT subtitles: a line of times has no number above it.")
 
 
+def _read_json(path: Path) -> list[Interval]:
+    """The segments that a recogniser found: Whisper's, WhisperX's, whisper.cpp's."""
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}).") from error
+    of_cpp = isinstance(content, dict) and "transcription" in content
+    found = content.get("transcription" if of_cpp else "segments") if isinstance(content, dict) else content
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise DataError(f"{path} is no transcript: it has no list 'segments' of objects with start, end and text.")
+    said = []
+    for number, item in enumerate(found, 1):
+        times = item.get("offsets") if of_cpp else item
+        start, end = ("from", "to") if of_cpp else ("start", "end")
+        text, speaker = item.get("text"), item.get("speaker")
+        try:
+            if not isinstance(times, dict) or not isinstance(text, str):
+                raise DataError("it has no times, or no text")
+            unit = 1000 if of_cpp else 1
+            interval = Interval(as_seconds(times.get(start)) / unit, as_seconds(times.get(end)) / unit, text.strip())
+        except DataError as error:
+            raise DataError(f"{path}: segment {number} cannot be used: {error}") from error
+        if interval.label:
+            said.append(replace(interval, speaker=str(speaker) if speaker else None))
+    return said
+
+
+def _in_milliseconds(said: Sequence[Interval]) -> bool:
+    """Whether times are Whisper's: whole numbers, of which seconds would be too long for what is said."""
+    whole = all(item.start.is_integer() and item.end.is_integer() for item in said)
+    words = sum(len(item.label.split()) for item in said)
+    return whole and words * _LONGEST_WORD < sum(item.end - item.start for item in said)
+
+
 def _read_table(path: Path) -> list[Tier]:
     """A tier for each speaker of a table with columns for start, end and text, or of Audacity's labels."""
     rows = [row for row in read_table(path) if isinstance(row.said, Interval) or row.problem]
@@ -217,8 +256,10 @@ def _read_table(path: Path) -> list[Tier]:
     if wrong or not rows:
         reason = f"line {wrong.line}: {wrong.problem}" if wrong else "no columns for start, end and text"
         raise DataError(f"{path} cannot be read as utterances with times ({reason}).")
+    said = [row.said for row in rows if isinstance(row.said, Interval)]
+    if _in_milliseconds(said):
+        said = [replace(item, start=item.start / 1000, end=item.end / 1000) for item in said]
     tiers: dict[str | None, list[Interval]] = defaultdict(list)
-    for row in rows:
-        if isinstance(row.said, Interval):
-            tiers[row.said.speaker].append(row.said)
+    for item in said:
+        tiers[item.speaker].append(item)
     return [Tier(speaker or "", None, said) for speaker, said in tiers.items()]

@@ -1,11 +1,13 @@
-"""Lists of transcripts: tables in the layouts that people have, LibriSpeech's ``.trans.txt``, NIST's STM and CTM."""
+"""Lists of transcripts: tables in the layouts that people have, manifests, LibriSpeech's lists, NIST's STM and CTM."""
 
 import csv
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from semihmm.errors import DataError
 from semihmm.speech.files.textfile import read_lines
@@ -28,6 +30,7 @@ _START = "start start_time begin begin_time onset xmin tmin".split()
 _END = "end end_time stop stop_time offset xmax tmax".split()
 
 _LONGEST = 131_072  # characters of one line's text, far more than anybody says in one breath
+_LONGEST_TIME: Seconds = 1e9
 _LONGEST_NAME = 4096  # of a path, in most systems
 _ALTERNATIVES = re.compile(r"\{([^/{}]*)/[^{}]*\}")  # STM: { what was said / what else counts as right }
 _NOT_SCORED = "ignore_time_segment_in_scoring"
@@ -103,6 +106,58 @@ def read_ctm(path: Path) -> Iterator[Row]:
                 yield Row(number, name, problem=str(error))
             else:
                 yield _timed(number, name, start, end, word, speaker)
+
+
+def read_manifest(path: Path) -> Iterator[Row]:
+    """The lines of a manifest in NeMo's manner: a JSON object for each recording or, with an ``offset``, utterance.
+
+    Raises:
+        DataError: the file cannot be read, or is one list rather than lines.
+    """
+    for number, line in _lines(path):
+        if line is None:
+            yield _undecodable(number)
+            continue
+        if number == 1 and line.lstrip().startswith("["):
+            raise DataError(f"{path} is a list in JSON, and should have a line with an object for each recording.")
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield Row(number, problem=f"it is not JSON ({error})")
+            continue
+        yield _entry(number, entry) if isinstance(entry, dict) else Row(number, problem="it is no object of JSON")
+
+
+def _entry(number: int, entry: dict[str, Any]) -> Row:
+    """A line of a manifest."""
+
+    def find(*usual: str) -> Any:
+        return next((entry[name] for name in usual if entry.get(name) is not None), "")
+
+    name, text, speaker = find(*_ID), find(*_NORMALISED, *_TEXT, *_RAW), find(*_SPEAKER)
+    if not isinstance(name, str):
+        return Row(number, problem=f"its recording is {name!r}, and should be a text")
+    if not isinstance(text, str):
+        return Row(number, name, problem=f"its text is {text!r:.40}")
+    if "offset" not in entry:
+        return _row(number, name, text.strip())
+    try:
+        start, duration = as_seconds(entry["offset"]), as_seconds(find("duration"))
+        said = Interval(start, start + duration, text.strip(), speaker=str(speaker) or None)
+    except DataError as error:
+        return Row(number, name, problem=str(error))
+    return _row(number, name, said)
+
+
+def as_seconds(value: Any) -> Seconds:
+    """A time that JSON has.
+
+    Raises:
+        DataError: it is no number, or less than 0, or more than any recording has.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= _LONGEST_TIME:
+        raise DataError(f"{value!r:.40} is no time. Times are in seconds, or like 0:00:12.5.")
+    return float(value)
 
 
 def read_table(

@@ -76,6 +76,7 @@ def align_utterances(
         tokens=tuple(token for part in parts for token in part.tokens),
         unaligned=unaligned,
         sample_rate=sample_rate,
+        pauses=_in_order(pause for part in parts for pause in part.pauses),
     )
 
 
@@ -100,6 +101,7 @@ def _placed(part: Alignment, start: Seconds, duration: Seconds, speaker: str | N
         words=move(part.words),
         phones=move(part.phones),
         suspicious=move(part.suspicious),
+        pauses=move(part.pauses),
         alternatives=tuple(alternatives),
         tokens=tuple(replace(token, speaker=speaker) for token in tokens),
     )

@@ -1,7 +1,7 @@
 """The result of aligning one recording, and its JSON form."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Alignment:
         tokens: everything that the transcript holds, as it was written, with the words said for it and their times.
         unaligned: why, by stretch, for the utterances that could not be aligned.
         sample_rate: of the recording as it was given.
+        pauses: between, before and after the words, labelled with nothing or, where there is speech that the transcript
+            does not hold, with an asterisk.
     """
 
     text: str
@@ -67,6 +69,7 @@ class Alignment:
     tokens: tuple[Token, ...] = ()
     unaligned: dict[str, str] = field(default_factory=dict)
     sample_rate: Hertz | None = None
+    pauses: tuple[Interval, ...] = ()
 
     def tiers(self) -> dict[str, list[Interval]]:
         """The tiers ``words``, ``phones`` and ``written``, the transcript as given.
@@ -87,6 +90,11 @@ class Alignment:
             for speaker in speakers
             for name, intervals in items.items()
         }
+
+    def without_entropy(self) -> "Alignment":
+        """The same, where nobody wants to know how unsure it is."""
+        words, phones = (tuple(replace(item, entropy=None) for item in items) for items in (self.words, self.phones))
+        return replace(self, words=words, phones=phones)
 
     def save(self, textgrid: Path, record: Path, *, options: dict[str, Any] | None = None) -> None:
         """Write the TextGrid and then the JSON, each all at once: where the JSON exists, both are complete.
@@ -113,9 +121,9 @@ class Alignment:
         content = _read(record)
         try:
             del content["format"], content["options"]
-            content.setdefault("suspicious", ())  # in results of earlier versions
-            for name in ("words", "phones", "suspicious"):
-                content[name] = tuple(Interval(**item) for item in content[name])
+            for name in ("words", "phones", "suspicious", "pauses"):
+                old = [] if name in ("suspicious", "pauses") else None  # results of earlier versions lack them
+                content[name] = tuple(Interval(**item) for item in content.get(name, old))
             content["alternatives"] = tuple(
                 Alternative(
                     item["log_prob"],

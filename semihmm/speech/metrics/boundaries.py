@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal, TypeVar
@@ -108,6 +108,12 @@ class Matches:
     """
 
     pairs: tuple[Pair, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Iterable["Matches | None"]) -> "Matches | None":
+        """Put matches together, as of many recordings; None if there are none."""
+        there = [part for part in parts if part is not None]
+        return cls(tuple(pair for part in there for pair in part.pairs)) if there else None
 
     def __add__(self, other: "Matches") -> "Matches":
         return Matches(self.pairs + other.pairs)

@@ -3,6 +3,8 @@
 What is compared is where a word or a phone *begins*. Labels are matched first, without looking at times, so that a
 misplaced boundary stays an error and cannot turn into a missing item:
 
+Where both sides tell speakers apart, by names that they share, each speaker's labels are matched with that speaker's.
+
 1. Words are matched by edit distance, with words of the same spelling alone: case, accents and punctuation aside.
 2. The phones of a matched pair of words (a phone belongs to the word that began last before its middle) are matched
    one by one if both sides have as many; else by edit distance, in which a phone costs nothing to match with itself,
@@ -19,6 +21,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +29,8 @@ import torch
 
 from semihmm.errors import DataError
 from semihmm.inference import viterbi
+from semihmm.speech.engines.engine import Engine
+from semihmm.speech.engines.local import ALONE
 from semihmm.speech.files.labels import LABEL_SUFFIXES, read_labels
 from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics.boundaries import BoundaryErrors, Matches, Pair, kinds_before
@@ -52,13 +57,19 @@ class Evaluation:
     recordings: int = 0
     unmatched: tuple[str, ...] = ()
 
-    def __add__(self, other: "Evaluation") -> "Evaluation":
-        return Evaluation(
-            _sum(self.word_matches, other.word_matches),
-            _sum(self.phone_matches, other.phone_matches),
-            self.recordings + other.recordings,
-            (*self.unmatched, *other.unmatched),
+    @classmethod
+    def of(cls, parts: Iterable["Evaluation"]) -> "Evaluation":
+        """Add up evaluations, as of many recordings."""
+        parts = list(parts)
+        return cls(
+            Matches.of(part.word_matches for part in parts),
+            Matches.of(part.phone_matches for part in parts),
+            sum(part.recordings for part in parts),
+            tuple(name for part in parts for name in part.unmatched),
         )
+
+    def __add__(self, other: "Evaluation") -> "Evaluation":
+        return Evaluation.of([self, other])
 
     @property
     def words(self) -> BoundaryErrors | None:
@@ -86,6 +97,27 @@ def compare(reference: Tiers, other: Tiers) -> Evaluation:
         >>> errors.n, errors.missing, errors.extra
         (1, 1, 1)
     """
+    left, right = _speakers(reference), _speakers(other)
+    if not left.keys() & right.keys():
+        return _compare(reference, other)
+    parts = (_compare(_said_by(name, reference), _said_by(name, other)) for name in left | right)
+    return replace(Evaluation.of(parts), recordings=1)
+
+
+def _speakers(tiers: Tiers) -> dict[str, None]:
+    """Their names, in order; none if there is but one speaker."""
+    return {item.speaker: None for item in (*(tiers.words or ()), *(tiers.phones or ())) if item.speaker}
+
+
+def _said_by(speaker: str, tiers: Tiers) -> Tiers:
+    def own(items: tuple[Interval, ...] | None) -> tuple[Interval, ...] | None:
+        return items and tuple(item for item in items if item.speaker == speaker)
+
+    return Tiers(own(tiers.words), own(tiers.phones))
+
+
+def _compare(reference: Tiers, other: Tiers) -> Evaluation:
+    """The labels of one speaker matched."""
     words = phones = None
     if reference.words is not None and other.words is not None:
         pairs = match(reference.words, other.words, _spelling)
@@ -102,6 +134,7 @@ def evaluate(
     word_tier: str | None = None,
     phone_tier: str | None = None,
     phone_map: Mapping[str, str] | None = None,
+    engine: Engine = ALONE,
 ) -> Evaluation:
     """The errors of a label file, or of a folder of them, against another.
 
@@ -112,6 +145,7 @@ def evaluate(
         word_tier: name of the reference's tier of words, if it is a TextGrid with unusual names.
         phone_tier: name of the reference's tier of phones.
         phone_map: what to take the reference's phones for, by their labels; the others stay as they are.
+        engine: who does the work (`semihmm.speech.open_engine`).
 
     Raises:
         DataError: a file cannot be read, or the two sides have nothing in common.
@@ -120,10 +154,8 @@ def evaluate(
     if reference.is_file() and other.is_file():
         right = dict(zip(left, right.values(), strict=True))
     common = [name for name in left if name in right]
-    total = Evaluation()
-    for name in common:
-        tiers = _mapped(read_labels(left[name], word_tier=word_tier, phone_tier=phone_tier), phone_map or {})
-        total += compare(tiers, read_labels(right[name]))
+    task = partial(_compare_files, word_tier=word_tier, phone_tier=phone_tier, phone_map=phone_map or {})
+    total = Evaluation.of(engine.map(task, [(left[name], right[name]) for name in common], died=_died))
     if total.word_matches is None and total.phone_matches is None:
         raise DataError(
             f"evaluate: {reference} and {other} have no recording with words, or phones, on both sides. Names on the "
@@ -174,6 +206,17 @@ def match(
         for i, j in best.event.tolist()
         if (i, j) != (-1, -1)
     ]
+
+
+def _compare_files(
+    paths: tuple[Path, Path], *, word_tier: str | None, phone_tier: str | None, phone_map: Mapping[str, str]
+) -> Evaluation:
+    reference = read_labels(paths[0], word_tier=word_tier, phone_tier=phone_tier)
+    return compare(_mapped(reference, phone_map), read_labels(paths[1]))
+
+
+def _died(paths: tuple[Path, Path]) -> Evaluation:
+    raise DataError(f"evaluate: the process that compared {paths[0]} with {paths[1]} died, perhaps for want of memory.")
 
 
 def _mapped(tiers: Tiers, phone_map: Mapping[str, str]) -> Tiers:
@@ -258,10 +301,6 @@ def _matches(
         kind_of_other = next(right) if b is not None else None
         found.append(Pair(a, b, *(kind or kind_of_other or ("", ""))))
     return Matches(tuple(found))
-
-
-def _sum(a: Matches | None, b: Matches | None) -> Matches | None:
-    return a + b if a is not None and b is not None else a or b
 
 
 def _label_files(path: Path) -> dict[str, Path]:

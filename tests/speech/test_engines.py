@@ -1,0 +1,191 @@
+"""Whoever does the work, its results are the same: processes, a Dask cluster, the ranks of torchrun."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from semihmm.errors import DataError
+from semihmm.speech import Aligner, Lexicon, evaluate, find_recordings, open_engine
+from semihmm.speech.corpora.batch import align_recordings
+
+from .conftest import RATE, spoken
+
+DIES = "__import__('os')._exit(1)"
+RECORDINGS = 7
+
+
+@pytest.fixture
+def aligner(tone_model, tone_lexicon):
+    return Aligner(tone_model, Lexicon(tone_lexicon.entries))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for number in range(RECORDINGS):
+        wave = spoken(("SIL", 0.1), ("IY", 0.1 + number / 50), ("S", 0.1), ("AA", 0.1), ("S", 0.1), ("IY", 0.1))[0]
+        soundfile.write(folder / f"{number}.wav", wave.numpy(), RATE)
+        (folder / f"{number}.txt").write_text("eesah see")
+    (folder / "3.wav").write_bytes(b"no sound")
+    return folder
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def undisturbed(aligner, corpus, tmp_path):
+    """What a run of this process alone writes."""
+    outcomes = list(align_recordings(aligner, find_recordings(corpus), tmp_path / "undisturbed", nbest=2))
+    assert [item.recording.name for item in outcomes if item.failure] == ["3"]
+    return contents(tmp_path / "undisturbed")
+
+
+def test_results_come_in_order_a_dead_process_has_its_own_and_what_a_task_raises_is_raised_here():
+    """And items are taken as they are needed."""
+    taken = []
+
+    def items():
+        for item in ["1", DIES, "2", "1 / 0", *map(str, range(50))]:
+            taken.append(item)
+            yield item
+
+    with open_engine("local", jobs=2) as engine:
+        results = engine.map(eval, items(), died=len)
+        assert [next(results) for _ in range(3)] == [1, len(DIES), 2]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+    assert len(taken) < 15
+
+
+ORPHAN = """
+import os, signal
+from semihmm.speech.engines.local import Local
+if __name__ == "__main__":
+    items = ["__import__('os').getpid()", "__import__('time').sleep(600)"]
+    results = Local(2).map(eval, items, died=len)  # by a name: without one it would end, and wait for its process
+    print(next(results), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's list of processes")
+def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
+    (tmp_path / "orphan.py").write_text(ORPHAN)
+    with subprocess.Popen([sys.executable, tmp_path / "orphan.py"], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+    assert parent.returncode == -signal.SIGKILL
+    state = Path(f"/proc/{worker}/stat")
+    for _ in range(1000):
+        if not state.exists() or state.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.01)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the process goes on")
+
+
+def test_tasks_have_one_thread_and_the_caller_keeps_its_own(aligner, corpus, tmp_path, undisturbed):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with open_engine("local") as engine:
+            assert list(engine.map(eval, ["__import__('torch').get_num_threads()"], died=len)) == [1]
+            list(align_recordings(aligner, find_recordings(corpus), tmp_path / "out", nbest=2, engine=engine))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, tmp_path, undisturbed):
+    pytest.importorskip("distributed", reason="the dask extra is not installed")
+    with open_engine("dask", jobs=2) as engine:
+        run = align_recordings(aligner, find_recordings(corpus), tmp_path / "out", nbest=2, engine=engine)
+        outcomes = [next(run)]
+        workers = engine._client.run(os.getpid).values()
+        os.kill(min(workers), signal.SIGKILL)
+        outcomes += run
+        assert [item.recording.name for item in outcomes] == [str(number) for number in range(RECORDINGS)]
+        assert contents(tmp_path / "out") == undisturbed
+        assert list(engine.map(eval, ["1", DIES, "2"], died=len)) == [1, len(DIES), 2]
+        both = tmp_path / "out", tmp_path / "out"
+        assert evaluate(*both, engine=engine) == evaluate(*both)
+
+
+# In the first life of the ranks, rank 1 is killed amid its second recording; torchrun starts all of them once more.
+RANKS = """
+import os, pickle, signal, sys
+from pathlib import Path
+import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from semihmm.speech import evaluate, find_recordings, open_engine
+from semihmm.speech.corpora import batch
+
+torch.set_num_threads(1)
+aligner, corpus, out = pickle.loads(Path(sys.argv[1]).read_bytes())
+align = batch._align
+
+def align_or_die(aligner, recording, out, **options):
+    if recording.name == "4" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return align(aligner, recording, out, **options)
+
+def rank():
+    batch._align = align_or_die
+    with open_engine("torchrun") as engine:
+        run = batch.align_recordings(aligner, find_recordings(corpus), out, nbest=2, resume=True, engine=engine)
+        failed = [(item.recording.name, bool(item.failure)) for item in run]
+        assert evaluate(out, out, engine=engine) == evaluate(out, out)
+        return failed, os.environ["TORCHELASTIC_RESTART_COUNT"]
+
+def rank_or_end():
+    try:
+        return rank()
+    except SystemExit as end:
+        return end.code
+
+how = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "start_method": "fork", "monitor_interval": 0.05}
+config = LaunchConfig(1, 1, 3, max_restarts=1, **how)
+print(elastic_launch(config, rank_or_end)())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
+def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, tmp_path, undisturbed):
+    """As ``torchrun --nproc-per-node 3 --max-restarts 1``, from one process that has imported everything."""
+    (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out")))
+    done = subprocess.run([sys.executable, "-c", RANKS, tmp_path / "job"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    results = eval(done.stdout.splitlines()[-1])
+    assert results == {0: ([(str(n), n == 3) for n in range(RECORDINGS)], "1"), 1: None, 2: None}
+    assert contents(tmp_path / "out") == undisturbed
+
+
+def test_a_process_that_is_no_rank_is_told_how_to_become_one(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with (
+        pytest.raises(DataError, match="torchrun --nproc-per-node 4 --no-python semihmm align"),
+        open_engine("torchrun"),
+    ):
+        pytest.fail("there are no ranks")
+
+
+def test_an_engine_that_nobody_knows_is_refused():
+    with pytest.raises(DataError, match="no engine 'spark'; choose local, dask or torchrun"):
+        open_engine("spark")
+
+
+def test_without_dask_the_command_to_install_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ImportError, match=r"pip install 'semihmm\[dask\]'"):
+        open_engine("dask")
