@@ -129,7 +129,7 @@ def test_a_single_name_is_no_reason_to_doubt_the_language(run, corpus, tmp_path)
 
 @pytest.mark.parametrize(
     ("language", "reason"),
-    [("de", "no acoustic model and no dictionary of German come with"), ("tlh", "'tlh' is not known here")],
+    [("de", "no acoustic model of German comes with"), ("tlh", "'tlh' is not known here")],
 )
 def test_a_language_without_a_model_is_refused(run, corpus, tmp_path, language, reason):
     result = run("align", corpus, "--out", tmp_path / "out", "--language", language)
@@ -158,6 +158,14 @@ def test_g2p_writes_a_dictionary_that_align_reads(run, corpus, tmp_path):
 def test_g2p_takes_the_output_of_oov():
     result = CliRunner().invoke(app, ["g2p"], input="gostak\t3\n\nflibber\t1\n")
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["gostak", "flibber"]
+
+
+def test_g2p_names_the_words_that_nothing_can_pronounce_and_prints_the_others():
+    pytest.importorskip("ko_pron", reason="the ko extra is not installed")
+    result = CliRunner().invoke(app, ["g2p", "--language", "ko", "같이", "xyzzy", "3시"])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ["같이 k ɐ tɕʰ i", "세 s e", "시 s i"]
+    assert "'xyzzy' is not in syllables of Hangul" in result.stderr
 
 
 def test_resume_leaves_finished_results_alone(run, corpus, tmp_path):
