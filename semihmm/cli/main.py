@@ -248,15 +248,25 @@ def g2p(
     dictionary: Dictionary = None,
     language: Language = None,
 ) -> None:
-    """Print how words are pronounced, as a dictionary to mend by hand: semihmm oov CORPUS | semihmm g2p > own.dict."""
+    """Print how words are pronounced, as a dictionary to mend by hand: semihmm oov CORPUS | semihmm g2p > own.dict.
+
+    Exit code: 0 if all are, 1 if nobody knows how some could be said (they are listed), 2 if nothing could be done.
+    """
+    from semihmm.cli import show
     from semihmm.speech import dictionary_lines, load_lexicon, words_of
 
     with _refusing():
         lexicon = load_lexicon(language, dictionary=dictionary)
-        given = words or [line.split()[0] for line in sys.stdin if line.strip()]
-        spoken = [word for text in given for word in words_of(text, language=language or "en")]
-        for line in dictionary_lines(spoken, lexicon):
-            typer.echo(line)
+        spoken = [word for text in words or () for word in words_of(text, language=language or "en")]
+        spoken = spoken if words else [line.split()[0].lower() for line in sys.stdin if line.strip()]
+        unsaid = 0
+        for word in spoken:
+            try:
+                typer.echo("\n".join(dictionary_lines([word], lexicon)))
+            except DataError as error:
+                unsaid += 1
+                show.error(str(error))
+    raise typer.Exit(SOME_FAILED if unsaid else 0)
 
 
 @app.command()
@@ -314,10 +324,11 @@ def _aligner(
     from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
     from semihmm.speech.alignment.pronunciation import check_language
 
-    if language and check_language(language) != "en" and not (model and dictionary):
+    if language and check_language(language) != "en" and not model:
         raise DataError(
-            f"no acoustic model and no dictionary of {LANGUAGES[language]} come with semihmm, only English ones. "
-            f"Give a model with --model, and a dictionary in its phones with --dictionary."
+            f"no acoustic model of {LANGUAGES[language]} comes with semihmm, only an English one. Give a model with "
+            f"--model, and, unless its phones are those that semihmm g2p --language {language} prints, a dictionary in "
+            f"its phones with --dictionary."
         )
     acoustic = load_acoustic_model(model, contexts=contexts)
     lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)

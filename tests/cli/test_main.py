@@ -142,7 +142,7 @@ def test_a_single_name_is_no_reason_to_doubt_the_language(run, corpus, tmp_path)
 
 @pytest.mark.parametrize(
     ("language", "reason"),
-    [("de", "no acoustic model and no dictionary of German come with"), ("tlh", "'tlh' is not known here")],
+    [("de", "no acoustic model of German comes with"), ("tlh", "'tlh' is not known here")],
 )
 def test_a_language_without_a_model_is_refused(run, corpus, tmp_path, language, reason):
     result = run("align", corpus, "--out", tmp_path / "out", "--language", language)
@@ -211,6 +211,14 @@ def test_progress_has_a_time_left_on_a_terminal_and_is_silent_elsewhere(monkeypa
         advance(Outcome(recording))
         time.sleep(0.2)  # the bar is drawn ten times a second
     assert re.search(r"1/2.*0:00:00.*0:00:0", capsys.readouterr().err)
+
+
+def test_g2p_names_the_words_that_nothing_can_pronounce_and_prints_the_others():
+    pytest.importorskip("ko_pron", reason="the ko extra is not installed")
+    result = CliRunner().invoke(app, ["g2p", "--language", "ko", "같이", "xyzzy", "3시"])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == ["같이 k ɐ tɕʰ i", "세 s e", "시 s i"]
+    assert "'xyzzy' is not in syllables of Hangul" in result.stderr
 
 
 def test_resume_leaves_finished_results_alone(run, corpus, tmp_path):

@@ -12,6 +12,9 @@ from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.acoustics.model import AcousticModel, load_dictionary
 from semihmm.speech.alignment.free import FREE
+from semihmm.speech.text.japanese import pronounce_japanese
+from semihmm.speech.text.korean import pronounce_korean
+from semihmm.speech.text.mandarin import pronounce_mandarin
 from semihmm.speech.text.phones import arpabet_from_ipa, is_silence, plain_ipa
 from semihmm.speech.text.transcript import is_filler, words_of
 
@@ -19,10 +22,10 @@ Phones = tuple[str, ...]
 
 LANGUAGES = {
     "ar": "Arabic", "ca": "Catalan", "cs": "Czech", "de": "German", "en": "English", "es": "Spanish", "fa": "Farsi",
-    "fr": "French", "it": "Italian", "lb": "Luxembourgish", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian",
-    "sv": "Swedish", "sw": "Swahili",
+    "fr": "French", "it": "Italian", "ja": "Japanese", "ko": "Korean", "lb": "Luxembourgish", "nl": "Dutch",
+    "pt": "Portuguese", "ru": "Russian", "sv": "Swedish", "sw": "Swahili", "zh": "Mandarin",
 }  # fmt: skip
-"""Languages whose words `guess_with_gruut` can pronounce, by their ISO 639 codes."""
+"""Languages whose words can be pronounced without a dictionary, by their ISO 639 codes."""
 
 _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
 _MOST_VARIANTS = 16  # of a word with hyphens, whose parts' variants multiply
@@ -49,12 +52,30 @@ class Pronunciation:
     known: bool = True
 
 
+def converter(language: str | None) -> Callable[[str], Phones | tuple[Phones, ...]]:
+    """What pronounces the words of a language that the dictionary lacks.
+
+    Args:
+        language: one of `LANGUAGES`; None is English.
+
+    Returns:
+        From a word to its phones, or to several pronunciations. Japanese, Korean and Mandarin have converters of their
+        own, whose phones are Open JTalk's, IPA, and initials and finals; other languages have `guess_with_gruut`.
+
+    Raises:
+        DataError: the language is not known.
+    """
+    own = {"ja": pronounce_japanese, "ko": pronounce_korean, "zh": pronounce_mandarin}
+    code = check_language(language or "en")
+    return own.get(code) or partial(guess_with_gruut, language=code)
+
+
 def guess_with_gruut(word: str, language: str = "en") -> Phones:
     """A pronunciation for any word, without network access.
 
     Args:
         word: in letters.
-        language: one of `LANGUAGES`.
+        language: one of `LANGUAGES` that has no converter of its own.
 
     Returns:
         ARPAbet for English, as the CMU dictionary has it; otherwise IPA, without stress and length.
@@ -100,7 +121,7 @@ class Lexicon:
 
     Args:
         entries: pronunciations by lower-case word.
-        guess: from a word to its phones, for the words that ``entries`` lacks.
+        guess: from a word to its phones, or to several pronunciations, for the words that ``entries`` lacks.
         language: of the words, one of `LANGUAGES`. None is English, if the words bear that out: see `pronounce_text`.
 
     Example:
@@ -110,9 +131,9 @@ class Lexicon:
     """
 
     entries: Mapping[str, Sequence[Phones]]
-    guess: Callable[[str], Phones] = guess_with_gruut
+    guess: Callable[[str], Phones | tuple[Phones, ...]] = guess_with_gruut
     language: str | None = None
-    _guessed: dict[str, Phones] = field(default_factory=dict, repr=False, compare=False)
+    _guessed: dict[str, tuple[Phones, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def pronounce(self, word: str) -> Pronunciation:
         """All pronunciations of one word.
@@ -124,8 +145,9 @@ class Lexicon:
         if variants:
             return Pronunciation(word, variants)
         if word not in self._guessed:
-            self._guessed[word] = self._spelled(word) or self.guess(word)
-        return Pronunciation(word, (self._guessed[word],), known=False)
+            guessed = self._spelled(word) or self.guess(word)
+            self._guessed[word] = guessed if isinstance(guessed[0], tuple) else (guessed,)
+        return Pronunciation(word, self._guessed[word], known=False)
 
     def knows(self, word: str) -> bool:
         """Whether the word needs no guess."""
@@ -208,7 +230,8 @@ def load_lexicon(
 
     Args:
         language: one of `LANGUAGES`. English has the CMU dictionary, the others only what ``dictionary`` holds; words
-            that are in neither are pronounced by ``gruut``. Default: English, unless most words are unknown.
+            that are in neither are pronounced by the language's `converter`. Default: English, unless most words are
+            unknown.
         dictionary: a file of pronunciations, in any form that `read_dictionary` knows, that add to those or replace
             them.
         model: refuse entries of ``dictionary`` with phones that it lacks.
@@ -227,7 +250,7 @@ def load_lexicon(
     language = check_language(language) if language else None
     own = load_dictionary(dictionary, model=model) if dictionary else {}
     common = load_dictionary() if language in {None, "en"} else {}
-    return Lexicon(common | own, partial(guess_with_gruut, language=language or "en"), language)
+    return Lexicon(common | own, converter(language), language)
 
 
 def unknown_words(texts: Iterable[str], lexicon: Lexicon) -> Counter[str]:

@@ -16,13 +16,18 @@ from semihmm.types import Seconds
 _FILLER = re.compile(
     r"\[[^\[\]]*\]|<(?=[\w/!:*])[^<>]*>|\{[^{}]*\}|\+{1,2}[A-Za-z_]+\+{1,2}(?!\w)|(?<!\S)\*(?:\s+\*)*(?!\S)"
 )
+UNSPACED = {"ja", "zh"}
+"""Languages that are written without blanks between words."""
+
+_PIECE = re.compile(r"\S+")
+_CHARACTER = re.compile(r"\s+|\S[\u0300-\u036f\u3099\u309a\uff9e\uff9f]*")  # with its accents, or blanks
 _MARKUP = re.compile(r"</|<(?:[biu]|br|s|v|c|p|font|lang|ruby|rt|span)\b|<[\d:.]+>|\{\\", re.IGNORECASE)
 _QUOTED = re.compile(r"(?<!\w)'((?:[^']|(?<=\w)'(?=\w))*)'(?!\w)")
 _SPELT = {
     **dict.fromkeys("’‘‛ʼ`´′", "'"),
     **dict.fromkeys("“”″", '"'),
     **dict.fromkeys("‐‑", "-"),
-    **{"º": "°", "№": "No.", "²": "^2", "³": "^3"},
+    **{"º": "°", "ª": "a", "№": "No.", "²": "^2", "³": "^3"},
 }
 
 
@@ -65,12 +70,15 @@ def words_of(text: str, *, language: str = "en") -> list[str]:
 def tokens_of(text: str, *, language: str = "en") -> tuple[Token, ...]:
     r"""All that a transcript holds, in order, each piece with the words that are said for it.
 
-    English numbers, amounts, dates, times, units and signs are read out; in other languages whole numbers are, and
-    other digits are refused. Hyphens inside a word stay, and apostrophes that are not quotation marks: the dictionary
-    may have such words. An annotation in square, angle or curly brackets, or between plus signs as in ``+breath+``, is
-    one word, a filler (see `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\an8}``) are
-    not said. An asterisk between blanks is a word that stands for any speech; several are the ornament between two
-    scenes. Accents are composed (NFC), letters of full width and ligatures made plain, format characters left out.
+    Numbers, amounts, dates, times, units and signs are read out in Dutch, English, French, German, Italian, Japanese,
+    Korean, Mandarin, Portuguese and Spanish; in other languages whole numbers are, and other digits are refused.
+    Mandarin and Japanese, which put no blanks between words, are cut where words begin; what is said for a word is
+    characters in Mandarin, and its reading in katakana in Japanese (see `semihmm.speech.text.japanese`). Hyphens
+    inside a word stay, and apostrophes that are not quotation marks: the dictionary may have such words. An annotation
+    in square, angle or curly brackets, or between plus signs as in ``+breath+``, is one word, a filler (see
+    `is_filler`); those that mean silence and the marks of subtitles (``<i>``, ``{\an8}``) are not said. An asterisk
+    between blanks is a word that stands for any speech; several are the ornament between two scenes. Accents are
+    composed (NFC), letters of full width and ligatures made plain, format characters left out.
 
     Args:
         text: the transcript.
@@ -93,22 +101,29 @@ def tokens_of(text: str, *, language: str = "en") -> tuple[Token, ...]:
         in ('in',)
         cash. ('cash',)
     """
-    pieces = list(re.finditer(r"\S+", text))
-    plain = ["".join(map(_plain, unicodedata.normalize("NFC", piece[0]))) for piece in pieces]
-    starts = [0, *accumulate(len(piece) + 1 for piece in plain)]
+    pieces = list((_CHARACTER if language in UNSPACED else _PIECE).finditer(text))
+    plain = [_plainly(piece[0]) for piece in pieces]
+    blank = "" if language in UNSPACED else " "
+    starts = [0, *accumulate(len(piece + blank) for piece in plain)]
     spoken: list[list[str]] = [[] for _ in pieces]
-    joined = set()  # pieces that are read together with the one before
-    for start, end, words in _spans(" ".join(plain), language):
+    joined = set()  # pieces that belong to the one before
+    begun = {0}
+    for start, end, words in _spans(blank.join(plain), language):
         first, last = (bisect_right(starts, place) - 1 for place in (start, end - 1))
         spoken[first] += words
         joined |= {*range(first + 1, last + 1)}
+        while first > 0 and unicodedata.category(text[pieces[first - 1].start()]) in {"Ps", "Pi"}:
+            first -= 1
+        begun.add(first)
+    if language in UNSPACED:
+        joined = {*range(len(pieces))} - begun
     tokens = []
     for index, piece in enumerate(pieces):
         if index not in joined:
             last = next((later for later in range(index + 1, len(pieces)) if later not in joined), len(pieces)) - 1
             said = [word for words in spoken[index : last + 1] for word in words]
-            tokens.append(Token(text[piece.start() : pieces[last].end()], tuple(said)))
-    return tuple(tokens)
+            tokens.append(Token(text[piece.start() : pieces[last].end()].strip(), tuple(said)))
+    return tuple(token for token in tokens if token.written)
 
 
 def is_filler(word: str) -> bool:
@@ -150,6 +165,13 @@ def _spans(line: str, language: str) -> Iterator[tuple[int, int, list[str]]]:
         yield filler.start(), filler.end(), [] if silent else ["_".join(filler[0].lower().split())]
         place = filler.end()
     yield from read_out(line, place, language=language)
+
+
+def _plainly(piece: str) -> str:
+    """A piece of a transcript in the form that the dictionary and the rules know."""
+    if piece.isspace():
+        return " "
+    return unicodedata.normalize("NFC", "".join(map(_plain, unicodedata.normalize("NFC", piece))))
 
 
 @lru_cache(maxsize=4096)

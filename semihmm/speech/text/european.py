@@ -1,0 +1,415 @@
+"""How German, French, Spanish, Italian, Dutch and Portuguese read numbers, amounts, dates, times, units and signs.
+
+A `Grammar` holds what differs; the rules are the same for all. Number words are those of ``num2words``; months, units
+and the currencies of three-letter codes those of the CLDR, by ``babel``. Where readers differ, the plainest reading is
+taken: times of 24 hours, years as the language says them, cents without their name.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from semihmm._optional import require
+from semihmm.speech.text.english import WORD
+
+_PURPOSE = "Reading out the numbers in a transcript"
+_ISO_DATE = r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
+_ROMAN = r"(?=[IVX])(?:X{0,2})(?:IX|IV|V?I{0,3})"
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
+
+_UNITS = {
+    "km": "length-kilometer", "m": "length-meter", "cm": "length-centimeter", "mm": "length-millimeter",
+    "kg": "mass-kilogram", "g": "mass-gram", "mg": "mass-milligram", "l": "volume-liter", "L": "volume-liter",
+    "ml": "volume-milliliter", "cl": "volume-centiliter", "km/h": "speed-kilometer-per-hour",
+    "m/s": "speed-meter-per-second", "m^2": "area-square-meter", "km^2": "area-square-kilometer",
+    "m^3": "volume-cubic-meter", "ha": "area-hectare", "h": "duration-hour", "min": "duration-minute",
+    "s": "duration-second", "°C": "temperature-celsius", "°F": "temperature-fahrenheit", "W": "power-watt",
+    "kW": "power-kilowatt", "kWh": "energy-kilowatt-hour", "V": "electric-volt", "MB": "digital-megabyte",
+    "GB": "digital-gigabyte", "Hz": "frequency-hertz", "kHz": "frequency-kilohertz", "MHz": "frequency-megahertz",
+    "GHz": "frequency-gigahertz",
+}  # fmt: skip
+_UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
+_FEMININE = set(
+    "stunde stunden minute minuten sekunde sekunden million millionen milliarde milliarden "
+    "livre livres heure heures minute minutes seconde secondes couronne couronnes "
+    "libra libras hora horas minuto corona coronas "
+    "sterlina sterline ora ore corona corone coroa coroas".split()
+) - {"minuto"}
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What one language says.
+
+    Args:
+        thousands: what may stand between groups of three digits.
+        point: said for the decimal comma.
+        dot: said for the dot of a version.
+        by_digit: whether decimals are said one by one, rather than as a number where they are two.
+        minus, to, ratio: said before a negative number, between the ends of a range, and between the sides of 3:2.
+        date: of a day and a month's name, and of a year if there is one.
+        clock: of hours and minutes; the words after the time that go without saying again come second.
+        full_hour: of hours alone.
+        cents: between an amount and its cents.
+        currencies: by sign: one, many, and the name of a hundredth.
+        signs: by character.
+        halves: by fraction.
+        and_half: of a number and a half.
+        abbreviations: by what is written, a pattern.
+        scales: by what may stand before a sign of currency: one, many.
+        ordinal: a pattern of what stands after a number to make it an ordinal.
+        century: a pattern of a Roman numeral that is read as ``century_form``.
+    """
+
+    code: str
+    thousands: str
+    point: str
+    dot: str
+    minus: str
+    to: str
+    ratio: str
+    date: tuple[str, str]
+    clock: tuple[str, str]
+    full_hour: str
+    cents: str
+    currencies: dict[str, tuple[str, str, str]]
+    signs: dict[str, str]
+    halves: dict[str, str]
+    and_half: str
+    abbreviations: dict[str, str]
+    scales: dict[str, tuple[str, str]] = field(default_factory=dict)
+    by_digit: bool = False
+    ordinal: str = r"(?!)"
+    century: str = r"(?!)"
+    century_form: str = "cardinal"
+    separators: str = r"[./-]"
+
+
+GRAMMARS = {
+    grammar.code: grammar
+    for grammar in (
+        Grammar(
+            "de", r"[.]", "Komma", "Punkt", "minus", "bis", "zu", ("{day} {month}", " {year}"),
+            ("{hour} Uhr {minute}", r"Uhr"), "{hour} Uhr", " ",
+            {"€": ("Euro", "Euro", "Cent"), "$": ("Dollar", "Dollar", "Cent"), "£": ("Pfund", "Pfund", "Pence"),
+             "¥": ("Yen", "Yen", "")},
+            {"%": "Prozent", "&": "und", "+": "plus", "=": "gleich", "@": "at", "°": "Grad", "×": "mal",
+             "÷": "geteilt durch", "±": "plus minus", "§": "Paragraph", "‰": "Promille"},
+            {"1/2": "ein halb", "1/3": "ein Drittel", "2/3": "zwei Drittel", "1/4": "ein Viertel",
+             "3/4": "drei Viertel"},
+            "{}einhalb",
+            {r"z\. ?B\.": "zum Beispiel", r"d\. ?h\.": "das heißt", r"u\. ?a\.": "unter anderem",
+             r"usw\.": "und so weiter", r"bzw\.": "beziehungsweise", r"ca\.": "circa", r"Dr\.": "Doktor",
+             r"Prof\.": "Professor", r"Nr\.": "Nummer", r"Mio\.": "Millionen", r"Mrd\.": "Milliarden"},
+            {r"Mio\.?": ("Million", "Millionen"), r"Mrd\.?": ("Milliarde", "Milliarden")},
+            by_digit=True,
+            ordinal=r"\.(?= (?:Jahrhunderts?|Mal|Platz|Klasse|Tage?s?|Stock|Etage|Kapitels?|Weltkriegs?|Geburtstag)\b)",
+        ),
+        Grammar(
+            "fr", r"[ ]", "virgule", "point", "moins", "à", "à", ("{day} {month}", " {year}"),
+            ("{hour} {heures} {minute}", r"h(?:eures?)?"), "{hour} {heures}", " ",
+            {"€": ("euro", "euros", "centimes"), "$": ("dollar", "dollars", "cents"),
+             "£": ("livre", "livres", "pence"), "¥": ("yen", "yens", "")},
+            {"%": "pour cent", "&": "et", "+": "plus", "=": "égale", "@": "arobase", "°": "degrés", "×": "fois",
+             "÷": "divisé par", "±": "plus ou moins", "§": "paragraphe", "‰": "pour mille"},
+            {"1/2": "un demi", "1/3": "un tiers", "2/3": "deux tiers", "1/4": "un quart", "3/4": "trois quarts"},
+            "{} et demi",
+            {r"M\.": "monsieur", r"MM\.": "messieurs", r"Mme": "madame", r"Mlle": "mademoiselle", r"Dr": "docteur",
+             r"[nN]°": "numéro", r"etc\.": "et cetera", r"c\.-à-d\.": "c'est-à-dire"},
+            {"M": ("million d'", "millions d'"), "Md": ("milliard d'", "milliards d'")},
+            ordinal=r"(?:er|[èe]?re|i?[èe]me|nde?|e)\b", century=rf"({_ROMAN})(?:e|ème)(?= siècle)",
+            century_form="ordinal",
+        ),
+        Grammar(
+            "es", r"[. ]", "coma", "punto", "menos", "a", "a", ("{day} de {month}", " de {year}"),
+            ("{hour} {minute}", r"h(?:oras?)?"), "{hour}{horas}", " con ",
+            {"€": ("euro", "euros", "céntimos"), "$": ("dólar", "dólares", "centavos"),
+             "£": ("libra", "libras", "peniques"), "¥": ("yen", "yenes", "")},
+            {"%": "por ciento", "&": "y", "+": "más", "=": "igual a", "@": "arroba", "°": "grados", "×": "por",
+             "÷": "dividido por", "±": "más menos", "§": "sección", "‰": "por mil"},
+            {"1/2": "un medio", "1/3": "un tercio", "2/3": "dos tercios", "1/4": "un cuarto", "3/4": "tres cuartos"},
+            "{} y medio",
+            {r"Sr\.": "señor", r"Sra\.": "señora", r"Dr\.": "doctor", r"Dra\.": "doctora", r"Ud\.": "usted",
+             r"Uds\.": "ustedes", r"EE\. ?UU\.": "Estados Unidos", r"[nN]\.?°": "número", r"núm\.": "número",
+             r"etc\.": "etcétera"},
+            {"M": ("millón de ", "millones de ")},
+            ordinal=r"(?:\.?°(?! ?[CF])|\.?(?:er|[oa])\b)", century=rf"(?i:siglo) ({_ROMAN})(?!\w)",
+        ),
+        Grammar(
+            "it", r"[.]", "virgola", "punto", "meno", "a", "a", ("{day} {month}", " {year}"),
+            ("{hour} e {minute}", r"ore"), "{hour}", " e ",
+            {"€": ("euro", "euro", "centesimi"), "$": ("dollaro", "dollari", "centesimi"),
+             "£": ("sterlina", "sterline", "penny"), "¥": ("yen", "yen", "")},
+            {"%": "per cento", "&": "e", "+": "più", "=": "uguale", "@": "chiocciola", "°": "gradi", "×": "per",
+             "÷": "diviso", "±": "più o meno", "§": "paragrafo", "‰": "per mille"},
+            {"1/2": "un mezzo", "1/3": "un terzo", "2/3": "due terzi", "1/4": "un quarto", "3/4": "tre quarti"},
+            "{} e mezzo",
+            {r"Sig\.": "signor", r"Sig\.ra": "signora", r"Dott\.": "dottor", r"n\. ?(?=\d)": "numero",
+             r"ecc\.": "eccetera"},
+            {"mln": ("milione di ", "milioni di "), "mld": ("miliardo di ", "miliardi di ")},
+            ordinal=r"°(?! ?[CF])|[oa]\b", century=rf"({_ROMAN})(?= secolo)", century_form="ordinal",
+        ),
+        Grammar(
+            "nl", r"[.]", "komma", "punt", "min", "tot", "tegen", ("{day} {month}", " {year}"),
+            ("{hour} uur {minute}", r"uur"), "{hour} uur", " ",
+            {"€": ("euro", "euro", "cent"), "$": ("dollar", "dollar", "cent"), "£": ("pond", "pond", "pence"),
+             "¥": ("yen", "yen", "")},
+            {"%": "procent", "&": "en", "+": "plus", "=": "is", "@": "apenstaartje", "°": "graden", "×": "keer",
+             "÷": "gedeeld door", "±": "plusminus", "§": "paragraaf", "‰": "promille"},
+            {"1/2": "een half", "1/3": "een derde", "2/3": "twee derde", "1/4": "een kwart", "3/4": "drie kwart"},
+            "{} en een half",
+            {r"dhr\.": "de heer", r"mevr\.": "mevrouw", r"enz\.": "enzovoort", r"bijv\.": "bijvoorbeeld",
+             r"nr\.": "nummer"},
+            {"mln": ("miljoen", "miljoen"), "mld": ("miljard", "miljard")},
+            ordinal=r"(?:ste|de|e)\b",
+        ),
+        Grammar(
+            "pt", r"[. ]", "vírgula", "ponto", "menos", "a", "a", ("{day} de {month}", " de {year}"),
+            ("{hour} e {minute}", r"h(?:oras?)?"), "{hour} {horas}", " e ",
+            {"€": ("euro", "euros", "cêntimos"), "$": ("dólar", "dólares", "cêntimos"),
+             "£": ("libra", "libras", "pence"), "¥": ("iene", "ienes", "")},
+            {"%": "por cento", "&": "e", "+": "mais", "=": "igual a", "@": "arroba", "°": "graus", "×": "vezes",
+             "÷": "dividido por", "±": "mais ou menos", "§": "parágrafo", "‰": "por mil"},
+            {"1/2": "um meio", "1/3": "um terço", "2/3": "dois terços", "1/4": "um quarto", "3/4": "três quartos"},
+            "{} e meio",
+            {r"Sr\.": "senhor", r"Sra\.": "senhora", r"Dr\.": "doutor", r"Dra\.": "doutora", r"[nN]\.?°": "número",
+             r"etc\.": "et cetera"},
+            {"M": ("milhão de ", "milhões de ")},
+            ordinal=r"(?:\.?°(?! ?[CF])|\.?[oa]\b)", century=rf"(?i:século) ({_ROMAN})(?!\w)",
+        ),
+    )
+}  # fmt: skip
+"""The languages that are read out by rules, by their ISO 639 codes."""
+
+
+def say_by_grammar(line: str, place: int, language: str) -> tuple[int, str] | None:
+    """Where the first rule that matches at a place ends, and what it says; None where none does."""
+    for pattern, say in _rules(language):
+        match = pattern.match(line, place)
+        if match:
+            return match.end(), say(match)
+    return None
+
+
+@lru_cache(maxsize=8192)
+def _in_words(number: int, language: str, form: str = "cardinal") -> str:
+    num2words = require("num2words", extra="speech", purpose=_PURPOSE).num2words
+    said: str = num2words(number, lang=language, to=form)
+    if language == "de":
+        return re.sub("^ein(?=hundert|tausend)", "", said)
+    return said.replace(" ", "") if (language, form) == ("nl", "year") else said.replace(",", "")
+
+
+@lru_cache(maxsize=8)
+def _rules(language: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]:
+    reader = _Reader(GRAMMARS[language])
+    return [(re.compile(pattern), say) for pattern, say in reader.rules()]
+
+
+class _Reader:
+    """The rules of one language."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        babel: Any = require("babel", extra="speech", purpose=_PURPOSE)
+        self.grammar = grammar
+        self.locale = babel.Locale(grammar.code, "PT" if grammar.code == "pt" else None)  # as num2words' pt
+        self.format_unit = require("babel.units", extra="speech", purpose=_PURPOSE).format_unit
+        self.months = [self.locale.months["format"]["wide"][month] for month in range(1, 13)]
+        short = [self.locale.months["format"]["abbreviated"][month] for month in range(1, 13)]
+        self.month_of = {name.rstrip(".").lower(): i for names in (short, self.months) for i, name in enumerate(names)}
+
+    def rules(self) -> list[tuple[str, Callable[[re.Match[str]], str]]]:
+        """Pattern and what is said where it matches, tried in this order."""
+        grammar = self.grammar
+        group = rf"(?:\d{{1,3}}(?:{grammar.thousands}\d{{3}})+|\d+)(?!\d)"
+        number = rf"({group}(?:,\d+)?)"
+        signs = "".join(map(re.escape, grammar.currencies))
+        scale = "|".join(grammar.scales) or r"(?!)"
+        dates = [_ISO_DATE]
+        day, month = r"(?P<day>0?[1-9]|[12]\d|3[01])", r"(?P<month>0?[1-9]|1[0-2])"
+        dates.append(rf"{day}(?P<sep>{grammar.separators}) ?{month}(?P=sep) ?(?P<year>\d{{4}})(?!\d)")
+        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [(date, self.say_date) for date in dates]
+        if grammar.code == "de":
+            names = "|".join(sorted(map(re.escape, self.month_of), key=len, reverse=True))
+            rules.append((rf"(\d{{1,2}})\. ?((?i:{names}))\b\.?", self.say_german_day))
+        if grammar.code == "fr":
+            rules.append((r"(\d{1,2}) ?h ?([0-5]\d)?()(?!\w)", self.say_time))
+        return [
+            *rules,
+            (rf"(\d{{1,2}}):([0-5]\d)(?::([0-5]\d))?(?: (?:{grammar.clock[1]})\b)?(?!\d)", self.say_time),
+            (rf"([{signs}]) ?{number}(?: ?({scale})(?!\w))?", lambda m: self.money(m[2], m[1], m[3])),
+            (rf"{number} ?({scale})? ?([{signs}])(?!\d)", lambda m: self.money(m[1], m[3], m[2])),
+            (rf"{number} ([A-Z]{{3}})(?![\w-])", self.say_currency_code),
+            (r"(\d+) 1[/⁄]2(?!\d)", lambda m: grammar.and_half.format(self.number(m[1]))),
+            (r"(\d{1,3})[/⁄](\d{1,4})(?![\d/⁄])", self.say_fraction),
+            (r"(\d+):(\d+)(?![\d:])", lambda m: f"{self.number(m[1])} {grammar.ratio} {self.number(m[2])}"),
+            (rf"(\d+)({grammar.ordinal})", self.say_ordinal),
+            (rf"{number} ?({_UNIT})(?![\w^/])", self.say_quantity),
+            (r"(\d+(?:\.\d+)+)(?![\d,])(?<!\.\d{3})", self.say_version),
+            (number, lambda m: self.number(m[1], year=True)),
+            (r"(?<=\d)[-–](?=\d)|(?<=\d) [-–] (?=\d)", lambda _: grammar.to),
+            (r"(?<![\w)%])[-−](?=\d)", lambda _: grammar.minus),
+            *(
+                (rf"(?<!\w){pattern}(?!\w)", lambda _, said=said: said)
+                for pattern, said in grammar.abbreviations.items()
+            ),
+            (rf"(?<!\w){grammar.century}", self.say_century),
+            (rf"[{signs}]", lambda m: grammar.currencies[m[0]][1]),
+            ("[{}]".format("".join(map(re.escape, grammar.signs))), lambda m: grammar.signs[m[0]]),
+            (WORD, lambda m: m[0]),
+        ]
+
+    def number(self, written: str, *, year: bool = False) -> str:
+        whole, comma, decimals = re.sub(rf"(?<=\d){self.grammar.thousands}(?=\d{{3}})", "", written).partition(",")
+        if (len(whole) > 1 and whole[0] == "0") or len(whole) > 15:
+            said = self.digits(whole)
+        else:
+            is_year = year and not comma and re.fullmatch(r"1[1-9]\d\d", written) and self.grammar.code in {"de", "nl"}
+            said = self.words(int(whole), "year" if is_year else "cardinal")
+        return f"{said} {self.grammar.point} {self.decimals(decimals)}" if comma else said
+
+    def decimals(self, digits: str) -> str:
+        if self.grammar.by_digit or len(digits) > 2 or not digits.strip("0"):
+            return self.digits(digits)
+        zeros = len(digits) - len(digits.lstrip("0"))
+        return " ".join([*[self.words(0)] * zeros, self.words(int(digits))])
+
+    def digits(self, digits: str) -> str:
+        return " ".join(self.words(int(digit)) for digit in digits)
+
+    def words(self, number: int, form: str = "cardinal") -> str:
+        return _in_words(number, self.grammar.code, form)
+
+    def counted(self, written: str, name: str) -> str:
+        """A number before the name of what is counted."""
+        said, feminine = self.number(written), name.split()[0].lower() in _FEMININE
+        return said if "," in written else _AGREE.get(self.grammar.code, lambda said, _: said)(said, feminine)
+
+    def money(self, amount: str, sign: str, scale: str | None) -> str:
+        grammar = self.grammar
+        one, many, cent = grammar.currencies[sign]
+        if scale:
+            singular, plural = next(names for pattern, names in grammar.scales.items() if re.fullmatch(pattern, scale))
+            name = singular if amount == "1" else plural
+            joined = f"{name}{many}" if name[-1] in "' " else f"{name} {many}"
+            return f"{self.counted(amount, name.split()[0])} {joined}"
+        whole, _, cents = amount.partition(",")
+        if len(cents) != 2 or not cent:
+            return f"{self.counted(amount, many)} {one if amount == '1' else many}"
+        if not whole.strip("0"):
+            return f"{self.counted(str(int(cents)), cent)} {cent}"
+        said = f"{self.counted(whole, many)} {one if whole == '1' else many}"
+        return said + (f"{grammar.cents}{self.words(int(cents))}" if int(cents) else "")
+
+    def say_currency_code(self, match: re.Match[str]) -> str:
+        names = require("babel.numbers", extra="speech", purpose=_PURPOSE)
+        if match[2] not in self.locale.currencies:
+            return f"{self.number(match[1])} {match[2]}"
+        count = 1 if match[1] == "1" else 5
+        name = names.get_currency_name(match[2], count, locale=self.locale)
+        return f"{self.counted(match[1], name)} {name}"
+
+    def say_date(self, match: re.Match[str]) -> str:
+        month = self.months[int(match["month"]) - 1]
+        day, year = self.day(match, int(match["day"])), self.number(match["year"], year=True)
+        pattern = "".join(self.grammar.date)
+        return pattern.format(day=day, month=month, year=year)
+
+    def day(self, match: re.Match[str], day: int) -> str:
+        if self.grammar.code == "de":
+            return self.words(day, "ordinal") + _german_ending(match, "r")
+        first = {"fr": "premier", "it": "primo"}.get(self.grammar.code)
+        return first if day == 1 and first else self.words(day)
+
+    def say_german_day(self, match: re.Match[str]) -> str:
+        return f"{self.day(match, int(match[1]))} {self.months[self.month_of[match[2].lower()]]}"
+
+    def say_time(self, match: re.Match[str]) -> str:
+        grammar, hour = self.grammar, int(match[1])
+        name = {"fr": "heure", "es": "horas", "pt": "horas", "it": "ore"}.get(grammar.code, "Uhr")
+        said = self.counted(str(hour), name)
+        full = not int(match[2] or 0) and not match[3]
+        pattern = grammar.full_hour if full else grammar.clock[0]
+        minute = " ".join(self.words(int(part)) for part in (match[2], match[3]) if part)
+        heures = "heure" if hour < 2 else "heures"
+        horas = (" horas" if hour > 12 else "") if grammar.code == "es" else ("hora" if hour == 1 else "horas")
+        return pattern.format(hour=said, minute=minute, heures=heures, horas=horas)
+
+    def say_fraction(self, match: re.Match[str]) -> str:
+        named = self.grammar.halves.get(f"{match[1]}/{match[2]}")
+        return named or f"{self.number(match[1])} {self.number(match[2])}"
+
+    def say_ordinal(self, match: re.Match[str]) -> str:
+        code, after, number = self.grammar.code, match[2], int(match[1])
+        said = self.words(number, "ordinal")
+        if code == "de":
+            return said + _german_ending(match, "")
+        if code == "fr" and after in {"re", "ère", "nd", "nde"}:
+            return {"re": "première", "ère": "première", "nd": "second", "nde": "seconde"}[after]
+        if code == "es" and after.endswith("er"):
+            return said.removesuffix("o")  # primer, tercer
+        if code in {"es", "it", "pt"} and after.endswith("a"):
+            return " ".join(re.sub("o$", "a", word) for word in said.split())
+        return said
+
+    def say_quantity(self, match: re.Match[str]) -> str:
+        unit = _UNITS[match[2]]
+        if (self.grammar.code, unit) == ("nl", "duration-hour"):  # which the CLDR lacks
+            return f"{self.number(match[1])} uur"
+        count = float(re.sub(rf"(?<=\d){self.grammar.thousands}(?=\d{{3}})", "", match[1]).replace(",", "."))
+        named = str(self.format_unit(count, unit, "long", locale=self.locale)).replace("\xa0", " ")
+        name = re.sub(r"^[\d.,\s\u202f]+", "", named)
+        return f"{self.counted(match[1], name)} {name}"
+
+    def say_version(self, match: re.Match[str]) -> str:
+        return f" {self.grammar.dot} ".join(self.number(part) for part in match[1].split("."))
+
+    def say_century(self, match: re.Match[str]) -> str:
+        values = [_ROMAN_VALUES[letter] for letter in match[1]]
+        value = sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+        said = self.words(value, self.grammar.century_form)
+        return said if self.grammar.century_form == "ordinal" else match[0].replace(match[1], said)
+
+
+def _german_ending(match: re.Match[str], alone: str) -> str:
+    """Of an ordinal, by the word before it: the dritte, am dritten, alone dritter."""
+    before = re.search(r"(\w+) $", match.string[: match.start()])
+    word = before[1].lower() if before else ""
+    if word in {"der", "die", "das", "diese", "dieses", "jede"}:
+        return ""
+    return "n" if word in "am vom zum im beim dem den des ab bis seit zur".split() else alone
+
+
+def _agree_german(said: str, feminine: bool) -> str:
+    return ("eine" if feminine else "ein") if said == "eins" else said
+
+
+def _agree_french(said: str, feminine: bool) -> str:
+    return re.sub(r"\bun$", "une", said) if feminine else said
+
+
+def _agree_spanish(said: str, feminine: bool) -> str:
+    if feminine:
+        return re.sub(r"cientos\b", "cientas", re.sub(r"uno$", "una", said))
+    return re.sub(r"uno$", "un", re.sub(r"veintiuno$", "veintiún", said))
+
+
+def _agree_italian(said: str, feminine: bool) -> str:
+    return ("una" if feminine else "un") if said == "uno" else said
+
+
+def _agree_portuguese(said: str, feminine: bool) -> str:
+    if not feminine:
+        return said
+    return re.sub(r"entos\b", "entas", re.sub(r"\bdois$", "duas", re.sub(r"\bum$", "uma", said)))
+
+
+_AGREE: dict[str, Callable[[str, bool], str]] = {
+    "de": _agree_german,
+    "fr": _agree_french,
+    "es": _agree_spanish,
+    "it": _agree_italian,
+    "pt": _agree_portuguese,
+}
