@@ -1,7 +1,7 @@
 // One recording: what is seen, heard and edited of it.
 import { button, clock, element, seconds } from "./element.js";
 import { helpDialog } from "./help.js";
-import { GhostRow, PosteriorRow, TierRow } from "./rows.js";
+import { AxisRow, GhostRow, PosteriorRow, TierRow } from "./rows.js";
 import inside from "./inside.css";
 import { SCORES, shades } from "./scores.js";
 import { load, waveform } from "./sound.js";
@@ -55,18 +55,20 @@ export class Recording {
     this.names = element("div", { class: "names", "aria-hidden": "true" });
     this.stage = element("div", { class: "stage" }, this.names, this.container);
     page.append(header, text, this.controls(), this.stage, this.details(), this.lists(), this.status, this.help);
-    const { surfer, regions } = waveform(this.container, sheet, this.pixels);
-    Object.assign(this, { surfer, regions });
+    Object.assign(this, waveform(this.container, sheet, this.pixels));
+    const { surfer } = this;
     const wrapper = surfer.getWrapper();
     wrapper.getRootNode().append(element("style", {}, inside));
-    this.rows = [];
+    this.rows = [new AxisRow(this.duration)];
     if (sheet.posteriors) this.rows.push(new PosteriorRow(sheet.posteriors, this.duration));
     this.tierRows = sheet.tiers.map((_, number) => new TierRow(number, this));
     this.rows.push(...this.tierRows);
     const { alternatives } = sheet;
-    this.rows.push(...alternatives.map((_, rank) => new GhostRow(alternatives, rank, this.duration)));
-    const rows = element("div", { class: "rows" }, ...this.rows.map((row) => row.element));
+    this.rows.push(...alternatives.slice(1).map((_, above) => new GhostRow(alternatives, above + 1, this.duration)));
+    const [axis, ...below] = this.rows.map((row) => row.element);
+    const rows = element("div", { class: "rows" }, ...below);
     for (const kind of ["click", "dblclick", "pointerdown"]) rows.addEventListener(kind, (event) => event.stopPropagation());
+    wrapper.querySelector(".canvases").after(axis);
     wrapper.append(rows);
   }
 
@@ -140,13 +142,9 @@ export class Recording {
       { class: "details", "aria-label": "selected label" },
       button("▶", "play the label (Shift+Space)", () => this.playLabel(), { disabled: !this.sheet.sound }),
       this.label,
+      button("split", "split at the cursor (S)", () => this.split()),
+      button("join", "remove the edge at the cursor (Delete)", () => this.join()),
       this.figures,
-      element(
-        "span",
-        {},
-        button("split", "split at the cursor (S)", () => this.split()),
-        button("join", "remove the edge at the cursor (Delete)", () => this.join()),
-      ),
     );
   }
 
@@ -173,8 +171,8 @@ export class Recording {
     const signal = { signal: this.ended.signal };
     surfer.on("ready", () => {
       this.mark();
-      this.select(0, 0);
-      this.render();
+      this.go(0);
+      this.select(0, Math.max(this.shown[0]?.items.findIndex(({ label }) => label) ?? 0, 0));
       container.dataset.ready = "true";
     });
     for (const event of ["scroll", "redraw", "zoom", "resize"]) surfer.on(event, () => this.render());
@@ -190,6 +188,9 @@ export class Recording {
         this.play.setAttribute("aria-label", surfer.isPlaying() ? "pause (Space)" : "play (Space)");
       });
     }
+    const resized = new ResizeObserver(() => this.name());
+    resized.observe(surfer.getWrapper());
+    signal.signal.addEventListener("abort", () => resized.disconnect());
     addEventListener("keydown", (event) => this.key(event), signal);
     addEventListener("beforeunload", (event) => this.tiers.unsaved && event.preventDefault(), signal);
     const wheel = (event) => {
@@ -457,7 +458,7 @@ export class Recording {
 
   // What the rows are, beside them.
   name() {
-    const top = this.container.offsetTop;
+    const top = this.container.offsetTop - (matchMedia("(max-width: 700px)").matches ? 14 : 0);
     const from = this.container.getBoundingClientRect().top;
     const places = this.rows.map((row) => row.element.getBoundingClientRect().top - from + top);
     const key = places.join();
@@ -465,13 +466,13 @@ export class Recording {
     this.named = key;
     const label = (text, at, kind) => element("div", { class: kind, style: `top: ${at}px` }, text);
     const spectrogram = this.surfer.getWrapper().querySelector(".rows").previousElementSibling;
-    const made = this.sheet.sound ? [label("waveform", top, "name")] : [];
+    const made = this.sheet.sound ? [label("waveform", this.container.offsetTop, "row-name")] : [];
     if (this.sheet.sound?.flac) {
-      made.push(label("spectrogram", spectrogram.getBoundingClientRect().top - from + top, "name"));
+      made.push(label("spectrogram", spectrogram.getBoundingClientRect().top - from + this.container.offsetTop, "row-name"));
     }
     this.rows.forEach((row, number) => {
-      made.push(label(row.name, places[number], "name"));
-      row.labels?.forEach((text, line) => made.push(label(text, places[number] + line * row.step, "phone")));
+      made.push(label(row.name, places[number], "row-name"));
+      row.labels?.forEach((text, line) => made.push(label(text, this.container.offsetTop - top + places[number] + line * row.step, "row-phone")));
     });
     this.names.replaceChildren(...made);
   }

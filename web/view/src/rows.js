@@ -1,6 +1,6 @@
 // What lies below the waveform, over the same axis of time: posteriors, tiers that can be edited, alternatives.
 // Only what is in sight has elements: an hour has thirty thousand phones.
-import { element, fromBase64, seconds } from "./element.js";
+import { clock, element, fromBase64, seconds } from "./element.js";
 import { doubtful, inWords } from "./scores.js";
 import { colour } from "./theme.js";
 
@@ -27,6 +27,33 @@ class Row {
   }
 
   render() {}
+}
+
+// Seconds between labels, and into how many parts notches divide them.
+const STEPS = [[0.01, 2], [0.02, 4], [0.05, 5], [0.1, 5], [0.2, 4], [0.5, 5], [1, 5], [2, 4], [5, 5], [10, 5], [30, 6], [60, 6], [300, 5]];
+
+// The axis of time. wavesurfer's own makes an element for every notch of an hour.
+export class AxisRow extends Row {
+  constructor(duration) {
+    super("", 18, "axis");
+    this.duration = duration;
+    this.element.setAttribute("aria-hidden", "true");
+  }
+
+  render({ from, to, scale }) {
+    const [apart, parts] = STEPS.find(([step]) => step * scale > 60) ?? [600, 5];
+    const text = (time) => (apart < 1 ? time.toFixed(apart < 0.1 ? 2 : 1) : clock(time).replace(/\.00$/, ""));
+    const notches = [];
+    const first = Math.floor((from * parts) / apart);
+    for (let count = Math.floor(first / parts) * parts; (count * apart) / parts <= Math.min(to, this.duration); count++) {
+      const time = (count * apart) / parts;
+      const labelled = count % parts === 0;
+      const notch = element("div", { class: labelled ? "notch labelled" : "notch" }, labelled ? text(time) : "");
+      notch.style.left = `${(100 * time) / this.duration}%`;
+      notches.push(notch);
+    }
+    this.element.replaceChildren(...notches);
+  }
 }
 
 export class PosteriorRow extends Row {
@@ -167,14 +194,14 @@ export class TierRow extends IntervalRow {
   }
 }
 
-const ORDINALS = ["best", "2nd best", "3rd best"];
+const ORDINALS = ["best", "2nd", "3rd"];
+const percent = (share) => (share < 0.001 ? "< 0.1" : (100 * share).toFixed(share < 0.1 ? 1 : 0));
 
 // Another reading of the transcript: phones that the first reading has otherwise stand out.
 export class GhostRow extends IntervalRow {
   constructor(alternatives, rank, duration) {
     const { log_prob, phones } = alternatives[rank];
-    const share = Math.round(100 * Math.exp(log_prob));
-    super(`${ORDINALS[rank] ?? `${rank + 1}th best`}, ${share || "< 1"} %`, 18, "ghost", duration);
+    super(`${ORDINALS[rank] ?? `${rank + 1}th`}, ${percent(Math.exp(log_prob))} %`, 18, "ghost", duration);
     const spans = phones.map(([start, end, label]) => ({ start, end, label }));
     const first = alternatives[0].phones;
     let other = 0;

@@ -2,13 +2,11 @@
 import WaveSurfer from "wavesurfer.js";
 import Regions from "wavesurfer.js/dist/plugins/regions.js";
 import Spectrogram from "wavesurfer.js/dist/plugins/spectrogram.js";
-import Timeline from "wavesurfer.js/dist/plugins/timeline.js";
 import { fromBase64 } from "./element.js";
 import { colour } from "./theme.js";
 
 const LONG = 60; // seconds, from where on only what is in sight of the spectrogram is computed
-export const WAVE = 88;
-export const SPECTROGRAM = 120;
+const [WAVE, SPECTROGRAM] = [88, 120]; // pixels high
 
 // Shades of one colour, from nothing to all of it.
 function ramp() {
@@ -19,7 +17,7 @@ function ramp() {
 export function waveform(container, sheet, pixels) {
   const { sound, duration } = sheet;
   const regions = Regions.create();
-  const plugins = [Timeline.create({ height: 18, style: { color: colour("faint"), fontSize: "11px" } }), regions];
+  const plugins = [regions];
   if (sound?.flac) {
     plugins.push(
       Spectrogram.create({
