@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from semihmm.speech.files.results import Alignment
+from semihmm.speech.files.results import Alignment, Alternative
 from semihmm.speech.files.textgrid import name_and_speaker
 from semihmm.speech.intervals import Interval
 from semihmm.speech.view.posteriorgram import Posteriorgram
@@ -49,7 +49,7 @@ class Sheet:
             ],
             "alternatives": [
                 {"log_prob": item.log_prob, "phones": [_edges(phone) for phone in item.phones]}
-                for item in alignment.alternatives
+                for item in _readings(alignment.alternatives)
             ],
             "suspicious": [_edges(item) for item in alignment.suspicious],
             "posteriors": self.posteriors.content() if self.posteriors else None,
@@ -76,9 +76,17 @@ class Sheet:
         }
 
 
+def _readings(alternatives: Iterable[Alternative]) -> list[Alternative]:
+    """Those that are seen to differ: fillers that nobody hears make no difference to the phones."""
+    found: dict[tuple[str, ...], Alternative] = {}
+    for item in alternatives:
+        found.setdefault(tuple(phone.label for phone in item.phones), item)
+    return list(found.values())
+
+
 def _tier(name: str, items: Sequence[Interval], found: Iterable[Interval], duration: Seconds) -> dict[str, Any]:
     """Intervals without gaps, each with the aligner's figures where it is as the aligner had it."""
-    figures = {(round(item.start, 6), round(item.end, 6), item.label): _figures(item) for item in found}
+    figures = {(round(item.start, 9), round(item.end, 9), item.label): _figures(item) for item in found}
     tiled: list[list[Any]] = []
     end = 0.0
     for item in (*items, Interval(duration, duration, "")):
@@ -86,7 +94,7 @@ def _tier(name: str, items: Sequence[Interval], found: Iterable[Interval], durat
         if start - end >= _SHORTEST:
             tiled.append([round(end, 9), start, "", None])
         if item.end - item.start >= _SHORTEST:
-            key = (round(item.start, 6), round(item.end, 6), item.label)
+            key = (round(item.start, 9), round(item.end, 9), item.label)
             tiled.append([start, round(item.end, 9), item.label, figures.get(key)])
         end = max(end, round(item.end, 9))
     kind, speaker = name_and_speaker(name)
