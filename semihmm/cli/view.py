@@ -43,9 +43,7 @@ def view(
             raise DataError("--nbest takes --explain: the aligner has to be asked once more.")
         aligner = _aligner(model, dictionary, language=language) if explain else None
         pages: dict[Path, int] = {}
-        for viewed in view_results(
-            results, out, audio=audio, aligner=aligner, nbest=nbest, link_audio=link_audio
-        ):
+        for viewed in view_results(results, out, audio=audio, aligner=aligner, nbest=nbest, link_audio=link_audio):
             pages[viewed.page] = pages.get(viewed.page, 0) + 1
             for note in viewed.notes:
                 show.note(f"{viewed.name}: {note}")

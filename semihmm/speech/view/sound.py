@@ -29,7 +29,7 @@ def inside(wave: Tensor, sample_rate: Hertz) -> dict[str, Any]:
 
 
 def beside(wave: Tensor, sample_rate: Hertz, address: str) -> dict[str, Any]:
-    """The outline of the waveform, and where the page finds the sound: a page opened from disk may play it, not read it.
+    """The outline of the waveform, and where the sound is: a page that was opened from disk may play it, not read it.
 
     Args:
         wave: ``(N,)`` samples.
@@ -53,11 +53,8 @@ def size(path: Path) -> str:
         ...     print(size(Path(file.name)))
         1.5 kB
     """
-    count = float(path.stat().st_size)
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "GB"
-    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+    count = path.stat().st_size
+    for unit, ones in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= ones:
+            return f"{count / ones:.1f} {unit}"
+    return f"{count} bytes"

@@ -82,7 +82,9 @@ def page(tmp_path):
 
 def test_a_page_refers_to_nothing_outside_of_it(page):
     made = page(Sheet("a", ALIGNMENT))
-    assert [name for name, _ in made.elements] == "html head meta meta meta title style body main noscript script script".split()
+    assert [
+        name for name, _ in made.elements
+    ] == "html head meta meta meta title style body main noscript script script".split()
     assert [attrs for _, attrs in made.elements if {"src", "href", "srcset", "data"} & attrs.keys()] == []
     style = Path(folder.__file__).with_name("page.css").read_text()
     assert not re.search(r"url\(|@import", style)
@@ -176,7 +178,12 @@ def test_a_corrected_textgrid_is_what_is_shown_without_figures_where_it_was_corr
     tiers = {"words": (WORDS[0], replace(WORDS[1], end=0.6)), "mine": (Interval(0.2, 0.4, "?"),)}
     save_textgrid(tmp_path / "a.TextGrid", tiers, duration=1.0)
     words, mine = Sheet("a", ALIGNMENT, read_tiers(tmp_path / "a.TextGrid")).content()["tiers"]
-    assert [(item[1], item[3] is None) for item in words["items"]] == [(0.1, True), (0.3, False), (0.6, True), (1.0, True)]
+    assert [(item[1], item[3] is None) for item in words["items"]] == [
+        (0.1, True),
+        (0.3, False),
+        (0.6, True),
+        (1.0, True),
+    ]
     assert mine["name"] == "mine" and mine["items"][1][:3] == [0.2, 0.4, "?"]
 
 
@@ -273,7 +280,9 @@ def test_a_recording_that_the_aligner_refuses_has_a_page_without_posteriors(resu
     assert viewed.notes == ("No posteriors: too long.",)
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2_300_000, "2.3 MB")])
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2_300_000, "2.3 MB")]
+)
 def test_sizes_are_said_in_the_unit_that_suits(tmp_path, count, said):
     (tmp_path / "a").write_bytes(bytes(count))
     assert sound.size(tmp_path / "a") == said

@@ -40,10 +40,10 @@ export function overview(page, rows, title) {
   function fill() {
     const asked = filter.value.trim().toLowerCase();
     const found = rows.filter((row) => row.name.toLowerCase().includes(asked));
-    const known = (row) => row[sorted.key] === null;
+    const unknown = (row) => row[sorted.key] === null;
     found.sort(
       (a, b) =>
-        known(a) - known(b) ||
+        unknown(a) - unknown(b) ||
         direction * sorted.bad * compare(a[sorted.key], b[sorted.key]) ||
         compare(a.per_frame, b.per_frame) ||
         compare(a.name, b.name),

@@ -53,7 +53,7 @@ export class Recording {
     const text = element("p", { class: "text", dir: "auto" }, sheet.text);
     this.container = element("div", { class: "wave" });
     this.names = element("div", { class: "names", "aria-hidden": "true" });
-    this.stage = element("div", { class: "stage" }, this.names, this.container);
+    this.stage = element("section", { class: "stage", "aria-label": "sound and labels over time" }, this.names, this.container);
     page.append(header, text, this.controls(), this.stage, this.details(), this.lists(), this.status, this.help);
     Object.assign(this, waveform(this.container, sheet, this.pixels));
     const { surfer } = this;
@@ -285,16 +285,18 @@ export class Recording {
   }
 
   step(forward) {
+    if (!this.item()) return;
     const time = this.tiers.step(this.tier, this.here, forward);
     this.go(time);
     this.select(this.tier, this.tiers.at(this.tier, time));
-    this.tierRows[this.tier]?.focus(this.place);
+    this.tierRows[this.tier].focus(this.place);
   }
 
   change(by) {
+    if (!this.item()) return;
     const tier = Math.min(Math.max(this.tier + by, 0), this.tierRows.length - 1);
     this.select(tier, this.tiers.at(tier, this.here));
-    this.tierRows[tier]?.focus(this.place);
+    this.tierRows[tier].focus(this.place);
   }
 
   playPause() {
@@ -304,8 +306,8 @@ export class Recording {
   }
 
   playLabel() {
-    const { start, end } = this.item();
-    this.listenTo(start, end);
+    const item = this.item();
+    if (item) this.listenTo(item.start, item.end);
   }
 
   listenTo(start, end) {
@@ -378,7 +380,7 @@ export class Recording {
 
   // The edge at the cursor, or none and a word about it.
   edgeHere() {
-    const place = this.tiers.edge(this.tier, this.here);
+    const place = this.item() && this.tiers.edge(this.tier, this.here);
     if (!place) this.say("There is no edge at the cursor: go to one with the arrows.");
     return place;
   }
@@ -391,7 +393,7 @@ export class Recording {
   }
 
   split() {
-    const tiers = this.tiers.split(this.tier, this.here);
+    const tiers = this.item() && this.tiers.split(this.tier, this.here);
     if (!tiers) return this.say("Put the cursor inside a label to split it.");
     this.place = this.tiers.at(this.tier, this.here) + 1;
     this.commit(tiers);
@@ -411,7 +413,7 @@ export class Recording {
   }
 
   commitLabel() {
-    if (this.label.value !== this.item().label) this.commit(this.tiers.renamed(this.tier, this.place, this.label.value));
+    if (this.item() && this.label.value !== this.item().label) this.commit(this.tiers.renamed(this.tier, this.place, this.label.value));
   }
 
   undo() {
@@ -471,7 +473,7 @@ export class Recording {
       made.push(label("spectrogram", spectrogram.getBoundingClientRect().top - from + this.container.offsetTop, "row-name"));
     }
     this.rows.forEach((row, number) => {
-      made.push(label(row.name, places[number], "row-name"));
+      if (row.name) made.push(label(row.name, places[number], "row-name"));
       row.labels?.forEach((text, line) => made.push(label(text, this.container.offsetTop - top + places[number] + line * row.step, "row-phone")));
     });
     this.names.replaceChildren(...made);

@@ -155,7 +155,10 @@ export class TierRow extends IntervalRow {
     const { stage, number } = this;
     const label = element("span", { class: "label" });
     const node = element("div", { class: "item", role: "button" }, label);
-    node.addEventListener("focus", () => stage.select(number, place));
+    node.addEventListener("focus", () => {
+      stage.select(number, place);
+      if (!this.focusing && node.matches(":focus-visible")) stage.go(this.items()[place].start); // came here by Tab
+    });
     node.addEventListener("click", () => {
       stage.select(number, place);
       stage.go(this.items()[place].start);
@@ -190,7 +193,9 @@ export class TierRow extends IntervalRow {
   }
 
   focus(place) {
+    this.focusing = true;
     this.nodes.get(place)?.focus({ preventScroll: true });
+    this.focusing = false;
   }
 }
 
