@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
-.PHONY: help demo native no-native test test-torch test-asan lint format types docs bench clean
+.PHONY: help demo native no-native test test-torch test-asan lint format types docs bench web clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
@@ -25,6 +25,7 @@ help:
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
+	@echo "make web     the program of semihmm view's pages, of web/view; needs npm"
 
 demo: $(VENV)/speech.stamp $(NATIVE)
 	$(BIN)/semihmm demo --data examples/data --out build/demo
@@ -95,6 +96,10 @@ docs: $(VENV)/docs.stamp $(NATIVE)
 bench: $(VENV)/benchmarks.stamp $(NATIVE)
 	status=0; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)) benchmarks/report.py; do \
 		echo "== $$script"; $(BIN)/python "$$script" $(BENCH_ARGS) || status=1; done; exit $$status
+
+# What is made is committed, so that nobody who installs or tests semihmm needs npm; a test compares it with the sources.
+web:
+	cd web/view && npm ci --silent && npm run --silent build
 
 clean:
 	rm -f semihmm/engine/backends/*.so

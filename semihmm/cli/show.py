@@ -24,7 +24,7 @@ def error(reason: str) -> None:
 
 def note(text: str) -> None:
     """A closing line."""
-    Console(soft_wrap=True).print(escape(text), highlight=False)
+    Console(soft_wrap=True).print(_plain(text), highlight=False)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.view.folder import Viewed, view_results
 
 __all__ = [
     "LANGUAGES",
@@ -53,6 +54,7 @@ __all__ = [
     "Recording",
     "Tiers",
     "Token",
+    "Viewed",
     "build_graph",
     "compare",
     "dictionary_lines",
@@ -69,6 +71,7 @@ __all__ = [
     "tokens_of",
     "unknown_words",
     "validate",
+    "view_results",
     "words_of",
     "write_labels",
 ]
