@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
+from semihmm.cli.train import train
 from semihmm.cli.view import view
 from semihmm.errors import DataError, SemihmmError
 
@@ -41,7 +42,6 @@ Dictionary = Annotated[
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
 ]
-Model = Annotated[Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")]
 EngineName = Annotated[
     str,
     typer.Option(
@@ -51,6 +51,10 @@ EngineName = Annotated[
 DaskAddress = Annotated[str | None, typer.Option(help="Of a Dask scheduler; without, dask is JOBS processes here.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 for a warning of any kind, too.")]
+Model = Annotated[
+    Path | None,
+    typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's, phonetically tied."),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
@@ -298,6 +302,7 @@ def demo(
 
 
 app.command()(view)
+app.command()(train)
 
 
 @app.command()

@@ -29,6 +29,9 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.training.recipe import Recipe, Stage
+from semihmm.speech.training.train import Pass, train
+from semihmm.speech.training.utterance import Utterance
 from semihmm.speech.view.folder import Viewed, view_results
 
 __all__ = [
@@ -50,10 +53,14 @@ __all__ = [
     "FrontEnd",
     "Interval",
     "Lexicon",
+    "Pass",
     "Pronunciation",
+    "Recipe",
     "Recording",
+    "Stage",
     "Tiers",
     "Token",
+    "Utterance",
     "Viewed",
     "build_graph",
     "compare",
@@ -69,6 +76,7 @@ __all__ = [
     "read_textgrid",
     "save_textgrid",
     "tokens_of",
+    "train",
     "unknown_words",
     "validate",
     "view_results",
