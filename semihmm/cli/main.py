@@ -40,7 +40,9 @@ Dictionary = Annotated[
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
 ]
-Model = Annotated[Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")]
+Model = Annotated[
+    Path | None, typer.Option(help="Folder of another acoustic model: Sphinx's, phonetically tied, or HTK's.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
