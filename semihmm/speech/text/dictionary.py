@@ -19,9 +19,9 @@ def read_dictionary(path: Path, *, phones: Collection[str] | None = None) -> Ent
     r"""Pronunciations by word, in the file's order.
 
     A line is a word and its phones, between blanks or tabs; ``word(2)`` is another pronunciation of ``word``, and so is
-    a second line of the same word. A bracketed ``[output]`` (HTK, SPPAS) and probabilities (MFA) between word and phones
-    are passed over, and so are the digits of stress (CMUdict), lines that begin with ``;;;``, and what follows a ``#``
-    at the beginning or after a blank. The file is UTF-8, with or without a byte-order mark.
+    a second line of the same word. Passed over: a bracketed ``[output]`` (HTK, SPPAS) and probabilities (MFA) between
+    word and phones, the digits of stress (CMUdict), lines that begin with ``;;;``, and what follows a ``#`` at the
+    beginning or after a blank. The file is UTF-8, with or without a byte-order mark.
 
     Args:
         path: the file.
