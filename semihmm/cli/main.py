@@ -53,7 +53,7 @@ Jobs = Annotated[int, typer.Option(min=1, help="Number of processes; the results
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 for a warning of any kind, too.")]
 Model = Annotated[
     Path | None,
-    typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's, phonetically tied."),
+    typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's or of HTK's."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 

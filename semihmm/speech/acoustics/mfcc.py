@@ -1,4 +1,4 @@
-"""Mel-frequency cepstra, as a Sphinx model's ``feat.params`` describes them.
+"""Mel-frequency cepstra, as a Sphinx model's ``feat.params`` or an HTK model's ``config`` describes them.
 
 An acoustic model only makes sense of features computed the way its training data was. So every number here
 comes from the model's own file, and what the file asks for and this front end cannot do is refused.
@@ -9,7 +9,7 @@ References:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,19 +19,18 @@ from semihmm.errors import DataError, ShapeError
 from semihmm.speech.acoustics.noise import remove_noise
 from semihmm.types import Hertz, Seconds
 
-_LOG_FLOOR = 1e-4
 _FULL_SCALE = 32768.0  # the models were trained on 16-bit integers
 _SHORT, _SHORT_FLOOR = 0.016, 1e3  # seconds; a filter's output that 16-bit recordings of silence hardly reach
 _FRAMES = 1000  # taken at a time: the spectra of a long recording need not exist
-_REACH = 3  # frames that a second difference looks ahead and back
+_DIFFERENCES = ((-1.0, 0.0, 0.0, 0.0, 1.0), (1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Waveform in, one 39-dimensional feature vector per 10 ms out.
+    """Waveform in, one feature vector per 10 ms out.
 
-    Pre-emphasis, Hamming window, power spectrum, triangular mel filters, noise removal, log, cosine transform,
-    lifter, cepstral mean subtraction, first and second differences.
+    Pre-emphasis, Hamming window, spectrum, triangular mel filters, noise removal, log, cosine transform, lifter,
+    cepstral mean subtraction, differences.
 
     The defaults are those that Sphinx assumes for what ``feat.params`` leaves out.
 
@@ -48,6 +47,17 @@ class FrontEnd:
         lifter: length of the sine lifter; 0 for none.
         noise_removal: subtract a running noise estimate from the filters' outputs.
         mean_normalisation: subtract each coefficient's mean over the utterance.
+        padded: whether there is one more window for what is left at the end, with zeros after it.
+        emphasis_within: pre-emphasise each window by itself, as if the sample before its first were the same.
+        exponent: of the magnitudes that the mel filters add up: 2 for powers.
+        corners: triangles are ``"hertz"``: straight lines over frequency between bins of the spectrum, of equal area;
+            or ``"mel"``: straight lines over mel, of equal height.
+        offset: added to the filters' outputs before their log.
+        floor: what the filters' outputs are taken to be at least.
+        differences: the weights of each difference, an odd number: those of the frames before, of the frame itself, and
+            of the frames after it. Beyond the ends, the first and the last frame are repeated.
+        columns: which coefficients are kept, in this order, of cepstra and their differences side by side; None for
+            all.
 
     Example:
         >>> import torch
@@ -68,6 +78,14 @@ class FrontEnd:
     lifter: int = 0
     noise_removal: bool = False
     mean_normalisation: bool = True
+    padded: bool = True
+    emphasis_within: bool = False
+    exponent: float = 2.0
+    corners: str = "hertz"
+    offset: float = 1e-4
+    floor: float = 0.0
+    differences: tuple[tuple[float, ...], ...] = _DIFFERENCES
+    columns: tuple[int, ...] | None = None
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> "FrontEnd":
@@ -106,7 +124,7 @@ class FrontEnd:
             wave: ``(N,)`` samples in [-1, 1] at `sample_rate`.
 
         Returns:
-            ``(T, 3 * cepstra)``: cepstra, their first and second differences; T as in `frames`.
+            ``(T, F)``: cepstra and their differences, or those of them that are kept; T as in `frames`.
 
         Raises:
             ShapeError: ``wave`` is not one-dimensional.
@@ -115,7 +133,8 @@ class FrontEnd:
         cepstra = self.cepstrum(wave)
         if self.mean_normalisation:
             cepstra = cepstra - _speech_mean(cepstra)
-        return with_differences(cepstra)
+        features = with_differences(cepstra, self.differences)
+        return features if self.columns is None else features[:, list(self.columns)]
 
     def cepstrum(self, wave: Tensor) -> Tensor:
         """The cepstra ``(T, cepstra)`` of one recording, before mean subtraction and differences."""
@@ -134,7 +153,7 @@ class FrontEnd:
             energies[begin : begin + _FRAMES] = self._energies(wave, begin)
         if self.noise_removal:
             energies = remove_noise(energies)
-        cepstrum: Tensor = (energies + _LOG_FLOOR).log() @ self._cosines().to(energies)
+        cepstrum: Tensor = (energies + self.offset).clamp_(min=self.floor).log() @ self._cosines().to(energies)
         return cepstrum
 
     def _energies(self, wave: Tensor, begin: int) -> Tensor:
@@ -148,7 +167,10 @@ class FrontEnd:
             emphasised = torch.cat([heard[:1], emphasised])
         padded = torch.nn.functional.pad(emphasised, (0, end - first - len(emphasised)))
         shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype, device=wave.device)
-        power = torch.fft.rfft(padded.unfold(0, size, shift) * shape, self._fft_size).abs().square()
+        windows = padded.unfold(0, size, shift) * shape
+        if self.emphasis_within:
+            windows[:, 0] = (1 - self.pre_emphasis) * shape[0] * _FULL_SCALE * wave[begin * shift :: shift][:count]
+        power = torch.fft.rfft(windows, self._fft_size).abs().pow(self.exponent)
         energies: Tensor = power @ self._mel_filters().to(power)
         return energies
 
@@ -164,13 +186,14 @@ class FrontEnd:
         heard = _FULL_SCALE * torch.where(inside, wave[index.clamp(0, len(wave) - 1)], 0.0)
         emphasised = heard[..., 1:] - self.pre_emphasis * heard[..., :-1]
         shape = torch.hamming_window(size, periodic=False, dtype=wave.dtype)
-        power = torch.fft.rfft(emphasised * shape, self._fft_size).abs().square()
-        cepstra: Tensor = (power @ self._mel_filters().to(power) + _SHORT_FLOOR).log() @ self._cosines().to(power)
+        power = torch.fft.rfft(emphasised * shape, self._fft_size).abs().pow(self.exponent)
+        energies, floor = power @ self._mel_filters().to(power), _SHORT_FLOOR ** (self.exponent / 2)
+        cepstra: Tensor = (energies + floor).log() @ self._cosines().to(power)
         return cepstra
 
     def frames(self, samples: int) -> int:
-        """How many feature vectors ``samples`` samples give: the full windows, and one for the rest, zeros added."""
-        return 2 + (samples - self._window_samples) // self._shift_samples
+        """How many feature vectors ``samples`` samples give: the full windows, and one for the rest if `padded`."""
+        return 1 + self.padded + (samples - self._window_samples) // self._shift_samples
 
     def misses(self, sample_rate: Hertz) -> str | None:
         """What features lack of recordings with so few samples per second; None if nothing."""
@@ -204,16 +227,18 @@ class FrontEnd:
         return 1 << (self._window_samples - 1).bit_length()
 
     def _mel_filters(self) -> Tensor:
-        """``(bins, filters)``: triangles of equal area, whose corners lie on bins of the spectrum."""
-        bins = self._fft_size // 2 + 1
+        """``(bins, filters)``: triangles, as `corners` says."""
         spacing = self.sample_rate / self._fft_size
-        lowest, highest = _mel(self.lower_edge), _mel(self.upper_edge)
-        mel = torch.linspace(lowest, highest, self.filters + 2, dtype=torch.float64)
-        corners = (700 * (10 ** (mel / 2595) - 1) / spacing + 0.5).floor() * spacing
+        lowest, highest = (float(_mel(torch.tensor(edge).double())) for edge in (self.lower_edge, self.upper_edge))
+        corners = torch.linspace(lowest, highest, self.filters + 2, dtype=torch.float64)
+        place = torch.arange(self._fft_size // 2 + 1, dtype=torch.float64)[:, None] * spacing
+        if self.corners == "mel":
+            place = _mel(place)
+        else:
+            corners = (700 * (10 ** (corners / 2595) - 1) / spacing + 0.5).floor() * spacing
         left, peak, right = corners[:-2], corners[1:-1], corners[2:]
-        frequency = torch.arange(bins, dtype=torch.float64)[:, None] * spacing
-        slopes = torch.minimum((frequency - left) / (peak - left), (right - frequency) / (right - peak))
-        return slopes.clamp(min=0) * 2 / (right - left)
+        slopes = torch.minimum((place - left) / (peak - left), (right - place) / (right - peak)).clamp(min=0)
+        return slopes if self.corners == "mel" else slopes * 2 / (right - left)
 
     def _cosines(self) -> Tensor:
         """``(filters, cepstra)``: the cosine transform and the lifter in one matrix."""
@@ -232,23 +257,23 @@ class FrontEnd:
         return cosines
 
 
-def with_differences(cepstra: Tensor) -> Tensor:
-    """Append first and second differences: ``(T, C)`` to ``(T, 3C)``.
+def with_differences(cepstra: Tensor, differences: Sequence[Sequence[float]] = _DIFFERENCES) -> Tensor:
+    """Append differences to cepstra: ``(T, C)`` to ``(T, (1 + differences) * C)``.
 
-    ``d[t] = c[t+2] - c[t-2]`` and ``dd[t] = (c[t+3] - c[t-1]) - (c[t+1] - c[t-3])``; the first and the last frame
-    are repeated beyond the ends. This is the stream layout that Sphinx calls ``1s_c_d_dd``.
+    Args:
+        cepstra: the first and the last frame are repeated beyond the ends.
+        differences: the weights of each, as `FrontEnd` has them. The default is the stream layout that Sphinx calls
+            ``1s_c_d_dd``: ``d[t] = c[t+2] - c[t-2]`` and ``dd[t] = (c[t+3] - c[t-1]) - (c[t+1] - c[t-3])``.
     """
-    frames = len(cepstra)
-    padded = torch.cat([cepstra[:1].expand(_REACH, -1), cepstra, cepstra[-1:].expand(_REACH, -1)])
-
-    def at(offset: int) -> Tensor:
-        return padded[_REACH + offset : _REACH + offset + frames]
-
-    found = cepstra.new_empty(frames, 3 * cepstra.shape[1])
-    static, first, second = found.chunk(3, dim=1)
+    frames, reach = len(cepstra), max((len(weights) // 2 for weights in differences), default=0)
+    padded = torch.cat([cepstra[:1].expand(reach, -1), cepstra, cepstra[-1:].expand(reach, -1)])
+    found = cepstra.new_zeros(frames, (1 + len(differences)) * cepstra.shape[1])
+    static, *blocks = found.split(cepstra.shape[1], dim=1)
     static.copy_(cepstra)
-    torch.sub(at(2), at(-2), out=first)
-    torch.sub(at(3), at(-1), out=second).sub_(at(1) - at(-3))
+    for weights, block in zip(differences, blocks, strict=True):
+        for begin, weight in enumerate(weights, reach - len(weights) // 2):
+            if weight:
+                block.add_(padded[begin : begin + frames], alpha=weight)
     return found
 
 
@@ -258,5 +283,5 @@ def _speech_mean(cepstra: Tensor) -> Tensor:
     return (loud if len(loud) else cepstra).mean(0)
 
 
-def _mel(frequency: Hertz) -> float:
-    return 2595 * math.log10(1 + frequency / 700)
+def _mel(frequency: Tensor) -> Tensor:
+    return 2595 * (1 + frequency / 700).log10()

@@ -1,6 +1,6 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,16 @@ from semihmm.models import GaussianMixture
 from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.densities import Densities
 from semihmm.speech.acoustics.edges import EdgeCorrection
+from semihmm.speech.acoustics.htk import (
+    Definition,
+    State,
+    front_end_of,
+    phone_names,
+    read_configuration,
+    read_definitions,
+    read_names,
+    same_kind,
+)
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.sphinx import (
     ModelDefinition,
@@ -160,20 +170,93 @@ def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: T
 
 
 def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -> AcousticModel:
-    """Read an acoustic model: a file that `AcousticModel.save` wrote, or a phonetically-tied Sphinx-3 model.
+    """Read an acoustic model: a file that `AcousticModel.save` wrote, a phonetically-tied Sphinx-3 model, or HTK's.
 
     Args:
         folder: the file; or a folder that holds ``mdef``, ``means``, ``variances``, ``transition_matrices``,
-            ``feat.params`` and ``mixture_weights`` or ``sendump``. Default: the US English model inside the
-            ``pocketsphinx`` package.
-        contexts: whether to read its phones in context too.
+            ``feat.params`` and ``mixture_weights`` or ``sendump`` (Sphinx); or ``hmmdefs`` and ``config``, and perhaps
+            ``macros`` and ``monophones.repl`` (HTK, see `semihmm.speech.acoustics.htk`). Default: the US English model
+            inside the ``pocketsphinx`` package.
+        contexts: whether to read a Sphinx model's phones in context too.
 
     Raises:
-        DataError: a file is missing or damaged, or the model is not phonetically tied.
+        DataError: a file is missing or damaged, or the model is of another kind.
         DependencyError: no folder was given and ``pocketsphinx`` is not installed.
     """
     if folder is not None and folder.is_file():
         return _saved(folder)
+    if folder is None or (folder / "mdef").exists():
+        return _sphinx_model(folder, contexts=contexts)
+    if (folder / "hmmdefs").exists():
+        return _htk_model(folder)
+    raise DataError(
+        f"load_acoustic_model: {folder} should be the file of a model, or hold a Sphinx model (mdef and other files) "
+        f"or an HTK model (hmmdefs and config), but has neither mdef nor hmmdefs."
+    )
+
+
+def _htk_model(folder: Path) -> AcousticModel:
+    """Short pauses, called sp or passed over without a frame, are left out: the graph has pauses of its own."""
+    macros, names = folder / "macros", folder / "monophones.repl"
+    found = read_definitions(*([macros] if macros.exists() else []), folder / "hmmdefs")
+    settings = read_configuration(folder / "config")
+    front_end = front_end_of(settings)
+    width = len(front_end.columns or ())
+    if found.size != width or not same_kind(found.kind or settings["TARGETKIND"], settings["TARGETKIND"]):
+        raise DataError(
+            f"load_acoustic_model: in {folder}, hmmdefs should be of the features that config describes, "
+            f"{settings['TARGETKIND']} with {width} numbers, but is of {found.kind} with {found.size}."
+        )
+    named = phone_names(list(found.models), read_names(names) if names.exists() else {})
+    models = {
+        named[name]: model
+        for name, model in found.models.items()
+        if len(model.states) > 1 or not (name == "sp" or float(model.transitions[0, -1]))
+    }
+    silence = next((name for name in models if name.lower() == "sil"), None)
+    if silence is None:
+        raise DataError(f"load_acoustic_model: {folder}/hmmdefs needs a model called sil, which stands for silence.")
+    states = max(len(model.states) for model in models.values())
+    parts = [_within(name, model, states, folder) for name, model in models.items()]
+    return AcousticModel(
+        tuple(models),
+        (_mixtures([state for own, _ in parts for state in own]),),
+        torch.stack([transitions for _, transitions in parts]).log(),
+        front_end,
+        name=f"HTK {folder}",
+        silence=silence,
+    )
+
+
+def _within(name: str, model: Definition, states: int, folder: Path) -> tuple[list[State], Tensor]:
+    """The model among others of so many states: its last state is the last, and no path enters those that it lacks."""
+    count, given = len(model.states), model.transitions
+    entered_and_left = given[0, 1] + given[0, -1] > 1 - 1e-3 and given[count, -1] > 0 and not given[1:count, -1].any()
+    if not entered_and_left or count == 1 < states:
+        raise DataError(
+            f"load_acoustic_model: in {folder}/hmmdefs, {name!r} should have as many states as the others, or two at "
+            f"least, and be entered in its first state and left from its last one, and only from it."
+        )
+    place = torch.tensor([*range(count - 1), states - 1])
+    transitions = torch.eye(states, states + 1, dtype=torch.float64)
+    transitions[place] = 0.0
+    transitions[place[:, None], torch.cat([place, torch.tensor([states])])] = given[1:-1, 1:]
+    return [*model.states[:-1], *(states - count + 1) * model.states[-1:]], transitions
+
+
+def _mixtures(states: Sequence[State]) -> GaussianMixture:
+    """Each state's own mixture; what some have fewer of is filled up with Gaussians of no weight."""
+    most = max(len(state.weights) for state in states)
+    means, variances, log_weights = [], [], []
+    for state in states:
+        filled = [*range(len(state.weights)), *(most - len(state.weights)) * [0]]
+        means.append(state.means[filled])
+        variances.append(state.variances[filled])
+        log_weights.append(torch.nn.functional.pad(state.weights, (0, most - len(state.weights))).log()[None])
+    return tied_mixture(torch.stack(means), torch.stack(variances), torch.stack(log_weights))
+
+
+def _sphinx_model(folder: Path | None, *, contexts: bool) -> AcousticModel:
     name = f"Sphinx {folder or 'en-us'}{', in context' if contexts else ''}"
     edges = None if folder else EdgeCorrection.load()
     folder = folder or _package_folder() / "en-us"

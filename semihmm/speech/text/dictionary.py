@@ -1,4 +1,4 @@
-"""Reading dictionaries of pronunciations, as Sphinx, CMUdict and the Montreal Forced Aligner (MFA) write them."""
+"""Reading dictionaries of pronunciations, as Sphinx, CMUdict, HTK and the Montreal Forced Aligner (MFA) write them."""
 
 import re
 import unicodedata
@@ -19,9 +19,9 @@ def read_dictionary(path: Path, *, phones: Collection[str] | None = None) -> Ent
     r"""Pronunciations by word, in the file's order.
 
     A line is a word and its phones, between blanks or tabs; ``word(2)`` is another pronunciation of ``word``, and so is
-    a second line of the same word. Probabilities between word and phones (MFA) and the digits of stress (CMUdict) are
-    passed over, and so are lines that begin with ``;;;``, and what follows a ``#`` at the beginning or after a blank.
-    The file is UTF-8, with or without a byte-order mark.
+    a second line of the same word. Passed over: a bracketed ``[output]`` (HTK, SPPAS) and probabilities (MFA) between
+    word and phones, the digits of stress (CMUdict), lines that begin with ``;;;``, and what follows a ``#`` at the
+    beginning or after a blank. The file is UTF-8, with or without a byte-order mark.
 
     Args:
         path: the file.
@@ -48,7 +48,7 @@ def read_dictionary(path: Path, *, phones: Collection[str] | None = None) -> Ent
         if not word or word.startswith(";;;"):
             continue
         if rest and not rest[0][0].isalpha():
-            rest = rest[_probabilities(rest) :]
+            rest = rest[_aside(rest, phones or ()) :]
         where = f"read_dictionary: {path}, line {number}: {word!r}"
         if not rest:
             raise DataError(f"{where} has no phones. A line is a word and its phones: hello HH AH L OW.")
@@ -83,10 +83,12 @@ def _lines(path: Path) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def _probabilities(fields: list[str]) -> int:
-    """How many of the fields after a word are MFA's numbers: up to four, and not the last field."""
-    count = 0
-    while count < min(4, len(fields) - 1) and _PROBABILITY.fullmatch(fields[count]):
+def _aside(fields: list[str], phones: Collection[str]) -> int:
+    """How many of the fields after a word are HTK's ``[output]`` or MFA's numbers, up to four; the last is a phone."""
+    first = count = int(len(fields) > 1 and fields[0][0] == "[" and fields[0][-1] == "]")
+    while count < min(first + 4, len(fields) - 1) and _PROBABILITY.fullmatch(fields[count]):
+        if fields[count] in phones:
+            break
         count += 1
     return count
 
