@@ -36,7 +36,7 @@ def aligner(tone_model, tone_lexicon):
 def corpus(tmp_path):
     folder = tmp_path / "corpus"
     folder.mkdir()
-    wave = spoken(("IY", 0.1), ("S", 0.1), ("AA", 0.1), ("S", 0.1), ("IY", 0.2), ("SIL", 0.1), ("AA", 0.1))[0].numpy()
+    wave = spoken(("IY", 0.1), ("S", 0.1), ("AA", 0.1), ("S", 0.1), ("IY", 0.2), ("SIL", 0.1))[0].numpy()
     for name, text in SAID.items():
         soundfile.write(folder / f"{name}.wav", wave, RATE)
         (folder / f"{name}.txt").write_text(text)
