@@ -443,7 +443,7 @@ class Stream:
             DataError: a path that cannot be written.
             DependencyError: safetensors is not installed.
         """
-        saving.write(path, self.source, self._options(), self._tensors())
+        saving.write(path, saving.described(self.source), self._options(), self._tensors())
 
     def _options(self) -> dict[str, Any]:
         options = {n: getattr(self, n) for n in ("max_delay", "best", "streams")}
@@ -478,7 +478,7 @@ class Stream:
             reach = checking.check_header(path, options, tensors)
             made = {n: x for n, x in options.items() if n != "reach"}
             stream = cls(source, **made)
-            saving.check_source(path, note["source"], stream.source)
+            saving.check_source(path, note["source"], saving.described(stream.source))
             stream.joined = tensors["joined"]
             if bool(tensors["seen"].any()):
                 like = cls(source, **made)
