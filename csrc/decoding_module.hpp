@@ -112,6 +112,40 @@ class BeamSearches {
         return batch;
     }
 
+    // Of each of the batch, what semihmm/decoding/saving.py writes.
+    nb::list state() {
+        std::vector<BeamState> found;
+        {
+            const nb::gil_scoped_release release;
+            const std::lock_guard held(lock_);
+            check_complete();
+            for (auto& beam : beams_) found.push_back(beam.state());
+        }
+        nb::list batch;
+        for (const BeamState& s : found) batch.append(nb::make_tuple(s.frame, s.parents, s.tokens, s.before, s.begun, s.nodes, s.onsets, s.sums));
+        return batch;
+    }
+
+    // Of searches without frames.
+    void restore(const nb::list& batch) {
+        using Whole = std::vector<int64_t>;
+        if (batch.size() != beams_.size()) refuse("BeamSearch: there must be a state for each of the batch.");
+        std::vector<BeamState> states;
+        for (nb::handle item : batch) {
+            const auto s = nb::cast<nb::tuple>(item);
+            if (s.size() != 8) refuse("BeamSearch: a state has 8 parts, got " + std::to_string(s.size()) + ".");
+            states.push_back({nb::cast<int64_t>(s[0]), nb::cast<Whole>(s[1]), nb::cast<Whole>(s[2]), nb::cast<Whole>(s[3]), nb::cast<Whole>(s[4]),
+                              nb::cast<Whole>(s[5]), nb::cast<Whole>(s[6]), nb::cast<std::vector<double>>(s[7])});
+        }
+        const nb::gil_scoped_release release;
+        const std::lock_guard held(lock_);
+        check_complete();
+        complete_ = false;
+        for (std::size_t b = 0; b < states.size(); ++b)
+            if (const char* wrong = beams_[b].restore(states[b])) refuse(std::string("BeamSearch: ") + wrong + ".");
+        complete_ = true;
+    }
+
     int64_t kept() {
         const nb::gil_scoped_release release;
         const std::lock_guard held(lock_);
@@ -142,6 +176,8 @@ inline void bind_decoding(nb::module_& m) {
         .def(nb::init<const BeamScoring&, int64_t, int64_t, double>(), "scoring"_a, "batch"_a, "beam"_a, "margin"_a)
         .def("push", &BeamSearches::push, "log_probs"_a, "lengths"_a, "threads"_a)
         .def("best", &BeamSearches::best, "count"_a, "final"_a)
+        .def("state", &BeamSearches::state, "Of each of the batch; see semihmm/decoding/saving.py.")
+        .def("restore", &BeamSearches::restore, "states"_a, "What `state` gave, for searches without frames.")
         .def("kept", &BeamSearches::kept, "How many label sequences and onsets the largest beam remembers.");
 }
 

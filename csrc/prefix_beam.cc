@@ -208,6 +208,64 @@ void PrefixBeam::collect() {
     collect_at_ = std::max<std::size_t>(1 << 12, 2 * kept());
 }
 
+BeamState PrefixBeam::state() {
+    collect();
+    BeamState found{frame_, {}, {}, {}, {}, {}, {}, {}};
+    for (const Node& node : nodes_) found.parents.push_back(node.parent), found.tokens.push_back(node.token);
+    for (const Onset& onset : onsets_) found.before.push_back(onset.before), found.begun.push_back(onset.frame);
+    for (const Entry& entry : entries_) {
+        found.nodes.push_back(entry.node);
+        for (const Ending* ending : {&entry.blank, &entry.token, &entry.either}) {
+            found.onsets.push_back(ending->onsets);
+            found.sums.push_back(ending->sum), found.sums.push_back(ending->best);
+        }
+    }
+    return found;
+}
+
+const char* PrefixBeam::restore(const BeamState& state) {
+    const std::size_t nodes = state.parents.size(), onsets = state.before.size(), entries = state.nodes.size();
+    if (nodes < 1 || state.tokens.size() != nodes || state.begun.size() != onsets || state.onsets.size() != 3 * entries || state.sums.size() != 6 * entries)
+        return "its parts do not fit together";
+    if (state.frame < 0 || state.frame > int64_t{1} << 60) return "it has a number of frames that cannot be";
+    if (entries > beam_) return "it has more label sequences than the beam holds";
+    std::vector<int64_t> length(nodes, 0), begun(onsets, 1);
+    for (std::size_t i = 1; i < nodes; ++i) {
+        const int64_t parent = state.parents[i], token = state.tokens[i];
+        if (parent < 0 || parent >= static_cast<int64_t>(i) || token < 0 || token >= scoring_.tokens || token == scoring_.blank) return "a label sequence goes on from none";
+        Scoring::States states = nodes_[parent].states;
+        double weight = 0;
+        if (!scoring_.step(states, token, weight)) return "a label sequence is not allowed";
+        if (child(parent, token) != static_cast<int64_t>(i)) return "a label sequence is there twice";
+        length[i] = length[parent] + 1;
+    }
+    for (std::size_t i = 0; i < onsets; ++i) {
+        const int64_t before = state.before[i], frame = state.begun[i];
+        if (before < -1 || before >= static_cast<int64_t>(i) || frame < 0 || frame >= state.frame) return "a token begins at no frame";
+        if (before >= 0) begun[i] = begun[before] + 1;
+        onsets_.push_back({before, frame});
+    }
+    nodes_[0].slot = -1, entries_.clear(), frame_ = state.frame;
+    for (std::size_t i = 0; i < entries; ++i) {
+        const int64_t node = state.nodes[i];
+        if (node < 0 || node >= static_cast<int64_t>(nodes) || nodes_[node].slot >= 0) return "an entry has no label sequence of its own";
+        nodes_[node].slot = static_cast<int64_t>(i);
+        Entry entry{node, {}, {}, {}};
+        std::size_t k = 3 * i;
+        for (Ending* ending : {&entry.blank, &entry.token, &entry.either}) {
+            *ending = {state.sums[2 * k], state.sums[2 * k + 1], state.onsets[k]};
+            ++k;
+            const double infinity = std::numeric_limits<double>::infinity();
+            if (!(ending->sum < infinity) || !(ending->best < infinity)) return "a sum is no number";
+            if (ending->onsets < -1 || ending->onsets >= static_cast<int64_t>(onsets)) return "an entry has no onsets";
+            const int64_t known = ending->onsets < 0 ? 0 : begun[ending->onsets];
+            if (known != length[node] && (ending->sum > kZero || ending->best > kZero)) return "an entry has not as many onsets as labels";
+        }
+        entries_.push_back(entry);
+    }
+    return nullptr;
+}
+
 std::vector<Hypothesis> PrefixBeam::best(int64_t count, bool final) const {
     std::vector<Candidate> order;
     for (std::size_t slot = 0; slot < entries_.size(); ++slot) {

@@ -44,6 +44,15 @@ struct Hypothesis {
     std::vector<int64_t> labels, frames;  // where each label begins on the best path
 };
 
+// A beam between two frames, as semihmm/decoding/saving.py writes it: trees by number, what is older first.
+struct BeamState {
+    int64_t frame = 0;
+    std::vector<int64_t> parents, tokens;  // of label sequences; the first is empty
+    std::vector<int64_t> before, begun;    // of onsets, -1 for none, and their frames
+    std::vector<int64_t> nodes, onsets;    // of each entry its label sequence, and its three onsets
+    std::vector<double> sums;              // of each entry, three times a sum and the best
+};
+
 class PrefixBeam {
   public:
     // `margin`: entries whose score is further below the best one are dropped.
@@ -55,6 +64,9 @@ class PrefixBeam {
     std::size_t kept() const { return nodes_.size() + onsets_.size(); }
     // The best ones, as if all had been said; or so far, if not `final`.
     std::vector<Hypothesis> best(int64_t count, bool final) const;
+    BeamState state();
+    // What `state` gave, of a beam without frames. Returns what is wrong with it, or nullptr: then the beam is of no use.
+    const char* restore(const BeamState& state);
 
   private:
     static constexpr double kZero = -std::numeric_limits<double>::infinity();

@@ -41,7 +41,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
-    """A progress bar; call what it gives with each outcome."""
+    """A progress bar with the time left, on a terminal alone; call what it gives with each outcome."""
     console = Console(stderr=True, soft_wrap=True)
     columns = (
         TextColumn("aligning"),
@@ -51,7 +51,7 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[name]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total, name="")
 
         def advance(outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from semihmm._numbers import check_flag, check_real, whole
+from semihmm.decoding import saving
 from semihmm.decoding.backoff import Backoff, constant
 from semihmm.decoding.frames import checked
 from semihmm.decoding.hypotheses import Hypotheses, gathered
@@ -23,6 +25,7 @@ from semihmm.decoding.spelling import Trie, phrases, trie
 from semihmm.decoding.vocabulary import Vocabulary, check_vocabulary
 from semihmm.engine import tensors
 from semihmm.errors import DataError, DependencyError
+from semihmm.streaming.saving import digest
 
 MOST = 1 << 20  # hypotheses in a beam
 
@@ -207,6 +210,12 @@ class BeamSearch:
             return Searches(self.scoring, batch, self.beam, self.margin)
         return tensors.MODULE.BeamSearches(self._compiled, batch, self.beam, self.margin)
 
+    @property
+    def described(self) -> dict[str, str]:
+        """What its streams belong to, in digests."""
+        parts = {"beam": self.beam, "margin": self.margin, "scoring": self.scoring.tables()}
+        return {"kind": "BeamSearch", **{name: digest(part) for name, part in parts.items()}}
+
     @cached_property
     def _compiled(self) -> Any:
         assert tensors.MODULE is not None
@@ -270,9 +279,52 @@ class BeamStream:
 
     def __getstate__(self) -> Any:
         raise DataError(
-            "BeamStream: it cannot be copied or pickled, as it is in the middle of its frames. Copy its .search, and "
-            "push the frames again."
+            "BeamStream: it cannot be copied or pickled, as it is in the middle of its frames. Save it, and load that."
         )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what there is between two frames to a safetensors file; the file appears when it is whole.
+
+        Raises:
+            DataError: a path that cannot be written.
+            DependencyError: safetensors is not installed.
+        """
+        saving.write(path, self.search.described, [saving.BeamState(*state) for state in self._searches.state()])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], search: BeamSearch) -> BeamStream:
+        """Go on, to the bit, from what `save` wrote, in any process.
+
+        Args:
+            path: of the file.
+            search: made as it was when the stream was saved; either backend goes on from what the other one saved.
+
+        Raises:
+            DataError: no such file, another kind of file, or of another search.
+            DependencyError: safetensors is not installed.
+
+        Example:
+            >>> import tempfile, torch
+            >>> log_probs = torch.randn(1, 20, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+            >>> search = BeamSearch(Vocabulary.numbered(5))
+            >>> stream = search.stream()
+            >>> stream.push(log_probs[:, :7])
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     stream.save(f"{folder}/stream")
+            ...     stream = BeamStream.load(f"{folder}/stream", search)
+            >>> stream.push(log_probs[:, 7:])
+            >>> torch.equal(stream.hypotheses(final=True).log_prob, search(log_probs).log_prob)
+            True
+        """
+        if not isinstance(search, BeamSearch):
+            raise DataError(f"BeamStream.load: search must be a BeamSearch, got {search!r}.")
+        states = saving.read(path, search.described)
+        stream = cls(search, len(states))
+        try:
+            stream._searches.restore(states)
+        except (OverflowError, ValueError) as error:
+            raise saving.damaged(path, str(error)) from error
+        return stream
 
 
 def beam_search(

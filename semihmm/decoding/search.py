@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from semihmm.decoding.hypotheses import Found
+from semihmm.decoding.saving import BeamState
 from semihmm.decoding.scoring import Scoring, States
 
 
@@ -101,6 +102,60 @@ class PrefixBeam:
         best = sorted(x for x in found if x[0] < math.inf)[:count]
         return [(entry.labels, entry.either.onsets, entry.either.sum, -cost) for cost, _, entry in best]
 
+    def state(self) -> BeamState:
+        """What there is to save: label sequences and onsets as trees, whose nodes are numbered as they are found."""
+        labels: dict[tuple[int, int], int] = {(-1, -1): 0}
+        onsets: dict[tuple[int, int], int] = {}
+
+        def found(tree: dict[tuple[int, int], int], root: int, path: Sequence[int]) -> int:
+            for step in path:
+                root = tree.setdefault((root, step), len(tree))
+            return root
+
+        endings = [ending for e in self.entries for ending in (e.blank, e.token, e.either)]
+        nodes = [found(labels, 0, entry.labels) for entry in self.entries]
+        begun = [found(onsets, -1, ending.onsets) for ending in endings]
+        sums = [x for ending in endings for x in (ending.sum, ending.best)]
+        return BeamState(
+            self.frame, [p for p, _ in labels], [t for _, t in labels], [b for b, _ in onsets], [f for _, f in onsets],
+            nodes, begun, sums,
+        )  # fmt: skip
+
+    def restore(self, state: BeamState) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: it is the state of no such beam.
+        """
+        known: list[tuple[tuple[int, ...], States, float]] = [((), self.scoring.start(), 0.0)]
+        for parent, token in list(zip(state.parents, state.tokens, strict=True))[1:]:
+            _check(0 <= parent < len(known) and 0 <= token < self.scoring.tokens and token != self.scoring.blank)
+            labels, states, weight = known[parent]
+            stepped = self.scoring.step(states, token)
+            if stepped is None:
+                raise ValueError("a label sequence is not allowed")
+            known.append(((*labels, token), stepped[0], weight + stepped[1]))
+        begun: list[tuple[int, ...]] = [()]
+        for before, frame in zip(state.before, state.begun, strict=True):
+            _check(-1 <= before < len(begun) - 1 and 0 <= frame < state.frame)
+            begun.append((*begun[before + 1], frame))
+        _check(len(set(state.nodes)) == len(state.nodes) <= self.beam)
+        _check(all(0 <= node < len(known) for node in state.nodes))
+        _check(all(-1 <= onset < len(begun) - 1 for onset in state.onsets))
+        _check(all(x < math.inf for x in state.sums))
+        pairs = list(zip(state.sums[::2], state.sums[1::2], strict=True))
+        endings = [Ending(*pair, begun[onset + 1]) for pair, onset in zip(pairs, state.onsets, strict=True)]
+        self.entries = [Entry(*known[n], *endings[3 * i : 3 * i + 3]) for i, n in enumerate(state.nodes)]
+        for entry in self.entries:
+            for ending in entry[3:]:
+                _check(len(ending.onsets) == len(entry.labels) or ending.sum == ending.best == -math.inf)
+        self.frame = state.frame
+
+
+def _check(fits: bool) -> None:
+    if not fits:
+        raise ValueError("it is the state of no such beam")
+
 
 class Searches:
     """Those of a batch; stands in for the compiled class ``BeamSearches``."""
@@ -113,6 +168,15 @@ class Searches:
         for beam, rows, length in zip(self.beams, log_probs.tolist(), lengths.tolist(), strict=True):
             for row in rows[:length]:
                 beam.push(row)
+
+    def state(self) -> list[BeamState]:
+        """See `PrefixBeam.state`."""
+        return [beam.state() for beam in self.beams]
+
+    def restore(self, states: Sequence[BeamState]) -> None:
+        """See `PrefixBeam.restore`."""
+        for beam, state in zip(self.beams, states, strict=True):
+            beam.restore(state)
 
     def best(self, count: int, final: bool) -> list[list[Found]]:
         """See `PrefixBeam.best`."""

@@ -198,6 +198,7 @@ class Model(Described[S]):
         The file appears when it is whole. Loading it runs no code.
 
         Raises:
+            DataError: a path that cannot be written.
             DependencyError: safetensors is not installed.
         """
         saving.save(path, type(self).__name__, self.config, self.parts, self.state_dict())

@@ -28,12 +28,19 @@ def save(
     parts: Mapping[str, Part],
     parameters: Mapping[str, Tensor],
 ) -> None:
-    """Write a model; the file appears when it is whole."""
+    """Write a model; the file appears when it is whole.
+
+    Raises:
+        DataError: a path that cannot be written.
+    """
     safetensors = require("safetensors.torch", extra="models", purpose="Saving a model")
     note = json.dumps({"model": model, "config": config, "parts": dict(parts)}, default=_described)
     content: bytes = safetensors.save({n: x.contiguous().clone() for n, x in parameters.items()}, {_KEY: note})
-    with atomically(Path(path)) as partial:
-        partial.write_bytes(content)
+    try:
+        with atomically(Path(path)) as partial:
+            partial.write_bytes(content)
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError(f"save: {path!r} cannot be written: {error}. Pass the path of a file.") from error
 
 
 def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], given: Mapping[str, Part]) -> M:

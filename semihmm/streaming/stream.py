@@ -116,7 +116,8 @@ class Ending:
 
 
 INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
-MOST = {"lookahead": 100_000, "best": 10_000}  # so many state vectors, or rows of them, are kept from the start
+# So many state vectors, or rows of them, are kept from the start.
+MOST = {"lookahead": 100_000, "best": 10_000, "streams": 1_000_000}
 
 
 class Stream:
@@ -163,16 +164,15 @@ class Stream:
         best: int = 0,
         streams: int | None = None,
     ) -> None:
-        for name, value, least in (("lookahead", lookahead, 0), ("best", best, 0), ("max_delay", max_delay, 1)):
-            if not (_counts(value, least) or (value is None and name == "max_delay")):
+        counts = (("lookahead", lookahead, 0), ("best", best, 0), ("max_delay", max_delay, 1), ("streams", streams, 1))
+        for name, value, least in counts:
+            if not (_counts(value, least) or (value is None and name in ("max_delay", "streams"))):
                 raise SemihmmError(f"Stream: {name} must be a number of at least {least}, got {value!r}.")
             if name in MOST and value is not None and value > MOST[name]:
                 raise SemihmmError(
                     f"Stream: {name} must be at most {MOST[name]}, as each frame takes work and memory for all of "
                     f"them, got {value}."
                 )
-        if not (streams is None or _counts(streams, 1)):
-            raise SemihmmError(f"Stream: streams is how many go side by side, at least 1, or None, got {streams!r}.")
         if not isinstance(source, Structure) and not callable(source):
             raise StructureError(
                 "Stream: takes a structure, a model of semihmm.models, or a function that makes a structure of "
@@ -443,7 +443,7 @@ class Stream:
             DataError: a path that cannot be written.
             DependencyError: safetensors is not installed.
         """
-        saving.write(path, self.source, self._options(), self._tensors())
+        saving.write(path, saving.described(self.source), self._options(), self._tensors())
 
     def _options(self) -> dict[str, Any]:
         options = {n: getattr(self, n) for n in ("max_delay", "best", "streams")}
@@ -478,7 +478,7 @@ class Stream:
             reach = checking.check_header(path, options, tensors)
             made = {n: x for n, x in options.items() if n != "reach"}
             stream = cls(source, **made)
-            saving.check_source(path, note["source"], stream.source)
+            saving.check_source(path, note["source"], saving.described(stream.source))
             stream.joined = tensors["joined"]
             if bool(tensors["seen"].any()):
                 like = cls(source, **made)

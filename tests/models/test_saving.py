@@ -162,6 +162,13 @@ def test_a_class_that_nobody_passed_is_not_looked_for(tmp_path: Path) -> None:
         load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("path", ["", None, 3, ".", "a\0b"], ids=repr)
+def test_a_path_that_is_none_is_refused(path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"cannot be written: .* Pass the path of a file"):
+        HMM(2, Gaussian(2, 1)).save(path)
+
+
 def test_half_a_file_is_refused(tmp_path: Path) -> None:
     HMM(2, Gaussian(2, 1)).save(tmp_path / "m")
     whole = (tmp_path / "m").read_bytes()

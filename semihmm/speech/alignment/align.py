@@ -306,10 +306,11 @@ def _tier(
     ends = counts.cumsum(0)
     run = torch.arange(len(items)).repeat_interleave(counts)
 
-    def mean(values: Tensor | None) -> list[float] | list[None]:
+    def mean(values: Tensor | None) -> list[float | None]:
         if values is None:
             return [None] * len(items)
-        return (values.new_zeros(len(items)).index_add_(0, run, values) / counts).tolist()
+        means: list[float | None] = (values.new_zeros(len(items)).index_add_(0, run, values) / counts).tolist()
+        return means
 
     # Rounding may take a mean of probabilities past 1.
     sure = mean(posterior if posterior is None else posterior.clamp(max=1.0))

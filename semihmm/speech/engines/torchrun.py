@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from semihmm.errors import DataError
 from semihmm.speech.engines.engine import AHEAD, Item, Result, on_one_thread
@@ -40,9 +42,9 @@ class Torchrun:
                 "Torchrun: this process is no rank of torchrun's. Start as many of it as there is to be work for: "
                 "torchrun --nproc-per-node 4 --no-python semihmm align CORPUS --out OUT --engine torchrun"
             )
-        store, rank, size = next(distributed.rendezvous("env://"))
+        store, rank, size = next(rendezvous("env://"))
         # After a restart, the store still has the addresses of those that died.
-        ours = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        ours = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         distributed.init_process_group("gloo", store=ours, rank=rank, world_size=size, timeout=_PATIENCE)
         if distributed.get_rank() == 0:
             return self
@@ -80,6 +82,7 @@ def _do_share(task: Callable[[Any], Any], todo: list[Any]) -> None:
     """What a rank other than 0 does of a `Torchrun.map`."""
     sending: deque[_Sending] = deque()
     for item in todo[distributed.get_rank() :: distributed.get_world_size()]:
+        answer: tuple[Any, Exception | None]
         try:
             answer = on_one_thread(task, item), None
         except Exception as error:
@@ -101,6 +104,7 @@ class _Sending:
 
     def finish(self) -> None:
         for work in self._works:
+            assert work is not None, "this rank is one of the group"
             work.wait()
 
 
@@ -115,9 +119,9 @@ def _receive(rank: int) -> Any:
         raise DataError(
             f"Torchrun: rank {rank} ended before its work was done ({error}). Run again with --resume."
         ) from error
-    result, error = pickle.loads(content.numpy())
-    if error is not None:
-        raise error
+    result, raised = pickle.loads(content.numpy().data)
+    if raised is not None:
+        raise raised
     return result
 
 

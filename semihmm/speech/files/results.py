@@ -121,9 +121,9 @@ class Alignment:
         content = _read(record)
         try:
             del content["format"], content["options"]
+            content = {"suspicious": (), "pauses": (), **content}  # which results of earlier versions lack
             for name in ("words", "phones", "suspicious", "pauses"):
-                old = [] if name in ("suspicious", "pauses") else None  # results of earlier versions lack them
-                content[name] = tuple(Interval(**item) for item in content.get(name, old))
+                content[name] = tuple(Interval(**item) for item in content[name])
             content["alternatives"] = tuple(
                 Alternative(
                     item["log_prob"],
