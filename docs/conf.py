@@ -14,6 +14,7 @@ import semihmm
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import pictures  # noqa: E402  # it lies beside this file
+from pages import view  # noqa: E402
 
 project = "semihmm"
 author = "The semihmm authors"
@@ -79,9 +80,15 @@ def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, 
         lines.insert(0, "")
 
 
+def pages_in_pages(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        view.write(Path(app.outdir, "_static", "austen.html"))
+
+
 def setup(app: Sphinx) -> None:
     app.add_directive("picture", Picture)
     # MathML, so that formulas need no script from elsewhere.
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("autodoc-process-docstring", in_prose, priority=400)  # before napoleon
     app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))
+    app.connect("build-finished", pages_in_pages)

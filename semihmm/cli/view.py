@@ -30,10 +30,10 @@ def view(
     Waveform, spectrogram, words, phones, the posteriors of phones (--explain) and the K best readings; of many
     recordings an overview, the worst first. A corrected TextGrid is saved by the browser.
 
-    Exit code: 0 if there are pages, 2 if nothing could be done.
+    Exit code: 0 if all results have pages, 1 if some cannot be read, 2 if nothing could be done.
     """
     from semihmm.cli import show
-    from semihmm.cli.main import _aligner, _refusing
+    from semihmm.cli.main import SOME_FAILED, _aligner, _refusing
     from semihmm.errors import DataError
     from semihmm.speech import view_results
     from semihmm.speech.view.sound import size
@@ -42,11 +42,17 @@ def view(
         if nbest and not explain:
             raise DataError("--nbest takes --explain: the aligner has to be asked once more.")
         aligner = _aligner(model, dictionary, language=language) if explain else None
-        pages: dict[Path, int] = {}
-        for viewed in view_results(results, out, audio=audio, aligner=aligner, nbest=nbest, link_audio=link_audio):
-            pages[viewed.page] = pages.get(viewed.page, 0) + 1
+        done = view_results(results, out, audio=audio, aligner=aligner, nbest=nbest, link_audio=link_audio)
+        pages, failures = [], 0
+        for viewed in done:
             for note in viewed.notes:
                 show.note(f"{viewed.name}: {note}")
-    largest = max(pages, key=lambda page: page.stat().st_size)
+            if viewed.page is None:
+                failures += 1
+            else:
+                pages.append(viewed.page)
     first = out if out.is_file() else out / "index.html"
-    show.note(f"{sum(pages.values())} recordings. Open {first} in a browser; the largest page has {size(largest)}.")
+    largest = max(pages, key=lambda page: page.stat().st_size, default=first)
+    show.note(f"{len(pages)} recordings. Open {first} in a browser; the largest page has {size(largest)}.")
+    if failures:
+        raise typer.Exit(SOME_FAILED)

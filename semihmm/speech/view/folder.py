@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from semihmm.audio import condition, read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.speech.alignment.align import Aligner, Evidence
 from semihmm.speech.corpora.corpus import Recording, find_recordings
-from semihmm.speech.files.results import Alignment
+from semihmm.speech.files.results import Alignment, Alternative
 from semihmm.speech.files.textgrid import read_tiers
 from semihmm.speech.intervals import Interval
 from semihmm.speech.view.page import write_page
@@ -23,22 +23,21 @@ from semihmm.speech.view.sheet import Sheet
 from semihmm.speech.view.sound import beside, inside
 from semihmm.types import Hertz, Seconds
 
-_OVERVIEW, _PAGES = "index.html", "recordings"
 _SAME: Seconds = 0.05  # by which a sound and its alignment may differ in length
 
 
 @dataclass(frozen=True)
 class Viewed:
-    """A recording that has been put on a page.
+    """What became of one result.
 
     Args:
         name: of the recording.
-        page: the file that it is in.
-        notes: what the page lacks, and why.
+        page: the file that it is in; None if the result cannot be read.
+        notes: what the page lacks, or why there is none.
     """
 
     name: str
-    page: Path
+    page: Path | None
     notes: tuple[str, ...] = ()
 
 
@@ -63,10 +62,10 @@ def view_results(
         link_audio: leave the sound where it is, and refer to it: the page is small, and has no spectrogram.
 
     Yields:
-        Each recording once its page is there; of a page for all, when all are read.
+        Each recording once it is read; the overview, or the page for all, is written after the last.
 
     Raises:
-        DataError: there are no results.
+        DataError: there are no results, or the only one cannot be read.
         DependencyError: a package that reads or writes sound is not installed.
 
     Example:
@@ -82,19 +81,25 @@ def view_results(
     """
     found = _results(results)
     reader = _Reader(_Sounds(audio or (results if results.is_dir() else results.parent)), aligner, nbest, link_audio)
-    if out.suffix.lower() in (".html", ".htm"):
-        sheets = [reader(name, record, out) for name, record in found]
-        write_page(out, sheets, title=sheets[0].name if len(sheets) == 1 else str(results.name))
-        yield from (Viewed(sheet.name, out, sheet.notes) for sheet in sheets)
-        return
-    overview, rows = out / _OVERVIEW, []
+    single = out.suffix.lower() in (".html", ".htm")
+    overview = out if single else out / "index.html"
+    sheets, rows = [], []
     for name, record in found:
-        page = out / _PAGES / f"{name}.html"
-        sheet = reader(name, record, page)
-        write_page(page, [sheet], title=name, overview=_address(overview, page))
-        rows.append(sheet.row(_address(page, overview)))
+        page = out if single else out / "recordings" / f"{name}.html"
+        try:
+            sheet = reader(name, record, page)
+        except DataError as error:
+            if len(found) == 1:
+                raise
+            yield Viewed(name, None, (str(error),))
+            continue
+        if single:
+            sheets.append(sheet)
+        else:
+            write_page(page, [sheet], title=name, overview=_address(overview, page))
+            rows.append(sheet.row(_address(page, overview)))
         yield Viewed(name, page, sheet.notes)
-    write_page(overview, rows=rows, title=results.resolve().name)
+    write_page(overview, sheets, rows=rows, title=results.stem if results.is_file() else results.resolve().name)
 
 
 def _results(results: Path) -> list[tuple[str, Path]]:
@@ -154,9 +159,9 @@ class _Reader:
     link_audio: bool
 
     def __call__(self, name: str, record: Path, page: Path) -> Sheet:
-        alignment = Alignment.load(record)
+        alignment, textgrid = Alignment.load(record), record.with_suffix(".TextGrid")
         try:
-            tiers, notes = read_tiers(record.with_suffix(".TextGrid")), []
+            tiers, notes = read_tiers(textgrid), []
         except DataError as error:
             tiers, notes = None, [f"The tiers are those of the JSON file: {error}"]
         try:
@@ -176,30 +181,35 @@ class _Reader:
         posteriors = None
         if self.aligner is not None:
             try:
-                posteriors, alternatives = _explain(self.aligner, wave, rate, recording, alignment, self.nbest)
+                said = [Interval(0.0, math.inf, alignment.text)]
+                if recording.source not in (None, textgrid):  # a result beside its recording is no transcript
+                    said = recording.utterances()
+                posteriors, alternatives = _explain(self.aligner, wave, rate, said, self.nbest)
                 if alternatives:
                     alignment = replace(alignment, alternatives=alternatives)
+            except DependencyError:
+                raise
             except SemihmmError as error:
                 notes.append(f"No posteriors: {error}")
         return Sheet(name, alignment, tiers, sound, posteriors, tuple(notes))
 
 
 def _explain(
-    aligner: Aligner, wave: Tensor, rate: Hertz, recording: Recording, alignment: Alignment, nbest: int
-) -> tuple[Posteriorgram, tuple[Any, ...]]:
-    """The posteriors of all utterances; and the alternatives, where there is one utterance."""
+    aligner: Aligner, wave: Tensor, rate: Hertz, utterances: Iterable[Interval], nbest: int
+) -> tuple[Posteriorgram, tuple[Alternative, ...]]:
+    """The posteriors of all utterances that can be aligned; and the alternatives, where there is one."""
     wave = condition(wave)
     parts: list[tuple[Seconds, Evidence]] = []
-    for said in _utterances(recording, alignment):
+    refusals: list[SemihmmError] = []
+    for said in utterances:
         first, last = (round(min(time, len(wave) / rate) * rate) for time in (said.start, said.end))
-        parts.append((first / rate, aligner.explain(wave[first:last], rate, said.label, nbest=nbest)))
+        try:
+            parts.append((first / rate, aligner.explain(wave[first:last], rate, said.label, nbest=nbest)))
+        except DependencyError:
+            raise
+        except SemihmmError as error:
+            refusals.append(error)
+    if not parts:
+        raise refusals[0]
     shift = 1 / aligner.model.front_end.frame_rate
     return posteriorgram(parts, shift), parts[0][1].alignment.alternatives if len(parts) == 1 else ()
-
-
-def _utterances(recording: Recording, alignment: Alignment) -> Sequence[Interval]:
-    """Those of the transcript, where it lies beside the recording; else what the alignment says."""
-    try:
-        return recording.utterances()
-    except DataError:
-        return [Interval(0.0, math.inf, alignment.text)]

@@ -65,7 +65,7 @@ def posteriorgram(parts: Iterable[tuple[Seconds, Evidence]], shift: Seconds) -> 
         stretch = values[:, column - first : column - first + len(evidence.posterior)]
         stretch.index_add_(0, row, evidence.posterior.T.to(values))
     shades = (255 * values.clamp(0, 1)).round().to(torch.uint8)
-    kept = shades.amax(1) > 2  # a phone that no frame is likely to be, as of other pronunciations, needs no row
+    kept = shades.amax(1) > 12  # a phone that no frame is likely to be, as of other pronunciations, needs no row
     named = tuple(name for name, is_kept in zip(rows, kept.tolist(), strict=True) if is_kept)
     return Posteriorgram(named, shades[kept], begins[0] + first * shift, shift)
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,12 +16,16 @@ import pytest
 import soundfile
 import torch
 
+from semihmm.audio import read_audio
 from semihmm.errors import DataError
-from semihmm.speech import Alignment, Alternative, Interval, save_textgrid, view_results
+from semihmm.speech import Alignment, Alternative, Interval, find_recordings, save_textgrid, view_results
+from semihmm.speech.corpora.utterances import align_utterances
 from semihmm.speech.files.textgrid import read_tiers
 from semihmm.speech.view import folder, sound
 from semihmm.speech.view.page import write_page
 from semihmm.speech.view.sheet import Sheet
+
+from .conftest import sound as recorded
 
 WORDS = (Interval(0.1, 0.3, "he", 0.9, None, 0.8, 0.01, 0.02, 0.0), Interval(0.3, 0.7, "was", 0.5, None, 0.1))
 ALIGNMENT = Alignment(
@@ -259,6 +264,40 @@ def test_results_are_told_from_other_files(results, tmp_path):
     (tmp_path / "good.json").write_bytes((results / "good.json").read_bytes())
     (viewed,) = view_results(tmp_path, tmp_path / "a.html")
     assert viewed.name == "good" and "The tiers are those of the JSON file" in viewed.notes[0]
+
+
+def test_a_result_that_cannot_be_read_is_named_and_the_others_have_pages(results, tmp_path):
+    for name in ("good", "alone"):
+        (tmp_path / f"{name}.json").write_bytes((results / f"{name}.json").read_bytes())
+    (tmp_path / "cut.json").write_bytes((results / "good.json").read_bytes()[:500])
+    viewed = {item.name: item for item in view_results(tmp_path, tmp_path / "out")}
+    assert viewed["cut"].page is None and "cannot read" in viewed["cut"].notes[0]
+    rows = Page(tmp_path / "out" / "index.html").content["rows"]
+    assert [row["name"] for row in rows] == ["alone", "good"] == [name for name in viewed if viewed[name].page]
+
+
+def test_posteriors_are_those_of_each_utterance_in_its_stretch(results, aligner, tmp_path):
+    pieces = (("SIL", 0.3), ("AA", 0.4), ("SIL", 1.3), ("S", 0.4), ("IY", 0.4), ("SIL", 0.2))
+    soundfile.write(tmp_path / "a.wav", recorded(pieces).numpy(), 16000)
+    (tmp_path / "a.csv").write_text("start,end,text\n0,1,ah\n1.1,1.15,ahee ahee\n1.5,3,see\n")
+    (recording,) = find_recordings(tmp_path)
+    alignment = align_utterances(aligner, *read_audio(recording.audio), recording.utterances())
+    alignment.save(tmp_path / "results" / "a.TextGrid", tmp_path / "results" / "a.json")
+    (viewed,) = view_results(tmp_path / "results", tmp_path / "a.html", audio=tmp_path, aligner=aligner)
+    assert viewed.notes == ()
+    shown = Page(tmp_path / "a.html").content["sheets"][0]
+    assert [note.partition(": the")[0] for note in shown["notes"]] == ["Not aligned: 1.100–1.150 s"]
+    assert shown["posteriors"]["phones"] == ["pause", "AA", "S", "IY"]
+    assert shown["posteriors"]["start"] < 0.02 and shown["posteriors"]["end"] == pytest.approx(3.0, abs=0.03)
+
+
+def test_a_result_beside_its_recording_is_not_taken_for_its_transcript(results, corpus, aligner, tmp_path):
+    for source, suffix in ((results, "json"), (results, "TextGrid"), (corpus, "wav")):
+        shutil.copy(source / f"good.{suffix}", tmp_path)
+    for place in (None, corpus):
+        list(view_results(tmp_path, tmp_path / "a.html", audio=place, aligner=aligner))
+        posteriors = Page(tmp_path / "a.html").content["sheets"][0]["posteriors"]
+        assert posteriors["start"] < 0.02 and posteriors["end"] == pytest.approx(2.0, abs=0.03)
 
 
 def test_the_aligner_is_asked_for_posteriors_and_alternatives(results, corpus, aligner, tmp_path):
