@@ -16,6 +16,7 @@ JOURNAL.addHandler(logging.NullHandler())  # without one, Python prints warnings
 def record(level: int, event: str, details: Mapping[str, Any]) -> None:
     """Log an event with what there is to know of it."""
     said = " ".join(str(value) for value in details.values() if value is not None)
+    said = said.encode("utf-8", "backslashreplace").decode()  # names of files may hold what no encoding has
     JOURNAL.log(level, "%s: %s", event, said, extra={"event": event, "details": details})
 
 
@@ -58,7 +59,6 @@ class _Lines(logging.Handler):
             "event": getattr(record, "event", record.name),
             **getattr(record, "details", {"message": record.getMessage()}),
         }
-        # Names of files may hold what no encoding has: JSON writes it as an escape.
         line = f"{json.dumps(content, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace")
         size = os.fstat(self._file).st_size
         if os.write(self._file, line) < len(line):
