@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,6 +99,9 @@ def align(
     extra_speech: Annotated[
         bool, typer.Option("--extra-speech", help="Let there be speech between the words that no transcript holds.")
     ] = False,
+    durations: Annotated[
+        bool, typer.Option(help="Let laws of how long phones last say where they meet, between the frames.")
+    ] = True,
     language: Language = None,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
@@ -119,6 +123,7 @@ def align(
         with only_writer(out):
             pass  # better to fail before the work than after it
         aligner = _aligner(model, dictionary, pause_probability, language, extra_speech)
+        aligner = aligner if durations else replace(aligner, durations=None)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
         summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
     show.summary(summary, aligner.model.front_end)

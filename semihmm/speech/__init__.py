@@ -6,6 +6,7 @@ Needs ``pip install 'semihmm[speech]'``.
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alignment.align import Aligner, Evidence
+from semihmm.speech.alignment.durations import Durations
 from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
 from semihmm.speech.alignment.match import Calibration
 from semihmm.speech.alignment.pronunciation import (
@@ -38,6 +39,7 @@ __all__ = [
     "BoundaryErrors",
     "Calibration",
     "Corpus",
+    "Durations",
     "Evaluation",
     "Evidence",
     "Finding",

@@ -226,6 +226,7 @@ def _align(aligner: Aligner, recording: Recording, out: Path, *, nbest: int, res
         "model": aligner.model.name,
         "pause_probability": aligner.pause_probability,
         "extra_speech": aligner.extra_speech,
+        "durations": zlib.crc32(repr(aligner.durations).encode()),
         "nbest": nbest,
         "text": " ".join(item.label for item in utterances),
         "utterances": zlib.crc32(repr(utterances).encode()),
