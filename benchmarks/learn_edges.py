@@ -1,6 +1,6 @@
 """Learns ``semihmm/speech/acoustics/edges.npz``: how far an aligned phone's onset is from where a synthesiser put it.
 
-    python benchmarks/learn_edges.py --texts TEXTS [--festival festival] [--smoke]
+    python benchmarks/learn_edges.py --texts TEXTS [--festival festival] [--model FOLDER] [--smoke]
         [--out semihmm/speech/acoustics/edges.npz]
 
 TEXTS is a file with a sentence a line, and without it there is nothing to do; what ships was learnt on 60 stretches of
@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--smoke", action="store_true", help="learn from random numbers, and write nothing")
     parser.add_argument("--festival", default="festival")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "semihmm" / "speech" / "edges.npz")
+    parser.add_argument("--model", type=Path, help="another English model, for an --out of its own")
+    acoustics = Path(__file__).parents[1] / "semihmm" / "speech" / "acoustics"
+    parser.add_argument("--out", type=Path, default=acoustics / "edges.npz")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.smoke:
@@ -55,7 +57,8 @@ def main() -> None:
         return
     else:
         texts = [line for line in arguments.texts.read_text(encoding="utf-8").splitlines() if line.strip()]
-        voices = {name: edges_of(name, texts, arguments.festival) for name in VOICES}
+        aligner = Aligner(replace(load_acoustic_model(arguments.model), edges=None))
+        voices = {name: edges_of(name, texts, arguments.festival, aligner) for name in VOICES}
     for name, edges in voices.items():
         correction = learn([other for other in voices if other != name], voices)
         shift = edges.late.median()
@@ -71,9 +74,8 @@ def main() -> None:
     np.savez_compressed(arguments.out, **parts)
 
 
-def edges_of(voice: str, texts: Sequence[str], festival: str) -> Edges:
+def edges_of(voice: str, texts: Sequence[str], festival: str, aligner: Aligner) -> Edges:
     """Synthesise, align, and pair phones one by one where both sides have as many."""
-    aligner = Aligner(replace(load_acoustic_model(), edges=None))
     seen, late = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,6 +120,9 @@ def align(
     extra_speech: Annotated[
         bool, typer.Option("--extra-speech", help="Let there be speech between the words that no transcript holds.")
     ] = False,
+    durations: Annotated[
+        bool, typer.Option(help="Let laws of how long phones last say where they meet, between the frames.")
+    ] = True,
     language: Language = None,
     contexts: Annotated[
         bool, typer.Option("--contexts", help="Use the model's phones in context (triphones).")
@@ -145,6 +149,7 @@ def align(
         with only_writer(out):
             pass  # better to fail before the work than after it
         aligner = _aligner(model, dictionary, pause_probability, language, extra_speech, contexts)
+        aligner = aligner if durations else replace(aligner, durations=None)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
         summary = _run(
             aligner,

@@ -7,6 +7,7 @@ from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alignment.align import Aligner, Evidence
+from semihmm.speech.alignment.durations import Durations
 from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
 from semihmm.speech.alignment.match import Calibration
 from semihmm.speech.alignment.pronunciation import (
@@ -46,6 +47,7 @@ __all__ = [
     "Calibration",
     "Contexts",
     "Corpus",
+    "Durations",
     "Engine",
     "Evaluation",
     "Evidence",

@@ -18,7 +18,8 @@ from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
 from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alignment.alternatives import best_readings
-from semihmm.speech.alignment.free import FREE
+from semihmm.speech.alignment.durations import DURATIONS, Durations, Run, mean_edges
+from semihmm.speech.alignment.free import FREE, free_transitions
 from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.speech.alignment.match import CALIBRATION, Calibration, Heard, assess
@@ -92,6 +93,8 @@ class Aligner:
         extra_speech: whether there may be speech between the words that the transcript does not hold. Before the first
             and after the last there may always be.
         calibration: turns raw scores into matches and deviations; the default fits the default model.
+        durations: how long phones last, for the `HSMM` that says where they meet (see
+            `semihmm.speech.alignment.durations`); None for leaving that to the HMM.
 
     Example:
         >>> import torch
@@ -107,6 +110,7 @@ class Aligner:
     pause_probability: float = 0.5
     extra_speech: bool = False
     calibration: Calibration = CALIBRATION
+    durations: Durations | None = DURATIONS
 
     def __post_init__(self) -> None:
         check_pause_probability(self.pause_probability)
@@ -217,7 +221,7 @@ class Aligner:
         for piece in solved if nbest else ():
             longer = ((before + score, (*path, more)) for before, path in paths for score, more in piece.ranked)
             paths = nlargest(nbest, longer, key=lambda scored: scored[0])
-        tiers = _Tiers(heard, self.model, [item.word for item in heard.pronunciations])
+        tiers = _Tiers(heard, self.model, [item.word for item in heard.pronunciations], self.durations)
         nodes, phone, word, entropy = (
             torch.cat(parts)
             for parts in zip(*((piece.nodes, piece.phone, piece.word, piece.entropy) for piece in solved), strict=True)
@@ -254,6 +258,7 @@ class _Tiers:
     heard: _Heard
     model: AcousticModel
     words: Sequence[str]
+    durations: Durations | None
 
     @property
     def unscripted(self) -> Tensor:
@@ -277,21 +282,41 @@ class _Tiers:
         )
 
     def _boundaries(self, nodes: Tensor) -> Tensor:
-        """Where the frames begin; corrected where a phone does, by no more than half of it or of the one before it."""
-        if self.model.edges is None:
+        """Where the frames begin; where a phone does, by its duration and corrected.
+
+        It moves by no more than half of the phone or of the one before it.
+        """
+        if self.model.edges is None and self.durations is None:
             return self.heard.boundaries
         boundaries, graph = self.heard.boundaries.clone(), self.heard.graph
         items, counts = nodes.unique_consecutive(return_counts=True)
         phones = [graph.nodes[node].phone for node in items.tolist()]
         begins = counts.cumsum(0)[:-1]
         times = boundaries[begins]
-        late = self.model.edges(self.model.front_end, self.heard.wave, times, phones[:-1], phones[1:])
-        late[[phone == self.model.silence for phone in phones[1:]]] = (
-            0.0  # learnt where phones begin, not where they end
-        )
         middle = (torch.cat([boundaries[:1], times]) + torch.cat([times, boundaries[-1:]])) / 2
-        boundaries[begins] = torch.clamp(times - late, middle[:-1], middle[1:])
+        if self.durations is not None:
+            times = self._timed(items, counts, phones)
+        if self.model.edges is not None:
+            late = self.model.edges(self.model.front_end, self.heard.wave, times, phones[:-1], phones[1:])
+            late[[phone == self.model.silence for phone in phones[1:]]] = (
+                0.0  # learnt where phones begin, not where they end
+            )
+            times = times - late
+        boundaries[begins] = torch.clamp(times, middle[:-1], middle[1:])
         return boundaries
+
+    def _timed(self, items: Tensor, counts: Tensor, phones: Sequence[str]) -> Tensor:
+        """Where phones begin, the first one left out, given how long they last."""
+        assert self.durations is not None, "asked for"
+        heard, model = self.heard, self.model
+        transitions = torch.cat([model.transitions, free_transitions(model.states)])
+        phone = heard.graph.phone[items]
+        columns = phone[:, None] * model.states + torch.arange(model.states)
+        begins = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        run = Run(phones, columns, transitions[phone].double(), begins)
+        edges = mean_edges(run, heard.evidence.plain, self.model, self.durations)
+        front_end = self.model.front_end
+        return front_end.boundary(0) + edges[1:-1] / front_end.frame_rate
 
 
 def _tier(

@@ -246,6 +246,7 @@ def _align(
         "model": aligner.model.name,
         "pause_probability": aligner.pause_probability,
         "extra_speech": aligner.extra_speech,
+        "durations": zlib.crc32(repr(aligner.durations).encode()),
         "nbest": nbest,
         "entropy": entropy,
         "text": " ".join(item.label for item in utterances),
