@@ -16,7 +16,8 @@ _CURRENCIES = {"₩": "원", "$": "달러", "€": "유로", "£": "파운드", 
 _SIGN = "".join(map(re.escape, _CURRENCIES))
 _UNITS = {
     "km/h": "킬로미터 퍼 아워", "km": "킬로미터", "kg": "킬로그램", "cm": "센티미터", "mm": "밀리미터", "m": "미터",
-    "g": "그램", "ml": "밀리리터", "L": "리터", "h": "시간", "min": "분", "s": "초", "MB": "메가바이트", "GB": "기가바이트",
+    "g": "그램", "ml": "밀리리터", "L": "리터",
+    "h": "시간", "min": "분", "s": "초", "MB": "메가바이트", "GB": "기가바이트",
     "W": "와트",
 }  # fmt: skip
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
