@@ -3,6 +3,7 @@
 Needs ``pip install 'semihmm[speech]'``.
 """
 
+from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alignment.align import Aligner, Evidence
@@ -26,6 +27,9 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.training.recipe import Recipe, Stage
+from semihmm.speech.training.train import Pass, train
+from semihmm.speech.training.utterance import Utterance
 
 __all__ = [
     "LANGUAGES",
@@ -37,6 +41,7 @@ __all__ = [
     "Alternative",
     "BoundaryErrors",
     "Calibration",
+    "Contexts",
     "Corpus",
     "Evaluation",
     "Evidence",
@@ -44,10 +49,14 @@ __all__ = [
     "FrontEnd",
     "Interval",
     "Lexicon",
+    "Pass",
     "Pronunciation",
+    "Recipe",
     "Recording",
+    "Stage",
     "Tiers",
     "Token",
+    "Utterance",
     "build_graph",
     "compare",
     "dictionary_lines",
@@ -61,6 +70,7 @@ __all__ = [
     "read_textgrid",
     "save_textgrid",
     "tokens_of",
+    "train",
     "unknown_words",
     "validate",
     "words_of",
