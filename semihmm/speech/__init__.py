@@ -19,6 +19,7 @@ from semihmm.speech.alignment.pronunciation import (
     unknown_words,
 )
 from semihmm.speech.corpora.corpus import Corpus, Recording, find_recordings
+from semihmm.speech.corpora.librispeech import librispeech_speaker, read_librispeech_table
 from semihmm.speech.corpora.validate import Finding, validate
 from semihmm.speech.engines.engine import Engine
 from semihmm.speech.engines.opening import open_engine
@@ -30,6 +31,7 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.training.durations import PhoneDurations, predict_durations
 from semihmm.speech.training.recipe import Recipe, Stage
 from semihmm.speech.training.train import Pass, train
 from semihmm.speech.training.utterance import Utterance
@@ -56,6 +58,7 @@ __all__ = [
     "Interval",
     "Lexicon",
     "Pass",
+    "PhoneDurations",
     "Pronunciation",
     "Recipe",
     "Recording",
@@ -70,11 +73,14 @@ __all__ = [
     "evaluate",
     "find_recordings",
     "is_filler",
+    "librispeech_speaker",
     "load_acoustic_model",
     "load_dictionary",
     "load_lexicon",
     "open_engine",
+    "predict_durations",
     "read_labels",
+    "read_librispeech_table",
     "read_textgrid",
     "save_textgrid",
     "tokens_of",

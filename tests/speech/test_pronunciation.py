@@ -90,6 +90,11 @@ def test_accents_are_folded_for_look_up_only(word, variants):
     assert found.known
 
 
+def test_marks_that_make_another_letter_are_no_accents():
+    lexicon = Lexicon({"カ": (("k", "a"),)}, lambda word: ("g", "a"), "ja")
+    assert lexicon.pronounce("ガ").variants == (("g", "a"),)
+
+
 @pytest.fixture(scope="module")
 def english():
     """The model and the lexicon that come with the speech extra."""

@@ -277,6 +277,6 @@ def dictionary_lines(words: Iterable[str], lexicon: Lexicon) -> Iterator[str]:
 
 
 def _fold(word: str) -> str:
-    """A word without accents: for look-up only."""
+    """A word without accents: for look-up only. ガ is not カ with an accent."""
     plain = unicodedata.normalize("NFD", word.translate(_UNFOLDED))
-    return "".join(character for character in plain if not unicodedata.combining(character))
+    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", plain))

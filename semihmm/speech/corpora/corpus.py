@@ -10,9 +10,9 @@ from typing import overload
 
 from semihmm.audio import audio_suffixes
 from semihmm.errors import DataError
-from semihmm.speech.corpora.folders import LIST_NAMES, TEXT_SUFFIXES, Files
+from semihmm.speech.corpora.folders import KSS_NAMES, LIST_NAMES, TEXT_SUFFIXES, Files
 from semihmm.speech.corpora.segments import SEGMENT_SUFFIXES, in_lanes, is_audacity, join_words, read_segments
-from semihmm.speech.corpora.tables import Row, read_ctm, read_manifest, read_stm, read_table, read_trans
+from semihmm.speech.corpora.tables import Row, read_ctm, read_kss, read_manifest, read_stm, read_table, read_trans
 from semihmm.speech.files.labels import is_timed
 from semihmm.speech.files.textfile import read_text
 from semihmm.speech.intervals import Interval
@@ -105,8 +105,9 @@ def find_recordings(corpus: Path, *, text_column: str | None = None) -> Corpus:
     1. a file of the same name beside the sound, or in a folder for texts that lies as the sound's does
        (``txt/p225/a.txt`` for ``wav48/p225/a.wav``): ``.txt``, ``.lab``, or one with the times of utterances, which
        are ``.TextGrid``, ``.eaf``, ``.srt``, ``.vtt``, ``.csv``, ``.tsv`` and ``.json`` (Whisper's);
-    2. a line of a LibriSpeech-style ``*.trans.txt``, of a ``metadata.csv`` (`semihmm.speech.corpora.tables.read_table`)
-       or of an ``.stm``, ``.ctm`` or ``.jsonl`` (NeMo's manifests), whose recordings may lie in folders below it.
+    2. a line of a LibriSpeech-style ``*.trans.txt``, of the ``transcript.v.1.4.txt`` of the Korean Single Speaker
+       dataset, of a ``metadata.csv`` (`semihmm.speech.corpora.tables.read_table`) or of an ``.stm``, ``.ctm`` or
+       ``.jsonl`` (NeMo's manifests), whose recordings may lie in folders below it.
 
     What such a list names is a recording even if its sound file is missing, and so is a line of no use: whatever is
     wrong with one recording is for the aligner to report, and the others are aligned.
@@ -173,7 +174,7 @@ def _listed(files: Files, text_column: str | None) -> Iterator[Recording]:
 
 def _read_list(files: Files, path: str, text_column: str | None) -> Iterable[Row]:
     table = files.corpus / path
-    readers = {".trans.txt": read_trans, ".stm": read_stm, ".ctm": read_ctm}
+    readers = {".trans.txt": read_trans, ".stm": read_stm, ".ctm": read_ctm, **dict.fromkeys(KSS_NAMES, read_kss)}
     readers |= {".jsonl": read_manifest, "manifest.json": read_manifest}
     for ending, reader in readers.items():
         if path.lower().endswith(ending):

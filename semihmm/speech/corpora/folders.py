@@ -15,11 +15,14 @@ from semihmm.speech.corpora.segments import SEGMENT_SUFFIXES
 TEXT_SUFFIXES = (".txt", ".lab", *SEGMENT_SUFFIXES)
 """Of the files with one recording's transcript, in order of preference."""
 
-LIST_NAMES = (".trans.txt", ".stm", ".ctm", "metadata.csv", "metadata.tsv", ".jsonl", "manifest.json")
+KSS_NAMES = ("transcript.v.1.3.txt", "transcript.v.1.4.txt")
+"""The list of the Korean Single Speaker dataset."""
+
+LIST_NAMES = (".trans.txt", ".stm", ".ctm", "metadata.csv", "metadata.tsv", ".jsonl", "manifest.json", *KSS_NAMES)
 """How the names of files with many recordings' transcripts end."""
 
 _TEXT_FOLDERS = ("txt", "text", "transcripts", "lab", "labels", "TextGrid", "TextGrids")
-_AUDIO_FOLDERS = ("", "wavs", "wav", "audio", "clips")  # where a list's recordings lie, relative to it
+_AUDIO_FOLDERS = ("", "wavs", "wav", "audio", "clips", "kss")  # where a list's recordings lie, relative to it
 
 
 class Files:

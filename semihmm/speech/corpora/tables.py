@@ -67,6 +67,25 @@ def read_trans(path: Path) -> Iterator[Row]:
             yield _row(number, name, text.strip())
 
 
+def read_kss(path: Path) -> Iterator[Row]:
+    """The lines ``path|as written|read out|in letters|seconds|English`` of the Korean Single Speaker dataset's list.
+
+    The text is the one in which numbers are read out.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    for number, line in _lines(path):
+        if line is None:
+            yield _undecodable(number)
+            continue
+        name, *texts = [cell.strip() for cell in line.split("|")]
+        if len(texts) < 4:
+            yield Row(number, name, problem=f"it has {1 + len(texts)} columns, and KSS's list at least 5")
+        else:
+            yield _row(number, name, texts[1])
+
+
 def read_stm(path: Path) -> Iterator[Row]:
     """The lines ``recording channel speaker start end [<label>] text`` of an STM file.
 

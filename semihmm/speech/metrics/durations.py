@@ -1,10 +1,60 @@
-"""How well durations are predicted."""
+"""How long phones last, and how well that is predicted."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from statistics import StatisticsError, correlation, fmean
 
+from semihmm.speech.intervals import Interval
 from semihmm.types import Seconds
+
+
+@dataclass(frozen=True)
+class DurationStatistics:
+    """How long the phones of one label last.
+
+    Args:
+        n: how many there are.
+        mean: of their durations.
+        sd: standard deviation, with n - 1; NaN of a single one.
+        skewness: third standardised moment; NaN if all are as long.
+
+    Example:
+        >>> duration_statistics([(Interval(0.0, 0.5, "AA"),)])["AA"].mean
+        0.5
+    """
+
+    n: int
+    mean: Seconds
+    sd: Seconds
+    skewness: float
+
+
+def duration_statistics(tiers: Iterable[Sequence[Interval]]) -> dict[str, DurationStatistics]:
+    """How long each phone lasts, by its label, the most frequent first.
+
+    Args:
+        tiers: of phones, one per recording.
+
+    Example:
+        >>> tier = (Interval(0.0, 0.1, "AA"), Interval(0.1, 0.15, "T"), Interval(0.15, 0.45, "AA"))
+        >>> statistics = duration_statistics([tier])
+        >>> statistics["AA"].n, round(statistics["AA"].mean, 3), round(statistics["AA"].sd, 3)
+        (2, 0.2, 0.141)
+    """
+    durations = defaultdict(list)
+    for tier in tiers:
+        for phone in tier:
+            durations[phone.label].append(phone.end - phone.start)
+    return {label: _statistics(durations[label]) for label in sorted(durations, key=lambda key: -len(durations[key]))}
+
+
+def _statistics(durations: Sequence[Seconds]) -> DurationStatistics:
+    n, mean = len(durations), fmean(durations)
+    second, third = (fmean((one - mean) ** power for one in durations) for power in (2, 3))
+    sd = sqrt(second * n / (n - 1)) if n > 1 else nan
+    return DurationStatistics(n, mean, sd, third / second**1.5 if second > 1e-18 else nan)
 
 
 @dataclass(frozen=True)
