@@ -40,9 +40,7 @@ def example():
 def enumerated(draft, example, allowed=lambda time, node: True):
     """The sums of the definition: over all strings of states, each weighed by its probability."""
     graph = build_graph(example.words, draft.model)
-    arcs = {
-        (s, t): w for s, t, w in zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), strict=True)
-    }
+    arcs = dict(zip(zip(graph.source.tolist(), graph.target.tolist(), strict=True), graph.weight.tolist(), strict=True))
     mixtures, frames = draft.mixtures, len(example.features)
     normal = torch.distributions.Normal(mixtures.mean, mixtures.variance.sqrt())
     each = normal.log_prob(example.features.double()[:, None, None]).sum(-1) + mixtures.log_weight  # (T, J, C)
