@@ -1,4 +1,4 @@
-/*! sources ab884f38f372295223fea3d1d19c1f4e33310e177cdb0233b851bcc2c42ece67
+/*! sources d829901c8d963114e0ffd076833f1af21b92d0e59f9e619aa6582751dbcbedd5
 wavesurfer.js 8.0.1 (BSD-3-Clause)
 
 BSD 3-Clause License
@@ -42,9 +42,9 @@ OF THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 .item { position: absolute; top: 0; bottom: 0; box-sizing: border-box; border-left: 1px solid var(--ground); background: var(--item); color: var(--ink);
   display: flex; align-items: center; justify-content: center; font-size: 13px; cursor: pointer; touch-action: pan-x; }
 .item .label { overflow: hidden; white-space: nowrap; pointer-events: none; }
-.tier .item { container-type: inline-size; } /* short ones have small letters, and the shortest none */
-@container (max-width: 17px) { .label { font-size: 10px; } }
-@container (max-width: 8px) { .label { display: none; } }
+.item { container-type: inline-size; } /* short ones have small letters, and the shortest none */
+@container (max-width: 19px) { .label { font-size: 10px; } }
+@container (max-width: 11px) { .label { display: none; } }
 .item:focus { outline: none; }
 .item:focus-visible, .item.selected { box-shadow: inset 0 0 0 2px var(--accent); z-index: 1; }
 .item.pause { background: none; border-left-color: var(--line); }
