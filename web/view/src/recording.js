@@ -175,7 +175,13 @@ export class Recording {
       this.select(0, Math.max(this.shown[0]?.items.findIndex(({ label }) => label) ?? 0, 0));
       container.dataset.ready = "true";
     });
-    for (const event of ["scroll", "redraw", "zoom", "resize"]) surfer.on(event, () => this.render());
+    for (const event of ["redraw", "zoom", "resize"]) surfer.on(event, () => this.render());
+    surfer.on("scroll", () => {
+      this.next ??= requestAnimationFrame(() => {
+        this.next = null;
+        if (!this.ended.signal.aborted) this.render();
+      });
+    });
     surfer.on("timeupdate", (time) => {
       if (surfer.isPlaying()) this.here = time;
       this.time.textContent = `${clock(surfer.isPlaying() ? time : this.here)} / ${clock(this.duration)}`;
