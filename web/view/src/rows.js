@@ -123,12 +123,13 @@ class IntervalRow extends Row {
     this.dense.style.left = `${(100 * from) / this.duration}%`;
     this.dense.style.width = `${(100 * (to - from)) / this.duration}%`;
     const pen = this.dense.getContext("2d");
+    const plain = colour("item");
     const labelled = items.slice(first, end).filter(({ label }) => label);
     for (const above of [false, true]) {
       for (const item of labelled) {
         if (this.doubtful(item) !== above) continue;
         const [left, right] = [Math.floor((item.start - from) * scale), Math.ceil((item.end - from) * scale)];
-        pen.fillStyle = this.tint(item) ?? colour("item");
+        pen.fillStyle = this.tint(item) ?? plain;
         pen.fillRect(left, 0, right - left, 1);
       }
     }
