@@ -245,11 +245,15 @@ export class Recording {
     return this.shown[this.tier]?.items[this.place];
   }
 
-  // Goes to a moment, in sight.
-  go(time) {
+  seek(time) {
     this.here = time;
     this.surfer.setTime(time);
     this.time.textContent = `${clock(time)} / ${clock(this.duration)}`;
+  }
+
+  // Goes to a moment, and brings it in sight.
+  go(time) {
+    this.seek(time);
     const [at, from, width] = [time * this.scale(), this.surfer.getScroll(), this.surfer.getWidth()];
     if (at < from || at > from + width) this.surfer.setScroll(Math.max(at - width / 3, 0));
   }
@@ -358,19 +362,17 @@ export class Recording {
     event.preventDefault();
     const start = this.tiers.tiers[tier].items[place].start;
     const edges = this.tiers.sharing(tier, start, event.altKey);
-    const [first, scale] = [event.clientX - this.surfer.getScroll(), this.scale()];
+    const scale = this.scale();
     const ended = new AbortController();
     let moved = null;
     this.select(tier, place);
     const move = ({ clientX }) => {
-      const by = (clientX - this.surfer.getScroll() - first) / scale;
-      const from = this.surfer.getScroll();
-      if (!moved && Math.abs(by) * scale < 1) return;
-      moved = this.tiers.moved(edges, start + by);
+      const pixels = clientX - event.clientX;
+      if (!moved && Math.abs(pixels) < 1) return;
+      moved = this.tiers.moved(edges, start + pixels / scale);
       this.shown = moved;
       this.select(tier, place);
-      this.go(moved[tier].items[place].start);
-      if (this.surfer.getScroll() !== from) this.surfer.setScroll(from);
+      this.seek(moved[tier].items[place].start);
     };
     const end = (keep) => {
       ended.abort();
