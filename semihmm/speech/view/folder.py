@@ -108,7 +108,7 @@ def _results(results: Path) -> list[tuple[str, Path]]:
         return [(results.stem, results)]
     if not results.is_dir():
         raise DataError(f"view_results: there is no file and no folder {results}.")
-    found = sorted(path for path in results.rglob("*.json") if _is_result(path))
+    found = sorted(path for path in results.rglob("*.json") if path.is_file() and _is_result(path))
     if not found:
         raise DataError(
             f"view_results: {results} holds no results of 'semihmm align', which are JSON files. Align the corpus "

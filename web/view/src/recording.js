@@ -175,7 +175,13 @@ export class Recording {
       this.select(0, Math.max(this.shown[0]?.items.findIndex(({ label }) => label) ?? 0, 0));
       container.dataset.ready = "true";
     });
-    for (const event of ["scroll", "redraw", "zoom", "resize"]) surfer.on(event, () => this.render());
+    for (const event of ["redraw", "zoom", "resize"]) surfer.on(event, () => this.render());
+    surfer.on("scroll", () => {
+      this.next ??= requestAnimationFrame(() => {
+        this.next = null;
+        if (!this.ended.signal.aborted) this.render();
+      });
+    });
     surfer.on("timeupdate", (time) => {
       if (surfer.isPlaying()) this.here = time;
       this.time.textContent = `${clock(surfer.isPlaying() ? time : this.here)} / ${clock(this.duration)}`;
@@ -239,11 +245,15 @@ export class Recording {
     return this.shown[this.tier]?.items[this.place];
   }
 
-  // Goes to a moment, in sight.
-  go(time) {
+  seek(time) {
     this.here = time;
     this.surfer.setTime(time);
     this.time.textContent = `${clock(time)} / ${clock(this.duration)}`;
+  }
+
+  // Goes to a moment, and brings it in sight.
+  go(time) {
+    this.seek(time);
     const [at, from, width] = [time * this.scale(), this.surfer.getScroll(), this.surfer.getWidth()];
     if (at < from || at > from + width) this.surfer.setScroll(Math.max(at - width / 3, 0));
   }
@@ -352,19 +362,17 @@ export class Recording {
     event.preventDefault();
     const start = this.tiers.tiers[tier].items[place].start;
     const edges = this.tiers.sharing(tier, start, event.altKey);
-    const [first, scale] = [event.clientX - this.surfer.getScroll(), this.scale()];
+    const scale = this.scale();
     const ended = new AbortController();
     let moved = null;
     this.select(tier, place);
     const move = ({ clientX }) => {
-      const by = (clientX - this.surfer.getScroll() - first) / scale;
-      const from = this.surfer.getScroll();
-      if (!moved && Math.abs(by) * scale < 1) return;
-      moved = this.tiers.moved(edges, start + by);
+      const pixels = clientX - event.clientX;
+      if (!moved && Math.abs(pixels) < 1) return;
+      moved = this.tiers.moved(edges, start + pixels / scale);
       this.shown = moved;
       this.select(tier, place);
-      this.go(moved[tier].items[place].start);
-      if (this.surfer.getScroll() !== from) this.surfer.setScroll(from);
+      this.seek(moved[tier].items[place].start);
     };
     const end = (keep) => {
       ended.abort();

@@ -87,11 +87,11 @@ class IntervalRow extends Row {
     this.dense = element("canvas", { class: "dense" });
   }
 
-  render({ from, to, scale, width }) {
+  render({ from, to, scale }) {
     const items = this.items();
     const [first, end] = inSight(items, from, to);
     const crowded = end - first > 50 && ((to - from) * scale) / (end - first) < CROWDED;
-    if (crowded) this.draw(items, first, end, { from, to, scale, width });
+    if (crowded) this.draw(items, first, end, { from, to, scale });
     else this.dense.remove();
     for (const [place, node] of this.nodes) {
       if ((crowded || place < first || place >= end) && !node.matches(":focus")) {
@@ -116,18 +116,22 @@ class IntervalRow extends Row {
     }
   }
 
-  // Where there is no place for labels: every interval a line in its colour.
+  // Where there is no place for labels: every interval a line in its colour, what is doubtful above the others.
   draw(items, first, end, { from, to, scale }) {
     const width = Math.ceil((to - from) * scale);
     Object.assign(this.dense, { width, height: 1 });
     this.dense.style.left = `${(100 * from) / this.duration}%`;
     this.dense.style.width = `${(100 * (to - from)) / this.duration}%`;
     const pen = this.dense.getContext("2d");
-    for (let place = first; place < end; place++) {
-      const { start, end: stop } = items[place];
-      if (!items[place].label) continue;
-      pen.fillStyle = this.tint(items[place]) ?? colour("item");
-      pen.fillRect((start - from) * scale, 0, Math.max((stop - start) * scale, 1), 1);
+    const plain = colour("item");
+    const labelled = items.slice(first, end).filter(({ label }) => label);
+    for (const above of [false, true]) {
+      for (const item of labelled) {
+        if (this.doubtful(item) !== above) continue;
+        const [left, right] = [Math.floor((item.start - from) * scale), Math.ceil((item.end - from) * scale)];
+        pen.fillStyle = this.tint(item) ?? plain;
+        pen.fillRect(left, 0, right - left, 1);
+      }
     }
     this.element.append(this.dense);
   }
@@ -149,6 +153,10 @@ export class TierRow extends IntervalRow {
 
   tint(item) {
     return this.stage.shade(item.figures);
+  }
+
+  doubtful(item) {
+    return Boolean(item.label && doubtful(item.figures, this.stage.score));
   }
 
   make(place) {
@@ -184,7 +192,7 @@ export class TierRow extends IntervalRow {
     node.style.background = this.tint(item) ?? "";
     node.classList.toggle("pause", !item.label);
     node.classList.toggle("edited", item.edited);
-    node.classList.toggle("doubtful", Boolean(item.label && doubtful(item.figures, stage.score)));
+    node.classList.toggle("doubtful", this.doubtful(item));
     node.tabIndex = item.label ? 0 : -1;
     const said = [item.label || "pause", `${seconds(item.start)} to ${seconds(item.end)} s`, inWords(item.figures)];
     if (item.edited) said.push("edited");
@@ -226,6 +234,10 @@ export class GhostRow extends IntervalRow {
 
   tint() {
     return null;
+  }
+
+  doubtful() {
+    return false;
   }
 
   make() {

@@ -19,11 +19,12 @@ export function waveform(container, sheet, pixels) {
   const regions = Regions.create();
   const plugins = [regions];
   if (sound?.flac) {
+    const window = 2 ** Math.round(Math.log2(0.014 * sound.rate)); // samples in some 14 ms: pulses of a voice are seen
     plugins.push(
       Spectrogram.create({
         height: SPECTROGRAM,
-        fftSamples: 256,
-        fftSize: 512,
+        fftSamples: window,
+        fftSize: 2 * window,
         windowFunc: "hann",
         scale: "linear",
         frequencyMax: Math.min(8000, sound.rate / 2),
