@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
+from semihmm.cli.live import live
 from semihmm.errors import DataError, SemihmmError
 
 if TYPE_CHECKING:
@@ -239,6 +240,9 @@ def demo(
         evidence = draw_recording(aligner, smallest, out / "alignment.png")
     show.words(evidence.alignment, title=smallest.name)
     show.note(f"Results: {out}; picture: {out / 'alignment.png'}")
+
+
+app.command()(live)
 
 
 @app.command()

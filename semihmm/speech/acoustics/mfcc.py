@@ -208,7 +208,7 @@ class FrontEnd:
     def _fft_size(self) -> int:
         return 1 << (self._window_samples - 1).bit_length()
 
-    @lru_cache(maxsize=8)  # noqa: B019: small, and asked for with every block of a stream
+    @lru_cache(maxsize=8)  # noqa: B019 (small, and asked for with every block of a stream)
     def _mel_filters(self) -> Tensor:
         """``(bins, filters)``: triangles of equal area, whose corners lie on bins of the spectrum."""
         bins = self._fft_size // 2 + 1
@@ -221,7 +221,7 @@ class FrontEnd:
         slopes = torch.minimum((frequency - left) / (peak - left), (right - frequency) / (right - peak))
         return slopes.clamp(min=0) * 2 / (right - left)
 
-    @lru_cache(maxsize=8)  # noqa: B019: likewise
+    @lru_cache(maxsize=8)  # noqa: B019 (likewise)
     def _cosines(self) -> Tensor:
         """``(filters, cepstra)``: the cosine transform and the lifter in one matrix."""
         order = torch.arange(self.cepstra, dtype=torch.float64)

@@ -34,8 +34,8 @@ class PhoneListener:
         found = self._found(sounds.states)
         probability, index = sounds.phones.max(0)
         label = self.labels[int(index)]
-        said = "" if is_silence(label) else label
-        return Now(said, int(index), float(probability), 0, found, sounds.phones, self.labels)
+        said, number = ("", -1) if is_silence(label) else (label, int(index))
+        return Now(said, number, float(probability), 0, found, sounds.phones, self.labels)
 
     def finish(self, states: Tensor) -> tuple[Found, ...]:
         found = self._found(states)

@@ -8,7 +8,7 @@ A *beam*: a state is out of the running where no state that leads to it had a po
 yet never dies. What the beam leaves decides; the best path of the whole stays in it unless at some moment it was less
 probable than that.
 
-A *window*: some hundred words of the script from the last certain moment on. Given that moment, nothing is approximated.
+A *window*: some hundred words of the script from the last certain moment on. Given that, nothing is approximated.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE
-from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, build_graph
+from semihmm.speech.alignment.graph import PAUSE, build_graph
 from semihmm.speech.alignment.match import CALIBRATION, Calibration
 from semihmm.speech.alignment.pronunciation import Lexicon
 from semihmm.speech.live.loop import Sounds

@@ -85,6 +85,8 @@ class Session:
 
     Attributes:
         latencies: of frames, from when the last sample of each was delivered to when the caller asked for the next.
+        delays: from the end of what was found to when that was certain.
+        busy: seconds that it took to hear, the caller's work with each frame included.
         watch: what was wrong with the sound.
 
     Example:
@@ -106,8 +108,8 @@ class Session:
     ) -> None:
         self.model, self.task, self.clock, self.say = model, task, clock or WallClock(), say
         self.front_end, self.loop = LiveFrontEnd(model.front_end, prior=mean), FreeLoop(model)
-        self.watch, self.latencies = Watch(say), Latencies()
-        self.frames, self.duration, self.sample_rate = 0, 0.0, 0
+        self.watch, self.latencies, self.delays = Watch(say), Latencies(), Latencies()
+        self.frames, self.duration, self.busy, self.sample_rate = 0, 0.0, 0.0, 0
         self._resampler = Resampler(round(model.front_end.sample_rate), round(model.front_end.sample_rate))
         self._delivered: deque[tuple[Seconds, Seconds]] = deque()  # how far blocks reach, and when they came
 
@@ -119,12 +121,14 @@ class Session:
 
     def hear(self, block: Block) -> Iterator[Moment]:
         """The frames that are known with this block; it is heard as far as they are asked for."""
+        begun = self.clock.now()
         if block.sample_rate != self.sample_rate:
             yield from self._change(block.sample_rate)
         self.duration += block.duration
         self._delivered.append((self.duration, block.delivered))
         samples = self._resampler(self.watch(block).float())
         yield from self._moments(self.front_end.push(samples))
+        self.busy += self.clock.now() - begun
 
     def finish(self) -> Iterator[Moment]:
         """The last frames, and then all that has become certain with the end."""
@@ -184,9 +188,11 @@ class Session:
             sounds = self.loop.push(row)
             now, frame = self.task.push(sounds), self.frames
             self.frames += 1
+            for found in now.found:
+                self.delays.add(self.duration - found.item.end)
             yield Moment(front_end.boundary(frame) if frame else 0.0, now, sounds.phones, not usable)
             if usable:
-                said = (frame * front_end.shift_samples + front_end.window_samples) / front_end.sample_rate
+                said = frame / front_end.frame_rate + front_end.window
                 while len(self._delivered) > 1 and self._delivered[0][0] < said - 1e-9:
                     self._delivered.popleft()
                 self.latencies.add(self.clock.now() - self._delivered[0][1])
