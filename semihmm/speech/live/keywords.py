@@ -100,7 +100,7 @@ class KeywordSpotter:
         label = self.labels[int(index)] if said else ""
         return Now(label, int(index) if said else -1, float(probability), 0, found, posterior, self.labels)
 
-    def finish(self, states: Tensor) -> tuple[Found, ...]:
+    def finish(self) -> tuple[Found, ...]:
         found = self._found(self._stream.finish().committed.states)
         return found if self._runs.last is None else (*found, *self._of(self._runs.last))
 

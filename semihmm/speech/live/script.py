@@ -103,7 +103,7 @@ class ScriptFollower:
         label = "" if number == PAUSE else self.words[number]
         return Now(label, number, float(probability), int(self._begun[self._low + top]), tuple(found))
 
-    def finish(self, states: Tensor) -> tuple[Found, ...]:
+    def finish(self) -> tuple[Found, ...]:
         found = self._settle(self._certain(self._stream.finish().committed.states))
         if self._runs.last is not None:
             found += self._add(self._runs.last)

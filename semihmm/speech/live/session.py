@@ -135,7 +135,7 @@ class Session:
         yield from self._moments(self.front_end.push(self._resampler.finish()))
         yield from self._moments(self.front_end.finish())
         if self.frames:
-            found = self.task.finish(self.loop.finish())
+            found = self.task.finish()
             yield Moment(self.duration, Now("", -1, 0.0, found=found), torch.zeros(len(self.model.phones)))
 
     def alignment(self, found: Sequence[Found], text: str = "") -> Alignment:

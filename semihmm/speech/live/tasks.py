@@ -71,8 +71,8 @@ class Task(Protocol):
         """The next frame."""
         ...
 
-    def finish(self, states: Tensor) -> tuple[Found, ...]:
-        """What is left at the end; the free loop's last states are known by then."""
+    def finish(self) -> tuple[Found, ...]:
+        """What is left at the end."""
         ...
 
 
