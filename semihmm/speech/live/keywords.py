@@ -40,14 +40,15 @@ class KeywordSpotter:
         DataError: there are no keywords, or one that nobody can pronounce.
 
     Example:
-        >>> from semihmm.speech import load_acoustic_model, load_lexicon
+        >>> from pathlib import Path
+        >>> from semihmm.speech import FileSource, Session, SimulatedClock, load_acoustic_model, load_lexicon
         >>> model = load_acoustic_model()
         >>> spotter = KeywordSpotter(model, load_lexicon(), ["leisure", "turn on"])
         >>> session = Session(model, spotter, clock=SimulatedClock())
         >>> moments = session.play(FileSource(Path("examples/data/austen-0870.wav"), clock=session.clock))
         >>> for word in (found for moment in moments for found in moment.now.found):
         ...     print(f"{word.item.label} at {word.item.start:.1f} s")
-        leisure at 2.4 s
+        leisure at 2.3 s
     """
 
     def __init__(

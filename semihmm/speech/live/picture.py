@@ -48,7 +48,7 @@ class LivePicture:
 
     Example:
         >>> import tempfile
-        >>> from semihmm.speech import load_acoustic_model
+        >>> from semihmm.speech import FileSource, PhoneListener, Session, SimulatedClock, load_acoustic_model
         >>> session = Session(model := load_acoustic_model(), PhoneListener(model), clock=SimulatedClock())
         >>> picture = LivePicture(model.phones)
         >>> picture.add(session.play(FileSource(Path("examples/data/austen-0880.wav"), clock=session.clock)))
@@ -93,7 +93,7 @@ class LivePicture:
             below.legend(loc="upper left", fontsize=7)
         for found in self._found:
             item, colour = found.item, _BLUE if found.said else _ORANGE
-            below.axvspan(max(item.start, begin), item.end, color=colour, alpha=0.25, lw=0)
+            below.axvspan(max(item.start, begin), item.end, facecolor=colour, edgecolor="white", alpha=0.3, lw=1)
             below.text(
                 (max(item.start, begin) + item.end) / 2, 0.5, item.label, ha="center", va="center", fontsize=7,
                 rotation=0 if self.keywords else 60, clip_on=True,

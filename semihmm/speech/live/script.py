@@ -30,7 +30,7 @@ from semihmm.structures import HMM
 BEAM = 100.0
 _WINDOW = 3000  # states: some hundred words
 _MOST_WAITING = 1000  # frames
-_UNFINISHED = 10.0  # beams that a reading costs which does not reach the end: one that may have is preferred
+_UNFINISHED = 10.0  # nats that it costs to stop before the end of the script
 
 
 class ScriptFollower:
@@ -49,16 +49,17 @@ class ScriptFollower:
         DataError: the script has no words, or one that nobody can pronounce.
 
     Example:
-        >>> from semihmm.speech import load_acoustic_model, load_lexicon
+        >>> from pathlib import Path
+        >>> from semihmm.speech import FileSource, Session, SimulatedClock, load_acoustic_model, load_lexicon
         >>> model = load_acoustic_model()
         >>> follower = ScriptFollower(model, load_lexicon(), "and mister john dashwood had then leisure to consider")
         >>> session = Session(model, follower, clock=SimulatedClock())
         >>> moments = session.play(FileSource(Path("examples/data/austen-0870.wav"), clock=session.clock))
         >>> for word in [found for moment in moments for found in moment.now.found][:3]:
         ...     print(f"{word.item.start:.2f} {word.item.label}")
-        0.22 and
-        0.35 mister
-        0.68 john
+        0.26 and
+        0.33 mister
+        0.64 john
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class ScriptFollower:
     def _open(self, low: int, initial: Tensor) -> None:
         """Listen for the states from ``low`` on."""
         part = self.graph.part(low, min(low + self.window, len(self.graph.node)) - 1)
-        final = torch.where(part.final > -torch.inf, part.final, -_UNFINISHED * self.beam).float()
+        final = torch.where(part.final > -torch.inf, part.final, -_UNFINISHED).float()
         arcs, nothing = (part.source, part.target), torch.zeros(1, len(part.node))
         hmm = HMM(initial[: len(part.node)].float(), part.weight.float(), nothing, final=final, arcs=arcs)
         self._low, self._part, self._stream = low, part, Stream(hmm, max_delay=_MOST_WAITING)
