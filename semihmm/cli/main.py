@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
+from semihmm.cli.live import live
 from semihmm.cli.train import train
 from semihmm.cli.view import view
 from semihmm.errors import DataError, SemihmmError
@@ -308,6 +309,7 @@ def demo(
 
 app.command()(view)
 app.command()(train)
+app.command()(live)
 
 
 @app.command()

@@ -11,6 +11,7 @@ References:
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -150,13 +151,17 @@ class FrontEnd:
             )
         energies = wave.new_empty(self.frames(len(wave)), self.filters)
         for begin in range(0, len(energies), _FRAMES):
-            energies[begin : begin + _FRAMES] = self._energies(wave, begin)
+            energies[begin : begin + _FRAMES] = self.energies(wave, begin)
         if self.noise_removal:
             energies = remove_noise(energies)
-        cepstrum: Tensor = (energies + self.offset).clamp_(min=self.floor).log() @ self._cosines().to(energies)
-        return cepstrum
+        return self.transformed(energies)
 
-    def _energies(self, wave: Tensor, begin: int) -> Tensor:
+    def transformed(self, energies: Tensor) -> Tensor:
+        """The cepstra ``(T, cepstra)`` of what the mel filters let through."""
+        cepstra: Tensor = (energies + self.offset).clamp_(min=self.floor).log() @ self._cosines().to(energies)
+        return cepstra
+
+    def energies(self, wave: Tensor, begin: int) -> Tensor:
         """What the mel filters let through of up to `_FRAMES` frames from ``begin`` on."""
         size, shift = self._window_samples, self._shift_samples
         count = min(_FRAMES, self.frames(len(wave)) - begin)
@@ -226,6 +231,7 @@ class FrontEnd:
     def _fft_size(self) -> int:
         return 1 << (self._window_samples - 1).bit_length()
 
+    @lru_cache(maxsize=8)  # noqa: B019 (small, and asked for with every block of a stream)
     def _mel_filters(self) -> Tensor:
         """``(bins, filters)``: triangles, as `corners` says."""
         spacing = self.sample_rate / self._fft_size
@@ -240,6 +246,7 @@ class FrontEnd:
         slopes = torch.minimum((place - left) / (peak - left), (right - place) / (right - peak)).clamp(min=0)
         return slopes if self.corners == "mel" else slopes * 2 / (right - left)
 
+    @lru_cache(maxsize=8)  # noqa: B019 (likewise)
     def _cosines(self) -> Tensor:
         """``(filters, cepstra)``: the cosine transform and the lifter in one matrix."""
         order = torch.arange(self.cepstra, dtype=torch.float64)

@@ -31,28 +31,34 @@ def remove_noise(energies: Tensor) -> Tensor:
         ``(T, filters)``: each frame times a gain between 1/20 and 20 that is smoothed over neighbouring filters.
         Causal: frame t depends on frames up to t. O(T) steps, four NumPy calls each; the rest is whole arrays.
     """
-    remover, near = _Remover.at(energies[0]), _neighbourhood(energies)
+    remover = NoiseRemover.at(energies[0])
     cleaned = torch.empty_like(energies)
     for block, out in zip(energies.split(_FRAMES), cleaned.split(_FRAMES), strict=True):
-        out[:] = block * (remover.gains(block) @ near)
+        out[:] = remover(block)
     return cleaned
 
 
 @dataclass
-class _Remover:
+class NoiseRemover:
     """What one block of frames leaves to the next: smoothed power, both minima, and the peak, each ``(filters,)``."""
 
     power: NDArray[np.float64]
     noise: NDArray[np.float64]
     floor: NDArray[np.float64]
     peak: NDArray[np.float64]
+    near: Tensor  # (filters, filters)
 
     @classmethod
-    def at(cls, first: Tensor) -> "_Remover":
+    def at(cls, first: Tensor) -> "NoiseRemover":
         power = first.detach().cpu().double().numpy()
-        return cls(power, power / _MOST_GAIN, power / _MOST_GAIN, np.zeros_like(power))
+        return cls(power, power / _MOST_GAIN, power / _MOST_GAIN, np.zeros_like(power), _neighbourhood(first))
 
-    def gains(self, energies: Tensor) -> Tensor:
+    def __call__(self, energies: Tensor) -> Tensor:
+        """The next frames ``(T, filters)``, without their noise."""
+        cleaned: Tensor = energies * (self._gains(energies) @ self.near)
+        return cleaned
+
+    def _gains(self, energies: Tensor) -> Tensor:
         """Of the next frames ``(T, filters)``, before smoothing over filters."""
         energy = energies.detach().cpu().double().numpy()
         power = _smoothed(energy, self.power)
@@ -102,6 +108,6 @@ def _decaying_peaks(signal: NDArray[np.float64], before: NDArray[np.float64]) ->
 
 def _neighbourhood(energies: Tensor) -> Tensor:
     """``(filters, filters)``: column i averages over the filters near i."""
-    index = torch.arange(energies.shape[1], device=energies.device)
+    index = torch.arange(energies.shape[-1], device=energies.device)
     near = ((index[:, None] - index).abs() <= _NEIGHBOURS).to(energies)
     return near / near.sum(0)
