@@ -15,6 +15,8 @@ have in common. With it, which gets used to the voice without labels, they are 9
 import argparse
 import os
 import time
+from copy import deepcopy
+from dataclasses import replace
 from functools import reduce
 from itertools import groupby
 from operator import add, or_
@@ -34,6 +36,7 @@ PHONES = ["-", *sorted({phone for word in SPOKEN for phone in word})]
 SPELLED = [[PHONES.index(phone) for phone in word] for word in SPOKEN]
 
 RATE, SHIFT, WINDOW, BANDS = 8000, 80, 256, 32
+SHARE, CAUTION, ROUNDS = 0.2, 10.0, 3  # how much experience counts, and how it gets used to voices
 HERTZ = torch.linspace(0, RATE / 2, WINDOW // 2 + 1)
 Recordings = dict[str, list[tuple[int, Tensor]]]  # of each speaker: a digit, and its power spectra (T, 129)
 
@@ -136,11 +139,10 @@ class Ear(nn.Module):
         return log_probs
 
 
-def said(word: list[int], pauses: bool = True) -> Language:
-    """One word, with blanks around it, and between its phones too if ``pauses``."""
+def said(word: list[int]) -> Language:
+    """One word, with blanks around it and between its phones."""
     blanks = label(0).star()
-    phones = [label(phone).repeat(1) for phone in word]
-    return blanks + reduce(add, [phone + blanks for phone in phones] if pauses else phones) + blanks
+    return blanks + reduce(add, [label(phone).repeat(1) + blanks for phone in word])
 
 
 def dictionary() -> Language:
@@ -199,18 +201,25 @@ def recognise(ear: Ear, loss: CTCHMMLoss, sounds: list[Tensor]) -> list[list[int
 
 
 class Experience:
-    """What an acoustic model of hundreds of voices thinks of a speaker's recordings; it gets used to the voice.
+    """An acoustic model of hundreds of voices, with phones in context: what it hears, and how it gets used to voices.
 
     The model knows bands up to 6,800 Hz, and these recordings end at 4,000. So its cepstra are those that its Gaussians
     expect, given the bands that are there.
     """
 
-    def __init__(self, recordings: list[tuple[int, Tensor]]) -> None:
-        from semihmm.speech import load_acoustic_model
+    def __init__(self) -> None:
+        from semihmm.speech import Lexicon, build_graph, load_acoustic_model, load_dictionary
+
+        self.model = load_acoustic_model(contexts=True)
+        lexicon = Lexicon(load_dictionary())
+        graphs = [build_graph([lexicon.pronounce(word)], self.model) for word in WORDS]
+        self.columns = torch.cat([graph.column for graph in graphs]).unique()
+        self.graphs = [graph.over(self.columns) for graph in graphs]
+
+    def frames(self, recordings: list[tuple[int, Tensor]]) -> list[Tensor]:
+        """Features ``(T, 39)`` of one speaker's recordings, with the mean and spread that the model's have."""
         from semihmm.speech.acoustics.mfcc import with_differences
 
-        self.model = load_acoustic_model()
-        self.columns = [self.model.phones.index(phone) for phone in (self.model.silence, *PHONES[1:])]
         means = [stream.mean.flatten(0, 1) for stream in self.model.streams]
         within = [stream.log_variance.exp().flatten(0, 1).mean(0) for stream in self.model.streams]
 
@@ -227,63 +236,73 @@ class Experience:
         edges = torch.linspace(*(2595 * torch.log10(1 + torch.tensor([130.0, 6800.0]) / 700)).tolist(), filters + 2)
         triangles = bands(1.0, edges)[:, :seen]
         logs = [(x @ triangles + 1e-9).log().double() for _, x in recordings]
-        frames = [with_differences((x - torch.cat(logs).mean(0)) @ expected) for x in logs]
-        mean, spread = torch.cat(frames).mean(0), torch.cat(frames).std(0)
+        found = [with_differences((x - torch.cat(logs).mean(0)) @ expected) for x in logs]
+        mean, spread = torch.cat(found).mean(0), torch.cat(found).std(0)
         usual = torch.cat([(m.var(0) + v).sqrt() for m, v in zip(means, within, strict=True)])
-        self.frames = [(x - mean) / spread * usual for x in frames]
+        return [(x - mean) / spread * usual for x in found]
+
+    def words(self, frames: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The scores of all words' best paths ``(B, 10)``, in nats; and of each word the paths' states ``(B, T)``."""
+        count = len(frames)
+        x, lengths = padded(frames)
+        heard = self.model.log_likelihood(x.flatten(0, 1), columns=self.columns).unflatten(0, (count, -1))
+        scores, states = [], []
+        for graph in self.graphs:
+            initial, final, weight = (
+                part.to(heard).expand(count, -1) for part in (graph.initial, graph.final, graph.weight)
+            )
+            arcs, emission = (graph.source, graph.target), heard[..., graph.column]
+            best = semihmm.viterbi(semihmm.HMM(initial, weight, emission, lengths=lengths, final=final, arcs=arcs))
+            scores.append(best.score)
+            states.append(self.columns[graph.column[best.event]])
+        return torch.stack(scores, 1), states
 
     @torch.no_grad()
-    def words(self) -> tuple[Tensor, list[Tensor]]:
-        """The scores of all words ``(B, 10)``, in nats, and the phones of their best paths."""
-        lengths = torch.tensor([len(x) for x in self.frames])
-        self.states = self.model.log_likelihood(torch.cat(self.frames)).unflatten(1, (-1, self.model.states))
-        best = self.states.amax(-1)[:, self.columns].log_softmax(-1).float()
-        emission, _ = padded(list(best.split(lengths.tolist())))
-        count = len(PHONES)
-        hmm = semihmm.HMM(
-            torch.zeros(len(lengths), count), torch.zeros(len(lengths), count, count), emission, lengths=lengths
-        )
-        found = [semihmm.viterbi(semihmm.constrain(hmm, said(word, pauses=False))) for word in SPELLED]
-        return torch.stack([path.score for path in found], 1), [path.states for path in found]
-
-    @torch.no_grad()
-    def adapt(self, phones: list[Tensor], caution: float = 10.0) -> None:
-        """Move Gaussians and their weights towards the frames that are theirs, if each recording's phones are these.
+    def adapt(self, frames: list[Tensor], words: list[int], states: list[Tensor], caution: float = CAUTION) -> None:
+        """Move Gaussians and their weights towards the frames that are theirs, if these were the words.
 
         What a mean was counts as much as so many frames (Gauvain & Lee 1994).
         """
-        frames, heard = torch.cat(self.frames), torch.cat(phones)
-        blocks = frames.split([stream.mean.shape[-1] for stream in self.model.streams], 1)
-        for token in heard.unique().tolist():
-            book = self.columns[token]
-            rows = slice(book * self.model.states, (book + 1) * self.model.states)
-            state = self.states[heard == token, book].argmax(-1)
-            for stream, block in zip(self.model.streams, blocks, strict=True):
-                own, mean, log_variance = block[heard == token], stream.mean[book], stream.log_variance[book]
-                weights = stream.weights()[rows]
-                distance = (own[:, None] - mean).square() / log_variance.exp() + log_variance
-                share = (weights[state] - distance.sum(-1) / 2).softmax(-1)
-                counts = torch.zeros_like(weights).index_add(0, state, share)
-                stream.weights.logits[rows] = (3 * caution * weights.exp() + counts).log()
+        state = torch.cat([states[word][i, : len(x)] for i, (word, x) in enumerate(zip(words, frames, strict=True))])
+        streams = deepcopy(self.model.streams)
+        for stream, block in zip(streams, torch.cat(frames).split(13, dim=1), strict=True):
+            before, book = stream.weights().exp(), stream.codebook[state]
+            for number in book.unique().tolist():
+                own, of = block[book == number], state[book == number]
+                mean, log_variance = stream.mean[number], stream.log_variance[number]
+                distance = ((own[:, None] - mean).square() / log_variance.exp() + log_variance).sum(-1)
+                share = (before[of].log() - distance / 2).softmax(-1)
+                rows, row = of.unique(return_inverse=True)
+                counts = 3 * caution * before[rows]
+                stream.weights.logits[rows] = counts.index_add(0, row, share).log()
                 mean += (share.T @ own - share.sum(0)[:, None] * mean) / (caution + share.sum(0)[:, None])
+        self.model = replace(self.model, streams=streams)
 
 
-@torch.no_grad()
-def with_experience(ear: Ear, loss: CTCHMMLoss, sounds: list[Tensor], experience: Experience) -> list[int]:
-    """The likeliest word of each recording, by both; between three rounds, experience gets used to the voice.
+def with_experience(
+    ear: Ear, loss: CTCHMMLoss, sounds: list[Tensor], recordings: Recordings, test: list[tuple[int, Tensor]]
+) -> list[int]:
+    """The likeliest word of each recording of the test, by both the network and experience.
 
-    It takes what both think was said for what was said: nobody tells it.
+    Experience gets used to the speakers of the other recordings, whose words are known; and then, between rounds, to
+    the test's, where it takes what both think was said for what was said: nobody tells it.
     """
-    x, frames = padded(sounds)
-    hmm = loss.hmm(ear.eval()(x), (frames + 3) // 4)
-    heard = torch.stack([semihmm.log_partition(semihmm.constrain(hmm, said(word))) for word in SPELLED], 1)
-    for _ in range(3):
-        known, paths = experience.words()
-        best = (heard + 0.2 * known).argmax(1).tolist()
-        choice = zip(best, experience.frames, strict=True)
-        experience.adapt([paths[word][i, : len(x)] for i, (word, x) in enumerate(choice)])
-    known, _ = experience.words()
-    return (heard + 0.2 * known).argmax(1).tolist()
+    experience = Experience()
+    known = [experience.frames(spoken) for spoken in recordings.values()]
+    frames = [x for speaker in known for x in speaker]
+    experience.adapt(
+        frames, [digit for spoken in recordings.values() for digit, _ in spoken], experience.words(frames)[1]
+    )
+
+    x, lengths = padded(sounds)
+    with torch.no_grad():
+        hmm = loss.hmm(ear.eval()(x), (lengths + 3) // 4)
+        heard = torch.stack([semihmm.log_partition(semihmm.constrain(hmm, said(word))) for word in SPELLED], 1)
+    frames = experience.frames(test)
+    for _ in range(ROUNDS):
+        scores, states = experience.words(frames)
+        experience.adapt(frames, (heard + SHARE * scores).argmax(1).tolist(), states)
+    return (heard + SHARE * experience.words(frames)[0]).argmax(1).tolist()
 
 
 def main() -> None:
@@ -319,7 +338,7 @@ def main() -> None:
 
     if real:
         begin = time.perf_counter()
-        words = with_experience(ear, loss, alone[0], Experience(held_out[test]))
+        words = with_experience(ear, loss, alone[0], recordings, held_out[test])
         right = sum(word == digit for word, digit in zip(words, digits, strict=True))
         print(f"  single words, with experience: {right / len(digits):.1%} ({time.perf_counter() - begin:.0f} seconds)")
 

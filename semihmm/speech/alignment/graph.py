@@ -7,17 +7,17 @@ paths as without context, each once. Speech that the transcript does not hold is
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.speech.acoustics.contexts import BEGIN, END, INSIDE, SINGLE
 from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.alignment.copies import Copy, copies, positions
 from semihmm.speech.alignment.free import FREE, free_transitions
 from semihmm.speech.alignment.pronunciation import Pronunciation
 from semihmm.structures import HMM
@@ -27,8 +27,6 @@ PAUSE = -1
 
 Place = Literal["ends", "between", "instead"]
 """Where speech that the transcript does not hold may be: before and after it, between its words, or in place of one."""
-
-_Value = TypeVar("_Value")
 
 _FREE_PROBABILITY = 0.01
 
@@ -225,21 +223,6 @@ class _Exit:
         return _Exit(self.node, self.weight + weight, self.depth)
 
 
-@dataclass(frozen=True)
-class _Copy:
-    """A node between some of its neighbours.
-
-    Args:
-        before: phones that it may follow.
-        after: phones that may follow it.
-        columns: of its states.
-    """
-
-    before: Collection[int]
-    after: Collection[int]
-    columns: Sequence[int]
-
-
 class _Builder:
     """Grows a graph from left to right, node by node; `finish` puts copies and states into the nodes."""
 
@@ -263,7 +246,7 @@ class _Builder:
             ways = [entry.weighted(weight) for entry in entries]
             for phone in phones:
                 ways = [self._phone(Node(word, phone), ways)]
-            self.positions += _positions(len(phones))
+            self.positions += positions(len(phones))
             exits += ways
             if shortest is None or len(phones) < len(shortest):
                 shortest = range(first, len(self.nodes))
@@ -285,31 +268,32 @@ class _Builder:
     def finish(self, exits: list[_Exit]) -> AlignmentGraph:
         states, silence = self.model.states, self.index[self.model.silence]
         phone = [self.index[node.phone] for node in self.nodes]
-        heard = [silence if number == len(self.model.phones) else number for number in phone]
-        ends = [(end.node, end.weight) for end in exits if end.node is not None]
-        assert len(ends) == len(exits), "a transcript has words, so a path has nodes"
-        copies = self._copies(phone, heard, [node for node, _ in ends])
-        first = [0, *accumulate(map(len, copies))]
+        last = [(end.node, end.weight) for end in exits if end.node is not None]
+        assert len(last) == len(exits), "a transcript has words, so a path has nodes"
+        heard = [silence if number == self.index[FREE] else number for number in phone]
+        own = self._copies(phone, heard, [node for node, _ in last])
+        first = [0, *accumulate(map(len, own))]
 
-        def copies_of(node: int, *, before: int | None = None, after: int | None = None) -> Iterator[int]:
-            for number, copy in enumerate(copies[node], first[node]):
-                if (before is None or before in copy.before) and (after is None or after in copy.after):
-                    yield number
+        def after(node: int, neighbour: int) -> list[int]:
+            return [number for number, copy in enumerate(own[node], first[node]) if neighbour in copy.before]
+
+        def before(node: int, neighbour: int) -> list[int]:
+            return [number for number, copy in enumerate(own[node], first[node]) if neighbour in copy.after]
 
         initial = torch.full((first[-1], states), -math.inf, dtype=torch.float64)
         final = initial.clone()
-        for node, weight in self.initial:
-            initial[list(copies_of(node, before=silence)), 0] = weight
-        for node, weight in ends:
-            final[list(copies_of(node, after=silence)), -1] = weight
+        for node, value in self.initial:
+            initial[after(node, silence), 0] = value
+        for node, value in last:
+            final[before(node, silence), -1] = value
         arcs = [
-            (one * states + states - 1, other * states, weight)
-            for origin, goal, weight in self.arcs
-            for one in copies_of(origin, after=heard[goal])
-            for other in copies_of(goal, before=heard[origin])
+            (one * states + states - 1, other * states, value)
+            for origin, goal, value in self.arcs
+            for one in before(origin, heard[goal])
+            for other in after(goal, heard[origin])
         ]
-        node = torch.arange(len(copies)).repeat_interleave(torch.tensor([len(own) for own in copies]))
-        source, target, weight = self._inside(torch.tensor(phone)[node])
+        node_of = torch.arange(len(own)).repeat_interleave(torch.tensor([len(of_node) for of_node in own]))
+        source, target, weight = self._inside(torch.tensor(phone)[node_of])
         if arcs:  # a single node has none
             sources, targets, weights = zip(*arcs, strict=True)
             source = torch.cat([source, torch.tensor(sources)])
@@ -319,8 +303,8 @@ class _Builder:
         return AlignmentGraph(
             nodes=tuple(self.nodes),
             phone=torch.tensor(phone),
-            node=node.repeat_interleave(states),
-            column=torch.tensor([copy.columns for own in copies for copy in own]).flatten(),
+            node=node_of.repeat_interleave(states),
+            column=torch.tensor([copy.columns for of_node in own for copy in of_node]).flatten(),
             initial=initial.flatten(),
             final=final.flatten(),
             source=source[order],
@@ -330,11 +314,11 @@ class _Builder:
             shortest=min(end.depth for end in exits) * states,
         )
 
-    def _copies(self, phone: list[int], heard: list[int], last: list[int]) -> list[list[_Copy]]:
-        """Of each node, told apart by columns: those with the same for all that follow, then for all that precede."""
-        states, silence = self.model.states, self.index[self.model.silence]
+    def _copies(self, phone: list[int], heard: list[int], last: list[int]) -> list[list[Copy]]:
+        """Of each node, by all its neighbours; beyond the ends lies silence."""
         before: list[set[int]] = [set() for _ in phone]
         after: list[set[int]] = [set() for _ in phone]
+        silence = self.index[self.model.silence]
         for node, _ in self.initial:
             before[node].add(silence)
         for node in last:
@@ -342,26 +326,7 @@ class _Builder:
         for origin, goal, _ in self.arcs:
             after[origin].add(heard[goal])
             before[goal].add(heard[origin])
-        contexts, free = self.model.contexts, len(self.model.phones)
-        if contexts is None:
-            columns = [range(number * states, (number + 1) * states) for number in range(free + 1)]
-            return [[_Copy(*near, columns[own])] for *near, own in zip(before, after, phone, strict=True)]
-        table, most = contexts.table.numpy(), self.model.streams[0].states
-        found = []
-        for position, one, own, other in zip(self.positions, before, phone, after, strict=True):
-            if own == free:
-                found.append([_Copy(one, other, range(most, most + states))])
-                continue
-            lefts, of = sorted(one), table[position, :, own]
-            near = _alike((right, tuple(tuple(of[left, right].tolist()) for left in lefts)) for right in sorted(other))
-            found.append(
-                [
-                    _Copy(some, rights, columns)
-                    for columns_of, rights in near.items()
-                    for columns, some in _alike(zip(lefts, columns_of, strict=True)).items()
-                ]
-            )
-        return found
+        return [copies(self.model, *node) for node in zip(phone, self.positions, before, after, strict=True)]
 
     def _inside(self, phone: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sources, targets and log-weights of the arcs inside nodes of these phones."""
@@ -369,16 +334,3 @@ class _Builder:
         node, row, column = (inside > -math.inf).nonzero().unbind(1)
         first = node * self.model.states
         return first + row, first + column, inside[node, row, column]
-
-
-def _positions(phones: int) -> list[int]:
-    """Where in a word each of its phones stands."""
-    return [SINGLE] if phones == 1 else [BEGIN, *[INSIDE] * (phones - 2), END] if phones else []
-
-
-def _alike(near: Iterable[tuple[int, _Value]]) -> dict[_Value, list[int]]:
-    """Numbers with the same value, together."""
-    found: dict[_Value, list[int]] = {}
-    for number, value in near:
-        found.setdefault(value, []).append(number)
-    return found
