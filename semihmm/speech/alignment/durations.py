@@ -6,10 +6,10 @@ path, which begins at frame b and lasts d frames, weighs
     log p(x[b:b+d] | n, d) + log p(d | n),
 
 the first from all ways through its three states in d frames, divided by the probability that the HMM gives to d itself,
-the second the geometric mean of that and the law; a phone without a law keeps the HMM's. Log-likelihoods are scaled by
-`_SHARPNESS` first, as for the deviations of edges: frames are not independent. The edge between two phones is then the
-*mean* of its posterior (`expected_counts` of segments), which lies between frames, and has the least squared error
-where the model is right. `_SHARPNESS`, `_TRUST` and `_REACH` were chosen on synthetic voices that no benchmark scores.
+the second by the law; a phone without a law keeps the HMM's. Log-likelihoods are scaled by `_SHARPNESS` first, as for
+the deviations of edges: frames are not independent. The edge between two phones is then the *mean* of its posterior
+(`expected_counts` of segments), which lies between frames, and has the least squared error where the model is right.
+`_SHARPNESS` and `_REACH` were chosen on synthetic speech that no benchmark scores.
 
 An edge may be up to `_REACH` frames from where the HMM's best path has it. So a phone's ways are summed for that many
 beginnings and ends, of all phones at once; the chain has one state for each phone, and is taken a few phones at a time.
@@ -30,7 +30,6 @@ from semihmm.structures import HSMM
 from semihmm.types import Seconds
 
 _SHARPNESS = 0.1
-_TRUST = 0.5  # in a law, beside the HMM's
 _REACH = 8  # frames
 _LONG = 60  # frames of a phone that are looked at: of a longer one, the middle is left out
 _PIECE, _CONTEXT = 16, 6  # phones taken together, and how many more on either side
@@ -109,7 +108,7 @@ def mean_edges(run: Run, log_likelihood: Tensor, model: AcousticModel, durations
     ways = Ways.of(short, _SHARPNESS * log_likelihood[frames].double(), _REACH)
     laws, known = durations.log_prob(run.phones, model, ways.longest)
     count, moved = len(run.phones), torch.zeros(len(run.phones) + 1, dtype=torch.float64)
-    duration = torch.where(known[:, None], torch.lerp(ways.duration, laws, _TRUST), ways.duration)
+    duration = torch.where(known[:, None], laws, ways.duration)
     for first in range(1, count, _PIECE):
         last = min(first + _PIECE, count)
         low, high = max(first - 1 - _CONTEXT, 0), min(last + _CONTEXT, count)
