@@ -6,10 +6,10 @@ path, which begins at frame b and lasts d frames, weighs
     log p(x[b:b+d] | n, d) + log p(d | n),
 
 the first from all ways through its three states in d frames, divided by the probability that the HMM gives to d itself,
-the second the geometric mean of that and the law; a phone without a law keeps the HMM's. Log-likelihoods are scaled by
-`_SHARPNESS` first, as for the deviations of edges: frames are not independent. The edge between two phones is then the
-*mean* of its posterior (`expected_counts` of segments), which lies between frames, and has the least squared error
-where the model is right. `_SHARPNESS`, `_TRUST` and `_REACH` were chosen on synthetic voices that no benchmark scores.
+the second by the law; a phone without a law keeps the HMM's. Log-likelihoods are scaled by `_SHARPNESS` first, as for
+the deviations of edges: frames are not independent. The edge between two phones is then the *mean* of its posterior
+(`expected_counts` of segments), which lies between frames, and has the least squared error where the model is right.
+`_SHARPNESS` and `_REACH` were chosen on synthetic speech that no benchmark scores.
 
 An edge may be up to `_REACH` frames from where the HMM's best path has it. So a phone's ways are summed for that many
 beginnings and ends, of all phones at once; the chain has one state for each phone, and is taken a few phones at a time.
@@ -30,10 +30,10 @@ from semihmm.structures import HSMM
 from semihmm.types import Seconds
 
 _SHARPNESS = 0.1
-_TRUST = 0.5  # in a law, beside the HMM's
 _REACH = 8  # frames
-_LONG = 60  # frames of a phone that are looked at: of a longer one, the middle is left out
-_PIECE, _CONTEXT = 16, 6  # phones taken together, and how many more on either side
+_LONG = 40  # frames of a phone that are looked at: of a longer one, the middle is left out
+_PIECE, _CONTEXT = 16, 6  # phones of one `HSMM`, and how many more on either side
+_BLOCK = 256  # phones whose ways are summed at a time
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Run:
     transitions: Tensor
     begins: Tensor
 
+    def part(self, low: int, high: int) -> "Run":
+        """The phones ``[low, high)``."""
+        own = slice(low, high)
+        return Run(self.phones[own], self.columns[own], self.transitions[own], self.begins[low : high + 1])
+
     def shortened(self, longest: int) -> tuple["Run", Tensor]:
         """Without the middles of long phones; and which frames are left."""
         lengths = self.begins.diff()
@@ -105,23 +110,32 @@ def mean_edges(run: Run, log_likelihood: Tensor, model: AcousticModel, durations
         model: whose phones they are.
         durations: how long they last.
     """
+    count, moved = len(run.phones), torch.zeros(len(run.phones) + 1, dtype=torch.float64)
+    for first in range(1, count, _BLOCK):
+        last = min(first + _BLOCK, count)
+        low, high = max(first - 1 - _CONTEXT, 0), min(last + _CONTEXT, count)
+        moved[first:last] = _moves(run.part(low, high), log_likelihood, model, durations)[first - low : last - low]
+    return run.begins + moved
+
+
+def _moves(run: Run, log_likelihood: Tensor, model: AcousticModel, durations: Durations) -> Tensor:
+    """How far the edges are from where the HMM has them, ``(N + 1,)``."""
     short, frames = run.shortened(_LONG)
     ways = Ways.of(short, _SHARPNESS * log_likelihood[frames].double(), _REACH)
     laws, known = durations.log_prob(run.phones, model, ways.longest)
+    duration = torch.where(known[:, None], laws, ways.duration)
     count, moved = len(run.phones), torch.zeros(len(run.phones) + 1, dtype=torch.float64)
-    duration = torch.where(known[:, None], torch.lerp(ways.duration, laws, _TRUST), ways.duration)
     for first in range(1, count, _PIECE):
         last = min(first + _PIECE, count)
         low, high = max(first - 1 - _CONTEXT, 0), min(last + _CONTEXT, count)
-        hsmm = ways.hsmm(low, high, duration)
-        evidence, counts = expected_counts(hsmm, ["segment"])
+        evidence, counts = expected_counts(ways.hsmm(low, high, duration), ["segment"])
         if not bool(evidence.isfinite()):
             continue  # frames that no phone explains say nothing of edges
-        ends = counts["segment"].sum(1)  # (T, N): the probability that phone n ends with frame t
+        ends = counts["segment"].sum(1).double()  # (T, N): the probability that phone n ends with frame t
         due = short.begins[low + 1 : high + 1] - short.begins[low]
-        distance = torch.arange(1, len(ends) + 1, dtype=torch.float64)[:, None] - due
+        distance = torch.arange(1, len(ends) + 1)[:, None] - due
         moved[first:last] = (ends * distance).sum(0)[first - 1 - low : last - 1 - low]
-    return run.begins + moved
+    return moved
 
 
 @dataclass(frozen=True)
@@ -192,14 +206,14 @@ class Ways:
         allowed[0] &= start[0] == 0
         allowed[-1] &= end[-1] == frames
         phone, beginning, length = allowed.nonzero().unbind(1)
-        segment = torch.full((frames, longest, count), -math.inf, dtype=torch.float64)
+        segment = torch.full((frames, longest, count), -math.inf)
         last = end[phone, beginning, length] - 1
-        segment[last, length, phone] = self.weight[low:high][phone, beginning, length]
-        first = torch.full((count,), -math.inf, dtype=torch.float64)
+        segment[last, length, phone] = self.weight[low:high][phone, beginning, length].float()
+        first = torch.full((count,), -math.inf)
         final = first.clone()
         first[0] = final[-1] = 0.0
-        onward = torch.zeros(count, 1, dtype=torch.float64)
-        return HSMM(first, onward, duration[low:high, :longest], segment=segment, final=final, offsets=(1,))
+        onward, duration = torch.zeros(count, 1), duration[low:high, :longest].float()
+        return HSMM(first, onward, duration, segment=segment, final=final, offsets=(1,))
 
 
 _ENGLISH = """
