@@ -65,6 +65,11 @@ class Page:
     def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
+    def texts(self, selector):
+        """At one moment: the page may make them anew at the next."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((found) => found.textContent)"
+        return self.driver.execute_script(script, selector)
+
     @property
     def inside(self):
         """What is drawn over the axis of time."""
@@ -166,9 +171,8 @@ def test_the_sound_the_posteriors_and_every_label_are_drawn(good):
     assert good.labels("words") == ["ah", "see"]
     assert good.labels("phones") == ["AA", "S", "IY"]
     assert good.labels("written") == ["Ah,", "see!"]
-    names = [name.text for name in good.all(".row-name")]
-    assert names[:6] == ["waveform", "spectrogram", "posteriors", "words", "phones", "written"]
-    assert [name.text for name in good.all(".row-phone")] == ["pause", "AA", "S", "IY"]
+    assert good.texts(".row-name")[:6] == ["waveform", "spectrogram", "posteriors", "words", "phones", "written"]
+    assert good.texts(".row-phone") == ["pause", "AA", "S", "IY"]
     assert good.item("words", "ah").get_attribute("aria-label").startswith("ah, 0.")
     assert good.log() == []
 
@@ -311,7 +315,7 @@ def test_the_overview_has_the_worst_first_and_sorts_by_every_column(browser, pag
     page = browser.open(pages, "all.html")
 
     def names():
-        return page.driver.execute_script("return [...document.querySelectorAll('tbody a')].map((a) => a.textContent)")
+        return page.texts("tbody a")
 
     assert names()[0] == "deep/wrong"
     for number, head in enumerate(("name", "duration", "match", "confidence", "suspicious", "per_frame")):
@@ -335,6 +339,7 @@ def test_edits_are_kept_while_another_recording_is_shown(good):
     good.drag("words", "see", 40)
     good.find(".back").click()
     good.wait(lambda: good.all(".overview"))
+    assert good.warns
     good.driver.back()
     good.wait_for_sound()
     assert good.warns
@@ -411,7 +416,7 @@ def test_a_long_recording_has_elements_for_what_is_in_sight_alone(browser, tmp_p
 
 def test_alternatives_are_ghosts_whose_differences_stand_out(browser, pages):
     page = browser.open(pages, "all.html#0")
-    assert [name.text.split(",")[0] for name in page.all(".row-name")][-1] == "2nd"
+    assert page.texts(".row-name")[-1].startswith("2nd, ")
     ghosts = page.inside.find_elements(By.CSS_SELECTOR, ".ghost .item")
     assert len(ghosts) == 2 and any("differs" in ghost.get_attribute("class") for ghost in ghosts)
 

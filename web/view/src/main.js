@@ -25,4 +25,7 @@ function show() {
 
 followTheme(show);
 addEventListener("hashchange", show);
+addEventListener("beforeunload", (event) => {
+  if (content.sheets.some(({ edits }) => edits?.unsaved)) event.preventDefault();
+});
 show();

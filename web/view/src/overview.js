@@ -3,7 +3,7 @@ import { button, clock, element } from "./element.js";
 import { SCORES, shades } from "./scores.js";
 import { themeButton } from "./theme.js";
 
-const two = (value) => value.toFixed(2);
+const two = (value) => value.toFixed(2).replace("-", "−");
 // Which end of a column is bad: 1 if low numbers are, -1 if high ones.
 const COLUMNS = [
   { key: "name", title: "recording", text: (value) => value, bad: 1 },

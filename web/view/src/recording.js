@@ -198,7 +198,6 @@ export class Recording {
     resized.observe(surfer.getWrapper());
     signal.signal.addEventListener("abort", () => resized.disconnect());
     addEventListener("keydown", (event) => this.key(event), signal);
-    addEventListener("beforeunload", (event) => this.tiers.unsaved && event.preventDefault(), signal);
     const wheel = (event) => {
       if (!event.ctrlKey) return;
       event.preventDefault();
@@ -273,9 +272,8 @@ export class Recording {
   described(item) {
     const { start, end, figures, edited } = item;
     const parts = [`${this.shown[this.tier].name}: ${seconds(start)} – ${seconds(end)} s (${Math.round(1000 * (end - start))} ms)`];
-    const says = { confidence: "confidence", match: "match", entropy: "entropy" };
-    for (const [key, name] of Object.entries(says)) {
-      if (figures?.[key] !== undefined) parts.push(`${name} ${figures[key].toFixed(2)}`);
+    for (const name of ["confidence", "match", "entropy"]) {
+      if (figures?.[name] !== undefined) parts.push(`${name} ${figures[name].toFixed(2)}`);
     }
     if (figures?.start_sd !== undefined && figures.end_sd !== undefined) {
       parts.push(`edges ± ${Math.round(1000 * figures.start_sd)} and ${Math.round(1000 * figures.end_sd)} ms`);

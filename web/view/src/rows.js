@@ -116,6 +116,11 @@ class IntervalRow extends Row {
     }
   }
 
+  write(node, label) {
+    node.firstChild.textContent = label;
+    node.firstChild.classList.toggle("single", label.length === 1);
+  }
+
   // Where there is no place for labels: every interval a line in its colour, what is doubtful above the others.
   draw(items, first, end, { from, to, scale }) {
     const width = Math.ceil((to - from) * scale);
@@ -188,7 +193,7 @@ export class TierRow extends IntervalRow {
     if (node.item === item && node.score === stage.score) return;
     node.item = item;
     node.score = stage.score;
-    node.firstChild.textContent = item.label;
+    this.write(node, item.label);
     node.style.background = this.tint(item) ?? "";
     node.classList.toggle("pause", !item.label);
     node.classList.toggle("edited", item.edited);
@@ -245,7 +250,7 @@ export class GhostRow extends IntervalRow {
   }
 
   update(node, item) {
-    node.firstChild.textContent = item.label;
+    this.write(node, item.label);
     node.classList.toggle("differs", item.differs);
     node.title = `${item.label}, ${seconds(item.start)} to ${seconds(item.end)} s`;
   }
