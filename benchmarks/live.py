@@ -115,6 +115,11 @@ def latencies(
     for moment in session.play(FileSource((wave for wave, _ in joined(clips, seconds)), RATE, clock=clock)):
         found += len(moment.now.found)
         said += sum(one.said for one in moment.now.found)
+        if session.frames % 30_000 == 0:
+            print(
+                f"{session.duration / 60:.0f} minutes: 99 % within {1000 * session.latencies.quantile(0.99):.1f} ms",
+                flush=True,
+            )
         if session.duration <= seconds / 10:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -74,6 +74,8 @@ class Screen:
     def _content(self, moment: Moment, session: Session) -> Group:
         latency = 1000 * session.latencies.quantile(0.99)
         state = f"{moment.time:7.1f} s   99 % of frames within {latency:.0f} ms   lost {session.watch.lost:.1f} s"
+        if self._latest and (match := self._latest[-1].item.match) is not None:
+            state += f"   {session.delays.quantile(0.5):.1f} s behind, match {match:.2f}"
         parts = [Text(state, style="dim"), Text()]
         if isinstance(self.task, ScriptFollower):
             parts.append(self._script(self.task, moment))

@@ -13,8 +13,8 @@ def live(
         str | None, typer.Option(help='Words to listen for, "yes no stop"; with commas, also several: "turn on, stop".')
     ] = None,
     threshold: Annotated[
-        float, typer.Option(help="Nats a frame by which a keyword must beat free speech: more for fewer false alarms.")
-    ] = 0.0,
+        float, typer.Option(help="Nats a frame by which free speech is better than it is: more for fewer false alarms.")
+    ] = -0.5,
     device: Annotated[
         str | None, typer.Option(help="The microphone: a part of its name, or its number in python -m sounddevice.")
     ] = None,
@@ -55,6 +55,7 @@ def live(
         reconnecting,
     )
     from semihmm.speech.files.textfile import read_text
+    from semihmm.speech.live.tasks import Task
 
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
     with _refusing():
@@ -64,6 +65,7 @@ def live(
             raise DataError("--fast takes a file: a microphone is as fast as it is.")
         aligner = _aligner(model, dictionary, language=language)
         text = ""
+        task: Task
         if script:
             text = read_text(Path(script)) if len(script) < 256 and Path(script).is_file() else script
             task = ScriptFollower(aligner.model, aligner.lexicon, text)

@@ -83,7 +83,16 @@ class LivePicture:
         if self._rows:
             extent = (times[0], times[-1], -0.5, len(self.phones) - 0.5)
             shown = np.stack([row.phones for row in self._rows], 1)
-            heat.imshow(shown, aspect="auto", origin="lower", extent=extent, cmap="Blues", vmin=0, vmax=1)
+            heat.imshow(
+                shown,
+                aspect="auto",
+                origin="lower",
+                extent=extent,
+                cmap="Blues",
+                vmin=0,
+                vmax=1,
+                interpolation="nearest",
+            )
         heat.set_yticks(range(len(self.phones)), self.phones, fontsize=5)
         heat.set_title("phones, as each frame comes", loc="left", fontsize=9)
         for number, keyword in enumerate(self.keywords):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE
-from semihmm.speech.alignment.graph import PAUSE, build_graph
+from semihmm.speech.alignment.graph import PAUSE, Place, build_graph
 from semihmm.speech.alignment.match import CALIBRATION, Calibration
 from semihmm.speech.alignment.pronunciation import Lexicon
 from semihmm.speech.live.loop import Sounds
@@ -75,7 +75,7 @@ class ScriptFollower:
     ) -> None:
         pronunciations = lexicon.pronounce_text(text, model)
         self.words = tuple(item.word for item in pronunciations)
-        free = ("ends", "between", "instead")
+        free: tuple[Place, ...] = ("ends", "between", "instead")
         self.graph = build_graph(pronunciations, model, pause_probability=pause_probability, free=free)
         self.beam, self.window, self.calibration = beam, window, calibration
         self._time = model.front_end.boundary

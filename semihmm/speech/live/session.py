@@ -112,6 +112,7 @@ class Session:
         self.watch, self.latencies, self.delays = Watch(say), Latencies(), Latencies()
         self.frames, self.duration, self.busy, self.sample_rate = 0, 0.0, 0.0, 0
         self._resampler = Resampler(round(model.front_end.sample_rate), round(model.front_end.sample_rate))
+        model.log_likelihood(torch.zeros(1, sum(stream.mean.shape[-1] for stream in model.streams)))  # loads, once
         self._delivered: deque[tuple[Seconds, Seconds]] = deque()  # how far blocks reach, and when they came
 
     def play(self, source: Iterable[Block]) -> Iterator[Moment]:
