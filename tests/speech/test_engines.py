@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from semihmm.errors import DataError
 from semihmm.speech import Aligner, Lexicon, evaluate, find_recordings, open_engine
 from semihmm.speech.corpora.batch import align_recordings
+from semihmm.speech.engines.engine import in_order
 
 from .conftest import RATE, spoken
 
@@ -51,31 +53,57 @@ def undisturbed(aligner, corpus, tmp_path):
     return contents(tmp_path / "undisturbed")
 
 
-def test_results_come_in_order_a_dead_process_has_its_own_and_what_a_task_raises_is_raised_here():
-    """And items are taken as they are needed."""
+class Pool:
+    """One that an item called "dies" breaks, for all that are submitted until somebody waits."""
+
+    is_broken = False
+
+    def submit(self, item):
+        future = Future()
+        self.is_broken = self.is_broken or item == "dies"
+        future.set_exception(KeyError("dead")) if self.is_broken else future.set_result(eval(item))
+        return future
+
+    def wait(self, futures):
+        self.is_broken = False
+
+
+def test_results_come_in_order_and_who_dies_has_a_result_of_its_own():
+    pool, items = Pool(), ["1", "2", "dies", "3", "dies", *map(str, range(4, 30))]
+    results = in_order(pool.submit, items, died=len, workers=lambda: 2, lost=KeyError, wait=pool.wait)
+    assert list(results) == [1, 2, 4, 3, 4, *range(4, 30)]
+
+
+def test_items_are_taken_as_they_are_needed_and_what_a_task_raises_is_raised_here():
     taken = []
 
     def items():
-        for item in ["1", DIES, "2", "1 / 0", *map(str, range(50))]:
+        for item in ["1", "oops", *map(str, range(50))]:
             taken.append(item)
             yield item
 
+    def submit(item):
+        future = Future()
+        future.set_exception(ZeroDivisionError()) if item == "oops" else future.set_result(item)
+        return future
+
+    results = in_order(submit, items(), died=len, workers=lambda: 2, lost=KeyError, wait=list)
+    assert next(results) == "1"
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert len(taken) <= 9
+
+
+def test_a_process_that_dies_is_survived():
     with open_engine("local", jobs=2) as engine:
-        results = engine.map(eval, items(), died=len)
-        assert [next(results) for _ in range(3)] == [1, len(DIES), 2]
-        with pytest.raises(ZeroDivisionError):
-            next(results)
-    assert len(taken) < 15
+        assert list(engine.map(eval, [DIES], died=len)) == [len(DIES)]
 
 
 ORPHAN = """
-import os, signal
 from semihmm.speech.engines.local import Local
 if __name__ == "__main__":
-    items = ["__import__('os').getpid()", "__import__('time').sleep(600)"]
-    results = Local(2).map(eval, items, died=len)  # by a name: without one it would end, and wait for its process
-    print(next(results), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+    item = "print(__import__('os').getpid(), flush=True) or __import__('time').sleep(600)"
+    list(Local(2).map(eval, [item], died=len))
 """
 
 
@@ -84,6 +112,7 @@ def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
     (tmp_path / "orphan.py").write_text(ORPHAN)
     with subprocess.Popen([sys.executable, tmp_path / "orphan.py"], stdout=subprocess.PIPE, text=True) as parent:
         worker = int(parent.stdout.readline())
+        parent.kill()
     assert parent.returncode == -signal.SIGKILL
     state = Path(f"/proc/{worker}/stat")
     for _ in range(1000):
@@ -117,7 +146,6 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, tm
         outcomes += run
         assert [item.recording.name for item in outcomes] == [str(number) for number in range(RECORDINGS)]
         assert contents(tmp_path / "out") == undisturbed
-        assert list(engine.map(eval, ["1", DIES, "2"], died=len)) == [1, len(DIES), 2]
         both = tmp_path / "out", tmp_path / "out"
         assert evaluate(*both, engine=engine) == evaluate(*both)
 

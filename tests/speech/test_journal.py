@@ -3,16 +3,16 @@
 import json
 import logging
 import os
-import pickle
-import signal
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
 import soundfile
 
 from semihmm.speech import Aligner, Lexicon, find_recordings
+from semihmm.speech.corpora import journal as journal_module
 from semihmm.speech.corpora.batch import Summary, align_recordings
 from semihmm.speech.corpora.journal import JOURNAL, journal, record
 
@@ -93,28 +93,24 @@ def test_a_resumed_run_adds_its_lines_and_has_the_same_warnings(aligner, corpus,
         assert first.warnings[kind] == second.warnings[kind]
 
 
-KILLED = """
-import os, pickle, signal, sys
+ENDLESS = """
+import logging, runpy, sys
 from pathlib import Path
-from semihmm.speech import find_recordings
-from semihmm.speech.corpora.batch import align_recordings
-from semihmm.speech.corpora.journal import journal
-
-aligner, corpus, out, log = pickle.loads(Path(sys.argv[1]).read_bytes())
-with journal(log):
-    for number, outcome in enumerate(align_recordings(aligner, find_recordings(corpus), out)):
-        if number == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
+own = runpy.run_path(sys.argv[1])
+with own["journal"](Path(sys.argv[2])):
+    while True:
+        own["record"](logging.INFO, "recording", {"name": "a" * 3000})
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
-def test_a_run_that_was_killed_leaves_whole_lines(tone_model, tone_lexicon, corpus, tmp_path):
-    aligner, log = Aligner(tone_model, Lexicon(tone_lexicon.entries)), tmp_path / "log.jsonl"
-    (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out", log)))
-    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / "job"]).returncode == -signal.SIGKILL
-    names = [line["name"] for line in lines(log) if line["event"] == "recording"]
-    assert names == ["fine", "gone", "noisy"]
+def test_a_run_that_was_killed_leaves_whole_lines(tmp_path):
+    log = tmp_path / "log.jsonl"
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, journal_module.__file__, log]) as run:
+        while not log.exists() or log.stat().st_size < 1_000_000:
+            time.sleep(0.001)
+        run.kill()
+    assert all(line["name"] == "a" * 3000 for line in lines(log))
+    assert log.read_bytes().endswith(b"}\n")
 
 
 def test_a_name_that_no_encoding_has_is_written_and_read(tmp_path):

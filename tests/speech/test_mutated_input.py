@@ -18,6 +18,11 @@ SEEDS = {
     "a.vtt": b"WEBVTT\n\nNOTE x\n\n1\n00:00.000 --> 00:01.100 align:start\n<v Ann>he &amp; was</v>\n\n00:02.000 --> "
     b"00:03.000\nnot\n",
     "a.csv": b'start,end,text,speaker\n0,1.1,"he was, not",ann\n0:00:01.1,2.9,an ill,bob\n',
+    "a.tsv": b"start\tend\ttext\n0\t1100\the was\n1100\t2900\tnot\n",
+    "a.json": b'{"segments": [{"start": 0.0, "end": 1.1, "text": " he was", "speaker": "ann"}, '
+    b'{"start": 1.1, "end": 2, "text": "not"}]}',
+    "x.jsonl": b'{"audio_filepath": "a.wav", "text": "he was", "offset": 0.5, "duration": 1.5, "speaker": 3}\n'
+    b'{"audio_filepath": "b.wav", "text": "not"}\n',
     "a.txt": b"0.000000\t1.100000\the was not\n1.100000\t2.900000\tan ill\n",
     "a.lab": b"0 1000000 sil\n1000000 2500000 x^sil-hh+iy=w@1/A:0[2]\n2500000 4000000 iy\n",
     "b.lab": b"signal a\nnfields 1\n#\n\t0.1875\t125\tH#\n\t0.257\t125\tV\n\t0.34 125 m\n",
@@ -57,7 +62,23 @@ PIECES += [
     b" ",
     b"x" * 5000,
 ]
-PIECES += ["٣".encode(), b"\xe2\x80\xa8", b"\xed\xb3\xbf", b"", b"a", b"0", b"<ALT>", b"text", b"start", b"\x1b[31m"]
+PIECES += [b"null", b"[", b"}", b"true"]
+PIECES += [
+    "٣".encode(),
+    b"\xe2\x80\xa8",
+    b"\xed\xb3\xbf",
+    b"",
+    b"a",
+    b"0",
+    b"<ALT>",
+    b"null",
+    b"[",
+    b"}",
+    b"true",
+    b"text",
+    b"start",
+    b"\x1b[31m",
+]
 
 
 def damaged(content, rng):

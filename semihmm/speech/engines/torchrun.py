@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from torch import distributed
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 from semihmm.errors import DataError
 from semihmm.speech.engines.engine import AHEAD, Item, Result, on_one_thread
@@ -42,6 +40,10 @@ class Torchrun:
                 "Torchrun: this process is no rank of torchrun's. Start as many of it as there is to be work for: "
                 "torchrun --nproc-per-node 4 --no-python semihmm align CORPUS --out OUT --engine torchrun"
             )
+        # Not every PyTorch has these.
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
+
         store, rank, size = next(rendezvous("env://"))
         # After a restart, the store still has the addresses of those that died.
         ours = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
