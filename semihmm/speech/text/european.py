@@ -31,12 +31,11 @@ _UNITS = {
     "GHz": "frequency-gigahertz",
 }  # fmt: skip
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
-_FEMININE = set(
-    "stunde stunden minute minuten sekunde sekunden million millionen milliarde milliarden "
-    "livre livres heure heures minute minutes seconde secondes couronne couronnes "
-    "libra libras hora horas minuto corona coronas "
-    "sterlina sterline ora ore corona corone coroa coroas".split()
-) - {"minuto"}
+_FEMININE = frozenset(
+    """stunde stunden minute minuten sekunde sekunden million millionen milliarde milliarden
+    livre livres heure heures minutes seconde secondes couronne couronnes libra libras hora horas corona coronas
+    sterlina sterline ora ore corone coroa coroas""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -285,7 +284,8 @@ class _Reader:
     def counted(self, written: str, name: str) -> str:
         """A number before the name of what is counted."""
         said, feminine = self.number(written), name.split()[0].lower() in _FEMININE
-        return said if "," in written else _AGREE.get(self.grammar.code, lambda said, _: said)(said, feminine)
+        agree = _AGREE.get(self.grammar.code)
+        return agree(said, feminine) if agree and "," not in written else said
 
     def money(self, amount: str, sign: str, scale: str | None) -> str:
         grammar = self.grammar
