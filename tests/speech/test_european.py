@@ -35,6 +35,10 @@ um 1:00 Uhr | um ein uhr
 1914–1918 | neunzehnhundertvierzehn bis neunzehnhundertachtzehn
 das 19. Jahrhundert | das neunzehnte jahrhundert
 im 2. Weltkrieg | im zweiten weltkrieg
+vom 1. bis 3. Mai | vom ersten bis dritten mai
+12.30 Uhr | zwölf uhr dreißig
+10 000 € | zehntausend euro
+die 90er-Jahre | die neunziger jahre
 Er ist 5. Dann | er ist fünf dann
 z. B. Dr. Müller | zum beispiel doktor müller
 bzw. Nr. 5 | beziehungsweise nummer fünf
@@ -59,6 +63,7 @@ Straße & Co. | straße und co
 0,50 € | cinquante centimes
 1 € | un euro
 5 M€ | cinq millions d'euros
+1 000 000 € | un million d'euros
 £21 | vingt et une livres
 14/07/1789 | quatorze juillet mille sept cent quatre-vingt-neuf
 le 1er mai 2020 | le premier mai deux mille vingt
@@ -95,6 +100,9 @@ l'eau, aujourd'hui | l'eau aujourd'hui
 200 £ | doscientas libras
 31 h | treinta y una horas
 5 M€ | cinco millones de euros
+1.000.000 € | un millón de euros
+500 £ | quinientas libras
+101 € | ciento un euros
 $20 | veinte dólares
 100 MXN | cien pesos mexicanos
 3/5/2020 | tres de mayo de dos mil veinte

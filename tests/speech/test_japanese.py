@@ -70,6 +70,14 @@ def test_what_is_no_reading_is_named(word):
         pronounce_japanese(word)
 
 
+def test_what_open_jtalk_cannot_read_is_named_and_signs_are_not_said():
+    pytest.importorskip("pyopenjtalk", reason="the ja extra is not installed")
+    assert words_of("☃です", language="ja") == ["デス'"]
+    (unread, _) = words_of("안녕です", language="ja")
+    with pytest.raises(DataError, match="'안녕' is no reading in katakana"):
+        pronounce_japanese(unread)
+
+
 def test_a_reading_is_pronounced_as_it_was_given():
     assert words_of("デス'", language="ja") == ["デス'"]
     assert list(dictionary_lines(["デス'"], load_lexicon("ja"))) == ["デス' d e s U", "デス'(2) d e s u"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from semihmm.errors import DataError, DependencyError
-from semihmm.speech import tokens_of, words_of
+from semihmm.speech import load_lexicon, tokens_of, unknown_words, words_of
 from semihmm.speech.text.korean import pronounce_korean
 
 pytest.importorskip("num2words", reason="the speech extra is not installed")
@@ -75,6 +75,13 @@ def test_spelling_is_said_by_the_rules(word, phones):
 def test_what_is_not_in_hangul_is_named(word):
     with pytest.raises(DataError, match=f"{word!r} is not in syllables of Hangul. Add it to the dictionary"):
         pronounce_korean(word)
+
+
+def test_what_can_be_read_is_known():
+    pytest.importorskip("ko_pron", reason="the ko extra is not installed")
+    lexicon = load_lexicon("ko")
+    assert lexicon.pronounce("같이").known
+    assert unknown_words(["같이 OK 3시 [laughs]"], lexicon) == {"ok": 1}
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,13 @@ class Pronunciation:
     known: bool = True
 
 
+_READERS: dict[str, Callable[[str], tuple[Phones, ...]]] = {
+    "ja": pronounce_japanese,
+    "ko": pronounce_korean,
+    "zh": pronounce_mandarin,
+}
+
+
 def converter(language: str | None) -> Callable[[str], Phones | tuple[Phones, ...]]:
     """What pronounces the words of a language that the dictionary lacks.
 
@@ -65,9 +73,8 @@ def converter(language: str | None) -> Callable[[str], Phones | tuple[Phones, ..
     Raises:
         DataError: the language is not known.
     """
-    own = {"ja": pronounce_japanese, "ko": pronounce_korean, "zh": pronounce_mandarin}
     code = check_language(language or "en")
-    return own.get(code) or partial(guess_with_gruut, language=code)
+    return _READERS.get(code) or partial(guess_with_gruut, language=code)
 
 
 def guess_with_gruut(word: str, language: str = "en") -> Phones:
@@ -117,7 +124,8 @@ class Lexicon:
 
     In this order: the dictionary; the parts of a hyphenated word; a word of the dictionary with a possessive ``'s`` or
     ``'``; all of these again without accents (``café`` has the entry ``cafe``). Other words count as unknown: English
-    initials without a vowel (``nlp``) are spelled, and the rest is for the converter.
+    initials without a vowel (``nlp``) are spelled, and the rest is for the converter. Those of Japanese, Korean and
+    Mandarin read and do not guess: what they can pronounce is known.
 
     Args:
         entries: pronunciations by lower-case word.
@@ -147,11 +155,15 @@ class Lexicon:
         if word not in self._guessed:
             guessed = self._spelled(word) or self.guess(word)
             self._guessed[word] = guessed if isinstance(guessed[0], tuple) else (guessed,)
-        return Pronunciation(word, self._guessed[word], known=False)
+        return Pronunciation(word, self._guessed[word], known=self.language in _READERS)
 
     def knows(self, word: str) -> bool:
         """Whether the word needs no guess."""
-        return is_filler(word) or bool(self._variants(word) or self._variants(_fold(word)))
+        if is_filler(word) or self._variants(word) or self._variants(_fold(word)):
+            return True
+        with suppress(DataError):
+            return self.language in _READERS and self.pronounce(word).known
+        return False
 
     def pronounce_text(self, text: str, model: AcousticModel) -> list[Pronunciation]:
         """The pronunciations of a transcript's words, in order, for a model that is to hear them.

@@ -18,6 +18,7 @@ _PURPOSE = "Reading out the numbers in a transcript"
 _ISO_DATE = r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
 _ROMAN = r"(?=[IVX])(?:X{0,2})(?:IX|IV|V?I{0,3})"
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
+_MILLIONS = "millions?|milliards?|mill[oó]n|millones|milion[ei]|miliard[oi]|milhão|milhões"
 
 _UNITS = {
     "km": "length-kilometer", "m": "length-meter", "cm": "length-centimeter", "mm": "length-millimeter",
@@ -31,12 +32,11 @@ _UNITS = {
     "GHz": "frequency-gigahertz",
 }  # fmt: skip
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
-_FEMININE = set(
-    "stunde stunden minute minuten sekunde sekunden million millionen milliarde milliarden "
-    "livre livres heure heures minute minutes seconde secondes couronne couronnes "
-    "libra libras hora horas minuto corona coronas "
-    "sterlina sterline ora ore corona corone coroa coroas".split()
-) - {"minuto"}
+_FEMININE = frozenset(
+    """stunde stunden minute minuten sekunde sekunden million millionen milliarde milliarden
+    livre livres heure heures minutes seconde secondes couronne couronnes libra libras hora horas corona coronas
+    sterlina sterline ora ore corone coroa coroas""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ GRAMMARS = {
     grammar.code: grammar
     for grammar in (
         Grammar(
-            "de", r"[.]", "Komma", "Punkt", "minus", "bis", "zu", ("{day} {month}", " {year}"),
+            "de", r"[. ]", "Komma", "Punkt", "minus", "bis", "zu", ("{day} {month}", " {year}"),
             ("{hour} Uhr {minute}", r"Uhr"), "{hour} Uhr", " ",
             {"€": ("Euro", "Euro", "Cent"), "$": ("Dollar", "Dollar", "Cent"), "£": ("Pfund", "Pfund", "Pence"),
              "¥": ("Yen", "Yen", "")},
@@ -105,7 +105,8 @@ GRAMMARS = {
              r"Prof\.": "Professor", r"Nr\.": "Nummer", r"Mio\.": "Millionen", r"Mrd\.": "Milliarden"},
             {r"Mio\.?": ("Million", "Millionen"), r"Mrd\.?": ("Milliarde", "Milliarden")},
             by_digit=True,
-            ordinal=r"\.(?= (?:Jahrhunderts?|Mal|Platz|Klasse|Tage?s?|Stock|Etage|Kapitels?|Weltkriegs?|Geburtstag)\b)",
+            ordinal=r"\.(?= (?:Jahrhunderts?|Mal|Platz|Klasse|Tage?s?|Stock|Etage|Kapitels?|Weltkriegs?|Geburtstag)\b"
+            r"| (?:bis|und|oder) \d{1,2}\.)",
         ),
         Grammar(
             "fr", r"[ ]", "virgule", "point", "moins", "à", "à", ("{day} {month}", " {year}"),
@@ -138,7 +139,7 @@ GRAMMARS = {
             ordinal=r"(?:\.?°(?! ?[CF])|\.?(?:er|[oa])\b)", century=rf"(?i:siglo) ({_ROMAN})(?!\w)",
         ),
         Grammar(
-            "it", r"[.]", "virgola", "punto", "meno", "a", "a", ("{day} {month}", " {year}"),
+            "it", r"[. ]", "virgola", "punto", "meno", "a", "a", ("{day} {month}", " {year}"),
             ("{hour} e {minute}", r"ore"), "{hour}", " e ",
             {"€": ("euro", "euro", "centesimi"), "$": ("dollaro", "dollari", "centesimi"),
              "£": ("sterlina", "sterline", "penny"), "¥": ("yen", "yen", "")},
@@ -234,6 +235,8 @@ class _Reader:
         if grammar.code == "de":
             names = "|".join(sorted(map(re.escape, self.month_of), key=len, reverse=True))
             rules.append((rf"(\d{{1,2}})\. ?((?i:{names}))\b\.?", self.say_german_day))
+            rules.append((r"(\d{1,2})\.([0-5]\d)() Uhr\b", self.say_time))
+            rules.append((r"(\d+)er(?![^\W-])", lambda m: f"{self.number(m[1], year=True)}er"))
         if grammar.code == "fr":
             rules.append((r"(\d{1,2}) ?h ?([0-5]\d)?()(?!\w)", self.say_time))
         return [
@@ -282,34 +285,45 @@ class _Reader:
     def words(self, number: int, form: str = "cardinal") -> str:
         return _in_words(number, self.grammar.code, form)
 
-    def counted(self, written: str, name: str) -> str:
-        """A number before the name of what is counted."""
+    def agreeing(self, written: str, name: str) -> str:
+        """A number, as it stands before the name of what is counted."""
         said, feminine = self.number(written), name.split()[0].lower() in _FEMININE
-        return said if "," in written else _AGREE.get(self.grammar.code, lambda said, _: said)(said, feminine)
+        agree = _AGREE.get(self.grammar.code)
+        return agree(said, feminine) if agree and "," not in written else said
+
+    def counted(self, written: str, name: str) -> str:
+        """A number and what is counted: a million *of* them in Romance languages."""
+        said = self.agreeing(written, name)
+        if not re.search(rf"(?:{_MILLIONS})$", said):
+            return f"{said} {name}"
+        of = {"fr": "d'" if name[0] in "aeéhiou" else "de ", "de": "", "nl": "", "it": "di "}.get(
+            self.grammar.code, "de "
+        )
+        return f"{said} {of}{name}"
 
     def money(self, amount: str, sign: str, scale: str | None) -> str:
         grammar = self.grammar
         one, many, cent = grammar.currencies[sign]
         if scale:
-            singular, plural = next(names for pattern, names in grammar.scales.items() if re.fullmatch(pattern, scale))
-            name = singular if amount == "1" else plural
-            joined = f"{name}{many}" if name[-1] in "' " else f"{name} {many}"
-            return f"{self.counted(amount, name.split()[0])} {joined}"
+            names = next(names for pattern, names in grammar.scales.items() if re.fullmatch(pattern, scale))
+            name = names[amount != "1"]
+            joint = "" if name[-1] in "' " else " "
+            return f"{self.agreeing(amount, name)} {name}{joint}{many}"
         whole, _, cents = amount.partition(",")
         if len(cents) != 2 or not cent:
-            return f"{self.counted(amount, many)} {one if amount == '1' else many}"
+            return self.counted(amount, one if amount == "1" else many)
         if not whole.strip("0"):
-            return f"{self.counted(str(int(cents)), cent)} {cent}"
-        said = f"{self.counted(whole, many)} {one if whole == '1' else many}"
+            return self.counted(str(int(cents)), cent)
+        said = self.counted(whole, one if whole == "1" else many)
         return said + (f"{grammar.cents}{self.words(int(cents))}" if int(cents) else "")
 
     def say_currency_code(self, match: re.Match[str]) -> str:
         names = require("babel.numbers", extra="speech", purpose=_PURPOSE)
         if match[2] not in self.locale.currencies:
             return f"{self.number(match[1])} {match[2]}"
-        count = 1 if match[1] == "1" else 5
-        name = names.get_currency_name(match[2], count, locale=self.locale)
-        return f"{self.counted(match[1], name)} {name}"
+        return self.counted(
+            match[1], names.get_currency_name(match[2], 1 if match[1] == "1" else 5, locale=self.locale)
+        )
 
     def say_date(self, match: re.Match[str]) -> str:
         month = self.months[int(match["month"]) - 1]
@@ -329,7 +343,7 @@ class _Reader:
     def say_time(self, match: re.Match[str]) -> str:
         grammar, hour = self.grammar, int(match[1])
         name = {"fr": "heure", "es": "horas", "pt": "horas", "it": "ore"}.get(grammar.code, "Uhr")
-        said = self.counted(str(hour), name)
+        said = self.agreeing(str(hour), name)
         full = not int(match[2] or 0) and not match[3]
         pattern = grammar.full_hour if full else grammar.clock[0]
         minute = " ".join(self.words(int(part)) for part in (match[2], match[3]) if part)
@@ -361,7 +375,7 @@ class _Reader:
         count = float(re.sub(rf"(?<=\d){self.grammar.thousands}(?=\d{{3}})", "", match[1]).replace(",", "."))
         named = str(self.format_unit(count, unit, "long", locale=self.locale)).replace("\xa0", " ")
         name = re.sub(r"^[\d.,\s\u202f]+", "", named)
-        return f"{self.counted(match[1], name)} {name}"
+        return self.counted(match[1], name)
 
     def say_version(self, match: re.Match[str]) -> str:
         return f" {self.grammar.dot} ".join(self.number(part) for part in match[1].split("."))
@@ -392,7 +406,7 @@ def _agree_french(said: str, feminine: bool) -> str:
 
 def _agree_spanish(said: str, feminine: bool) -> str:
     if feminine:
-        return re.sub(r"cientos\b", "cientas", re.sub(r"uno$", "una", said))
+        return re.sub(r"ientos\b", "ientas", re.sub(r"uno$", "una", said))
     return re.sub(r"uno$", "un", re.sub(r"veintiuno$", "veintiún", said))
 
 

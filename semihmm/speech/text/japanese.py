@@ -8,7 +8,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from semihmm.errors import DataError
 _CURRENCIES = {"¥": "円", "$": "ドル", "€": "ユーロ", "£": "ポンド", "₩": "ウォン"}
 _SIGN = "".join(map(re.escape, _CURRENCIES))
 _NUMBER = r"((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
-_REWRITTEN = [  # as Open JTalk reads it
+_REWRITTEN: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [  # as Open JTalk reads it
     (
         re.compile(r"(\d{4})([-/.])(0?[1-9]|1[0-2])\2([12]\d|3[01]|0?[1-9])(?!\d)"),
         lambda m: f"{m[1]}年{int(m[3])}月{int(m[4])}日",
@@ -34,7 +34,7 @@ _REWRITTEN = [  # as Open JTalk reads it
     (re.compile(r"°C"), lambda _: "度"),
 ]
 _READING = re.compile(r"[ァ-ヶー]+(?:'[ァ-ヶー]*)+")
-_SILENT = {"pau", "sil", "xx"}
+_SILENT = {"pau", "sil", "sp", "unk", "xx"}
 
 _ROWS = {
     "k": "カキクケコ", "s": "サ スセソ", "t": "タ  テト", "n": "ナニヌネノ", "h": "ハヒ ヘホ", "m": "マミムメモ",
@@ -116,7 +116,9 @@ def _analyse(line: str, start: int, end: int) -> Iterator[tuple[int, int, list[s
         first, last = item["char_span"]
         reading = item["pron"].replace("’", "'")
         if not set(item["phonemes"]) - _SILENT or not reading.strip():
-            continue
+            if not any(map(str.isalnum, said[first:last])):
+                continue
+            reading = said[first:last]  # which `pronounce_japanese` will refuse by name
         if first == last:  # what a number has beside its digits: 十 of 34
             held.append(reading)
             continue

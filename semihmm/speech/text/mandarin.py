@@ -165,7 +165,7 @@ def _say_money(amount: str, scale: str | None, sign: str) -> str:
     yuan, _, rest = amount.partition(".")
     if sign != "¥" or scale or len(rest) != 2:
         return _counted(amount) + (scale or "") + name
-    jiao, fen = rest
+    jiao, fen = rest[0], rest[1]
     said = _counted(yuan) + name + ("" if rest == "00" else f"{_number(jiao)}角" if jiao != "0" else "零")
     return said + (f"{_number(fen)}分" if fen != "0" else "")
 

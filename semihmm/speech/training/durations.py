@@ -113,7 +113,8 @@ class PhoneDurations:
 
     def _log_probs(self, phones: Sequence[Interval]) -> Tensor:
         states = [next(self.contexts[c] for c in contexts if c in self.contexts) for contexts in _contexts(phones)]
-        return self.law().detach()[states]
+        log_probs: Tensor = self.law()
+        return log_probs.detach()[states]
 
     def _steps(self) -> Tensor:
         return torch.arange(1, self.law.max_duration + 1, dtype=torch.float64)
@@ -165,7 +166,7 @@ def _contexts(tier: Sequence[Interval]) -> list[tuple[Context, ...]]:
     """The contexts of each phone, the closest first."""
     kinds = manners([phone.label for phone in tier])
     apart = [True, *(b.start - a.end > _APART for a, b in pairwise(tier)), True]
-    found = []
+    found: list[tuple[Context, ...]] = []
     for i, phone in enumerate(tier):
         last = _PAUSE if apart[i] else kinds[i - 1]
         following = _PAUSE if apart[i + 1] else kinds[i + 1]
