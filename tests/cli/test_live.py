@@ -2,7 +2,6 @@
 
 import json
 import sys
-from itertools import pairwise
 
 import pytest
 
