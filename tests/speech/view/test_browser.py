@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("chromedriver"), reason="chromedriver is not installed"),
 ]
 FLAGS = (
-    "headless=new no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
+    "headless=new no-sandbox disable-dev-shm-usage disable-gpu disable-quic no-first-run disable-background-networking "
     "disable-component-update disable-sync autoplay-policy=no-user-gesture-required"
 )
 INK = """
