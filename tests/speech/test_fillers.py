@@ -74,3 +74,11 @@ def test_records_of_before_tokens_were_kept_are_still_read(aligner, tmp_path):
     del content["tokens"]
     (tmp_path / "a.json").write_text(json.dumps(content))
     assert Alignment.load(tmp_path / "a.json").tokens == ()
+
+
+def test_readings_that_differ_in_a_filler_that_is_passed_over_are_one(noisy_model):
+    model = replace(noisy_model, phones=("SIL", "AA", "+UH+", "+NSN+"))
+    aligner = Aligner(model, Lexicon({"ah": (("AA",),)}))
+    quiet, _ = spoken(("AA", 0.3), ("SIL", 0.3))
+    found = aligner(quiet, RATE, "ah [laughs] [laughs]", nbest=6)
+    assert [[phone.label for phone in reading.phones] for reading in found.alternatives] == [["AA"]]

@@ -10,6 +10,8 @@ from semihmm.inference import condition, log_partition, marginals, viterbi
 from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph
 from semihmm.structures import HMM
 
+_SPARE = 4  # candidates for each reading: those that differ in what is passed over read the same
+
 
 def best_readings(graph: AlignmentGraph, hmm: HMM, count: int) -> list[tuple[float, Tensor]]:
     """The most probable readings of a transcript: each says every word in one of its pronunciations.
@@ -35,15 +37,19 @@ def best_readings(graph: AlignmentGraph, hmm: HMM, count: int) -> list[tuple[flo
     for word in sorted({graph.nodes[node].word for node in first}):
         own = [number for number, node in enumerate(first) if graph.nodes[node].word == word]
         longer = ((score + weight[number], (*chosen, number)) for score, chosen in readings for number in own)
-        readings = nlargest(count, longer)
-    ranked = []
+        readings = nlargest(_SPARE * count, longer)
+    ranked: dict[tuple[int, ...], tuple[float, Tensor]] = {}
     for _, chosen in readings:
+        if len(ranked) == count:
+            break
         allowed = torch.isin(variant, torch.tensor([PAUSE, *chosen]))[graph.node]
         read = condition(hmm, allowed)
         best = viterbi(read)
-        if bool(best.valid):
-            ranked.append((float(log_partition(read)), best.event))
-    return sorted(ranked, key=lambda scored: -scored[0])
+        said = variant[graph.node[best.event]]
+        reading = tuple(said[said != PAUSE].unique_consecutive().tolist())  # which need not have a filler in it
+        if bool(best.valid) and reading not in ranked:
+            ranked[reading] = float(log_partition(read)), best.event
+    return sorted(ranked.values(), key=lambda scored: -scored[0])
 
 
 def _variants(graph: AlignmentGraph) -> tuple[list[int], Tensor]:
