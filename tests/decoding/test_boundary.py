@@ -166,3 +166,29 @@ def test_what_was_dropped_is_forgotten():
         search.push(frames.log_softmax(-1), torch.tensor([2000]), 1)
         said.append(len(search.best(1, True)[0][0][0]))
     assert search.kept() < 20 * said[-1] + 10_000 < 8 * 20_000
+
+
+def test_no_state_ends_the_process():
+    """Of a search in the middle of its frames, with numbers put in the place of others, and parts taken away."""
+    rng, whole = random.Random(0), made()
+    whole.push(rows(2, 6, 4), torch.tensor([6, 3]), 1)
+    good, refused = whole.state(), 0
+    for _ in range(3000):
+        states = [[*(part if isinstance(part, int) else list(part) for part in state)] for state in good]
+        for _ in range(rng.randint(1, 3)):
+            state, place = rng.choice(states), rng.randrange(8)
+            if not isinstance(state[place], list) or rng.random() < 0.05:
+                state[place] = rng.choice(NUMBERS)
+            elif rng.random() < 0.1:
+                state[place] = state[place][: rng.randrange(len(state[place]) + 1)]
+            elif state[place]:
+                state[place][rng.randrange(len(state[place]))] = rng.choice(REALS if place == 7 else NUMBERS)
+        search = made()
+        try:
+            search.restore([tuple(state) for state in states])
+        except (RuntimeError, ValueError):
+            refused += 1
+        else:
+            search.push(rows(2, 6, 4), torch.tensor([6, 3]), 1)
+            assert len(search.best(3, True)) == 2
+    assert 500 < refused < 3000

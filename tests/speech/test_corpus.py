@@ -73,7 +73,7 @@ def test_a_listed_recording_that_is_missing_is_found_missing(corpus):
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({}, "no .txt, .lab, .textgrid, .eaf, .srt, .vtt, .csv, .tsv beside it"),
+        ({}, "no .txt, .lab, .textgrid, .eaf, .srt, .vtt, .csv, .tsv, .json beside it"),
         ({"a.txt": " \n"}, "says nothing"),
         ({"metadata.csv": "a| \n"}, "says nothing"),
         ({"a.lab": "0 100 x\n100 200 y\n"}, "labels with times"),
