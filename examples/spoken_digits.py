@@ -266,14 +266,14 @@ class Experience:
         state = torch.cat([states[word][i, : len(x)] for i, (word, x) in enumerate(zip(words, frames, strict=True))])
         streams = deepcopy(self.model.streams)
         for stream, block in zip(streams, torch.cat(frames).split(13, dim=1), strict=True):
-            before, book = stream.weights().exp(), stream.codebook[state]
+            before, book = stream.weights(), stream.codebook[state]
             for number in book.unique().tolist():
                 own, of = block[book == number], state[book == number]
                 mean, log_variance = stream.mean[number], stream.log_variance[number]
                 distance = ((own[:, None] - mean).square() / log_variance.exp() + log_variance).sum(-1)
-                share = (before[of].log() - distance / 2).softmax(-1)
+                share = (before[of] - distance / 2).softmax(-1)
                 rows, row = of.unique(return_inverse=True)
-                counts = 3 * caution * before[rows]
+                counts = 3 * caution * before[rows].exp()
                 stream.weights.logits[rows] = counts.index_add(0, row, share).log()
                 mean += (share.T @ own - share.sum(0)[:, None] * mean) / (caution + share.sum(0)[:, None])
         self.model = replace(self.model, streams=streams)
@@ -338,8 +338,8 @@ def main() -> None:
 
     if real:
         begin = time.perf_counter()
-        words = with_experience(ear, loss, alone[0], recordings, held_out[test])
-        right = sum(word == digit for word, digit in zip(words, digits, strict=True))
+        found = with_experience(ear, loss, alone[0], recordings, held_out[test])
+        right = sum(word == digit for word, digit in zip(found, digits, strict=True))
         print(f"  single words, with experience: {right / len(digits):.1%} ({time.perf_counter() - begin:.0f} seconds)")
 
     sounds, texts = voices.draw(1, 7, generator)
