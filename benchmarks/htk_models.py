@@ -136,8 +136,9 @@ def items_of(data: Path, name: str, limit: int | None) -> Iterator[tuple[torch.T
 def onsets(aligner: Aligner, data: Path, name: str, limit: int | None) -> BoundaryErrors:
     total = BoundaryErrors()
     for wave, rate, item in items_of(data, name, limit):
-        reference = Tiers(phones=spoken(item["phones"]))
-        total += compare(reference, Tiers(phones=aligner(wave, rate, item["text"]).phones)).phones
+        reference = Tiers(words=spoken(item["words"]), phones=spoken(item["phones"]))
+        alignment = aligner(wave, rate, item["text"])
+        total += compare(reference, Tiers(words=alignment.words, phones=alignment.phones)).phones
     return total
 
 
