@@ -109,7 +109,6 @@ def latencies(
         task = KeywordSpotter(model, lexicon, KEYWORDS.split())
     else:
         task = PhoneListener(model)
-    warm(aligner, name, clips)
     session = Session(model, task, clock=clock)
     memory, found, said = 0, 0, 0
     for moment in session.play(FileSource((wave for wave, _ in joined(clips, seconds)), RATE, clock=clock)):
@@ -138,19 +137,6 @@ def latencies(
         "peak memory after a tenth (MB)": round(memory / 1024),
         "peak memory (MB)": round(whole / 1024),
     }
-
-
-def warm(aligner: Aligner, name: str, clips: list[tuple[Tensor, str]]) -> None:
-    """Let everything be loaded that the first frames load: who listens to a microphone waits for that before."""
-    wave, text = clips[0]
-    tasks = {
-        "script": lambda: ScriptFollower(aligner.model, aligner.lexicon, text),
-        "keywords": lambda: KeywordSpotter(aligner.model, aligner.lexicon, KEYWORDS.split()),
-    }
-    clock = SimulatedClock(time.process_time)
-    session = Session(aligner.model, tasks.get(name, lambda: PhoneListener(aligner.model))(), clock=clock)
-    for _ in session.play(FileSource(wave[: RATE // 2], RATE, clock=clock)):
-        pass
 
 
 def means(aligner: Aligner, clips: list[tuple[Tensor, str]]) -> dict[str, object]:

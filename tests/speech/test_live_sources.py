@@ -1,6 +1,7 @@
 """Where live sound comes from, what becomes of it on the way, and how long it takes; no sound card is needed."""
 
 import math
+import queue
 import signal
 import sys
 import time
@@ -316,6 +317,23 @@ def test_a_picture_is_of_the_last_seconds(tone_model, tmp_path):
     assert len(picture._rows) < 60
     picture.save(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_window_draws_until_it_is_told_to_stop(tone_model, monkeypatch):
+    """Here without a screen, in this process."""
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="the plots extra is not installed")
+    from semihmm.speech.live import picture
+
+    drawn, rows = [], queue.Queue()
+    monkeypatch.setattr(picture.LivePicture, "draw", lambda self, figure: drawn.append(len(self._rows)))
+    monkeypatch.setattr(pyplot, "show", lambda block: None)
+    monkeypatch.setattr(pyplot, "pause", lambda seconds: rows.put(None))
+    session = Session(tone_model, PhoneListener(tone_model), clock=standing())
+    for moment in session.play(FileSource(spoken(("AA", 0.3))[0].float(), RATE, clock=session.clock)):
+        rows.put(picture.Row.of(moment))
+    picture._show(rows, tone_model.phones, ())
+    pyplot.close("all")
+    assert drawn == [session.frames + 1]
 
 
 def test_ctrl_c_ends_a_session_with_what_there_is(tone_model, tone_lexicon, capsys):

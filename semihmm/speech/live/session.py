@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,8 +113,16 @@ class Session:
         self.watch, self.latencies, self.delays = Watch(say), Latencies(), Latencies()
         self.frames, self.duration, self.busy, self.sample_rate = 0, 0.0, 0.0, 0
         self._resampler = Resampler(round(model.front_end.sample_rate), round(model.front_end.sample_rate))
-        model.log_likelihood(torch.zeros(1, sum(stream.mean.shape[-1] for stream in model.streams)))  # loads, once
+        self._warm_up()
         self._delivered: deque[tuple[Seconds, Seconds]] = deque()  # how far blocks reach, and when they came
+
+    def _warm_up(self) -> None:
+        """Pass some silence through copies of all parts: what is loaded and planned once takes longer than a frame."""
+        front_end, loop, task = LiveFrontEnd(self.model.front_end), deepcopy(self.loop), deepcopy(self.task)
+        for row in self.model.log_likelihood(
+            front_end.push(torch.zeros(round(0.1 * self.model.front_end.sample_rate)))
+        ):
+            task.push(loop.push(row))
 
     def play(self, source: Iterable[Block]) -> Iterator[Moment]:
         """All that a source delivers, and the end."""
