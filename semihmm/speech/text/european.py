@@ -13,6 +13,7 @@ from typing import Any
 from semihmm._optional import require
 from semihmm.speech.text.english import WORD
 from semihmm.speech.text.grammars import GRAMMARS, Grammar
+from semihmm.speech.text.rules import Rule, compiled, first_match
 
 _PURPOSE = "Reading out the numbers in a transcript"
 _DATES = (
@@ -43,11 +44,7 @@ _FEMININE = frozenset(
 
 def say_by_grammar(line: str, place: int, language: str) -> tuple[int, str] | None:
     """Where the first rule that matches at a place ends, and what it says; None where none does."""
-    for pattern, say in _rules(language):
-        match = pattern.match(line, place)
-        if match:
-            return match.end(), say(match)
-    return None
+    return first_match(_rules(language), line, place)
 
 
 @lru_cache(maxsize=8192)
@@ -60,9 +57,8 @@ def _in_words(number: int, language: str, form: str = "cardinal") -> str:
 
 
 @lru_cache(maxsize=8)
-def _rules(language: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]:
-    reader = _Reader(GRAMMARS[language])
-    return [(re.compile(pattern), say) for pattern, say in reader.rules()]
+def _rules(language: str) -> tuple[Rule, ...]:
+    return compiled(_Reader(GRAMMARS[language]).rules())
 
 
 class _Reader:
