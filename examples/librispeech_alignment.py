@@ -57,10 +57,8 @@ def main():
     aligner, known, aligned = Aligner(), readers(args.corpus), []
     for recording in recordings:
         try:
-            wave, rate = read_audio(recording.audio)
-            aligned.append(
-                (librispeech_speaker(recording.name), wave, rate, aligner(wave, rate, recording.transcript()))
-            )
+            result = aligner(*read_audio(recording.audio), recording.transcript())
+            aligned.append((librispeech_speaker(recording.name), recording.audio, result))
         except SemihmmError as error:
             print(f"{recording.name} is left out: {error}")
     speakers = sorted({speaker for speaker, *_ in aligned})
@@ -83,14 +81,14 @@ def main():
         figures = f"mean error {1000 * errors.mean:5.1f} ms, RMSE {1000 * errors.rmse:5.1f} ms"
         print(f"  {name:18} {figures}, correlation {errors.correlation:.3f}, {errors.within(0.2):.0%} within a fifth")
 
-    _, wave, rate, result = aligned[-1]
+    _, audio, result = aligned[-1]
     laws = PhoneDurations.fit([other.phones for *_, other in aligned[:-1]])
     predicted = laws(result.phones, total=sum(phone.end - phone.start for phone in result.phones))
     print("\nthe last recording by a vocoder")
     for name, durations in (("its own", None), ("predicted", predicted)):
         frames = None if durations is None else at_durations(result.phones, durations, result.duration)
         try:
-            distortion, pitch = resynthesis_errors(wave, rate, frames=frames)
+            distortion, pitch = resynthesis_errors(*read_audio(audio), frames=frames)
         except DependencyError as error:
             print(f"  MCD and F0 are left out: {error}")
             break

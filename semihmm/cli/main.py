@@ -343,8 +343,8 @@ def _aligner(
     if language and check_language(language) != "en" and not model:
         raise DataError(
             f"no acoustic model of {LANGUAGES[language]} comes with semihmm, only an English one. Give a model with "
-            f"--model, and, unless its phones are those that semihmm g2p --language {language} prints, a dictionary in "
-            f"its phones with --dictionary."
+            f"--model ('semihmm train' makes one from recordings), and a dictionary in its phones with --dictionary, "
+            f"unless they are those that 'semihmm g2p --language {language}' prints."
         )
     acoustic = load_acoustic_model(model, contexts=contexts)
     lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)

@@ -1,22 +1,25 @@
 """How German, French, Spanish, Italian, Dutch and Portuguese read numbers, amounts, dates, times, units and signs.
 
-A `Grammar` holds what differs; the rules are the same for all. Number words are those of ``num2words``; months, units
-and the currencies of three-letter codes those of the CLDR, by ``babel``. Where readers differ, the plainest reading is
-taken: times of 24 hours, years as the language says them, cents without their name.
+The rules are the same for all, and a `Grammar` holds what differs. Number words are those of ``num2words``; months,
+units and the currencies of three-letter codes those of the CLDR, by ``babel``. Where readers differ, the plainest
+reading is taken: times of 24 hours, years as the language says them, cents without their name.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from semihmm._optional import require
 from semihmm.speech.text.english import WORD
+from semihmm.speech.text.grammars import GRAMMARS, Grammar
+from semihmm.speech.text.rules import Rule, compiled, first_match
 
 _PURPOSE = "Reading out the numbers in a transcript"
-_ISO_DATE = r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?!\d)"
-_ROMAN = r"(?=[IVX])(?:X{0,2})(?:IX|IV|V?I{0,3})"
+_DATES = (
+    r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?!\d)",
+    r"(?P<day>0?[1-9]|[12]\d|3[01])(?P<sep>[./-]) ?(?P<month>0?[1-9]|1[0-2])(?P=sep) ?(?P<year>\d{4})(?!\d)",
+)
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
 _MILLIONS = "millions?|milliards?|mill[oó]n|millones|milion[ei]|miliard[oi]|milhão|milhões"
 
@@ -39,159 +42,9 @@ _FEMININE = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Grammar:
-    """What one language says.
-
-    Args:
-        thousands: what may stand between groups of three digits.
-        point: said for the decimal comma.
-        dot: said for the dot of a version.
-        by_digit: whether decimals are said one by one, rather than as a number where they are two.
-        minus, to, ratio: said before a negative number, between the ends of a range, and between the sides of 3:2.
-        date: of a day and a month's name, and of a year if there is one.
-        clock: of hours and minutes; the words after the time that go without saying again come second.
-        full_hour: of hours alone.
-        cents: between an amount and its cents.
-        currencies: by sign: one, many, and the name of a hundredth.
-        signs: by character.
-        halves: by fraction.
-        and_half: of a number and a half.
-        abbreviations: by what is written, a pattern.
-        scales: by what may stand before a sign of currency: one, many.
-        ordinal: a pattern of what stands after a number to make it an ordinal.
-        century: a pattern of a Roman numeral that is read as ``century_form``.
-    """
-
-    code: str
-    thousands: str
-    point: str
-    dot: str
-    minus: str
-    to: str
-    ratio: str
-    date: tuple[str, str]
-    clock: tuple[str, str]
-    full_hour: str
-    cents: str
-    currencies: dict[str, tuple[str, str, str]]
-    signs: dict[str, str]
-    halves: dict[str, str]
-    and_half: str
-    abbreviations: dict[str, str]
-    scales: dict[str, tuple[str, str]] = field(default_factory=dict)
-    by_digit: bool = False
-    ordinal: str = r"(?!)"
-    century: str = r"(?!)"
-    century_form: str = "cardinal"
-    separators: str = r"[./-]"
-
-
-GRAMMARS = {
-    grammar.code: grammar
-    for grammar in (
-        Grammar(
-            "de", r"[. ]", "Komma", "Punkt", "minus", "bis", "zu", ("{day} {month}", " {year}"),
-            ("{hour} Uhr {minute}", r"Uhr"), "{hour} Uhr", " ",
-            {"€": ("Euro", "Euro", "Cent"), "$": ("Dollar", "Dollar", "Cent"), "£": ("Pfund", "Pfund", "Pence"),
-             "¥": ("Yen", "Yen", "")},
-            {"%": "Prozent", "&": "und", "+": "plus", "=": "gleich", "@": "at", "°": "Grad", "×": "mal",
-             "÷": "geteilt durch", "±": "plus minus", "§": "Paragraph", "‰": "Promille"},
-            {"1/2": "ein halb", "1/3": "ein Drittel", "2/3": "zwei Drittel", "1/4": "ein Viertel",
-             "3/4": "drei Viertel"},
-            "{}einhalb",
-            {r"z\. ?B\.": "zum Beispiel", r"d\. ?h\.": "das heißt", r"u\. ?a\.": "unter anderem",
-             r"usw\.": "und so weiter", r"bzw\.": "beziehungsweise", r"ca\.": "circa", r"Dr\.": "Doktor",
-             r"Prof\.": "Professor", r"Nr\.": "Nummer", r"Mio\.": "Millionen", r"Mrd\.": "Milliarden"},
-            {r"Mio\.?": ("Million", "Millionen"), r"Mrd\.?": ("Milliarde", "Milliarden")},
-            by_digit=True,
-            ordinal=r"\.(?= (?:Jahrhunderts?|Mal|Platz|Klasse|Tage?s?|Stock|Etage|Kapitels?|Weltkriegs?|Geburtstag)\b"
-            r"| (?:bis|und|oder) \d{1,2}\.)",
-        ),
-        Grammar(
-            "fr", r"[ ]", "virgule", "point", "moins", "à", "à", ("{day} {month}", " {year}"),
-            ("{hour} {heures} {minute}", r"h(?:eures?)?"), "{hour} {heures}", " ",
-            {"€": ("euro", "euros", "centimes"), "$": ("dollar", "dollars", "cents"),
-             "£": ("livre", "livres", "pence"), "¥": ("yen", "yens", "")},
-            {"%": "pour cent", "&": "et", "+": "plus", "=": "égale", "@": "arobase", "°": "degrés", "×": "fois",
-             "÷": "divisé par", "±": "plus ou moins", "§": "paragraphe", "‰": "pour mille"},
-            {"1/2": "un demi", "1/3": "un tiers", "2/3": "deux tiers", "1/4": "un quart", "3/4": "trois quarts"},
-            "{} et demi",
-            {r"M\.": "monsieur", r"MM\.": "messieurs", r"Mme": "madame", r"Mlle": "mademoiselle", r"Dr": "docteur",
-             r"[nN]°": "numéro", r"etc\.": "et cetera", r"c\.-à-d\.": "c'est-à-dire"},
-            {"M": ("million d'", "millions d'"), "Md": ("milliard d'", "milliards d'")},
-            ordinal=r"(?:er|[èe]?re|i?[èe]me|nde?|e)\b", century=rf"({_ROMAN})(?:e|ème)(?= siècle)",
-            century_form="ordinal",
-        ),
-        Grammar(
-            "es", r"[. ]", "coma", "punto", "menos", "a", "a", ("{day} de {month}", " de {year}"),
-            ("{hour} {minute}", r"h(?:oras?)?"), "{hour}{horas}", " con ",
-            {"€": ("euro", "euros", "céntimos"), "$": ("dólar", "dólares", "centavos"),
-             "£": ("libra", "libras", "peniques"), "¥": ("yen", "yenes", "")},
-            {"%": "por ciento", "&": "y", "+": "más", "=": "igual a", "@": "arroba", "°": "grados", "×": "por",
-             "÷": "dividido por", "±": "más menos", "§": "sección", "‰": "por mil"},
-            {"1/2": "un medio", "1/3": "un tercio", "2/3": "dos tercios", "1/4": "un cuarto", "3/4": "tres cuartos"},
-            "{} y medio",
-            {r"Sr\.": "señor", r"Sra\.": "señora", r"Dr\.": "doctor", r"Dra\.": "doctora", r"Ud\.": "usted",
-             r"Uds\.": "ustedes", r"EE\. ?UU\.": "Estados Unidos", r"[nN]\.?°": "número", r"núm\.": "número",
-             r"etc\.": "etcétera"},
-            {"M": ("millón de ", "millones de ")},
-            ordinal=r"(?:\.?°(?! ?[CF])|\.?(?:er|[oa])\b)", century=rf"(?i:siglo) ({_ROMAN})(?!\w)",
-        ),
-        Grammar(
-            "it", r"[. ]", "virgola", "punto", "meno", "a", "a", ("{day} {month}", " {year}"),
-            ("{hour} e {minute}", r"ore"), "{hour}", " e ",
-            {"€": ("euro", "euro", "centesimi"), "$": ("dollaro", "dollari", "centesimi"),
-             "£": ("sterlina", "sterline", "penny"), "¥": ("yen", "yen", "")},
-            {"%": "per cento", "&": "e", "+": "più", "=": "uguale", "@": "chiocciola", "°": "gradi", "×": "per",
-             "÷": "diviso", "±": "più o meno", "§": "paragrafo", "‰": "per mille"},
-            {"1/2": "un mezzo", "1/3": "un terzo", "2/3": "due terzi", "1/4": "un quarto", "3/4": "tre quarti"},
-            "{} e mezzo",
-            {r"Sig\.": "signor", r"Sig\.ra": "signora", r"Dott\.": "dottor", r"n\. ?(?=\d)": "numero",
-             r"ecc\.": "eccetera"},
-            {"mln": ("milione di ", "milioni di "), "mld": ("miliardo di ", "miliardi di ")},
-            ordinal=r"°(?! ?[CF])|[oa]\b", century=rf"({_ROMAN})(?= secolo)", century_form="ordinal",
-        ),
-        Grammar(
-            "nl", r"[.]", "komma", "punt", "min", "tot", "tegen", ("{day} {month}", " {year}"),
-            ("{hour} uur {minute}", r"uur"), "{hour} uur", " ",
-            {"€": ("euro", "euro", "cent"), "$": ("dollar", "dollar", "cent"), "£": ("pond", "pond", "pence"),
-             "¥": ("yen", "yen", "")},
-            {"%": "procent", "&": "en", "+": "plus", "=": "is", "@": "apenstaartje", "°": "graden", "×": "keer",
-             "÷": "gedeeld door", "±": "plusminus", "§": "paragraaf", "‰": "promille"},
-            {"1/2": "een half", "1/3": "een derde", "2/3": "twee derde", "1/4": "een kwart", "3/4": "drie kwart"},
-            "{} en een half",
-            {r"dhr\.": "de heer", r"mevr\.": "mevrouw", r"enz\.": "enzovoort", r"bijv\.": "bijvoorbeeld",
-             r"nr\.": "nummer"},
-            {"mln": ("miljoen", "miljoen"), "mld": ("miljard", "miljard")},
-            ordinal=r"(?:ste|de|e)\b",
-        ),
-        Grammar(
-            "pt", r"[. ]", "vírgula", "ponto", "menos", "a", "a", ("{day} de {month}", " de {year}"),
-            ("{hour} e {minute}", r"h(?:oras?)?"), "{hour} {horas}", " e ",
-            {"€": ("euro", "euros", "cêntimos"), "$": ("dólar", "dólares", "cêntimos"),
-             "£": ("libra", "libras", "pence"), "¥": ("iene", "ienes", "")},
-            {"%": "por cento", "&": "e", "+": "mais", "=": "igual a", "@": "arroba", "°": "graus", "×": "vezes",
-             "÷": "dividido por", "±": "mais ou menos", "§": "parágrafo", "‰": "por mil"},
-            {"1/2": "um meio", "1/3": "um terço", "2/3": "dois terços", "1/4": "um quarto", "3/4": "três quartos"},
-            "{} e meio",
-            {r"Sr\.": "senhor", r"Sra\.": "senhora", r"Dr\.": "doutor", r"Dra\.": "doutora", r"[nN]\.?°": "número",
-             r"etc\.": "et cetera"},
-            {"M": ("milhão de ", "milhões de ")},
-            ordinal=r"(?:\.?°(?! ?[CF])|\.?[oa]\b)", century=rf"(?i:século) ({_ROMAN})(?!\w)",
-        ),
-    )
-}  # fmt: skip
-"""The languages that are read out by rules, by their ISO 639 codes."""
-
-
 def say_by_grammar(line: str, place: int, language: str) -> tuple[int, str] | None:
     """Where the first rule that matches at a place ends, and what it says; None where none does."""
-    for pattern, say in _rules(language):
-        match = pattern.match(line, place)
-        if match:
-            return match.end(), say(match)
-    return None
+    return first_match(_rules(language), line, place)
 
 
 @lru_cache(maxsize=8192)
@@ -204,9 +57,8 @@ def _in_words(number: int, language: str, form: str = "cardinal") -> str:
 
 
 @lru_cache(maxsize=8)
-def _rules(language: str) -> list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]:
-    reader = _Reader(GRAMMARS[language])
-    return [(re.compile(pattern), say) for pattern, say in reader.rules()]
+def _rules(language: str) -> tuple[Rule, ...]:
+    return compiled(_Reader(GRAMMARS[language]).rules())
 
 
 class _Reader:
@@ -228,10 +80,7 @@ class _Reader:
         number = rf"({group}(?:,\d+)?)"
         signs = "".join(map(re.escape, grammar.currencies))
         scale = "|".join(grammar.scales) or r"(?!)"
-        dates = [_ISO_DATE]
-        day, month = r"(?P<day>0?[1-9]|[12]\d|3[01])", r"(?P<month>0?[1-9]|1[0-2])"
-        dates.append(rf"{day}(?P<sep>{grammar.separators}) ?{month}(?P=sep) ?(?P<year>\d{{4}})(?!\d)")
-        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [(date, self.say_date) for date in dates]
+        rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [(date, self.say_date) for date in _DATES]
         if grammar.code == "de":
             names = "|".join(sorted(map(re.escape, self.month_of), key=len, reverse=True))
             rules.append((rf"(\d{{1,2}})\. ?((?i:{names}))\b\.?", self.say_german_day))
@@ -328,8 +177,7 @@ class _Reader:
     def say_date(self, match: re.Match[str]) -> str:
         month = self.months[int(match["month"]) - 1]
         day, year = self.day(match, int(match["day"])), self.number(match["year"], year=True)
-        pattern = "".join(self.grammar.date)
-        return pattern.format(day=day, month=month, year=year)
+        return self.grammar.date.format(day=day, month=month, year=year)
 
     def day(self, match: re.Match[str], day: int) -> str:
         if self.grammar.code == "de":

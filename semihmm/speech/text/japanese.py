@@ -8,31 +8,34 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.text.rules import compiled, first_match
 
 _CURRENCIES = {"¥": "円", "$": "ドル", "€": "ユーロ", "£": "ポンド", "₩": "ウォン"}
 _SIGN = "".join(map(re.escape, _CURRENCIES))
 _NUMBER = r"((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
-_REWRITTEN: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [  # as Open JTalk reads it
+_REWRITTEN = compiled(  # as Open JTalk reads it
     (
-        re.compile(r"(\d{4})([-/.])(0?[1-9]|1[0-2])\2([12]\d|3[01]|0?[1-9])(?!\d)"),
-        lambda m: f"{m[1]}年{int(m[3])}月{int(m[4])}日",
-    ),
-    (
-        re.compile(r"(\d{1,2}):([0-5]\d)(?!\d|:)"),
-        lambda m: f"{int(m[1])}時" + (f"{int(m[2])}分" if int(m[2]) else ""),
-    ),
-    (re.compile(rf"([{_SIGN}]) ?{_NUMBER}([万億])?"), lambda m: m[2] + (m[3] or "") + _CURRENCIES[m[1]]),
-    (re.compile(rf"{_NUMBER}([万億])?([{_SIGN}])"), lambda m: m[1] + (m[2] or "") + _CURRENCIES[m[3]]),
-    (re.compile(r"([-−])(?=\d)(?<![\w)%]-)(?<![\w)%]−)"), lambda _: "マイナス"),
-    (re.compile(r"(\d{1,4})[/⁄](\d{1,4})(?![\d/⁄])"), lambda m: f"{m[2]}分の{m[1]}"),
-    (re.compile(r"°C"), lambda _: "度"),
-]
+        (
+            r"(\d{4})([-/.])(0?[1-9]|1[0-2])\2([12]\d|3[01]|0?[1-9])(?!\d)",
+            lambda m: f"{m[1]}年{int(m[3])}月{int(m[4])}日",
+        ),
+        (
+            r"(\d{1,2}):([0-5]\d)(?!\d|:)",
+            lambda m: f"{int(m[1])}時" + (f"{int(m[2])}分" if int(m[2]) else ""),
+        ),
+        (rf"([{_SIGN}]) ?{_NUMBER}([万億])?", lambda m: m[2] + (m[3] or "") + _CURRENCIES[m[1]]),
+        (rf"{_NUMBER}([万億])?([{_SIGN}])", lambda m: m[1] + (m[2] or "") + _CURRENCIES[m[3]]),
+        (r"([-−])(?=\d)(?<![\w)%]-)(?<![\w)%]−)", lambda _: "マイナス"),
+        (r"(\d{1,4})[/⁄](\d{1,4})(?![\d/⁄])", lambda m: f"{m[2]}分の{m[1]}"),
+        (r"°C", lambda _: "度"),
+    )
+)
 _READING = re.compile(r"[ァ-ヶー]+(?:'[ァ-ヶー]*)+")
 _SILENT = {"pau", "sil", "sp", "unk", "xx"}
 
@@ -136,13 +139,12 @@ def _analyse(line: str, start: int, end: int) -> Iterator[tuple[int, int, list[s
 
 def _rewrite(line: str, start: int, end: int) -> tuple[str, list[tuple[int, int]]]:
     """What Open JTalk is given for a stretch, and the start and end of what each of its characters stands for."""
-    said, spans, place = "", [], start
+    said, spans, place, line = "", [], start, line[:end]
     while place < end:
-        matches = ((rule.match(line, place, end), say) for rule, say in _REWRITTEN)
-        found = next(((match.end(), say(match)) for match, say in matches if match), (place + 1, line[place]))
-        said += found[1]
-        spans += [(place, found[0])] * len(found[1])
-        place = found[0]
+        after, text = first_match(_REWRITTEN, line, place) or (place + 1, line[place])
+        said += text
+        spans += [(place, after)] * len(text)
+        place = after
     return said, spans
 
 

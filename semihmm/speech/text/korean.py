@@ -5,10 +5,11 @@ The rules that turn spelling into sounds (같이 is said 가치) are those of ``
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.text.rules import compiled, first_match
 
 _NUMBER = r"((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)"
 _DIGITS = "영일이삼사오육칠팔구"
@@ -119,9 +120,8 @@ def _say_date(match: re.Match[str]) -> str:
     return f"{_number(match[1])}년 {_say_month(match[3])} {_number(str(int(match[4])))}일"
 
 
-_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
-    (re.compile(pattern), say)
-    for pattern, say in (
+_RULES = compiled(
+    (
         (r"(\d{4})([-/.])(0?[1-9]|1[0-2])\2([12]\d|3[01]|0?[1-9])(?!\d)", _say_date),
         (r"(?<!\d)(\d{1,2}):([0-5]\d)(?!\d)", _say_time),
         (r"(?<!\d)(1[0-2]|0?[1-9])월", lambda m: _say_month(m[1])),
@@ -144,13 +144,12 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         (_NUMBER, lambda m: _number(m[1])),
         ("[{}]".format("".join(map(re.escape, _SIGNS))), lambda m: f" {_SIGNS[m[0]]} "),
     )
-]
+)
 
 
 def _rewrite(piece: str) -> str:
     said, place = "", 0
     while place < len(piece):
-        matches = ((rule.match(piece, place), say) for rule, say in _RULES)
-        found = next(((match.end(), say(match)) for match, say in matches if match), (place + 1, piece[place]))
-        place, said = found[0], said + found[1]
+        place, text = first_match(_RULES, piece, place) or (place + 1, piece[place])
+        said += text
     return said

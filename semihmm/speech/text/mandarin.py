@@ -5,12 +5,13 @@ also be in Pinyin with digits for the tones, ``jin1tian1 tian1qi4``.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from semihmm._optional import require
 from semihmm.errors import DataError
+from semihmm.speech.text.rules import compiled, first_match
 
 _SYLLABLE = r"[a-zü:]{1,7}[1-5]"
 _PINYIN = re.compile(rf"(?<![A-Za-z])(?:'?(?i:{_SYLLABLE}))+(?![A-Za-z])")
@@ -58,7 +59,7 @@ def read_mandarin(line: str, start: int = 0) -> Iterator[tuple[int, int, list[st
         if word := _PINYIN.match(line, place) or _LATIN.match(line, place):
             end = word.end()
             yield place, end, [word[0].lower()]
-        elif said := _rewrite(line, place):
+        elif said := first_match(_RULES, line, place):
             end, text = said
             yield place, end, [text]
         elif run := _HAN.match(line, place):
@@ -116,12 +117,6 @@ def _split(syllable: str, word: str, tones: bool) -> list[str]:
     return [*([initial] if initial else []), final + tone * tones]
 
 
-def _rewrite(line: str, place: int) -> tuple[int, str] | None:
-    """Where the first rule that matches ends, and what it says."""
-    matches = ((rule.match(line, place), say) for rule, say in _RULES)
-    return next(((match.end(), say(match)) for match, say in matches if match), None)
-
-
 @lru_cache(maxsize=1)
 def _jieba() -> Any:
     jieba = require("jieba", extra="zh", purpose="Finding the words of Mandarin text")
@@ -170,9 +165,8 @@ def _say_money(amount: str, scale: str | None, sign: str) -> str:
     return said + (f"{_number(fen)}分" if fen != "0" else "")
 
 
-_RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
-    (re.compile(pattern), say)
-    for pattern, say in (
+_RULES = compiled(
+    (
         (
             r"(?P<year>\d{4})(?P<sep>[-/.])(?P<month>0?[1-9]|1[0-2])(?P=sep)(?P<day>[12]\d|3[01]|0?[1-9])(?!\d)",
             _say_date,
@@ -192,4 +186,4 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         (r"(?<![\w)%])[-−](?=\d)", lambda _: "负"),
         ("[{}]".format("".join(map(re.escape, _SIGNS))), lambda m: _SIGNS[m[0]]),
     )
-]
+)

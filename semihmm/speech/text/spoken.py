@@ -7,7 +7,8 @@ from contextlib import suppress
 from semihmm._optional import require
 from semihmm.errors import DataError
 from semihmm.speech.text.english import CURRENCIES, SIGNS, WORD, say_in_english
-from semihmm.speech.text.european import GRAMMARS, say_by_grammar
+from semihmm.speech.text.european import say_by_grammar
+from semihmm.speech.text.grammars import GRAMMARS
 from semihmm.speech.text.japanese import read_japanese
 from semihmm.speech.text.korean import read_korean
 from semihmm.speech.text.mandarin import read_mandarin
