@@ -113,7 +113,7 @@ class AcousticModel:
                 out += density(part)
         return found
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: Path) -> None:
         """Write the model as one file, safetensors with JSON in it, in float32; `load_acoustic_model` reads it.
 
         The file appears when it is whole, and is the same for the same model.
@@ -130,7 +130,7 @@ class AcousticModel:
         if self.edges is not None:
             tensors |= {f"edges.{name}": getattr(self.edges, name) for name in EdgeCorrection.__dataclass_fields__}
         note = {name: getattr(self, name) for name in ("phones", "name", "silence", "card")}
-        write(Path(path), tensors, {**note, "streams": len(self.streams), "front_end": asdict(self.front_end)})
+        write(path, tensors, {**note, "streams": len(self.streams), "front_end": asdict(self.front_end)})
 
     @cached_property
     def _densities(self) -> list[Densities]:
@@ -160,7 +160,7 @@ def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: T
     return emission
 
 
-def load_acoustic_model(folder: str | Path | None = None, *, contexts: bool = False) -> AcousticModel:
+def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -> AcousticModel:
     """Read an acoustic model: a file that `AcousticModel.save` wrote, or a phonetically-tied Sphinx-3 model.
 
     Args:
@@ -173,7 +173,6 @@ def load_acoustic_model(folder: str | Path | None = None, *, contexts: bool = Fa
         DataError: a file is missing or damaged, or the model is not phonetically tied.
         DependencyError: no folder was given and ``pocketsphinx`` is not installed.
     """
-    folder = None if folder is None else Path(folder)
     if folder is not None and folder.is_file():
         return _saved(folder)
     name = f"Sphinx {folder or 'en-us'}"
