@@ -94,7 +94,8 @@ def train(
     said = {phone for item in utterances for word in item.words for variant in word.variants for phone in variant}
     names = (*sorted({*phones, *said} - {silence}), silence)
     run = _Run(utterances, recipe, each, watch)
-    model, paths = _blank(names, silence, recipe, name), []
+    model = _blank(names, silence, recipe, name)
+    paths: list[Tensor | None] = []
     for stage in recipe.stages:
         examples = [item.example(stage.front_end) for item in utterances]
         model, old = replace(model, front_end=stage.front_end), model.front_end
