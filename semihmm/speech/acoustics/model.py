@@ -1,7 +1,7 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -129,9 +129,18 @@ class AcousticModel:
         The file appears when it is whole, and is the same for the same model.
 
         Raises:
+            DataError: a part of it is none that a file has a place for.
             DependencyError: ``safetensors`` is not installed.
         """
         tensors = {"transitions": self.transitions.float()}
+        for name in _further_parts():
+            part = getattr(self, name)
+            if isinstance(part, Tensor):
+                tensors[name] = part
+            elif part is not None:
+                raise DataError(
+                    f"AcousticModel.save: {self.name} has a {name} ({type(part).__name__}): no file holds it."
+                )
         for number, stream in enumerate(self.streams):
             tensors |= mixture_tensors(stream, f"streams.{number}")
         if self.contexts is not None:
@@ -145,6 +154,12 @@ class AcousticModel:
     @cached_property
     def _densities(self) -> list[Densities]:
         return [Densities.of(stream) for stream in self.streams]
+
+
+def _further_parts() -> list[str]:
+    """Fields of a model that are a tensor, or None, and that have no place of their own in a file."""
+    own = {"phones", "streams", "transitions", "front_end", "name", "silence", "edges", "contexts", "card"}
+    return [part.name for part in fields(AcousticModel) if part.name not in own]
 
 
 def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: Tensor | None = None) -> GaussianMixture:
@@ -293,6 +308,7 @@ def _saved(path: Path) -> AcousticModel:
             edges=None if None in edges else EdgeCorrection(*edges),
             contexts=None if table is None else Contexts(table.expand(4, -1, -1, -1, -1)),
             card=note["card"],
+            **{name: tensors[name] for name in _further_parts() if name in tensors},
         )
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(

@@ -36,7 +36,8 @@ class Mixtures:
         """Log-densities of the Gaussians of some states, their log-weights added: ``(T, states, C)``, float32."""
         product, bias = (table[states].flatten(0, 1) for table in self._tables)
         found = torch.addmm(bias[:, None], product, torch.cat([features.square(), features], 1).t())
-        return found.t().unflatten(1, (len(states), -1))
+        each: Tensor = found.t().unflatten(1, (len(states), -1))
+        return each
 
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor]:
