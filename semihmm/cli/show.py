@@ -99,7 +99,7 @@ def trained(model: AcousticModel, failures: Mapping[str, str], out: Path) -> Non
         ("too short for what is said in them, or not as their labels have it", card["too short"]),
         ("phones with little data, which resemble their class (vowels, stops, ...)", card["little data"]),
     ):
-        if what:
+        if isinstance(what, list) and what:
             console.print(f"[yellow]{about}:[/] {_plain(', '.join(what))}", highlight=False)
     note(f"Model: {out}. Align with it: semihmm align CORPUS --model {out} --out RESULTS")
 
