@@ -21,6 +21,7 @@ from semihmm.speech.acoustics.sphinx import (
     read_sendump,
     read_transitions,
 )
+from semihmm.speech.acoustics.transform import transformed
 from semihmm.speech.text.dictionary import Entries, read_dictionary
 
 _VARIANCE_FLOOR = 1e-4
@@ -40,6 +41,7 @@ class AcousticModel:
         name: what reports call the model.
         silence: the phone that stands for silence.
         edges: corrects where its phones begin; None for leaving them on the grid of frames.
+        transform: ``(D, F + 1)``, an affine map of the features before the streams see them; None for none.
     """
 
     phones: tuple[str, ...]
@@ -49,6 +51,7 @@ class AcousticModel:
     name: str = "acoustic model"
     silence: str = "SIL"
     edges: EdgeCorrection | None = None
+    transform: Tensor | None = None
 
     @property
     def states(self) -> int:
@@ -68,6 +71,8 @@ class AcousticModel:
         Raises:
             ShapeError: ``features`` has another width than the streams together.
         """
+        if self.transform is not None:
+            features = transformed(features, self.transform)
         widths = [stream.mean.shape[-1] for stream in self.streams]
         if features.ndim != 2 or features.shape[1] != sum(widths):
             raise ShapeError(

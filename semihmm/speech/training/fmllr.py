@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import ShapeError
+from semihmm.speech.acoustics.transform import identity
 
 FRAMES_EACH = 10
 """Frames for each number in a row of a transform, below which none is estimated."""
@@ -72,26 +73,6 @@ class TransformStatistics:
         return self.count * transform[:, :-1].det().abs().log() + (transform * self.cross).sum() - bent
 
 
-def identity(features: int) -> Tensor:
-    """The transform that changes nothing, ``(F, F + 1)`` in float64.
-
-    Example:
-        >>> identity(2).tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-    """
-    return torch.eye(features, features + 1, dtype=torch.float64)
-
-
-def transformed(features: Tensor, transform: Tensor) -> Tensor:
-    """``A x + b`` of each frame: ``(..., F)`` to ``(..., D)`` by a transform ``(D, F + 1)``.
-
-    Example:
-        >>> transformed(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0, 1.0]])).tolist()
-        [[4.0], [7.0]]
-    """
-    return features @ transform[:, :-1].t().to(features) + transform[:, -1].to(features)
-
-
 def fmllr(statistics: TransformStatistics, *, iterations: int = 20, frames_each: int = FRAMES_EACH) -> Tensor:
     """The transform that makes a speaker's frames most likely, ``(F, F + 1)`` float64.
 
@@ -107,7 +88,7 @@ def fmllr(statistics: TransformStatistics, *, iterations: int = 20, frames_each:
     Example:
         >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0)) * 2 + 6
         >>> found = fmllr(TransformStatistics.of(x, torch.ones(1000, 1), torch.zeros(1000, 1)))
-        >>> new = transformed(x, found)  # to a standard normal
+        >>> new = found[0, 0] * x + found[0, 1]  # a standard normal
         >>> bool(new.mean().abs() < 1e-5), round(float(new.square().mean()), 3)
         (True, 1.0)
     """

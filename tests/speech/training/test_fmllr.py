@@ -8,7 +8,8 @@ import scipy.optimize
 import torch
 
 from semihmm.errors import ShapeError
-from semihmm.speech.training.fmllr import TransformStatistics, fmllr, identity, transformed
+from semihmm.speech.acoustics.transform import identity, transformed
+from semihmm.speech.training.fmllr import TransformStatistics, fmllr
 
 STATES, FEATURES = 5, 3
 
