@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
@@ -42,6 +42,8 @@ class AcousticModel:
         silence: the phone that stands for silence.
         edges: corrects where its phones begin; None for leaving them on the grid of frames.
         transform: ``(D, F + 1)``, an affine map of the features before the streams see them; None for none.
+        network: takes features ``(T, F)`` to scaled log-likelihoods ``(T, phones * states)``, all frames at once; then
+            there are no streams.
     """
 
     phones: tuple[str, ...]
@@ -52,6 +54,7 @@ class AcousticModel:
     silence: str = "SIL"
     edges: EdgeCorrection | None = None
     transform: Tensor | None = None
+    network: nn.Module | None = None
 
     @property
     def states(self) -> int:
@@ -73,6 +76,9 @@ class AcousticModel:
         """
         if self.transform is not None:
             features = transformed(features, self.transform)
+        if self.network is not None:
+            with torch.no_grad():
+                return nn.functional.pad(self.network(features).float(), (0, room))
         widths = [stream.mean.shape[-1] for stream in self.streams]
         if features.ndim != 2 or features.shape[1] != sum(widths):
             raise ShapeError(

@@ -31,7 +31,7 @@ from semihmm.speech.acoustics.transform import after, identity, transformed
 from semihmm.speech.alignment.pronunciation import Lexicon
 from semihmm.speech.corpora.corpus import Recording
 from semihmm.speech.training.fmllr import TransformStatistics, fmllr
-from semihmm.speech.training.stated import PassedOver, Utterance, stated_frames, utterances
+from semihmm.speech.training.stated import PassedOver, Utterance, stated, utterances
 
 Method = Literal["map", "fmllr", "cmn"]
 Part = Literal["means", "weights", "variances"]
@@ -87,7 +87,7 @@ def adapt(
         said = (item for item in utterances(recordings, told) if speaker in (None, item.speaker))
         if method == "cmn":
             return _with_common_mean(adapted, said)
-        frames = _some(stated_frames(adapted, lexicon, said, told))
+        frames = (item.known for item in _some(stated(adapted, lexicon, said, told)))
         if method == "fmllr":
             adapted = _with_transform(adapted, frames)
         else:

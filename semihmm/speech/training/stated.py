@@ -1,6 +1,6 @@
 """Frames whose states are known: the recordings of a corpus, aligned with their transcripts."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,9 +12,9 @@ from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.inference import viterbi
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE, hear_freely
-from semihmm.speech.alignment.graph import build_graph
+from semihmm.speech.alignment.graph import PAUSE, build_graph
 from semihmm.speech.alignment.pieces import Piece, find_cuts
-from semihmm.speech.alignment.pronunciation import Lexicon
+from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.corpora.corpus import Recording
 from semihmm.types import Hertz
 
@@ -66,12 +66,33 @@ def utterances(recordings: Iterable[Recording], passed_over: PassedOver | None =
             yield Utterance(recording.name, speaker, wave[first:last], rate, item.label)
 
 
-def stated_frames(
-    model: AcousticModel, lexicon: Lexicon, said: Iterable[Utterance], passed_over: PassedOver | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each utterance, its features ``(T, F)`` and the states ``(T,)`` of the best path through its transcript.
+@dataclass(frozen=True)
+class Stated:
+    """An utterance on the best path through its transcript.
 
-    Frames of speech that the transcript does not hold are left out. What cannot be aligned is passed over.
+    Args:
+        features: ``(T, F)``.
+        states: ``(T,)`` columns of the model's log-likelihoods; -1 for speech that the transcript does not hold.
+        phones: of the words that the path takes, in order.
+        pronunciations: of the words.
+    """
+
+    features: Tensor
+    states: Tensor
+    phones: tuple[str, ...]
+    pronunciations: Sequence[Pronunciation]
+
+    @property
+    def known(self) -> tuple[Tensor, Tensor]:
+        """The features and the states of the frames that the transcript holds."""
+        kept = self.states >= 0
+        return self.features[kept], self.states[kept]
+
+
+def stated(
+    model: AcousticModel, lexicon: Lexicon, said: Iterable[Utterance], passed_over: PassedOver | None = None
+) -> Iterator[Stated]:
+    """Utterances, aligned; what cannot be is passed over.
 
     Args:
         model: aligns.
@@ -89,23 +110,25 @@ def stated_frames(
                 passed_over(item.name, str(error))
 
 
-def _stated(model: AcousticModel, lexicon: Lexicon, said: Utterance) -> tuple[Tensor, Tensor]:
-    graph = build_graph(lexicon.pronounce_text(said.text, model), model, free=("ends",))
+def _stated(model: AcousticModel, lexicon: Lexicon, said: Utterance) -> Stated:
+    pronunciations = lexicon.pronounce_text(said.text, model)
+    graph = build_graph(pronunciations, model, free=("ends",))
     features = model.front_end(said.at(model.front_end.sample_rate))
     graph.check_length(len(features))
     log_likelihood = model.log_likelihood(features, room=model.states)
     log_likelihood[:, -model.states :] = hear_freely(model, log_likelihood[:, : -model.states]).free
     pieces = [Piece(0, len(features), graph)]
     if len(features) * len(graph.node) > _ONE_PIECE:
-        cuts = find_cuts(graph, log_likelihood, model.states)
-        pieces = [Piece.between(graph, *ends) for ends in pairwise(cuts)]
-    column, scripted = [], []
+        pieces = [Piece.between(graph, *ends) for ends in pairwise(find_cuts(graph, log_likelihood, model.states))]
+    column, node = [], []
     for piece in pieces:
         best = viterbi(piece.graph.hmm(log_likelihood[piece.begin : piece.end]))
         if not bool(best.valid):
             raise DataError("no path through the transcript fits the recording.")
-        free = torch.tensor([node.phone == FREE for node in piece.graph.nodes])
         column.append(piece.graph.column[best.event])
-        scripted.append(~free[piece.graph.node[best.event]])
-    kept = torch.cat(scripted)
-    return features[kept], torch.cat(column)[kept]
+        node.append(piece.node + piece.graph.node[best.event])
+    nodes = torch.cat(node)
+    unscripted = torch.tensor([node.phone == FREE for node in graph.nodes])[nodes]
+    passed = [graph.nodes[number] for number in nodes.unique_consecutive().tolist()]
+    phones = tuple(node.phone for node in passed if node.word != PAUSE)
+    return Stated(features, torch.where(unscripted, -1, torch.cat(column)), phones, pronunciations)

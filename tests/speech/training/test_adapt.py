@@ -19,7 +19,7 @@ from semihmm.speech.training.adapt import (
     responsibilities,
 )
 from semihmm.speech.training.fmllr import TransformStatistics, fmllr
-from semihmm.speech.training.stated import stated_frames, utterances
+from semihmm.speech.training.stated import stated, utterances
 
 from ..conftest import RATE, spoken
 
@@ -143,8 +143,8 @@ def corpus(tmp_path_factory):
     return found
 
 
-def stated(model, lexicon, recordings):
-    found = list(stated_frames(model, lexicon, utterances(recordings)))
+def frames_of(model, lexicon, recordings):
+    found = [item.known for item in stated(model, lexicon, utterances(recordings))]
     return torch.cat([features for features, _ in found]), torch.cat([states for _, states in found])
 
 
@@ -156,7 +156,9 @@ def fit(model, x, states):
 
 def test_states_are_where_the_phones_are(tone_model, tone_lexicon, corpus):
     for (_, *pieces), item in zip(SAID.values(), utterances(corpus), strict=True):
-        features, states = next(stated_frames(tone_model, tone_lexicon, [item]))
+        found = next(stated(tone_model, tone_lexicon, [item]))
+        features, states = found.known
+        assert found.phones == tuple(phone for phone, _ in pieces)
         phones, counts = (states // 3).unique_consecutive(return_counts=True)
         expected = [(tone_model.phones.index(phone), seconds) for phone, seconds in pieces]
         assert [phone for phone in phones.tolist() if phone] == [phone for phone, _ in expected]
@@ -169,19 +171,19 @@ def test_states_are_where_the_phones_are(tone_model, tone_lexicon, corpus):
 def test_a_quiet_speaker_fits_the_adapted_model(tone_model, tone_lexicon, corpus, method, gain):
     before = copy.deepcopy(tone_model.streams)
     adapted = adapt(tone_model, corpus, method=method, lexicon=tone_lexicon, relevance=10.0)
-    frames = stated(tone_model, tone_lexicon, corpus)
+    frames = frames_of(tone_model, tone_lexicon, corpus)
     assert fit(adapted, *frames) > fit(tone_model, *frames) + gain
     assert adapted.name == f"tones, adapted ({method})"
     for old, new in zip(before, tone_model.streams, strict=True):
         assert torch.equal(old.mean, new.mean) and tone_model.transform is None
     again = adapt(tone_model, corpus, method=method, lexicon=tone_lexicon, relevance=10.0, passes=2)
-    frames = stated(adapted, tone_lexicon, corpus)
+    frames = frames_of(adapted, tone_lexicon, corpus)
     assert fit(again, *frames) > fit(adapted, *frames)
 
 
 def test_of_one_codebook_and_speaker_the_map_is_fmllr_of_all_frames(tone_model, tone_lexicon, corpus):
     adapted = adapt(tone_model, corpus, method="fmllr", lexicon=tone_lexicon, speaker="ann")
-    x, states = stated(tone_model, tone_lexicon, corpus[:2])
+    x, states = frames_of(tone_model, tone_lexicon, corpus[:2])
     stream = tone_model.streams[0]
     own = fmllr(TransformStatistics.of(x[:, :13], *pulls(stream, x[:, :13], states)))
     torch.testing.assert_close(adapted.transform[:13, :13], own[:, :-1])
