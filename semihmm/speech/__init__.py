@@ -3,6 +3,7 @@
 Needs ``pip install 'semihmm[speech]'``.
 """
 
+from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alignment.align import Aligner, Evidence
@@ -37,6 +38,7 @@ __all__ = [
     "Alternative",
     "BoundaryErrors",
     "Calibration",
+    "Contexts",
     "Corpus",
     "Evaluation",
     "Evidence",

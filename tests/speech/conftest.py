@@ -75,7 +75,10 @@ def binary_definition(phones, senones, total):
     names = b"".join(phone.encode() + b"\0" for phone in phones)
     names += b"\0" * (-len(names) % 4)
     tree = struct.pack("<hhi", 0, 1, 2) * 2
-    members = b"".join(struct.pack("<ii4b", index, base - 1 - index, 0, 0, 0, 0) for index in range(base))
+    members = b"".join(
+        struct.pack("<ii4b", index, base - 1 - index, phone.startswith("+") or phone == "SIL", 0, 0, 0)
+        for index, phone in enumerate(phones)
+    )
     members += struct.pack("<ii4b", base, 0, 1, 0, 1, 1) + struct.pack("<ii4b", base + 1, 1, 1, 1, 0, 0)
     rows = [*senones, [3 * base, 1, 2], [3 * base + 1, 4, 5]]
     sequences = struct.pack("<i", 3 * len(rows)) + b"".join(struct.pack("<3H", *row) for row in rows)
@@ -83,12 +86,14 @@ def binary_definition(phones, senones, total):
 
 
 def text_definition(phones, senones, total):
-    lines = ["# a comment", "0.3", f"{len(phones)} n_base", "1 n_tri", f"{4 * len(phones) + 4} n_state_map"]
+    lines = ["# a comment", "0.3", f"{len(phones)} n_base", "2 n_tri", f"{4 * len(phones) + 4} n_state_map"]
     lines += [f"{total} n_tied_state", f"{3 * len(phones)} n_tied_ci_state", f"{len(phones)} n_tied_tmat", "#"]
     for index, (phone, row) in enumerate(zip(phones, senones, strict=True)):
         states = " ".join(map(str, row))
-        lines.append(f"{phone} - - - n/a {len(phones) - 1 - index} {states} N")
-    lines.append(f"{phones[0]} {phones[1]} {phones[1]} s n/a 0 {3 * len(phones)} 1 2 N")
+        kind = "filler" if phone.startswith("+") or phone == "SIL" else "n/a"
+        lines.append(f"{phone} - - - {kind} {len(phones) - 1 - index} {states} N")
+    lines.append(f"{phones[0]} {phones[1]} {phones[1]} b n/a 0 {3 * len(phones)} 1 2 N")
+    lines.append(f"{phones[1]} {phones[0]} {phones[0]} b n/a 1 {3 * len(phones) + 1} 4 5 N")
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -9,6 +9,8 @@ from semihmm.audio import read_audio
 from semihmm.errors import DataError
 from semihmm.speech import Aligner, build_graph
 from semihmm.speech.alignment import align, pieces
+from semihmm.speech.alignment.free import hear_freely
+from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.speech.alignment.pieces import Cut, Piece
 
 from .conftest import RATE, WORDS, spoken
@@ -77,11 +79,12 @@ def test_a_recording_is_cut_every_few_seconds(monkeypatch, tone_model, aligner):
     sounds, text, _ = said(120)
     wave, _ = spoken(*sounds)
     graph = build_graph([aligner.lexicon.pronounce(word) for word in text.split()], tone_model)
-    log_likelihood = tone_model.log_likelihood(tone_model.front_end(wave))
-    cuts = pieces.find_cuts(graph, log_likelihood, tone_model.states)
-    assert [cuts[0].frame, cuts[-1].frame] == [0, len(log_likelihood)]
+    evidence = LogLikelihoods.of(tone_model, tone_model.front_end(wave), graph, 0)
+    cuts = pieces.find_cuts(graph, evidence)
+    frames = len(evidence.known)
+    assert [cuts[0].frame, cuts[-1].frame] == [0, frames]
     inner = [cut.frame for cut in cuts[1:-1]]
-    assert len(inner) == round(len(log_likelihood) / 1000) - 1
+    assert len(inner) == round(frames / 1000) - 1
     assert all(abs(frame - 1000 * (index + 1)) <= 400 for index, frame in enumerate(inner))
     assert all(cut.log_prob > -1.1e-3 for cut in cuts)
 
@@ -162,14 +165,20 @@ def test_a_piece_holds_the_paths_from_its_cut_to_the_next(tone_model, aligner):
     ]
 
 
+def silent_to(model, log_likelihood):
+    """900 frames that say the same of every state."""
+    known = torch.full((900, 15), log_likelihood)
+    return LogLikelihoods(model, None, hear_freely(model, torch.zeros(900, 12)), torch.arange(15), known)
+
+
 def test_what_has_no_path_is_refused_before_it_is_cut(tone_model, aligner):
     graph = build_graph([aligner.lexicon.pronounce("ah")] * 3, tone_model)
     with pytest.raises(DataError, match="no path through the transcript"):
-        pieces.find_cuts(graph, torch.full((900, 12), -torch.inf), tone_model.states)
+        pieces.find_cuts(graph, silent_to(tone_model, -torch.inf))
 
 
 def test_what_is_too_long_for_its_outline_is_refused(monkeypatch, tone_model, aligner):
     monkeypatch.setattr(pieces, "_MOST_OUTLINE_CELLS", 1000)
     graph = build_graph([aligner.lexicon.pronounce("ah")] * 3, tone_model)
     with pytest.raises(DataError, match=r"900 frames and 7 phones. Cut it"):
-        pieces.find_cuts(graph, torch.zeros(900, 12), tone_model.states)
+        pieces.find_cuts(graph, silent_to(tone_model, 0.0))

@@ -1,6 +1,7 @@
 """Readers of Sphinx-3 files, on files that the tests write byte by byte."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from semihmm.errors import DataError
 from semihmm.speech import load_acoustic_model, load_dictionary
 from semihmm.speech.acoustics.sphinx import (
+    ModelDefinition,
     read_feature_parameters,
     read_gaussians,
     read_mixture_weights,
@@ -116,6 +118,50 @@ def test_a_model_definition_is_read_in_either_form(write, form):
     assert definition.senones.tolist() == SENONES
     assert definition.transitions.tolist() == [2, 1, 0]
     assert definition.total_senones == 11
+    assert definition.fillers.tolist() == [True, False, True]
+    assert definition.triphones.tolist() == [[1, 1, 0, 1], [1, 0, 1, 0]]
+    assert definition.triphone_senones.tolist() == [[9, 1, 2], [10, 4, 5]]
+
+
+def test_a_triphone_that_is_lacking_is_the_nearest_there_is():
+    """Inside, begin, end, single; SIL, AA, IY, a noise; the triphones below, numbered from 100, and no others."""
+    inside, begin, end, single = range(4)
+    silence, a, i, noise = range(4)
+    triphones = [
+        (inside, a, i, a),
+        (end, a, i, a),
+        (begin, silence, i, a),
+        (begin, silence, a, silence),
+        (end, i, a, silence),
+    ]
+    senones = torch.arange(4)[:, None]
+    definition = ModelDefinition(
+        ("SIL", "AA", "IY", "+N+"),
+        senones,
+        torch.arange(4),
+        105,
+        torch.tensor([True, False, False, True]),
+        torch.tensor(triphones),
+        100 + torch.arange(5)[:, None],
+    )
+    found = definition.in_context()[..., 0]
+    assert found.shape == (4, 4, 4, 4)
+    rows = {
+        (inside, a, i, a): 100,
+        (end, a, i, a): 101,
+        (begin, a, i, a): 100,  # another position, the first that there is
+        (single, a, i, a): 100,
+        (begin, silence, i, a): 102,
+        (begin, noise, i, a): 102,  # a noise is heard as silence
+        (begin, i, i, a): 102,  # and so is another word
+        (inside, i, i, a): i,  # but not the same
+        (single, i, a, i): 103,
+        (end, i, a, i): 104,
+        (end, i, a, noise): 104,
+        (inside, a, silence, a): silence,
+        (single, a, noise, a): noise,
+    }
+    assert {key: int(found[key]) for key in rows} == rows
 
 
 @pytest.mark.parametrize(
@@ -161,6 +207,53 @@ def test_a_model_is_its_files_put_together(tmp_path):
     (tmp_path / "mixture_weights").write_bytes(parameter_file(11, 3, 2, 66, *[0.5] * 66))
     after = load_acoustic_model(tmp_path).log_likelihood(x)
     torch.testing.assert_close(after, before)  # equal weights are equal weights in either file
+
+
+@pytest.mark.parametrize("form", [binary_definition, text_definition])
+def test_a_model_with_contexts_has_columns_for_their_states(tmp_path, form):
+    """A state is a row of weights and the phone whose Gaussians it weighs; the first nine are without context."""
+    (model_files(tmp_path) / "mdef").write_bytes(form(PHONES, SENONES, 11))
+    weights = np.random.default_rng(1).integers(1, 60, (3, 2, 11))
+    (tmp_path / "sendump").write_bytes(sendump(weights, padding=1))
+    alone, model = load_acoustic_model(tmp_path), load_acoustic_model(tmp_path, contexts=True)
+    x = torch.randn(5, 39, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model.log_likelihood(x), alone.log_likelihood(x))
+    table = model.contexts.table
+    assert table[1, 1, 1, 1].tolist() == [3, 4, 5]
+    assert table[1, 1, 0, 1].tolist() == [11, 9, 10]  # rows 9, 1 and 2, of which 1 and 2 are SIL's only here
+    assert table[0, 0, 1, 0].tolist() == [14, 12, 13]
+    found = model.log_likelihood(x, columns=torch.tensor([11, 9, 14]))
+    steps = torch.from_numpy(weights) * 1024 * -math.log(1.0001)
+    expected = []
+    for phone, row in ((0, 9), (0, 1), (1, 10)):
+        of_streams = []
+        for stream, block, log_weights in zip(model.streams, x.double().split(13, dim=1), steps, strict=True):
+            own = log_weights[:, row].log_softmax(0)
+            gaussians = torch.distributions.Normal(stream.mean[phone], stream.log_variance[phone].exp().sqrt())
+            of_streams.append((gaussians.log_prob(block[:, None]).sum(-1) + own).logsumexp(-1))
+        expected.append(sum(of_streams))
+    torch.testing.assert_close(found, torch.stack(expected, 1).float(), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", [binary_definition, text_definition])
+@pytest.mark.parametrize("name", ["mdef", "means", "transition_matrices", "sendump", "mixture_weights"])
+def test_a_damaged_model_is_read_or_refused_by_name(tmp_path, name, form):
+    """A byte changed, taken out or put in, somewhere, without a checksum to notice it; or the file cut off."""
+    (model_files(tmp_path) / "mdef").write_bytes(form(PHONES, SENONES, 11))
+    if name == "mixture_weights":
+        (tmp_path / name).write_bytes(parameter_file(11, 3, 2, 66, *[0.5] * 66))
+    whole = (tmp_path / name).read_bytes().replace(b"chksum0 yes", b"chksum0  no")
+    draw, refused = random.Random(name), 0
+    for _ in range(60):
+        at, byte = draw.randrange(len(whole) if name == "mdef" else 120), bytes([draw.randrange(256)])
+        damaged = draw.choice([whole[:at] + byte + whole[at + 1 :], whole[:at] + whole[at + 1 :], whole[:at]])
+        (tmp_path / name).write_bytes(damaged)
+        try:
+            load_acoustic_model(tmp_path, contexts=True)
+        except DataError as error:
+            refused += 1
+            assert str(tmp_path) in str(error)
+    assert refused > 20
 
 
 def test_a_phone_left_half_way_is_refused(tmp_path):

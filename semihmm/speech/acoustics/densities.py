@@ -7,6 +7,8 @@ With k for a phone's Gaussian and s for its state, the log-density of a frame x 
 The logarithms of all Gaussians are one product of ``(x^2, x)`` with a matrix, the sums over k another; between them
 lies one exponential for each Gaussian, in float32. What that would cost in digits is computed as it is written instead:
 Gaussians so narrow that the expanded square cancels, and states that give the nearest Gaussians next to no weight.
+
+Of a model with thousands of states, only those that are asked for are computed, with the Gaussians that these share.
 """
 
 import math
@@ -24,69 +26,102 @@ _FAINT = 1e-20  # a sum of exponentials below this has lost terms that were flus
 
 @dataclass(frozen=True)
 class Densities:
-    """The mixtures of one stream: call it with frames ``(T, F)`` for their log-densities ``(T, states)``, float32.
+    """The mixtures of one stream, made ready: `of_states` gives some of its states.
 
     Args:
-        emission: the mixtures themselves: P codebooks of C Gaussians, of as many states each, side by side.
-        product: ``(P C, 2 F)`` float32; times ``(x^2, x)``, and with `bias`, the log-densities of the Gaussians.
-        bias: ``(P C, 1)`` float32.
-        weights: ``(P, states of each, C)`` float32.
-        narrow: which of the Gaussians are too narrow for `product`.
+        emission: the mixtures themselves: P codebooks of C Gaussians, and for each state the codebook that it weighs.
+        product: ``(P, C, 2 F)`` float32; times ``(x^2, x)``, and with `bias`, the log-densities of the Gaussians.
+        bias: ``(P, C)`` float32.
+        narrow: ``(P, C)`` which of the Gaussians are too narrow for `product`.
+        weights: ``(states, C)`` float32.
     """
 
     emission: GaussianMixture
     product: Tensor
     bias: Tensor
-    weights: Tensor
     narrow: Tensor
+    weights: Tensor
 
     @classmethod
     @torch.no_grad()
     def of(cls, emission: GaussianMixture) -> "Densities":
-        """Those of a `tied_mixture`.
+        """Those of a mixture.
 
         Raises:
-            ShapeError: states share Gaussians in another way, or Gaussians have covariances.
+            ShapeError: its Gaussians have covariances.
         """
-        books, _, features = emission.mean.shape
-        each = emission.states // books
-        tied = torch.equal(emission.codebook, torch.arange(books).repeat_interleave(each))
-        if emission.kind != "diag" or not tied:
+        if emission.kind != "diag":
             raise ShapeError(
-                "AcousticModel: streams must be mixtures of Gaussians with variances alone, in which as many states "
-                "after one another share each codebook, as tied_mixture makes them."
+                "AcousticModel: streams must be mixtures of Gaussians with variances alone, as tied_mixture makes them."
             )
-        mean, log_variance = (x.double().flatten(0, 1) for x in (emission.mean, emission.log_variance))
+        mean, log_variance = emission.mean.double(), emission.log_variance.double()
         precision = (-log_variance).exp()
-        size = (mean.square() * precision).sum(1, keepdim=True)
-        volume = log_variance.sum(1, keepdim=True) + features * math.log(2 * math.pi)
+        size = (mean.square() * precision).sum(-1)
+        volume = log_variance.sum(-1) + mean.shape[-1] * math.log(2 * math.pi)
         return cls(
             emission,
-            torch.cat([-precision / 2, mean * precision], 1).float(),
+            torch.cat([-precision / 2, mean * precision], -1).float(),
             (-(size + volume) / 2).float(),
-            emission.weights().double().exp().float().unflatten(0, (books, each)),
-            (size[:, 0] > _EXPANDED).nonzero()[:, 0],
+            size > _EXPANDED,
+            emission.weights().double().exp().float(),
         )
+
+    def of_states(self, states: Tensor) -> "StateDensities":
+        """Those of some states ``(S,)``, in their order."""
+        books, book = self.emission.codebook[states].unique(return_inverse=True)
+        counts, order = book.bincount(), book.argsort(stable=True)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[book[order]]
+        weights = self.weights.new_zeros(len(books), int(counts.max()), self.weights.shape[1])
+        weights[book, rank] = self.weights[states]
+        product, bias = self.product[books].flatten(0, 1), self.bias[books].flatten()[:, None]
+        return StateDensities(self, states, books, product, bias, weights, book, book * weights.shape[1] + rank)
+
+
+@dataclass(frozen=True)
+class StateDensities:
+    """Some states of a stream: call it with frames ``(T, F)`` for their log-densities ``(T, S)``, float32.
+
+    Args:
+        whole: the stream.
+        states: ``(S,)`` their numbers.
+        books: ``(K,)`` the codebooks that they weigh.
+        product: ``(K C, 2 F)``, as the stream's.
+        bias: ``(K C, 1)``.
+        weights: ``(K, most states of one, C)``; zeros fill it up.
+        book: ``(S,)`` which of the K is each state's.
+        row: ``(S,)`` where its weights are.
+    """
+
+    whole: Densities
+    states: Tensor
+    books: Tensor
+    product: Tensor
+    bias: Tensor
+    weights: Tensor
+    book: Tensor
+    row: Tensor
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         x = x.float()
         each = torch.addmm(self.bias, self.product, torch.cat([x.square(), x], 1).t())
-        if len(self.narrow):
-            each[self.narrow] = self._as_written(x)
-        each = each.unflatten(0, (len(self.weights), -1))
+        each = each.unflatten(0, (len(self.books), -1))
+        narrow = self.whole.narrow[self.books]
+        if narrow.any():
+            each[narrow] = self._as_written(x, narrow)
         peak = each.amax(1, keepdim=True).clamp_(min=torch.finfo(each.dtype).min)
-        mass = self.weights @ each.sub_(peak).exp_()
-        found: Tensor = mass.log().add_(peak).flatten(0, 1).t()
-        faint = (mass < _FAINT).flatten(0, 1).any(0)
+        mass = (self.weights @ each.sub_(peak).exp_()).flatten(0, 1)[self.row]
+        faint = (mass < _FAINT).any(0)
+        found: Tensor = mass.log_().add_(peak[self.book, 0]).t()
         if faint.any():
-            found[faint] = self.emission(x[faint].to(self.emission.mean)).float()
+            emission = self.whole.emission
+            found[faint] = emission(x[faint].to(emission.mean))[:, self.states].float()
         return found
 
-    def _as_written(self, x: Tensor) -> Tensor:
+    def _as_written(self, x: Tensor, narrow: Tensor) -> Tensor:
         """Log-densities of the narrow Gaussians, ``(narrow, T)``."""
-        mean, log_variance = (
-            of.flatten(0, 1)[self.narrow, None] for of in (self.emission.mean, self.emission.log_variance)
-        )
+        emission = self.whole.emission
+        mean, log_variance = (of[self.books][narrow][:, None] for of in (emission.mean, emission.log_variance))
         each = (x - mean).square() / log_variance.exp() + log_variance + math.log(2 * math.pi)
         return -each.sum(-1).float() / 2

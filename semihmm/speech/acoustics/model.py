@@ -1,6 +1,6 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
 from semihmm.models import GaussianMixture
+from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.densities import Densities
 from semihmm.speech.acoustics.edges import EdgeCorrection
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.sphinx import (
+    ModelDefinition,
     read_feature_parameters,
     read_gaussians,
     read_mixture_weights,
@@ -30,17 +32,19 @@ _FRAMES = 100  # taken at a time: the densities of 5,000 Gaussians at these many
 
 @dataclass(frozen=True)
 class AcousticModel:
-    """A model of context-independent phones: names, states, Gaussians, and the front end that feeds them.
+    """A model of phones: names, states, Gaussians, and the front end that feeds them.
 
     Args:
         phones: names of the phones, silence and fillers included.
         streams: one emission per block of the feature vector; the blocks are taken to be independent. State s of phone
-            p is state ``p * states + s`` of each. Read once: for other numbers make another model.
+            p, without context, is state ``p * states + s`` of each; those of phones in context follow. Read once: for
+            other numbers make another model.
         transitions: ``(phones, states, states + 1)`` log-probabilities inside a phone; the last column leaves it.
         front_end: computes the features.
         name: what reports call the model.
         silence: the phone that stands for silence.
         edges: corrects where its phones begin; None for leaving them on the grid of frames.
+        contexts: the states of phones between their neighbours; None for those without context alone.
         transform: ``(D, F + 1)``, an affine map of the features before the streams see them; None for none.
         network: takes features ``(T, F)`` to scaled log-likelihoods ``(T, phones * states)``, all frames at once; then
             there are no streams.
@@ -53,42 +57,71 @@ class AcousticModel:
     name: str = "acoustic model"
     silence: str = "SIL"
     edges: EdgeCorrection | None = None
+    contexts: Contexts | None = None
     transform: Tensor | None = None
     network: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        phones = len(self.phones)
+        held = min((stream.states for stream in self.streams), default=phones * self.states)
+        if held < phones * self.states:
+            raise ShapeError(
+                f"AcousticModel: streams must have a state for each of {self.states} of {phones} phones, got {held}."
+            )
+        if self.contexts is None:
+            return
+        _, _, _, of, each = self.contexts.table.shape
+        if (of, each) != (phones, self.states) or self.contexts.columns > held:
+            raise ShapeError(
+                f"AcousticModel: contexts must be of {phones} phones, {self.states} states and at most {held} columns, "
+                f"as {self.name} has them, got {of}, {each} and {self.contexts.columns}."
+            )
 
     @property
     def states(self) -> int:
         """Number of states in each phone."""
         return self.transitions.shape[1]
 
-    def log_likelihood(self, features: Tensor, *, room: int = 0) -> Tensor:
-        """Log-densities of every state of every phone, in nats.
+    @property
+    def plain(self) -> Tensor:
+        """Columns of the phones without context: ``p * states + s``."""
+        return torch.arange(len(self.phones) * self.states)
+
+    @property
+    def columns(self) -> int:
+        """How many columns there are, those of phones in context included."""
+        return len(self.plain) if self.contexts is None else self.streams[0].states
+
+    def log_likelihood(self, features: Tensor, *, columns: Tensor | None = None, room: int = 0) -> Tensor:
+        """Log-densities of states, in nats.
 
         Args:
             features: ``(T, F)``, as `front_end` computes them.
+            columns: which states, K of the numbers in `streams`. Default: all of the phones without context.
             room: how many columns of zeros to leave behind them, for a caller to fill.
 
         Returns:
-            ``(T, phones * states + room)`` float32, without gradient; the columns are the states of `streams`.
+            ``(T, K + room)`` float32, without gradient.
 
         Raises:
             ShapeError: ``features`` has another width than the streams together.
         """
+        columns = self.plain if columns is None else columns
         if self.transform is not None:
             features = transformed(features, self.transform)
         if self.network is not None:
             with torch.no_grad():
-                return nn.functional.pad(self.network(features).float(), (0, room))
+                return nn.functional.pad(self.network(features).float()[:, columns], (0, room))
         widths = [stream.mean.shape[-1] for stream in self.streams]
         if features.ndim != 2 or features.shape[1] != sum(widths):
             raise ShapeError(
                 f"AcousticModel: features must be (T, {sum(widths)}), the width that {self.name} was trained on, got "
                 f"{tuple(features.shape)}. Compute them with the model's own front_end."
             )
-        columns = len(self.phones) * self.states
-        found = torch.zeros(len(features), columns + room)
-        for block, out in zip(features.split(_FRAMES), found[:, :columns].split(_FRAMES), strict=True):
-            for density, part in zip(self._densities, block.split(widths, dim=1), strict=True):
+        densities = [density.of_states(columns) for density in self._densities]
+        found = torch.zeros(len(features), len(columns) + room)
+        for block, out in zip(features.split(_FRAMES), found[:, : len(columns)].split(_FRAMES), strict=True):
+            for density, part in zip(densities, block.split(widths, dim=1), strict=True):
                 out += density(part)
         return found
 
@@ -97,32 +130,36 @@ class AcousticModel:
         return [Densities.of(stream) for stream in self.streams]
 
 
-def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor) -> GaussianMixture:
+def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: Tensor | None = None) -> GaussianMixture:
     """An emission in which all states of a phone share that phone's Gaussians, and weigh them differently.
 
     Args:
         means: ``(phones, components, features)``.
         variances: the same shape, positive.
         log_weights: ``(phones, states, components)``; normalised here, so that roundings in a file do no harm.
+        phone: ``(S,)`` whose Gaussians each state weighs, for ``log_weights`` of ``(S, components)``. Default: as many
+            states for each phone, one phone after the other.
 
     Returns:
-        Float64, frozen, with ``phones * states`` states.
+        Float64, frozen, with ``phones * states`` or S states.
     """
-    phones, states, components = log_weights.shape
-    codebook = torch.arange(phones).repeat_interleave(states)
-    emission = GaussianMixture(phones * states, means.shape[-1], components, codebook).double().requires_grad_(False)
+    if phone is None:
+        phones, states, _ = log_weights.shape
+        phone, log_weights = torch.arange(phones).repeat_interleave(states), log_weights.flatten(0, 1)
+    emission = GaussianMixture(len(phone), means.shape[-1], means.shape[1], phone).double().requires_grad_(False)
     emission.mean.copy_(means)
     emission.log_variance.copy_(variances.double().log())
-    emission.weights.logits.copy_(log_weights.flatten(0, 1))
+    emission.weights.logits.copy_(log_weights)
     return emission
 
 
-def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
+def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -> AcousticModel:
     """Read a phonetically-tied Sphinx-3 model.
 
     Args:
         folder: holds ``mdef``, ``means``, ``variances``, ``transition_matrices``, ``feat.params`` and
             ``mixture_weights`` or ``sendump``. Default: the US English model inside the ``pocketsphinx`` package.
+        contexts: whether to read its phones in context too.
 
     Raises:
         DataError: a file is missing or damaged, or the model is not phonetically tied.
@@ -131,6 +168,17 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
     name = f"Sphinx {folder or 'en-us'}"
     edges = None if folder else EdgeCorrection.load()
     folder = folder or _package_folder() / "en-us"
+    try:
+        return replace(_read(folder, contexts=contexts), name=name, edges=edges)
+    except DataError:
+        raise
+    except (ValueError, LookupError) as error:
+        raise DataError(
+            f"load_acoustic_model: the files in {folder} are damaged, or not of one model ({error}). Fetch them again."
+        ) from error
+
+
+def _read(folder: Path, *, contexts: bool) -> AcousticModel:
     definition = read_model_definition(folder / "mdef")
     means, variances = read_gaussians(folder / "means"), read_gaussians(folder / "variances")
     if len(means[0]) != len(definition.phones):
@@ -142,8 +190,9 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
         weights = read_mixture_weights(folder / "mixture_weights")
     else:
         weights = read_sendump(folder / "sendump", senones=definition.total_senones)
+    rows, phone, table = _columns(definition, contexts=contexts)
     streams = tuple(
-        tied_mixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[definition.senones])
+        tied_mixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[rows], phone)
         for mean, variance, weight in zip(means, variances, weights, strict=True)
     )
     front_end = FrontEnd.from_parameters(read_feature_parameters(folder / "feat.params"))
@@ -152,7 +201,24 @@ def load_acoustic_model(folder: Path | None = None) -> AcousticModel:
         raise DataError(
             f"load_acoustic_model: in {folder}, a phone should be left from its last state, and only from it."
         )
-    return AcousticModel(definition.phones, streams, transitions, front_end, name=name, edges=edges)
+    return AcousticModel(definition.phones, streams, transitions, front_end, contexts=table)
+
+
+def _columns(definition: ModelDefinition, *, contexts: bool) -> tuple[Tensor, Tensor, Contexts | None]:
+    """For each column of a model, its row of the mixture weights and its phone; and which contexts take which columns.
+
+    A column is a row of the weights together with the phone whose Gaussians it weighs.
+    """
+    total, phones = definition.total_senones, torch.arange(len(definition.phones))
+    alone = (phones[:, None] * total + definition.senones).flatten()
+    if not contexts:
+        return alone % total, alone // total, None
+    keys = phones[:, None, None] * total + definition.in_context()
+    tied = keys.unique()
+    every = torch.cat([alone, tied[~torch.isin(tied, alone)]])
+    order = every.argsort(stable=True)
+    table = order[torch.searchsorted(every[order], keys)]
+    return every % total, every // total, Contexts(table.int())
 
 
 def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = None) -> Entries:

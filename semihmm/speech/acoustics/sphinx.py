@@ -2,7 +2,7 @@
 
 The files are those that SphinxTrain writes and PocketSphinx ships: ``mdef`` (which phones and states there are),
 ``means`` and ``variances`` (the Gaussians), ``mixture_weights`` or its 8-bit form ``sendump``,
-``transition_matrices``, ``feat.params`` (the front end). Only context-independent phones are kept.
+``transition_matrices``, ``feat.params`` (the front end).
 """
 
 import math
@@ -15,27 +15,73 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
+from semihmm.speech.acoustics.contexts import BEGIN, END, SINGLE
 
 _BYTE_ORDER = 0x11223344
 _LOG_BASE = math.log(1.0001)
+_SILENCE = "SIL"
+_POSITIONS = "ibes"  # of a phone in its word, in the order of `Contexts`
 _SENDUMP_NATS = 1024 * _LOG_BASE  # one step of a sendump's 8-bit -log weight
 
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """The context-independent phones of a model and the rows of the parameter files that belong to them.
+    """The phones of a model, alone and in context, and the rows of the parameter files that belong to them.
 
     Args:
         phones: names, in the order of the model's numbering.
         senones: ``(phones, states)`` rows of the mixture weights.
         transitions: ``(phones,)`` rows of the transition matrices.
         total_senones: number of rows of the mixture weights, those of phones in context included.
+        fillers: ``(phones,)`` which of the phones are silence and noises.
+        triphones: ``(N, 4)`` phones in context: position in the word (inside, begin, end, single), phone before, phone,
+            phone after.
+        triphone_senones: ``(N, states)``.
     """
 
     phones: tuple[str, ...]
     senones: Tensor
     transitions: Tensor
     total_senones: int
+    fillers: Tensor
+    triphones: Tensor
+    triphone_senones: Tensor
+
+    def __post_init__(self) -> None:
+        for name, values, limit in (
+            ("phone", self.triphones[:, 1:], len(self.phones)),
+            ("position", self.triphones[:, 0], len(_POSITIONS)),
+            ("state", self.senones, self.total_senones),
+            ("state", self.triphone_senones, self.total_senones),
+        ):
+            if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < limit:
+                raise ValueError(f"a {name} is not one of {limit}")
+
+    def in_context(self) -> Tensor:
+        """Rows of the mixture weights of every phone in every context: ``(4, P, P, P, states)``, as in `Contexts`.
+
+        What Sphinx's decoders take where a model lacks a triphone: the same in another position of a word, the lowest
+        first; then the same with silence for the neighbours in other words. Noises are silence to their neighbours.
+        Where there is none of these either, the phone's own rows.
+        """
+        count = len(self.phones)
+        row = torch.full((len(_POSITIONS), count, count, count), -1)
+        row[self.triphones.unbind(1)] = torch.arange(len(self.triphones))
+        elsewhere = row[0]
+        for position in row[1:]:
+            elsewhere = torch.where(elsewhere < 0, position, elsewhere)
+        row = torch.where(row < 0, elsewhere, row)
+        if _SILENCE in self.phones:
+            silence, index = self.phones.index(_SILENCE), torch.arange(count)
+            heard = torch.where(self.fillers, silence, index)
+            row = row[:, heard][..., heard]
+            for position, before, after in ((BEGIN, True, False), (END, False, True), (SINGLE, True, True)):
+                near = row[position][torch.full_like(index, silence) if before else index]
+                near = near[..., torch.full_like(index, silence) if after else index]
+                row[position] = torch.where(row[position] < 0, near, row[position])
+        own = self.senones[:, None].expand(*row.shape, -1)
+        none = torch.zeros_like(self.senones[:1])  # for row -1
+        return torch.where((row < 0)[..., None], own, torch.cat([self.triphone_senones, none])[row])
 
 
 def read_parameters(path: Path) -> tuple[dict[str, str], np.ndarray]:
@@ -114,6 +160,8 @@ def read_sendump(path: Path, *, senones: int) -> Tensor:
     if fields.get("cluster_count", "0") != "0":
         raise DataError(f"read_sendump: {path} holds clustered weights; only plain 8-bit weights can be read here.")
     streams = int(fields.get("feature_count", 1))
+    if offset + 12 > len(data):
+        raise DataError(f"read_sendump: {path} ends inside its header.")
     components, columns = struct.unpack_from("<2i", data, offset + 4)
     body = np.frombuffer(data, dtype=np.uint8, offset=offset + 12)
     if columns < senones or len(body) != streams * components * columns:
@@ -142,7 +190,7 @@ def read_model_definition(path: Path) -> ModelDefinition:
     data = _read_bytes(path)
     try:
         return _binary_definition(data) if data[:4] == b"BMDF" else _text_definition(data.decode("ascii"))
-    except (ValueError, struct.error, IndexError) as error:
+    except (ValueError, struct.error, LookupError) as error:
         raise DataError(
             f"read_model_definition: {path} is neither a little-endian binary (BMDF) nor a text model definition "
             f"with the same number of states for every phone ({error})."
@@ -160,7 +208,7 @@ def _binary_definition(data: bytes) -> ModelDefinition:
     if version != 1:
         raise ValueError(f"version {version} or byte order")
     offset = 12 + description
-    phones, _, states, _, senones, _, _, _, tree, _ = struct.unpack_from("<10i", data, offset)
+    phones, total, states, _, senones, _, sequences, _, tree, _ = struct.unpack_from("<10i", data, offset)
     offset += 40
     names = []
     start = offset
@@ -169,28 +217,53 @@ def _binary_definition(data: bytes) -> ModelDefinition:
         names.append(data[offset:end].decode("ascii"))
         offset = end + 1
     offset = start + -(-(offset - start) // 4) * 4 + 8 * tree
-    total = struct.unpack_from("<10i", data, 12 + description)[1]
-    pairs = [struct.unpack_from("<2i", data, offset + 12 * phone) for phone in range(phones)]
-    sequences = offset + 12 * total + 4
-    rows = [struct.unpack_from(f"<{states}H", data, sequences + 2 * states * sequence) for sequence, _ in pairs]
-    matrices = torch.tensor([matrix for _, matrix in pairs])
-    return ModelDefinition(tuple(names), torch.tensor(rows), matrices, senones)
+    record = np.dtype([("sequence", "<i4"), ("matrix", "<i4"), ("kind", "u1", 4)])
+    records = np.frombuffer(data, record, total, offset)
+    offset += total * record.itemsize + 4
+    rows = np.frombuffer(data, "<u2", sequences * states, offset).reshape(sequences, states)
+    rows_of = torch.from_numpy(rows[records["sequence"]].astype(np.int64))
+    kinds = torch.from_numpy(records["kind"].astype(np.int64))
+    position, base, before, after = kinds[phones:].unbind(1)
+    return ModelDefinition(
+        tuple(names),
+        rows_of[:phones],
+        torch.from_numpy(records["matrix"][:phones].astype(np.int64)),
+        senones,
+        kinds[:phones, 0] > 0,
+        torch.stack([position, before, base, after], 1),
+        rows_of[phones:],
+    )
 
 
 def _text_definition(text: str) -> ModelDefinition:
     counts: dict[str, int] = {}
-    names, matrices, rows = [], [], []
+    names: dict[str, int] = {}
+    matrices, fillers, rows, contexts, triphone_rows = [], [], [], [], []
     for line in text.splitlines():
         words = line.split("#")[0].split()
         if len(words) == 2 and words[1].startswith("n_"):
             counts[words[1]] = int(words[0])
-        elif len(words) > 6 and words[1:4] == ["-", "-", "-"]:  # base phone, no context left, right or in the word
-            names.append(words[0])
-            matrices.append(int(words[5]))
-            rows.append([int(state) for state in words[6:-1]])
+        elif len(words) > 6:
+            base, before, after, position, kind, matrix, *senones, _ = words
+            if before == after == position == "-":
+                names[base] = len(names)
+                fillers.append(kind == "filler")
+                matrices.append(int(matrix))
+                rows.append([int(senone) for senone in senones])
+            else:
+                contexts.append([_POSITIONS.index(position), names[before], names[base], names[after]])
+                triphone_rows.append([int(senone) for senone in senones])
     if not names or len(names) != counts.get("n_base"):
         raise ValueError(f"{len(names)} base phones found, {counts.get('n_base')} announced")
-    return ModelDefinition(tuple(names), torch.tensor(rows), torch.tensor(matrices), counts["n_tied_state"])
+    return ModelDefinition(
+        tuple(names),
+        torch.tensor(rows),
+        torch.tensor(matrices),
+        counts["n_tied_state"],
+        torch.tensor(fillers),
+        torch.tensor(contexts, dtype=torch.long).reshape(-1, 4),
+        torch.tensor(triphone_rows, dtype=torch.long).reshape(-1, len(rows[0])),
+    )
 
 
 def _read_bytes(path: Path) -> bytes:

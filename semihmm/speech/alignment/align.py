@@ -18,8 +18,9 @@ from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
 from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
 from semihmm.speech.alignment.alternatives import best_readings
-from semihmm.speech.alignment.free import FREE, Unscripted, hear_freely
+from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
+from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.speech.alignment.match import CALIBRATION, Calibration, Heard, assess
 from semihmm.speech.alignment.pieces import Cut, Piece, find_cuts
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
@@ -58,8 +59,7 @@ class _Heard:
 
     pronunciations: list[Pronunciation]
     graph: AlignmentGraph
-    log_likelihood: Tensor
-    freely: Unscripted
+    evidence: LogLikelihoods
     boundaries: Tensor
     duration: Seconds
     wave: Tensor
@@ -131,11 +131,11 @@ class Aligner:
         outline of the whole that takes O(T S) and little time: an hour takes a minute and 1.1 GB.
         """
         heard = self._hear(wave, sample_rate, text, nbest)
-        graph, log_likelihood = heard.graph, heard.log_likelihood
-        if len(log_likelihood) * len(graph.node) <= _ONE_PIECE:
-            solved, _ = self._solve(heard, Piece(0, len(log_likelihood), graph), nbest)
+        graph, frames = heard.graph, len(heard.evidence.known)
+        if frames * len(graph.node) <= _ONE_PIECE:
+            solved, _ = self._solve(heard, Piece(0, frames, graph), nbest)
             return self._result(heard, text, [solved], 0.0, nbest)
-        cuts = find_cuts(graph, log_likelihood, self.model.states)
+        cuts = find_cuts(graph, heard.evidence)
         return self._result(heard, text, *self._solve_between(heard, cuts, nbest), nbest)
 
     def explain(self, wave: Tensor, sample_rate: Hertz, text: str, *, nbest: int = 0) -> Evidence:
@@ -145,7 +145,7 @@ class Aligner:
             DataError: as the call; or the recording is longer than some minutes.
         """
         heard = self._hear(wave, sample_rate, text, nbest)
-        solved, posterior = self._solve(heard, Piece(0, len(heard.log_likelihood), heard.graph), nbest)
+        solved, posterior = self._solve(heard, Piece(0, len(heard.evidence.known), heard.graph), nbest)
         alignment = self._result(heard, text, [solved], 0.0, nbest)
         return Evidence(alignment, heard.graph, posterior, solved.nodes, heard.boundaries)
 
@@ -162,13 +162,9 @@ class Aligner:
         duration = len(wave) / sample_rate
         boundaries = front_end.boundary(0) + torch.arange(len(features) + 1, dtype=torch.float64) / front_end.frame_rate
         boundaries[0], boundaries[-1] = 0.0, duration
-        states = self.model.states
-        log_likelihood = self.model.log_likelihood(features, room=states)  # for free speech
-        del features  # of an hour, 0.1 GB
-        freely = hear_freely(self.model, log_likelihood[:, :-states])
-        log_likelihood[:, -states:] = freely.free
         boundaries.clamp_(max=duration)
-        return _Heard(pronunciations, graph, log_likelihood, freely, boundaries, duration, heard, sample_rate)
+        evidence = LogLikelihoods.of(self.model, features, graph, _ONE_PIECE)
+        return _Heard(pronunciations, graph, evidence, boundaries, duration, heard, sample_rate)
 
     def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
         """The pieces between cuts, and the log-probability of the cuts."""
@@ -188,7 +184,7 @@ class Aligner:
     def _solve(self, heard: _Heard, piece: Piece, nbest: int) -> tuple[_Solved, Tensor]:
         """A piece, and the posterior of each of its nodes in each frame."""
         graph = piece.graph
-        hmm = graph.hmm(heard.log_likelihood[piece.begin : piece.end])
+        hmm = heard.evidence.hmm(graph, piece.begin, piece.end)
         best = viterbi(hmm)
         if not bool(best.valid):
             raise DataError("no path through the transcript fits the recording.")
@@ -225,10 +221,10 @@ class Aligner:
             heard.duration,
             words,
             phones,
-            frames=len(heard.log_likelihood),
+            frames=len(heard.evidence.known),
             sample_rate=heard.sample_rate,
             log_likelihood=evidence,
-            free_log_likelihood=float(heard.freely.log_likelihood.double().sum()),
+            free_log_likelihood=float(heard.evidence.freely.log_likelihood.double().sum()),
             unknown={item.word: " ".join(item.variants[0]) for item in heard.pronunciations if not item.known},
             alternatives=tuple(Alternative(score - evidence, *tiers(torch.cat(path))) for score, path in paths if path),
             tokens=timed(tokens_of(text, language=self.lexicon.language or "en"), words),
@@ -237,7 +233,7 @@ class Aligner:
         items, counts = nodes.unique_consecutive(return_counts=True)
         runs = zip(items.tolist(), (counts.cumsum(0) - counts).tolist(), counts.cumsum(0).tolist(), strict=True)
         spoken = [(begin, end) for node, begin, end in runs if heard.graph.nodes[node].word != PAUSE]
-        recording = Heard(self.model, heard.log_likelihood, heard.freely, spoken, unscripted)
+        recording = Heard(self.model, heard.evidence.plain, heard.evidence.freely, spoken, unscripted)
         return assess(alignment, heard.pronunciations, recording, self.calibration)
 
 

@@ -29,8 +29,8 @@ def best_readings(graph: AlignmentGraph, hmm: HMM, count: int) -> list[tuple[flo
     first, variant = _variants(graph)
     entry = graph.node[graph.source] != graph.node[graph.target]
     entered = found.initial.index_add(0, graph.target[entry], found.transition[entry])
-    starts = torch.tensor([graph.node.tolist().index(node) for node in first])
-    weight = entered[starts].log().tolist()
+    into = entered.new_zeros(len(graph.nodes)).index_add(0, graph.node, entered)
+    weight = into[first].log().tolist()
     readings: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     for word in sorted({graph.nodes[node].word for node in first}):
         own = [number for number, node in enumerate(first) if graph.nodes[node].word == word]

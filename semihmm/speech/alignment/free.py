@@ -6,7 +6,7 @@ may have been said: a phone `FREE` of its own, which a frame costs as much as th
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -84,13 +84,13 @@ def hear_freely(model: AcousticModel, log_likelihood: Tensor) -> Unscripted:
     return Unscripted(torch.cat(density), torch.cat(speech))
 
 
-def add_free_phone(model: AcousticModel) -> AcousticModel:
-    """The model with one phone more, `FREE`, for `build_graph`; `with_free_speech` adds its columns."""
-    free = torch.full((1, model.states, model.states + 1), -math.inf, dtype=model.transitions.dtype)
-    for state in range(model.states):
-        stay = _STAY if state < model.states - 1 else _LAST_STAY
+def free_transitions(states: int) -> Tensor:
+    """Log-probabilities inside `FREE`, ``(1, states, states + 1)``, as an `AcousticModel` has those of its phones."""
+    free = torch.full((1, states, states + 1), -math.inf)
+    for state in range(states):
+        stay = _STAY if state < states - 1 else _LAST_STAY
         free[0, state, state], free[0, state, state + 1] = math.log(stay), math.log1p(-stay)
-    return replace(model, phones=(*model.phones, FREE), transitions=torch.cat([model.transitions, free]))
+    return free
 
 
 def with_free_speech(model: AcousticModel, log_likelihood: Tensor, heard: Unscripted) -> Tensor:

@@ -1,16 +1,24 @@
-"""The paths that a transcript allows: words, their pronunciations, the phones' states, and optional pauses."""
+"""The paths that a transcript allows: words, their pronunciations, the phones' states, and optional pauses.
+
+With a model of phones in context, a phone's states depend on the phones before and after it, whatever these are on a
+path: other pronunciations, pauses, the next word. A phone then has several copies, one for each class of neighbours
+that it does not tell apart, and an arc joins two copies that have each other for neighbours. So the graph has the same
+paths as without context, each once. Speech that the transcript does not hold is a neighbour like silence.
+"""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import accumulate
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
+from semihmm.speech.acoustics.contexts import BEGIN, END, INSIDE, SINGLE
 from semihmm.speech.acoustics.model import AcousticModel
-from semihmm.speech.alignment.free import FREE, add_free_phone
+from semihmm.speech.alignment.free import FREE, free_transitions
 from semihmm.speech.alignment.pronunciation import Pronunciation
 from semihmm.structures import HMM
 
@@ -19,6 +27,8 @@ PAUSE = -1
 
 Place = Literal["ends", "between", "instead"]
 """Where speech that the transcript does not hold may be: before and after it, between its words, or in place of one."""
+
+_Value = TypeVar("_Value")
 
 _FREE_PROBABILITY = 0.01
 
@@ -41,12 +51,14 @@ class Node:
 
 @dataclass(frozen=True)
 class AlignmentGraph:
-    """A transcript as the topology of an `HMM`: S states, three in a row to a phone, joined by A arcs.
+    """A transcript as the topology of an `HMM`: S states, three in a row to each copy of a phone, joined by A arcs.
 
     Args:
         nodes: the phones, in an order in which every arc runs forward or stays.
-        node: ``(S,)`` which of the nodes a state belongs to.
-        column: ``(S,)`` which column of the acoustic model's log-likelihoods a state takes.
+        phone: ``(nodes,)`` their numbers in the acoustic model; that of `FREE` is one more than there are.
+        node: ``(S,)`` which of the nodes a state belongs to, in order.
+        column: ``(S,)`` which column of the acoustic model's log-likelihoods a state takes; those of `FREE` follow all
+            of the model's.
         initial: ``(S,)`` log-weights of starting.
         final: ``(S,)`` log-weights of ending.
         source: ``(A,)`` where the arcs come from.
@@ -58,6 +70,7 @@ class AlignmentGraph:
     """
 
     nodes: tuple[Node, ...]
+    phone: Tensor
     node: Tensor
     column: Tensor
     initial: Tensor
@@ -72,7 +85,7 @@ class AlignmentGraph:
         """The structure for one recording.
 
         Args:
-            log_likelihood: ``(T, phones * states)``, as `AcousticModel.log_likelihood` gives it.
+            log_likelihood: ``(T, columns)``, those that `column` numbers.
 
         Raises:
             DataError: fewer frames than the shortest way through the transcript; or so many that memory would not do.
@@ -92,6 +105,10 @@ class AlignmentGraph:
             final=self.final.to(log_likelihood),
             arcs=(self.source, self.target),
         )
+
+    def over(self, columns: Tensor) -> "AlignmentGraph":
+        """The same for log-likelihoods of these of the model's columns alone, in rising order."""
+        return replace(self, column=torch.searchsorted(columns, self.column))
 
     def check_length(self, frames: int) -> None:
         """Refuse a recording that is too short for its transcript.
@@ -117,6 +134,7 @@ class AlignmentGraph:
         return replace(
             self,
             nodes=self.nodes[lowest : highest + 1],
+            phone=self.phone[lowest : highest + 1],
             node=self.node[states] - lowest,
             column=self.column[states],
             initial=self.initial[states],
@@ -140,7 +158,7 @@ def build_graph(
 
     Args:
         pronunciations: of the words, in order.
-        model: whose phones, silence and transition probabilities are used.
+        model: whose phones, silence, transition probabilities and contexts are used.
         pause_probability: of a pause before, after and between words. The default says that nothing is known.
         free: where there may be speech that the transcript does not hold. Such a graph, and one with the word `FREE`,
             needs log-likelihoods `with_free_speech`.
@@ -151,7 +169,7 @@ def build_graph(
     if not pronunciations:
         raise DataError("the transcript holds no words.")
     check_pause_probability(pause_probability)
-    builder = _Builder(add_free_phone(model))
+    builder = _Builder(model)
     rarely, mostly = math.log(_FREE_PROBABILITY), math.log1p(-_FREE_PROBABILITY)
 
     def maybe_pause(ways: list[_Exit]) -> list[_Exit]:
@@ -207,14 +225,31 @@ class _Exit:
         return _Exit(self.node, self.weight + weight, self.depth)
 
 
+@dataclass(frozen=True)
+class _Copy:
+    """A node between some of its neighbours.
+
+    Args:
+        before: phones that it may follow.
+        after: phones that may follow it.
+        columns: of its states.
+    """
+
+    before: Collection[int]
+    after: Collection[int]
+    columns: Sequence[int]
+
+
 class _Builder:
-    """Grows a graph from left to right, node by node; `finish` puts the states into the nodes."""
+    """Grows a graph from left to right, node by node; `finish` puts copies and states into the nodes."""
 
     def __init__(self, model: AcousticModel) -> None:
         self.model = model
-        self.index = {phone: number for number, phone in enumerate(model.phones)}
-        self.leaving = model.transitions[:, -1, -1].tolist()
+        self.index = {phone: number for number, phone in enumerate((*model.phones, FREE))}
+        self.transitions = torch.cat([model.transitions, free_transitions(model.states).to(model.transitions)])
+        self.leaving = self.transitions[:, -1, -1].tolist()
         self.nodes: list[Node] = []
+        self.positions: list[int] = []
         self.initial: list[tuple[int, float]] = []
         self.arcs: list[tuple[int, int, float]] = []
         self.spine: list[int] = []
@@ -228,6 +263,7 @@ class _Builder:
             ways = [entry.weighted(weight) for entry in entries]
             for phone in phones:
                 ways = [self._phone(Node(word, phone), ways)]
+            self.positions += _positions(len(phones))
             exits += ways
             if shortest is None or len(phones) < len(shortest):
                 shortest = range(first, len(self.nodes))
@@ -247,26 +283,44 @@ class _Builder:
         return _Exit(number, self.leaving[self.index[node.phone]], min(entry.depth for entry in entries) + 1)
 
     def finish(self, exits: list[_Exit]) -> AlignmentGraph:
-        states, count = self.model.states, len(self.nodes)
-        phone = torch.tensor([self.index[node.phone] for node in self.nodes])
-        source, target, weight = self._inside(phone)
-        if self.arcs:  # a single node has none
-            origins, goals, weights = zip(*self.arcs, strict=True)
-            source = torch.cat([source, torch.tensor(origins) * states + states - 1])
-            target = torch.cat([target, torch.tensor(goals) * states])
+        states, silence = self.model.states, self.index[self.model.silence]
+        phone = [self.index[node.phone] for node in self.nodes]
+        heard = [silence if number == len(self.model.phones) else number for number in phone]
+        ends = [(end.node, end.weight) for end in exits if end.node is not None]
+        assert len(ends) == len(exits), "a transcript has words, so a path has nodes"
+        copies = self._copies(phone, heard, [node for node, _ in ends])
+        first = [0, *accumulate(map(len, copies))]
+
+        def copies_of(node: int, *, before: int | None = None, after: int | None = None) -> Iterator[int]:
+            for number, copy in enumerate(copies[node], first[node]):
+                if (before is None or before in copy.before) and (after is None or after in copy.after):
+                    yield number
+
+        initial = torch.full((first[-1], states), -math.inf, dtype=torch.float64)
+        final = initial.clone()
+        for node, weight in self.initial:
+            initial[list(copies_of(node, before=silence)), 0] = weight
+        for node, weight in ends:
+            final[list(copies_of(node, after=silence)), -1] = weight
+        arcs = [
+            (one * states + states - 1, other * states, weight)
+            for origin, goal, weight in self.arcs
+            for one in copies_of(origin, after=heard[goal])
+            for other in copies_of(goal, before=heard[origin])
+        ]
+        node = torch.arange(len(copies)).repeat_interleave(torch.tensor([len(own) for own in copies]))
+        source, target, weight = self._inside(torch.tensor(phone)[node])
+        if arcs:  # a single node has none
+            sources, targets, weights = zip(*arcs, strict=True)
+            source = torch.cat([source, torch.tensor(sources)])
+            target = torch.cat([target, torch.tensor(targets)])
             weight = torch.cat([weight, torch.tensor(weights, dtype=weight.dtype)])
         order = target.argsort(stable=True)
-        initial = torch.full((count, states), -math.inf, dtype=torch.float64)
-        final = initial.clone()
-        for number, value in self.initial:
-            initial[number, 0] = value
-        for end in exits:
-            assert end.node is not None, "a transcript has words, so a path has nodes"
-            final[end.node, -1] = end.weight
         return AlignmentGraph(
             nodes=tuple(self.nodes),
-            node=torch.arange(count).repeat_interleave(states),
-            column=(phone[:, None] * states + torch.arange(states)).flatten(),
+            phone=torch.tensor(phone),
+            node=node.repeat_interleave(states),
+            column=torch.tensor([copy.columns for own in copies for copy in own]).flatten(),
             initial=initial.flatten(),
             final=final.flatten(),
             source=source[order],
@@ -276,9 +330,55 @@ class _Builder:
             shortest=min(end.depth for end in exits) * states,
         )
 
+    def _copies(self, phone: list[int], heard: list[int], last: list[int]) -> list[list[_Copy]]:
+        """Of each node, told apart by columns: those with the same for all that follow, then for all that precede."""
+        states, silence = self.model.states, self.index[self.model.silence]
+        before: list[set[int]] = [set() for _ in phone]
+        after: list[set[int]] = [set() for _ in phone]
+        for node, _ in self.initial:
+            before[node].add(silence)
+        for node in last:
+            after[node].add(silence)
+        for origin, goal, _ in self.arcs:
+            after[origin].add(heard[goal])
+            before[goal].add(heard[origin])
+        contexts, free = self.model.contexts, len(self.model.phones)
+        if contexts is None:
+            columns = [range(number * states, (number + 1) * states) for number in range(free + 1)]
+            return [[_Copy(*near, columns[own])] for *near, own in zip(before, after, phone, strict=True)]
+        table, most = contexts.table.numpy(), self.model.columns
+        found = []
+        for position, one, own, other in zip(self.positions, before, phone, after, strict=True):
+            if own == free:
+                found.append([_Copy(one, other, range(most, most + states))])
+                continue
+            lefts, of = sorted(one), table[position, :, own]
+            near = _alike((right, tuple(tuple(of[left, right].tolist()) for left in lefts)) for right in sorted(other))
+            found.append(
+                [
+                    _Copy(some, rights, columns)
+                    for columns_of, rights in near.items()
+                    for columns, some in _alike(zip(lefts, columns_of, strict=True)).items()
+                ]
+            )
+        return found
+
     def _inside(self, phone: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sources, targets and log-weights of the arcs inside nodes of these phones."""
-        inside = self.model.transitions[phone, :, :-1].double()
+        inside = self.transitions[phone, :, :-1].double()
         node, row, column = (inside > -math.inf).nonzero().unbind(1)
         first = node * self.model.states
         return first + row, first + column, inside[node, row, column]
+
+
+def _positions(phones: int) -> list[int]:
+    """Where in a word each of its phones stands."""
+    return [SINGLE] if phones == 1 else [BEGIN, *[INSIDE] * (phones - 2), END] if phones else []
+
+
+def _alike(near: Iterable[tuple[int, _Value]]) -> dict[_Value, list[int]]:
+    """Numbers with the same value, together."""
+    found: dict[_Value, list[int]] = {}
+    for number, value in near:
+        found.setdefault(value, []).append(number)
+    return found

@@ -133,7 +133,7 @@ class Heard:
 
     Args:
         model: the acoustic model.
-        log_likelihood: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`.
+        log_likelihood: ``(T, (phones + 1) * states)`` log-likelihoods `with_free_speech`, of phones without context.
         freely: what the free phone loop makes of it.
         phones: the frames ``[begin, end)`` of each phone of its alignment.
         unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
@@ -162,7 +162,8 @@ def assess(
         calibration: turns raw scores into what is reported.
     """
     places = list(_places(alignment, said, heard))
-    scores = score_words(places, heard.model, heard.ratio, _span(places, heard))
+    model = replace(heard.model, contexts=None)
+    scores = score_words(places, model, heard.ratio, _span(places, heard))
     words, phones = [], []
     rest, shift = iter(alignment.phones), 1 / heard.model.front_end.frame_rate
     for word, score in zip(alignment.words, scores, strict=True):

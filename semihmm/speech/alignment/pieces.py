@@ -22,6 +22,7 @@ from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
 from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph
+from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.structures import HMM
 
 _SPACING = 1000  # frames from one cut to the next
@@ -81,25 +82,24 @@ class Piece:
         return cls(start.frame, stop.frame, replace(part, initial=initial, final=final), int(graph.node[first]))
 
 
-def find_cuts(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> list[Cut]:
+def find_cuts(graph: AlignmentGraph, heard: LogLikelihoods) -> list[Cut]:
     """Cuts of a recording, the first at its begin and the last at its end.
 
     Args:
         graph: of the whole transcript.
-        log_likelihood: ``(T, phones * states)``, as `AcousticModel.log_likelihood` gives it.
-        states: of each phone.
+        heard: the recording.
 
     Raises:
         DataError: the recording is longer than some hours.
     """
-    frames = len(log_likelihood)
+    frames = len(heard.plain)
     cuts = [Cut(0)]
-    outline = _outline(graph, log_likelihood, states)
+    outline = _outline(graph, heard.plain, heard.model.states)
     place = torch.tensor([node.word for node in graph.nodes]).cummax(0).values  # a pause counts to the word before it
     for moment in range(_SPACING, frames - _SPACING // 2, _SPACING):
         for size in (1, 2, 4):
             begin, end = max(moment - size * _REACH, 0), min(moment + size * _REACH, frames)
-            cut = _cut_between(begin, end, size * _MARGIN, graph, log_likelihood, outline, place)
+            cut = _cut_between(begin, end, size * _MARGIN, graph, heard, outline, place)
             if cut is not None and cut.state >= cuts[-1].state and cut.frame > cuts[-1].frame:
                 cuts.append(cut)
                 break
@@ -116,8 +116,8 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
             f"transcript, into parts of an hour or two."
         )
     steps = torch.cat([_by_phone(block, states) for block in log_likelihood.split(states * _BLOCK)])
-    free = torch.tensor([item.phone == FREE for item in graph.nodes])[graph.node]
-    steps[:, graph.column[free] // states] -= _OUTLINE_PENALTY * states
+    if FREE in {item.phone for item in graph.nodes}:
+        steps[:, -1] -= _OUTLINE_PENALTY * states
     paused = torch.tensor([graph.nodes[node].word == PAUSE for node in spine.tolist()])
     between, after = paused.long().cumsum(0), (~paused).nonzero()[:, 0]
     most = int(torch.diff(after, prepend=after.new_tensor([-1])).max())
@@ -134,7 +134,7 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
             steps,
             final=ends[1],
             offsets=offsets,
-            emission_index=graph.column[spine * states] // states,
+            emission_index=graph.phone[spine],
         ),
         checkpoint=True,
     )
@@ -152,7 +152,7 @@ def _by_phone(log_likelihood: Tensor, states: int) -> Tensor:
 
 
 def _cut_between(
-    begin: int, end: int, margin: int, graph: AlignmentGraph, log_likelihood: Tensor, outline: Tensor, place: Tensor
+    begin: int, end: int, margin: int, graph: AlignmentGraph, heard: LogLikelihoods, outline: Tensor, place: Tensor
 ) -> Cut | None:
     """The surest moment in the middle of a window; None where none is sure, or the window does not hold the paths.
 
@@ -161,23 +161,25 @@ def _cut_between(
         end: the frame after its last.
         margin: of nodes before and after the outline's.
         graph: of the whole transcript.
-        log_likelihood: of the whole recording.
+        heard: the whole recording.
         outline: the node of each frame.
         place: the number of each node's word.
     """
-    nodes, states = len(graph.nodes), len(graph.node) // len(graph.nodes)
+    nodes = len(graph.nodes)
     low, high = int(outline[begin]), int(outline[end - 1])
     lowest, highest = max(low - margin, 0), min(high + margin, nodes - 1)
-    part = graph.part(lowest * states, highest * states + states - 1)
+    first, last = torch.searchsorted(graph.node, torch.tensor([lowest, highest + 1])).tolist()
+    part = graph.part(first, last - 1)
     number = part.node + lowest
     initial, final, pressing = part.initial, part.final, []
     if begin:
         initial = torch.where(number <= low + margin, 0.0, -torch.inf)
         pressing += [(0, limit) for limit in (lowest, low + margin) if 0 < limit < nodes - 1]
-    if end < len(log_likelihood):
+    if end < len(heard.plain):
         final = torch.where(number >= high - margin, 0.0, -torch.inf)
         pressing += [(-1, limit) for limit in (high - margin, highest) if 0 < limit < nodes - 1]
-    hmm = replace(part, initial=initial, final=final).hmm(log_likelihood[begin:end])
+    part = replace(part, initial=initial, final=final)
+    hmm = heard.hmm(part, begin, end)
     posterior = expected_counts(hmm, ["emission"])[1]["emission"]
     if any(posterior[row, (number - limit).abs() <= 2].sum() > 1 - _SURE for row, limit in pressing):
         return None
@@ -190,4 +192,4 @@ def _cut_between(
     frame = int(sure.argmax())
     if sure[frame] < _SURE or apart.abs().max() > 1:
         return None
-    return Cut(begin + quarter + frame, lowest * states + int(state[frame]), min(float(sure[frame].log()), 0.0))
+    return Cut(begin + quarter + frame, first + int(state[frame]), min(float(sure[frame].log()), 0.0))

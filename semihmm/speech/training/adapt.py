@@ -236,7 +236,8 @@ def _parts(model: AcousticModel, features: Tensor) -> tuple[Tensor, ...]:
     """What each stream sees of the features."""
     if model.transform is not None:
         features = transformed(features, model.transform)
-    return features.split([stream.mean.shape[-1] for stream in model.streams], 1)
+    parts: tuple[Tensor, ...] = features.split([stream.mean.shape[-1] for stream in model.streams], 1)
+    return parts
 
 
 def _some(items: Iterable[_Item]) -> Iterator[_Item]:

@@ -174,7 +174,8 @@ def mllt(covariance: Tensor, count: Tensor, *, iterations: int = 20) -> Tensor:
             towards = torch.linalg.solve(weighed, torch.linalg.inv(found)[:, row])
             found[row] = towards * (count.sum() / (towards @ weighed @ towards)).sqrt()
     found = found / found.det().abs() ** (1 / len(found))
-    return found * _sign(found)
+    result: Tensor = found * _sign(found)
+    return result
 
 
 def mllt_gain(transform: Tensor, covariance: Tensor, count: Tensor) -> Tensor:

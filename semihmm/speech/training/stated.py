@@ -11,8 +11,9 @@ from semihmm.audio import condition, read_audio, resample
 from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.inference import viterbi
 from semihmm.speech.acoustics.model import AcousticModel
-from semihmm.speech.alignment.free import FREE, hear_freely
-from semihmm.speech.alignment.graph import PAUSE, build_graph
+from semihmm.speech.alignment.free import FREE
+from semihmm.speech.alignment.graph import PAUSE, Place, build_graph
+from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.speech.alignment.pieces import Piece, find_cuts
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.corpora.corpus import Recording
@@ -21,6 +22,7 @@ from semihmm.types import Hertz
 PassedOver = Callable[[str, str], None]
 """Told of a recording that cannot be used: its name, and why."""
 
+_FREE: tuple[Place, ...] = ("ends",)
 _ONE_PIECE = 5_000_000  # frames times states that are aligned without cuts
 
 
@@ -112,17 +114,16 @@ def stated(
 
 def _stated(model: AcousticModel, lexicon: Lexicon, said: Utterance) -> Stated:
     pronunciations = lexicon.pronounce_text(said.text, model)
-    graph = build_graph(pronunciations, model, free=("ends",))
+    graph = build_graph(pronunciations, model, free=_FREE)
     features = model.front_end(said.at(model.front_end.sample_rate))
     graph.check_length(len(features))
-    log_likelihood = model.log_likelihood(features, room=model.states)
-    log_likelihood[:, -model.states :] = hear_freely(model, log_likelihood[:, : -model.states]).free
+    heard = LogLikelihoods.of(model, features, graph, _ONE_PIECE)
     pieces = [Piece(0, len(features), graph)]
     if len(features) * len(graph.node) > _ONE_PIECE:
-        pieces = [Piece.between(graph, *ends) for ends in pairwise(find_cuts(graph, log_likelihood, model.states))]
+        pieces = [Piece.between(graph, *ends) for ends in pairwise(find_cuts(graph, heard))]
     column, node = [], []
     for piece in pieces:
-        best = viterbi(piece.graph.hmm(log_likelihood[piece.begin : piece.end]))
+        best = viterbi(heard.hmm(piece.graph, piece.begin, piece.end))
         if not bool(best.valid):
             raise DataError("no path through the transcript fits the recording.")
         column.append(piece.graph.column[best.event])
