@@ -1,8 +1,10 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.densities import Densities
 from semihmm.speech.acoustics.edges import EdgeCorrection
 from semihmm.speech.acoustics.mfcc import FrontEnd
+from semihmm.speech.acoustics.network import TimeDelayNetwork
 from semihmm.speech.acoustics.sphinx import (
     ModelDefinition,
     read_feature_parameters,
@@ -23,10 +26,12 @@ from semihmm.speech.acoustics.sphinx import (
     read_sendump,
     read_transitions,
 )
+from semihmm.speech.acoustics.storing import mixture_of, mixture_tensors, read, tuples, write
 from semihmm.speech.acoustics.transform import transformed
 from semihmm.speech.text.dictionary import Entries, read_dictionary
 
 _VARIANCE_FLOOR = 1e-4
+_NETWORK = "network."  # before the names of its tensors
 _FRAMES = 100  # taken at a time: the densities of 5,000 Gaussians at these many frames stay near the processor
 
 
@@ -45,9 +50,9 @@ class AcousticModel:
         silence: the phone that stands for silence.
         edges: corrects where its phones begin; None for leaving them on the grid of frames.
         contexts: the states of phones between their neighbours; None for those without context alone.
+        card: what there is to say of it: its data, their licence, how it was trained, figures.
         transform: ``(D, F + 1)``, an affine map of the features before the streams see them; None for none.
-        network: takes features ``(T, F)`` to scaled log-likelihoods ``(T, phones * states)``, all frames at once; then
-            there are no streams.
+        network: takes the place of the streams, of which there are none then.
     """
 
     phones: tuple[str, ...]
@@ -58,8 +63,9 @@ class AcousticModel:
     silence: str = "SIL"
     edges: EdgeCorrection | None = None
     contexts: Contexts | None = None
+    card: Mapping[str, object] = field(default_factory=dict, repr=False)
     transform: Tensor | None = None
-    network: nn.Module | None = None
+    network: TimeDelayNetwork | None = None
 
     def __post_init__(self) -> None:
         phones = len(self.phones)
@@ -125,6 +131,29 @@ class AcousticModel:
                 out += density(part)
         return found
 
+    def save(self, path: Path) -> None:
+        """Write the model as one file, safetensors with JSON in it, in float32; `load_acoustic_model` reads it.
+
+        The file appears when it is whole, and is the same for the same model.
+
+        Raises:
+            DependencyError: ``safetensors`` is not installed.
+        """
+        tensors = {"transitions": self.transitions.float()}
+        for number, stream in enumerate(self.streams):
+            tensors |= mixture_tensors(stream, f"streams.{number}")
+        if self.contexts is not None:
+            tensors["contexts"] = self.contexts.table.int()
+        if self.edges is not None:
+            tensors |= {f"edges.{name}": getattr(self.edges, name) for name in EdgeCorrection.__dataclass_fields__}
+        if self.transform is not None:
+            tensors["transform"] = self.transform
+        if self.network is not None:
+            tensors |= {f"{_NETWORK}{name}": x for name, x in self.network.state_dict().items()}
+        note = {name: getattr(self, name) for name in ("phones", "name", "silence", "card")}
+        note |= {"streams": len(self.streams), "front_end": asdict(self.front_end)}
+        write(path, tensors, note | ({"network": self.network.config} if self.network else {}))
+
     @cached_property
     def _densities(self) -> list[Densities]:
         return [Densities.of(stream) for stream in self.streams]
@@ -154,17 +183,20 @@ def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: T
 
 
 def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -> AcousticModel:
-    """Read a phonetically-tied Sphinx-3 model.
+    """Read an acoustic model: a file that `AcousticModel.save` wrote, or a phonetically-tied Sphinx-3 model.
 
     Args:
-        folder: holds ``mdef``, ``means``, ``variances``, ``transition_matrices``, ``feat.params`` and
-            ``mixture_weights`` or ``sendump``. Default: the US English model inside the ``pocketsphinx`` package.
+        folder: the file; or a folder that holds ``mdef``, ``means``, ``variances``, ``transition_matrices``,
+            ``feat.params`` and ``mixture_weights`` or ``sendump``. Default: the US English model inside the
+            ``pocketsphinx`` package.
         contexts: whether to read its phones in context too.
 
     Raises:
         DataError: a file is missing or damaged, or the model is not phonetically tied.
         DependencyError: no folder was given and ``pocketsphinx`` is not installed.
     """
+    if folder is not None and folder.is_file():
+        return _saved(folder)
     name = f"Sphinx {folder or 'en-us'}"
     edges = None if folder else EdgeCorrection.load()
     folder = folder or _package_folder() / "en-us"
@@ -176,6 +208,44 @@ def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -
         raise DataError(
             f"load_acoustic_model: the files in {folder} are damaged, or not of one model ({error}). Fetch them again."
         ) from error
+
+
+def _saved(path: Path) -> AcousticModel:
+    """What `AcousticModel.save` wrote."""
+    tensors, note = read(path)
+    try:
+        edges = [tensors.get(f"edges.{name}") for name in EdgeCorrection.__dataclass_fields__]
+        table, transitions = tensors.get("contexts"), tensors["transitions"]
+        front_end: dict[str, Any] = {name: tuples(value) for name, value in note["front_end"].items()}
+        phones = tuple(note["phones"])
+        if note["silence"] not in phones or len(phones) != len(transitions) or len({*phones}) < len(phones):
+            raise ValueError(
+                f"{len(transitions)} phones, called {' '.join(phones)}, of which {note['silence']} is silence"
+            )
+        return AcousticModel(
+            phones,
+            tuple(mixture_of(tensors, f"streams.{number}") for number in range(note["streams"])),
+            transitions,
+            FrontEnd(**front_end),
+            name=note["name"],
+            silence=note["silence"],
+            edges=None if None in edges else EdgeCorrection(*edges),
+            contexts=None if table is None else Contexts(table),
+            card=note["card"],
+            transform=tensors.get("transform"),
+            network=_network_of(tensors, note["network"]) if "network" in note else None,
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(
+            f"load_acoustic_model: {path} is damaged, as its parts do not fit each other ({error}). Fetch or train it "
+            f"again."
+        ) from error
+
+
+def _network_of(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> TimeDelayNetwork:
+    network = TimeDelayNetwork(**config)
+    network.load_state_dict({name[len(_NETWORK) :]: x for name, x in tensors.items() if name.startswith(_NETWORK)})
+    return network.eval().requires_grad_(False)
 
 
 def _read(folder: Path, *, contexts: bool) -> AcousticModel:

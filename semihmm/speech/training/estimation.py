@@ -28,7 +28,7 @@ def estimate(draft: Draft, statistics: Statistics, *, floor: float) -> Draft:
         statistics: of all recordings.
         floor: no variance is smaller than this share of the variance of all frames.
     """
-    model, old = draft.model, draft.mixtures
+    old = draft.mixtures
     own_mean, own_square, spread = _filled(draft, statistics)
     own_variance = (own_square - own_mean.square())[:, None]
     count = statistics.occupancy[:, :, None]
@@ -42,7 +42,9 @@ def estimate(draft: Draft, statistics: Statistics, *, floor: float) -> Draft:
     share = torch.where(statistics.states[:, None] >= 1, share, old.log_weight.exp())
     log_weight = share.log().masked_fill(old.log_weight.isneginf(), -math.inf).log_softmax(1)
     mixtures = Mixtures(log_weight, mean, variance.maximum(floor * spread))
-    return replace(draft, model=replace(model, transitions=_transitions(draft, statistics)), mixtures=mixtures)
+    transitions = _transitions(draft, statistics)
+    model = replace(draft.model, transitions=transitions, streams=(mixtures.emission(),))
+    return replace(draft, model=model, mixtures=mixtures)
 
 
 def _filled(draft: Draft, statistics: Statistics) -> tuple[Tensor, Tensor, Tensor]:

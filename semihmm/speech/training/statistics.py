@@ -20,8 +20,8 @@ class Draft:
     """A model that is being learnt.
 
     Args:
-        model: its phones, transitions and front end; its streams are those of the last model, or none.
-        mixtures: of its J states, in the order of its log-likelihoods' columns.
+        model: as it stands.
+        mixtures: of its J columns, as its only stream has them.
         owner: ``(J,)`` the phone's state that each of them is a kind of: ``phone * states + state``.
         pause_probability: of a pause before, between and after the words.
     """
@@ -142,7 +142,7 @@ def _on(draft: Draft, example: Example) -> tuple[AlignmentGraph, HMM, Tensor, Te
     graph.check_length(len(example.features))
     columns, index = graph.column.unique(return_inverse=True)
     each = draft.mixtures.log_densities(example.features, columns)
-    hmm = replace(graph, column=index).hmm(each.logsumexp(2))
+    hmm = graph.over(columns).hmm(each.logsumexp(2))
     return graph, constrained(graph, hmm, example, draft.model), each, index
 
 

@@ -79,19 +79,15 @@ def train(
     recipe = recipe or Recipe(standard_stages(min(16000, *(item.sample_rate for item in utterances))))
     said = {phone for item in utterances for word in item.words for variant in word.variants for phone in variant}
     names = (*sorted({*phones, *said} - {silence}), silence)
-    leave = torch.full((len(names), recipe.states), 0.3, dtype=torch.float64)
-    model = AcousticModel(names, (), left_to_right(leave), recipe.stages[0].front_end, name=name, silence=silence)
-    number, paths = 0, None
+    model, number = _blank(names, silence, recipe, name), 0
+    paths: list[Tensor | None] = []
     for stage in recipe.stages:
         examples = [item.example(stage.front_end) for item in utterances]
         model, old = replace(model, front_end=stage.front_end), model.front_end
-        if paths is None:
-            paths = [_flat(model, item) for item in examples]
+        if paths:
+            paths = [_moved(path, old, item, model) for path, item in zip(paths, examples, strict=True)]
         else:
-            paths = [
-                _moved(path, old, item, model.front_end, recipe.states)
-                for path, item in zip(paths, examples, strict=True)
-            ]
+            paths = [_flat(model, item) for item in examples]
         draft, sums = _start(model, paths, examples, recipe)
         for gaussians, passes in stage.growth:
             sizes = (sums.states / recipe.frames_per_gaussian).long().clamp(1, gaussians)
@@ -107,7 +103,17 @@ def train(
                 draft, number = estimate(draft, sums, floor=recipe.variance_floor), number + 1
                 watch(Pass(number, recipe.passes, sums.log_likelihood / sums.frames, sums.impossible))
         model, paths = draft.model, [path_of(draft, item) for item in examples]
-    return replace(model, streams=(draft.mixtures.emission(),))
+    return model
+
+
+def _blank(phones: tuple[str, ...], silence: str, recipe: Recipe, name: str) -> AcousticModel:
+    """A model that knows nothing."""
+    leave = torch.full((len(phones), recipe.states), 0.3, dtype=torch.float64)
+    nothing = torch.zeros(len(phones) * recipe.states, 1, 1)
+    stream = Mixtures(nothing[:, :, 0], nothing, nothing + 1).emission()
+    return AcousticModel(
+        phones, (stream,), left_to_right(leave), recipe.stages[0].front_end, name=name, silence=silence
+    )
 
 
 def _flat(model: AcousticModel, example: Example) -> Tensor:
@@ -115,10 +121,11 @@ def _flat(model: AcousticModel, example: Example) -> Tensor:
     return flat_path(loudness, model.front_end.frame_rate, example.words, model.phones, model.silence, model.states)
 
 
-def _moved(path: Tensor | None, old: FrontEnd, example: Example, new: FrontEnd, states: int) -> Tensor | None:
+def _moved(path: Tensor | None, old: FrontEnd, example: Example, model: AcousticModel) -> Tensor | None:
     """The phones of a path on the frames of another front end, all states of one equally long."""
     if path is None:
         return None
+    new, states = model.front_end, model.states
     begins = torch.ones(len(path), dtype=torch.bool)
     begins[1:] = (path[1:] // states != path[:-1] // states) | (path[1:] < path[:-1])
     middle = new.boundary(0) + (torch.arange(len(example.features)) + 0.5) / new.frame_rate

@@ -1,0 +1,105 @@
+"""From the recordings of a corpus to what a model is trained on."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from semihmm.audio import condition, read_audio
+from semihmm.errors import DataError, DependencyError, SemihmmError
+from semihmm.speech.alignment.free import FREE
+from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
+from semihmm.speech.corpora.corpus import Recording
+from semihmm.speech.files.labels import LABEL_SUFFIXES, read_labels
+from semihmm.speech.intervals import Interval
+from semihmm.speech.text.transcript import is_filler, words_of
+from semihmm.speech.training.utterance import Utterance
+
+_WORDS = "|"
+SILENCE = "SIL"
+
+
+def read_utterances(
+    recordings: Iterable[Recording],
+    lexicon: Lexicon | None,
+    failures: dict[str, str],
+    *,
+    labels: Path | None = None,
+) -> Iterator[Utterance]:
+    """The utterances of a corpus, in its order.
+
+    Args:
+        recordings: as `find_recordings` returns them.
+        lexicon: pronounces the words of the transcripts. None where these are phones with blanks between them, and
+            ``|`` between words.
+        failures: what is wrong with those that are left out, by name, is added here.
+        labels: a folder of label files, at the recordings' places: their phones, or words, are said when they say so.
+
+    Raises:
+        DependencyError: a package is missing.
+    """
+    for recording in recordings:
+        try:
+            yield from _utterances(recording, lexicon, labels)
+        except DependencyError:
+            raise
+        except (SemihmmError, OSError) as error:
+            failures[recording.name] = str(error)
+
+
+def pronounced(text: str, lexicon: Lexicon | None) -> tuple[Pronunciation, ...]:
+    """What is said in a transcript.
+
+    Raises:
+        DataError: nothing; a word that nobody can pronounce; speech that the transcript does not hold.
+
+    Example:
+        >>> [word.variants for word in pronounced("b a | x i l", None)]
+        [(('b', 'a'),), (('x', 'i', 'l'),)]
+    """
+    if lexicon is None:
+        words = [part.split() for part in text.split(_WORDS) if part.strip()]
+        found = [Pronunciation(" ".join(phones), (tuple(phones),)) for phones in words]
+    else:
+        spoken = words_of(text, language=lexicon.language or "en")
+        found = [_pronounced(word, lexicon) for word in spoken]
+    if not any(map(any, (word.variants for word in found))):
+        raise DataError(f"the transcript {text!r} says nothing.")
+    if any(phone == FREE for word in found for variant in word.variants for phone in variant):
+        raise DataError(f"the transcript holds {FREE!r}, which stands for any speech: nothing can be learnt from that.")
+    return tuple(found)
+
+
+def _pronounced(word: str, lexicon: Lexicon) -> Pronunciation:
+    if is_filler(word) and word not in lexicon.entries:
+        return Pronunciation(word, ((SILENCE,), ()))
+    return lexicon.pronounce(word)
+
+
+def _utterances(recording: Recording, lexicon: Lexicon | None, labels: Path | None) -> Iterator[Utterance]:
+    said = recording.utterances()
+    words = [pronounced(item.label, lexicon) for item in said]
+    wave, sample_rate = read_audio(recording.audio)
+    wave = condition(wave, in_place=True)
+    known = _labels(recording, labels)
+    for number, (item, spoken) in enumerate(zip(said, words, strict=True), 1):
+        end = min(item.end, len(wave) / sample_rate)
+        name = recording.name if item.end == math.inf else f"{recording.name} ({number})"
+        first, last = round(item.start * sample_rate), round(end * sample_rate)
+        inside = tuple(
+            Interval(max(label.start - item.start, 0.0), min(label.end, end) - item.start, label.label)
+            for label in known
+            if label.start < end and label.end > item.start
+        )
+        yield Utterance(name, wave[first:last], sample_rate, spoken, inside)
+
+
+def _labels(recording: Recording, folder: Path | None) -> tuple[Interval, ...]:
+    """The labels of a recording in a folder of such; none without."""
+    if folder is None:
+        return ()
+    found = (folder / f"{recording.name}{suffix}" for suffix in LABEL_SUFFIXES)
+    path = next((path for path in found if path.exists()), None)
+    if path is None:
+        return ()
+    tiers = read_labels(path)
+    return tiers.phones or tiers.words or ()
