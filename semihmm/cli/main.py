@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
+from semihmm.cli.train import train
 from semihmm.errors import DataError, SemihmmError
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ Dictionary = Annotated[
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
 ]
-Model = Annotated[Path | None, typer.Option(help="Folder of another Sphinx acoustic model, phonetically tied.")]
+Model = Annotated[
+    Path | None,
+    typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's, phonetically tied."),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
 
@@ -239,6 +243,9 @@ def demo(
         evidence = draw_recording(aligner, smallest, out / "alignment.png")
     show.words(evidence.alignment, title=smallest.name)
     show.note(f"Results: {out}; picture: {out / 'alignment.png'}")
+
+
+app.command()(train)
 
 
 @app.command()

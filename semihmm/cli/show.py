@@ -4,14 +4,26 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from semihmm.speech import TOLERANCES, Aligner, Alignment, BoundaryErrors, Corpus, Evaluation, Finding, FrontEnd
+from semihmm.speech import (
+    TOLERANCES,
+    AcousticModel,
+    Aligner,
+    Alignment,
+    BoundaryErrors,
+    Corpus,
+    Evaluation,
+    Finding,
+    FrontEnd,
+)
 from semihmm.speech.corpora.batch import Outcome, Summary
+from semihmm.speech.training.train import Pass
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
 _SUSPICIOUS, _STRETCHES = 20, 5  # recordings, and stretches of one, that a summary names
@@ -46,6 +58,50 @@ def progress(total: int) -> Iterator[Callable[[Outcome], None]]:
             bar.update(task, advance=1, name=_printable(outcome.recording.name))
 
         yield advance
+
+
+@contextmanager
+def passes(total: int) -> Iterator[Callable[[Pass], None]]:
+    """A progress bar of training; call what it gives with each pass."""
+    console = Console(stderr=True, soft_wrap=True)
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[fit]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, fit="")
+
+        def advance(done: Pass) -> None:
+            bar.update(task, completed=done.number, fit=f"{done.log_likelihood:.2f} nats per frame")
+
+        yield advance
+
+
+def trained(model: AcousticModel, failures: Mapping[str, str], out: Path) -> None:
+    """What a model was made of, and what it was not made of."""
+    card = model.card
+    table = Table(title="Acoustic model", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name in ("utterances", "seconds", "states", "gaussians", "log-likelihood per frame"):
+        table.add_row(name, str(card[name]))
+    table.add_row("phones", str(len(model.phones)))
+    table.add_row("recordings left out", str(len(failures)), style="red" if failures else None)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for name, reason in failures.items():
+        console.print(f"[red]{_plain(name)}[/] {_plain(reason)}", highlight=False)
+    for about, what in (
+        ("too short for what is said in them, or not as their labels have it", card["too short"]),
+        ("phones with little data, which resemble their class (vowels, stops, ...)", card["little data"]),
+    ):
+        if what:
+            console.print(f"[yellow]{about}:[/] {_plain(', '.join(what))}", highlight=False)
+    note(f"Model: {out}. Align with it: semihmm align CORPUS --model {out} --out RESULTS")
 
 
 def summary(run: Summary, front_end: FrontEnd) -> None:

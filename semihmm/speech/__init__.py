@@ -27,6 +27,9 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.training.recipe import Recipe, Stage
+from semihmm.speech.training.train import Pass, train
+from semihmm.speech.training.utterance import Utterance
 
 __all__ = [
     "LANGUAGES",
@@ -46,10 +49,14 @@ __all__ = [
     "FrontEnd",
     "Interval",
     "Lexicon",
+    "Pass",
     "Pronunciation",
+    "Recipe",
     "Recording",
+    "Stage",
     "Tiers",
     "Token",
+    "Utterance",
     "build_graph",
     "compare",
     "dictionary_lines",
@@ -63,6 +70,7 @@ __all__ = [
     "read_textgrid",
     "save_textgrid",
     "tokens_of",
+    "train",
     "unknown_words",
     "validate",
     "words_of",

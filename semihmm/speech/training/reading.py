@@ -6,6 +6,7 @@ from pathlib import Path
 
 from semihmm.audio import condition, read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
+from semihmm.speech.acoustics.model import load_dictionary
 from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.corpora.corpus import Recording
@@ -103,3 +104,16 @@ def _labels(recording: Recording, folder: Path | None) -> tuple[Interval, ...]:
         return ()
     tiers = read_labels(path)
     return tiers.phones or tiers.words or ()
+
+
+def own_lexicon(dictionary: Path) -> Lexicon:
+    """A dictionary's pronunciations and no others.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+
+    def refuse(word: str) -> tuple[str, ...]:
+        raise DataError(f"the word {word!r} is not in {dictionary}. Add it, or give --language for a guess.")
+
+    return Lexicon(load_dictionary(dictionary), refuse)

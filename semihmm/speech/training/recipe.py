@@ -1,6 +1,6 @@
 """How a model is trained: stages of ever finer frames and more Gaussians."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.types import Hertz
@@ -28,30 +28,44 @@ class Stage:
         return [(2**n, self.more if n else self.passes) for n in range(self.gaussians.bit_length())]
 
 
-def standard_stages(sample_rate: Hertz = 16000) -> tuple[Stage, ...]:
-    """Frames of the usual kind for a rough model, then short ones, twice as many, for one that sees edges."""
-    upper = min(FrontEnd.upper_edge, 0.43 * sample_rate)
-    rough = FrontEnd(sample_rate, 0.025, filters=25, lifter=22, transform="dct", lower_edge=130.0, upper_edge=upper)
-    return Stage(rough), Stage(replace(rough, window=0.016, frame_rate=200), gaussians=4, passes=4)
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained.
 
     Args:
         stages: one after the other; each begins with the best paths of the one before.
+        triphones: the most states of phones in context; 0 for phones without context.
         states: of each phone.
         frames_per_gaussian: a state has no more Gaussians than it has so many frames.
         variance_floor: least variance, as a share of that of all frames.
         pause_probability: of a pause before, between and after the words.
     """
 
-    stages: tuple[Stage, ...] = field(default_factory=standard_stages)
+    stages: tuple[Stage, ...]
+    triphones: int = 0
     states: int = 3
     frames_per_gaussian: float = 40.0
     variance_floor: float = 0.01
     pause_probability: float = 0.5
+
+    @classmethod
+    def for_rate(cls, sample_rate: Hertz = 16000, *, gaussians: int = 4, triphones: int = 0) -> "Recipe":
+        """Frames of the usual kind for a rough model, then short ones, twice as many, for one that sees edges.
+
+        Args:
+            sample_rate: of the recordings, the lowest; above 16 kHz nothing is listened to.
+            gaussians: the most that a state may have in the end.
+            triphones: the most states of phones in context.
+
+        Example:
+            >>> [stage.front_end.frame_rate for stage in Recipe.for_rate(44100).stages]
+            [100, 200]
+        """
+        rate = min(sample_rate, 16000)
+        upper = min(FrontEnd.upper_edge, 0.43 * rate)
+        rough = FrontEnd(rate, 0.025, filters=25, lifter=22, transform="dct", lower_edge=130.0, upper_edge=upper)
+        fine = replace(rough, window=0.016, frame_rate=200)
+        return cls((Stage(rough), Stage(fine, gaussians, passes=4)), triphones)
 
     @property
     def passes(self) -> int:

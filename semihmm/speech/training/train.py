@@ -1,9 +1,10 @@
 """Training from a flat start: from recordings and their transcripts to an acoustic model."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -11,10 +12,10 @@ from torch import Tensor
 from semihmm.errors import DataError
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel
-from semihmm.speech.training.estimation import estimate, left_to_right
+from semihmm.speech.training.estimation import ENOUGH, estimate, left_to_right
 from semihmm.speech.training.flat import flat_path
 from semihmm.speech.training.mixtures import Mixtures
-from semihmm.speech.training.recipe import Recipe, standard_stages
+from semihmm.speech.training.recipe import Recipe
 from semihmm.speech.training.statistics import Draft, Example, Statistics, path_of, statistics_of, statistics_of_path
 from semihmm.speech.training.utterance import Utterance
 
@@ -45,6 +46,7 @@ def train(
     silence: str = "SIL",
     recipe: Recipe | None = None,
     name: str = "trained model",
+    card: Mapping[str, object] = MappingProxyType({}),
     each: Each = map,
     watch: Callable[[Pass], None] = lambda _: None,
 ) -> AcousticModel:
@@ -59,8 +61,14 @@ def train(
         silence: the phone that stands for it.
         recipe: how. Default: a `Recipe` for the lowest sample rate among the recordings, and at most 16 kHz.
         name: of the model.
+        card: what to say of it beside what is counted here.
         each: applies a function to all examples, as `map` does, in order: to do so elsewhere.
         watch: called after each pass.
+
+    Returns:
+        The model. Its card counts what it was made of; names utterances that are too short for what is said in them, or
+        that are not as their known labels have it, and that were left out; and phones with little data, which resemble
+        their class (vowels, stops, ...), and that, without any, all speech.
 
     Raises:
         DataError: no utterances, or none that is long enough for what is said.
@@ -76,7 +84,7 @@ def train(
     utterances = list(utterances)
     if not utterances:
         raise DataError("train: there are no utterances to learn from.")
-    recipe = recipe or Recipe(standard_stages(min(16000, *(item.sample_rate for item in utterances))))
+    recipe = recipe or Recipe.for_rate(min(item.sample_rate for item in utterances))
     said = {phone for item in utterances for word in item.words for variant in word.variants for phone in variant}
     names = (*sorted({*phones, *said} - {silence}), silence)
     model, number = _blank(names, silence, recipe, name), 0
@@ -103,7 +111,25 @@ def train(
                 draft, number = estimate(draft, sums, floor=recipe.variance_floor), number + 1
                 watch(Pass(number, recipe.passes, sums.log_likelihood / sums.frames, sums.impossible))
         model, paths = draft.model, [path_of(draft, item) for item in examples]
-    return model
+    left_out = [item.name for item, path in zip(utterances, paths, strict=True) if path is None]
+    return replace(model, card={**card, **_counted(draft, sums, utterances), "too short": left_out})
+
+
+def _counted(draft: Draft, statistics: Statistics, utterances: Sequence[Utterance]) -> dict[str, object]:
+    """What a model was made of."""
+    model = draft.model
+    frames = torch.zeros(len(model.phones), dtype=torch.float64)
+    frames.index_add_(0, draft.owner // model.states, statistics.states)
+    seconds = dict(zip(model.phones, (frames / model.front_end.frame_rate).tolist(), strict=True))
+    return {
+        "utterances": len(utterances),
+        "seconds": round(sum(len(item.wave) / item.sample_rate for item in utterances), 1),
+        "states": len(draft.owner),
+        "gaussians": int(draft.mixtures.sizes.sum()),
+        "log-likelihood per frame": round(statistics.log_likelihood / statistics.frames, 2),
+        "seconds of phones": {phone: round(each, 2) for phone, each in seconds.items()},
+        "little data": [p for p, n in zip(model.phones, frames.tolist(), strict=True) if n < ENOUGH * model.states],
+    }
 
 
 def _blank(phones: tuple[str, ...], silence: str, recipe: Recipe, name: str) -> AcousticModel:
