@@ -25,8 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from semihmm.audio import read_audio
-from semihmm.speech import AcousticModel, Aligner, Recording, Tiers, load_acoustic_model
+from semihmm.speech import AcousticModel, Aligner, Lexicon, Tiers, load_acoustic_model, load_dictionary
 from semihmm.speech.training.adapt import adapt
+from semihmm.speech.training.reading import pronounced
+from semihmm.speech.training.utterance import Utterance
 
 HERE = Path(__file__).parent
 SETS = ("synth/en-kal", "synth/en-hts", "ae-english")
@@ -39,7 +41,7 @@ METHODS: dict[str, Sequence[str]] = {
 }
 
 
-Part = tuple[list[dict], list[Recording]]
+Part = tuple[list[dict], list[Utterance]]
 """Recordings to be scored, and those to adapt to before."""
 
 
@@ -83,10 +85,10 @@ def main() -> None:
 def scored(model: AcousticModel, steps: Sequence[str], parts: Sequence[Part]) -> Figures:
     """The errors of all parts together, each with a model of its own."""
     total: Figures | None = None
-    for items, recordings in parts:
+    for items, utterances in parts:
         adapted = model
         for method in steps:
-            adapted = adapt(adapted, recordings, method=method)
+            adapted = adapt(adapted, utterances, method=method)
         aligner = Aligner(adapted)
 
         def align(wave: torch.Tensor, rate: int, text: str, aligner: Aligner = aligner) -> Tiers:
@@ -103,9 +105,12 @@ def joined(a: Figures, b: Figures) -> Figures:
     return Figures(*(getattr(a, field.name) + getattr(b, field.name) for field in fields(Figures)))
 
 
-def corpus(items: Sequence[dict]) -> list[Recording]:
+def corpus(items: Sequence[dict]) -> list[Utterance]:
     """Recordings with their transcripts, and nothing else of what is known of them."""
-    return [Recording(item["id"], Path(item["audio"]), Path(item["audio"]), item["text"]) for item in items]
+    lexicon = Lexicon(load_dictionary())
+    return [
+        Utterance(item["id"], *read_audio(Path(item["audio"])), pronounced(item["text"], lexicon)) for item in items
+    ]
 
 
 def digits(items: Sequence[dict], folder: Path) -> list[Part]:

@@ -23,8 +23,7 @@ from alignment import Figures, machine, measure, summary
 from rich.console import Console
 from rich.table import Table
 
-from semihmm.audio import read_audio
-from semihmm.speech import AcousticModel, Aligner, Lexicon, Tiers, load_acoustic_model, load_dictionary
+from semihmm.speech import AcousticModel, Aligner, Tiers, load_acoustic_model
 from semihmm.speech.text.phones import is_silence
 from semihmm.speech.training.neural import train_network
 from semihmm.speech.training.train import train
@@ -50,7 +49,7 @@ def main() -> None:
         console.print(f"skipped: no {', '.join(missing)} in SEMIHMM_DATA or ../shared/data")
         return
     few = slice(2 if arguments.smoke else None)
-    training = [item for name in TRAINED for item in manifest(data, name)[few]]
+    training = corpus([item for name in TRAINED for item in manifest(data, name)[few]])
     scored = {name: manifest(data, name)[few] for name in SCORED}
     results: dict[str, tuple[float, dict[str, Figures]]] = {}
     for teacher, make in {"Sphinx": load_acoustic_model, "flat start": partial(from_flat_start, training)}.items():
@@ -60,7 +59,7 @@ def main() -> None:
             learn = partial(
                 train_network,
                 model,
-                corpus(training),
+                training,
                 objective=objective,
                 epochs=(1, 1) if arguments.smoke else epochs,
             )
@@ -77,13 +76,9 @@ def main() -> None:
         console.print(f"written: {arguments.out}")
 
 
-def from_flat_start(items: Sequence[dict]) -> AcousticModel:
-    english, lexicon = load_acoustic_model(), Lexicon(load_dictionary())
-    said = [
-        Utterance(item["id"], *read_audio(Path(item["audio"])), tuple(lexicon.pronounce_text(item["text"], english)))
-        for item in items
-    ]
-    return train(said, phones=[phone for phone in english.phones if not is_silence(phone)], name="flat start")
+def from_flat_start(utterances: Sequence[Utterance]) -> AcousticModel:
+    phones = [phone for phone in load_acoustic_model().phones if not is_silence(phone)]
+    return train(utterances, phones=phones, name="flat start")
 
 
 def onsets(model: AcousticModel, items: Sequence[dict]) -> Figures:

@@ -1,7 +1,6 @@
 """Adapting an acoustic model to a speaker or to recordings like those of a corpus, from some minutes of them.
 
-Each method takes the states of frames from an alignment of the transcripts by the model itself, so that nothing has to
-be labelled.
+Where methods need the states of frames, they take them from an alignment by the model itself: no labels are needed.
 
 - ``"cmn"`` takes the cepstral mean over all recordings, not of each alone: for many short recordings of one channel.
 - ``"fmllr"`` learns an affine map of the features: from some seconds on (`semihmm.speech.training.fmllr`).
@@ -26,68 +25,63 @@ from semihmm.errors import DataError, SemihmmError
 from semihmm.models import GaussianMixture
 from semihmm.models.emissions.covariance import log_density
 from semihmm.speech.acoustics.mfcc import speech_mean
-from semihmm.speech.acoustics.model import AcousticModel, load_dictionary
+from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.acoustics.transform import after, identity, transformed
-from semihmm.speech.alignment.pronunciation import Lexicon
-from semihmm.speech.corpora.corpus import Recording
 from semihmm.speech.training.fmllr import TransformStatistics, fmllr
-from semihmm.speech.training.stated import PassedOver, Utterance, stated, utterances
+from semihmm.speech.training.stated import stated
+from semihmm.speech.training.utterance import Utterance
 
 Method = Literal["map", "fmllr", "cmn"]
 Part = Literal["means", "weights", "variances"]
 _Item = TypeVar("_Item")
+METHODS: tuple[Method, ...] = ("map", "fmllr", "cmn")
 _PARTS: tuple[Part, ...] = ("means", "weights", "variances")
 
 
 def adapt(
     model: AcousticModel,
-    recordings: Iterable[Recording],
+    utterances: Iterable[Utterance],
     *,
     method: Method = "map",
-    lexicon: Lexicon | None = None,
-    speaker: str | None = None,
     passes: int = 1,
     relevance: float = 16.0,
     parts: Collection[Part] = ("means", "weights"),
-    passed_over: PassedOver | None = None,
+    failures: dict[str, str] | None = None,
 ) -> AcousticModel:
-    """An acoustic model adapted to recordings with transcripts, such as `find_recordings` finds.
+    """An acoustic model adapted to what a speaker, or a corpus, says.
 
     Args:
         model: to start from; it stays as it is.
-        recordings: what to adapt to. They are read once in each pass.
+        utterances: what to adapt to, with what is said in them. Labels are not needed, and used where there are some.
         method: ``"map"``, ``"fmllr"`` or ``"cmn"``, as above.
-        lexicon: how words are said. Default: the CMU dictionary.
-        speaker: whose utterances to take: named by their labels, or by the folder that a recording is in. Default: all.
         passes: how often to align, each time with the model of the pass before.
         relevance: of ``"map"``: how many frames of each Gaussian what was known before is worth.
         parts: of ``"map"``: what of the Gaussians to move.
-        passed_over: told the name of each recording that cannot be used, and why.
+        failures: why utterances cannot be used is added to it, by name.
 
     Raises:
-        DataError: no recording can be used, or they are too few for a transform.
+        DataError: no utterance can be used, they are too few for a transform, or the model has a network.
         SemihmmError: there is no such method or part.
 
     Example:
-        >>> from semihmm.speech import load_acoustic_model
-        >>> adapt(load_acoustic_model(), [], method="cmn")
+        >>> adapt(load_acoustic_model(), [], method="fmllr")
         Traceback (most recent call last):
         ...
-        semihmm.errors.DataError: adapt: there is nothing to adapt to: no recording could be used.
+        semihmm.errors.DataError: adapt: there is nothing to adapt to: no utterance could be used.
     """
-    if method not in ("map", "fmllr", "cmn") or not set(parts) <= set(_PARTS) or passes < 1 or relevance <= 0:
+    if method not in METHODS or not set(parts) <= set(_PARTS) or passes < 1 or relevance <= 0:
         raise SemihmmError(
-            f"adapt: method must be map, fmllr or cmn, parts among {', '.join(_PARTS)}, passes 1 or more and relevance "
-            f"above 0, got {method!r}, {sorted(parts)}, {passes} and {relevance}."
+            f"adapt: method must be one of {', '.join(METHODS)}, parts among {', '.join(_PARTS)}, passes 1 or more and "
+            f"relevance above 0, got {method!r}, {sorted(parts)}, {passes} and {relevance}."
         )
-    lexicon = lexicon or Lexicon(load_dictionary())
+    if model.network is not None and method != "cmn":
+        raise DataError(f"adapt: {method} moves Gaussians or features towards them, and {model.name} has none.")
+    utterances, failures = list(utterances), {} if failures is None else failures
     adapted = replace(model, name=f"{model.name}, adapted ({method})")
-    for number in range(passes):
-        told = passed_over if number == 0 else None
-        said = (item for item in utterances(recordings, told) if speaker in (None, item.speaker))
-        if method == "cmn":
-            return _with_common_mean(adapted, said)
-        frames = (item.known for item in _some(stated(adapted, lexicon, said, told)))
+    if method == "cmn":
+        return _with_common_mean(adapted, utterances)
+    for _ in range(passes):
+        frames = (item.frames for item in _some(stated(adapted, utterances, failures)))
         if method == "fmllr":
             adapted = _with_transform(adapted, frames)
         else:
@@ -214,7 +208,7 @@ def _with_transform(model: AcousticModel, frames: Iterable[tuple[Tensor, Tensor]
     return replace(model, transform=after(together, model.transform))
 
 
-def _with_common_mean(model: AcousticModel, said: Iterable[Utterance]) -> AcousticModel:
+def _with_common_mean(model: AcousticModel, utterances: Iterable[Utterance]) -> AcousticModel:
     """A model that takes the mean of all these utterances off each."""
     front_end = model.front_end
     if not front_end.mean_normalisation:
@@ -222,7 +216,7 @@ def _with_common_mean(model: AcousticModel, said: Iterable[Utterance]) -> Acoust
             f"adapt: {model.name} takes cepstra as they are, without their means taken off, so another mean does not "
             f"fit it. Choose fmllr, which learns a shift."
         )
-    cepstra = [front_end.cepstrum(item.at(front_end.sample_rate)) for item in _some(said)]
+    cepstra = [front_end.cepstrum(item.at(front_end.sample_rate)) for item in _some(utterances)]
     shift = identity(3 * front_end.cepstra)
     shift[: front_end.cepstra, -1] = -speech_mean(torch.cat(cepstra))
     return replace(
@@ -247,4 +241,4 @@ def _some(items: Iterable[_Item]) -> Iterator[_Item]:
         empty = False
         yield item
     if empty:
-        raise DataError("adapt: there is nothing to adapt to: no recording could be used.")
+        raise DataError("adapt: there is nothing to adapt to: no utterance could be used.")

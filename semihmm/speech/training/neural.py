@@ -15,7 +15,7 @@ References:
     Povey et al. (2016), "Purely sequence-trained neural networks for ASR based on lattice-free MMI", Interspeech.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,36 +26,39 @@ from semihmm.errors import DataError, SemihmmError
 from semihmm.inference import log_partition
 from semihmm.losses import CTCHMMLoss
 from semihmm.speech.acoustics.mfcc import FrontEnd
-from semihmm.speech.acoustics.model import AcousticModel, load_dictionary
+from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.acoustics.network import TimeDelayNetwork
 from semihmm.speech.alignment.free import free_loop
 from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
-from semihmm.speech.alignment.pronunciation import Lexicon
-from semihmm.speech.corpora.corpus import Recording
-from semihmm.speech.training.stated import PassedOver, stated, utterances
+from semihmm.speech.training.stated import Stated, stated
+from semihmm.speech.training.statistics import Example, constrained
+from semihmm.speech.training.utterance import Utterance
 
 Objective = Literal["mmi", "ctc-hmm"]
+OBJECTIVES: tuple[Objective, ...] = ("mmi", "ctc-hmm")
 _WARPS = (0.88, 1.14)  # lengths of other vocal tracts
 _RATE, _SEQUENCE_RATE = 2e-3, 3e-4  # of learning
 _FRAME_SHARE = 0.2  # of the loss of frames, in training by sequences
 _STEEPEST = 5.0  # norm of the gradient
 
-Loss = Callable[["Example", Tensor], Tensor]
-"""Of an example, given the network's log-posteriors ``(T, S)``."""
+Loss = Callable[["Lesson", Tensor], Tensor]
+"""Of a lesson, given the network's log-posteriors ``(T, S)``."""
 
 
 @dataclass(frozen=True)
-class Example:
-    """A recording to learn from.
+class Lesson:
+    """An utterance to learn from.
 
     Args:
-        features: ``(T, F)`` as vocal tracts of several lengths would have it, the real one's first.
-        states: ``(T,)`` those of the alignment; -1 where nothing is known.
-        graph: of the transcript.
-        phones: ``(U,)`` numbers of the phones said.
+        example: its features, and what is said.
+        warped: ``(T, F)``, features as vocal tracts of other lengths would have it.
+        states: ``(T,)`` those of an alignment; -1 where nothing is known.
+        graph: of what is said.
+        phones: ``(U,)`` numbers of the phones of the alignment, without pauses.
     """
 
-    features: tuple[Tensor, ...]
+    example: Example
+    warped: tuple[Tensor, ...]
     states: Tensor
     graph: AlignmentGraph
     phones: Tensor
@@ -63,60 +66,63 @@ class Example:
 
 def train_network(
     model: AcousticModel,
-    recordings: Iterable[Recording],
+    utterances: Iterable[Utterance],
     *,
-    lexicon: Lexicon | None = None,
     objective: Objective = "mmi",
     epochs: tuple[int, int] = (16, 4),
     width: int = 128,
     seed: int = 0,
-    passed_over: PassedOver | None = None,
+    failures: dict[str, str] | None = None,
 ) -> AcousticModel:
-    """The model with a network in place of its Gaussians, trained on recordings with transcripts.
+    """The model with a network in place of its Gaussians.
 
     Args:
-        model: aligns the recordings first, and gives phones, transitions and front end.
-        recordings: such as `find_recordings` finds.
-        lexicon: how words are said. Default: the CMU dictionary.
+        model: aligns the utterances first, and gives phones, transitions and front end.
+        utterances: what to learn from. Where something of them is labelled, nothing else is said then.
         objective: of the sequences: ``"mmi"`` or ``"ctc-hmm"``, as above.
-        epochs: how often all recordings are learnt by frames, and how often by sequences.
+        epochs: how often all utterances are learnt by frames, and how often by sequences.
         width: units in each hidden layer.
-        seed: of the network's first weights and of the order of recordings.
-        passed_over: told the name of each recording that cannot be used, and why.
+        seed: of the network's first weights and of the order of utterances.
+        failures: why utterances cannot be used is added to it, by name.
 
     Raises:
-        DataError: no recording can be used.
+        DataError: no utterance can be used.
         SemihmmError: there is no such objective.
+
+    Memory holds the utterances and three times their features: some 0.8 GB an hour.
+
+    Example:
+        >>> train_network(load_acoustic_model(), [])
+        Traceback (most recent call last):
+        ...
+        semihmm.errors.DataError: train_network: there is nothing to learn from: no utterance could be used.
     """
-    if objective not in ("mmi", "ctc-hmm"):
-        raise SemihmmError(f"train_network: objective must be mmi or ctc-hmm, got {objective!r}.")
-    lexicon = lexicon or Lexicon(load_dictionary())
-    examples = list(_examples(model, lexicon, recordings, passed_over))
-    if not examples:
-        raise DataError("train_network: there is nothing to learn from: no recording could be used.")
+    if objective not in OBJECTIVES:
+        raise SemihmmError(f"train_network: objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}.")
+    model = replace(model, contexts=None)
+    aligned = stated(model, utterances, {} if failures is None else failures)
+    lessons = [_lesson(model, item) for item in aligned]
+    if not lessons:
+        raise DataError("train_network: there is nothing to learn from: no utterance could be used.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(model, examples, width)
-        _descend(network, frame_loss, examples, epochs[0], _RATE)
+        network = _network(model, lessons, width)
+        _descend(network, frame_loss, lessons, epochs[0], _RATE)
         sequence = PhoneSequences(model) if objective == "ctc-hmm" else MutualInformation(model, network.log_prior)
-        _descend(network, Together(sequence), examples, epochs[1], _SEQUENCE_RATE)
+        _descend(network, Together(sequence), lessons, epochs[1], _SEQUENCE_RATE)
     network.eval().requires_grad_(False)
-    return replace(model, streams=(), network=network, name=f"network after {model.name}")
+    return replace(model, streams=(), transform=None, network=network, name=f"network after {model.name}")
 
 
-def _examples(
-    model: AcousticModel, lexicon: Lexicon, recordings: Iterable[Recording], passed_over: PassedOver | None
-) -> Iterator[Example]:
-    fronts = [_warped(model.front_end, warp) for warp in _WARPS]
-    for said in utterances(recordings, passed_over):
-        for found in stated(model, lexicon, [said], passed_over):
-            wave = said.at(model.front_end.sample_rate)
-            yield Example(
-                (found.features.float(), *(front_end(wave).float() for front_end in fronts)),
-                found.states,
-                build_graph(found.pronunciations, model),
-                torch.tensor([model.phones.index(phone) for phone in found.phones]),
-            )
+def _lesson(model: AcousticModel, item: Stated) -> Lesson:
+    wave = item.utterance.at(model.front_end.sample_rate)
+    return Lesson(
+        item.example,
+        tuple(_warped(model.front_end, warp)(wave).float() for warp in _WARPS),
+        item.states,
+        build_graph(item.example.words, model),
+        torch.tensor([model.phones.index(phone) for phone in item.phones]),
+    )
 
 
 def _warped(front_end: FrontEnd, warp: float) -> FrontEnd:
@@ -125,9 +131,9 @@ def _warped(front_end: FrontEnd, warp: float) -> FrontEnd:
     return replace(front_end, lower_edge=front_end.lower_edge / warp, upper_edge=highest)
 
 
-def _network(model: AcousticModel, examples: Sequence[Example], width: int) -> TimeDelayNetwork:
-    frames = torch.cat([example.features[0] for example in examples])
-    states = torch.cat([example.states for example in examples])
+def _network(model: AcousticModel, lessons: Sequence[Lesson], width: int) -> TimeDelayNetwork:
+    frames = torch.cat([lesson.example.features for lesson in lessons])
+    states = torch.cat([lesson.states for lesson in lessons])
     columns = len(model.phones) * model.states
     network = TimeDelayNetwork(frames.shape[1], columns, width)
     network.mean.copy_(frames.mean(0))
@@ -137,27 +143,28 @@ def _network(model: AcousticModel, examples: Sequence[Example], width: int) -> T
     return network
 
 
-def _descend(network: TimeDelayNetwork, loss: Loss, examples: Sequence[Example], epochs: int, rate: float) -> None:
-    """One step for each recording, in another order in each epoch, and heard by another front end."""
+def _descend(network: TimeDelayNetwork, loss: Loss, lessons: Sequence[Lesson], epochs: int, rate: float) -> None:
+    """One step for each recording, in another order in each epoch, heard as one vocal tract or another."""
     modules = [network, *([loss] if isinstance(loss, nn.Module) else [])]
     parameters = [parameter for module in modules for parameter in module.parameters()]
     optimiser = torch.optim.Adam(parameters, rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(epochs * len(examples), 1))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(epochs * len(lessons), 1))
     network.train()
     for _ in range(epochs):
-        for number in torch.randperm(len(examples)).tolist():
-            example = examples[number]
-            features = example.features[int(torch.randint(len(example.features), ()))]
+        for number in torch.randperm(len(lessons)).tolist():
+            lesson = lessons[number]
+            heard = (lesson.example.features, *lesson.warped)
+            features = heard[int(torch.randint(len(heard), ()))]
             optimiser.zero_grad()
-            loss(example, network.log_posterior(features)).backward()
+            loss(lesson, network.log_posterior(features)).backward()
             nn.utils.clip_grad_norm_(parameters, _STEEPEST)
             optimiser.step()
             schedule.step()
 
 
-def frame_loss(example: Example, log_posterior: Tensor) -> Tensor:
+def frame_loss(lesson: Lesson, log_posterior: Tensor) -> Tensor:
     """Mean of minus the log-posterior of the aligned states."""
-    return nn.functional.nll_loss(log_posterior, example.states, ignore_index=-1)
+    return nn.functional.nll_loss(log_posterior, lesson.states, ignore_index=-1)
 
 
 class Together(nn.Module):
@@ -171,9 +178,9 @@ class Together(nn.Module):
         super().__init__()
         self.sequences = sequences
 
-    def forward(self, example: Example, log_posterior: Tensor) -> Tensor:
-        by_sequences = self.sequences(example, log_posterior)
-        return (1 - _FRAME_SHARE) * by_sequences + _FRAME_SHARE * frame_loss(example, log_posterior)
+    def forward(self, lesson: Lesson, log_posterior: Tensor) -> Tensor:
+        by_sequences = self.sequences(lesson, log_posterior)
+        return (1 - _FRAME_SHARE) * by_sequences + _FRAME_SHARE * frame_loss(lesson, log_posterior)
 
 
 class MutualInformation(nn.Module):
@@ -188,10 +195,11 @@ class MutualInformation(nn.Module):
         super().__init__()
         self.model, self.log_prior = model, log_prior
 
-    def forward(self, example: Example, log_posterior: Tensor) -> Tensor:
+    def forward(self, lesson: Lesson, log_posterior: Tensor) -> Tensor:
         scaled = log_posterior - self.log_prior
         anything = log_partition(free_loop(self.model, scaled))
-        return (anything - log_partition(example.graph.hmm(scaled))) / len(scaled)
+        said = constrained(lesson.graph, lesson.graph.hmm(scaled), lesson.example, self.model)
+        return (anything - log_partition(said)) / len(scaled)
 
 
 class PhoneSequences(nn.Module):
@@ -206,7 +214,7 @@ class PhoneSequences(nn.Module):
         self.states = model.states
         self.loss = CTCHMMLoss(len(model.phones), blank=model.phones.index(model.silence), reduction="none")
 
-    def forward(self, example: Example, log_posterior: Tensor) -> Tensor:
+    def forward(self, lesson: Lesson, log_posterior: Tensor) -> Tensor:
         phones = log_posterior.unflatten(1, (-1, self.states)).logsumexp(2)
-        found: Tensor = self.loss(phones, example.phones) / len(phones)
+        found: Tensor = self.loss(phones, lesson.phones) / len(phones)
         return found
