@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
+from semihmm.cli.adapt import adapt
 from semihmm.cli.train import train
 from semihmm.errors import DataError, SemihmmError
 
 if TYPE_CHECKING:
     from semihmm.speech import Aligner, Recording
     from semihmm.speech.corpora.batch import Summary
+    from semihmm.speech.training.adapt import Method
 
 SOME_FAILED, CANNOT = 1, 2
 
@@ -101,6 +103,12 @@ def align(
         bool, typer.Option("--extra-speech", help="Let there be speech between the words that no transcript holds.")
     ] = False,
     language: Language = None,
+    speakers: Annotated[
+        str | None,
+        typer.Option(
+            "--adapt", help="Adapt to each speaker first, that is, to each folder: cmn, fmllr or map; or fmllr,map."
+        ),
+    ] = None,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
@@ -113,6 +121,7 @@ def align(
     from semihmm.cli import show
     from semihmm.speech import find_recordings
     from semihmm.speech.corpora.batch import only_writer
+    from semihmm.speech.training.adapt import methods_of
 
     with _refusing():
         recordings = find_recordings(corpus, text_column=text_column)
@@ -122,7 +131,10 @@ def align(
             pass  # better to fail before the work than after it
         aligner = _aligner(model, dictionary, pause_probability, language, extra_speech)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
-        summary = _run(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more))
+        methods = methods_of(speakers) if speakers else []
+        summary = _run(
+            aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=sorted(more), methods=methods
+        )
     show.summary(summary, aligner.model.front_end)
     raise typer.Exit(SOME_FAILED if summary.failures else 0)
 
@@ -246,6 +258,7 @@ def demo(
 
 
 app.command()(train)
+app.command()(adapt)
 
 
 @app.command()
@@ -287,19 +300,25 @@ def _run(
     resume: bool = False,
     jobs: int = 1,
     formats: Sequence[str] = (),
+    methods: Sequence[Method] = (),
 ) -> Summary:
-    """Align with a progress bar."""
+    """Align with a progress bar; after adapting to each speaker, where there are methods for that."""
     import torch
 
     from semihmm.cli import show
     from semihmm.speech.corpora.batch import Summary, align_recordings
     from semihmm.speech.corpora.corpus import Corpus
+    from semihmm.speech.training.speakers import by_speaker
 
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
     summary = Summary(recordings.passed_over if isinstance(recordings, Corpus) else {})
+    unadapted: dict[str, str] = {}
     with show.progress(len(recordings)) as advance:
-        run = align_recordings(aligner, recordings, out, nbest=nbest, resume=resume, jobs=jobs, formats=formats)
-        for outcome in run:
-            summary.add(outcome)
-            advance(outcome)
+        for adapted, own in by_speaker(aligner, recordings, methods, unadapted) if methods else [(aligner, recordings)]:
+            run = align_recordings(adapted, own, out, nbest=nbest, resume=resume, jobs=jobs, formats=formats)
+            for outcome in run:
+                summary.add(outcome)
+                advance(outcome)
+    for speaker, reason in unadapted.items():
+        show.note(f"aligned with the model as it is: {speaker or 'recordings in no folder'}, as {reason}")
     return summary

@@ -27,6 +27,8 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.training.adapt import adapt
+from semihmm.speech.training.neural import train_network
 from semihmm.speech.training.recipe import Recipe, Stage
 from semihmm.speech.training.train import Pass, train
 from semihmm.speech.training.utterance import Utterance
@@ -57,6 +59,7 @@ __all__ = [
     "Tiers",
     "Token",
     "Utterance",
+    "adapt",
     "build_graph",
     "compare",
     "dictionary_lines",
@@ -71,6 +74,7 @@ __all__ = [
     "save_textgrid",
     "tokens_of",
     "train",
+    "train_network",
     "unknown_words",
     "validate",
     "words_of",

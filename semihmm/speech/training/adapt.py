@@ -38,6 +38,23 @@ METHODS: tuple[Method, ...] = ("map", "fmllr", "cmn")
 _PARTS: tuple[Part, ...] = ("means", "weights", "variances")
 
 
+def methods_of(text: str) -> list[Method]:
+    """Methods with commas between them.
+
+    Raises:
+        SemihmmError: there is no such method.
+
+    Example:
+        >>> methods_of("fmllr,map")
+        ['fmllr', 'map']
+    """
+    names = [name.strip() for name in text.split(",")]
+    found = [method for name in names for method in METHODS if method == name]
+    if len(found) != len(names):
+        raise SemihmmError(f"methods of adaptation are {', '.join(METHODS)}, with commas between them; got {text!r}.")
+    return found
+
+
 def adapt(
     model: AcousticModel,
     utterances: Iterable[Utterance],
