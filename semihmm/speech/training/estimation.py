@@ -55,12 +55,13 @@ def _filled(draft: Draft, statistics: Statistics) -> tuple[Tensor, Tensor, Tenso
     kind = torch.zeros(len(phones), dtype=torch.long)
     kind[~silent] = 1 + torch.tensor([sorted({*kinds}).index(name) for name in kinds], dtype=torch.long)
     phone, state = draft.owner // states, draft.owner % states
-    everything = torch.zeros_like(phone)
-    groups = (everything, (~silent).long()[phone], kind[phone] * states + state, draft.owner, torch.arange(len(phone)))
+    groups = [(~silent).long()[phone], kind[phone] * states + state, draft.owner]
+    if len(phone) > len(phones) * states:  # some are phones in context
+        groups.append(torch.arange(len(phone)))
     sums = torch.cat([statistics.states[:, None], statistics.first.sum(1), statistics.second.sum(1)], 1)
     moments = sums.sum(0).expand(len(sums), -1)[:, 1:] / sums[:, 0].sum()
     overall = moments[0].unflatten(0, (2, -1))
-    for group in groups[1:]:
+    for group in groups:
         found = sums.new_zeros(int(group.max()) + 1, sums.shape[1]).index_add_(0, group, sums)[group]
         missing = (ENOUGH - found[:, :1]).clamp(min=0)
         moments = (found[:, 1:] + missing * moments) / (found[:, :1] + missing)
