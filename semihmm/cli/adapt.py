@@ -56,11 +56,11 @@ def adapt(
             utterances = [item for item in utterances if item.speaker == speaker]
             if not utterances:
                 raise DataError(f"nobody called {speaker!r} speaks here. Speakers: {', '.join(speakers)}.")
-        for name in methods:
+        for each in methods:
             adapted = adapted_to(
                 adapted,
                 utterances,
-                method=name,
+                method=each,
                 passes=passes,
                 relevance=relevance,
                 parts=("means", "weights", "variances") if variances else ("means", "weights"),

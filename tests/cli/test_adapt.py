@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import soundfile
+import torch
 
 pytest.importorskip("typer", reason="the speech extra is not installed")
 pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
@@ -92,3 +93,23 @@ def test_recordings_that_cannot_be_used_are_named(corpus, tmp_path):
     result = run("adapt", mixed, "--out", tmp_path / "m.safetensors", "--method", "cmn")
     assert result.exit_code == 1 and "broken is left out" in result.output
     assert load_acoustic_model(tmp_path / "m.safetensors").front_end.mean_normalisation is False
+
+
+def test_train_ends_with_a_network_on_request(tmp_path):
+    folder, rate = tmp_path / "corpus", 16000
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    hiss = (
+        torch.randn(rate, generator=generator)
+        / 20
+        * torch.tensor([0.02, 1.0, 0.02]).repeat_interleave(rate // 3 + 1)[:rate]
+    )
+    soundfile.write(folder / "a.wav", hiss.numpy(), rate)
+    (folder / "a.txt").write_text("sh")
+    out = tmp_path / "m.safetensors"
+    refused = run("train", folder, "--phones", "--out", out, "--network", "hope")
+    assert refused.exit_code == 2 and "objectives of a network are mmi and ctc-hmm" in refused.output
+    result = run("train", folder, "--phones", "--out", out, "--network", "mmi")
+    assert result.exit_code == 0, result.output
+    model = load_acoustic_model(out)
+    assert model.network is not None and model.streams == () and "network" in model.card

@@ -94,7 +94,9 @@ def adapt(
     if model.network is not None and method != "cmn":
         raise DataError(f"adapt: {method} moves Gaussians or features towards them, and {model.name} has none.")
     utterances, failures = list(utterances), {} if failures is None else failures
-    adapted = replace(model, name=f"{model.name}, adapted ({method})")
+    seconds = sum(len(item.wave) / item.sample_rate for item in utterances)
+    card = {**model.card, f"adapted by {method}": f"{len(utterances)} utterances, {seconds:.1f} s"}
+    adapted = replace(model, name=f"{model.name}, adapted ({method})", card=card)
     if method == "cmn":
         return _with_common_mean(adapted, utterances)
     for _ in range(passes):

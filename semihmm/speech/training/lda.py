@@ -128,7 +128,7 @@ def lda(features: Tensor, states: Tensor, dimensions: int) -> Tensor:
     ratio = torch.linalg.solve_triangular(root, half.t(), upper=False)
     directions = torch.linalg.eigh((ratio + ratio.t()) / 2).eigenvectors.flip(1)[:, :dimensions]
     found = torch.linalg.solve_triangular(root.t(), directions, upper=True).t()
-    return found * _sign(found)
+    return _signed(found)
 
 
 def mllt(covariance: Tensor, count: Tensor, *, iterations: int = 20) -> Tensor:
@@ -174,8 +174,7 @@ def mllt(covariance: Tensor, count: Tensor, *, iterations: int = 20) -> Tensor:
             towards = torch.linalg.solve(weighed, torch.linalg.inv(found)[:, row])
             found[row] = towards * (count.sum() / (towards @ weighed @ towards)).sqrt()
     found = found / found.det().abs() ** (1 / len(found))
-    result: Tensor = found * _sign(found)
-    return result
+    return _signed(found)
 
 
 def mllt_gain(transform: Tensor, covariance: Tensor, count: Tensor) -> Tensor:
@@ -187,6 +186,7 @@ def mllt_gain(transform: Tensor, covariance: Tensor, count: Tensor) -> Tensor:
     return (count.to(transform) * (transform.det().abs().log() - variance.log().sum(1) / 2)).sum()
 
 
-def _sign(rows: Tensor) -> Tensor:
-    """1 or -1 for each row, ``(D, 1)``, by which its largest number is positive: a direction has no sign of its own."""
-    return rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
+def _signed(rows: Tensor) -> Tensor:
+    """Rows whose largest numbers are positive: a direction has no sign of its own."""
+    found: Tensor = rows * rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
+    return found

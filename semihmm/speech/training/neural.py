@@ -64,6 +64,22 @@ class Lesson:
     phones: Tensor
 
 
+def objective_of(text: str) -> Objective:
+    """The objective of this name.
+
+    Raises:
+        SemihmmError: there is none.
+
+    Example:
+        >>> objective_of("mmi")
+        'mmi'
+    """
+    for objective in OBJECTIVES:
+        if objective == text:
+            return objective
+    raise SemihmmError(f"the objectives of a network are {' and '.join(OBJECTIVES)}; got {text!r}.")
+
+
 def train_network(
     model: AcousticModel,
     utterances: Iterable[Utterance],
@@ -97,8 +113,7 @@ def train_network(
         ...
         semihmm.errors.DataError: train_network: there is nothing to learn from: no utterance could be used.
     """
-    if objective not in OBJECTIVES:
-        raise SemihmmError(f"train_network: objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}.")
+    objective_of(objective)
     model = replace(model, contexts=None)
     aligned = stated(model, utterances, {} if failures is None else failures)
     lessons = [_lesson(model, item) for item in aligned]
@@ -111,7 +126,8 @@ def train_network(
         sequence = PhoneSequences(model) if objective == "ctc-hmm" else MutualInformation(model, network.log_prior)
         _descend(network, Together(sequence), lessons, epochs[1], _SEQUENCE_RATE)
     network.eval().requires_grad_(False)
-    return replace(model, streams=(), transform=None, network=network, name=f"network after {model.name}")
+    card = {**model.card, "network": f"{objective}; {len(lessons)} utterances; aligned by {model.name}"}
+    return replace(model, streams=(), transform=None, network=network, card=card)
 
 
 def _lesson(model: AcousticModel, item: Stated) -> Lesson:
