@@ -81,6 +81,7 @@ def adapt(
         SemihmmError: there is no such method or part.
 
     Example:
+        >>> from semihmm.speech import load_acoustic_model
         >>> adapt(load_acoustic_model(), [], method="fmllr")
         Traceback (most recent call last):
         ...

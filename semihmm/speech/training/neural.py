@@ -108,6 +108,7 @@ def train_network(
     Memory holds the utterances and three times their features: some 0.8 GB an hour.
 
     Example:
+        >>> from semihmm.speech import load_acoustic_model
         >>> train_network(load_acoustic_model(), [])
         Traceback (most recent call last):
         ...
