@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from semihmm.speech.text.phones import is_silence, manners
+from semihmm.speech.training.classes import classes_of
 from semihmm.speech.training.mixtures import Mixtures
 from semihmm.speech.training.statistics import Draft, Statistics
 
@@ -50,12 +50,9 @@ def estimate(draft: Draft, statistics: Statistics, *, floor: float) -> Draft:
 def _filled(draft: Draft, statistics: Statistics) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and mean square of each state ``(J, F)``, and the variance of all frames ``(F,)``."""
     phones, states = draft.model.phones, draft.model.states
-    silent = torch.tensor([is_silence(phone) for phone in phones])
-    kinds = manners([phone for phone in phones if not is_silence(phone)])
-    kind = torch.zeros(len(phones), dtype=torch.long)
-    kind[~silent] = 1 + torch.tensor([sorted({*kinds}).index(name) for name in kinds], dtype=torch.long)
+    kind = classes_of(phones)
     phone, state = draft.owner // states, draft.owner % states
-    groups = [(~silent).long()[phone], kind[phone] * states + state, draft.owner]
+    groups = [(kind > 0).long()[phone], kind[phone] * states + state, draft.owner]
     if len(phone) > len(phones) * states:  # some are phones in context
         groups.append(torch.arange(len(phone)))
     sums = torch.cat([statistics.states[:, None], statistics.first.sum(1), statistics.second.sum(1)], 1)

@@ -54,4 +54,4 @@ def _speech(loudness: Tensor, frame_rate: float, shortest: int) -> tuple[int, in
 def _spread(frames: int, phones: Sequence[int], states: int) -> Tensor:
     """The states of these phones in order, each for as many of so many frames as any other."""
     order = torch.tensor([phone * states + state for phone in phones for state in range(states)])
-    return order[torch.arange(frames) * len(order) // max(frames, 1)]
+    return order[(2 * torch.arange(frames) + 1) * len(order) // max(2 * frames, 1)]

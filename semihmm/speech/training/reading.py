@@ -12,6 +12,7 @@ from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.corpora.corpus import Recording
 from semihmm.speech.files.labels import LABEL_SUFFIXES, read_labels
 from semihmm.speech.intervals import Interval
+from semihmm.speech.text.phones import is_silence
 from semihmm.speech.text.transcript import is_filler, words_of
 from semihmm.speech.training.utterance import Utterance
 
@@ -63,9 +64,10 @@ def pronounced(text: str, lexicon: Lexicon | None) -> tuple[Pronunciation, ...]:
     else:
         spoken = words_of(text, language=lexicon.language or "en")
         found = [_pronounced(word, lexicon) for word in spoken]
-    if not any(map(any, (word.variants for word in found))):
+    phones = {phone for word in found for variant in word.variants for phone in variant}
+    if all(map(is_silence, phones)):
         raise DataError(f"the transcript {text!r} says nothing.")
-    if any(phone == FREE for word in found for variant in word.variants for phone in variant):
+    if FREE in phones:
         raise DataError(f"the transcript holds {FREE!r}, which stands for any speech: nothing can be learnt from that.")
     return tuple(found)
 

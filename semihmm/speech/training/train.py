@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
-from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.training.edges import moved
 from semihmm.speech.training.estimation import ENOUGH, estimate, left_to_right
 from semihmm.speech.training.flat import flat_path
 from semihmm.speech.training.mixtures import Mixtures
@@ -92,10 +92,7 @@ def train(
     for stage in recipe.stages:
         examples = [item.example(stage.front_end) for item in utterances]
         model, old = replace(model, front_end=stage.front_end), model.front_end
-        if paths:
-            paths = [_moved(path, old, item, model) for path, item in zip(paths, examples, strict=True)]
-        else:
-            paths = [_flat(model, item) for item in examples]
+        paths = moved(paths, old, examples, model) if paths else [_flat(model, item) for item in examples]
         draft, sums = _start(model, paths, examples, recipe)
         for gaussians, passes in stage.growth:
             sizes = (sums.states / recipe.frames_per_gaussian).long().clamp(1, gaussians)
@@ -145,20 +142,6 @@ def _blank(phones: tuple[str, ...], silence: str, recipe: Recipe, name: str) -> 
 def _flat(model: AcousticModel, example: Example) -> Tensor:
     loudness = example.features[:, 0]
     return flat_path(loudness, model.front_end.frame_rate, example.words, model.phones, model.silence, model.states)
-
-
-def _moved(path: Tensor | None, old: FrontEnd, example: Example, model: AcousticModel) -> Tensor | None:
-    """The phones of a path on the frames of another front end, all states of one equally long."""
-    if path is None:
-        return None
-    new, states = model.front_end, model.states
-    begins = torch.ones(len(path), dtype=torch.bool)
-    begins[1:] = (path[1:] // states != path[:-1] // states) | (path[1:] < path[:-1])
-    middle = new.boundary(0) + (torch.arange(len(example.features)) + 0.5) / new.frame_rate
-    frame = ((middle - old.boundary(0)) * old.frame_rate).long().clamp(0, len(path) - 1)
-    _, run, length = begins.cumsum(0)[frame].unique_consecutive(return_inverse=True, return_counts=True)
-    place = torch.arange(len(frame)) - (length.cumsum(0) - length)[run]
-    return path[frame] // states * states + place * states // length[run]
 
 
 def _start(

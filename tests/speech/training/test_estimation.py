@@ -1,6 +1,7 @@
 """From statistics to a model."""
 
 from functools import reduce
+from itertools import pairwise
 from operator import add
 
 import pytest
@@ -37,7 +38,7 @@ def test_no_step_lowers_the_likelihood(components):
         sums = reduce(add, (statistics_of(draft, item) for item in examples))
         found.append(sums.log_likelihood / sums.frames)
         draft = estimate(draft, sums, floor=1e-6)
-    assert all(after > before - 1e-5 for before, after in zip(found, found[1:], strict=False))
+    assert all(after > before - 1e-5 for before, after in pairwise(found))
     assert found[-1] > found[0] + 0.1
 
 

@@ -1,7 +1,7 @@
 """Statistics of a recording, against adding up its paths one by one."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -40,14 +40,14 @@ def example():
 def enumerated(draft, example, allowed=lambda time, node: True):
     """The sums of the definition: over all strings of states, each weighed by its probability."""
     graph = build_graph(example.words, draft.model)
-    arcs = {(s, t): w for s, t, w in zip(graph.source.tolist(), graph.target.tolist(), graph.weight.tolist())}
+    arcs = dict(zip(zip(graph.source.tolist(), graph.target.tolist(), strict=True), graph.weight.tolist(), strict=True))
     mixtures, frames = draft.mixtures, len(example.features)
     normal = torch.distributions.Normal(mixtures.mean, mixtures.variance.sqrt())
     each = normal.log_prob(example.features.double()[:, None, None]).sum(-1) + mixtures.log_weight  # (T, J, C)
     found = {name: torch.zeros_like(getattr(mixtures, name)) for name in ("log_weight", "mean", "variance")}
     leaving, evidence = torch.zeros(len(draft.owner), dtype=torch.float64), 0.0
     for path in product(range(len(graph.node)), repeat=frames):
-        steps = [arcs.get(pair, -torch.inf) for pair in zip(path, path[1:], strict=False)]
+        steps = [arcs.get(pair, -torch.inf) for pair in pairwise(path)]
         weight = float(graph.initial[path[0]]) + sum(steps) + float(graph.final[path[-1]])
         if weight == -torch.inf or not all(allowed(t, graph.nodes[graph.node[s]]) for t, s in enumerate(path)):
             continue

@@ -41,8 +41,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def quick():
-    recipe = Recipe.for_rate(RATE, gaussians=2)
-    return recipe
+    return Recipe.for_rate(RATE, gaussians=2)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_edges_are_where_tones_change(corpus, model):
         assert len(found.phones) == len(starts)
         off += [phone.start - start for phone, start in zip(found.phones, starts, strict=True)]
     off.sort(key=abs)
-    assert abs(off[len(off) // 2]) < 0.005 and abs(off[int(0.95 * len(off))]) < 0.020
+    assert abs(off[len(off) // 2]) < 0.005 and abs(off[int(0.85 * len(off))]) < 0.012
 
 
 def test_the_same_recordings_give_the_same_bytes(tmp_path, corpus, quick, model):
@@ -85,7 +84,7 @@ def test_phones_that_nobody_says_are_in_the_model_if_asked_for(corpus, quick):
 
 def test_what_is_too_short_is_named(corpus, quick):
     item, _ = corpus[0]
-    short = Utterance("short", item.wave[2000:4000], RATE, item.words)
+    short = Utterance("short", item.wave[2000:2900], RATE, item.words)
     assert train([item, short], recipe=quick).card["too short"] == ["short"]
 
 
