@@ -27,7 +27,7 @@ from semihmm.speech.acoustics.sphinx import (
     read_transitions,
 )
 from semihmm.speech.acoustics.storing import mixture_of, mixture_tensors, read, tuples, write
-from semihmm.speech.acoustics.transform import transformed
+from semihmm.speech.acoustics.transform import spliced, transformed
 from semihmm.speech.text.dictionary import Entries, read_dictionary
 
 _VARIANCE_FLOOR = 1e-4
@@ -51,7 +51,8 @@ class AcousticModel:
         edges: corrects where its phones begin; None for leaving them on the grid of frames.
         contexts: the states of phones between their neighbours; None for those without context alone.
         card: what there is to say of it: its data, their licence, how it was trained, figures.
-        transform: ``(D, F + 1)``, an affine map of the features before the streams see them; None for none.
+        splice: how many frames before and after it each frame is seen with.
+        transform: ``(D, (2 splice + 1) F + 1)``, an affine map of these, which the streams see; None for none.
         network: takes the place of the streams, of which there are none then.
     """
 
@@ -64,6 +65,7 @@ class AcousticModel:
     edges: EdgeCorrection | None = None
     contexts: Contexts | None = None
     card: Mapping[str, object] = field(default_factory=dict, repr=False)
+    splice: int = 0
     transform: Tensor | None = None
     network: TimeDelayNetwork | None = None
 
@@ -98,6 +100,12 @@ class AcousticModel:
         """How many columns there are, those of phones in context included."""
         return len(self.plain) if self.contexts is None else self.streams[0].states
 
+    def seen(self, features: Tensor) -> Tensor:
+        """What the streams see of features ``(T, F)``: spliced and mapped, ``(T, D)``."""
+        if self.splice:
+            features = spliced(features, self.splice)
+        return features if self.transform is None else transformed(features, self.transform)
+
     def log_likelihood(self, features: Tensor, *, columns: Tensor | None = None, room: int = 0) -> Tensor:
         """Log-densities of states, in nats.
 
@@ -113,8 +121,7 @@ class AcousticModel:
             ShapeError: ``features`` has another width than the streams together.
         """
         columns = self.plain if columns is None else columns
-        if self.transform is not None:
-            features = transformed(features, self.transform)
+        features = self.seen(features)
         if self.network is not None:
             with torch.no_grad():
                 return nn.functional.pad(self.network(features).float()[:, columns], (0, room))
@@ -151,7 +158,7 @@ class AcousticModel:
         if self.network is not None:
             tensors |= {f"{_NETWORK}{name}": x for name, x in self.network.state_dict().items()}
         note = {name: getattr(self, name) for name in ("phones", "name", "silence", "card")}
-        note |= {"streams": len(self.streams), "front_end": asdict(self.front_end)}
+        note |= {"streams": len(self.streams), "splice": self.splice, "front_end": asdict(self.front_end)}
         write(path, tensors, note | ({"network": self.network.config} if self.network else {}))
 
     @cached_property
@@ -232,6 +239,7 @@ def _saved(path: Path) -> AcousticModel:
             edges=None if None in edges else EdgeCorrection(*edges),
             contexts=None if table is None else Contexts(table),
             card=note["card"],
+            splice=note.get("splice", 0),
             transform=tensors.get("transform"),
             network=_network_of(tensors, note["network"]) if "network" in note else None,
         )

@@ -1,4 +1,4 @@
-"""Affine maps of features, ``A x + b``, as one matrix ``[A, b]``."""
+"""Frames with their neighbours, and affine maps of features, ``A x + b``, as one matrix ``[A, b]``."""
 
 import torch
 from torch import Tensor
@@ -32,6 +32,19 @@ def transformed(features: Tensor, transform: Tensor) -> Tensor:
             f"with the model's own front_end."
         )
     return features @ transform[:, :-1].t().to(features) + transform[:, -1].to(features)
+
+
+def spliced(features: Tensor, context: int) -> Tensor:
+    """Each frame with its neighbours: ``(T, F)`` to ``(T, (2 context + 1) F)``, the earliest first.
+
+    The first and the last frame are repeated beyond the ends.
+
+    Example:
+        >>> spliced(torch.tensor([[1.0], [2.0], [3.0]]), 1).tolist()
+        [[1.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 3.0]]
+    """
+    place = torch.arange(len(features))[:, None] + torch.arange(-context, context + 1)
+    return features[place.clamp(0, len(features) - 1)].flatten(1)
 
 
 def after(second: Tensor, first: Tensor | None) -> Tensor:

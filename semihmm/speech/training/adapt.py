@@ -26,7 +26,7 @@ from semihmm.models import GaussianMixture
 from semihmm.models.emissions.covariance import log_density
 from semihmm.speech.acoustics.mfcc import speech_mean
 from semihmm.speech.acoustics.model import AcousticModel
-from semihmm.speech.acoustics.transform import after, identity, transformed
+from semihmm.speech.acoustics.transform import after, identity
 from semihmm.speech.training.fmllr import TransformStatistics, fmllr
 from semihmm.speech.training.stated import stated
 from semihmm.speech.training.utterance import Utterance
@@ -237,8 +237,9 @@ def _with_common_mean(model: AcousticModel, utterances: Iterable[Utterance]) -> 
             f"fit it. Choose fmllr, which learns a shift."
         )
     cepstra = [front_end.cepstrum(item.at(front_end.sample_rate)) for item in _some(utterances)]
-    shift = identity(3 * front_end.cepstra)
-    shift[: front_end.cepstra, -1] = -speech_mean(torch.cat(cepstra))
+    static = torch.nn.functional.pad(-speech_mean(torch.cat(cepstra)), (0, 2 * front_end.cepstra))
+    shift = identity(len(static) * (2 * model.splice + 1))
+    shift[:, -1] = static.repeat(2 * model.splice + 1)
     return replace(
         model,
         front_end=replace(front_end, mean_normalisation=False),
@@ -248,9 +249,7 @@ def _with_common_mean(model: AcousticModel, utterances: Iterable[Utterance]) -> 
 
 def _parts(model: AcousticModel, features: Tensor) -> tuple[Tensor, ...]:
     """What each stream sees of the features."""
-    if model.transform is not None:
-        features = transformed(features, model.transform)
-    parts: tuple[Tensor, ...] = features.split([stream.mean.shape[-1] for stream in model.streams], 1)
+    parts: tuple[Tensor, ...] = model.seen(features).split([stream.mean.shape[-1] for stream in model.streams], 1)
     return parts
 
 

@@ -76,19 +76,6 @@ class Moments:
         return torch.einsum("s,sf,sg->fg", share, centred, centred)
 
 
-def spliced(features: Tensor, context: int) -> Tensor:
-    """Each frame with its neighbours: ``(T, F)`` to ``(T, (2 context + 1) F)``, the earliest first.
-
-    The first and the last frame are repeated beyond the ends.
-
-    Example:
-        >>> spliced(torch.tensor([[1.0], [2.0], [3.0]]), 1).tolist()
-        [[1.0, 1.0, 2.0], [1.0, 2.0, 3.0], [2.0, 3.0, 3.0]]
-    """
-    place = torch.arange(len(features))[:, None] + torch.arange(-context, context + 1)
-    return features[place.clamp(0, len(features) - 1)].flatten(1)
-
-
 def lda(features: Tensor, states: Tensor, dimensions: int) -> Tensor:
     """The directions in which states lie far apart for how far each spreads.
 
@@ -96,7 +83,7 @@ def lda(features: Tensor, states: Tensor, dimensions: int) -> Tensor:
     the other; ``A W A'`` is the identity.
 
     Args:
-        features: ``(T, F)`` frames, `spliced` as a rule.
+        features: ``(T, F)`` frames, spliced as a rule.
         states: ``(T,)`` the state of each.
         dimensions: how many directions to keep, D.
 

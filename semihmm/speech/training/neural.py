@@ -128,7 +128,7 @@ def train_network(
         _descend(network, Together(sequence), lessons, epochs[1], _SEQUENCE_RATE)
     network.eval().requires_grad_(False)
     card = {**model.card, "network": f"{objective}; {len(lessons)} utterances; aligned by {model.name}"}
-    return replace(model, streams=(), transform=None, network=network, card=card)
+    return replace(model, streams=(), splice=0, transform=None, network=network, card=card)
 
 
 def _lesson(model: AcousticModel, item: Stated) -> Lesson:

@@ -9,7 +9,8 @@ import scipy.optimize
 import torch
 
 from semihmm.errors import DataError, ShapeError
-from semihmm.speech.training.lda import Moments, lda, mllt, mllt_gain, spliced
+from semihmm.speech.acoustics.transform import spliced
+from semihmm.speech.training.lda import Moments, lda, mllt, mllt_gain
 
 
 def classes(states=4, features=5, each=60, seed=0):
