@@ -150,7 +150,8 @@ class AcousticModel:
         for number, stream in enumerate(self.streams):
             tensors |= mixture_tensors(stream, f"streams.{number}")
         if self.contexts is not None:
-            tensors["contexts"] = self.contexts.table.int()
+            table = self.contexts.table.int()
+            tensors["contexts"] = table[:1] if (table == table[:1]).all() else table
         if self.edges is not None:
             tensors |= {f"edges.{name}": getattr(self.edges, name) for name in EdgeCorrection.__dataclass_fields__}
         if self.transform is not None:
@@ -237,7 +238,7 @@ def _saved(path: Path) -> AcousticModel:
             name=note["name"],
             silence=note["silence"],
             edges=None if None in edges else EdgeCorrection(*edges),
-            contexts=None if table is None else Contexts(table),
+            contexts=None if table is None else Contexts(table.expand(4, -1, -1, -1, -1)),
             card=note["card"],
             splice=note.get("splice", 0),
             transform=tensors.get("transform"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.training.classes import classes_of
-from semihmm.speech.training.statistics import Example
+from semihmm.speech.training.statistics import Example, begins
 
 _REACH = 0.030  # seconds that edges may be moved
 _SIDE = 0.020  # seconds before and after an edge that are compared
@@ -47,9 +47,7 @@ def _runs(path: Tensor | None, states: int, old: FrontEnd, new: FrontEnd) -> tup
     """The phones of a path, and where they begin, in frames of the new front end and fractions of them."""
     if path is None:
         return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.float64)
-    begins = torch.ones(len(path), dtype=torch.bool)
-    begins[1:] = (path[1:] // states != path[:-1] // states) | (path[1:] < path[:-1])
-    first = begins.nonzero()[:, 0]
+    first = begins(path, states).nonzero()[:, 0]
     edge = (old.boundary(0) - new.boundary(0) + first.double() / old.frame_rate) * new.frame_rate
     edge[0] = 0.0
     return path[first] // states, edge

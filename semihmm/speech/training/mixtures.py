@@ -62,6 +62,13 @@ class Mixtures:
             split.mean[row, heaviest] += step
         return split
 
+    def then(self, other: "Mixtures", first: int) -> "Mixtures":
+        """These states, and after them those of another from its ``first`` on."""
+        size = max(self.log_weight.shape[1], other.log_weight.shape[1])
+        one, two = self._widened(size), other._widened(size)
+        parts = ("log_weight", "mean", "variance")
+        return Mixtures(*(torch.cat([getattr(one, part), getattr(two, part)[first:]]) for part in parts))
+
     def _widened(self, components: int) -> "Mixtures":
         """A copy with place for so many Gaussians to a state."""
         more = max(components - self.log_weight.shape[1], 0)

@@ -70,4 +70,5 @@ class Recipe:
     @property
     def passes(self) -> int:
         """How often the recordings are gone through."""
-        return sum(passes for stage in self.stages for _, passes in stage.growth)
+        stages = (*self.stages, *self.stages[-1:]) if self.triphones else self.stages
+        return sum(passes for stage in stages for _, passes in stage.growth)

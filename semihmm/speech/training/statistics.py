@@ -120,6 +120,18 @@ def path_of(draft: Draft, example: Example) -> Tensor | None:
     return graph.column[best.event] if bool(best.valid) else None
 
 
+def begins(path: Tensor, states: int) -> Tensor:
+    """Whether a phone begins at each frame ``(T,)`` of a path through states without context, phone after phone.
+
+    Example:
+        >>> begins(torch.tensor([0, 0, 1, 0, 1, 2, 3]), 2).int().tolist()
+        [1, 0, 0, 1, 0, 1, 0]
+    """
+    found = torch.ones(len(path), dtype=torch.bool)
+    found[1:] = (path[1:] // states != path[:-1] // states) | (path[1:] < path[:-1])
+    return found
+
+
 def statistics_of_path(path: Tensor, features: Tensor, states: int) -> Statistics:
     """The same as `statistics_of`, of a single path ``(T,)`` through states of a single Gaussian each."""
     sums, x = Statistics.none(states, 1, features.shape[1]), features.double()

@@ -15,8 +15,9 @@ from semihmm.speech.training.edges import moved
 from semihmm.speech.training.estimation import ENOUGH, estimate, left_to_right
 from semihmm.speech.training.flat import flat_path
 from semihmm.speech.training.mixtures import Mixtures
-from semihmm.speech.training.recipe import Recipe
+from semihmm.speech.training.recipe import Recipe, Stage
 from semihmm.speech.training.statistics import Draft, Example, Statistics, path_of, statistics_of, statistics_of_path
+from semihmm.speech.training.trees import ContextSums, grow, in_context
 from semihmm.speech.training.utterance import Utterance
 
 Each = Callable[[Callable[[Example], Statistics], Sequence[Example]], Iterable[Statistics]]
@@ -87,29 +88,85 @@ def train(
     recipe = recipe or Recipe.for_rate(min(item.sample_rate for item in utterances))
     said = {phone for item in utterances for word in item.words for variant in word.variants for phone in variant}
     names = (*sorted({*phones, *said} - {silence}), silence)
-    model, number = _blank(names, silence, recipe, name), 0
-    paths: list[Tensor | None] = []
+    run = _Run(utterances, recipe, each, watch)
+    model, paths = _blank(names, silence, recipe, name), []
     for stage in recipe.stages:
         examples = [item.example(stage.front_end) for item in utterances]
         model, old = replace(model, front_end=stage.front_end), model.front_end
         paths = moved(paths, old, examples, model) if paths else [_flat(model, item) for item in examples]
-        draft, sums = _start(model, paths, examples, recipe)
+        draft, sums = run.grown(*run.start(model, torch.arange(len(model.plain)), paths, examples), examples, stage)
+        model, paths = draft.model, [path_of(draft, item) for item in examples]
+    if recipe.triphones:
+        draft, sums = run.in_context(draft, sums, paths, examples)
+    left_out = [item.name for item, path in zip(utterances, paths, strict=True) if path is None]
+    return replace(draft.model, card={**card, **_counted(draft, sums, utterances), "too short": left_out})
+
+
+@dataclass
+class _Run:
+    """What the steps of training have in common.
+
+    Args:
+        utterances: all of them.
+        recipe: how.
+        each: a `map`.
+        watch: called after each pass.
+        passes: how many there have been.
+    """
+
+    utterances: Sequence[Utterance]
+    recipe: Recipe
+    each: Each
+    watch: Callable[[Pass], None]
+    passes: int = 0
+
+    def start(
+        self, model: AcousticModel, owner: Tensor, paths: Sequence[Tensor | None], examples: Sequence[Example]
+    ) -> tuple[Draft, Statistics]:
+        """Single Gaussians from paths through the columns of ``owner``, and what they were made of."""
+        columns, features = len(owner), examples[0].features.shape[1]
+        nothing = _nothing(columns, features)
+        draft = Draft(replace(model, streams=(nothing.emission(),)), nothing, owner, self.recipe.pause_probability)
+        known = [(path, item.features) for path, item in zip(paths, examples, strict=True) if path is not None]
+        sums = reduce(add, (statistics_of_path(path, features, columns) for path, features in known))
+        return estimate(draft, sums, floor=self.recipe.variance_floor), sums
+
+    def grown(
+        self, draft: Draft, sums: Statistics, examples: Sequence[Example], stage: Stage
+    ) -> tuple[Draft, Statistics]:
+        """More and more Gaussians, with passes over all recordings for each number of them."""
         for gaussians, passes in stage.growth:
-            sizes = (sums.states / recipe.frames_per_gaussian).long().clamp(1, gaussians)
+            sizes = (sums.states / self.recipe.frames_per_gaussian).long().clamp(1, gaussians)
             draft = replace(draft, mixtures=draft.mixtures.split(sizes))
             for _ in range(passes):
-                sums = reduce(add, each(partial(statistics_of, draft), examples))
+                sums = reduce(add, self.each(partial(statistics_of, draft), examples))
                 if not sums.frames:
+                    first = self.utterances[0]
                     raise DataError(
-                        f"train: none of the {len(utterances)} utterances is long enough for what is said in it: "
-                        f"{utterances[0].name} has {len(examples[0].features)} frames for "
-                        f"{len(utterances[0].phones)} phones. Are these the right transcripts?"
+                        f"train: none of the {len(examples)} utterances is long enough for what is said in it: "
+                        f"{first.name} has {len(examples[0].features)} frames for {len(first.phones)} phones. Are "
+                        f"these the right transcripts?"
                     )
-                draft, number = estimate(draft, sums, floor=recipe.variance_floor), number + 1
-                watch(Pass(number, recipe.passes, sums.log_likelihood / sums.frames, sums.impossible))
-        model, paths = draft.model, [path_of(draft, item) for item in examples]
-    left_out = [item.name for item, path in zip(utterances, paths, strict=True) if path is None]
-    return replace(model, card={**card, **_counted(draft, sums, utterances), "too short": left_out})
+                draft = estimate(draft, sums, floor=self.recipe.variance_floor)
+                self.passes += 1
+                self.watch(Pass(self.passes, self.recipe.passes, sums.log_likelihood / sums.frames, sums.impossible))
+        return draft, sums
+
+    def in_context(
+        self, draft: Draft, sums: Statistics, paths: Sequence[Tensor | None], examples: Sequence[Example]
+    ) -> tuple[Draft, Statistics]:
+        """Phones between their neighbours; those without context stay as they are."""
+        model = draft.model
+        silence = model.phones.index(model.silence)
+        found = ContextSums.of(paths, examples, model.states, silence)
+        contexts, owner = grow(found, model.phones, model.states, self.recipe.triphones)
+        if len(owner) == len(draft.owner):  # too little data for any
+            return draft, sums
+        near = [None if path is None else in_context(path, contexts, model.states, silence) for path in paths]
+        wide = replace(model, contexts=contexts, streams=(_nothing(len(owner), 1).emission(),))
+        begun, sums = self.start(wide, owner, near, examples)
+        begun = replace(begun, mixtures=draft.mixtures.then(begun.mixtures, len(draft.owner)))
+        return self.grown(begun, sums, examples, self.recipe.stages[-1])
 
 
 def _counted(draft: Draft, statistics: Statistics, utterances: Sequence[Utterance]) -> dict[str, object]:
@@ -132,8 +189,7 @@ def _counted(draft: Draft, statistics: Statistics, utterances: Sequence[Utteranc
 def _blank(phones: tuple[str, ...], silence: str, recipe: Recipe, name: str) -> AcousticModel:
     """A model that knows nothing."""
     leave = torch.full((len(phones), recipe.states), 0.3, dtype=torch.float64)
-    nothing = torch.zeros(len(phones) * recipe.states, 1, 1)
-    stream = Mixtures(nothing[:, :, 0], nothing, nothing + 1).emission()
+    stream = _nothing(len(phones) * recipe.states, 1).emission()
     return AcousticModel(
         phones, (stream,), left_to_right(leave), recipe.stages[0].front_end, name=name, silence=silence
     )
@@ -144,15 +200,7 @@ def _flat(model: AcousticModel, example: Example) -> Tensor:
     return flat_path(loudness, model.front_end.frame_rate, example.words, model.phones, model.silence, model.states)
 
 
-def _start(
-    model: AcousticModel, paths: Sequence[Tensor | None], examples: Sequence[Example], recipe: Recipe
-) -> tuple[Draft, Statistics]:
-    """A model of single Gaussians from paths, and what it was made of."""
-    states, features = len(model.phones) * model.states, examples[0].features.shape[1]
-    nothing = torch.zeros(states, 1, features, dtype=torch.float64)
-    draft = Draft(
-        model, Mixtures(nothing[:, :, 0], nothing, nothing + 1), torch.arange(states), recipe.pause_probability
-    )
-    known = [(path, item.features) for path, item in zip(paths, examples, strict=True) if path is not None]
-    sums = reduce(add, (statistics_of_path(path, features, states) for path, features in known))
-    return estimate(draft, sums, floor=recipe.variance_floor), sums
+def _nothing(columns: int, features: int) -> Mixtures:
+    """Standard normals."""
+    zeros = torch.zeros(columns, 1, features, dtype=torch.float64)
+    return Mixtures(zeros[:, :, 0], zeros, zeros + 1)
