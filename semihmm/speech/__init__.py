@@ -28,6 +28,7 @@ from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
 from semihmm.speech.training.adapt import adapt
+from semihmm.speech.training.adaptive import train_adaptively
 from semihmm.speech.training.neural import train_network
 from semihmm.speech.training.recipe import Recipe, Stage
 from semihmm.speech.training.train import Pass, train
@@ -74,6 +75,7 @@ __all__ = [
     "save_textgrid",
     "tokens_of",
     "train",
+    "train_adaptively",
     "train_network",
     "unknown_words",
     "validate",

@@ -95,7 +95,7 @@ def test_recordings_that_cannot_be_used_are_named(corpus, tmp_path):
     assert load_acoustic_model(tmp_path / "m.safetensors").front_end.mean_normalisation is False
 
 
-def test_train_ends_with_a_network_on_request(tmp_path):
+def test_train_goes_on_to_adaptive_features_and_a_network_on_request(tmp_path):
     folder, rate = tmp_path / "corpus", 16000
     folder.mkdir()
     generator = torch.Generator().manual_seed(0)
@@ -113,3 +113,8 @@ def test_train_ends_with_a_network_on_request(tmp_path):
     assert result.exit_code == 0, result.output
     model = load_acoustic_model(out)
     assert model.network is not None and model.streams == () and "network" in model.card
+    result = run("train", folder, "--phones", "--out", out, "--adaptive")
+    assert result.exit_code == 0, result.output
+    assert load_acoustic_model(out).splice == 4
+    both = run("train", folder, "--phones", "--out", out, "--network", "mmi", "--triphones", 10)
+    assert both.exit_code == 2 and "leave out --triphones" in both.output
