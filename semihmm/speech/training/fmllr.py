@@ -83,7 +83,8 @@ def fmllr(statistics: TransformStatistics, *, iterations: int = 20, frames_each:
     Args:
         statistics: of one speaker; responsibilities are those under the identity, as a rule.
         iterations: how often all rows are improved.
-        frames_each: with fewer than so many frames for each of the F + 1 numbers in a row, the identity is returned.
+        frames_each: with fewer than so many frames for each of the F + 1 numbers in a row, the identity is returned;
+            so it is of features of which one does not vary.
 
     Example:
         >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0)) * 2 + 6
@@ -94,9 +95,9 @@ def fmllr(statistics: TransformStatistics, *, iterations: int = 20, frames_each:
     """
     features = len(statistics.cross)
     found = identity(features)
-    if statistics.count < frames_each * (features + 1):
+    inverse, singular = torch.linalg.inv_ex(statistics.outer)
+    if statistics.count < frames_each * (features + 1) or singular.any():
         return found
-    inverse = torch.linalg.inv(statistics.outer)
     for _ in range(iterations):
         for row in range(features):
             towards = torch.nn.functional.pad(torch.linalg.inv(found[:, :-1])[:, row], (0, 1))

@@ -108,6 +108,12 @@ def test_too_few_frames_change_nothing():
     assert not torch.equal(fmllr(statistics(x + 5, states)), identity(FEATURES))
 
 
+def test_features_that_do_not_vary_change_nothing():
+    x, states = drawn(frames=500)
+    x[:, 1] = 0.0
+    assert torch.equal(fmllr(statistics(x, states)), identity(FEATURES))
+
+
 def test_statistics_of_recordings_add_up():
     x, states = drawn()
     together, apart = statistics(x, states), statistics(x[:700], states[:700]) + statistics(x[700:], states[700:])
