@@ -164,6 +164,13 @@ def test_states_are_where_the_phones_are(tone_model, corpus):
         assert len(features) == len(states)
 
 
+def test_speech_that_the_transcript_does_not_hold_is_left_out(tone_model):
+    wave, _ = spoken(("IY", 0.6), ("AA", 0.3))
+    (item,) = stated(tone_model, [Utterance("a", wave, RATE, (Pronunciation("ah", (("AA",),)),))], {})
+    assert (item.states[:50] == -1).all() and (item.states[65:85] // 3 == tone_model.phones.index("AA")).all()
+    assert len(item.frames[0]) == len(item.frames[1]) == (item.states >= 0).sum() < 40
+
+
 @pytest.mark.parametrize(("method", "gain"), [("fmllr", 3.0), ("map", 3.0)])
 def test_a_quiet_speaker_fits_the_adapted_model(tone_model, corpus, method, gain):
     before = copy.deepcopy(tone_model.streams)
