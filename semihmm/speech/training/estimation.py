@@ -41,14 +41,12 @@ def estimate(draft: Draft, statistics: Statistics, *, floor: float) -> Draft:
     share = (statistics.occupancy / statistics.states.clamp(min=1e-9)[:, None]).clamp(min=_LEAST_WEIGHT)
     share = torch.where(statistics.states[:, None] >= 1, share, old.log_weight.exp())
     log_weight = share.log().masked_fill(old.log_weight.isneginf(), -math.inf).log_softmax(1)
-    found = (log_weight, mean, variance.maximum(floor * spread))
+    variance = variance.maximum(floor * spread)
     if draft.model.contexts is not None:  # phones without context may not occur at all
-        used = (statistics.states >= 1)[:, None]
-        before = (old.log_weight, old.mean, old.variance)
-        found = tuple(
-            torch.where(used.unflatten(1, (1,) * (x.ndim - 1)), x, y) for x, y in zip(found, before, strict=True)
-        )
-    mixtures = Mixtures(*found)
+        used = statistics.states[:, None, None] >= 1
+        log_weight = torch.where(used[:, 0], log_weight, old.log_weight)
+        mean, variance = torch.where(used, mean, old.mean), torch.where(used, variance, old.variance)
+    mixtures = Mixtures(log_weight, mean, variance)
     transitions = _transitions(draft, statistics)
     model = replace(draft.model, transitions=transitions, streams=(mixtures.emission(),))
     return replace(draft, model=model, mixtures=mixtures)

@@ -1,15 +1,16 @@
 """Which phones in context share a state: phonetic decision trees (Young, Odell and Woodland 1994).
 
 A phone's state has a tree. Its root holds the frames of the state between any two neighbours; a question, whether the
-phone before (or after) is in some set, splits them in two, and what that gains is how much likelier the frames are under
-two Gaussians than under one. The split that gains most, of all trees, is made next, as long as both halves have frames
-enough. A context that nobody said answers the same questions, and so has a leaf too.
+phone before (or after) is in some set, splits them in two, and what that gains is how much likelier the frames are
+under two Gaussians than under one. The split that gains most, of all trees, is made next, as long as both halves have
+frames enough. A context that nobody said answers the same questions, and so has a leaf too.
 
 The sets are those of a clustering of the phones themselves: the two that lose least by sharing a Gaussian become one,
 again and again, and every set on the way is a question.
 """
 
 import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -159,9 +160,9 @@ def grow(
     def consider(leaf: _Leaf) -> None:
         best = _best_split(leaf, sums, asked, floor, least)
         if best is not None:
-            heapq.heappush(heap, (-best.gain, made + len(heap), leaf, best))
+            heapq.heappush(heap, (-best.gain, next(numbers), leaf, best))
 
-    made = 0
+    numbers = itertools.count()  # of two that gain the same, the older one is first
     for number in root.unique().tolist():
         if not is_silence(phones[number // states]):
             leaves[number] = [_Leaf(number, (root == number).nonzero()[:, 0], everything)]
@@ -172,7 +173,7 @@ def grow(
         more = 2 if len(leaves[leaf.root]) == 1 else 1  # a tree of one leaf is the phone's own state
         if total + more > most:
             break
-        total, made = total + more, made + 1_000_000
+        total += more
         leaves[leaf.root] = [item for item in leaves[leaf.root] if item is not leaf] + [best.yes, best.no]
         consider(best.yes)
         consider(best.no)
