@@ -49,7 +49,7 @@ def pronounced(words):
 
 @pytest.fixture(scope="module", params=["mmi", "ctc-hmm"])
 def trained(request, tone_model, corpus):
-    return train_network(tone_model, corpus, objective=request.param, epochs=(12, 4), width=24)
+    return train_network(tone_model, corpus, objective=request.param, epochs=(8, 2), width=24)
 
 
 def test_it_aligns_what_it_has_not_heard(trained, tone_lexicon):
