@@ -15,6 +15,10 @@ class Stage:
         gaussians: the most that a state may have; they are doubled until then.
         passes: over the recordings with a single Gaussian to a state.
         more: with each number of Gaussians after that.
+
+    Example:
+        >>> Stage(FrontEnd(), gaussians=4).growth
+        [(1, 8), (2, 4), (4, 4)]
     """
 
     front_end: FrontEnd
@@ -39,6 +43,10 @@ class Recipe:
         frames_per_gaussian: a state has no more Gaussians than it has so many frames.
         variance_floor: least variance, as a share of that of all frames.
         pause_probability: of a pause before, between and after the words.
+
+    Example:
+        >>> Recipe.for_rate(16000, gaussians=4).passes
+        28
     """
 
     stages: tuple[Stage, ...]
@@ -65,7 +73,7 @@ class Recipe:
         upper = min(FrontEnd.upper_edge, 0.43 * rate)
         rough = FrontEnd(rate, 0.025, filters=25, lifter=22, transform="dct", lower_edge=130.0, upper_edge=upper)
         fine = replace(rough, window=0.016, frame_rate=200)
-        return cls((Stage(rough), Stage(fine, gaussians, passes=4)), triphones)
+        return cls((Stage(rough, 4), Stage(fine, gaussians, passes=4)), triphones)
 
     @property
     def passes(self) -> int:

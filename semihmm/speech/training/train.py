@@ -32,6 +32,10 @@ class Pass:
         of: how many there are.
         log_likelihood: per frame, before this pass changed the model, in nats.
         impossible: recordings that are too short for what is said in them.
+
+    Example:
+        >>> Pass(number=1, of=20, log_likelihood=-150.0, impossible=0).of
+        20
     """
 
     number: int
@@ -77,6 +81,7 @@ def train(
     Same input, same bytes. Memory holds the recordings and their features: some 0.4 GB an hour.
 
     Example:
+        >>> from semihmm.speech import Pronunciation
         >>> wave = torch.cat([torch.zeros(4000), torch.randn(8000, generator=torch.Generator().manual_seed(0)) / 9])
         >>> noise = Utterance("a", torch.cat([wave, wave[:4000]]), 16000, (Pronunciation("sh", (("SH",),)),))
         >>> train([noise]).phones
