@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import semihmm
+from semihmm.cli.adapt import adapt
 from semihmm.cli.live import live
 from semihmm.cli.train import train
 from semihmm.cli.view import view
@@ -24,6 +25,7 @@ from semihmm.errors import DataError, SemihmmError
 if TYPE_CHECKING:
     from semihmm.speech import Aligner, Engine, Recording
     from semihmm.speech.corpora.batch import Summary
+    from semihmm.speech.training.adapt import Method
 
 SOME_FAILED, CANNOT = 1, 2
 
@@ -128,6 +130,12 @@ def align(
     contexts: Annotated[
         bool, typer.Option("--contexts", help="Use the model's phones in context (triphones).")
     ] = False,
+    speakers: Annotated[
+        str | None,
+        typer.Option(
+            "--adapt", help="Adapt to each speaker first, that is, to each folder: cmn, fmllr or map; or fmllr,map."
+        ),
+    ] = None,
 ) -> None:
     """Find where the words and phones of transcripts are in their recordings.
 
@@ -142,6 +150,7 @@ def align(
     from semihmm.speech import find_recordings
     from semihmm.speech.corpora.journal import journal
     from semihmm.speech.corpora.locking import only_writer
+    from semihmm.speech.training.adapt import methods_of
 
     with _refusing(), _engine(engine, jobs, dask_address) as works, journal(log):
         recordings = find_recordings(corpus, text_column=text_column)
@@ -152,6 +161,7 @@ def align(
         aligner = _aligner(model, dictionary, pause_probability, language, extra_speech, contexts)
         aligner = aligner if durations else replace(aligner, durations=None)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
+        methods = methods_of(speakers) if speakers else []
         summary = _run(
             aligner,
             recordings,
@@ -161,6 +171,7 @@ def align(
             resume=resume,
             engine=works,
             formats=sorted(more),
+            methods=methods,
         )
     show.summary(summary, aligner.model.front_end)
     is_fine = not summary.failures and not (strict and show.objections(summary))
@@ -310,6 +321,7 @@ def demo(
 app.command()(view)
 app.command()(train)
 app.command()(live)
+app.command()(adapt)
 
 
 @app.command()
@@ -361,28 +373,34 @@ def _run(
     resume: bool = False,
     engine: Engine | None = None,
     formats: Sequence[str] = (),
+    methods: Sequence[Method] = (),
 ) -> Summary:
-    """Align with a progress bar."""
+    """Align with a progress bar; after adapting to each speaker, where there are methods for that."""
     from semihmm.cli import show
     from semihmm.speech.corpora.batch import Summary, align_recordings
     from semihmm.speech.corpora.corpus import Corpus
     from semihmm.speech.engines.local import ALONE
+    from semihmm.speech.training.speakers import by_speaker
 
     summary = Summary(recordings.passed_over if isinstance(recordings, Corpus) else {})
     summary.log_passed_over()
+    unadapted: dict[str, str] = {}
     with show.progress(len(recordings)) as advance:
-        run = align_recordings(
-            aligner,
-            recordings,
-            out,
-            nbest=nbest,
-            entropy=entropy,
-            resume=resume,
-            engine=engine or ALONE,
-            formats=formats,
-        )
-        for outcome in run:
-            summary.add(outcome)
-            advance(outcome)
+        for adapted, own in by_speaker(aligner, recordings, methods, unadapted) if methods else [(aligner, recordings)]:
+            run = align_recordings(
+                adapted,
+                own,
+                out,
+                nbest=nbest,
+                entropy=entropy,
+                resume=resume,
+                engine=engine or ALONE,
+                formats=formats,
+            )
+            for outcome in run:
+                summary.add(outcome)
+                advance(outcome)
+    for speaker, reason in unadapted.items():
+        show.note(f"aligned with the model as it is: {speaker or 'recordings in no folder'}, as {reason}")
     summary.log()
     return summary

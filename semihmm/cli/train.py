@@ -27,6 +27,13 @@ def train(
     triphones: Annotated[
         int, typer.Option(min=0, help="The most states of phones in context; 0 for phones without context.")
     ] = 0,
+    adaptive: Annotated[
+        bool,
+        typer.Option("--adaptive", help="Then features by LDA and MLLT, and a map for each speaker (folder) by fMLLR."),
+    ] = False,
+    network: Annotated[
+        str | None, typer.Option(help="Last, a network in place of Gaussians, trained by sequences: mmi or ctc-hmm.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Number of threads; the result is the same.")] = 1,
     licence: Annotated[str, typer.Option(help="Of the recordings, for the model's card.")] = "not stated",
     text_column: Annotated[str | None, typer.Option(help="As for align.")] = None,
@@ -43,14 +50,18 @@ def train(
     from semihmm.cli import show
     from semihmm.cli.main import SOME_FAILED, _refusing
     from semihmm.errors import DataError
-    from semihmm.speech import Recipe, find_recordings, load_lexicon
+    from semihmm.speech import Recipe, find_recordings, load_lexicon, train_adaptively, train_network
     from semihmm.speech import train as learn
+    from semihmm.speech.training.neural import objective_of
     from semihmm.speech.training.reading import own_lexicon, read_utterances
     from semihmm.speech.training.threads import in_threads
 
     torch.set_num_threads(1)  # recordings are shared out, not the work of one
     failures: dict[str, str] = {}
     with _refusing():
+        objective = objective_of(network) if network else None
+        if triphones and (adaptive or network):
+            raise DataError("--adaptive and --network are for phones without context; leave out --triphones.")
         recordings = find_recordings(corpus, text_column=text_column)
         if out.is_dir():
             raise DataError(f"--out {out} is a folder, and the model is one file: {out / 'model.safetensors'}, say.")
@@ -74,6 +85,10 @@ def train(
                 each=in_threads(jobs),
                 watch=watch,
             )
+        if adaptive:
+            model = train_adaptively(model, utterances, gaussians=gaussians)
+        if objective is not None:
+            model = train_network(model, utterances, objective=objective)
         model.save(out)
     show.trained(model, failures, out)
     raise typer.Exit(SOME_FAILED if failures else 0)

@@ -41,7 +41,10 @@ from semihmm.speech.live.tasks import Found, Now
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
+from semihmm.speech.training.adapt import adapt
+from semihmm.speech.training.adaptive import train_adaptively
 from semihmm.speech.training.durations import PhoneDurations, predict_durations
+from semihmm.speech.training.neural import train_network
 from semihmm.speech.training.recipe import Recipe, Stage
 from semihmm.speech.training.train import Pass, train
 from semihmm.speech.training.utterance import Utterance
@@ -96,6 +99,7 @@ __all__ = [
     "Utterance",
     "Viewed",
     "WallClock",
+    "adapt",
     "build_graph",
     "compare",
     "dictionary_lines",
@@ -115,6 +119,8 @@ __all__ = [
     "save_textgrid",
     "tokens_of",
     "train",
+    "train_adaptively",
+    "train_network",
     "unknown_words",
     "validate",
     "view_results",

@@ -133,7 +133,7 @@ class FrontEnd:
         """
         cepstra = self.cepstrum(wave)
         if self.mean_normalisation:
-            cepstra = cepstra - _speech_mean(cepstra)
+            cepstra = cepstra - speech_mean(cepstra)
         features = with_differences(cepstra, self.differences)
         return features if self.columns is None else features[:, list(self.columns)]
 
@@ -284,7 +284,7 @@ def with_differences(cepstra: Tensor, differences: Sequence[Sequence[float]] = _
     return found
 
 
-def _speech_mean(cepstra: Tensor) -> Tensor:
+def speech_mean(cepstra: Tensor) -> Tensor:
     """Mean over the frames that hold any energy: c0 is negative only where the recording is digitally silent."""
     loud = cepstra[cepstra[:, 0] >= 0]
     return (loud if len(loud) else cepstra).mean(0)

@@ -1,13 +1,13 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semihmm._optional import require
 from semihmm.errors import DataError, ShapeError
@@ -26,6 +26,7 @@ from semihmm.speech.acoustics.htk import (
     same_kind,
 )
 from semihmm.speech.acoustics.mfcc import FrontEnd
+from semihmm.speech.acoustics.network import TimeDelayNetwork
 from semihmm.speech.acoustics.sphinx import (
     ModelDefinition,
     read_feature_parameters,
@@ -36,9 +37,11 @@ from semihmm.speech.acoustics.sphinx import (
     read_transitions,
 )
 from semihmm.speech.acoustics.storing import mixture_of, mixture_tensors, read, tuples, write
+from semihmm.speech.acoustics.transform import spliced, transformed
 from semihmm.speech.text.dictionary import Entries, read_dictionary
 
 _VARIANCE_FLOOR = 1e-4
+_NETWORK = "network."  # before the names of its tensors
 _FRAMES = 100  # taken at a time: the densities of 5,000 Gaussians at these many frames stay near the processor
 
 
@@ -58,6 +61,9 @@ class AcousticModel:
         edges: corrects where its phones begin; None for leaving them on the grid of frames.
         contexts: the states of phones between their neighbours; None for those without context alone.
         card: what there is to say of it: its data, their licence, how it was trained, figures.
+        splice: how many frames before and after it each frame is seen with.
+        transform: ``(D, (2 splice + 1) F + 1)``, an affine map of these, which the streams see; None for none.
+        network: takes the place of the streams, of which there are none then.
     """
 
     phones: tuple[str, ...]
@@ -69,9 +75,13 @@ class AcousticModel:
     edges: EdgeCorrection | None = None
     contexts: Contexts | None = None
     card: Mapping[str, object] = field(default_factory=dict, repr=False)
+    splice: int = 0
+    transform: Tensor | None = None
+    network: TimeDelayNetwork | None = None
 
     def __post_init__(self) -> None:
-        held, phones = min(stream.states for stream in self.streams), len(self.phones)
+        phones = len(self.phones)
+        held = min((stream.states for stream in self.streams), default=phones * self.states)
         if held < phones * self.states:
             raise ShapeError(
                 f"AcousticModel: streams must have a state for each of {self.states} of {phones} phones, got {held}."
@@ -95,6 +105,17 @@ class AcousticModel:
         """Columns of the phones without context: ``p * states + s``."""
         return torch.arange(len(self.phones) * self.states)
 
+    @property
+    def columns(self) -> int:
+        """How many columns there are, those of phones in context included."""
+        return len(self.plain) if self.contexts is None else self.streams[0].states
+
+    def seen(self, features: Tensor) -> Tensor:
+        """What the streams see of features ``(T, F)``: spliced and mapped, ``(T, D)``."""
+        if self.splice:
+            features = spliced(features, self.splice)
+        return features if self.transform is None else transformed(features, self.transform)
+
     def log_likelihood(self, features: Tensor, *, columns: Tensor | None = None, room: int = 0) -> Tensor:
         """Log-densities of states, in nats.
 
@@ -109,13 +130,17 @@ class AcousticModel:
         Raises:
             ShapeError: ``features`` has another width than the streams together.
         """
+        columns = self.plain if columns is None else columns
+        features = self.seen(features)
+        if self.network is not None:
+            with torch.no_grad():
+                return nn.functional.pad(self.network(features).float()[:, columns], (0, room))
         widths = [stream.mean.shape[-1] for stream in self.streams]
         if features.ndim != 2 or features.shape[1] != sum(widths):
             raise ShapeError(
                 f"AcousticModel: features must be (T, {sum(widths)}), the width that {self.name} was trained on, got "
                 f"{tuple(features.shape)}. Compute them with the model's own front_end."
             )
-        columns = self.plain if columns is None else columns
         densities = [density.of_states(columns) for density in self._densities]
         found = torch.zeros(len(features), len(columns) + room)
         for block, out in zip(features.split(_FRAMES), found[:, : len(columns)].split(_FRAMES), strict=True):
@@ -129,18 +154,9 @@ class AcousticModel:
         The file appears when it is whole, and is the same for the same model.
 
         Raises:
-            DataError: a part of it is none that a file has a place for.
             DependencyError: ``safetensors`` is not installed.
         """
         tensors = {"transitions": self.transitions.float()}
-        for name in _further_parts():
-            part = getattr(self, name)
-            if isinstance(part, Tensor):
-                tensors[name] = part
-            elif part is not None:
-                raise DataError(
-                    f"AcousticModel.save: {self.name} has a {name} ({type(part).__name__}): no file holds it."
-                )
         for number, stream in enumerate(self.streams):
             tensors |= mixture_tensors(stream, f"streams.{number}")
         if self.contexts is not None:
@@ -148,18 +164,17 @@ class AcousticModel:
             tensors["contexts"] = table[:1] if (table == table[:1]).all() else table
         if self.edges is not None:
             tensors |= {f"edges.{name}": getattr(self.edges, name) for name in EdgeCorrection.__dataclass_fields__}
+        if self.transform is not None:
+            tensors["transform"] = self.transform
+        if self.network is not None:
+            tensors |= {f"{_NETWORK}{name}": x for name, x in self.network.state_dict().items()}
         note = {name: getattr(self, name) for name in ("phones", "name", "silence", "card")}
-        write(path, tensors, {**note, "streams": len(self.streams), "front_end": asdict(self.front_end)})
+        note |= {"streams": len(self.streams), "splice": self.splice, "front_end": asdict(self.front_end)}
+        write(path, tensors, note | ({"network": self.network.config} if self.network else {}))
 
     @cached_property
     def _densities(self) -> list[Densities]:
         return [Densities.of(stream) for stream in self.streams]
-
-
-def _further_parts() -> list[str]:
-    """Fields of a model that are a tensor, or None, and that have no place of their own in a file."""
-    own = {"phones", "streams", "transitions", "front_end", "name", "silence", "edges", "contexts", "card"}
-    return [part.name for part in fields(AcousticModel) if part.name not in own]
 
 
 def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: Tensor | None = None) -> GaussianMixture:
@@ -308,13 +323,21 @@ def _saved(path: Path) -> AcousticModel:
             edges=EdgeCorrection(*edges) if edges else None,
             contexts=None if table is None else Contexts(table.expand(4, -1, -1, -1, -1)),
             card=note["card"],
-            **{name: tensors[name] for name in _further_parts() if name in tensors},
+            splice=note.get("splice", 0),
+            transform=tensors.get("transform"),
+            network=_network_of(tensors, note["network"]) if "network" in note else None,
         )
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(
             f"load_acoustic_model: {path} is damaged, as its parts do not fit each other ({error}). Fetch or train it "
             f"again."
         ) from error
+
+
+def _network_of(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> TimeDelayNetwork:
+    network = TimeDelayNetwork(**config)
+    network.load_state_dict({name[len(_NETWORK) :]: x for name, x in tensors.items() if name.startswith(_NETWORK)})
+    return network.eval().requires_grad_(False)
 
 
 def _read(folder: Path, *, contexts: bool) -> AcousticModel:

@@ -41,8 +41,7 @@ def copies(
     if model.contexts is None:
         return [Copy(before, after, range(phone * states, (phone + 1) * states))]
     if phone == len(model.phones):
-        whole = model.streams[0].states
-        return [Copy(before, after, range(whole, whole + states))]
+        return [Copy(before, after, range(model.columns, model.columns + states))]
     table, lefts = model.contexts.table.numpy()[position, :, phone], sorted(before)
     of_right = ((right, tuple(tuple(table[left, right].tolist()) for left in lefts)) for right in sorted(after))
     return [

@@ -35,7 +35,7 @@ class LogLikelihoods:
     @classmethod
     def of(cls, model: AcousticModel, features: Tensor, graph: AlignmentGraph, most: int) -> "LogLikelihoods":
         """Those of a graph; of phones in context, only if that makes at most so many numbers."""
-        plain, free, whole = model.plain, torch.arange(model.states), model.streams[0].states
+        plain, free, whole = model.plain, torch.arange(model.states), model.columns
         tied = graph.column[(graph.column >= len(plain)) & (graph.column < whole)].unique()
         if len(features) * len(tied) > most:
             tied = tied[:0]

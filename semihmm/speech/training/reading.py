@@ -93,7 +93,8 @@ def _utterances(recording: Recording, lexicon: Lexicon | None, labels: Path | No
             for label in known
             if label.start < end and label.end > item.start
         )
-        yield Utterance(name, wave[first:last], sample_rate, spoken, inside)
+        speaker = item.speaker or recording.name.rpartition("/")[0]
+        yield Utterance(name, wave[first:last], sample_rate, spoken, inside, speaker)
 
 
 def _labels(recording: Recording, folder: Path | None) -> tuple[Interval, ...]:

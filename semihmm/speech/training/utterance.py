@@ -23,6 +23,7 @@ class Utterance:
         sample_rate: of ``wave``.
         words: in order, each in any of its pronunciations; where only phones are known, they make one word.
         known: phones or words, by name, whose times are known: while they last, nothing else is said.
+        speaker: whose it is: as labels say, or else the folder that the recording is in.
 
     Example:
         >>> wave = torch.zeros(16000)
@@ -35,11 +36,16 @@ class Utterance:
     sample_rate: Hertz
     words: tuple[Pronunciation, ...]
     known: tuple[Interval, ...] = ()
+    speaker: str = ""
 
     @property
     def phones(self) -> tuple[str, ...]:
         """The phones of the words' first pronunciations."""
         return tuple(phone for word in self.words for phone in word.variants[0])
+
+    def at(self, sample_rate: Hertz) -> Tensor:
+        """Its samples at another rate, without a constant offset."""
+        return resample(condition(self.wave), source=self.sample_rate, target=sample_rate)
 
     def example(self, front_end: FrontEnd) -> Example:
         """Its features.
@@ -48,7 +54,6 @@ class Utterance:
             DataError: it is too short, or digitally silent; the message names it.
         """
         try:
-            heard = resample(condition(self.wave), source=self.sample_rate, target=front_end.sample_rate)
-            return Example(front_end(heard).float(), self.words, self.known)
+            return Example(front_end(self.at(front_end.sample_rate)).float(), self.words, self.known)
         except SemihmmError as error:
             raise DataError(f"{self.name}: {error}") from error
