@@ -67,7 +67,7 @@ def test_running_means_do_not_depend_on_the_blocks():
 
 
 def test_the_running_mean_becomes_that_of_the_recording():
-    wave, live = noise(16000 * 20), LiveFrontEnd(EN_US, prior=torch.zeros(13))
+    wave, live = noise(16000 * 20), LiveFrontEnd(EN_US)
     live.push(wave)
     torch.testing.assert_close(live.mean, EN_US.cepstrum(wave)[-1500:].mean(0), atol=2.5, rtol=0)
 
