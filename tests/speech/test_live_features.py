@@ -11,6 +11,11 @@ from semihmm.speech import FrontEnd, LiveFrontEnd, Resampler
 
 EN_US = FrontEnd(lower_edge=130, upper_edge=6800, filters=25, transform="dct", lifter=22, noise_removal=True)
 
+HTK = FrontEnd(
+    window=0.025, padded=False, emphasis_within=True, exponent=1.0, corners="mel", offset=0.0, floor=1.0, filters=26,
+    transform="htk", lifter=22, differences=((0.2, 0.1, 0.0, -0.1, -0.2),), columns=(*range(1, 13), *range(14, 26), 13),
+)  # fmt: skip
+
 
 def noise(samples, seed=0):
     return torch.randn(samples, generator=torch.Generator().manual_seed(seed)) / 10
@@ -27,7 +32,7 @@ def in_blocks(front_end, wave, seed):
 
 
 @pytest.mark.parametrize("samples", [410, 411, 569, 570, 571, 3000, 16000])
-@pytest.mark.parametrize("front_end", [FrontEnd(), EN_US], ids=["plain", "en-us"])
+@pytest.mark.parametrize("front_end", [FrontEnd(), EN_US, HTK], ids=["plain", "en-us", "htk"])
 def test_features_of_blocks_are_those_of_the_recording(front_end, samples):
     wave = noise(samples) * torch.linspace(0.1, 1, samples)
     cepstra = front_end.cepstrum(wave)

@@ -134,8 +134,17 @@ class FrontEnd:
         cepstra = self.cepstrum(wave)
         if self.mean_normalisation:
             cepstra = cepstra - speech_mean(cepstra)
+        return self.with_differences(cepstra)
+
+    def with_differences(self, cepstra: Tensor) -> Tensor:
+        """The features ``(T, F)`` of cepstra ``(T, cepstra)``."""
         features = with_differences(cepstra, self.differences)
         return features if self.columns is None else features[:, list(self.columns)]
+
+    @property
+    def reach(self) -> int:
+        """How many frames before and after its own a feature looks at."""
+        return max((len(weights) // 2 for weights in self.differences), default=0)
 
     def cepstrum(self, wave: Tensor) -> Tensor:
         """The cepstra ``(T, cepstra)`` of one recording, before mean subtraction and differences."""

@@ -1,19 +1,17 @@
 """A front end for sound that comes in blocks: the features of `FrontEnd`, each as soon as it can be known.
 
-Frame t is a window, and its second differences look three frames ahead: at 100 frames a second it is known 30 ms after
-its last sample. Noise removal looks back alone, and is the same. Two things cannot be: `FrontEnd` takes the recording's
-mean from the cepstra, and `condition` that of its samples; the whole recording is not there yet. In their places are
-running means. That of the cepstra counts frames within half a second of one that is louder than it: who says nothing
-for a minute is heard as before.
+Frame t is a window, and its differences look frames ahead, Sphinx's three: at 100 frames a second it is known 30 ms
+after its last sample. Noise removal looks back alone, and is the same. Two things cannot be: `FrontEnd` takes the
+recording's mean from the cepstra, and `condition` that of its samples; the whole recording is not there yet. In their
+places are running means. That of the cepstra counts frames within half a second of one that is louder than it: who says
+nothing for a minute is heard as before.
 """
 
 import torch
 from torch import Tensor
 
-from semihmm.speech.acoustics.mfcc import FrontEnd, with_differences
+from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.noise import NoiseRemover
-
-REACH = 3  # frames that a second difference looks ahead and back
 
 _EN_US = FrontEnd(lower_edge=130, upper_edge=6800, filters=25, transform="dct", lifter=22, noise_removal=True)
 _TYPICAL = (52.7, 4.5, 0.9, 10.4, -9.4, 0.0, -8.2, -1.0, 1.7, 0.7, 1.2, 0.1, 4.0)
@@ -73,7 +71,7 @@ class LiveFrontEnd:
 
     @torch.no_grad()
     def push(self, samples: Tensor) -> Tensor:
-        """The features ``(n, 3 * cepstra)`` of frames that are known with these samples ``(N,)``."""
+        """The features ``(n, F)`` of frames that are known with these samples ``(N,)``."""
         self._wave = torch.cat([self._wave.to(samples), samples])
         found = []
         while len(self._wave) >= (used := self._size + self._shift * bool(self._frames)):
@@ -87,8 +85,8 @@ class LiveFrontEnd:
         """The features of the last frames, as `FrontEnd` makes them where a recording ends."""
         if not self._frames:
             return self._joined([])
-        found = self._take(self._window(self._wave))
-        for _ in range(REACH):
+        found = self._take(self._window(self._wave)) if self.front_end.padded else []
+        for _ in range(self.front_end.reach):
             found += self._known(self._cepstra[-1:])
         return self._joined(found)
 
@@ -112,7 +110,7 @@ class LiveFrontEnd:
         if self._running and not lost and cepstra[0, 0] >= 0:
             self._count(cepstra[0])
         if not len(self._cepstra):
-            self._cepstra = cepstra.expand(REACH, -1)
+            self._cepstra = cepstra.expand(self.front_end.reach, -1)
         return self._known(cepstra)
 
     def _count(self, row: Tensor) -> None:
@@ -126,10 +124,12 @@ class LiveFrontEnd:
     def _known(self, cepstra: Tensor) -> list[Tensor]:
         """With one frame more, the features of the one that now has all of its neighbours, if there is one."""
         self._cepstra = torch.cat([self._cepstra.to(cepstra), cepstra])
-        if len(self._cepstra) <= 2 * REACH:
+        reach = self.front_end.reach
+        if len(self._cepstra) <= 2 * reach:
             return []
         around, self._cepstra = self._cepstra, self._cepstra[1:]
-        return [with_differences(around if self.mean is None else around - self.mean)[REACH]]
+        return [self.front_end.with_differences(around if self.mean is None else around - self.mean)[reach]]
 
     def _joined(self, found: list[Tensor]) -> Tensor:
-        return torch.stack(found) if found else torch.zeros(0, 3 * self.front_end.cepstra)
+        nothing = self.front_end.with_differences(torch.zeros(1, self.front_end.cepstra))[:0]
+        return torch.stack(found) if found else nothing
