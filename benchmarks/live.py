@@ -26,18 +26,16 @@ import torch
 from torch import Tensor
 
 from semihmm.audio import read_audio, resample
-from semihmm.speech import (
-    Aligner,
+from semihmm.speech import Aligner, Lexicon, words_of
+from semihmm.speech.live import (
     FileSource,
     KeywordSpotter,
-    Lexicon,
     LiveFrontEnd,
     PhoneListener,
     ScriptFollower,
     Session,
     SimulatedClock,
     WallClock,
-    words_of,
 )
 from semihmm.speech.live.loop import FreeLoop, Sounds
 

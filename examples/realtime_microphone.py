@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from semihmm.speech import (
+from semihmm.speech import load_acoustic_model, load_lexicon
+from semihmm.speech.live import (
     Block,
     FileSource,
     MicrophoneSource,
@@ -22,8 +23,6 @@ from semihmm.speech import (
     Session,
     SimulatedClock,
     WallClock,
-    load_acoustic_model,
-    load_lexicon,
     reconnecting,
 )
 

@@ -13,16 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from semihmm.cli import show
-from semihmm.speech import (
-    Block,
-    Found,
-    KeywordSpotter,
-    LivePicture,
-    LiveWindow,
-    Moment,
-    ScriptFollower,
-    Session,
-)
+from semihmm.speech.live import Block, Found, KeywordSpotter, LivePicture, LiveWindow, Moment, ScriptFollower, Session
 from semihmm.speech.live.tasks import Task
 
 _EVERY = 0.1  # seconds from one drawing of the screen to the next

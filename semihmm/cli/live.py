@@ -43,7 +43,8 @@ def live(
     from semihmm.cli.listening import Screen, listen, summary
     from semihmm.cli.main import _aligner, _refusing
     from semihmm.errors import DataError
-    from semihmm.speech import (
+    from semihmm.speech.files.textfile import read_text
+    from semihmm.speech.live import (
         FileSource,
         KeywordSpotter,
         MicrophoneSource,
@@ -54,7 +55,6 @@ def live(
         WallClock,
         reconnecting,
     )
-    from semihmm.speech.files.textfile import read_text
     from semihmm.speech.live.tasks import Task
 
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other

@@ -28,16 +28,6 @@ from semihmm.speech.files.labels import read_labels
 from semihmm.speech.files.results import Alignment, Alternative
 from semihmm.speech.files.textgrid import read_textgrid, save_textgrid
 from semihmm.speech.intervals import Interval, Tiers
-from semihmm.speech.live.clock import Clock, SimulatedClock, WallClock
-from semihmm.speech.live.features import LiveFrontEnd
-from semihmm.speech.live.keywords import KeywordSpotter
-from semihmm.speech.live.phones import PhoneListener
-from semihmm.speech.live.picture import LivePicture, LiveWindow
-from semihmm.speech.live.resampling import Resampler
-from semihmm.speech.live.script import ScriptFollower
-from semihmm.speech.live.session import Latencies, Moment, Session
-from semihmm.speech.live.sources import Block, FileSource, MicrophoneSource, SourceLost, reconnecting
-from semihmm.speech.live.tasks import Found, Now
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
@@ -58,47 +48,28 @@ __all__ = [
     "Alignment",
     "AlignmentGraph",
     "Alternative",
-    "Block",
     "BoundaryErrors",
     "Calibration",
-    "Clock",
     "Contexts",
     "Corpus",
     "Durations",
     "Engine",
     "Evaluation",
     "Evidence",
-    "FileSource",
     "Finding",
-    "Found",
     "FrontEnd",
     "Interval",
-    "KeywordSpotter",
-    "Latencies",
     "Lexicon",
-    "LiveFrontEnd",
-    "LivePicture",
-    "LiveWindow",
-    "MicrophoneSource",
-    "Moment",
-    "Now",
     "Pass",
     "PhoneDurations",
-    "PhoneListener",
     "Pronunciation",
     "Recipe",
     "Recording",
-    "Resampler",
-    "ScriptFollower",
-    "Session",
-    "SimulatedClock",
-    "SourceLost",
     "Stage",
     "Tiers",
     "Token",
     "Utterance",
     "Viewed",
-    "WallClock",
     "adapt",
     "build_graph",
     "compare",
@@ -115,7 +86,6 @@ __all__ = [
     "read_labels",
     "read_librispeech_table",
     "read_textgrid",
-    "reconnecting",
     "save_textgrid",
     "tokens_of",
     "train",

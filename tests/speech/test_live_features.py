@@ -7,7 +7,8 @@ import torch
 
 from semihmm.audio import resample
 from semihmm.errors import DataError
-from semihmm.speech import FrontEnd, LiveFrontEnd, Resampler
+from semihmm.speech import FrontEnd
+from semihmm.speech.live import LiveFrontEnd, Resampler
 
 EN_US = FrontEnd(lower_edge=130, upper_edge=6800, filters=25, transform="dct", lifter=22, noise_removal=True)
 

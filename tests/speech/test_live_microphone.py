@@ -18,7 +18,7 @@ import pytest
 
 LISTEN = """
 import json, sys, time
-from semihmm.speech import MicrophoneSource, WallClock, reconnecting
+from semihmm.speech.live import MicrophoneSource, WallClock, reconnecting
 
 clock, said = WallClock(), []
 connect = lambda: MicrophoneSource(clock=clock, patience=1.0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from semihmm.errors import DependencyError
-from semihmm.speech import (
+from semihmm.speech.live import (
     Block,
     FileSource,
     Latencies,

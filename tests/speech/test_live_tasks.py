@@ -8,7 +8,9 @@ import torch
 
 from semihmm import viterbi
 from semihmm.errors import DataError
-from semihmm.speech import (
+from semihmm.speech.alignment.free import FREE, PENALTY, free_loop, hear_freely
+from semihmm.speech.alignment.graph import PAUSE
+from semihmm.speech.live import (
     FileSource,
     KeywordSpotter,
     LiveFrontEnd,
@@ -17,8 +19,6 @@ from semihmm.speech import (
     Session,
     SimulatedClock,
 )
-from semihmm.speech.alignment.free import FREE, PENALTY, free_loop, hear_freely
-from semihmm.speech.alignment.graph import PAUSE
 from semihmm.speech.live.loop import FreeLoop
 from semihmm.speech.live.tasks import in_the_running
 

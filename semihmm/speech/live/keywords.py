@@ -45,7 +45,8 @@ class KeywordSpotter:
 
     Example:
         >>> from pathlib import Path
-        >>> from semihmm.speech import FileSource, Session, SimulatedClock, load_acoustic_model, load_lexicon
+        >>> from semihmm.speech import load_acoustic_model, load_lexicon
+        >>> from semihmm.speech.live import FileSource, Session, SimulatedClock
         >>> model = load_acoustic_model()
         >>> spotter = KeywordSpotter(model, load_lexicon(), ["leisure", "turn on"])
         >>> session = Session(model, spotter, clock=SimulatedClock())

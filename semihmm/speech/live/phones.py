@@ -19,7 +19,8 @@ class PhoneListener:
         model: whose phones they are.
 
     Example:
-        >>> from semihmm.speech import FileSource, Session, SimulatedClock, load_acoustic_model
+        >>> from semihmm.speech import load_acoustic_model
+        >>> from semihmm.speech.live import FileSource, Session, SimulatedClock
         >>> session = Session(model := load_acoustic_model(), PhoneListener(model), clock=SimulatedClock())
         >>> wave = torch.randn(16000, generator=torch.Generator().manual_seed(0)) / 30
         >>> moments = [moment for block in FileSource(wave, clock=session.clock) for moment in session.hear(block)]

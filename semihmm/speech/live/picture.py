@@ -48,7 +48,8 @@ class LivePicture:
 
     Example:
         >>> import tempfile
-        >>> from semihmm.speech import FileSource, PhoneListener, Session, SimulatedClock, load_acoustic_model
+        >>> from semihmm.speech import load_acoustic_model
+        >>> from semihmm.speech.live import FileSource, PhoneListener, Session, SimulatedClock
         >>> session = Session(model := load_acoustic_model(), PhoneListener(model), clock=SimulatedClock())
         >>> picture = LivePicture(model.phones)
         >>> picture.add(session.play(FileSource(Path("examples/data/austen-0880.wav"), clock=session.clock)))

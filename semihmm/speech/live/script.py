@@ -50,7 +50,8 @@ class ScriptFollower:
 
     Example:
         >>> from pathlib import Path
-        >>> from semihmm.speech import FileSource, Session, SimulatedClock, load_acoustic_model, load_lexicon
+        >>> from semihmm.speech import load_acoustic_model, load_lexicon
+        >>> from semihmm.speech.live import FileSource, Session, SimulatedClock
         >>> model = load_acoustic_model()
         >>> follower = ScriptFollower(model, load_lexicon(), "and mister john dashwood had then leisure to consider")
         >>> session = Session(model, follower, clock=SimulatedClock())

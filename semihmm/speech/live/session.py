@@ -92,7 +92,8 @@ class Session:
 
     Example:
         >>> from pathlib import Path
-        >>> from semihmm.speech import FileSource, PhoneListener, SimulatedClock, load_acoustic_model
+        >>> from semihmm.speech import load_acoustic_model
+        >>> from semihmm.speech.live import FileSource, PhoneListener, SimulatedClock
         >>> session = Session(model := load_acoustic_model(), PhoneListener(model), clock=SimulatedClock())
         >>> moments = list(session.play(FileSource(Path("examples/data/austen-0880.wav"), clock=session.clock)))
         >>> len(moments) - len(session.latencies)  # the last is for what is known at the end

@@ -72,7 +72,7 @@ class FileSource:
         block: seconds of sound delivered at a time.
 
     Example:
-        >>> from semihmm.speech import SimulatedClock
+        >>> from semihmm.speech.live import SimulatedClock
         >>> source = FileSource(torch.zeros(400), 16000, clock=SimulatedClock(work=lambda: 0.0))
         >>> [(len(block.samples), block.delivered) for block in source]
         [(160, 0.01), (160, 0.02), (80, 0.025)]
@@ -211,7 +211,7 @@ def reconnecting(
         SourceLost: before the first block has come: then there is nothing to go on with.
 
     Example:
-        >>> from semihmm.speech import SimulatedClock
+        >>> from semihmm.speech.live import SimulatedClock
         >>> clock, sources = SimulatedClock(work=lambda: 0.0), [1, 2]
         >>> def connect():
         ...     yield from FileSource(torch.zeros(160), clock=clock)
