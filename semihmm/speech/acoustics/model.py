@@ -58,7 +58,7 @@ class AcousticModel:
     silence: str = "SIL"
     edges: EdgeCorrection | None = None
     contexts: Contexts | None = None
-    card: Mapping[str, object] = field(default_factory=dict, repr=False)
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         held, phones = min(stream.states for stream in self.streams), len(self.phones)
@@ -207,7 +207,7 @@ def _saved(path: Path) -> AcousticModel:
     """What `AcousticModel.save` wrote."""
     tensors, note = read(path)
     try:
-        edges = [tensors.get(f"edges.{name}") for name in EdgeCorrection.__dataclass_fields__]
+        edges = [tensors[f"edges.{name}"] for name in EdgeCorrection.__dataclass_fields__ if f"edges.{name}" in tensors]
         table, transitions = tensors.get("contexts"), tensors["transitions"]
         front_end: dict[str, Any] = {name: tuples(value) for name, value in note["front_end"].items()}
         phones = tuple(note["phones"])
@@ -222,7 +222,7 @@ def _saved(path: Path) -> AcousticModel:
             FrontEnd(**front_end),
             name=note["name"],
             silence=note["silence"],
-            edges=None if None in edges else EdgeCorrection(*edges),
+            edges=EdgeCorrection(*edges) if edges else None,
             contexts=None if table is None else Contexts(table.expand(4, -1, -1, -1, -1)),
             card=note["card"],
             **{name: tensors[name] for name in _further_parts() if name in tensors},
