@@ -5,7 +5,7 @@
 Sets, read from ``SEMIHMM_DATA`` or ``../shared/data``, and skipped by name where they are not there:
 
 - ``ae-english``: hand labels of five sentences of a man. In training, without labels: they, and 32 clips of LJ Speech
-  and 5 sentences of LibriVox, both read by women; 4.5 minutes.
+  and 5 sentences of LibriVox, by two other readers; 4.5 minutes.
 - ``voxangeles``: 1,014 words in 25 languages, hand-corrected; phones given. In training, without labels: all of them.
 - ``synth/ja-mei``, ``synth/ko-espeak``, ``synth/zh-espeak``: synthetic, exact. Phones given, and where a pause may be:
   where the voice makes one. Each sentence is aligned by a model trained on the 29 others.

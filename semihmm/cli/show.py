@@ -96,7 +96,10 @@ def trained(model: AcousticModel, failures: Mapping[str, str], out: Path) -> Non
     for name, reason in failures.items():
         console.print(f"[red]{_plain(name)}[/] {_plain(reason)}", highlight=False)
     for about, what in (
-        ("too short for what is said in them, or not as their labels have it", card["too short"]),
+        (
+            "left out: too short for what is said, longer than some two minutes, or not as labels have it",
+            card["left out"],
+        ),
         ("phones with little data, which resemble their class (vowels, stops, ...)", card["little data"]),
     ):
         if isinstance(what, list) and what:

@@ -74,7 +74,7 @@ class AcousticModel:
     silence: str = "SIL"
     edges: EdgeCorrection | None = None
     contexts: Contexts | None = None
-    card: Mapping[str, object] = field(default_factory=dict, repr=False)
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
     splice: int = 0
     transform: Tensor | None = None
     network: TimeDelayNetwork | None = None

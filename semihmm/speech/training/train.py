@@ -71,9 +71,9 @@ def train(
         watch: called after each pass.
 
     Returns:
-        The model. Its card counts what it was made of; names utterances that are too short for what is said in them, or
-        that are not as their known labels have it, and that were left out; and phones with little data, which resemble
-        their class (vowels, stops, ...), and that, without any, all speech.
+        The model. Its card counts what it was made of; names utterances that were left out, as they are too short for
+        what is said in them, too long to be taken in one piece (some two minutes) or not as their known labels have it;
+        and phones with little data, which resemble their class (vowels, stops, ...), and that, without any, all speech.
 
     Raises:
         DataError: no utterances, or none that is long enough for what is said.
@@ -105,7 +105,7 @@ def train(
     if recipe.triphones:
         draft, sums = run.in_context(draft, sums, paths, examples)
     left_out = [item.name for item, path in zip(utterances, paths, strict=True) if path is None]
-    return replace(draft.model, card={**card, **_counted(draft, sums, utterances), "too short": left_out})
+    return replace(draft.model, card={**card, **_counted(draft, sums, utterances), "left out": left_out})
 
 
 @dataclass
