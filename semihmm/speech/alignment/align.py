@@ -94,7 +94,8 @@ class Aligner:
             and after the last there may always be.
         calibration: turns raw scores into matches and deviations; the default fits the default model.
         durations: how long phones last, for the `HSMM` that says where they meet (see
-            `semihmm.speech.alignment.durations`); None for leaving that to the HMM.
+            `semihmm.speech.alignment.durations`); None for leaving that to the HMM, as it is where a network listens,
+            whose scores are of another scale.
 
     Example:
         >>> import torch
@@ -294,7 +295,7 @@ class _Tiers:
         begins = counts.cumsum(0)[:-1]
         times = boundaries[begins]
         middle = (torch.cat([boundaries[:1], times]) + torch.cat([times, boundaries[-1:]])) / 2
-        if self.durations is not None:
+        if self.durations is not None and self.model.network is None:
             times = self._timed(items, counts, phones)
         if self.model.edges is not None:
             late = self.model.edges(self.model.front_end, self.heard.wave, times, phones[:-1], phones[1:])
