@@ -26,7 +26,7 @@ from rich.table import Table
 
 from semihmm.audio import read_audio
 from semihmm.speech import AcousticModel, Aligner, Lexicon, Tiers, load_acoustic_model, load_dictionary
-from semihmm.speech.training.adapt import adapt
+from semihmm.speech.training.adaptation import adapt
 from semihmm.speech.training.reading import pronounced
 from semihmm.speech.training.utterance import Utterance
 

@@ -25,7 +25,7 @@ import torch
 from semihmm.audio import read_audio, resample
 from semihmm.speech import Aligner, BoundaryErrors
 from semihmm.speech.acoustics.edges import KINDS, UNIT, EdgeCorrection, around_edges
-from semihmm.speech.acoustics.model import load_acoustic_model
+from semihmm.speech.acoustics.loading import load_acoustic_model
 
 VOICES = {"kal": "voice_kal_diphone", "ked": "voice_ked_diphone", "slt": "voice_cmu_us_slt_arctic_hts"}
 NETWORKS, UNITS, EPOCHS, BATCH = 4, 48, 40, 128

@@ -26,7 +26,7 @@ from rich.table import Table
 from semihmm.speech import AcousticModel, Aligner, Tiers, load_acoustic_model
 from semihmm.speech.text.phones import is_silence
 from semihmm.speech.training.neural import train_network
-from semihmm.speech.training.train import train
+from semihmm.speech.training.trainer import train
 from semihmm.speech.training.utterance import Utterance
 
 HERE = Path(__file__).parent

@@ -37,12 +37,11 @@ from semihmm.speech import (
     Lexicon,
     Pronunciation,
     Tiers,
-    Utterance,
     compare,
     load_lexicon,
-    train,
 )
 from semihmm.speech.text.phones import is_silence
+from semihmm.speech.training import Utterance, train
 from semihmm.speech.training.reading import pronounced
 from semihmm.speech.training.threads import in_threads
 

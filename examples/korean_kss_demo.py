@@ -21,18 +21,9 @@ import torch
 
 from semihmm.audio import read_audio
 from semihmm.errors import DependencyError, SemihmmError
-from semihmm.speech import (
-    Aligner,
-    PhoneDurations,
-    Recipe,
-    Utterance,
-    find_recordings,
-    load_lexicon,
-    predict_durations,
-    train,
-    words_of,
-)
+from semihmm.speech import Aligner, find_recordings, load_lexicon, words_of
 from semihmm.speech.metrics import at_durations, duration_statistics, resynthesis_errors
+from semihmm.speech.training import PhoneDurations, Recipe, Utterance, predict_durations, train
 
 BUNDLED = Path(__file__).parent / "data-korean"
 TRAINED_ON = 600  # sentences at most; all are aligned

@@ -24,15 +24,9 @@ import torch
 
 from semihmm.audio import read_audio
 from semihmm.errors import DependencyError, SemihmmError
-from semihmm.speech import (
-    Aligner,
-    PhoneDurations,
-    find_recordings,
-    librispeech_speaker,
-    predict_durations,
-    read_librispeech_table,
-)
+from semihmm.speech import Aligner, find_recordings, librispeech_speaker, read_librispeech_table
 from semihmm.speech.metrics import at_durations, duration_statistics, resynthesis_errors
+from semihmm.speech.training import PhoneDurations, predict_durations
 
 BUNDLED = Path(__file__).parent / "data"
 

@@ -38,9 +38,9 @@ def adapt(
     from semihmm.cli import show
     from semihmm.cli.main import SOME_FAILED, _refusing
     from semihmm.errors import DataError
-    from semihmm.speech import adapt as adapted_to
     from semihmm.speech import find_recordings, load_acoustic_model, load_lexicon
-    from semihmm.speech.training.adapt import methods_of
+    from semihmm.speech.training import adapt as adapted_to
+    from semihmm.speech.training.adaptation import methods_of
     from semihmm.speech.training.reading import read_utterances
 
     torch.set_num_threads(1)

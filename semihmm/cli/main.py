@@ -25,7 +25,7 @@ from semihmm.errors import DataError, SemihmmError
 if TYPE_CHECKING:
     from semihmm.speech import Aligner, Engine, Recording
     from semihmm.speech.corpora.batch import Summary
-    from semihmm.speech.training.adapt import Method
+    from semihmm.speech.training.adaptation import Method
 
 SOME_FAILED, CANNOT = 1, 2
 
@@ -150,7 +150,7 @@ def align(
     from semihmm.speech import find_recordings
     from semihmm.speech.corpora.journal import journal
     from semihmm.speech.corpora.locking import only_writer
-    from semihmm.speech.training.adapt import methods_of
+    from semihmm.speech.training.adaptation import methods_of
 
     with _refusing(), _engine(engine, jobs, dask_address) as works, journal(log):
         recordings = find_recordings(corpus, text_column=text_column)

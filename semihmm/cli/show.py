@@ -23,7 +23,7 @@ from semihmm.speech import (
     FrontEnd,
 )
 from semihmm.speech.corpora.batch import Outcome, Summary
-from semihmm.speech.training.train import Pass
+from semihmm.speech.training.trainer import Pass
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
 _SUSPICIOUS, _STRETCHES = 20, 5  # recordings, and stretches of one, that a summary names

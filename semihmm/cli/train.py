@@ -50,8 +50,9 @@ def train(
     from semihmm.cli import show
     from semihmm.cli.main import SOME_FAILED, _refusing
     from semihmm.errors import DataError
-    from semihmm.speech import Recipe, find_recordings, load_lexicon, train_adaptively, train_network
-    from semihmm.speech import train as learn
+    from semihmm.speech import find_recordings, load_lexicon
+    from semihmm.speech.training import Recipe, train_adaptively, train_network
+    from semihmm.speech.training import train as learn
     from semihmm.speech.training.neural import objective_of
     from semihmm.speech.training.reading import own_lexicon, read_utterances
     from semihmm.speech.training.threads import in_threads

@@ -4,8 +4,9 @@ Needs ``pip install 'semihmm[speech]'``.
 """
 
 from semihmm.speech.acoustics.contexts import Contexts
+from semihmm.speech.acoustics.loading import load_acoustic_model, load_dictionary
 from semihmm.speech.acoustics.mfcc import FrontEnd
-from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
+from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.align import Aligner, Evidence
 from semihmm.speech.alignment.durations import Durations
 from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
@@ -31,13 +32,6 @@ from semihmm.speech.intervals import Interval, Tiers
 from semihmm.speech.metrics import TOLERANCES, BoundaryErrors
 from semihmm.speech.metrics.evaluate import Evaluation, compare, evaluate
 from semihmm.speech.text.transcript import Token, is_filler, tokens_of, words_of
-from semihmm.speech.training.adapt import adapt
-from semihmm.speech.training.adaptive import train_adaptively
-from semihmm.speech.training.durations import PhoneDurations, predict_durations
-from semihmm.speech.training.neural import train_network
-from semihmm.speech.training.recipe import Recipe, Stage
-from semihmm.speech.training.train import Pass, train
-from semihmm.speech.training.utterance import Utterance
 from semihmm.speech.view.folder import Viewed, view_results
 
 __all__ = [
@@ -60,17 +54,11 @@ __all__ = [
     "FrontEnd",
     "Interval",
     "Lexicon",
-    "Pass",
-    "PhoneDurations",
     "Pronunciation",
-    "Recipe",
     "Recording",
-    "Stage",
     "Tiers",
     "Token",
-    "Utterance",
     "Viewed",
-    "adapt",
     "build_graph",
     "compare",
     "dictionary_lines",
@@ -82,15 +70,11 @@ __all__ = [
     "load_dictionary",
     "load_lexicon",
     "open_engine",
-    "predict_durations",
     "read_labels",
     "read_librispeech_table",
     "read_textgrid",
     "save_textgrid",
     "tokens_of",
-    "train",
-    "train_adaptively",
-    "train_network",
     "unknown_words",
     "validate",
     "view_results",

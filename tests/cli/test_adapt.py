@@ -13,7 +13,8 @@ pytest.importorskip("safetensors", reason="the models extra is not installed")
 from typer.testing import CliRunner
 
 from semihmm.cli.main import app
-from semihmm.speech import Aligner, Alignment, adapt, find_recordings, load_acoustic_model, load_lexicon
+from semihmm.speech import Aligner, Alignment, find_recordings, load_acoustic_model, load_lexicon
+from semihmm.speech.training import adapt
 from semihmm.speech.training.reading import read_utterances
 
 

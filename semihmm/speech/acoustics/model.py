@@ -1,7 +1,7 @@
 """Acoustic models of phones: what each state of each phone expects to hear."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,40 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semihmm._optional import require
-from semihmm.errors import DataError, ShapeError
+from semihmm.errors import ShapeError
 from semihmm.models import GaussianMixture
 from semihmm.speech.acoustics.contexts import Contexts
 from semihmm.speech.acoustics.densities import Densities
 from semihmm.speech.acoustics.edges import EdgeCorrection
-from semihmm.speech.acoustics.htk import (
-    Definition,
-    State,
-    front_end_of,
-    phone_names,
-    read_configuration,
-    read_definitions,
-    read_names,
-    same_kind,
-)
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.network import TimeDelayNetwork
-from semihmm.speech.acoustics.sphinx import (
-    ModelDefinition,
-    read_feature_parameters,
-    read_gaussians,
-    read_mixture_weights,
-    read_model_definition,
-    read_sendump,
-    read_transitions,
-)
-from semihmm.speech.acoustics.storing import mixture_of, mixture_tensors, read, tuples, write
+from semihmm.speech.acoustics.storing import mixture_tensors, write
 from semihmm.speech.acoustics.transform import spliced, transformed
-from semihmm.speech.text.dictionary import Entries, read_dictionary
 
-_VARIANCE_FLOOR = 1e-4
-_NETWORK = "network."  # before the names of its tensors
 _FRAMES = 100  # taken at a time: the densities of 5,000 Gaussians at these many frames stay near the processor
+NETWORK = "network."  # before the names of its tensors, in a file
 
 
 @dataclass(frozen=True)
@@ -167,7 +145,7 @@ class AcousticModel:
         if self.transform is not None:
             tensors["transform"] = self.transform
         if self.network is not None:
-            tensors |= {f"{_NETWORK}{name}": x for name, x in self.network.state_dict().items()}
+            tensors |= {f"{NETWORK}{name}": x for name, x in self.network.state_dict().items()}
         note = {name: getattr(self, name) for name in ("phones", "name", "silence", "card")}
         note |= {"streams": len(self.streams), "splice": self.splice, "front_end": asdict(self.front_end)}
         write(path, tensors, note | ({"network": self.network.config} if self.network else {}))
@@ -198,203 +176,3 @@ def tied_mixture(means: Tensor, variances: Tensor, log_weights: Tensor, phone: T
     emission.log_variance.copy_(variances.double().log())
     emission.weights.logits.copy_(log_weights)
     return emission
-
-
-def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -> AcousticModel:
-    """Read an acoustic model: a file that `AcousticModel.save` wrote, a phonetically-tied Sphinx-3 model, or HTK's.
-
-    Args:
-        folder: the file; or a folder that holds ``mdef``, ``means``, ``variances``, ``transition_matrices``,
-            ``feat.params`` and ``mixture_weights`` or ``sendump`` (Sphinx); or ``hmmdefs`` and ``config``, and perhaps
-            ``macros`` and ``monophones.repl`` (HTK, see `semihmm.speech.acoustics.htk`). Default: the US English model
-            inside the ``pocketsphinx`` package.
-        contexts: whether to read a Sphinx model's phones in context too.
-
-    Raises:
-        DataError: a file is missing or damaged, or the model is of another kind.
-        DependencyError: no folder was given and ``pocketsphinx`` is not installed.
-    """
-    if folder is not None and folder.is_file():
-        return _saved(folder)
-    if folder is None or (folder / "mdef").exists():
-        return _sphinx_model(folder, contexts=contexts)
-    if (folder / "hmmdefs").exists():
-        return _htk_model(folder)
-    raise DataError(
-        f"load_acoustic_model: {folder} should be the file of a model, or hold a Sphinx model (mdef and other files) "
-        f"or an HTK model (hmmdefs and config), but has neither mdef nor hmmdefs."
-    )
-
-
-def _htk_model(folder: Path) -> AcousticModel:
-    """Short pauses, called sp or passed over without a frame, are left out: the graph has pauses of its own."""
-    macros, names = folder / "macros", folder / "monophones.repl"
-    found = read_definitions(*([macros] if macros.exists() else []), folder / "hmmdefs")
-    settings = read_configuration(folder / "config")
-    front_end = front_end_of(settings)
-    width = len(front_end.columns or ())
-    if found.size != width or not same_kind(found.kind or settings["TARGETKIND"], settings["TARGETKIND"]):
-        raise DataError(
-            f"load_acoustic_model: in {folder}, hmmdefs should be of the features that config describes, "
-            f"{settings['TARGETKIND']} with {width} numbers, but is of {found.kind} with {found.size}."
-        )
-    named = phone_names(list(found.models), read_names(names) if names.exists() else {})
-    models = {
-        named[name]: model
-        for name, model in found.models.items()
-        if len(model.states) > 1 or not (name == "sp" or float(model.transitions[0, -1]))
-    }
-    silence = next((name for name in models if name.lower() == "sil"), None)
-    if silence is None:
-        raise DataError(f"load_acoustic_model: {folder}/hmmdefs needs a model called sil, which stands for silence.")
-    states = max(len(model.states) for model in models.values())
-    parts = [_within(name, model, states, folder) for name, model in models.items()]
-    return AcousticModel(
-        tuple(models),
-        (_mixtures([state for own, _ in parts for state in own]),),
-        torch.stack([transitions for _, transitions in parts]).log(),
-        front_end,
-        name=f"HTK {folder}",
-        silence=silence,
-    )
-
-
-def _within(name: str, model: Definition, states: int, folder: Path) -> tuple[list[State], Tensor]:
-    """The model among others of so many states: its last state is the last, and no path enters those that it lacks."""
-    count, given = len(model.states), model.transitions
-    entered_and_left = given[0, 1] + given[0, -1] > 1 - 1e-3 and given[count, -1] > 0 and not given[1:count, -1].any()
-    if not entered_and_left or count == 1 < states:
-        raise DataError(
-            f"load_acoustic_model: in {folder}/hmmdefs, {name!r} should have as many states as the others, or two at "
-            f"least, and be entered in its first state and left from its last one, and only from it."
-        )
-    place = torch.tensor([*range(count - 1), states - 1])
-    transitions = torch.eye(states, states + 1, dtype=torch.float64)
-    transitions[place] = 0.0
-    transitions[place[:, None], torch.cat([place, torch.tensor([states])])] = given[1:-1, 1:]
-    return [*model.states[:-1], *(states - count + 1) * model.states[-1:]], transitions
-
-
-def _mixtures(states: Sequence[State]) -> GaussianMixture:
-    """Each state's own mixture; what some have fewer of is filled up with Gaussians of no weight."""
-    most = max(len(state.weights) for state in states)
-    means, variances, log_weights = [], [], []
-    for state in states:
-        filled = [*range(len(state.weights)), *(most - len(state.weights)) * [0]]
-        means.append(state.means[filled])
-        variances.append(state.variances[filled])
-        log_weights.append(torch.nn.functional.pad(state.weights, (0, most - len(state.weights))).log()[None])
-    return tied_mixture(torch.stack(means), torch.stack(variances), torch.stack(log_weights))
-
-
-def _sphinx_model(folder: Path | None, *, contexts: bool) -> AcousticModel:
-    name = f"Sphinx {folder or 'en-us'}{', in context' if contexts else ''}"
-    edges = None if folder else EdgeCorrection.load()
-    folder = folder or _package_folder() / "en-us"
-    try:
-        return replace(_read(folder, contexts=contexts), name=name, edges=edges)
-    except DataError:
-        raise
-    except (ValueError, LookupError) as error:
-        raise DataError(
-            f"load_acoustic_model: the files in {folder} are damaged, or not of one model ({error}). Fetch them again."
-        ) from error
-
-
-def _saved(path: Path) -> AcousticModel:
-    """What `AcousticModel.save` wrote."""
-    tensors, note = read(path)
-    try:
-        edges = [tensors[name] for part in EdgeCorrection.__dataclass_fields__ if (name := f"edges.{part}") in tensors]
-        table, transitions = tensors.get("contexts"), tensors["transitions"]
-        front_end: dict[str, Any] = {name: tuples(value) for name, value in note["front_end"].items()}
-        phones = tuple(note["phones"])
-        if note["silence"] not in phones or len(phones) != len(transitions) or len({*phones}) < len(phones):
-            raise ValueError(
-                f"{len(transitions)} phones, called {' '.join(phones)}, of which {note['silence']} is silence"
-            )
-        return AcousticModel(
-            phones,
-            tuple(mixture_of(tensors, f"streams.{number}") for number in range(note["streams"])),
-            transitions,
-            FrontEnd(**front_end),
-            name=note["name"],
-            silence=note["silence"],
-            edges=EdgeCorrection(*edges) if edges else None,
-            contexts=None if table is None else Contexts(table.expand(4, -1, -1, -1, -1)),
-            card=note["card"],
-            splice=note.get("splice", 0),
-            transform=tensors.get("transform"),
-            network=_network_of(tensors, note["network"]) if "network" in note else None,
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        raise DataError(
-            f"load_acoustic_model: {path} is damaged, as its parts do not fit each other ({error}). Fetch or train it "
-            f"again."
-        ) from error
-
-
-def _network_of(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> TimeDelayNetwork:
-    network = TimeDelayNetwork(**config)
-    network.load_state_dict({name[len(_NETWORK) :]: x for name, x in tensors.items() if name.startswith(_NETWORK)})
-    return network.eval().requires_grad_(False)
-
-
-def _read(folder: Path, *, contexts: bool) -> AcousticModel:
-    definition = read_model_definition(folder / "mdef")
-    means, variances = read_gaussians(folder / "means"), read_gaussians(folder / "variances")
-    if len(means[0]) != len(definition.phones):
-        raise DataError(
-            f"load_acoustic_model: {folder} has {len(means[0])} sets of Gaussians for {len(definition.phones)} phones; "
-            f"only models with one set per phone (type ptm) can be read. Train or download a model of that type."
-        )
-    if (folder / "mixture_weights").exists():
-        weights = read_mixture_weights(folder / "mixture_weights")
-    else:
-        weights = read_sendump(folder / "sendump", senones=definition.total_senones)
-    rows, phone, table = _columns(definition, contexts=contexts)
-    streams = tuple(
-        tied_mixture(mean, variance.clamp(min=_VARIANCE_FLOOR), weight[rows], phone)
-        for mean, variance, weight in zip(means, variances, weights, strict=True)
-    )
-    front_end = FrontEnd.from_parameters(read_feature_parameters(folder / "feat.params"))
-    transitions = read_transitions(folder / "transition_matrices")[definition.transitions]
-    if transitions[:, :-1, -1].isfinite().any() or transitions[:, -1, -1].isneginf().any():
-        raise DataError(
-            f"load_acoustic_model: in {folder}, a phone should be left from its last state, and only from it."
-        )
-    return AcousticModel(definition.phones, streams, transitions, front_end, contexts=table)
-
-
-def _columns(definition: ModelDefinition, *, contexts: bool) -> tuple[Tensor, Tensor, Contexts | None]:
-    """For each column of a model, its row of the mixture weights and its phone; and which contexts take which columns.
-
-    A column is a row of the weights together with the phone whose Gaussians it weighs.
-    """
-    total, phones = definition.total_senones, torch.arange(len(definition.phones))
-    alone = (phones[:, None] * total + definition.senones).flatten()
-    if not contexts:
-        return alone % total, alone // total, None
-    keys = phones[:, None, None] * total + definition.in_context()
-    tied = keys.unique()
-    every = torch.cat([alone, tied[~torch.isin(tied, alone)]])
-    order = every.argsort(stable=True)
-    table = order[torch.searchsorted(every[order], keys)]
-    return every % total, every // total, Contexts(table.int())
-
-
-def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = None) -> Entries:
-    """Pronunciations by word, as `semihmm.speech.text.dictionary.read_dictionary` reads them.
-
-    Args:
-        path: the file. Default: the CMU dictionary inside the ``pocketsphinx`` package.
-        model: refuse phones that it lacks. Default: take any.
-    """
-    return read_dictionary(
-        path or _package_folder() / "cmudict-en-us.dict", phones=None if model is None else model.phones
-    )
-
-
-def _package_folder() -> Path:
-    pocketsphinx = require("pocketsphinx", extra="speech", purpose="The default acoustic model and dictionary")
-    return Path(pocketsphinx.get_model_path()) / "en-us"

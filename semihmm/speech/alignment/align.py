@@ -16,7 +16,8 @@ from torch import Tensor
 from semihmm.audio import condition, resample
 from semihmm.errors import DataError
 from semihmm.inference import expected_counts, viterbi
-from semihmm.speech.acoustics.model import AcousticModel, load_acoustic_model, load_dictionary
+from semihmm.speech.acoustics.loading import load_acoustic_model, load_dictionary
+from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.alternatives import best_readings
 from semihmm.speech.alignment.durations import DURATIONS, Durations, Run, mean_edges
 from semihmm.speech.alignment.free import FREE, free_transitions

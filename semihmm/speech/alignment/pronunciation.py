@@ -11,7 +11,8 @@ from pathlib import Path
 
 from semihmm._optional import require
 from semihmm.errors import DataError
-from semihmm.speech.acoustics.model import AcousticModel, load_dictionary
+from semihmm.speech.acoustics.loading import load_dictionary
+from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE
 from semihmm.speech.text.japanese import pronounce_japanese
 from semihmm.speech.text.korean import pronounce_korean

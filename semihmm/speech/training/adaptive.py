@@ -23,7 +23,7 @@ from torch import Tensor
 from semihmm.errors import DataError
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.acoustics.transform import identity, spliced, transformed
-from semihmm.speech.training.adapt import pulls
+from semihmm.speech.training.adaptation import pulls
 from semihmm.speech.training.estimation import estimate
 from semihmm.speech.training.fmllr import TransformStatistics, fmllr
 from semihmm.speech.training.lda import Moments, lda, mllt

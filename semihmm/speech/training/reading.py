@@ -6,7 +6,7 @@ from pathlib import Path
 
 from semihmm.audio import condition, read_audio
 from semihmm.errors import DataError, DependencyError, SemihmmError
-from semihmm.speech.acoustics.model import load_dictionary
+from semihmm.speech.acoustics.loading import load_dictionary
 from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.corpora.corpus import Recording

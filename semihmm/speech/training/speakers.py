@@ -7,7 +7,7 @@ from dataclasses import replace
 from semihmm.errors import DataError
 from semihmm.speech.alignment.align import Aligner
 from semihmm.speech.corpora.corpus import Recording
-from semihmm.speech.training.adapt import Method, adapt
+from semihmm.speech.training.adaptation import Method, adapt
 from semihmm.speech.training.reading import read_utterances
 
 

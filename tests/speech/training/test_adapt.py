@@ -10,7 +10,7 @@ from semihmm.errors import DataError, SemihmmError, ShapeError
 from semihmm.speech import Interval, Pronunciation, load_acoustic_model
 from semihmm.speech.acoustics.model import tied_mixture
 from semihmm.speech.acoustics.transform import after, identity, transformed
-from semihmm.speech.training.adapt import (
+from semihmm.speech.training.adaptation import (
     GaussianStatistics,
     adapt,
     most_probable,

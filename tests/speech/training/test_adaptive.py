@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from semihmm.errors import DataError
-from semihmm.speech import Aligner, Pronunciation, adapt, load_acoustic_model
+from semihmm.speech import Aligner, Pronunciation, load_acoustic_model
 from semihmm.speech.acoustics.transform import spliced, transformed
+from semihmm.speech.training import adapt
 from semihmm.speech.training.adaptive import train_adaptively
 from semihmm.speech.training.lda import Moments
 from semihmm.speech.training.stated import stated

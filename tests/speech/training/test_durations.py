@@ -7,7 +7,8 @@ import torch
 
 from semihmm.errors import DataError, ShapeError
 from semihmm.models.durations import Geometric, Poisson
-from semihmm.speech import Interval, PhoneDurations, predict_durations
+from semihmm.speech import Interval
+from semihmm.speech.training import PhoneDurations, predict_durations
 
 
 def tier(*items):

@@ -7,7 +7,7 @@ from semihmm.speech import FrontEnd, Pronunciation
 from semihmm.speech.training.edges import edge_shifts, moved
 from semihmm.speech.training.flat import flat_path
 from semihmm.speech.training.statistics import Example
-from semihmm.speech.training.train import Recipe, _blank
+from semihmm.speech.training.trainer import Recipe, _blank
 
 RATE = 200
 

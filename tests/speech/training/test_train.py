@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from semihmm.errors import DataError
-from semihmm.speech import Aligner, Interval, Lexicon, Pronunciation, Recipe, Utterance, load_acoustic_model, train
+from semihmm.speech import Aligner, Interval, Lexicon, Pronunciation, load_acoustic_model
+from semihmm.speech.training import Recipe, Utterance, train
 from semihmm.speech.training.threads import in_threads
 
 RATE = 16000
