@@ -36,6 +36,8 @@ def trace(scan: Scan, generator: torch.Generator | None) -> Decoded:
     slot, row = code // rows, code % rows
     reached = torch.tensor(chain.length, device=code.device) if chain.lengths is None else chain.lengths
     time = reached.expand(code.shape)
+    if torch.compiler.is_exporting():
+        return _exported(plan, semiring, chain, fronts, trail, value, slot, row, time)
     slots, choices = [], []
     for step, map_, pointer, tables in _backwards(plan, semiring, chain, fronts, trail, generator):
         here = time == step + 1
@@ -49,6 +51,40 @@ def trace(scan: Scan, generator: torch.Generator | None) -> Decoded:
     valid = value.isfinite().expand(code.shape)
     along = torch.stack(slots[::-1], -1)
     chosen = torch.stack(choices[::-1], -1) if choices else along[..., :0]
+    return Decoded(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
+
+
+def _exported(plan, semiring, chain, fronts, trail, value, slot, row, time):
+    """The same as an operator over time."""
+    from torch._higher_order_ops.scan import scan
+
+    rows, steps = semiring.rows, chain.maps
+    tables = lifted(semiring, (steps,))
+    carry, _ = carries(semiring, steps.memory, preceded(fronts[0], trail), 0, chain.length)
+    pointers = steps.choose(semiring, carry, tables, None).movedim(-2, 0)
+    times = [-1 - rank for rank in steps.table_ranks]
+    moving = [x.shape[t] != 1 for x, t in zip(tables, times, strict=True)]
+    over = [x.movedim(t, 0) for x, t, m in zip(tables, times, moving, strict=True) if m]
+    still = [None if m else x.squeeze(t) for x, t, m in zip(tables, times, moving, strict=True)]
+    numbers = torch.arange(1, chain.length + 1, device=slot.device)
+
+    def step(carried, now):
+        slot, row, time = carried
+        pointer, number, *rest = now
+        left = iter(rest)
+        table = tuple(next(left) if x is None else x for x in still)
+        here = time == number
+        origin = steps.trace(partial(look_up, pointer, row, rows), slot.clamp(min=0), table)
+        out = torch.where(here, slot, -1), torch.where(here, origin.choice, -1)
+        slot = torch.where(here, origin.slot, slot)
+        row = row.clone() if origin.row is None else torch.where(here, origin.row, row)
+        time = torch.where(here, time - origin.delay, time)
+        return (slot, row, time), out
+
+    (slot, row, time), (slots, choices) = scan(step, (slot, row, time + 0), [pointers, numbers, *over], reverse=True)
+    valid = value.isfinite().expand(slot.shape)
+    along = torch.cat([torch.where(time == 0, slot, -1).unsqueeze(-1), slots.movedim(0, -1)], -1)
+    chosen = choices.movedim(0, -1)
     return Decoded(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
 
 

@@ -99,6 +99,8 @@ def held(state: State, new: State, active: Tensor | None) -> State:
 
 def pieces(length: int, entries: int) -> Iterator[tuple[int, int]]:
     """First and last of so many steps at a time, with ``entries`` each, that they hold about `BLOCK` entries."""
+    if torch.compiler.is_exporting():
+        return iter([(0, length)])
     size = max(BLOCK // entries, 1) if entries else max(length, 1)
     return ((at, min(at + size, length)) for at in range(0, length, size))
 
