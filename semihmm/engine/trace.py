@@ -65,7 +65,7 @@ def _exported(plan, semiring, chain, fronts, trail, value, slot, row, time):
     times = [-1 - rank for rank in steps.table_ranks]
     moving = [x.shape[t] != 1 for x, t in zip(tables, times, strict=True)]
     over = [x.movedim(t, 0) for x, t, m in zip(tables, times, moving, strict=True) if m]
-    still = [None if m else x.squeeze(t) for x, t, m in zip(tables, times, moving, strict=True)]
+    still = [None if m else x.squeeze(t).clone() for x, t, m in zip(tables, times, moving, strict=True)]
     numbers = torch.arange(1, chain.length + 1, device=slot.device)
 
     def step(carried, now):

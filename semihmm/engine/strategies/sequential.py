@@ -44,7 +44,7 @@ def exported(
     times = [-1 - rank for rank in steps.table_ranks]
     moving = [table.shape[time] != 1 for table, time in zip(given, times, strict=True)]
     over = [x.movedim(t, 0) for x, t, m in zip(given, times, moving, strict=True) if m]
-    still = [None if m else x.squeeze(t) for x, t, m in zip(given, times, moving, strict=True)]
+    still = [None if m else x.squeeze(t).clone() for x, t, m in zip(given, times, moving, strict=True)]
     if active is not None:
         over.append(active.movedim(-1, 0))
 
