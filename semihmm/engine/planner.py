@@ -4,6 +4,8 @@ import math
 import os
 from typing import Literal, cast
 
+import torch
+
 from semihmm.engine.backends import backend_for, registered
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import choose
@@ -48,6 +50,8 @@ def plan(
         raise SemihmmError(
             f"strategy must be one of {', '.join(STRATEGIES)} (None or 'auto': the planner chooses), got {strategy!r}."
         )
+    if torch.compiler.is_exporting():  # any other would be written out for the T of the example
+        return Plan("operator", 1, "torch", "a program is exported, for every number of steps")
     worker = backend_for(chain.start[0].device, backend)
     ways: tuple[str, ...] = _TORCH if semiring.associative else _TORCH[:1]
     if worker != "torch":

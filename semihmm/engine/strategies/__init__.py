@@ -1,10 +1,15 @@
-"""How a chain is multiplied out: three orders, the same numbers."""
+"""How a chain is multiplied out: three orders, the same numbers; and the first one as an operator, for exports."""
 
 from semihmm.engine.strategies.associative import associative
 from semihmm.engine.strategies.base import State, Strategy, Trail
 from semihmm.engine.strategies.chunked import chunked
+from semihmm.engine.strategies.operator import operator, over_time
 from semihmm.engine.strategies.sequential import sequential
 
-STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
+STRATEGIES: dict[str, Strategy] = {
+    "sequential": sequential,
+    "associative": associative,
+    "chunked": chunked,
+}  # that a caller may name
 
-__all__ = ["STRATEGIES", "State", "Strategy", "Trail", "associative", "chunked", "sequential"]
+__all__ = ["STRATEGIES", "State", "Strategy", "Trail", "associative", "chunked", "operator", "over_time", "sequential"]
