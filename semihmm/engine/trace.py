@@ -80,7 +80,7 @@ def _over_time(
 def _back(
     semiring: Semiring, steps: Map, pointer: Tensor, tables: Tables, time: int | Tensor, path: Followed
 ) -> tuple[Followed, tuple[Tensor, Tensor]]:
-    """One step back from ``time``, of the paths that are there; and the slot there and the choice, -1 for the others."""
+    """One step back from ``time``, of the paths that are there; and their slot there and choice, -1 for the others."""
     slot, row, _ = path
     here = path.time == time
     origin = steps.trace(partial(look_up, pointer, row, semiring.rows), slot.clamp(min=0), tables)

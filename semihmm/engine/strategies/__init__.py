@@ -6,10 +6,7 @@ from semihmm.engine.strategies.chunked import chunked
 from semihmm.engine.strategies.operator import operator, over_time
 from semihmm.engine.strategies.sequential import sequential
 
-STRATEGIES: dict[str, Strategy] = {
-    "sequential": sequential,
-    "associative": associative,
-    "chunked": chunked,
-}  # that a caller may name
+# Those that a caller may name.
+STRATEGIES: dict[str, Strategy] = {"sequential": sequential, "associative": associative, "chunked": chunked}
 
 __all__ = ["STRATEGIES", "State", "Strategy", "Trail", "associative", "chunked", "operator", "over_time", "sequential"]
