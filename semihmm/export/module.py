@@ -58,6 +58,10 @@ class Answers(nn.Module):
                 "function from (x, lengths) to a structure."
             )
         self.model, self.outputs, self.padding = model, tuple(outputs), padding
+        self.laws = tuple(model.laws) if isinstance(model, HMM | HSMM) else ()
+        with torch.no_grad():  # tables, however they are computed
+            for name in self.laws:
+                self.register_buffer(f"law_{name}", model.laws[name]().detach().clone())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,7 +70,14 @@ class Answers(nn.Module):
 
     def structure(self, x: Tensor, lengths: Tensor) -> Structure:
         """What the questions are asked of."""
-        return _explained(self.model, x, lengths) if isinstance(self.model, HMM | HSMM) else self.model(x, lengths)
+        if not isinstance(self.model, HMM | HSMM):
+            return self.model(x, lengths)
+        emission = self.model.emission
+        inside = until(lengths, x.shape[1], 1 + len(emission.event_shape))
+        assert inside is not None
+        x = torch.where(inside, x, torch.as_tensor(emission.filler, dtype=x.dtype))
+        batch = Batch(emission.observed(x), lengths, axes=len(emission.event_shape))
+        return self.model.explained(batch, {name: self.get_buffer(f"law_{name}") for name in self.laws})
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """The answers, in the order of `names`."""
@@ -84,15 +95,6 @@ class Answers(nn.Module):
                 states = model.named(best.states) if isinstance(model, HMM | HSMM) else best.states
                 found += [states[:, :steps], best.score]
         return tuple(found)
-
-
-def _explained(model: HMM | HSMM, x: Tensor, lengths: Tensor) -> Structure:
-    """The structure of observations whose numbers nobody can look at yet."""
-    emission = model.emission
-    inside = until(lengths, x.shape[1], 1 + len(emission.event_shape))
-    assert inside is not None
-    x = torch.where(inside, x, torch.as_tensor(emission.filler, dtype=x.dtype))
-    return model.explained(Batch(emission.observed(x), lengths, axes=len(emission.event_shape)))
 
 
 def _check(model: HMM | HSMM) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semihmm._files import atomically
 from semihmm._optional import require
+from semihmm.errors import StructureError
 from semihmm.export.module import OUTPUTS, Answers, Make, Output
 from semihmm.export.program import torch_export
 from semihmm.models import HMM, HSMM
@@ -47,12 +48,26 @@ def onnx(
         require(package, extra="export", purpose="Writing ONNX files")
     checker = require("onnx.checker", extra="export", purpose="Writing ONNX files")
     program, names = torch_export(model, x, outputs), Answers(model, outputs).names
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():  # PyTorch would differentiate scans, and cannot here
         warnings.simplefilter("ignore")  # PyTorch's, about its own future
-        written = torch.onnx.export(
-            program, input_names=["x", "lengths"], output_names=names, opset_version=OPSET, dynamo=True, verbose=False
-        )
+        try:
+            written = torch.onnx.export(
+                program,
+                input_names=["x", "lengths"],
+                output_names=names,
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            part = type(model.emission).__name__ if isinstance(model, HMM | HSMM) else "the function that was passed"
+            raise StructureError(
+                f"export: {part} has no ONNX export: {str(error.__cause__).splitlines()[0]} Have the program "
+                "(torch_export), or pass a function from (x, lengths) to a structure whose x is the log-likelihoods."
+            ) from error
     assert written is not None
+    for node in written.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in Python each one comes from: most of the file
     with atomically(Path(path)) as temporary:
         written.save(temporary, external_data=False)
         checker.check_model(str(temporary), full_check=True)
