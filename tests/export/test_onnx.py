@@ -116,14 +116,14 @@ def test_what_is_asked_must_be_an_output() -> None:
 
 
 def test_a_part_that_takes_inputs_names_itself() -> None:
-    driven = HMM(2, semihmm.models.LinearRegression(2, inputs=1, outputs=1))
+    driven = HMM(2, semihmm.models.LinearRegression(2, features=1, inputs=1))
     with pytest.raises(StructureError, match=r"export: emission of this HMM is LinearRegression, whose inputs"):
         export.torch_export(driven)
 
 
 def test_a_model_without_an_export_names_itself() -> None:
     with pytest.raises(StructureError, match="export: LinearChainCRF has no export"):
-        export.Answers(semihmm.models.LinearChainCRF(2, features=2))  # type: ignore[arg-type]
+        export.Answers(semihmm.models.LinearChainCRF(2))  # type: ignore[arg-type]
 
 
 def test_a_function_needs_an_example() -> None:
