@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from semihmm import inference
 from semihmm.errors import SemihmmError, StructureError
 from semihmm.models import HMM, HSMM
-from semihmm.models.part import Driven
+from semihmm.models.part import Driven, Part
 from semihmm.models.sequences import Batch
 from semihmm.structures import Structure
 from semihmm.structures.authoring import until
@@ -50,18 +50,16 @@ class Answers(nn.Module):
         unknown = [x for x in outputs if x not in OUTPUTS]
         if unknown or not outputs or isinstance(outputs, str):
             raise SemihmmError(f"export: outputs must be some of {OUTPUTS}, as a tuple, got {outputs!r}.")
-        if isinstance(model, HMM | HSMM):
-            _check(model)
-        elif not callable(model) or hasattr(model, "emission"):
+        laws = _checked(model) if isinstance(model, HMM | HSMM) else {}
+        if not laws and (isinstance(model, Part) or not callable(model)):
             raise StructureError(
                 f"export: {type(model).__name__} has no export. Pass an HMM or an HSMM of semihmm.models, or a "
                 "function from (x, lengths) to a structure."
             )
         self.model, self.outputs, self.padding = model, tuple(outputs), padding
-        self.laws = tuple(model.laws) if isinstance(model, HMM | HSMM) else ()
-        with torch.no_grad():  # tables, however they are computed
-            for name in self.laws:
-                self.register_buffer(f"law_{name}", model.laws[name]().detach().clone())
+        self.laws = tuple(laws)
+        for name, table in laws.items():
+            self.register_buffer(f"law_{name}", table)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,26 +81,28 @@ class Answers(nn.Module):
         """The answers, in the order of `names`."""
         steps, model = x.shape[1], self.model
         structure = self.structure(pad(x, (0, 0) * (x.ndim - 2) + (0, self.padding)), lengths)
-        found: list[Tensor] = []
-        for output in self.outputs:
-            if output == "log_prob":
-                found.append(inference.log_partition(structure))
-            elif output == "posteriors":
-                seen = structure.observed
-                found.append(inference.expected_counts(structure, (seen,))[1][seen][:, :steps])
-            else:
-                best = inference.viterbi(structure)
-                states = model.named(best.states) if isinstance(model, HMM | HSMM) else best.states
-                found += [states[:, :steps], best.score]
-        return tuple(found)
+        found: dict[str, Tensor] = {}
+        if "posteriors" in self.outputs:
+            seen = structure.observed
+            found["log_prob"], counts = inference.expected_counts(structure, (seen,))
+            found["posteriors"] = counts[seen][:, :steps]
+        elif "log_prob" in self.outputs:
+            found["log_prob"] = inference.log_partition(structure)
+        if "viterbi" in self.outputs:
+            best = inference.viterbi(structure)
+            states = model.named(best.states) if isinstance(model, HMM | HSMM) else best.states
+            found["states"], found["score"] = states[:, :steps], best.score
+        return tuple([found[name] for name in self.names])
 
 
-def _check(model: HMM | HSMM) -> None:
-    """Refuse parts that have no export, by name."""
+def _checked(model: HMM | HSMM) -> dict[str, Tensor]:
+    """What the laws of a model say, as tables, however they are computed; refuses by name what has no export."""
     name = type(model).__name__
     for part, law in {"emission": model.emission, **model.laws}.items():
-        if isinstance(law, Driven) or getattr(law, "inputs", 0):
+        if isinstance(law, Driven) or (part == "emission" and model.emission.inputs):
             raise StructureError(
                 f"export: {part} of this {name} is {type(law).__name__}, whose inputs have no export. Pass a function "
                 "that makes the structure of (x, lengths) instead, with the inputs as columns of x."
             )
+    with torch.no_grad():
+        return {part: table.detach().clone() for part, table in model.potentials().items()}
