@@ -14,8 +14,8 @@ from semihmm.engine.maps import Map
 from semihmm.engine.maps.base import select
 from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
-from semihmm.engine.strategies import over_time
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
+from semihmm.engine.strategies.operator import over_time
 from semihmm.semirings import Semiring
 
 
