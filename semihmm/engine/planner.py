@@ -50,8 +50,6 @@ def plan(
         raise SemihmmError(
             f"strategy must be one of {', '.join(STRATEGIES)} (None or 'auto': the planner chooses), got {strategy!r}."
         )
-    if torch.compiler.is_exporting():  # any other would be written out for the T of the example
-        return Plan("operator", 1, "torch", "a program is exported, for every number of steps")
     worker = backend_for(chain.start[0].device, backend)
     ways: tuple[str, ...] = _TORCH if semiring.associative else _TORCH[:1]
     if worker != "torch":
@@ -65,6 +63,8 @@ def plan(
             ways = _ALL if semiring.associative else _ALL[:2]
         elif backend is not None:
             raise SemihmmError(f"backend={worker!r} cannot do this: {why}. Pass backend=None for the best that can.")
+    if torch.compiler.is_exporting() and ways[0] in _TORCH:  # any other is written out for the T of the example
+        return Plan("operator", 1, "torch", "a program is exported, for every number of steps")
     if strategy is not None:
         if strategy != "sequential" and not semiring.associative:
             raise SemiringError(

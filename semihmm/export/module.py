@@ -84,12 +84,12 @@ class Answers(nn.Module):
         found: dict[str, Tensor] = {}
         if "posteriors" in self.outputs:
             seen = structure.observed
-            found["log_prob"], counts = inference.expected_counts(structure, (seen,))
+            found["log_prob"], counts = inference.expected_counts(structure, (seen,), backend="torch")
             found["posteriors"] = counts[seen][:, :steps]
         elif "log_prob" in self.outputs:
-            found["log_prob"] = inference.log_partition(structure)
+            found["log_prob"] = inference.log_partition(structure, backend="torch")
         if "viterbi" in self.outputs:
-            best = inference.viterbi(structure)
+            best = inference.viterbi(structure, backend="torch")
             states = model.named(best.states) if isinstance(model, HMM | HSMM) else best.states
             found["states"], found["score"] = states[:, :steps], best.score
         return tuple([found[name] for name in self.names])

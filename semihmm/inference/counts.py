@@ -52,7 +52,7 @@ def expected_counts(
     by_program = posteriors_of(structure, names, options)
     if by_program is not None:
         return by_program[0], _signed(structure, names, list(by_program[1].values()))
-    if torch.compiler.is_exporting():
+    if torch.compiler.is_exporting() and options.get("backend") == "torch":  # others are operators as they are
         return _exported(structure, names, options)
     potentials = structure.potentials
     create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in potentials.values())
