@@ -22,7 +22,8 @@ def operator(
     Example:
         >>> class Total(torch.nn.Module):
         ...     def forward(self, emission):
-        ...         return semihmm.log_partition(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), emission), backend="torch")
+        ...         hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), emission)
+        ...         return semihmm.log_partition(hmm, backend="torch")
         >>> time = torch.export.Dim("time", min=3)
         >>> program = torch.export.export(Total(), (torch.zeros(4, 2),), dynamic_shapes=({0: time},))
         >>> [round(float(program.module()(torch.zeros(steps, 2)).exp())) for steps in (3, 5)]
