@@ -26,7 +26,7 @@ class Plan:
         [(0, 3)]
     """
 
-    strategy: StrategyName
+    strategy: StrategyName | Literal["operator"]  # which no caller names
     blocks: int  # how many blocks of steps; 1 keeps every state vector for the gradient
     backend: str
     reason: str
@@ -43,6 +43,8 @@ class Plan:
 
     def bounds(self, length: int) -> list[tuple[int, int]]:
         """First and last step of each block; no block where there is no step."""
+        if self.strategy == "operator":  # which takes a length that is not known yet
+            return [(0, length)]
         size = self.segment(length)
         return [(at, min(at + size, length)) for at in range(0, length, size)]
 

@@ -4,6 +4,8 @@ import math
 import os
 from typing import Literal, cast
 
+import torch
+
 from semihmm.engine.backends import backend_for, registered
 from semihmm.engine.chain import Chain
 from semihmm.engine.costs import choose
@@ -61,6 +63,8 @@ def plan(
             ways = _ALL if semiring.associative else _ALL[:2]
         elif backend is not None:
             raise SemihmmError(f"backend={worker!r} cannot do this: {why}. Pass backend=None for the best that can.")
+    if torch.compiler.is_exporting() and ways[0] in _TORCH:  # any other is written out for the T of the example
+        return Plan("operator", 1, "torch", "a program is exported, for every number of steps")
     if strategy is not None:
         if strategy != "sequential" and not semiring.associative:
             raise SemiringError(

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from semihmm.engine.chain import Chain
 from semihmm.engine.maps import Form, Map
 from semihmm.engine.plan import Plan
-from semihmm.engine.strategies import STRATEGIES, State, Trail
+from semihmm.engine.strategies import STRATEGIES, State, Trail, operator
 from semihmm.engine.strategies.base import joined, rescaled
 from semihmm.semirings import Semiring
 
@@ -95,7 +95,8 @@ def advance(
     plan: Plan, semiring: Semiring, maps: tuple[Map, ...], state: State, active: Tensor | None, keep: bool, length: int
 ) -> tuple[State, Trail | None]:
     """Move a state over all steps of ``maps``."""
-    return STRATEGIES[plan.strategy](semiring, maps, length, state, active, keep)
+    strategy = operator if plan.strategy == "operator" else STRATEGIES[plan.strategy]
+    return strategy(semiring, maps, length, state, active, keep)
 
 
 def finish(semiring: Semiring, chains: Sequence[Chain], state: State) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from semihmm._shapes import broadcast
 from semihmm.engine.chain import Chain
@@ -43,7 +44,7 @@ def score(chain: Chain, path: Path) -> Tensor:
     over, there = time > end, slots == given
     fine, at = there, Transitions(slots[..., :-1], slots[..., 1:], torch.ones_like(choices), choices, there[..., 1:])
     if steps.memory > 1:
-        latest = torch.where(there, time, -1).cummax(-1).values[..., :-1]  # when it came to the slot that it is in
+        latest = _latest(there, time)[..., :-1]  # when it came to the slot that it is in
         at = at._replace(before=slots.gather(-1, latest.clamp(min=0)), delay=time[1:] - latest)
         fine = there | (given == -1)
     fine = (fine | over).all(-1) & there[..., 0] & there.gather(-1, end).squeeze(-1)
@@ -51,3 +52,13 @@ def score(chain: Chain, path: Path) -> Tensor:
     for x, slot in [(x, slots[..., :1]) for x in chain.start] + [(x, slots.gather(-1, end)) for x in chain.end]:
         total = total + pick(x, slot).squeeze(-1)
     return torch.where(fine, total, -math.inf).to(chain.start[0].dtype)
+
+
+def _latest(there: Tensor, time: Tensor) -> Tensor:
+    """The last time up to each at which something is there, ``(..., T + 1)``; -1 before the first.
+
+    It is a `cummax`, made of what is an operator in ONNX as well.
+    """
+    count = there.cumsum(-1)
+    times = pad(torch.full_like(count, -1), (0, 1))
+    return times.scatter(-1, torch.where(there, count, 0), torch.where(there, time, -1)).gather(-1, count)

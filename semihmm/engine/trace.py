@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,16 @@ from semihmm.engine.maps.base import select
 from semihmm.engine.plan import Plan, Scan
 from semihmm.engine.scan import advance, carries, centred, cleaned, finish, forward, part, preceded, unscaled
 from semihmm.engine.strategies.base import State, Tables, Trail, by_step, lifted, pieces
+from semihmm.engine.strategies.operator import over_time
 from semihmm.semirings import Semiring
+
+
+class Followed(NamedTuple):
+    """Where paths are, traced back so far: each ``(rows, ...)`` int64."""
+
+    slot: Tensor
+    row: Tensor
+    time: Tensor
 
 
 @torch.no_grad()
@@ -33,23 +43,51 @@ def trace(scan: Scan, generator: torch.Generator | None) -> Decoded:
     rows = semiring.rows
     value = semiring.lower(unscaled(semiring, value, offset if scale is None else offset + scale))
     value = value if semiring.components else value.unsqueeze(0)
-    slot, row = code // rows, code % rows
     reached = torch.tensor(chain.length, device=code.device) if chain.lengths is None else chain.lengths
-    time = reached.expand(code.shape)
-    slots, choices = [], []
-    for step, map_, pointer, tables in _backwards(plan, semiring, chain, fronts, trail, generator):
-        here = time == step + 1
-        origin = map_.trace(partial(look_up, pointer, row, rows), slot.clamp(min=0), tables)
-        slots.append(torch.where(here, slot, -1))
-        choices.append(torch.where(here, origin.choice, -1))
-        slot = torch.where(here, origin.slot, slot)
-        row = row if origin.row is None else torch.where(here, origin.row, row)
-        time = torch.where(here, time - origin.delay, time)
-    slots.append(torch.where(time == 0, slot, -1))
+    path = Followed(code // rows, code % rows, reached.expand(code.shape).clone())
+    if plan.strategy == "operator":
+        assert trail is not None
+        path, (along, chosen) = _over_time(semiring, chain, fronts[0], trail, path)
+    else:
+        kept = []
+        for step, map_, pointer, tables in _backwards(plan, semiring, chain, fronts, trail, generator):
+            path, here = _back(semiring, map_, pointer, tables, step + 1, path)
+            kept.append(here)
+        slots, choices = zip(*reversed(kept), strict=True) if kept else ((), ())
+        along, chosen = (torch.stack(x, -1) if x else code.unsqueeze(-1)[..., :0] for x in (slots, choices))
+    along = torch.cat([torch.where(path.time == 0, path.slot, -1).unsqueeze(-1), along], -1)
     valid = value.isfinite().expand(code.shape)
-    along = torch.stack(slots[::-1], -1)
-    chosen = torch.stack(choices[::-1], -1) if choices else along[..., :0]
     return Decoded(along.where(valid.unsqueeze(-1), -1), chosen.where(valid.unsqueeze(-1), -1), value, valid)
+
+
+def _over_time(
+    semiring: Semiring, chain: Chain, front: State, trail: Trail, path: Followed
+) -> tuple[Followed, tuple[Tensor, Tensor]]:
+    """`_back` over all steps, the last one first, as an operator: slots and choices ``(rows, ..., T)``."""
+    steps = chain.maps
+    tables = lifted(semiring, (steps,))
+    carry, _ = carries(semiring, steps.memory, preceded(front, trail), 0, chain.length)
+    pointers = steps.choose(semiring, carry, tables, None).movedim(-2, 0)
+    numbers = torch.arange(1, chain.length + 1, device=path.slot.device)
+
+    def step(held: Followed, table: Tables, pointer: Tensor, time: Tensor) -> tuple[Followed, tuple[Tensor, Tensor]]:
+        return _back(semiring, steps, pointer, table, time, Followed(*held))
+
+    first, (slots, choices) = over_time(step, path, tables, steps.table_ranks, (pointers, numbers), reverse=True)
+    return Followed(*first), (slots.movedim(0, -1), choices.movedim(0, -1))
+
+
+def _back(
+    semiring: Semiring, steps: Map, pointer: Tensor, tables: Tables, time: int | Tensor, path: Followed
+) -> tuple[Followed, tuple[Tensor, Tensor]]:
+    """One step back from ``time``, of the paths that are there; and their slot there and choice, -1 for the others."""
+    slot, row, _ = path
+    here = path.time == time
+    origin = steps.trace(partial(look_up, pointer, row, semiring.rows), slot.clamp(min=0), tables)
+    kept = torch.where(here, slot, -1), torch.where(here, origin.choice, -1)
+    row = row.clone() if origin.row is None else torch.where(here, origin.row, row)
+    earlier = torch.where(here, path.time - origin.delay, path.time)
+    return Followed(torch.where(here, origin.slot, slot), row, earlier), kept
 
 
 def _backwards(

@@ -52,6 +52,8 @@ def expected_counts(
     by_program = posteriors_of(structure, names, options)
     if by_program is not None:
         return by_program[0], _signed(structure, names, list(by_program[1].values()))
+    if torch.compiler.is_exporting() and options.get("backend") == "torch":  # others are operators as they are
+        return _exported(structure, names, options)
     potentials = structure.potentials
     create_graph = torch.is_grad_enabled() and any(x.requires_grad for x in potentials.values())
     found: Sequence[Tensor]
@@ -72,6 +74,15 @@ def expected_counts(
             value.sum(), list(inputs.values()), create_graph=create_graph, materialize_grads=True
         )
     return value if create_graph else value.detach(), _signed(structure, names, found)
+
+
+def _exported(structure: Structure, names: Sequence[str], options: Options) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same in a program that is exported, whose scans are operators: autograd follows what led to their leaves."""
+    with _recorded(structure, names) as (recorded, inputs):
+        chain, plan = prepare(recorded, Log(), options)
+        found = _directly(plan, chain.unrolled(), recorded, (), names, inputs)
+    assert found is not None
+    return found[0].detach().to(chain.start[0].dtype), _signed(structure, names, found[1])
 
 
 def _in_transforms(structure: Structure, names: Sequence[str], options: Options) -> tuple[Tensor, dict[str, Tensor]]:

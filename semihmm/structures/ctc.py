@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -192,7 +193,7 @@ class CTC(Structure):
         read = labels.new_full((*labels.shape[:-1], count, 2), -1, dtype=torch.int64)  # nothing, then each place
         read[..., 1:, 0] = labels
         read[..., 2::2, 1] = torch.arange(count // 2 - 1, device=labels.device)
-        tables = labels.shape[:-1].numel()
+        tables = prod(labels.shape[:-1])  # not `numel`, which makes a number of a batch that is not known yet
         at = places + (1 + count * torch.arange(tables, device=labels.device)).reshape(*labels.shape[:-1], 1)
         return read.flatten(0, -2).index_select(0, at.flatten()).reshape(*at.shape, 2)
 

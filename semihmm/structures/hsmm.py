@@ -200,9 +200,8 @@ class HSMM(Structure):
         begins = slots[..., :-1] >= self.states  # what begins at time t begins with step t
         state = torch.where(begins, slots[..., :-1] - self.states, -1)
         start = torch.arange(self.steps, device=slots.device).expand(state.shape)
-        order = torch.where(begins, start, self.steps).argsort(
-            dim=-1, stable=True
-        )  # segments first, in the order of time
+        # Segments first, in the order of time. No two are equal: a stable sort is no operator of ONNX.
+        order = torch.where(begins, start, self.steps + start).argsort(dim=-1)
         state, start, begins = (x.gather(-1, order) for x in (state, start, begins))
         end = torch.tensor(self.steps, device=slots.device) if self.lengths is None else self.lengths
         over = end.unsqueeze(-1).expand(*state.shape[:-1], 1)

@@ -298,10 +298,14 @@ def _incoming_unseen(target: Tensor, slots: int) -> Tensor:
     steps, arcs = target.shape
     width = min(arcs, slots)
     target = torch.where((target < 0) | (target >= slots), slots, target)  # no arc: all into a slot that is cut off
-    entered, order = target.sort(dim=-1, stable=True)
-    rank = torch.arange(arcs, device=target.device) - torch.searchsorted(entered, entered)
+    number = torch.arange(arcs, device=target.device)
+    key = (target * arcs + number).sort(dim=-1).values  # no two are equal: a stable sort is no operator of ONNX
+    entered, order = key // arcs, key % arcs
+    count = target.new_zeros(steps, slots + 1).scatter_add(-1, target, torch.ones_like(target))
+    rank = number - (count.cumsum(-1) - count).gather(-1, entered)
     fits = (rank < width) | (entered == slots)
-    torch._assert_async(fits.all(), "Arcs: more arcs into a state than there are states")
+    if not torch.compiler.is_exporting():  # nor is this one
+        torch._assert_async(fits.all(), "Arcs: more arcs into a state than there are states")
     at = torch.where(entered == slots, slots * width, entered * width + rank)
     table = target.new_full((steps, slots * width + 1), -1).scatter(-1, at, order)
     return table[:, :-1].reshape(steps, slots, width)

@@ -97,8 +97,19 @@ def held(state: State, new: State, active: Tensor | None) -> State:
     )
 
 
+def advanced(semiring: Semiring, steps: Map, state: State, table: Tables, active: Tensor | None) -> State:
+    """The state after one step, whose tables have no time axis."""
+    moved = State(push(semiring, state.carry, steps.step(semiring, state.carry, table)), state.offset)
+    return held(state, rescaled(semiring, moved), active)
+
+
 def pieces(length: int, entries: int) -> Iterator[tuple[int, int]]:
-    """First and last of so many steps at a time, with ``entries`` each, that they hold about `BLOCK` entries."""
+    """First and last of so many steps at a time, with ``entries`` each, that they hold about `BLOCK` entries.
+
+    In a program that is exported all at once, as nobody knows yet how many there are.
+    """
+    if torch.compiler.is_exporting():
+        return iter([(0, length)])
     size = max(BLOCK // entries, 1) if entries else max(length, 1)
     return ((at, min(at + size, length)) for at in range(0, length, size))
 

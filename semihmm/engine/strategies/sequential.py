@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semihmm.engine.maps import Map
-from semihmm.engine.strategies.base import State, Tables, Trail, by_step, held, joined, lifted, pieces, push, rescaled
+from semihmm.engine.strategies.base import State, Tables, Trail, advanced, by_step, joined, lifted, pieces
 from semihmm.semirings import Semiring
 
 
@@ -38,8 +38,7 @@ def loop(
     vectors, offsets = [], []
     taken = [None] * len(tables) if active is None else active.unbind(-1)
     for table, going in zip(tables, taken, strict=True):
-        moved = State(push(semiring, state.carry, steps.step(semiring, state.carry, table)), state.offset)
-        state = held(state, rescaled(semiring, moved), going)
+        state = advanced(semiring, steps, state, table, going)
         if keep:
             vectors.append(state.carry.select(-2, 0))
             offsets.append(state.offset)

@@ -1,0 +1,73 @@
+"""One step after the other as PyTorch's `scan` operator: an exported program learns T when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from semihmm.engine.maps import Map
+from semihmm.engine.strategies.base import State, Tables, Trail, advanced, lifted
+from semihmm.semirings import Semiring
+
+C = TypeVar("C", bound=tuple[Tensor, ...])
+
+
+def operator(
+    semiring: Semiring, maps: tuple[Map, ...], length: int, state: State, active: Tensor | None, keep: bool
+) -> tuple[State, Trail | None]:
+    """Every semiring, every map, in a program that `torch.export` makes; `length` may be a symbol, from 2 on.
+
+    Example:
+        >>> class Total(torch.nn.Module):
+        ...     def forward(self, emission):
+        ...         hmm = semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), emission)
+        ...         return semihmm.log_partition(hmm, backend="torch")
+        >>> time = torch.export.Dim("time", min=3)
+        >>> program = torch.export.export(Total(), (torch.zeros(4, 2),), dynamic_shapes=({0: time},))
+        >>> [round(float(program.module()(torch.zeros(steps, 2)).exp())) for steps in (3, 5)]
+        [8, 32]
+    """
+
+    def step(held: State, table: Tables, going: Tensor | None = None) -> tuple[State, tuple[Tensor, Tensor]]:
+        new = advanced(semiring, maps[0], State(*held), table, going)
+        return new, (new.carry.select(-2, 0).clone(), new.offset.clone())
+
+    rows = () if active is None else (active.movedim(-1, 0),)
+    last, (vectors, offsets) = over_time(step, state, lifted(semiring, maps), maps[0].table_ranks, rows)
+    return State(*last), Trail(vectors.movedim(0, -2), offsets.movedim(0, -1)) if keep else None
+
+
+def over_time(
+    step: Callable[..., tuple[C, tuple[Tensor, ...]]],
+    state: C,
+    tables: Tables,
+    ranks: Sequence[int],
+    rows: Sequence[Tensor],
+    reverse: bool = False,
+) -> tuple[C, tuple[Tensor, ...]]:
+    """``step(state, table, *row)``, which gives a new state and what is kept of it, from time to time.
+
+    Args:
+        tables: as `Map.tables` has them, with ``ranks`` event axes each.
+        rows: what else each time has, time first.
+        reverse: from the last time to the first.
+    Returns:
+        The last state, and what was kept, time first.
+    """
+    from torch._higher_order_ops.scan import scan  # takes a second, which only an export pays
+
+    times = [-1 - rank for rank in ranks]
+    moving = [x.shape[time] != 1 for x, time in zip(tables, times, strict=True)]
+    over = [x.movedim(t, 0) for x, t, m in zip(tables, times, moving, strict=True) if m]
+    # No operator may give a view of what it closes over.
+    still = [None if m else x.squeeze(t).clone() for x, t, m in zip(tables, times, moving, strict=True)]
+
+    def body(held: tuple[Tensor, ...], now: list[Tensor]) -> Any:
+        rest = iter(now[len(rows) :])
+        new, kept = step(held, tuple([next(rest) if x is None else x for x in still]), *now[: len(rows)])
+        return tuple(new), kept
+
+    found: tuple[C, tuple[Tensor, ...]] = scan(body, tuple(state), [*rows, *over], reverse=reverse)
+    return found
