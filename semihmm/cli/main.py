@@ -18,6 +18,7 @@ import typer
 import semihmm
 from semihmm.cli.adapt import adapt
 from semihmm.cli.live import live
+from semihmm.cli.options import DaskAddress, EngineName, Jobs
 from semihmm.cli.train import train
 from semihmm.cli.view import view
 from semihmm.errors import DataError, SemihmmError
@@ -46,14 +47,6 @@ Dictionary = Annotated[
 TextColumn = Annotated[
     str | None, typer.Option(help="Column of a metadata.csv with the text: its name, or its number from 1.")
 ]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine", help="Who works: local processes, dask, or the ranks of torchrun; the results are the same."
-    ),
-]
-DaskAddress = Annotated[str | None, typer.Option(help="Of a Dask scheduler; without, dask is JOBS processes here.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Number of processes; the results are the same.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 for a warning of any kind, too.")]
 Model = Annotated[
     Path | None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from semihmm.cli.options import DaskAddress, EngineName
+
 _NAMED = 5  # recordings, and phones, that a message names
 
 
@@ -34,7 +36,9 @@ def train(
     network: Annotated[
         str | None, typer.Option(help="Last, a network in place of Gaussians, trained by sequences: mmi or ctc-hmm.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of threads; the result is the same.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of threads, of dask processes; the result is the same.")] = 1,
+    engine: EngineName = "local",
+    dask_address: DaskAddress = None,
     licence: Annotated[str, typer.Option(help="Of the recordings, for the model's card.")] = "not stated",
     text_column: Annotated[str | None, typer.Option(help="As for align.")] = None,
 ) -> None:
@@ -48,18 +52,18 @@ def train(
     import torch
 
     from semihmm.cli import show
-    from semihmm.cli.main import SOME_FAILED, _refusing
+    from semihmm.cli.main import SOME_FAILED, _engine, _refusing
     from semihmm.errors import DataError
     from semihmm.speech import find_recordings, load_lexicon
     from semihmm.speech.training import Recipe, train_adaptively, train_network
     from semihmm.speech.training import train as learn
     from semihmm.speech.training.neural import objective_of
     from semihmm.speech.training.reading import own_lexicon, read_utterances
-    from semihmm.speech.training.threads import in_threads
+    from semihmm.speech.training.sharing import by_engine, in_threads
 
     torch.set_num_threads(1)  # recordings are shared out, not the work of one
     failures: dict[str, str] = {}
-    with _refusing():
+    with _refusing(), _engine(engine, jobs, dask_address) as works:
         objective = objective_of(network) if network else None
         if triphones and (adaptive or network):
             raise DataError("--adaptive and --network are for phones without context; leave out --triphones.")
@@ -83,7 +87,7 @@ def train(
                 recipe=recipe,
                 name=out.stem,
                 card={"licence": licence, "corpus": corpus.resolve().name},
-                each=in_threads(jobs),
+                each=in_threads(jobs) if engine == "local" else by_engine(works),
                 watch=watch,
             )
         if adaptive:

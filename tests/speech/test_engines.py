@@ -14,9 +14,11 @@ import soundfile
 import torch
 
 from semihmm.errors import DataError
-from semihmm.speech import Aligner, Lexicon, evaluate, find_recordings, open_engine
+from semihmm.speech import Aligner, Lexicon, Pronunciation, evaluate, find_recordings, open_engine
 from semihmm.speech.corpora.batch import align_recordings
 from semihmm.speech.engines.engine import in_order
+from semihmm.speech.training import Recipe, Utterance, train
+from semihmm.speech.training.sharing import by_engine
 
 from .conftest import RATE, spoken
 
@@ -51,6 +53,22 @@ def undisturbed(aligner, corpus, tmp_path):
     outcomes = list(align_recordings(aligner, find_recordings(corpus), tmp_path / "undisturbed", nbest=2))
     assert [item.recording.name for item in outcomes if item.failure] == ["3"]
     return contents(tmp_path / "undisturbed")
+
+
+@pytest.fixture
+def lesson():
+    """What a model is trained on, and how."""
+    said = tuple(Pronunciation(word, (phones,)) for word, phones in (("ah", ("AA",)), ("see", ("S", "IY"))))
+    waves = [spoken(("SIL", 0.2), ("AA", 0.2 + n / 50), ("S", 0.15), ("IY", 0.2), ("SIL", 0.2))[0] for n in range(4)]
+    return [Utterance(str(n), wave, RATE, said) for n, wave in enumerate(waves)], Recipe.for_rate(RATE, gaussians=1)
+
+
+@pytest.fixture
+def learnt(lesson, tmp_path):
+    """The file of a model that this process alone trained."""
+    utterances, recipe = lesson
+    train(utterances, recipe=recipe).save(tmp_path / "learnt")
+    return (tmp_path / "learnt").read_bytes()
 
 
 class Pool:
@@ -136,7 +154,7 @@ def test_tasks_have_one_thread_and_the_caller_keeps_its_own(aligner, corpus, tmp
     assert contents(tmp_path / "out") == undisturbed
 
 
-def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, tmp_path, undisturbed):
+def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, lesson, tmp_path, undisturbed, learnt):
     pytest.importorskip("distributed", reason="the dask extra is not installed")
     with open_engine("dask", jobs=2) as engine:
         run = align_recordings(aligner, find_recordings(corpus), tmp_path / "out", nbest=2, engine=engine)
@@ -148,6 +166,8 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, tm
         assert contents(tmp_path / "out") == undisturbed
         both = tmp_path / "out", tmp_path / "out"
         assert evaluate(*both, engine=engine) == evaluate(*both)
+        train(lesson[0], recipe=lesson[1], each=by_engine(engine)).save(tmp_path / "trained")
+    assert (tmp_path / "trained").read_bytes() == learnt
 
 
 # In the first life of the ranks, rank 1 is killed amid its second recording; torchrun starts all of them once more.
@@ -158,9 +178,11 @@ import torch
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from semihmm.speech import evaluate, find_recordings, open_engine
 from semihmm.speech.corpora import batch
+from semihmm.speech.training import train
+from semihmm.speech.training.sharing import by_engine
 
 torch.set_num_threads(1)
-aligner, corpus, out = pickle.loads(Path(sys.argv[1]).read_bytes())
+aligner, corpus, out, (utterances, recipe) = pickle.loads(Path(sys.argv[1]).read_bytes())
 align = batch._align
 
 def align_or_die(aligner, recording, out, **options):
@@ -174,6 +196,7 @@ def rank():
         run = batch.align_recordings(aligner, find_recordings(corpus), out, nbest=2, resume=True, engine=engine)
         failed = [(item.recording.name, bool(item.failure)) for item in run]
         assert evaluate(out, out, engine=engine) == evaluate(out, out)
+        train(utterances, recipe=recipe, each=by_engine(engine)).save(out.parent / "trained")
         return failed, os.environ["TORCHELASTIC_RESTART_COUNT"]
 
 def rank_or_end():
@@ -189,13 +212,14 @@ print(elastic_launch(config, rank_or_end)())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
-def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, tmp_path, undisturbed):
+def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, lesson, tmp_path, undisturbed, learnt):
     """As ``torchrun --nproc-per-node 3 --max-restarts 1``, from one process that has imported everything."""
-    (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out")))
+    (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out", lesson)))
     done = subprocess.run([sys.executable, "-c", RANKS, tmp_path / "job"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     results = eval(done.stdout.splitlines()[-1])
     assert results == {0: ([(str(n), n == 3) for n in range(RECORDINGS)], "1"), 1: None, 2: None}
+    assert (tmp_path / "trained").read_bytes() == learnt
     assert contents(tmp_path / "out") == undisturbed
 
 

@@ -8,7 +8,7 @@ import torch
 from semihmm.errors import DataError
 from semihmm.speech import Aligner, Interval, Lexicon, Pronunciation, load_acoustic_model
 from semihmm.speech.training import Recipe, Utterance, train
-from semihmm.speech.training.threads import in_threads
+from semihmm.speech.training.sharing import in_threads
 
 RATE = 16000
 TONES = {"SIL": 0.0, "AA": 400.0, "IY": 900.0, "S": 2500.0}

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from semihmm.errors import DataError
+from semihmm.speech.engines.engine import Engine
 from semihmm.speech.training.statistics import Example, Statistics
+
+Each = Callable[[Callable[[Example], Statistics], Sequence[Example]], Iterator[Statistics]]
 
 _WAITING = 4  # results for each thread that may wait to be added up
 
 
-def in_threads(jobs: int) -> Callable[[Callable[[Example], Statistics], Sequence[Example]], Iterator[Statistics]]:
+def in_threads(jobs: int) -> Each:
     """A `map` over so many threads, in order: sums do not depend on their number.
 
     Example:
@@ -25,3 +29,20 @@ def in_threads(jobs: int) -> Callable[[Callable[[Example], Statistics], Sequence
                 yield from pool.map(function, examples[begin : begin + _WAITING * jobs])
 
     return each
+
+
+def by_engine(engine: Engine) -> Each:
+    """A `map` over the workers of an engine, which are sent the features of recordings with each pass.
+
+    Example:
+        >>> from semihmm.speech import open_engine
+        >>> with open_engine("local") as engine:
+        ...     list(by_engine(engine)(abs, [-1, 2, -3]))
+        [1, 2, 3]
+    """
+    return lambda function, examples: engine.map(function, examples, died=_refuse)
+
+
+def _refuse(example: Example) -> Statistics:
+    frames = len(example.features)
+    raise DataError(f"train: the process that had a recording of {frames} frames ended, perhaps for want of memory.")
