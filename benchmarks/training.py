@@ -43,7 +43,7 @@ from semihmm.speech import (
 from semihmm.speech.text.phones import is_silence
 from semihmm.speech.training import Utterance, train
 from semihmm.speech.training.reading import pronounced
-from semihmm.speech.training.threads import in_threads
+from semihmm.speech.training.sharing import in_threads
 
 HERE = Path(__file__).parent
 ENGLISH, FIELD = "ae-english", "voxangeles"
