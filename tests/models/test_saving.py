@@ -268,7 +268,7 @@ def test_a_file_is_replaced_in_one_go(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError("the disk went away")
 
     monkeypatch.setattr(Path, "replace", fails)
-    with pytest.raises(OSError, match="went away"):
+    with pytest.raises(DataError, match="went away"):
         model.save(tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["m"]
