@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import _boundaries as boundaries
 import pocketsphinx
 import torch
 from rich.console import Console
@@ -30,7 +31,6 @@ from rich.console import Console
 from semihmm.audio import read_audio, resample
 from semihmm.cli.show import error_table
 from semihmm.speech import (
-    TOLERANCES,
     AcousticModel,
     Aligner,
     BoundaryErrors,
@@ -227,15 +227,7 @@ def summary(figures: Figures) -> dict:
     """The figures as they go into the JSON file."""
     kept = {key: value for key, value in asdict(figures).items() if key not in ("words", "phones")}
     for kind, errors in (("words", figures.words), ("phones", figures.phones)):
-        kept[kind] = {
-            "n": errors.n,
-            "missing": errors.missing,
-            "extra": errors.extra,
-            "mean_ms": round(1000 * errors.mean, 2),
-            "median_ms": round(1000 * errors.median, 2),
-            "bias_ms": round(1000 * errors.bias, 2),
-            **{f"within_{1000 * limit:.0f}_ms": round(errors.within(limit), 4) for limit in TOLERANCES},
-        }
+        kept[kind] = boundaries.summary(errors)
     return kept
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 import torch
+from _boundaries import summary
 from alignment import HERE, machine, spoken
 from learn_edges import Edges, learn
 from rich.console import Console
@@ -240,17 +241,6 @@ def edges_of_phrases(alignment: Alignment, segments: Sequence[Sequence], counts:
         own, words = words[:count], words[count:]
         late += [own[0].start - start, own[-1].end - end]
     return BoundaryErrors(tuple(late))
-
-
-def summary(errors: BoundaryErrors) -> dict:
-    return {
-        "n": errors.n,
-        "missing": errors.missing,
-        "mean_ms": round(1000 * errors.mean, 2),
-        "median_ms": round(1000 * errors.median, 2),
-        "bias_ms": round(1000 * errors.bias, 2),
-        **{f"within_{1000 * limit:.0f}_ms": round(errors.within(limit), 4) for limit in (0.01, 0.02, 0.025, 0.05, 0.1)},
-    }
 
 
 if __name__ == "__main__":

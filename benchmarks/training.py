@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from _boundaries import summary
 from rich.console import Console
 
 from semihmm.audio import read_audio
 from semihmm.cli.show import error_table
 from semihmm.speech import (
-    TOLERANCES,
     AcousticModel,
     Aligner,
     BoundaryErrors,
@@ -201,18 +201,6 @@ def figures(items: Sequence[Item], models: Sequence[AcousticModel], seconds: flo
         found.internal += BoundaryErrors(tuple(onsets[n] for n in inside))
         found.ends += BoundaryErrors((pairs[-1][1].end - pairs[-1][0].end,))
     return found
-
-
-def summary(errors: BoundaryErrors) -> dict[str, float]:
-    """The figures as they go into the JSON file."""
-    return {
-        "n": errors.n,
-        "missing": errors.missing,
-        "mean_ms": round(1000 * errors.mean, 2),
-        "median_ms": round(1000 * errors.median, 2),
-        "bias_ms": round(1000 * errors.bias, 2),
-        **{f"within_{1000 * limit:.0f}_ms": round(errors.within(limit), 4) for limit in TOLERANCES},
-    }
 
 
 if __name__ == "__main__":

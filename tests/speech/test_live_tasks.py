@@ -1,6 +1,7 @@
 """Scripts, keywords and phones as they are said, against the best path through all frames at once."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -227,3 +228,8 @@ def test_a_state_is_in_the_running_if_one_that_leads_to_it_is():
     source, target = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 1, 2, 2])
     assert in_the_running(filtered, source, target, 10.0).tolist() == [True, True, True]
     assert in_the_running(torch.tensor([-20.0, -0.1, -0.1]), source, target, 10.0).tolist() == [False, True, True]
+
+
+def test_a_model_that_hears_frames_together_is_refused(tone_model):
+    with pytest.raises(DataError, match="others around it"):
+        session_of(replace(tone_model, splice=2), PhoneListener(tone_model))

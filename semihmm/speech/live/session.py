@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semihmm.errors import DataError
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.files.results import Alignment
 from semihmm.speech.intervals import Interval
@@ -109,6 +110,11 @@ class Session:
         say: Callable[[str], None] = print,
         mean: Tensor | None = None,
     ) -> None:
+        if model.splice or model.network is not None:
+            raise DataError(
+                f"Session: {model.name} hears each frame with others around it, which are not there yet. Choose a "
+                f"model of Gaussians without LDA: one of 'semihmm train' without --adaptive and --network."
+            )
         self.model, self.task, self.clock, self.say = model, task, clock or WallClock(), say
         self.front_end, self.loop = LiveFrontEnd(model.front_end, prior=mean), FreeLoop(model)
         self.watch, self.latencies, self.delays = Watch(say), Latencies(), Latencies()

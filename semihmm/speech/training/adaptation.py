@@ -237,9 +237,9 @@ def _with_common_mean(model: AcousticModel, utterances: Iterable[Utterance]) -> 
             f"fit it. Choose fmllr, which learns a shift."
         )
     cepstra = [front_end.cepstrum(item.at(front_end.sample_rate)) for item in _some(utterances)]
-    static = torch.nn.functional.pad(-speech_mean(torch.cat(cepstra)), (0, 2 * front_end.cepstra))
-    shift = identity(len(static) * (2 * model.splice + 1))
-    shift[:, -1] = static.repeat(2 * model.splice + 1)
+    constant = front_end.with_differences(-speech_mean(torch.cat(cepstra))[None])[0]
+    shift = identity(len(constant) * (2 * model.splice + 1))
+    shift[:, -1] = constant.repeat(2 * model.splice + 1)
     return replace(
         model,
         front_end=replace(front_end, mean_normalisation=False),

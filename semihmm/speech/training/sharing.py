@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from semihmm.errors import DataError
 from semihmm.speech.engines.engine import Engine
-from semihmm.speech.training.statistics import Example, Statistics
-
-Each = Callable[[Callable[[Example], Statistics], Sequence[Example]], Iterator[Statistics]]
+from semihmm.speech.training.statistics import Each, Example, Statistics
 
 _WAITING = 4  # results for each thread that may wait to be added up
 

@@ -1,5 +1,6 @@
 """The statistics of one recording: what its paths say about the states, in expectation. They add up over recordings."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -82,6 +83,10 @@ class Statistics:
     def states(self) -> Tensor:
         """How many frames each state accounts for, ``(J,)``."""
         return self.occupancy.sum(1)
+
+
+Each = Callable[[Callable[[Example], Statistics], Sequence[Example]], Iterable[Statistics]]
+"""A `map` of recordings to their statistics, in order."""
 
 
 def statistics_of(draft: Draft, example: Example) -> Statistics:

@@ -16,11 +16,17 @@ from semihmm.speech.training.estimation import ENOUGH, estimate, left_to_right
 from semihmm.speech.training.flat import flat_path
 from semihmm.speech.training.mixtures import Mixtures
 from semihmm.speech.training.recipe import Recipe, Stage
-from semihmm.speech.training.statistics import Draft, Example, Statistics, path_of, statistics_of, statistics_of_path
+from semihmm.speech.training.statistics import (
+    Draft,
+    Each,
+    Example,
+    Statistics,
+    path_of,
+    statistics_of,
+    statistics_of_path,
+)
 from semihmm.speech.training.trees import ContextSums, grow, in_context
 from semihmm.speech.training.utterance import Utterance
-
-Each = Callable[[Callable[[Example], Statistics], Sequence[Example]], Iterable[Statistics]]
 
 
 @dataclass(frozen=True)
