@@ -212,7 +212,7 @@ print(elastic_launch(config, rank_or_end)())
 def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, tmp_path, undisturbed):
     """As ``torchrun --nproc-per-node 3 --max-restarts 1``, from one process that has imported everything."""
     (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out")))
-    done = subprocess.run([sys.executable, "-c", RANKS, tmp_path / "job"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", RANKS, tmp_path / "job"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     results = eval(done.stdout.splitlines()[-1])
     assert results == {0: ([(str(n), n == 3) for n in range(RECORDINGS)], "1"), 1: None, 2: None}
