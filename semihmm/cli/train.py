@@ -63,10 +63,8 @@ def train(
 
     torch.set_num_threads(1)  # recordings are shared out, not the work of one
     failures: dict[str, str] = {}
-    with _refusing(), _engine("local" if engine == "torchrun" else engine, jobs, dask_address) as works:
+    with _refusing(), _engine(engine, jobs, dask_address) as works:
         objective = objective_of(network) if network else None
-        if engine == "torchrun":
-            raise DataError("training over torchrun is not proven yet. Choose --engine dask, or --jobs threads here.")
         if triphones and (adaptive or network):
             raise DataError("--adaptive and --network are for phones without context; leave out --triphones.")
         recordings = find_recordings(corpus, text_column=text_column)

@@ -171,16 +171,17 @@ def test_dask_gives_the_same_bytes_though_a_worker_is_killed(aligner, corpus, le
 
 
 # In the first life of the ranks, rank 1 is killed amid its second recording; torchrun starts all of them once more.
-RANKS = """
+RANK = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from semihmm.speech import evaluate, find_recordings, open_engine
 from semihmm.speech.corpora import batch
+from semihmm.speech.training import train
+from semihmm.speech.training.sharing import by_engine
 
 torch.set_num_threads(1)
-aligner, corpus, out = pickle.loads(Path(sys.argv[1]).read_bytes())
+aligner, corpus, out, (utterances, recipe) = pickle.loads(Path(sys.argv[1]).read_bytes())
 align = batch._align
 
 def align_or_die(aligner, recording, out, **options):
@@ -188,34 +189,24 @@ def align_or_die(aligner, recording, out, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return align(aligner, recording, out, **options)
 
-def rank():
-    batch._align = align_or_die
-    with open_engine("torchrun") as engine:
-        run = batch.align_recordings(aligner, find_recordings(corpus), out, nbest=2, resume=True, engine=engine)
-        failed = [(item.recording.name, bool(item.failure)) for item in run]
-        assert evaluate(out, out, engine=engine) == evaluate(out, out)
-        return failed, os.environ["TORCHELASTIC_RESTART_COUNT"]
-
-def rank_or_end():
-    try:
-        return rank()
-    except SystemExit as end:
-        return end.code
-
-how = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "start_method": "fork", "monitor_interval": 0.05}
-config = LaunchConfig(1, 1, 3, max_restarts=1, **how)
-print(elastic_launch(config, rank_or_end)())
+batch._align = align_or_die
+with open_engine("torchrun") as engine:
+    run = batch.align_recordings(aligner, find_recordings(corpus), out, nbest=2, resume=True, engine=engine)
+    print([(item.recording.name, bool(item.failure)) for item in run], os.environ["TORCHELASTIC_RESTART_COUNT"])
+    assert evaluate(out, out, engine=engine) == evaluate(out, out)
+    train(utterances, recipe=recipe, each=by_engine(engine)).save(out.parent / "trained")
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
-def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, tmp_path, undisturbed):
-    """As ``torchrun --nproc-per-node 3 --max-restarts 1``, from one process that has imported everything."""
-    (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out")))
-    done = subprocess.run([sys.executable, "-c", RANKS, tmp_path / "job"], capture_output=True, text=True, timeout=300)
+def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, lesson, tmp_path, undisturbed, learnt):
+    (tmp_path / "rank.py").write_text(RANK)
+    (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out", lesson)))
+    torchrun = "torch.distributed.run", "--nproc-per-node=3", "--max-restarts=1", "--monitor-interval=0.1", "--standalone"
+    command = [sys.executable, "-m", *torchrun, str(tmp_path / "rank.py"), str(tmp_path / "job")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    results = eval(done.stdout.splitlines()[-1])
-    assert results == {0: ([(str(n), n == 3) for n in range(RECORDINGS)], "1"), 1: None, 2: None}
+    assert done.stdout.splitlines() == [f"{[(str(n), n == 3) for n in range(RECORDINGS)]} 1"]
+    assert (tmp_path / "trained").read_bytes() == learnt
     assert contents(tmp_path / "out") == undisturbed
 
 
