@@ -201,8 +201,8 @@ with open_engine("torchrun") as engine:
 def test_torchrun_gives_the_same_bytes_though_a_rank_is_killed(aligner, corpus, lesson, tmp_path, undisturbed, learnt):
     (tmp_path / "rank.py").write_text(RANK)
     (tmp_path / "job").write_bytes(pickle.dumps((aligner, corpus, tmp_path / "out", lesson)))
-    torchrun = "torch.distributed.run", "--nproc-per-node=3", "--max-restarts=1", "--monitor-interval=0.1", "--standalone"
-    command = [sys.executable, "-m", *torchrun, str(tmp_path / "rank.py"), str(tmp_path / "job")]
+    ranks = "--standalone --nproc-per-node=3 --max-restarts=1 --monitor-interval=0.1".split()
+    command = [sys.executable, "-m", "torch.distributed.run", *ranks, tmp_path / "rank.py", tmp_path / "job"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{[(str(n), n == 3) for n in range(RECORDINGS)]} 1"]
