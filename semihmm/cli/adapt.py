@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from semihmm.cli.running import SOME_FAILED, refusing
+
 
 def adapt(
     corpus: Annotated[Path, typer.Argument(help="Folder of recordings and transcripts, as for align.")],
@@ -36,7 +38,6 @@ def adapt(
     import torch
 
     from semihmm.cli import show
-    from semihmm.cli.main import SOME_FAILED, _refusing
     from semihmm.errors import DataError
     from semihmm.speech import find_recordings, load_acoustic_model, load_lexicon
     from semihmm.speech.training import adapt as adapted_to
@@ -45,7 +46,7 @@ def adapt(
 
     torch.set_num_threads(1)
     failures: dict[str, str] = {}
-    with _refusing():
+    with refusing():
         methods = methods_of(method)
         recordings = find_recordings(corpus, text_column=text_column)
         adapted = load_acoustic_model(model)

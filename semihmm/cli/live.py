@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from semihmm.cli.running import build_aligner, refusing
+
 
 def live(
     sound: Annotated[Path | None, typer.Argument(help="A file to play. Default: a microphone.")] = None,
@@ -41,7 +43,6 @@ def live(
     import torch
 
     from semihmm.cli.listening import Screen, listen, summary
-    from semihmm.cli.main import _aligner, _refusing
     from semihmm.errors import DataError
     from semihmm.speech.files.textfile import read_text
     from semihmm.speech.live import (
@@ -58,12 +59,12 @@ def live(
     from semihmm.speech.live.tasks import Task
 
     torch.set_num_threads(1)  # the work of one frame is too small to share: threads would wait for each other
-    with _refusing():
+    with refusing():
         if script and keywords:
             raise DataError("--script and --keywords exclude each other: which of them is to be listened for?")
         if fast and sound is None:
             raise DataError("--fast takes a file: a microphone is as fast as it is.")
-        aligner = _aligner(model, dictionary, language=language)
+        aligner = build_aligner(model, dictionary, language=language)
         text = ""
         task: Task
         if script:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,16 +18,15 @@ import semihmm
 from semihmm.cli.adapt import adapt
 from semihmm.cli.live import live
 from semihmm.cli.options import DaskAddress, EngineName, Jobs
+from semihmm.cli.running import SOME_FAILED, build_aligner, refusing
 from semihmm.cli.train import train
 from semihmm.cli.view import view
-from semihmm.errors import DataError, SemihmmError
+from semihmm.errors import DataError
 
 if TYPE_CHECKING:
     from semihmm.speech import Aligner, Engine, Recording
     from semihmm.speech.corpora.batch import Summary
     from semihmm.speech.training.adaptation import Method
-
-SOME_FAILED, CANNOT = 1, 2
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,18 +51,6 @@ Model = Annotated[
     typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's or of HTK's."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Ends the program with code 2 and the reason, without a traceback, where a command cannot be carried out."""
-    try:
-        yield
-    except (SemihmmError, OSError) as error:
-        from semihmm.cli import show
-
-        show.error(str(error))
-        raise typer.Exit(CANNOT) from error
 
 
 def _say_version(asked: bool) -> None:
@@ -140,18 +126,18 @@ def align(
     --strict also 1 if a word has no entry, a stretch is suspicious, a file was passed over, or anything else is odd.
     """
     from semihmm.cli import show
-    from semihmm.speech import find_recordings
+    from semihmm.speech import find_recordings, open_engine
     from semihmm.speech.corpora.journal import journal
     from semihmm.speech.corpora.locking import only_writer
     from semihmm.speech.training.adaptation import methods_of
 
-    with _refusing(), _engine(engine, jobs, dask_address) as works, journal(log):
+    with refusing(), open_engine(engine, jobs=jobs, dask_address=dask_address) as works, journal(log):
         recordings = find_recordings(corpus, text_column=text_column)
         if out.resolve() == corpus.resolve():
             raise OSError("--out must not be the corpus itself: results could overwrite its TextGrids.")
         with only_writer(out):
             pass  # better to fail before the work than after it
-        aligner = _aligner(model, dictionary, pause_probability, language, extra_speech, contexts)
+        aligner = build_aligner(model, dictionary, pause_probability, language, extra_speech, contexts)
         aligner = aligner if durations else replace(aligner, durations=None)
         more = {name.strip().lower() for name in formats.split(",")} - {"textgrid", "json", ""}
         methods = methods_of(speakers) if speakers else []
@@ -189,9 +175,9 @@ def validate(
     from semihmm.speech import find_recordings
     from semihmm.speech import validate as findings_of
 
-    with _refusing():
+    with refusing():
         recordings = find_recordings(corpus, text_column=text_column)
-        findings = list(findings_of(recordings, _aligner(model, dictionary, language=language)))
+        findings = list(findings_of(recordings, build_aligner(model, dictionary, language=language)))
     show.findings(findings, recordings)
     is_fine = not (findings or recordings.passed_over) if strict else not any(finding.fatal for finding in findings)
     raise typer.Exit(0 if is_fine else SOME_FAILED)
@@ -225,9 +211,10 @@ def evaluate(
     """
     from semihmm.cli import show
     from semihmm.speech import evaluate as evaluate_labels
+    from semihmm.speech import open_engine
     from semihmm.speech.metrics.evaluate import read_phone_map
 
-    with _refusing(), _engine(engine, jobs, dask_address) as works:
+    with refusing(), open_engine(engine, jobs=jobs, dask_address=dask_address) as works:
         mapped = read_phone_map(phone_map) if phone_map else None
         result = evaluate_labels(
             reference, hypothesis, word_tier=words, phone_tier=phones, phone_map=mapped, engine=works
@@ -246,7 +233,7 @@ def oov(
     from semihmm.speech import find_recordings, load_lexicon, unknown_words
 
     unknown: Counter[str] = Counter()
-    with _refusing():
+    with refusing():
         lexicon = load_lexicon(language, dictionary=dictionary)
         for recording in find_recordings(corpus):
             try:
@@ -270,7 +257,7 @@ def g2p(
     from semihmm.cli import show
     from semihmm.speech import dictionary_lines, load_lexicon, words_of
 
-    with _refusing():
+    with refusing():
         lexicon = load_lexicon(language, dictionary=dictionary)
         spoken = [word for text in words or () for word in words_of(text, language=language or "en")]
         spoken = spoken if words else [line.split()[0].lower() for line in sys.stdin if line.strip()]
@@ -298,10 +285,10 @@ def demo(
     from semihmm.speech import find_recordings
     from semihmm.speech.view.picture import draw_recording
 
-    with _refusing():
+    with refusing():
         recordings = find_recordings(data)
         smallest = min(recordings, key=lambda recording: recording.audio.stat().st_size)
-        aligner = _aligner()
+        aligner = build_aligner()
         summary = _run(aligner, [smallest] if smoke else recordings, out)
         show.summary(summary, aligner.model.front_end)
         if summary.failures:
@@ -322,38 +309,9 @@ def info() -> None:
     """Say what this installation aligns with."""
     from semihmm.cli import show
 
-    with _refusing():
-        aligner = _aligner()
+    with refusing():
+        aligner = build_aligner()
     show.info(aligner)
-
-
-def _engine(name: str, jobs: int, dask_address: str | None) -> AbstractContextManager[Engine]:
-    """Before anything else that takes time: of torchrun's ranks, the first alone goes on from here."""
-    from semihmm.speech import open_engine
-
-    return open_engine(name, jobs=jobs, dask_address=dask_address)
-
-
-def _aligner(
-    model: Path | None = None,
-    dictionary: Path | None = None,
-    pause_probability: float = 0.5,
-    language: str | None = None,
-    extra_speech: bool = False,
-    contexts: bool = False,
-) -> Aligner:
-    from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
-    from semihmm.speech.alignment.pronunciation import check_language
-
-    if language and check_language(language) != "en" and not model:
-        raise DataError(
-            f"no acoustic model of {LANGUAGES[language]} comes with semihmm, only an English one. Give a model with "
-            f"--model ('semihmm train' makes one from recordings), and a dictionary in its phones with --dictionary, "
-            f"unless they are those that 'semihmm g2p --language {language}' prints."
-        )
-    acoustic = load_acoustic_model(model, contexts=contexts)
-    lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)
-    return Aligner(acoustic, lexicon, pause_probability, extra_speech)
 
 
 def _run(

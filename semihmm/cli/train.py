@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from semihmm.cli.options import DaskAddress, EngineName
+from semihmm.cli.running import SOME_FAILED, refusing
 
 _NAMED = 5  # recordings, and phones, that a message names
 
@@ -52,9 +53,8 @@ def train(
     import torch
 
     from semihmm.cli import show
-    from semihmm.cli.main import SOME_FAILED, _engine, _refusing
     from semihmm.errors import DataError
-    from semihmm.speech import find_recordings, load_lexicon
+    from semihmm.speech import find_recordings, load_lexicon, open_engine
     from semihmm.speech.training import Recipe, train_adaptively, train_network
     from semihmm.speech.training import train as learn
     from semihmm.speech.training.neural import objective_of
@@ -63,7 +63,7 @@ def train(
 
     torch.set_num_threads(1)  # recordings are shared out, not the work of one
     failures: dict[str, str] = {}
-    with _refusing(), _engine(engine, jobs, dask_address) as works:
+    with refusing(), open_engine(engine, jobs=jobs, dask_address=dask_address) as works:
         objective = objective_of(network) if network else None
         if triphones and (adaptive or network):
             raise DataError("--adaptive and --network are for phones without context; leave out --triphones.")

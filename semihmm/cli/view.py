@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from semihmm.cli.running import SOME_FAILED, build_aligner, refusing
+
 
 def view(
     results: Annotated[Path, typer.Argument(help="Folder that 'semihmm align' wrote, or one of its JSON files.")],
@@ -33,15 +35,14 @@ def view(
     Exit code: 0 if all results have pages, 1 if some cannot be read, 2 if nothing could be done.
     """
     from semihmm.cli import show
-    from semihmm.cli.main import SOME_FAILED, _aligner, _refusing
     from semihmm.errors import DataError
     from semihmm.speech import view_results
     from semihmm.speech.view.sound import size
 
-    with _refusing():
+    with refusing():
         if nbest and not explain:
             raise DataError("--nbest takes --explain: the aligner has to be asked once more.")
-        aligner = _aligner(model, dictionary, language=language) if explain else None
+        aligner = build_aligner(model, dictionary, language=language) if explain else None
         done = view_results(results, out, audio=audio, aligner=aligner, nbest=nbest, link_audio=link_audio)
         pages, failures = [], 0
         for viewed in done:

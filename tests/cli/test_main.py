@@ -258,7 +258,7 @@ def test_a_name_that_no_terminal_can_show_is_shown(run, corpus, tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_model_is_loaded(run, corpus, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr("semihmm.cli.main._aligner", lambda *options: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("semihmm.cli.main.build_aligner", lambda *options: pytest.fail("the model was loaded"))
     result = run("align", corpus, "--out", tmp_path / "file" / "out")
     assert result.exit_code == 2
     assert "results cannot be written to" in result.output
