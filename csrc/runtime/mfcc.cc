@@ -6,7 +6,7 @@
 #include <numbers>
 #include <numeric>
 
-namespace semihmm::runtime {
+namespace semihmm_runtime {
 namespace {
 
 constexpr double kFullScale = 32768;  // the models were trained on 16-bit integers
@@ -126,7 +126,7 @@ std::string FrontEndSettings::refusal() const {
         for (const int column : *columns) check("a column", column, 0, static_cast<double>(cepstra * (1 + static_cast<int>(differences.size())) - 1));
     }
     if (!found.empty()) return found;
-    const auto places = runtime::corners(*this);
+    const auto places = semihmm_runtime::corners(*this);
     for (std::size_t i = 1; i < places.size(); ++i)
         if (!(places[i - 1] < places[i]))
             return "features: the mel filters lie closer together than the spectrum's bins, or their edges in the wrong order. Use fewer "
@@ -316,4 +316,4 @@ std::vector<float> features_of(const FrontEndSettings& settings, std::span<const
     return found;
 }
 
-}  // namespace semihmm::runtime
+}  // namespace semihmm_runtime

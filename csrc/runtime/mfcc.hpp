@@ -11,7 +11,7 @@
 #include "noise.hpp"
 #include "spectrum.hpp"
 
-namespace semihmm::runtime {
+namespace semihmm_runtime {
 
 // What `FrontEnd` of Python has, by the same names and with the same defaults, which are Sphinx's.
 struct FrontEndSettings {
@@ -124,4 +124,4 @@ private:
 // than one window.
 std::vector<float> features_of(const FrontEndSettings& settings, std::span<const float> wave);
 
-}  // namespace semihmm::runtime
+}  // namespace semihmm_runtime

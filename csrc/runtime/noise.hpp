@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-namespace semihmm::runtime {
+namespace semihmm_runtime {
 
 class NoiseRemover {
 public:
@@ -62,4 +62,4 @@ private:
     bool begun_ = false;
 };
 
-}  // namespace semihmm::runtime
+}  // namespace semihmm_runtime

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace semihmm::runtime {
+namespace semihmm_runtime {
 
 // Even samples are the real parts, odd ones the imaginary parts, of a complex transform of half the size, whose first half and
 // mirrored second half tell the two apart again.
@@ -58,4 +58,4 @@ private:
     std::vector<std::complex<double>> values_;
 };
 
-}  // namespace semihmm::runtime
+}  // namespace semihmm_runtime

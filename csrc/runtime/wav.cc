@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-namespace semihmm::runtime {
+namespace semihmm_runtime {
 namespace {
 
 constexpr std::uint64_t kUnknown = 0x7FFFFF00;     // sizes from here on are written by programs that did not know yet
@@ -153,4 +153,4 @@ std::size_t WavReader::read(std::span<float> to) {
     return 0;
 }
 
-}  // namespace semihmm::runtime
+}  // namespace semihmm_runtime

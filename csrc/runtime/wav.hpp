@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace semihmm::runtime {
+namespace semihmm_runtime {
 
 enum class WavCode {
     not_wav = 1,      // no RIFF file of sound
@@ -84,4 +84,4 @@ private:
     std::vector<std::byte> buffer_;
 };
 
-}  // namespace semihmm::runtime
+}  // namespace semihmm_runtime

@@ -9,7 +9,7 @@
 #include <initializer_list>
 #include <limits>
 
-using namespace semihmm::runtime;
+using namespace semihmm_runtime;
 
 namespace {
 
