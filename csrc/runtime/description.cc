@@ -4,6 +4,8 @@
 #include <limits>
 #include <numeric>
 
+#include "settings.hpp"
+
 namespace semihmm_runtime {
 
 Error::~Error() = default;
@@ -133,9 +135,14 @@ Emission read_emission(Members members, const Json& json, Safetensors& file, int
         found.table.resize(log_prob.size());
         for (int64_t s = 0; s < columns; ++s)
             for (int64_t v = 0; v < found.symbols; ++v) found.table[v * columns + s] = log_prob[s * found.symbols + v];
+    } else if (found.kind == "network") {
+        auto network = std::make_shared<const Network>(read_network(json, file));
+        if (network->outputs() != static_cast<std::size_t>(columns))
+            bad_file("the model file: the network must have " + std::to_string(columns) + " outputs, one for each log-likelihood, got " + std::to_string(network->outputs()) + ".");
+        found.network = std::move(network);
+        return found;
     } else if (found.kind != "log_likelihoods") {
-        (void)json;
-        members.refuse("kind", "\"log_likelihoods\", \"gaussian\", \"mixture\" or \"categorical\"");
+        members.refuse("kind", "\"log_likelihoods\", \"gaussian\", \"mixture\", \"categorical\" or \"network\"");
     }
     members.finish();
     return found;
@@ -225,7 +232,12 @@ Description Description::read(const void* data, std::size_t size) {
     }
     const Members emission = members.object("emission");
     found.emission = read_emission(emission, json.object()->find("emission")->second, file, found.columns);
-    if (members.has("features")) found.features = members.take("features");
+    if (members.has("features")) {
+        found.features = std::make_shared<const Features>(read_features(members.take("features")));
+        const auto& network = found.emission.network;
+        const std::size_t takes = network ? network->inputs() : static_cast<std::size_t>(found.emission.inputs);
+        if (found.features->settings.features() != takes) members.refuse("features", "of " + std::to_string(takes) + " numbers a frame, as the emission takes");
+    }
     if (members.has("names")) found.names = members.texts("names");
     if (!found.names.empty() && static_cast<int64_t>(found.names.size()) != found.states) members.refuse("names", "as many as there are states, " + std::to_string(found.states));
     members.finish(), file.finish();

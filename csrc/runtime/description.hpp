@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,9 @@
 #include "safetensors.hpp"
 
 namespace semihmm_runtime {
+
+class Network;
+struct Features;
 
 constexpr int64_t kMostNumbers = int64_t(1) << 26;  // that are made of fewer in a file, as a table of arcs is
 
@@ -39,7 +43,7 @@ struct Emission {
     std::vector<float> table;         // "categorical": (symbols, columns)
     int64_t symbols = 0;
 
-    Json network;                     // "network": the rest of `emission`, for whoever runs it
+    std::shared_ptr<const Network> network;  // "network": what makes frames, of log-likelihoods, of others
 };
 
 struct Description {
@@ -52,7 +56,7 @@ struct Description {
     std::vector<float> duration;         // (states, max_duration); none but of an HSMM
     bool cut = false;                    // the last segment may go on behind the end
     Emission emission;
-    Json features;                       // what makes frames of samples, for whoever does; null for none
+    std::shared_ptr<const Features> features;  // what makes frames of samples; null for none
     std::vector<std::string> names;      // of the states, or none
 
     bool segmental() const { return !duration.empty(); }

@@ -15,7 +15,8 @@
 namespace semihmm_runtime {
 namespace {
 
-constexpr std::size_t kMostNumbers = std::size_t{1} << 28;  // of one layer's weights, or of the rows that it keeps
+constexpr std::size_t kMostNumbers = std::size_t{1} << 27;  // of one layer's weights
+constexpr std::size_t kMostKept = std::size_t{1} << 26;     // of the rows that all layers keep
 constexpr std::size_t kMostLayers = 1000;
 constexpr std::size_t kLanes = 16, kGroup = 4;  // numbers in a vector; vectors summed at once
 
@@ -121,16 +122,15 @@ std::string Network::add(Layer layer) {
         const auto least = {c.outputs, c.taps, c.stride, c.dilation};
         if (std::ranges::min(least) < 1 || std::ranges::max(least) > kMostNumbers || std::max(c.before, c.after) > kMostNumbers)
             return wrong(number, "has a size that is 0, or too large");
-        if (c.taps > kMostNumbers / c.dilation || c.span() > kMostNumbers / width || c.outputs > kMostNumbers / width / c.taps)
-            return wrong(number, "is too large");
+        if (c.taps > kMostKept / c.dilation || vectors(c.outputs) * kLanes > kMostNumbers / width / c.taps) return wrong(number, "is too large");
         if (c.weight.size() != c.outputs * c.inputs * c.taps || !(c.bias.empty() || c.bias.size() == c.outputs))
             return wrong(number, "has weights that do not fit its sizes");
         for (Residual& residual : open_) {
             if (c.stride != 1 || c.before + c.after != c.span() - 1) return wrong(number, "changes the number of rows between the two ends of a sum");
             residual.pending += c.after;
-            if (residual.pending > kMostNumbers / residual.width) return wrong(number, "is too large");
         }
         if (c.stride > kMostNumbers / stride_) return wrong(number, "has too large a stride");
+        if (!keep(c.span(), width)) return wrong(number, "keeps too many rows");
         if (c.span() > c.before + 1) look_ahead_ += (c.span() - 1 - c.before) * stride_;
         stride_ *= c.stride;
         next = c.outputs;
@@ -145,12 +145,20 @@ std::string Network::add(Layer layer) {
         queues_.push_back(0);
     } else if (std::holds_alternative<ResidualEnd>(layer)) {
         if (open_.empty() || open_.back().width != width) return wrong(number, "ends a sum that did not begin, or of another width");
+        if (!keep(open_.back().pending, width)) return wrong(number, "keeps too many rows");
         queues_[open_.back().queue] = open_.back().pending;
         open_.pop_back();
     }
     layers_.push_back(std::move(layer));
     widths_.push_back(next);
     return {};
+}
+
+// Whether so many rows may be kept besides those of other layers.
+bool Network::keep(std::size_t rows, std::size_t width) {
+    if (rows > (kMostKept - kept_) / width) return false;
+    kept_ += rows * width;
+    return true;
 }
 
 std::string Network::refusal() const { return open_.empty() ? "" : "network: a sum does not end. Write the model again."; }

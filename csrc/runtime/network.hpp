@@ -56,8 +56,8 @@ public:
 
     std::size_t inputs() const { return inputs_; }
     std::size_t outputs() const { return widths_.back(); }
-    std::size_t stride() const { return stride_; }                              // rows in for one out
-    std::size_t look_ahead() const { return look_ahead_; }                      // rows that follow the last one that a row speaks for
+    std::size_t stride() const { return stride_; }          // rows in for one out
+    std::size_t look_ahead() const { return look_ahead_; }  // rows that follow the last one that a row speaks for
     // How many rows come out of so many.
     std::size_t rows(std::size_t count) const;
 
@@ -68,7 +68,9 @@ private:
         std::size_t pending = 1;  // rows that went in and have not come out
     };
 
-    std::size_t inputs_, stride_ = 1, look_ahead_ = 0;
+    bool keep(std::size_t rows, std::size_t width);
+
+    std::size_t inputs_, stride_ = 1, look_ahead_ = 0, kept_ = 0;
     std::vector<Layer> layers_;
     std::vector<std::size_t> widths_;  // before each layer, and after the last one
     std::vector<Residual> open_;

@@ -16,7 +16,7 @@ constexpr std::size_t kLongestHeader = 1 << 20;
 constexpr std::size_t kMostTensors = 4096, kMostAxes = 8;
 
 int64_t size_of(const std::string& type) {
-    constexpr std::pair<const char*, int64_t> sizes[] = {{"F32", 4}, {"I32", 4}, {"I64", 8}, {"U8", 1}};
+    constexpr std::pair<const char*, int64_t> sizes[] = {{"F32", 4}, {"F16", 2}, {"I32", 4}, {"I64", 8}, {"U8", 1}};
     for (const auto& [name, size] : sizes)
         if (type == name) return size;
     return 0;
@@ -27,6 +27,15 @@ T read(const unsigned char* from) {
     T x;
     std::memcpy(&x, from, sizeof x);
     return x;
+}
+
+// What the bits of a half-precision number say.
+float widened(uint16_t half) {
+    const int exponent = half >> 10 & 0x1f, fraction = half & 0x3ff;
+    const float size = exponent == 0x1f ? (fraction ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity())
+                       : exponent       ? std::ldexp(static_cast<float>(fraction + 0x400), exponent - 25)
+                                        : std::ldexp(static_cast<float>(fraction), -24);
+    return half & 0x8000 ? -size : size;
 }
 
 }  // namespace
@@ -64,7 +73,7 @@ Safetensors::Safetensors(const void* data, std::size_t size) {
         const std::vector<int64_t> place = members.integers("data_offsets", 0, int64_t(1) << 50);
         members.finish();
         const int64_t each = size_of(tensor.type);
-        if (!each) members.refuse("dtype", "F32, I32, I64 or U8");
+        if (!each) members.refuse("dtype", "F32, F16, I32, I64 or U8");
         if (tensor.shape.size() > kMostAxes) members.refuse("shape", "of no more than 8 axes");
         int64_t bytes_needed = each;
         for (int64_t extent : tensor.shape)
@@ -113,9 +122,12 @@ const Tensor& Safetensors::take(const std::string& name, const std::vector<int64
 }
 
 std::vector<float> Safetensors::numbers(const std::string& name, const std::vector<int64_t>& shape, bool finite) {
-    const Tensor& tensor = take(name, shape, "F32");
+    const Tensor& tensor = take(name, shape, "F32 or F16");
     std::vector<float> found(static_cast<std::size_t>(tensor.count));
-    if (!found.empty()) std::memcpy(found.data(), tensor.data, found.size() * sizeof(float));
+    if (tensor.type == "F16")
+        for (std::size_t i = 0; i < found.size(); ++i) found[i] = widened(read<uint16_t>(tensor.data + 2 * i));
+    else if (!found.empty())
+        std::memcpy(found.data(), tensor.data, found.size() * sizeof(float));
     for (std::size_t i = 0; i < found.size(); ++i)
         if (!(found[i] < std::numeric_limits<float>::infinity()) || (finite && std::isinf(found[i])))
             bad_file("the model file: number " + std::to_string(i) + " of tensor " + name + " is " + std::to_string(found[i]) + ", and must be finite" + (finite ? "." : " or -inf."));

@@ -27,7 +27,7 @@ class Safetensors {
 
     const std::string& metadata(const std::string& name) const;
     bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-    // Log-weights or parameters, F32, of this shape: neither NaN nor, unless `finite` is false, infinite; -inf at most.
+    // Log-weights or parameters, F32 or F16, of this shape: neither NaN nor, unless `finite` is false, infinite; -inf at most.
     std::vector<float> numbers(const std::string& name, const std::vector<int64_t>& shape, bool finite);
     // I32, I64 or U8.
     std::vector<int64_t> indices(const std::string& name, const std::vector<int64_t>& shape, int64_t least, int64_t most);

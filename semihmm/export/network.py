@@ -17,8 +17,8 @@ from semihmm.errors import ShapeError, StructureError
 
 _STEPS = 1009  # of the example: more than a row hears, and the size of nothing else
 _RUNS = (
-    "Linear, Conv1d, ReLU, LeakyReLU, GELU, SiLU, Tanh, Sigmoid, LayerNorm, BatchNorm1d, Dropout, LogSoftmax, sums of a "
-    "layer's input and output, and constants of each feature that are added or multiplied"
+    "Linear, Conv1d, ReLU, LeakyReLU, GELU, SiLU, Tanh, Sigmoid, LayerNorm, BatchNorm1d, Dropout, LogSoftmax, sums of "
+    "a layer's input and output, and constants of each feature that are added or multiplied"
 )
 _ACTIVATIONS = {"relu": "relu", "relu_": "relu", "silu": "silu", "tanh": "tanh", "sigmoid": "sigmoid"}
 _SAME = {"dropout", "to", "contiguous", "clone", "alias", "detach", "_to_copy"}
@@ -45,17 +45,16 @@ class _CannotError(Exception):
 
 
 def network(
-    net: nn.Module, features: int | None = None, *, batched: bool = True, dtype: torch.dtype = torch.float32
+    net: nn.Module, features: int | None = None, dtype: torch.dtype = torch.float32
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A network as a model file has it, ``"emission": {"kind": "network", ...}``, and its tensors by name.
+    """A network as a model file has it, ``"emission": {"kind": "network", ...}``, and its tensors: see `runtime`.
 
     Any module will do that is made of layers which the runtime runs, however it is written: it is traced by
     `torch.export`, in evaluation mode. Batch normalisation and other constants are folded into the layer before.
 
     Args:
-        net: from ``(1, T, features)`` to ``(1, T', states)``.
+        net: from ``(1, T, features)`` to ``(1, T', states)``, or from ``(T, features)`` to ``(T', states)``.
         features: how many numbers a row has; None for those that the first Linear or Conv1d takes.
-        batched: whether rows come as ``(1, T, features)``; else as ``(T, features)``.
         dtype: of the weights in the file: float32 or float16. Sums are float32.
 
     Raises:
@@ -67,12 +66,12 @@ def network(
         >>> described, tensors = network(net)
         >>> [layer["kind"] for layer in described["layers"]], described["inputs"]
         (['convolution', 'relu', 'convolution'], 13)
-        >>> tensors["emission.0.weight"].shape
+        >>> tensors["0.weight"].shape
         torch.Size([32, 13, 1])
     """
     net = copy.deepcopy(net).cpu().float().eval()
     features = _features(net) if features is None else features
-    rows = _traced(net, torch.zeros(1, _STEPS, features)[slice(None) if batched else 0])
+    rows = _traced(net, torch.zeros(1, _STEPS, features))
     if rows.axes[-2:] != ("T", "F") or rows.padding:
         raise StructureError(
             f"export: the network returns axes {rows.axes}, where T is time and F are its outputs; the runtime needs "
@@ -93,16 +92,18 @@ def _features(net: nn.Module) -> int:
 
 
 def _traced(net: nn.Module, x: Tensor) -> _Rows:
-    """The rows that the network returns."""
+    """The rows that the network returns for ``x (1, T, F)``, or for ``x[0]`` if it takes that alone."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's, about modules that are refused below
             program = torch.export.export(net, (x,), strict=False)
     except Exception as error:
+        if x.ndim == 3:
+            return _traced(net, x[0])
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise StructureError(
-            f"export: PyTorch cannot trace {type(net).__name__} ({type(error).__name__}: {reason}). Does it look at the "
-            f"numbers in tensors? The runtime runs {_RUNS}."
+            f"export: PyTorch cannot trace {type(net).__name__} ({type(error).__name__}: {reason}). Does it look at "
+            f"the numbers in tensors? The runtime runs {_RUNS}."
         ) from error
     signature = program.graph_signature
     given = signature.inputs_to_parameters | signature.inputs_to_buffers
@@ -341,7 +342,7 @@ def _described(
             if key == "layers":
                 options[key] = _described(value, tensors, dtype, numbers)
             elif isinstance(value, Tensor):
-                options[key] = f"emission.{number}.{key}"
+                options[key] = f"{number}.{key}"
                 tensors[options[key]] = value.to(dtype).contiguous()
             elif value is not None:
                 options[key] = value

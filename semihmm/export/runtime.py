@@ -16,8 +16,9 @@ from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.errors import DataError, StructureError
 from semihmm.export.module import checked_laws
+from semihmm.export.network import network as network_of
 from semihmm.models import HMM, HSMM, Gaussian, GaussianMixture
-from semihmm.models.emissions import Categorical, Emission
+from semihmm.models.emissions import Categorical, Emission, Neural
 from semihmm.structures import CTC, MonotonicAlignment, Structure
 
 RUNTIME = 1  # the version of the files
@@ -26,15 +27,26 @@ Described = dict[str, Any]
 Tensors = dict[str, Tensor]
 
 
-def runtime(model: HMM | HSMM | Structure, path: str | PathLike[str], *, names: Sequence[str] | None = None) -> None:
+def runtime(
+    model: HMM | HSMM | Structure,
+    path: str | PathLike[str],
+    *,
+    names: Sequence[str] | None = None,
+    network: torch.nn.Module | None = None,
+    features: Described | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write a model to a file that the C++ runtime loads, with or without Python near: see `docs/runtime.md`.
 
     Args:
-        model: an `HMM` or an `HSMM` of `semihmm.models` with an emission of `Gaussian`, `GaussianMixture` or
-            `Categorical`. Or a structure of one sequence, `semihmm.HMM`, `HSMM`, `CTC` or `MonotonicAlignment`, whose
-            emission does not count: the runtime is then given log-likelihoods.
+        model: an `HMM` or an `HSMM` of `semihmm.models` with an emission of `Gaussian`, `GaussianMixture`,
+            `Categorical` or `Neural`. Or a structure of one sequence, `semihmm.HMM`, `HSMM`, `CTC` or
+            `MonotonicAlignment`, whose emission does not count: the runtime is then given log-likelihoods.
         path: the file, which appears when it is whole. Its numbers are float32.
         names: of the states, for whoever reads them.
+        network: what makes the log-likelihoods of a structure, as `network` takes it.
+        features: what makes frames of samples, as `front_end` returns it.
+        dtype: of a network's weights in the file: float32 or float16.
 
     Raises:
         DataError: a path that cannot be written; numbers that float32 does not hold.
@@ -50,7 +62,11 @@ def runtime(model: HMM | HSMM | Structure, path: str | PathLike[str], *, names: 
     """
     safetensors = require("safetensors.torch", extra="models", purpose="Writing a model file")
     with torch.no_grad():
-        described, tensors = _model(model) if isinstance(model, HMM | HSMM) else _structure(model)
+        described, tensors = _model(model, dtype) if isinstance(model, HMM | HSMM) else _structure(model)
+    if network is not None:
+        described, tensors = _with_network(described, tensors, network, None, dtype)
+    if features is not None:
+        described["features"] = features
     if names is not None:
         count = described["states"]
         if len(names) != count or not all(isinstance(name, str) for name in names):
@@ -65,8 +81,18 @@ def runtime(model: HMM | HSMM | Structure, path: str | PathLike[str], *, names: 
         raise DataError(f"export: {path!r} cannot be written: {error}. Pass the path of a file.") from error
 
 
-def _model(model: HMM | HSMM) -> tuple[Described, Tensors]:
+def _with_network(
+    described: Described, tensors: Tensors, net: torch.nn.Module, features: int | None, dtype: torch.dtype
+) -> tuple[Described, Tensors]:
+    emission, weights = network_of(net, features, dtype)
+    return {**described, "emission": emission}, {**tensors, **{f"emission.{n}": x for n, x in weights.items()}}
+
+
+def _model(model: HMM | HSMM, dtype: torch.dtype) -> tuple[Described, Tensors]:
     laws = checked_laws(model)
+    if type(model.emission) is Neural:
+        form = model.structure(torch.zeros(2, model.states, dtype=next(model.parameters()).dtype), laws=laws)
+        return _with_network(*_structure(form), model.emission.net, model.emission.event_shape[-1], dtype)
     kind = next((k for k in _EMISSIONS if type(model.emission) is k), None)
     if kind is None:
         raise StructureError(
@@ -176,7 +202,7 @@ def _stored(name: str, x: Tensor) -> Tensor:
         return x.to(torch.uint8).contiguous()
     if not x.is_floating_point():
         return x.to(torch.int32).contiguous()
-    found = x.detach().to(torch.float32).contiguous().clone()
+    found = x.detach().to(x.dtype if x.dtype == torch.float16 else torch.float32).contiguous().clone()
     bad = found.isnan() | (found == torch.inf) | (found.isinf() != x.isinf())
     if bad.any():
         raise DataError(
