@@ -115,8 +115,8 @@ typedef struct semihmm_ending {
 /* options may be null. The model must outlive the stream. */
 SEMIHMM_API semihmm_status semihmm_stream_open(const semihmm_model* model, const semihmm_stream_options* options, semihmm_stream** stream);
 SEMIHMM_API void semihmm_stream_close(semihmm_stream* stream);
-/* Any number of frames, also 0. Where it fails, the stream is as it was before. With a max_delay, and no more frames at a time than
- * in the largest push before, it takes no memory. update may be null. */
+/* Any number of frames, also 0. Where it fails, the stream is as it was before. With a max_delay of at most 4096, and no more frames at
+ * a time than in a push before, it allocates nothing. update may be null. */
 SEMIHMM_API semihmm_status semihmm_stream_push(semihmm_stream* stream, const float* x, int64_t frames, semihmm_update* update);
 /* Ends a stream of at least one frame; it may begin anew then. */
 SEMIHMM_API semihmm_status semihmm_stream_finish(semihmm_stream* stream, semihmm_ending* ending);
