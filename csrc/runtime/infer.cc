@@ -11,14 +11,17 @@
 #include <vector>
 
 #include "semihmm.h"
+#include "sound_input.hpp"
 
 namespace {
 
 constexpr const char* kUsage =
-    "Usage: semihmm-infer MODEL INPUT [--stream] [--chunk FRAMES] [--max-delay FRAMES] [--lookahead FRAMES] [--posteriors]\n\n"
-    "MODEL is a file that semihmm.export.runtime wrote, INPUT a .npy file of float32 frames (T, inputs), or - for float32 numbers on\n"
-    "standard input. Prints JSON lines: without --stream one, with the log-likelihood and the best path; with --stream one for each\n"
-    "chunk (10 frames) with the states that are final, and one at the end.\n";
+    "Usage: semihmm-infer MODEL INPUT [--stream] [--chunk FRAMES] [--max-delay FRAMES] [--lookahead FRAMES] [--posteriors]\n"
+    "       [--wav]\n\n"
+    "MODEL is a file that semihmm.export.runtime wrote, INPUT a .wav file, if the model has features; a .npy file of float32 frames\n"
+    "(T, inputs); or - for float32 numbers on standard input, or with --wav for sound. Prints JSON lines: without --stream one,\n"
+    "with the log-likelihood and the best path; with --stream one for each chunk (10 frames) with the states that are final, and one at\n"
+    "the end.\n";
 
 struct Failure : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -36,18 +39,18 @@ using Model = std::unique_ptr<semihmm_model, Closed<semihmm_model, semihmm_model
 using Stream = std::unique_ptr<semihmm_stream, Closed<semihmm_stream, semihmm_stream_close>>;
 
 // Frames, a chunk at a time.
-class Frames {
+class Frames final : public Input {
   public:
     Frames(const std::string& path, int64_t inputs) : path_(path), inputs_(inputs), file_(path == "-" ? stdin : std::fopen(path.c_str(), "rb")) {
         if (!file_) throw Failure("semihmm-infer: " + path + " cannot be read: " + std::strerror(errno) + ".");
         if (path != "-") read_header();
     }
     Frames(const Frames&) = delete;
-    ~Frames() {
+    ~Frames() override {
         if (file_ != stdin) std::fclose(file_);
     }
     // Up to so many more, behind what there is; how many.
-    int64_t read(int64_t count, std::vector<float>& to) {
+    int64_t read(int64_t count, std::vector<float>& to) override {
         const std::size_t before = to.size();
         if (left_ >= 0) count = std::min(count, left_);
         to.resize(before + static_cast<std::size_t>(count * inputs_));
@@ -139,7 +142,7 @@ class Printer {
 
 struct Options {
     std::string model, input;
-    bool stream = false, posteriors = false;
+    bool stream = false, posteriors = false, wav = false;
     int64_t chunk = 10, max_delay = 0, lookahead = 0;
 };
 
@@ -162,6 +165,7 @@ Options options_of(int count, char** words) {
         };
         if (word == "--stream") found.stream = true;
         else if (word == "--posteriors") found.posteriors = true;
+        else if (word == "--wav") found.wav = true;
         else if (word == "--chunk") found.chunk = number();
         else if (word == "--max-delay") found.max_delay = number();
         else if (word == "--lookahead") found.lookahead = number();
@@ -171,13 +175,31 @@ Options options_of(int count, char** words) {
     if (places.size() != 2) throw Failure(std::string("semihmm-infer: takes a model and an input.\n\n") + kUsage);
     if (found.chunk < 1) throw Failure("semihmm-infer: --chunk takes at least 1 frame.");
     found.model = places[0], found.input = places[1];
+    for (const char* const ending : {".wav", ".WAV"}) found.wav |= found.input.size() > 4 && found.input.substr(found.input.size() - 4) == ending;
     return found;
 }
 
+std::unique_ptr<Input> input_of(const semihmm_model* model, const semihmm_info& info, const Options& options) {
+    if (!options.wav && std::strcmp(info.emission, "network") != 0) return std::make_unique<Frames>(options.input, info.inputs);
+    auto front = std::make_unique<Fronted>(model, options.wav, !options.stream);
+    if (!options.wav) {
+        front->hear(std::make_unique<Frames>(options.input, front->info().inputs), 1);
+        return front;
+    }
+    auto sound = std::make_unique<Sound>(options.input);
+    const double rate = front->info().sample_rate;
+    if (sound->sample_rate() != rate) {
+        const std::string needed = std::to_string(std::lround(rate)), given = std::to_string(std::lround(sound->sample_rate()));
+        throw Failure("semihmm-infer: " + options.input + " has " + given + " samples a second, and the model hears " + needed + ". Convert it, such as with 'ffmpeg -i FILE -ar " + needed + " FILE.wav'.");
+    }
+    front->hear(std::move(sound), std::max<int64_t>(1, std::llround(rate / front->info().frame_rate)));
+    return front;
+}
+
 void whole(const semihmm_model* model, const semihmm_info& info, const Options& options) {
-    Frames frames(options.input, info.inputs);
+    const std::unique_ptr<Input> frames = input_of(model, info, options);
     std::vector<float> x;
-    while (frames.read(4096, x)) {}
+    while (frames->read(4096, x)) {}
     const auto count = static_cast<int64_t>(x.size()) / info.inputs;
     double log_prob = 0, score = 0;
     std::vector<int64_t> states(static_cast<std::size_t>(count));
@@ -196,7 +218,7 @@ void whole(const semihmm_model* model, const semihmm_info& info, const Options& 
 }
 
 void streamed(const semihmm_model* model, const semihmm_info& info, const Options& options) {
-    Frames frames(options.input, info.inputs);
+    const std::unique_ptr<Input> frames = input_of(model, info, options);
     const semihmm_stream_options chosen{sizeof chosen, options.lookahead, options.max_delay};
     semihmm_stream* made = nullptr;
     check(semihmm_stream_open(model, &chosen, &made));
@@ -204,7 +226,7 @@ void streamed(const semihmm_model* model, const semihmm_info& info, const Option
     const Printer printer(model);
     std::vector<float> x;
     int64_t seen = 0;
-    for (; frames.read(options.chunk, x); x.clear()) {
+    for (; frames->read(options.chunk, x); x.clear()) {
         semihmm_update update{};
         update.size = sizeof update;
         check(semihmm_stream_push(stream.get(), x.data(), static_cast<int64_t>(x.size()) / info.inputs, &update));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 
+#include "front.hpp"
 #include "machine.hpp"
 
 using namespace semihmm_runtime;
@@ -21,6 +22,11 @@ struct semihmm_model {
 struct semihmm_stream {
     const semihmm_model* model;
     std::unique_ptr<Streaming> stream;
+};
+
+struct semihmm_front {
+    Front front;
+    double sample_rate, frame_rate;
 };
 
 namespace {
@@ -194,6 +200,49 @@ semihmm_status semihmm_stream_finish(semihmm_stream* stream, semihmm_ending* end
 }
 void semihmm_stream_restart(semihmm_stream* stream) {
     if (stream) stream->stream->restart();
+}
+
+semihmm_status semihmm_front_open(const semihmm_model* model, const semihmm_front_options* options, semihmm_front** front) {
+    return guarded([&] {
+        must(model != nullptr && front != nullptr, "model and front must not be null.");
+        check_sized(options, sizeof *options);
+        const Description& of = model->description;
+        auto made = std::make_unique<semihmm_front>(semihmm_front{Front(of, options->samples ? Front::From::samples : Front::From::frames, options->whole != 0), 0, 0});
+        if (options->samples) {
+            const FrontEndSettings& settings = of.features->settings;
+            made->sample_rate = settings.sample_rate;
+            made->frame_rate = settings.frame_rate / static_cast<double>(of.emission.network ? of.emission.network->stride() : 1);
+        }
+        *front = made.release();
+    });
+}
+void semihmm_front_close(semihmm_front* front) { delete front; }
+
+semihmm_status semihmm_front_info_of(const semihmm_front* front, semihmm_front_info* info) {
+    return guarded([&] {
+        must(front != nullptr, "the front must not be null.");
+        check_sized(info, sizeof *info);
+        *info = {info->size, static_cast<int64_t>(front->front.inputs()), static_cast<int64_t>(front->front.outputs()), front->sample_rate, front->frame_rate};
+    });
+}
+semihmm_status semihmm_front_push(semihmm_front* front, const float* x, int64_t count, const float** out, int64_t* frames) {
+    return guarded([&] {
+        must(front != nullptr && out != nullptr && frames != nullptr, "front, out and frames must not be null.");
+        must(count >= 0 && count <= kMostFrames / static_cast<int64_t>(front->front.inputs()), "count must not be negative, nor more than memory can hold.");
+        must(x != nullptr || count == 0, "x must not be null.");
+        const auto found = front->front.push({x, static_cast<std::size_t>(count) * front->front.inputs()});
+        *out = found.data(), *frames = static_cast<int64_t>(found.size() / front->front.outputs());
+    });
+}
+semihmm_status semihmm_front_finish(semihmm_front* front, const float** out, int64_t* frames) {
+    return guarded([&] {
+        must(front != nullptr && out != nullptr && frames != nullptr, "front, out and frames must not be null.");
+        const auto found = front->front.finish();
+        *out = found.data(), *frames = static_cast<int64_t>(found.size() / front->front.outputs());
+    });
+}
+void semihmm_front_restart(semihmm_front* front) {
+    if (front) front->front.restart();
 }
 
 }  // extern "C"

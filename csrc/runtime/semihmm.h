@@ -123,6 +123,37 @@ SEMIHMM_API semihmm_status semihmm_stream_finish(semihmm_stream* stream, semihmm
 /* Forgets all frames. */
 SEMIHMM_API void semihmm_stream_restart(semihmm_stream* stream);
 
+/* ---- what comes before frames: sound, and networks. A model file may have features, which are made of samples, and a network
+ * (emission "network"), whose outputs are the log-likelihoods that the model is asked about. */
+
+typedef struct semihmm_front semihmm_front;
+
+typedef struct semihmm_front_options {
+    size_t size;
+    int32_t samples; /* 1: samples of sound come in, full scale = 1; 0: frames, for the network */
+    int32_t whole;   /* 1: of a whole recording, which loses its own mean: all frames come at its end; 0: each as soon as it is known */
+} semihmm_front_options;
+
+typedef struct semihmm_front_info {
+    size_t size;
+    int64_t inputs;     /* numbers that come in at a time: 1 of samples */
+    int64_t outputs;    /* numbers in a frame that goes out: the model's inputs */
+    double sample_rate; /* that samples must have; 0 of frames */
+    double frame_rate;  /* of the frames that go out; 0 if frames come in */
+} semihmm_front_info;
+
+/* The model must outlive it. */
+SEMIHMM_API semihmm_status semihmm_front_open(const semihmm_model* model, const semihmm_front_options* options, semihmm_front** front);
+SEMIHMM_API void semihmm_front_close(semihmm_front* front);
+SEMIHMM_API semihmm_status semihmm_front_info_of(const semihmm_front* front, semihmm_front_info* info);
+/* Takes (count, inputs) numbers, also 0, and gives the frames (frames, outputs) that they bring, valid until the next call. As many as
+ * in the largest push before take no memory, unless `whole`. Where it fails, all is as it was before. */
+SEMIHMM_API semihmm_status semihmm_front_push(semihmm_front* front, const float* x, int64_t count, const float** out, int64_t* frames);
+/* The frames that the end brings; then it may begin anew. */
+SEMIHMM_API semihmm_status semihmm_front_finish(semihmm_front* front, const float** out, int64_t* frames);
+/* Forgets all that came in. */
+SEMIHMM_API void semihmm_front_restart(semihmm_front* front);
+
 #ifdef __cplusplus
 }
 #endif

@@ -82,6 +82,20 @@ class Best(NamedTuple):
     score: float
 
 
+class _FrontOptions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("samples", ctypes.c_int32), ("whole", ctypes.c_int32)]
+
+
+class _FrontInfo(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("inputs", _I),
+        ("outputs", _I),
+        ("sample_rate", ctypes.c_double),
+        ("frame_rate", ctypes.c_double),
+    ]
+
+
 class Update(NamedTuple):
     """What frames have brought."""
 
@@ -120,7 +134,7 @@ class Library:
         self.c.semihmm_isa.restype = ctypes.c_char_p
         self.c.semihmm_model_name.restype = ctypes.c_char_p
         self.c.semihmm_model_name.argtypes = [_P, _I]
-        for name in ("model_close", "stream_close", "stream_restart"):
+        for name in ("model_close", "stream_close", "stream_restart", "front_close", "front_restart"):
             getattr(self.c, f"semihmm_{name}").argtypes = [_P]
             getattr(self.c, f"semihmm_{name}").restype = None
         arguments = {
@@ -135,6 +149,10 @@ class Library:
             "stream_open": [_P, _P, _P],
             "stream_push": [_P, _P, _I, _P],
             "stream_finish": [_P, _P],
+            "front_open": [_P, _P, _P],
+            "front_info_of": [_P, _P],
+            "front_push": [_P, _P, _I, _P, _P],
+            "front_finish": [_P, _P, _P],
         }
         for name, types in arguments.items():
             getattr(self.c, f"semihmm_{name}").argtypes = types
@@ -224,6 +242,10 @@ class Model:
         """A stream of its frames."""
         return Stream(self, lookahead, max_delay)
 
+    def front(self, *, samples: bool, whole: bool = False) -> Front:
+        """What makes its frames, of samples or of a network's inputs."""
+        return Front(self, samples, whole)
+
 
 class Stream:
     """Frames that arrive in chunks."""
@@ -261,3 +283,38 @@ class Stream:
     def restart(self) -> None:
         """Forget all frames."""
         self.model.library.c.semihmm_stream_restart(self.handle)
+
+
+class Front:
+    """What comes before a model's frames."""
+
+    def __init__(self, model: Model, samples: bool, whole: bool) -> None:
+        self.model, self.handle = model, _P()
+        options = _FrontOptions(ctypes.sizeof(_FrontOptions), samples, whole)
+        model.library.call("front_open", model.handle, ctypes.byref(options), ctypes.byref(self.handle))
+        info = _FrontInfo(ctypes.sizeof(_FrontInfo))
+        model.library.call("front_info_of", self.handle, ctypes.byref(info))
+        self.inputs, self.outputs = info.inputs, info.outputs
+        self.sample_rate, self.frame_rate = info.sample_rate, info.frame_rate
+
+    def __del__(self) -> None:
+        self.model.library.c.semihmm_front_close(self.handle)
+
+    def push(self, x: Any) -> Floats:
+        """The frames ``(n, outputs)`` that some inputs bring."""
+        x = np.ascontiguousarray(x, np.float32).reshape(-1, self.inputs)
+        return self._frames("front_push", x.ctypes.data, len(x))
+
+    def finish(self) -> Floats:
+        """The frames that the end brings."""
+        return self._frames("front_finish")
+
+    def restart(self) -> None:
+        """Forget what came in."""
+        self.model.library.c.semihmm_front_restart(self.handle)
+
+    def _frames(self, name: str, *arguments: Any) -> Floats:
+        out, count = _FLOATS(), _I()
+        self.model.library.call(name, self.handle, *arguments, ctypes.byref(out), ctypes.byref(count))
+        found: Floats = _copied(out, count.value, self.outputs)
+        return found

@@ -1,28 +1,26 @@
 """The runtime's front end and its networks: what PyTorch makes of the same sound and the same frames."""
 
 import json
-import os
-import shutil
+import math
 import struct
 import subprocess
 import wave
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import semihmm
 from semihmm import export
+from semihmm.audio.reading import read_audio
 from semihmm.errors import StructureError
 from semihmm.models import HMM, Gaussian, Neural
 from semihmm.speech import FrontEnd
 from semihmm.speech.acoustics.network import TimeDelayNetwork
 from semihmm.speech.live import LiveFrontEnd
 
-COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
-SOURCES = Path(__file__).parents[2] / "csrc" / "runtime"
-UNITS = ("tests/front_check", "front", "description", "settings", "safetensors", "json", "mfcc", "network", "wav")
+BAD_FILE, BAD_DATA = 3, 5  # of semihmm.h
 
 SPHINX = FrontEnd(lower_edge=130, upper_edge=6800, filters=25, transform="dct", lifter=22, noise_removal=True)
 HTK = FrontEnd(
@@ -40,24 +38,11 @@ FRONT_ENDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def check(tmp_path_factory):
-    """Runs front_check: float32 in, float32 out."""
-    if not COMPILER:
-        pytest.skip("there is no C++ compiler")
-    program = tmp_path_factory.mktemp("runtime") / "front_check"
-    units = [str(SOURCES / f"{unit}.cc") for unit in UNITS]
-    subprocess.run([COMPILER, "-std=c++20", "-O0", *units, "-o", str(program)], check=True)
-
-    def run(*words, x=None):
-        given = b"" if x is None else x.float().contiguous().numpy().tobytes()
-        done = subprocess.run([program, *map(str, words)], input=given, capture_output=True, check=False)
-        if done.returncode:
-            assert done.returncode == 1, done.stderr  # it says what is wrong, and does not crash
-            raise ValueError(done.stderr.decode())
-        return torch.frombuffer(bytearray(done.stdout), dtype=torch.float32) if done.stdout else torch.zeros(0)
-
-    return run
+def through(library, path, x, block, **how):
+    """What a model's front makes of inputs, so many at a time."""
+    front = library.open(path).front(**how)
+    found = [front.push(part) for part in x.split(block)]
+    return torch.from_numpy(np.concatenate([*found, front.finish()]))
 
 
 def chirps(samples, rate=16000):
@@ -78,40 +63,40 @@ def listener(path, front_end, **stream):
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
 @pytest.mark.parametrize("samples", [900, 16000, 16170], ids=str)
-def test_a_whole_recording_has_the_features_that_python_finds(check, tmp_path, name, samples):
+def test_a_whole_recording_has_the_features_that_python_finds(library, tmp_path, name, samples):
     sound, front_end = chirps(samples), FRONT_ENDS[name]
     path = listener(tmp_path / "m", front_end)
     expected = front_end(sound.double())
-    found = check(path, "samples", "whole", 700, x=sound).view(expected.shape)
+    found = through(library, path, sound, 700, samples=True, whole=True)
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-6)
     torch.testing.assert_close(found, front_end(sound), atol=1e-3, rtol=1e-5)  # float32 loses that much by itself
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
 @pytest.mark.parametrize("block", [1, 160, 100000], ids=str)
-def test_a_stream_has_the_features_of_python_s_stream(check, tmp_path, name, block):
+def test_a_stream_has_the_features_of_python_s_stream(library, tmp_path, name, block):
     sound, front_end = chirps(5000) + 0.1, FRONT_ENDS[name]
     prior = torch.linspace(50, -3, front_end.cepstra)
     path = listener(tmp_path / "m", front_end, offset=None, prior=prior)
     live = LiveFrontEnd(front_end, prior=prior.double())
     expected = torch.cat([*(live.push(part) for part in sound.double().split(1000)), live.finish()])
-    found = check(path, "samples", "stream", block, x=sound).view(expected.shape)
+    found = through(library, path, sound, block, samples=True)
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-6)
 
 
-def test_a_stream_whose_means_are_known_is_the_whole_recording(check, tmp_path):
+def test_a_stream_whose_means_are_known_is_the_whole_recording(library, tmp_path):
     sound = chirps(5000)
     mean = SPHINX.cepstrum(sound.double()).mean(0)
     path = listener(tmp_path / "m", SPHINX, mean=mean)
     expected = SPHINX.with_differences(SPHINX.cepstrum(sound.double()) - mean)
-    found = check(path, "samples", "stream", 333, x=sound).view(expected.shape)
+    found = through(library, path, sound, 333, samples=True)
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-6)
 
 
-def test_less_than_a_window_has_no_features(check, tmp_path):
+def test_less_than_a_window_has_no_features(library, tmp_path):
     path = listener(tmp_path / "m", SPHINX)
-    for how in ("whole", "stream"):
-        assert len(check(path, "samples", how, 100, x=chirps(409))) == 0
+    for whole in (False, True):
+        assert through(library, path, chirps(409), 100, samples=True, whole=whole).shape == (0, 39)
 
 
 class Channels(nn.Sequential):
@@ -174,38 +159,36 @@ def network_file(path, net, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_streams_what_pytorch_computes_at_once(check, tmp_path, name):
+def test_a_network_streams_what_pytorch_computes_at_once(library, tmp_path, name):
     torch.manual_seed(0)
     net = NETWORKS[name]().eval()
     path = network_file(tmp_path / "m", net)
     for steps in (1, 2, 7, 100):
         x = torch.randn(steps, 5)
         expected = outputs_of(net, x)
-        found = check(path, "frames", "stream", 3, x=x).view(expected.shape)
+        found = through(library, path, x, 3, samples=False)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_half_the_bytes_are_the_same_network_with_rounded_weights(check, tmp_path):
+def test_half_the_bytes_are_the_same_network_with_rounded_weights(library, tmp_path):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(5, 200), nn.ReLU(), nn.Linear(200, 100)).eval()
     full, half = network_file(tmp_path / "full", net), network_file(tmp_path / "half", net, torch.float16)
     x = torch.randn(20, 5)
     expected = outputs_of(net.half().float(), x)
-    torch.testing.assert_close(
-        check(half, "frames", "stream", 3, x=x).view(expected.shape), expected, atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(through(library, half, x, 3, samples=False), expected, atol=1e-5, rtol=1e-5)
     layers = 4 * sum(p.numel() for p in net.parameters())
     assert full.stat().st_size - half.stat().st_size == pytest.approx(layers / 2, rel=0.01)
 
 
-def test_sound_goes_through_features_and_network(check, tmp_path):
+def test_sound_goes_through_features_and_network(library, tmp_path):
     torch.manual_seed(0)
-    net = Channels(nn.Conv1d(39, 8, 3, padding=1), nn.ReLU(), nn.Conv1d(8, 3, 1), nn.LogSoftmax(1)).eval()
+    net = Channels(nn.Conv1d(39, 8, 3, padding=1), nn.ReLU(), nn.Conv1d(8, 3, 1), nn.LogSoftmax(-2)).eval()
     path, sound = tmp_path / "m", chirps(8000)
     export.runtime(HMM(3, Neural(net)), path, features=export.front_end(SPHINX))
     expected = outputs_of(net, SPHINX(sound.double()).float())
     torch.testing.assert_close(
-        check(path, "samples", "whole", 500, x=sound).view(expected.shape), expected, atol=1e-4, rtol=1e-5
+        through(library, path, sound, 500, samples=True, whole=True), expected, atol=1e-4, rtol=1e-5
     )
 
 
@@ -270,7 +253,7 @@ def rewritten(path, change):
     ],
     ids=lambda x: "-".join(map(str, x)) if isinstance(x, tuple) else "",
 )
-def test_what_contradicts_itself_in_a_file_is_named(check, tmp_path, where, value, words):
+def test_what_contradicts_itself_in_a_file_is_named(library, tmp_path, where, value, words):
     net = Channels(nn.Conv1d(39, 8, 3, padding=1), nn.ReLU(), nn.Conv1d(8, 3, 1))
     path = tmp_path / "m"
     export.runtime(HMM(3, Neural(net)), path, features=export.front_end(SPHINX))
@@ -281,14 +264,93 @@ def test_what_contradicts_itself_in_a_file_is_named(check, tmp_path, where, valu
             note = note[key]
         note[last] = value
 
-    with pytest.raises(ValueError, match=words):
-        check(rewritten(path, change), "samples", "whole", 100, x=chirps(1000))
+    with pytest.raises(Exception, match=words) as failure:
+        library.open(rewritten(path, change))
+    assert failure.value.status == BAD_FILE
 
 
-def test_a_wav_file_has_the_samples_that_python_reads(check, tmp_path):
-    sound = (chirps(1000) * 32768).round()
-    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
-        file.setparams((2, 2, 16000, 0, "NONE", ""))
-        file.writeframes(torch.stack([sound, sound / 4], 1).short().numpy().tobytes())
-    expected, _ = semihmm.audio.reading.read_audio(tmp_path / "a.wav")
-    torch.testing.assert_close(check(tmp_path / "a.wav"), expected, atol=1e-7, rtol=0)
+def recording(path, sound, rate=16000):
+    """A WAV file of two channels, the second one quieter; what it holds, as one channel."""
+    left = (sound * 32768).round()
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, rate, 0, "NONE", ""))
+        file.writeframes(torch.stack([left, left / 4], 1).short().numpy().tobytes())
+    return read_audio(path)[0]
+
+
+def inferred(built, *words, given=None):
+    """The JSON lines that semihmm-infer prints."""
+    done = subprocess.run([built / "semihmm-infer", *map(str, words)], input=given, capture_output=True, check=False)
+    if done.returncode:
+        assert done.returncode == 1
+        raise ValueError(done.stderr.decode())
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def talker(tmp_path_factory):
+    """A model of sound whose log-likelihoods a network makes, and its file."""
+    torch.manual_seed(0)
+    net = Channels(nn.Conv1d(39, 8, 3, padding=1), nn.ReLU(), nn.Conv1d(8, 3, 1), nn.LogSoftmax(-2)).eval()
+    model, path = HMM(3, Neural(net)), tmp_path_factory.mktemp("talker") / "model.safetensors"
+    export.runtime(model, path, features=export.front_end(SPHINX), names=["a", "b", "c"])
+    return model, path
+
+
+@torch.no_grad()
+def test_a_wav_goes_in_and_states_come_out(library, built, talker, tmp_path):
+    model, path = talker
+    sound = recording(tmp_path / "a.wav", chirps(16000))
+    structure = model(SPHINX(sound.double()).float())
+    (answer,) = inferred(built, path, tmp_path / "a.wav")
+    best = semihmm.viterbi(structure)
+    assert answer["states"] == best.states.tolist()
+    assert answer["names"] == ["abc"[state] for state in answer["states"]]
+    assert answer["frames"] == 99
+    assert answer["log_likelihood"] == pytest.approx(float(semihmm.log_partition(structure)), rel=1e-6)
+    assert answer["score"] == pytest.approx(float(best.score), rel=1e-6)
+
+
+@torch.no_grad()
+def test_states_are_told_while_the_wav_plays(library, built, talker, tmp_path):
+    model, path = talker
+    sound = recording(tmp_path / "a.wav", chirps(16000))
+    features = through(library, path, sound, 160, samples=True)
+    structure = model.structure(features)
+    *lines, end = inferred(built, path, tmp_path / "a.wav", "--stream")
+    assert len(lines) >= 9
+    assert [line["frames"] for line in lines] == sorted(line["frames"] for line in lines)
+    told = [state for line in [*lines, end] for state in line["states"]]
+    assert told == semihmm.viterbi(structure).states.tolist()
+    assert end["log_likelihood"] == pytest.approx(float(semihmm.log_partition(structure)), rel=1e-6)
+    piped = inferred(built, path, "-", "--wav", "--stream", given=(tmp_path / "a.wav").read_bytes())
+    assert piped == [*lines, end]
+
+
+def test_recordings_that_cannot_be_heard_say_why(library, built, talker, tmp_path):
+    _, path = talker
+    recording(tmp_path / "slow.wav", chirps(4000), rate=8000)
+    with pytest.raises(ValueError, match="has 8000 samples a second, and the model hears 16000"):
+        inferred(built, path, tmp_path / "slow.wav")
+    recording(tmp_path / "a.wav", chirps(4000))
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:9000])
+    with pytest.raises(ValueError, match=r"cut.wav: wav: the file was cut short: .* promises 4000 .* holds 2239"):
+        inferred(built, path, tmp_path / "cut.wav")
+    with pytest.raises(ValueError, match="no RIFF file"):
+        inferred(built, path, "-", "--wav", given=b"nothing of that kind")
+    plain = tmp_path / "plain.safetensors"
+    export.runtime(HMM(3, Gaussian(3, features=2)), plain)
+    with pytest.raises(ValueError, match="has no features"):
+        inferred(built, plain, tmp_path / "a.wav")
+
+
+def test_samples_that_are_no_numbers_are_refused_and_the_stream_goes_on(library, talker):
+    front = library.open(talker[1]).front(samples=True)
+    sound = chirps(3000)
+    found = [front.push(sound[:1000])]
+    with pytest.raises(Exception, match="number 1 of what comes in is NaN or infinite") as failure:
+        front.push([0.0, math.nan, 0.0])
+    assert failure.value.status == BAD_DATA
+    found += [front.push(sound[1000:]), front.finish()]
+    whole = through(library, talker[1], sound, 3000, samples=True)
+    torch.testing.assert_close(torch.from_numpy(np.concatenate(found)), whole, atol=0, rtol=0)
