@@ -25,6 +25,7 @@ help:
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
+	@echo "make test-runtime-neon  the C++ runtime for 64-bit Arm, in an emulator"
 	@echo "make web     the program of semihmm view's pages, of web/view; needs npm"
 
 demo: $(VENV)/speech.stamp $(NATIVE)
@@ -92,6 +93,18 @@ types: $(VENV)/dev.stamp
 
 docs: $(VENV)/docs.stamp $(NATIVE)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+
+# The C++ runtime for 64-bit Arm, whose vectors are NEON's, and its ctest suite in an emulator.
+ARM := aarch64-linux-gnu
+.PHONY: test-runtime-neon
+test-runtime-neon: $(VENV)/native.stamp
+	@missing="$$(command -v $(ARM)-g++ >/dev/null || echo g++-$(ARM)) $$(command -v qemu-aarch64 >/dev/null || echo qemu-user)"; \
+		[ -z "$${missing# }" ] || { echo "This needs packages of Debian: apt-get install $${missing# }" >&2; exit 1; }
+	@$(BIN)/cmake -S csrc/runtime -B build/runtime-neon -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(RUNTIME_ARGS) \
+		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_C_COMPILER=$(ARM)-gcc -DCMAKE_CXX_COMPILER=$(ARM)-g++ \
+		-DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/$(ARM)" >/dev/null
+	$(BIN)/cmake --build build/runtime-neon
+	$(BIN)/ctest --test-dir build/runtime-neon --output-on-failure
 
 bench: $(VENV)/benchmarks.stamp $(NATIVE)
 	status=0; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)) benchmarks/report.py; do \

@@ -49,4 +49,4 @@ def front_end(
 
 
 def _plain(value: Any) -> Any:
-    return [float(one) for one in value] if isinstance(value, Sequence) or getattr(value, "ndim", 0) else float(value)
+    return float(value) if isinstance(value, int | float) else [float(one) for one in value]

@@ -312,7 +312,7 @@ def _folded(layers: Sequence[Layer]) -> list[Layer]:
     """The same layers, without what multiplies and adds to a convolution or its like, which can do that itself."""
     found: list[Layer] = []
     for layer in layers:
-        before = found[-1] if found else {"kind": ""}
+        before: Layer = found[-1] if found else {"kind": ""}
         if layer["kind"] == "residual":
             found.append({**layer, "layers": _folded(layer["layers"])})
         elif layer["kind"] != "affine" or before["kind"] not in {"affine", "convolution"}:

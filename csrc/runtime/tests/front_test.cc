@@ -9,6 +9,7 @@
 
 #include "../mfcc.hpp"
 #include "../network.hpp"
+#include "../semihmm.h"
 #include "../wav.hpp"
 
 using namespace semihmm_runtime;
@@ -237,9 +238,31 @@ void streams_take_no_memory() {
     CHECK(frames == 50);
 }
 
+void the_c_interface_takes_no_memory(const std::string& corpus) {
+    semihmm_model* model = nullptr;
+    CHECK(semihmm_model_open((corpus + "/good-sound.safetensors").c_str(), &model) == SEMIHMM_OK);
+    const semihmm_front_options options{sizeof options, 1, 0};
+    semihmm_front* front = nullptr;
+    CHECK(semihmm_front_open(model, &options, &front) == SEMIHMM_OK);
+    const auto x = noise(400, 0.1F);
+    const float* out = nullptr;
+    int64_t frames = 0, all = 0;
+    std::size_t before = 0;
+    for (int push = 0; push < 200; ++push, all += frames) {
+        if (push == 10) before = allocations;
+        CHECK(semihmm_front_push(front, x.data(), 400, &out, &frames) == SEMIHMM_OK);
+    }
+    CHECK(allocations == before);
+    CHECK(all > 980);
+    semihmm_front_close(front);
+    semihmm_model_close(model);
+}
+
 }  // namespace
 
-int main() {
+int main(int count, char** words) {
+    CHECK(count == 2);
+    the_c_interface_takes_no_memory(words[1]);
     a_spectrum_is_that_of_its_definition();
     a_stream_of_features_is_the_whole();
     what_was_lost_is_nan_and_nothing_else();

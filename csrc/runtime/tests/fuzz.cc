@@ -27,6 +27,34 @@ bool answered(semihmm_status status) {
     return status == SEMIHMM_OK;
 }
 
+// What comes before frames, if the file has it: as many frames at once as sample by sample.
+void hear(const semihmm_model* model, const uint8_t* data, std::size_t size) {
+    for (const int32_t samples : {0, 1}) {
+        const semihmm_front_options options{sizeof options, samples, 0};
+        semihmm_front* front = nullptr;
+        if (!answered(semihmm_front_open(model, &options, &front))) continue;
+        semihmm_front_info info{};
+        info.size = sizeof info;
+        if (!answered(semihmm_front_info_of(front, &info))) wrong("a front without info");
+        const int64_t count = samples ? 3000 : kFrames;
+        if (info.inputs * count + info.outputs * kFrames < kMostWork && static_cast<double>(count) * info.frame_rate <= 200 * info.sample_rate) {
+            std::vector<float> x(static_cast<std::size_t>(count * info.inputs));
+            for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(data[i % size] - 128) / 128;
+            int64_t frames = 0, one = 0, all[2] = {};
+            const float* out = nullptr;
+            for (const int64_t step : {count, int64_t{1}}) {
+                int64_t& sum = all[step == 1];
+                for (int64_t at = 0; at < count; at += step, sum += frames)
+                    if (!answered(semihmm_front_push(front, x.data() + at * info.inputs, step, &out, &frames))) wrong("numbers that are refused");
+                if (!answered(semihmm_front_finish(front, &out, &one))) wrong("an end that is refused");
+                sum += one;
+            }
+            if (all[0] != all[1]) wrong("frames that depend on how they come");
+        }
+        semihmm_front_close(front);
+    }
+}
+
 void ask(const semihmm_model* model, const uint8_t* data, std::size_t size) {
     semihmm_info info{};
     info.size = sizeof info;
@@ -71,7 +99,7 @@ void ask(const semihmm_model* model, const uint8_t* data, std::size_t size) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     semihmm_model* model = nullptr;
-    if (answered(semihmm_model_read(data, size, &model))) ask(model, data, size);
+    if (answered(semihmm_model_read(data, size, &model))) hear(model, data, size), ask(model, data, size);
     semihmm_model_close(model);
     return 0;
 }

@@ -11,7 +11,8 @@ import torch
 
 import semihmm
 from semihmm import export
-from semihmm.models import HMM, HSMM, Gaussian, GaussianMixture, durations, emissions
+from semihmm.models import HMM, HSMM, Gaussian, GaussianMixture, Neural, durations, emissions
+from semihmm.speech import FrontEnd
 
 FOLDER = Path(__file__).parent / "corpus"
 
@@ -110,11 +111,36 @@ def arcs_of_a_bomb() -> bytes:
     return whole(header, numbers)
 
 
+def hearing() -> None:
+    """Models with what comes before their frames."""
+    net = torch.nn.Sequential(torch.nn.Linear(26, 3), torch.nn.ReLU(), torch.nn.LayerNorm(3), torch.nn.LogSoftmax(-1))
+    front = FrontEnd(8000, filters=15, upper_edge=4000, noise_removal=True, differences=((-1.0, 0.0, 1.0),))
+    path, features = FOLDER / "good-sound.safetensors", export.front_end(front, offset=None)
+    export.runtime(HMM(3, Neural(net)), path, features=features, dtype=torch.float16)
+    channels = torch.nn.Sequential(torch.nn.Conv1d(2, 2, 3, padding=2, dilation=2), torch.nn.GELU())
+    path = FOLDER / "good-network.safetensors"
+    export.runtime(HMM(3, Neural(Sum(channels, torch.nn.Conv1d(2, 3, 4, 2, padding=1)))), path)
+
+
+class Sum(torch.nn.Module):
+    """Channels that are added to what they hear, and one more layer."""
+
+    def __init__(self, within: torch.nn.Module, after: torch.nn.Module) -> None:
+        super().__init__()
+        self.within, self.after = within, after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(..., T, 2)`` to ``(..., T / 2, 3)``."""
+        found: torch.Tensor = self.after(x.mT + self.within(x.mT)).mT
+        return found
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     FOLDER.mkdir(exist_ok=True)
     for name, model in models().items():
         export.runtime(model, FOLDER / f"good-{name}.safetensors", names=["a", "b", "c"] if name == "dense" else None)
+    hearing()
     for name, content in broken((FOLDER / "good-dense.safetensors").read_bytes()).items():
         (FOLDER / f"bad-{name}.safetensors").write_bytes(content)
     (FOLDER / "bad-arcs-of-a-bomb.safetensors").write_bytes(arcs_of_a_bomb())
