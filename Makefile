@@ -15,13 +15,14 @@ BENCH_ARGS ?=
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
-.PHONY: help demo native no-native test test-torch test-asan lint format types docs bench web clean
+.PHONY: help demo native no-native test test-torch test-asan runtime test-runtime test-runtime-asan lint format types docs bench web clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
 	@echo "make test    the whole test suite, and its coverage"
 	@echo "make native  compile csrc/ for this CPU   make test-torch  without the native backend"
 	@echo "make test-asan  the native tests and a fuzzer, with the address and undefined-behaviour sanitizers"
+	@echo "make runtime the C++ runtime: build/runtime  make test-runtime  its ctest suite (-asan: with the sanitizers)"
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
@@ -78,6 +79,22 @@ test-asan: $(VENV)/dev.stamp $(VENV)/native.stamp
 		LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:use_sigaltstack=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 		sh -ec '$(BIN)/python tests/engine/fuzz_native.py --count $(ASAN_COUNT); $(BIN)/pytest -n 2 --no-cov -q $(ASAN_TESTS)'
+
+# The C++ runtime, which needs no Python: RUNTIME_ARGS are options of CMake, such as -DSEMIHMM_ISAS=avx2 for one instruction set.
+# With the sanitizers, files of every kind are also made up and loaded: FUZZ_SECONDS of them.
+RUNTIME_ARGS ?=
+FUZZ_SECONDS ?= 20
+CONFIGURE_RUNTIME = CXX="$(CXX)" $(BIN)/cmake -S csrc/runtime -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(RUNTIME_ARGS)
+runtime: $(VENV)/native.stamp
+	@$(CONFIGURE_RUNTIME) -B build/runtime >/dev/null && $(BIN)/cmake --build build/runtime
+
+test-runtime: runtime
+	$(BIN)/ctest --test-dir build/runtime --output-on-failure
+
+test-runtime-asan: $(VENV)/native.stamp
+	@$(CONFIGURE_RUNTIME) -B build/runtime-asan -DSEMIHMM_SANITIZE=ON >/dev/null && $(BIN)/cmake --build build/runtime-asan
+	$(BIN)/ctest --test-dir build/runtime-asan --output-on-failure
+	cd build/runtime-asan && tests/fuzz --seconds $(FUZZ_SECONDS) --seed $$(date +%s) $(CURDIR)/csrc/runtime/tests/corpus
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check

@@ -1,6 +1,8 @@
 // Questions about a whole sequence: a chain as Python would pass it, for the operations that Python calls.
 #pragma once
 
+#include <numeric>
+
 #include "../checks.hpp"
 #include "../operations.hpp"
 #include "laws.hpp"
@@ -19,7 +21,7 @@ class Questions {
         settle(request_, &value);
         return value;
     }
-    // To (frames, columns).
+    // To (frames, columns). Those of a frame add up to 1, which takes out what rounding has done to all of them alike.
     double posteriors(float* out) {
         std::vector<Given> to(request_.weights.size());
         const int64_t columns = model_.columns, size = frames_ * columns;
@@ -39,6 +41,10 @@ class Questions {
         settle(request_, &value);
         if (model_.segmental()) std::copy_n(padded.data() + (model_.max_duration - 1) * columns, size, out);
         for (int64_t s = 0; s < model_.states && !model_.segmental(); ++s) out[laws_.column(s)] += first[s];
+        for (float* frame = out; frame < out + size; frame += columns) {
+            const double sum = std::accumulate(frame, frame + columns, 0.0);
+            for (int64_t c = 0; c < columns && sum > 0; ++c) frame[c] = static_cast<float>(frame[c] / sum);
+        }
         return value;
     }
     double viterbi(int64_t* states, uint8_t* begins) {

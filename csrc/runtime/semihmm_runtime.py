@@ -14,7 +14,12 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
-_I, _P, _FLOATS, _DOUBLES = ctypes.c_int64, ctypes.c_void_p, ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_double)
+_I, _P, _FLOATS, _DOUBLES = (
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.POINTER(ctypes.c_double),
+)
 _INTS, _BYTES = ctypes.POINTER(ctypes.c_int64), ctypes.POINTER(ctypes.c_uint8)
 
 
@@ -189,7 +194,8 @@ class Model:
         self.library, self.handle = library, handle
         info = _Info(ctypes.sizeof(_Info))
         library.call("model_info", handle, ctypes.byref(info))
-        self.info = Info(info.kind.decode(), info.emission.decode(), info.inputs, info.states, info.columns, info.max_duration)
+        kind, emission = info.kind.decode(), info.emission.decode()
+        self.info = Info(kind, emission, info.inputs, info.states, info.columns, info.max_duration)
 
     def __del__(self) -> None:
         self.library.c.semihmm_model_close(self.handle)

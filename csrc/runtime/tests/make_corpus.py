@@ -61,6 +61,7 @@ def broken(good: bytes) -> dict[str, bytes]:
         return whole(header, numbers)
 
     header, numbers = parts(good)
+    other = header["transition"]["data_offsets"]
     nan, infinite = struct.pack("<f", float("nan")), struct.pack("<f", float("inf"))
     at = header["transition"]["data_offsets"][0]
     return {
@@ -80,7 +81,7 @@ def broken(good: bytes) -> dict[str, bytes]:
         "no-shape": with_(lambda h: h["initial"].pop("shape")),
         "offsets-backwards": with_(lambda h: h["initial"].update(data_offsets=[12, 0])),
         "offsets-outside": with_(lambda h: h["initial"].update(data_offsets=[1 << 40, (1 << 40) + 12])),
-        "offsets-overlap": with_(lambda h: h["initial"].update(data_offsets=h["transition"]["data_offsets"], shape=[9])),
+        "offsets-overlap": with_(lambda h: h["initial"].update(data_offsets=other, shape=[9])),
         "another-type": with_(lambda h: h["initial"].update(dtype="F64")),
         "another-size": with_(lambda h: h["transition"].update(shape=[1, 9])),
         "no-initial": with_(lambda h: h.update(other=h.pop("initial"))),
@@ -101,11 +102,17 @@ def arcs_of_a_bomb() -> bytes:
     """All arcs into one of many states: a table of them would be as large as their product."""
     states, count = 1 << 14, 4_100
     shapes = {"initial": ([states], "F32"), "transition": ([count], "F32"), "arcs": ([2, count], "I32")}
-    note = {"version": 1, "kind": "hmm", "states": states, "transition": {"kind": "arcs"}, "emission": {"kind": "log_likelihoods"}}
+    note = {
+        "version": 1,
+        "kind": "hmm",
+        "states": states,
+        "transition": {"kind": "arcs"},
+        "emission": {"kind": "log_likelihoods"},
+    }
     header: dict[str, Any] = {"__metadata__": {"semihmm.runtime": json.dumps(note)}}
     at, numbers = 0, b""
     for name, (shape, dtype) in shapes.items():
-        piece = struct.pack(f"<{count}i", *range(count)) + bytes(4 * count) if name == "arcs" else bytes(4 * states)
+        piece = struct.pack(f"<{count}i", *range(count)) + bytes(4 * count) if name == "arcs" else bytes(4 * shape[0])
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(piece)]}
         at, numbers = at + len(piece), numbers + piece
     return whole(header, numbers)
