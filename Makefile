@@ -15,16 +15,18 @@ BENCH_ARGS ?=
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
-.PHONY: help demo native no-native test test-torch test-asan lint format types docs bench web clean
+.PHONY: help demo native no-native test test-torch test-asan runtime test-runtime test-runtime-asan lint format types docs bench web clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
 	@echo "make test    the whole test suite, and its coverage"
 	@echo "make native  compile csrc/ for this CPU   make test-torch  without the native backend"
 	@echo "make test-asan  the native tests and a fuzzer, with the address and undefined-behaviour sanitizers"
+	@echo "make runtime the C++ runtime: build/runtime  make test-runtime  its ctest suite (-asan: with the sanitizers)"
 	@echo "make lint    ruff and import-linter       make format  let ruff put right what it can"
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
+	@echo "make test-runtime-neon  the C++ runtime for 64-bit Arm, in an emulator"
 	@echo "make web     the program of semihmm view's pages, of web/view; needs npm"
 
 demo: $(VENV)/speech.stamp $(NATIVE)
@@ -78,6 +80,22 @@ test-asan: $(VENV)/dev.stamp $(VENV)/native.stamp
 		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:use_sigaltstack=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 		sh -ec '$(BIN)/python tests/engine/fuzz_native.py --count $(ASAN_COUNT); $(BIN)/pytest -n 2 --no-cov -q $(ASAN_TESTS)'
 
+# The C++ runtime, which needs no Python: RUNTIME_ARGS are options of CMake, such as -DSEMIHMM_ISAS=avx2 for one instruction set.
+# With the sanitizers, files of every kind are also made up and loaded: FUZZ_SECONDS of them.
+RUNTIME_ARGS ?=
+FUZZ_SECONDS ?= 20
+CONFIGURE_RUNTIME = CXX="$(CXX)" $(BIN)/cmake -S csrc/runtime -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(RUNTIME_ARGS)
+runtime: $(VENV)/native.stamp
+	@$(CONFIGURE_RUNTIME) -B build/runtime >/dev/null && $(BIN)/cmake --build build/runtime
+
+test-runtime: runtime
+	$(BIN)/ctest --test-dir build/runtime --output-on-failure
+
+test-runtime-asan: $(VENV)/native.stamp
+	@$(CONFIGURE_RUNTIME) -B build/runtime-asan -DSEMIHMM_SANITIZE=ON >/dev/null && $(BIN)/cmake --build build/runtime-asan
+	$(BIN)/ctest --test-dir build/runtime-asan --output-on-failure
+	cd build/runtime-asan && tests/fuzz --seconds $(FUZZ_SECONDS) --seed $$(date +%s) $(CURDIR)/csrc/runtime/tests/corpus
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -92,6 +110,18 @@ types: $(VENV)/dev.stamp
 
 docs: $(VENV)/docs.stamp $(NATIVE)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+
+# The C++ runtime for 64-bit Arm, whose vectors are NEON's, and its ctest suite in an emulator.
+ARM := aarch64-linux-gnu
+.PHONY: test-runtime-neon
+test-runtime-neon: $(VENV)/native.stamp
+	@missing="$$(command -v $(ARM)-g++ >/dev/null || echo g++-$(ARM)) $$(command -v qemu-aarch64 >/dev/null || echo qemu-user)"; \
+		[ -z "$${missing# }" ] || { echo "This needs packages of Debian: apt-get install $${missing# }" >&2; exit 1; }
+	@$(BIN)/cmake -S csrc/runtime -B build/runtime-neon -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(RUNTIME_ARGS) \
+		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_C_COMPILER=$(ARM)-gcc -DCMAKE_CXX_COMPILER=$(ARM)-g++ \
+		-DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/$(ARM)" >/dev/null
+	$(BIN)/cmake --build build/runtime-neon
+	$(BIN)/ctest --test-dir build/runtime-neon --output-on-failure
 
 bench: $(VENV)/benchmarks.stamp $(NATIVE)
 	status=0; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)) benchmarks/report.py; do \
