@@ -17,6 +17,7 @@ import typer
 
 import semihmm
 from semihmm.cli.adapt import adapt
+from semihmm.cli.info import info
 from semihmm.cli.live import live
 from semihmm.cli.options import DaskAddress, EngineName, Jobs
 from semihmm.cli.train import train
@@ -315,16 +316,7 @@ app.command()(view)
 app.command()(train)
 app.command()(live)
 app.command()(adapt)
-
-
-@app.command()
-def info() -> None:
-    """Say what this installation aligns with."""
-    from semihmm.cli import show
-
-    with _refusing():
-        aligner = _aligner()
-    show.info(aligner)
+app.command()(info)
 
 
 def _engine(name: str, jobs: int, dask_address: str | None) -> AbstractContextManager[Engine]:

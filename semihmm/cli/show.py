@@ -241,6 +241,16 @@ def error_table(title: str, columns: Mapping[str, BoundaryErrors]) -> Table:
     return table
 
 
+def rows(title: str, values: Mapping[str, str]) -> None:
+    """Names and what they stand for."""
+    table = Table(title=_plain(title), show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(_plain(name), _plain(value))
+    Console().print(table)
+
+
 def info(aligner: Aligner) -> None:
     """Versions and parts."""
     table = Table(show_header=False)
