@@ -22,13 +22,8 @@ _DAMAGE = (  # what reading any bytes may raise; too deep a nesting is a Runtime
     *(OSError, EOFError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-_NUMBERS = {  # of ONNX, by the field that holds those that are not raw
-    "float_data": 4,
-    "int32_data": 4,
-    "int64_data": 8,
-    "double_data": 8,
-    "uint64_data": 8,
-}
+# The bytes of a number in each field of an ONNX tensor that is not raw.
+_NUMBERS = {"float_data": 4, "int32_data": 4, "int64_data": 8, "double_data": 8, "uint64_data": 8}
 
 
 def contents(path: str | PathLike[str]) -> Rows:
@@ -75,9 +70,8 @@ def _safetensors(path: Path) -> Rows:
     safetensors = require("safetensors", extra="models", purpose="Reading safetensors files")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            parts = [file.get_slice(name) for name in file.keys()]
-            tensors = {n: (x.get_shape(), x.get_dtype()) for n, x in zip(file.keys(), parts, strict=True)}
+            metadata, slices = file.metadata() or {}, {name: file.get_slice(name) for name in sorted(file.keys())}
+            tensors = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
     except (OSError, safetensors.SafetensorError) as error:
         raise DataError(f"info: {path} begins as a safetensors file does, but is none: {error}.") from error
     shapes = {name: shape for name, (shape, _) in tensors.items()}
@@ -161,12 +155,10 @@ def _onnx(path: Path) -> Rows:
             sizes = ", ".join(x.dim_param or str(x.dim_value) for x in tensor.shape.dim)
             dtype = types.Name(tensor.elem_type) if tensor.elem_type in types.values() else "?"
             rows[f"{side} {value.name}"] = f"({sizes}) {dtype}"
-    held = sum(
-        len(x.raw_data) + sum(size * len(getattr(x, name)) for name, size in _NUMBERS.items())
-        for x in graph.initializer
-    )
+    weights = graph.initializer
+    held = sum(len(x.raw_data) + sum(size * len(getattr(x, name)) for name, size in _NUMBERS.items()) for x in weights)
     rows["operators"] = ", ".join(f"{name} {count}" for name, count in operators.most_common(_FEW))
-    rows["weights"] = f"{len(graph.initializer)} of {held:,} bytes"
+    rows["weights"] = f"{len(weights)} of {held:,} bytes"
     return rows | {f"note: {entry.key}": entry.value for entry in model.metadata_props}
 
 
@@ -208,15 +200,13 @@ def _package(archive: zipfile.ZipFile, names: dict[str, str]) -> Rows:
             rows["torch"] = _value(program["torch_version"])
             rows["operators"] = _value(len(program["graph_module"]["graph"]["nodes"]))
             signature = program["graph_module"]["signature"]
-            inputs = [
-                x["user_input"]["arg"]["as_tensor"]["name"] for x in signature["input_specs"] if "user_input" in x
-            ]
-            rows["inputs"] = ", ".join(inputs)
+            inputs = [x["user_input"]["arg"] for x in signature["input_specs"] if "user_input" in x]
+            rows["inputs"] = ", ".join(x["as_tensor"]["name"] for x in inputs)
             rows["outputs"] = str(len(signature["output_specs"]))
     if compiled:
         libraries = [name for name in compiled if name.endswith(".so")]
         rows["compiled"] = f"{', '.join(libraries) or 'no library'}: programs, which run when it is loaded"
-    weights = [archive.getinfo(names[name]).file_size for name in names if name.startswith("data/weights/")]
+    weights = [archive.getinfo(names[name]).file_size for name in names if name.startswith("data/weights/w")]
     return rows | {"weights": f"{sum(weights):,} bytes"}
 
 
