@@ -67,13 +67,15 @@ def _over_time(
     steps = chain.maps
     tables = lifted(semiring, (steps,))
     carry, _ = carries(semiring, steps.memory, preceded(front, trail), 0, chain.length)
-    pointers = steps.choose(semiring, carry, tables, None).movedim(-2, 0)
     numbers = torch.arange(1, chain.length + 1, device=path.slot.device)
 
-    def step(held: Followed, table: Tables, pointer: Tensor, time: Tensor) -> tuple[Followed, tuple[Tensor, Tensor]]:
+    def step(held: Followed, table: Tables, carry: Tensor, time: Tensor) -> tuple[Followed, tuple[Tensor, Tensor]]:
+        pointer = steps.choose(semiring, carry, table, None)
         return _back(semiring, steps, pointer, table, time, Followed(*held))
 
-    first, (slots, choices) = over_time(step, path, tables, steps.table_ranks, (pointers, numbers), reverse=True)
+    first, (slots, choices) = over_time(
+        step, path, tables, steps.table_ranks, (carry.movedim(-3, 0), numbers), reverse=True
+    )
     return Followed(*first), (slots.movedim(0, -1), choices.movedim(0, -1))
 
 

@@ -1,7 +1,19 @@
 """Models outside of Python: programs of `torch.export`, and ONNX files."""
 
 from semihmm.export.module import OUTPUTS, Answers, Output
-from semihmm.export.onnx import OPSET, onnx
+from semihmm.export.onnx import OPSET, onnx, onnx_step
 from semihmm.export.program import torch_export
+from semihmm.export.step import STEP_OUTPUTS, Step, StepOutput
 
-__all__ = ["OPSET", "OUTPUTS", "Answers", "Output", "onnx", "torch_export"]
+__all__ = [
+    "OPSET",
+    "OUTPUTS",
+    "STEP_OUTPUTS",
+    "Answers",
+    "Output",
+    "Step",
+    "StepOutput",
+    "onnx",
+    "onnx_step",
+    "torch_export",
+]

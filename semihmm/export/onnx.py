@@ -9,12 +9,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from semihmm._files import atomically
 from semihmm._optional import require
 from semihmm.errors import StructureError
 from semihmm.export.module import OUTPUTS, Answers, Make, Output
-from semihmm.export.program import torch_export
+from semihmm.export.program import example, exported, torch_export
+from semihmm.export.step import LAG, Step, StepOutput
 from semihmm.models import HMM, HSMM
 
 OPSET = 20  # of the files' operators
@@ -44,16 +46,61 @@ def onnx(
         >>> from semihmm.models import HMM, Gaussian
         >>> onnx(HMM(3, Gaussian(3, features=2)), "model.onnx", ("log_prob", "viterbi"))  # doctest: +SKIP
     """
+    program = torch_export(model, x, outputs)
+    _write(model, program, ("x", "lengths"), Answers(model, outputs).names, path)
+
+
+def onnx_step(
+    model: HMM | HSMM | Make,
+    path: str | PathLike[str],
+    outputs: Sequence[StepOutput] = ("log_prob", "filtered"),
+    lag: int = LAG,
+    x: Tensor | None = None,
+) -> None:
+    """Write the answers to a stream, as its frames come, to an ONNX file, whose carry is input and output.
+
+    Its inputs are ``x (B, T, ...)``, ``lengths (B,)``, int64, and the carry by name, zeros for streams that begin; its
+    outputs are the answers, and the next carry as ``next_`` and the name: see `Step`.
+
+    Args:
+        model: see `Step`.
+        path: the file, which appears when it is whole.
+        outputs, lag: see `Step`.
+        x: an example, as for `torch_export`.
+
+    Raises:
+        DependencyError: onnx or onnxscript is not installed.
+        ShapeError, StructureError: see `torch_export` and `Step`.
+
+    Example:
+        >>> from semihmm.models import HMM, Gaussian
+        >>> model = HMM(3, Gaussian(3, features=2))
+        >>> onnx_step(model, "step.onnx", ("filtered", "viterbi"), lag=30)  # doctest: +SKIP
+    """
+    x = example(model) if x is None else x
+    step = Step(model, outputs, lag, x)
+    carry = step.begin(3)
+    program = exported(model, lambda x, lengths: step, x, tuple(carry.values()))
+    _write(model, program, ("x", "lengths", *carry), step.names, path)
+
+
+def _write(
+    model: HMM | HSMM | Make,
+    program: ExportedProgram,
+    inputs: Sequence[str],
+    names: Sequence[str],
+    path: str | PathLike[str],
+) -> None:
+    """A program to a file, checked."""
     for package in ("onnx", "onnxscript"):
         require(package, extra="export", purpose="Writing ONNX files")
     checker = require("onnx.checker", extra="export", purpose="Writing ONNX files")
-    program, names = torch_export(model, x, outputs), Answers(model, outputs).names
     with warnings.catch_warnings(), torch.no_grad():  # PyTorch would differentiate scans, and cannot here
         warnings.simplefilter("ignore")  # PyTorch's, about its own future
         try:
             written = torch.onnx.export(
                 program,
-                input_names=["x", "lengths"],
+                input_names=inputs,
                 output_names=names,
                 opset_version=OPSET,
                 dynamo=True,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from semihmm.errors import ShapeError, StructureError
+from semihmm.errors import SemihmmError, ShapeError, StructureError
 from semihmm.export.module import FEWEST, OUTPUTS, Answers, Make, Output
 from semihmm.models import HMM, HSMM
 
@@ -36,17 +36,43 @@ def torch_export(
         >>> program.module()(torch.zeros(7, 20, 2), torch.full((7,), 20))[0].shape
         torch.Size([7])
     """
-    x = _example(model) if x is None else x
+    x = example(model) if x is None else x
     if x.ndim < 2:
         raise ShapeError(f"export: x is an example (B, T, ...), got {tuple(x.shape)}.")
+
+    def answers(x: Tensor, lengths: Tensor) -> nn.Module:
+        longest = getattr(Answers(model, outputs).eval().structure(x, lengths), "longest", FEWEST)
+        return Answers(model, outputs, max(longest, FEWEST))
+
+    return exported(model, answers, x)
+
+
+def exported(
+    model: HMM | HSMM | Make, made: Callable[[Tensor, Tensor], nn.Module], x: Tensor, carry: Sequence[Tensor] = ()
+) -> ExportedProgram:
+    """A module as a program, for every batch and number of steps from 2 on.
+
+    Args:
+        model: what it is of, for errors.
+        made: makes the module, given observations ``(3, 5, ...)`` and lengths.
+        x: an example of observations, for its dtype and all but its first two sizes.
+        carry: what the module takes behind those, for 3 sequences.
+
+    Example:
+        >>> from semihmm.models import HMM, Gaussian
+        >>> model = HMM(3, Gaussian(3, features=2))
+        >>> program = exported(model, lambda x, lengths: Answers(model, ("log_prob",)), torch.zeros(1, 1, 2))
+        >>> program.module()(torch.zeros(2, 7, 2), torch.tensor([7, 1]))[0].shape
+        torch.Size([2])
+    """
     x = x[:1, :1].expand(3, 5, *x.shape[2:]).clone()  # no two sizes are alike, nor like 1
-    lengths = torch.tensor([5, 4, 3])
-    batch, time = Dim("batch", min=2), Dim("time", min=2)
+    lengths, batch, time = torch.tensor([5, 4, 3]), Dim("batch", min=2), Dim("time", min=2)
     try:
         with torch.no_grad():
-            longest = getattr(Answers(model, outputs).eval().structure(x, lengths), "longest", FEWEST)
-            answers = Answers(model, outputs, max(longest, FEWEST)).eval()
-            return export(answers, (x, lengths), dynamic_shapes=({0: batch, 1: time}, {0: batch}))
+            dynamic = ({0: batch, 1: time}, {0: batch}, *([tuple({0: batch} for _ in carry)] if carry else []))
+            return export(made(x, lengths).eval(), (x, lengths, *carry), dynamic_shapes=dynamic)
+    except SemihmmError:
+        raise
     except Exception as error:
         part = f"{type(model).__name__} with {type(model.emission).__name__}" if isinstance(model, HMM | HSMM) else "it"
         raise StructureError(
@@ -56,8 +82,14 @@ def torch_export(
         ) from error
 
 
-def _example(model: HMM | HSMM | Make) -> Tensor:
-    """Observations that the emission of a model may meet."""
+def example(model: HMM | HSMM | Make) -> Tensor:
+    """Observations that the emission of a model may meet.
+
+    Example:
+        >>> from semihmm.models import HMM, Gaussian
+        >>> example(HMM(3, Gaussian(3, features=2))).shape
+        torch.Size([1, 1, 2])
+    """
     if not isinstance(model, HMM | HSMM) or None in model.emission.event_shape:
         raise ShapeError("export: pass x, an example of observations (B, T, ...), whose sizes the model does not say.")
     event = [size for size in model.emission.event_shape if size is not None]

@@ -1,5 +1,6 @@
 """What a strategy does: move a carry over a block of steps. All of them give the same numbers."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -84,7 +85,11 @@ def rescaled(semiring: Semiring, state: State) -> State:
     """The same state with its largest value at 1 (0 nats)."""
     if not semiring.scalable:
         return state
-    peak = semiring.magnitude(state.carry.detach()).amax((-2, -1)).nan_to_num(0.0, 0.0, 0.0)
+    peak = semiring.magnitude(state.carry.detach()).amax((-2, -1))
+    if torch.compiler.is_exporting():  # three operators of ONNX instead of nine
+        peak = torch.where(peak.abs() < math.inf, peak, 0.0)
+    else:
+        peak = peak.nan_to_num(0.0, 0.0, 0.0)
     return State(semiring.scale(state.carry, -peak[..., None, None]), state.offset + peak)
 
 

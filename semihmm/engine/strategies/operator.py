@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from semihmm.engine.maps import Map
@@ -49,6 +50,8 @@ def over_time(
 ) -> tuple[C, tuple[Tensor, ...]]:
     """``step(state, table, *row)``, which gives a new state and what is kept of it, from time to time.
 
+    In a program that is exported it is an operator, else a loop.
+
     Args:
         tables: as `Map.tables` has them, with ``ranks`` event axes each.
         rows: what else each time has, time first.
@@ -56,8 +59,6 @@ def over_time(
     Returns:
         The last state, and what was kept, time first.
     """
-    from torch._higher_order_ops.scan import scan  # takes a second, which only an export pays
-
     times = [-1 - rank for rank in ranks]
     moving = [x.shape[time] != 1 for x, time in zip(tables, times, strict=True)]
     over = [x.movedim(t, 0) for x, t, m in zip(tables, times, moving, strict=True) if m]
@@ -69,5 +70,18 @@ def over_time(
         new, kept = step(held, tuple([next(rest) if x is None else x for x in still]), *now[: len(rows)])
         return tuple(new), kept
 
+    if not torch.compiler.is_exporting():
+        return _looped(body, state, [*rows, *over], reverse)
+    from torch._higher_order_ops.scan import scan  # takes a second, which only an export pays
+
     found: tuple[C, tuple[Tensor, ...]] = scan(body, tuple(state), [*rows, *over], reverse=reverse)
     return found
+
+
+def _looped(body: Callable[..., Any], state: C, rows: Sequence[Tensor], reverse: bool) -> Any:
+    """What the operator does."""
+    kept: list[tuple[Tensor, ...]] = []
+    for now in zip(*rows, strict=True) if not reverse else zip(*(x.flip(0) for x in rows), strict=True):
+        state, here = body(state, list(now))
+        kept.append(here)
+    return state, tuple([torch.stack(x[::-1] if reverse else x) for x in zip(*kept, strict=True)])
