@@ -17,6 +17,7 @@ import typer
 
 import semihmm
 from semihmm.cli.adapt import adapt
+from semihmm.cli.export import export
 from semihmm.cli.info import info
 from semihmm.cli.live import live
 from semihmm.cli.options import DaskAddress, EngineName, Jobs
@@ -317,6 +318,7 @@ app.command()(train)
 app.command()(live)
 app.command()(adapt)
 app.command()(info)
+app.command()(export)
 
 
 def _engine(name: str, jobs: int, dask_address: str | None) -> AbstractContextManager[Engine]:
