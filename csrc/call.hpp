@@ -17,6 +17,13 @@
 
 namespace semihmm {
 
+// What is compiled without them (csrc/runtime) is never asked of grids and of axes.
+#if SEMIHMM_NO_GRIDS_NO_AXES
+constexpr bool kGrids = false, kJointStates = false;
+#else
+constexpr bool kGrids = true, kJointStates = true;
+#endif
+
 // About how many products a step is: what a `Pulse` is given.
 inline int64_t work_of(const Request& request) {
     int64_t work = 0;
@@ -100,29 +107,33 @@ Chain<S> build(const Request& request, const std::vector<Given>& out, const std:
                 if (irregular(source, memory)) return made.template operator()<Arcs>(weights, request.beta, source, std::exchange(topology, nullptr), centre);
                 return made.template operator()<Sparse>(weights, request.beta, source, memory, centre);
             }
-            case kAxes: {
-                const int64_t count = request.spec[word++];
-                std::vector<std::unique_ptr<Map<S>>> axes;
-                for (const AxisProduct<F>& axis : axes_of<F>(request, next, count)) axes.push_back(made.template operator()<Axis>(part(true), request.beta, axis));
-                return made.template operator()<Compose>(std::move(axes));
-            }
+            case kAxes:
+                if constexpr (kJointStates) {
+                    const int64_t count = request.spec[word++];
+                    std::vector<std::unique_ptr<Map<S>>> axes;
+                    for (const AxisProduct<F>& axis : axes_of<F>(request, next, count)) axes.push_back(made.template operator()<Axis>(part(true), request.beta, axis));
+                    return made.template operator()<Compose>(std::move(axes));
+                }
+                [[fallthrough]];
             case kSegmental: {
                 const bool whole = request.spec[word++] != 0;
                 auto transition = self(self, false);
                 const auto duration = part(true), emission = part(true);
                 return made.template operator()<Segmental>(std::move(transition), duration, emission, whole ? part(true) : Part<F>{}, request.beta);
             }
-            default: {  // a Grid
-                typename Grid<S>::Form form;
-                form.memory = request.spec[word++], form.first = request.spec[word++];
-                const auto weights = part(false);
-                const Given* g = &request.weights[next];
-                form.row = g[0].as<int64_t>(), form.source = g[1].as<int64_t>(), form.plane = g[2].as<int64_t>();
-                form.factor = g[3].as<double>(), form.low = g[4].as<int64_t>(), form.high = g[5].as<int64_t>();
-                form.slots = g[1].shape.back(1), form.width = g[1].shape.back();
-                next += kGridTables;
-                return made.template operator()<Grid>(weights, request.beta, form);
-            }
+            default:  // a Grid
+                if constexpr (kGrids) {
+                    typename Grid<S>::Form form;
+                    form.memory = request.spec[word++], form.first = request.spec[word++];
+                    const auto weights = part(false);
+                    const Given* g = &request.weights[next];
+                    form.row = g[0].as<int64_t>(), form.source = g[1].as<int64_t>(), form.plane = g[2].as<int64_t>();
+                    form.factor = g[3].as<double>(), form.low = g[4].as<int64_t>(), form.high = g[5].as<int64_t>();
+                    form.slots = g[1].shape.back(1), form.width = g[1].shape.back();
+                    next += kGridTables;
+                    return made.template operator()<Grid>(weights, request.beta, form);
+                }
+                throw std::invalid_argument("semihmm: such a map is not compiled here.");
         }
     };
     std::vector<std::unique_ptr<Map<S>>> maps;
@@ -167,7 +178,7 @@ std::optional<Stationary> stationary(const Request& request, bool irregular) {
     found.arcs = static_cast<std::size_t>(request.spec[0] + request.spec[1]);
     found.kind = static_cast<Kind>(request.spec[2]);
     std::size_t words = found.dense() ? 3 : 4, weights = found.dense() ? 1 : 2;
-    if (found.kind == kAxes && !S::features) {
+    if (kJointStates && found.kind == kAxes && !S::features) {
         words = 4, weights = found.axes = static_cast<std::size_t>(request.spec[3]);
     } else if (!found.dense() && (found.kind != kSparse || !irregular)) {
         return std::nullopt;
@@ -260,7 +271,7 @@ inline int64_t parts_of(const Request& request, int64_t group) {
 // Calls work<Transition>().
 template <class S, class Work>
 void with_transition(const Stationary& form, const Work& work) {
-    if constexpr (!S::features)
+    if constexpr (kJointStates && !S::features)
         if (form.axes) return work.template operator()<AxesTransition<S>>();
     form.dense() ? work.template operator()<DenseTransition<S>>() : work.template operator()<ArcsTransition<S>>();
 }
@@ -277,7 +288,7 @@ std::optional<GridForm> grid_form_of(const Request& request, const Kept<F>& kept
 template <class S>
 void total(const Request& request, const Kept<typename S::F>& kept, double* values) {
     using F = typename S::F;
-    if constexpr (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>)
+    if constexpr (kGrids && (std::is_same_v<S, Log<F>> || std::is_same_v<S, Max<F>>))
         if (const auto form = grid_form_of(request, kept)) {
             for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
@@ -433,7 +444,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
     using F = typename S::F;
     Workspaces<F> workspaces(request, kept, stride);
     const auto workspace_for = [&](int64_t worker, int64_t sequences) { return values ? &workspaces.of(worker, sequences) : nullptr; };
-    if constexpr (std::is_same_v<S, Log<F>>)
+    if constexpr (kGrids && std::is_same_v<S, Log<F>>)
         if (const auto form = grid_form_of(request, kept)) {
             const int64_t parts = std::min(request.batch, kParts);
             std::vector<std::vector<Sink<F>>> sums(static_cast<std::size_t>(parts));
@@ -511,7 +522,7 @@ void gradient(const Request& request, const Kept<typename S::F>& kept, const dou
 template <class S>
 void paths(const Request& request, const Kept<typename S::F>& like, int64_t stride, const PathsOut& out) {
     using F = typename S::F;
-    if constexpr (std::is_same_v<S, Max<F>>)
+    if constexpr (kGrids && std::is_same_v<S, Max<F>>)
         if (const auto form = grid_form_of(request, like)) {
             for_each_part(request.batch, std::min(request.batch, kParts), request.threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
                 RowTiles<S> tiles(*form, request);
@@ -538,9 +549,9 @@ void paths(const Request& request, const Kept<typename S::F>& like, int64_t stri
                     for (int64_t b = first; b < last; b += group)
                         best.paths(b, static_cast<int>(std::min(group, last - b)), workspace.from(b), out.slots, out.choices, out.arc_indices, out.values);
                 };
-                form->dense()  ? run.template operator()<DenseWeights<F>>()
-                : form->axes ? run.template operator()<AxesWeights<F>>()
-                             : run.template operator()<ArcWeights<F>>();
+                if constexpr (kJointStates)
+                    if (form->axes) return run.template operator()<AxesWeights<F>>();
+                form->dense() ? run.template operator()<DenseWeights<F>>() : run.template operator()<ArcWeights<F>>();
                 return;
             }
         Scan<S> scan(chain);

@@ -229,10 +229,7 @@ struct Onward {
         });
     }
 
-  private:
-    using L = Lanes<F>;
-    using V = typename L::type;
-
+    // Moves on one sequence after the other. It holds all memory that a step takes, and `all` must live as long.
     class Worker {
       public:
         explicit Worker(const Onward& all)
@@ -268,6 +265,9 @@ struct Onward {
         }
 
       private:
+        using L = Lanes<F>;
+        using V = typename L::type;
+
         // Frames less their peaks.
         void centre(int64_t b) {
             const int64_t count = all_.emission.times == 1 ? 1 : memory_ - 1 + all_.length;

@@ -49,7 +49,8 @@ inline void grow_survivors(const SurvivorTables& tables, const Held<const int64_
     }
     const nb::gil_scoped_release release;
     for_each_part(count, std::min<int64_t>(count, 16), threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
-        for (int64_t i = first; i < last; ++i) tree.grow(streams.data()[i], steps.data()[i], came.data() + i * longest * tree.width);
+        Burials work;
+        for (int64_t i = first; i < last; ++i) tree.grow(streams.data()[i], steps.data()[i], came.data() + i * longest * tree.width, work);
     });
 }
 
@@ -60,9 +61,10 @@ inline void keep_survivors(const SurvivorTables& tables, const Held<const int64_
         refuse("Survivors: there must be as many ends, times, nodes and latest slots as streams.");
     if (static_cast<int64_t>(kept.shape(1)) != tree.memory || static_cast<int64_t>(kept.shape(2)) != tree.width) refuse("Survivors: kept must be (streams, memory, width).");
     std::vector<Fate> mark(tree.size());
+    Burials work;
     for (std::size_t i = 0; i < count; ++i) {
         tree.check(streams.data()[i]);
-        nodes.data()[i] = tree.keep(streams.data()[i], ends.data()[i], since.data()[i], kept.data() + static_cast<int64_t>(i) * tree.memory * tree.width, mark);
+        nodes.data()[i] = tree.keep(streams.data()[i], ends.data()[i], since.data()[i], kept.data() + static_cast<int64_t>(i) * tree.memory * tree.width, mark, work);
     }
 }
 

@@ -19,6 +19,11 @@ struct Survivor {
 
 enum class Fate : uint8_t { kUnknown, kLost, kKept };
 
+// What calls work with, and leave to the next one.
+struct Burials {
+    std::vector<int64_t> dead, path;
+};
+
 struct Survivors {
     int64_t streams, capacity, width, memory;
     Survivor* nodes;  // (streams, capacity, width)
@@ -36,7 +41,7 @@ struct Survivors {
     }
 
     // The new nodes of a stream, by where slots came from (count, width); who has died by then is taken out.
-    void grow(int64_t stream, int64_t count, const int32_t* came) const {
+    void grow(int64_t stream, int64_t count, const int32_t* came, Burials& work) const {
         const int64_t before = time[stream];
         Survivor* const all = ring(stream);
         for (int64_t now = before + 1; now <= before + count; ++now) {
@@ -48,10 +53,10 @@ struct Survivors {
             }
         }
         time[stream] = before + count;
-        std::vector<int64_t> dead;
-        close(stream, before, true, memory, dead);
-        if (ends) close(stream, before, false, 1, dead);
-        bury(stream, dead);
+        work.dead.clear();
+        close(stream, before, true, memory, work.dead);
+        if (ends) close(stream, before, false, 1, work.dead);
+        bury(stream, work.dead);
     }
     // Take nodes out, and their parents where they were the last children.
     void bury(int64_t stream, std::vector<int64_t>& dead) const {
@@ -72,7 +77,7 @@ struct Survivors {
     }
     // Let all die that do not come from one node: the first that is not before `since` on the path to the node `end`, whose number is
     // returned. kept: which of the latest nodes live, (memory, width), the latest time first. mark: as many as nodes, of any value.
-    int64_t keep(int64_t stream, int64_t end, int64_t since, bool* kept, std::vector<Fate>& mark) const {
+    int64_t keep(int64_t stream, int64_t end, int64_t since, bool* kept, std::vector<Fate>& mark, Burials& work) const {
         const int64_t latest = time[stream], oldest = root[stream] / width;
         if (end < 0 || end / width > latest || end / width < oldest) refuse("Survivors: there is no such node.");
         Survivor* const all = ring(stream);
@@ -87,7 +92,8 @@ struct Survivors {
         }
         for (int64_t t = oldest; t <= latest; ++t) std::fill_n(mark.begin() + row(t), width, t > now ? Fate::kUnknown : Fate::kLost);
         mark[node] = Fate::kKept;
-        std::vector<int64_t> dead, path;
+        std::vector<int64_t>&dead = work.dead, &path = work.path;
+        dead.clear(), path.clear();
         for (int64_t age = 0; age < memory; ++age, kept += width) {
             std::fill_n(kept, width, false);
             if (latest - age < std::max<int64_t>(oldest, 1)) continue;

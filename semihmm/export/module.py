@@ -50,7 +50,7 @@ class Answers(nn.Module):
         unknown = [x for x in outputs if x not in OUTPUTS]
         if unknown or not outputs or isinstance(outputs, str):
             raise SemihmmError(f"export: outputs must be some of {OUTPUTS}, as a tuple, got {outputs!r}.")
-        laws = _checked(model) if isinstance(model, HMM | HSMM) else {}
+        laws = checked_laws(model) if isinstance(model, HMM | HSMM) else {}
         if not laws and (isinstance(model, Part) or not callable(model)):
             raise StructureError(
                 f"export: {type(model).__name__} has no export. Pass an HMM or an HSMM of semihmm.models, or a "
@@ -95,7 +95,7 @@ class Answers(nn.Module):
         return tuple([found[name] for name in self.names])
 
 
-def _checked(model: HMM | HSMM) -> dict[str, Tensor]:
+def checked_laws(model: HMM | HSMM) -> dict[str, Tensor]:
     """What the laws of a model say, as tables, however they are computed; refuses by name what has no export."""
     name = type(model).__name__
     for part, law in {"emission": model.emission, **model.laws}.items():
