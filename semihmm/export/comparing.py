@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import statistics
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable
+from ctypes import CDLL, byref, c_char_p, c_int64, c_void_p
+from ctypes.util import find_library
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fsencode
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from semihmm import inference
 from semihmm._optional import require
 from semihmm.errors import DataError, DependencyError
+from semihmm.export.contents import contents
 from semihmm.export.module import Make
 from semihmm.models import HMM, HSMM
 
@@ -131,38 +129,42 @@ def in_program(program: Callable[[Tensor, Tensor], Any]) -> Side:
 
 
 def in_runtime(path: str | PathLike[str]) -> Side:
-    """A model file of the C++ runtime, by its program semihmm-infer, one sequence after the other.
+    """A model file of the C++ runtime, by its shared library, one sequence after the other.
 
     Raises:
-        DependencyError: the program is not on the PATH.
+        DataError: what the library says of a file.
+        DependencyError: the library is not where the system looks for libraries.
     """
-    program = shutil.which("semihmm-infer")
-    if program is None:
+    found = find_library("semihmm")
+    try:
+        library = CDLL(found or "libsemihmm.so")
+    except OSError as error:
         raise DependencyError(
-            "export: semihmm-infer, the program of the C++ runtime, is not on the PATH, and the comparison needs it. "
+            "export: libsemihmm, the C++ runtime, is not where this system looks for libraries, and a comparison needs it. "
             "Build and install csrc/runtime (docs/runtime.md), or export without a comparison."
-        )
+        ) from error
+    library.semihmm_last_error.restype = c_char_p
+
+    def call(function: str, *arguments: object) -> None:
+        if getattr(library, f"semihmm_{function}")(*arguments):
+            raise DataError(library.semihmm_last_error().decode())
+
+    model, columns = c_void_p(), int(contents(path)["states"])
+    call("model_open", fsencode(path), byref(model))
 
     def side(x: Tensor, lengths: Tensor) -> Found:
-        answers = []
-        with tempfile.TemporaryDirectory() as folder:
-            for row, length in zip(x, lengths.tolist(), strict=True):
-                frames = f"{folder}/frames.npy"
-                np.save(frames, row[:length].float().numpy())
-                command = [program, str(path), frames, "--posteriors"]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise DataError(f"export: {done.stderr.strip()}")
-                answers.append(json.loads(done.stdout))
-        log_prob = torch.tensor([answer["log_likelihood"] for answer in answers], dtype=torch.float64)
-        return Found(log_prob, *(_padded([a[name] for a in answers], x.shape[1]) for name in ("posteriors", "states")))
+        count, steps = x.shape[:2]
+        log_prob = torch.zeros(count, dtype=torch.float64)
+        posteriors, states = torch.zeros(count, steps, columns), torch.full((count, steps), -1)
+        for row in range(count):
+            frames, length = x[row].float().contiguous(), c_int64(int(lengths[row]))
+            given = (model, c_void_p(frames.data_ptr()), length)
+            outputs = (c_void_p(part[row].data_ptr()) for part in (posteriors, log_prob))
+            call("posteriors", *given, *outputs)
+            call("viterbi", *given, c_void_p(states[row].data_ptr()), None, None)
+        return Found(log_prob, posteriors, states)
 
     return side
-
-
-def _padded(rows: list[Any], steps: int) -> Tensor:
-    whole = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-    return torch.cat([whole, whole.new_zeros(len(rows), steps - whole.shape[1], *whole.shape[2:])], 1)
 
 
 def _timed(side: Side, x: Tensor, lengths: Tensor) -> tuple[Found, float]:

@@ -130,6 +130,18 @@ def _stream(note: dict[str, Any], shapes: dict[str, list[int]]) -> Rows:
     }
 
 
+def _runtime(note: dict[str, Any], shapes: dict[str, list[int]]) -> Rows:
+    rows = {"file": f"model of the C++ runtime, version {_value(note.pop('version'))}"}
+    return rows | {name: _value(_kind(value)) for name, value in note.items()}
+
+
+def _kind(value: object) -> object:
+    """What is described by its kind, and perhaps more."""
+    if isinstance(value, dict) and "kind" in value:
+        return " ".join([str(value["kind"]), *(_value(more) for name, more in value.items() if name != "kind")])
+    return value
+
+
 def _noted(note: dict[str, Any], shapes: dict[str, list[int]]) -> Rows:
     """Of a kind that says itself what it is."""
     return {"file": "semihmm's"} | {name: _value(value) for name, value in note.items()}
@@ -253,6 +265,7 @@ _NOTES: dict[str, Callable[[dict[str, Any], dict[str, list[int]]], Rows]] = {
     "semihmm.model": _model,
     "semihmm.acoustic-model": _acoustic_model,
     "semihmm.stream": _stream,
+    "semihmm.runtime": _runtime,
 }
 _KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[Path], Rows]], ...] = (
     (lambda beginning, _: beginning[8:] == b"{", _safetensors),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +19,8 @@ from semihmm.export.comparing import Side, in_onnx, in_program, in_runtime
 from semihmm.export.module import OUTPUTS, Make
 from semihmm.export.onnx import onnx
 from semihmm.export.program import torch_export
+from semihmm.export.quantize import quantize
+from semihmm.export.runtime import runtime
 from semihmm.models import HMM, HSMM
 
 Model = HMM | HSMM | Make
@@ -50,15 +54,13 @@ def written(
         raise SemihmmError(f"export: a file is one of {', '.join(_KINDS)}; got {to!r}.")
     if precision is not None and to != "onnx":
         raise SemihmmError(f"export: onnx files alone are quantised, got {to!r} with {precision!r}. Leave one out.")
-    if precision is None:
-        write, run = _KINDS[to]
-        write(model, path, x)
-        return partial(run, path)
-    with TemporaryDirectory() as folder:
-        whole = Path(folder) / "model.onnx"
-        onnx(model, whole, OUTPUTS, x)
-        quantize(whole, path, precision)
-    return partial(in_onnx, path)
+    write, run = _KINDS[to]
+    with TemporaryDirectory() as folder, _quiet():
+        whole = path if precision is None else Path(folder) / "model.onnx"
+        write(model, whole, x)
+        if precision is not None:
+            quantize(whole, path, precision)  # type: ignore[arg-type]
+    return partial(run, path)
 
 
 def _onnx(model: Model, path: Path, x: Tensor | None) -> None:
@@ -67,8 +69,7 @@ def _onnx(model: Model, path: Path, x: Tensor | None) -> None:
 
 def _program(model: Model, path: Path, x: Tensor | None) -> None:
     program = torch_export(model, x, OUTPUTS)
-    with atomically(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the name does not end in .pt2, and of PyTorch's own future
+    with atomically(path) as temporary:
         torch.export.save(program, temporary)
 
 
@@ -76,7 +77,24 @@ def _run_program(path: Path) -> Side:
     return in_program(torch.export.load(path).module())
 
 
+def _runtime(model: Model, path: Path, x: Tensor | None) -> None:
+    runtime(model, path)  # type: ignore[arg-type]  # which says what it takes
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What PyTorch says of its own future, and of packages that it could use, is nothing to a reader of tables."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 _KINDS: dict[str, tuple[Callable[[Model, Path, Tensor | None], None], Callable[[Path], Side]]] = {
     "onnx": (_onnx, in_onnx),
+    "runtime": (_runtime, in_runtime),
     "torch": (_program, _run_program),
 }
