@@ -3,20 +3,24 @@
 from semihmm.export.module import OUTPUTS, Answers, Output
 from semihmm.export.onnx import OPSET, onnx, onnx_step
 from semihmm.export.program import torch_export
+from semihmm.export.quantize import PRECISIONS, Precision, quantize
 from semihmm.export.runtime import RUNTIME, runtime
 from semihmm.export.step import STEP_OUTPUTS, Step, StepOutput
 
 __all__ = [
     "OPSET",
     "OUTPUTS",
+    "PRECISIONS",
     "RUNTIME",
     "STEP_OUTPUTS",
     "Answers",
     "Output",
+    "Precision",
     "Step",
     "StepOutput",
     "onnx",
     "onnx_step",
+    "quantize",
     "runtime",
     "torch_export",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.overrides import TorchFunctionMode
 
 from semihmm import inference
 from semihmm.errors import SemihmmError, StructureError
@@ -68,6 +69,16 @@ class Answers(nn.Module):
 
     def structure(self, x: Tensor, lengths: Tensor) -> Structure:
         """What the questions are asked of."""
+        structure = self._made(x, lengths)
+        kind = next(iter(structure.potentials.values())).dtype
+        if kind in (torch.float16, torch.bfloat16):
+            raise StructureError(
+                f"export: the recursion over time would be in {kind}, in which a step loses more than what tells paths "
+                "apart. Pass model.float(), or .float() what the structure is made of; quantize makes networks smaller."
+            )
+        return structure
+
+    def _made(self, x: Tensor, lengths: Tensor) -> Structure:
         if not isinstance(self.model, HMM | HSMM):
             return self.model(x, lengths)
         emission = self.model.emission
@@ -79,6 +90,10 @@ class Answers(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """The answers, in the order of `names`."""
+        with Unrecorded():
+            return self._found(x, lengths)
+
+    def _found(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         steps, model = x.shape[1], self.model
         structure = self.structure(pad(x, (0, 0) * (x.ndim - 2) + (0, self.padding)), lengths)
         found: dict[str, Tensor] = {}
@@ -93,6 +108,24 @@ class Answers(nn.Module):
             states = model.named(best.states) if isinstance(model, HMM | HSMM) else best.states
             found["states"], found["score"] = states[:, :steps], best.score
         return tuple([found[name] for name in self.names])
+
+
+class Unrecorded(TorchFunctionMode):
+    """Whether autograd follows is no part of a program: `torch.export` would make functions of the parts between.
+
+    It loses operators that are nested in those.
+
+    Example:
+        >>> with Unrecorded(), torch.no_grad():
+        ...     torch.is_grad_enabled()
+        False
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch._C._set_grad_enabled:
+            with torch._C.DisableTorchFunction():
+                return function(*args)
+        return function(*args, **(kwargs or {}))
 
 
 def checked_laws(model: HMM | HSMM) -> dict[str, Tensor]:

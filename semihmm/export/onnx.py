@@ -20,6 +20,7 @@ from semihmm.export.step import LAG, Step, StepOutput
 from semihmm.models import HMM, HSMM
 
 OPSET = 20  # of the files' operators
+NETWORK = "network/"  # how names of nodes begin that modules of torch.nn are made of
 
 
 def onnx(
@@ -114,6 +115,8 @@ def _write(
             ) from error
     assert written is not None
     for node in written.model.graph.all_nodes():
+        if "'torch.nn.modules." in node.metadata_props.get("pkg.torch.onnx.class_hierarchy", ""):
+            node.name = f"{NETWORK}{node.name}"
         node.metadata_props.clear()  # where in Python each one comes from: most of the file
     with atomically(Path(path)) as temporary:
         written.save(temporary, external_data=False)

@@ -27,7 +27,7 @@ from semihmm.structures import Structure
 
 StepOutput = Literal["log_prob", "filtered", "viterbi"]
 STEP_OUTPUTS: tuple[StepOutput, ...] = get_args(StepOutput)
-LOG, MAX = Log(), Max()
+LOG, MAX = Log(products=True), Max()
 LAG = 50  # frames
 
 

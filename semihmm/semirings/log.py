@@ -1,7 +1,7 @@
 """Log semiring ``(logaddexp, +, -inf, 0)``: its totals are log-partitions, in nats (Goodman 1999)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -55,7 +55,10 @@ def product(vector: Tensor, matrix: Tensor) -> Tensor:
     def slow(vector: Tensor, matrix: Tensor, mass: Tensor) -> Tensor:
         return mixture(vector.unsqueeze(-1) + matrix, -2)[0]
 
-    return torch.cond(small.any(), slow, quick, (vector, matrix, mass))
+    given = (vector, matrix, mass)
+    if torch.compiler.is_exporting():
+        return torch.cond(small.any(), slow, quick, given)
+    return (slow if bool(small.any()) else quick)(*given)
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,16 @@ class Log(Semiring):
     ``zero`` is a true ``-inf``: a forbidden arc stays forbidden however long the chain is, and
     its gradient is 0. So `sum` is not ``torch.logsumexp``, whose gradient there is NaN.
 
+    Args:
+        products: whether `vecmat` is a product of matrices, to rounding the same (see `product`), in programs that are
+            exported. It has no derivative.
+
     Example:
         >>> Log().sum(torch.zeros(2), -1)
         tensor(0.6931)
     """
 
+    products: bool = field(default=False, repr=False)
     zero = -math.inf
     one = 0.0
     temperature = 1.0
@@ -95,8 +103,7 @@ class Log(Semiring):
         return torch.where(empty, self.zero, log_mass)
 
     def vecmat(self, vector: Tensor, matrix: Tensor) -> Tensor:
-        """In a program that is exported, as a product of matrices; see `product`."""
-        return product(vector, matrix) if torch.compiler.is_exporting() else super().vecmat(vector, matrix)
+        return product(vector, matrix) if self.products else super().vecmat(vector, matrix)
 
     def magnitude(self, value: Tensor) -> Tensor:
         return value

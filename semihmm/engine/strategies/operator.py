@@ -10,7 +10,7 @@ from torch import Tensor
 
 from semihmm.engine.maps import Map
 from semihmm.engine.strategies.base import State, Tables, Trail, advanced, lifted
-from semihmm.semirings import Semiring
+from semihmm.semirings import Log, Semiring
 
 C = TypeVar("C", bound=tuple[Tensor, ...])
 
@@ -35,6 +35,7 @@ def operator(
         new = advanced(semiring, maps[0], State(*held), table, going)
         return new, (new.carry.select(-2, 0).clone(), new.offset.clone())
 
+    semiring = Log(products=True) if isinstance(semiring, Log) else semiring
     rows = () if active is None else (active.movedim(-1, 0),)
     last, (vectors, offsets) = over_time(step, state, lifted(semiring, maps), maps[0].table_ranks, rows)
     return State(*last), Trail(vectors.movedim(0, -2), offsets.movedim(0, -1)) if keep else None
