@@ -16,6 +16,8 @@ import typer
 
 import semihmm
 from semihmm.cli.adapt import adapt
+from semihmm.cli.export import export
+from semihmm.cli.info import info
 from semihmm.cli.live import live
 from semihmm.cli.options import DaskAddress, EngineName, Jobs
 from semihmm.cli.running import SOME_FAILED, build_aligner, refusing
@@ -302,16 +304,8 @@ app.command()(view)
 app.command()(train)
 app.command()(live)
 app.command()(adapt)
-
-
-@app.command()
-def info() -> None:
-    """Say what this installation aligns with."""
-    from semihmm.cli import show
-
-    with refusing():
-        aligner = build_aligner()
-    show.info(aligner)
+app.command()(info)
+app.command()(export)
 
 
 def _run(

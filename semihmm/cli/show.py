@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semihmm.export.comparing import Comparison
 from semihmm.speech import (
     TOLERANCES,
     AcousticModel,
@@ -239,6 +240,30 @@ def error_table(title: str, columns: Mapping[str, BoundaryErrors]) -> Table:
     table.add_row("missing", *(str(item.missing) for item in errors))
     table.add_row("extra", *(str(item.extra) for item in errors))
     return table
+
+
+def rows(title: str, values: Mapping[str, str]) -> None:
+    """Names and what they stand for."""
+    table = Table(title=_plain(title), show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(_plain(name), _plain(value))
+    Console().print(table)
+
+
+def comparison(result: Comparison, model_bytes: int, exported_bytes: int) -> None:
+    """An exported model beside the one that it was exported from."""
+    table = Table(title=f"{result.sequences} sequences, {result.frames} frames", title_justify="left")
+    for name in ("", "model", "exported"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("states on the best path that are the same (%)", "", f"{100 * result.path_agreement:.2f}")
+    table.add_row("posteriors: sum of differences, mean over frames", "", f"{result.posterior_l1:.1e}")
+    table.add_row("log-likelihood: largest difference (nats a frame)", "", f"{result.log_likelihood:.1e}")
+    table.add_row("size (bytes)", f"{model_bytes:,}", f"{exported_bytes:,}")
+    speeds = (result.frames / seconds for seconds in (result.model_seconds, result.exported_seconds))
+    table.add_row("speed (frames a second)", *(f"{speed:,.0f}" for speed in speeds))
+    Console().print(table)
 
 
 def info(aligner: Aligner) -> None:

@@ -58,14 +58,14 @@ class TimeDelayNetwork(nn.Module):
         self.register_buffer("log_prior", torch.full((states,), 1 / states).log())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scaled log-likelihoods ``(T, S)`` of frames ``(T, F)``."""
+        """Scaled log-likelihoods ``(..., T, S)`` of frames ``(..., T, F)``."""
         return self.log_posterior(features) - self.log_prior
 
     def log_posterior(self, features: Tensor) -> Tensor:
-        """Log-probability ``(T, S)`` of each state."""
+        """Log-probability ``(..., T, S)`` of each state."""
         x = (features.to(self.mean) - self.mean) / self.scale
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            hidden = self.dropout(norm(layer(x.t()[None])[0].t().relu()))
+            hidden = self.dropout(norm(layer(x.mT).mT.relu()))
             x = x + hidden if x.shape == hidden.shape else hidden
         found: Tensor = self.output(x).log_softmax(-1)
         return found

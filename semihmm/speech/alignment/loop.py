@@ -1,0 +1,81 @@
+"""The free phone loop of an acoustic model as a model by itself, to be exported."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from semihmm import models
+from semihmm.audio import read_audio, resample
+from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.acoustics.network import TimeDelayNetwork
+from semihmm.speech.alignment.free import free_loop
+from semihmm.structures import HMM
+
+
+def phone_loop(model: AcousticModel) -> "models.HMM | NetworkLoop":
+    """What hears the phones of an acoustic model, any of which may follow any, in what that model sees.
+
+    Args:
+        model: its phones without context.
+
+    Returns:
+        In float32, without gradient: an `HMM` of ``phones * states`` states. Of a model with a network, a module that
+        makes a structure of ``(x, lengths)``, as `semihmm.export` takes. ``x (B, T, D)`` are frames as
+        `AcousticModel.seen` gives them.
+    """
+    loop = free_loop(model, torch.zeros(1, len(model.plain), dtype=torch.float64))
+    if model.network is not None:
+        return NetworkLoop(model.network, loop).float().eval().requires_grad_(False)
+    parts = [_of_states(stream, model.plain) for stream in model.streams]
+    emission = parts[0] if len(parts) == 1 else models.Product(parts)
+    start = (loop.initial > -math.inf).nonzero().flatten().tolist()
+    found = models.HMM(len(model.plain), emission, allowed=loop.transition > -math.inf, start=start)
+    with torch.no_grad():
+        found.initial.logits.copy_(loop.initial.nan_to_num(neginf=0.0))
+        found.transition.logits.copy_(loop.transition.nan_to_num(neginf=0.0))
+    return found.float().requires_grad_(False)
+
+
+class NetworkLoop(nn.Module):
+    """Phones in a loop, heard by a network, which sees frames together: behind the end, it sees the last one again."""
+
+    initial: Tensor
+    transition: Tensor
+
+    def __init__(self, network: TimeDelayNetwork, loop: HMM) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("initial", loop.initial)
+        self.register_buffer("transition", loop.transition)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> HMM:
+        """The structure of frames ``(B, T, D)``."""
+        at = torch.minimum(torch.arange(x.shape[1]), lengths.unsqueeze(-1) - 1)
+        heard = self.network(x.gather(1, at.unsqueeze(-1).expand(-1, -1, x.shape[-1])))
+        return HMM(self.initial, self.transition, heard, lengths=lengths)
+
+
+def features_of(model: AcousticModel) -> Callable[[Path], Tensor]:
+    """What makes of a sound file what an acoustic model sees, ``(T, D)``."""
+
+    def heard(path: Path) -> Tensor:
+        wave, rate = read_audio(path)
+        front_end = model.front_end
+        return model.seen(front_end(resample(wave, source=rate, target=front_end.sample_rate))).float()
+
+    return heard
+
+
+def _of_states(stream: models.GaussianMixture, states: Tensor) -> models.GaussianMixture:
+    """Some of the states of a stream."""
+    books, codebook = stream.codebook[states].unique(return_inverse=True)
+    _, components, features = stream.mean.shape
+    found = models.GaussianMixture(len(states), features, components, codebook)
+    with torch.no_grad():
+        found.mean.copy_(stream.mean[books])
+        found.log_variance.copy_(stream.log_variance[books])
+        found.weights.logits.copy_(stream.weights.logits[states])
+    return found
