@@ -67,8 +67,6 @@ def train(
         objective = objective_of(network) if network else None
         if engine == "torchrun":
             raise DataError("training over torchrun is not proven yet. Choose --engine dask, or --jobs threads here.")
-        if triphones and (adaptive or network):
-            raise DataError("--adaptive and --network are for phones without context; leave out --triphones.")
         recordings = find_recordings(corpus, text_column=text_column)
         if out.is_dir():
             raise DataError(f"--out {out} is a folder, and the model is one file: {out / 'model.safetensors'}, say.")
