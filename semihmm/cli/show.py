@@ -97,7 +97,7 @@ def trained(model: AcousticModel, failures: Mapping[str, str], out: Path) -> Non
         console.print(f"[red]{_plain(name)}[/] {_plain(reason)}", highlight=False)
     for about, what in (
         (
-            "left out: too short for what is said, longer than some two minutes, or not as labels have it",
+            "left out: too short for what is said, too long and without pauses, or not as labels have it",
             card["left out"],
         ),
         ("phones with little data, which resemble their class (vowels, stops, ...)", card["little data"]),

@@ -31,8 +31,14 @@ def train(
     ] = 0,
     adaptive: Annotated[
         bool,
-        typer.Option("--adaptive", help="Then features by LDA and MLLT, and a map for each speaker (folder) by fMLLR."),
+        typer.Option("--adaptive", help="Then features by LDA and MLLT, and a map for each speaker by fMLLR."),
     ] = False,
+    speakers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lines of a recording and its speaker, as utt2spk or .csv. Default: tiers', or else folders."
+        ),
+    ] = None,
     network: Annotated[
         str | None, typer.Option(help="Last, a network in place of Gaussians, trained by sequences: mmi or ctc-hmm.")
     ] = None,
@@ -58,7 +64,7 @@ def train(
     from semihmm.speech.training import Recipe, train_adaptively, train_network
     from semihmm.speech.training import train as learn
     from semihmm.speech.training.neural import objective_of
-    from semihmm.speech.training.reading import own_lexicon, read_utterances
+    from semihmm.speech.training.reading import own_lexicon, read_speakers, read_utterances
     from semihmm.speech.training.sharing import by_engine, in_threads
 
     torch.set_num_threads(1)  # recordings are shared out, not the work of one
@@ -76,7 +82,11 @@ def train(
             lexicon = own_lexicon(dictionary)
         else:
             lexicon = load_lexicon(language, dictionary=dictionary)
-        utterances = list(read_utterances(recordings, lexicon, failures, labels=labels))
+        utterances = list(
+            read_utterances(
+                recordings, lexicon, failures, labels=labels, speakers=read_speakers(speakers) if speakers else None
+            )
+        )
         if not utterances:
             name, reason = next(iter(failures.items()))
             raise DataError(f"none of the {len(recordings)} recordings can be learnt from. {name}: {reason}")

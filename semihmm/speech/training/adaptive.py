@@ -24,6 +24,7 @@ from semihmm.errors import DataError
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.acoustics.transform import identity, spliced, transformed
 from semihmm.speech.training.adaptation import pulls
+from semihmm.speech.training.cutting import in_pieces
 from semihmm.speech.training.estimation import estimate
 from semihmm.speech.training.fmllr import TransformStatistics, fmllr
 from semihmm.speech.training.lda import Moments, lda, mllt
@@ -51,7 +52,7 @@ def train_adaptively(
     Args:
         model: aligns the utterances first. Its phones in context stay what they are: they are learnt last, after those
             without.
-        utterances: what to learn from, with their speakers.
+        utterances: what to learn from, with their speakers; of more than a minute and a half, in pieces.
         context: how many frames before and after it each frame is seen with.
         dimensions: how many features to keep.
         gaussians: the most that a state may have, a power of 2.
@@ -71,7 +72,7 @@ def train_adaptively(
         ...
         semihmm.errors.DataError: train_adaptively: there is nothing to learn from: no utterance could be used.
     """
-    items = list(stated(model, utterances, {} if failures is None else failures))
+    items = list(stated(model, in_pieces(model, utterances), {} if failures is None else failures))
     if not items:
         raise DataError("train_adaptively: there is nothing to learn from: no utterance could be used.")
     tied = [item.states for item in items]

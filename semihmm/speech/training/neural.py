@@ -33,6 +33,7 @@ from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.acoustics.network import TimeDelayNetwork, together
 from semihmm.speech.alignment.free import free_loop
 from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
+from semihmm.speech.training.cutting import in_pieces
 from semihmm.speech.training.stated import Stated, stated
 from semihmm.speech.training.statistics import Example, constrained
 from semihmm.speech.training.utterance import Utterance
@@ -97,7 +98,8 @@ def train_network(
 
     Args:
         model: aligns the utterances first, and gives phones, their contexts, transitions and front end.
-        utterances: what to learn from. Where something of them is labelled, nothing else is said then.
+        utterances: what to learn from; of more than a minute and a half, in pieces. Where something of them is
+            labelled, nothing else is said then.
         objective: of the sequences: ``"mmi"`` or ``"ctc-hmm"``, as above.
         epochs: how often all utterances are learnt by frames, and how often by sequences.
         width: units in each hidden layer.
@@ -118,7 +120,7 @@ def train_network(
         semihmm.errors.DataError: train_network: there is nothing to learn from: no utterance could be used.
     """
     objective_of(objective)
-    aligned = stated(model, utterances, {} if failures is None else failures)
+    aligned = stated(model, in_pieces(model, utterances), {} if failures is None else failures)
     lessons = [_lesson(model, item) for item in aligned]
     if not lessons:
         raise DataError("train_network: there is nothing to learn from: no utterance could be used.")
