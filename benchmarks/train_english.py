@@ -36,9 +36,9 @@ SETS = {
     "ljspeech32": "LJ Speech (K. Ito 2017), 32 clips: public domain",
     "librivox5": "LibriVox, five sentences of Sense and Sensibility: public domain",
     "librispeech4": "LibriSpeech (V. Panayotov 2014), four utterances of three speakers: CC BY 4.0",
-    "arctic1": "CMU ARCTIC slt (Carnegie Mellon University 2003), one sentence: free for any use with this notice",
     "synth/en-hts": "30 Harvard sentences by festvox-us-slt-hts, the voice of CMU ARCTIC slt: free",
     "synth/en-kal": "30 Harvard sentences by festvox-kallpc16k: free",
+    "arctic1": "CMU ARCTIC slt (Carnegie Mellon University 2003), one sentence: free for any use with this notice",
 }
 LICENCE = "MIT, as semihmm; that of each set of recordings is beside it"
 LEFT_OUT = {"slt": "synth/en-hts", "kal": "synth/en-kal"}

@@ -50,7 +50,10 @@ TextColumn = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 for a warning of any kind, too.")]
 Model = Annotated[
     Path | None,
-    typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's or of HTK's."),
+    typer.Option(
+        help="Another acoustic model than the best that is installed: english (the one that comes along), a file of "
+        "'semihmm train', or a folder of Sphinx's or of HTK's."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
@@ -166,7 +169,7 @@ def align(
             formats=sorted(more),
             methods=methods,
         )
-    show.summary(summary, aligner.model.front_end)
+    show.summary(summary, aligner.model)
     is_fine = not summary.failures and not (strict and show.objections(summary))
     raise typer.Exit(0 if is_fine else SOME_FAILED)
 
@@ -303,7 +306,7 @@ def demo(
         smallest = min(recordings, key=lambda recording: recording.audio.stat().st_size)
         aligner = _aligner()
         summary = _run(aligner, [smallest] if smoke else recordings, out)
-        show.summary(summary, aligner.model.front_end)
+        show.summary(summary, aligner.model)
         if summary.failures:
             raise typer.Exit(SOME_FAILED)
         evidence = draw_recording(aligner, smallest, out / "alignment.png")
@@ -342,7 +345,9 @@ def _aligner(
     extra_speech: bool = False,
     contexts: bool = False,
 ) -> Aligner:
+    from semihmm.cli import show
     from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
+    from semihmm.speech.acoustics.loading import has_sphinx_model
     from semihmm.speech.alignment.pronunciation import check_language
 
     if language and check_language(language) != "en" and not model:
@@ -352,6 +357,8 @@ def _aligner(
             f"unless they are those that 'semihmm g2p --language {language}' prints."
         )
     acoustic = load_acoustic_model(model, contexts=contexts)
+    if model is None and not has_sphinx_model():
+        show.model_in_use(acoustic)
     lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)
     return Aligner(acoustic, lexicon, pause_probability, extra_speech)
 

@@ -24,11 +24,12 @@ def gruut_dictionary() -> Entries:
     purpose = "Pronouncing English words without pocketsphinx, which has the CMU dictionary,"
     package = require("gruut_lang_en", extra="speech", purpose=purpose)
     with closing(sqlite3.connect(f"{(Path(package.__file__).parent / 'lexicon.db').as_uri()}?mode=ro", uri=True)) as db:
-        rows = db.execute("SELECT word, phonemes FROM word_phonemes ORDER BY word, pron_order").fetchall()
+        rows = db.execute("SELECT word, phonemes FROM word_phonemes ORDER BY id").fetchall()
     entries: dict[str, dict[tuple[str, ...], None]] = {}
     for word, sounds in rows:
         with suppress(DataError):
-            entries.setdefault(word.lower(), {})[sum(map(_phones, sounds.split()), ())] = None
+            phones = tuple([phone for sound in sounds.split() for phone in _phones(sound)])
+            entries.setdefault(word.lower(), {})[phones] = None
     return {word: tuple(variants) for word, variants in entries.items() if variants}
 
 

@@ -114,7 +114,7 @@ def train(
         paths = moved(paths, old, examples, model) if paths else [_flat(model, item) for item in examples]
         draft, sums = run.grown(*run.start(model, torch.arange(len(model.plain)), paths, examples), examples, stage)
         model = draft.model
-        if stage is first and len(utterances) < len(everything):
+        if stage is first and later and any(map(is_long, everything)):
             utterances = run.utterances = list(in_pieces(model, everything))
             examples = [item.example(stage.front_end) for item in utterances]
         paths = [path_of(draft, item) for item in examples]
@@ -164,6 +164,12 @@ class _Run:
                 sums = reduce(add, self.each(partial(statistics_of, draft), examples))
                 if not sums.frames:
                     first = self.utterances[0]
+                    if is_long(first):
+                        raise DataError(
+                            f"train: the {len(examples)} utterances are too long to begin with: {first.name} lasts "
+                            f"{len(first.wave) / first.sample_rate:.0f} s. Give the times of utterances in it (a "
+                            f"TextGrid, subtitles, ...), or some shorter ones besides: then these are cut."
+                        )
                     raise DataError(
                         f"train: none of the {len(examples)} utterances is long enough for what is said in it: "
                         f"{first.name} has {len(examples[0].features)} frames for {len(first.phones)} phones. Are "

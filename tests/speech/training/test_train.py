@@ -8,6 +8,7 @@ import torch
 
 from semihmm.errors import DataError
 from semihmm.speech import Aligner, Interval, Lexicon, Pronunciation, load_acoustic_model
+from semihmm.speech.alignment import graph
 from semihmm.speech.training import Recipe, Utterance, cutting, train
 from semihmm.speech.training.sharing import in_threads
 
@@ -120,6 +121,14 @@ def test_speech_that_a_long_transcript_does_not_hold_is_left_out(joined, model):
 def test_one_that_cannot_be_cut_stays_whole(joined, model):
     hopeless = dataclasses.replace(joined, words=joined.words * 20, known=())
     assert list(cutting.in_pieces(model, [hopeless])) == [hopeless]
+
+
+def test_long_utterances_alone_are_cut_too_or_refused_by_name(quick, joined, monkeypatch):
+    alone = dataclasses.replace(joined, known=())
+    assert train([alone], recipe=quick).card["utterances"] > 4
+    monkeypatch.setattr(graph, "MOST_CELLS", 1000)
+    with pytest.raises(DataError, match=r"1 utterances are too long to begin with: joined lasts \d+ s. Give the times"):
+        train([alone], recipe=quick)
 
 
 def test_the_same_recordings_give_the_same_bytes(tmp_path, corpus, quick, model):
