@@ -25,7 +25,6 @@ from rich.console import Console
 
 from semihmm.cli.show import error_table
 from semihmm.speech import AcousticModel, Aligner, BoundaryErrors, Interval, Tiers, compare, load_lexicon, words_of
-from semihmm.speech.acoustics.edges import EdgeCorrection
 from semihmm.speech.text.phones import is_silence
 from semihmm.speech.training import Recipe, Utterance, train
 from semihmm.speech.training.reading import pronounced
@@ -84,9 +83,20 @@ def main() -> None:
     if (data / "ae-english").is_dir():
         figures["ae-english"] = onsets(model, read(data, "ae-english")[: 2 if arguments.smoke else None])
     console.print(error_table("onsets of phones", figures))
-    seconds = {
-        name: sum(len(i.utterance.wave) / i.utterance.sample_rate for i in items if i.of == name) for name in SETS
-    }
+    model = described(model, items, figures, scores)
+    console.print_json(data=dict(model.card))
+    if not arguments.smoke:
+        model.save(arguments.out)
+        console.print(f"written: {arguments.out}, {arguments.out.stat().st_size / 1e6:.2f} MB")
+
+
+def described(
+    model: AcousticModel, items: Sequence[Item], figures: dict[str, BoundaryErrors], scores: list[match.Scores]
+) -> AcousticModel:
+    """The model with a card."""
+    seconds = dict.fromkeys(SETS, 0.0)
+    for item in items:
+        seconds[item.of] += len(item.utterance.wave) / item.utterance.sample_rate
     card = {
         "licence": LICENCE,
         "recordings": {f"{name}: {about}": f"{seconds[name]:.1f} s" for name, about in SETS.items()},
@@ -96,11 +106,7 @@ def main() -> None:
         "calibration": asdict(match.calibrated(scores)),
         "onsets of phones": {name: summary(errors) for name, errors in figures.items()},
     }
-    model = replace(model, card={**model.card, **card})
-    console.print_json(data=dict(model.card))
-    if not arguments.smoke:
-        model.save(arguments.out)
-        console.print(f"written: {arguments.out}, {arguments.out.stat().st_size / 1e6:.2f} MB")
+    return replace(model, card={**model.card, **card})
 
 
 def read(data: Path, name: str) -> list[Item]:
@@ -119,8 +125,7 @@ def learnt(items: Sequence[Item], recipe: Recipe, jobs: int) -> AcousticModel:
     """A model of these recordings, each at several speeds: at another sample rate, they play faster or slower."""
     said = [item.utterance for item in items]
     played = [replace(item, sample_rate=round(speed * item.sample_rate)) for speed in SPEEDS for item in said]
-    model = train(played, recipe=recipe, name="English, of semihmm", each=in_threads(jobs))
-    return replace(model, edges=EdgeCorrection.load())
+    return train(played, recipe=recipe, name="English, of semihmm", each=in_threads(jobs))
 
 
 def onsets(model: AcousticModel, items: Sequence[Item]) -> BoundaryErrors:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from semihmm.audio import read_audio
 from semihmm.cli.main import app
-from semihmm.speech import Aligner, Tiers, compare, load_acoustic_model, load_dictionary, load_lexicon, read_labels
+from semihmm.speech import Aligner, Tiers, compare, load_acoustic_model, load_dictionary, read_labels
 from semihmm.speech.acoustics import loading
 from semihmm.speech.alignment.match import CALIBRATION, calibration_of
 
@@ -63,7 +63,6 @@ def test_gruut_s_dictionary_is_in_the_model_s_phones(english):
     assert len(dictionary) > 120_000
     assert {phone for variants in dictionary.values() for phones in variants for phone in phones} <= set(english.phones)
     assert dictionary["don't"] == (("D", "OW", "N", "T"),)
-    assert load_lexicon("en").pronounce("b-52").known is False
 
 
 @pytest.mark.usefixtures("without_pocketsphinx")
