@@ -141,7 +141,7 @@ def measure(aligner: Aligner, items: list[dict], vocabulary: list[str], times: i
         scores.words += [(raw(word), 0) for word in right.words]
         scores.files.append((right.match, 0))
         if item.get("phones"):
-            scores.edges += edges(item, right)
+            scores.edges += edges(item, right, 1 / aligner.model.front_end.frame_rate)
         for _ in range(times):
             changed = [draw.choice(vocabulary) if draw.random() < RATE else word for word in words]
             found = align(aligner, item, changed)
@@ -194,12 +194,12 @@ def misspelt(aligner: Aligner, item: dict, words: list[str], draw: random.Random
     return [(raw(phone), mark) for phone, mark in zip(found.phones, wrong, strict=True)]
 
 
-def edges(item: dict, found: Alignment) -> list[tuple[float, float]]:
+def edges(item: dict, found: Alignment, frame: float = _FRAME) -> list[tuple[float, float]]:
     """Deviations and errors of phone onsets, in frames."""
     labels = {kind: tuple(Interval(*x) for x in item[kind] if not is_silence(x[2])) for kind in ("words", "phones")}
     matched = compare(Tiers(**labels), Tiers(found.words, found.phones)).phone_matches
     both = [(pair.other, pair.reference) for pair in matched.pairs if pair.other and pair.reference]
-    return [(ours.start_sd / _FRAME, (ours.start - theirs.start) / _FRAME) for ours, theirs in both]
+    return [(ours.start_sd / frame, (ours.start - theirs.start) / frame) for ours, theirs in both]
 
 
 def calibrated(found: list[Scores]) -> Calibration:

@@ -50,7 +50,10 @@ TextColumn = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 1 for a warning of any kind, too.")]
 Model = Annotated[
     Path | None,
-    typer.Option(help="Another acoustic model: a file of 'semihmm train', or a folder of Sphinx's or of HTK's."),
+    typer.Option(
+        help="Another acoustic model than the best that is installed: english (the one that comes along), a file of "
+        "'semihmm train', or a folder of Sphinx's or of HTK's."
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if it is not there.")]
 
@@ -154,7 +157,7 @@ def align(
             formats=sorted(more),
             methods=methods,
         )
-    show.summary(summary, aligner.model.front_end)
+    show.summary(summary, aligner.model)
     is_fine = not summary.failures and not (strict and show.objections(summary))
     raise typer.Exit(0 if is_fine else SOME_FAILED)
 
@@ -292,7 +295,7 @@ def demo(
         smallest = min(recordings, key=lambda recording: recording.audio.stat().st_size)
         aligner = build_aligner()
         summary = _run(aligner, [smallest] if smoke else recordings, out)
-        show.summary(summary, aligner.model.front_end)
+        show.summary(summary, aligner.model)
         if summary.failures:
             raise typer.Exit(SOME_FAILED)
         evidence = draw_recording(aligner, smallest, out / "alignment.png")

@@ -38,7 +38,9 @@ def build_aligner(
     contexts: bool = False,
 ) -> Aligner:
     """The aligner of a model, or of the one that is installed; a language without a model is refused."""
+    from semihmm.cli import show
     from semihmm.speech import LANGUAGES, Aligner, load_acoustic_model, load_lexicon
+    from semihmm.speech.acoustics.loading import has_sphinx_model
     from semihmm.speech.alignment.pronunciation import check_language
 
     if language and check_language(language) != "en" and not model:
@@ -48,5 +50,7 @@ def build_aligner(
             f"unless they are those that 'semihmm g2p --language {language}' prints."
         )
     acoustic = load_acoustic_model(model, contexts=contexts)
+    if model is None and not has_sphinx_model():
+        show.model_in_use(acoustic)
     lexicon = load_lexicon(language, dictionary=dictionary, model=acoustic)
     return Aligner(acoustic, lexicon, pause_probability, extra_speech)

@@ -21,7 +21,6 @@ from semihmm.speech import (
     Corpus,
     Evaluation,
     Finding,
-    FrontEnd,
 )
 from semihmm.speech.corpora.batch import Outcome, Summary
 from semihmm.speech.training.trainer import Pass
@@ -98,7 +97,7 @@ def trained(model: AcousticModel, failures: Mapping[str, str], out: Path) -> Non
         console.print(f"[red]{_plain(name)}[/] {_plain(reason)}", highlight=False)
     for about, what in (
         (
-            "left out: too short for what is said, longer than some two minutes, or not as labels have it",
+            "left out: too short for what is said, too long and without pauses, or not as labels have it",
             card["left out"],
         ),
         ("phones with little data, which resemble their class (vowels, stops, ...)", card["little data"]),
@@ -108,13 +107,23 @@ def trained(model: AcousticModel, failures: Mapping[str, str], out: Path) -> Non
     note(f"Model: {out}. Align with it: semihmm align CORPUS --model {out} --out RESULTS")
 
 
-def summary(run: Summary, front_end: FrontEnd) -> None:
+def model_in_use(model: AcousticModel) -> None:
+    """That a model is the one that comes with semihmm, for want of a better one."""
+    Console(stderr=True, soft_wrap=True).print(
+        f"Aligning with {_plain(model.name)}, as the package pocketsphinx is not installed, which holds a better one: "
+        f"pip install pocketsphinx",
+        highlight=False,
+    )
+
+
+def summary(run: Summary, model: AcousticModel) -> None:
     """The table at the end of a run, and under it failures, unknown words, and rates that are too low."""
     table = Table(title="Alignment", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(justify="right")
     speed = run.audio / run.spent if run.spent else 0.0
     per_frame = f"{run.log_likelihood / run.frames:.2f}" if run.frames else "–"
+    table.add_row("acoustic model", _plain(model.name))
     table.add_row("recordings aligned", str(run.aligned))
     if run.resumed:
         table.add_row("finished before", str(run.resumed))
@@ -140,7 +149,7 @@ def summary(run: Summary, front_end: FrontEnd) -> None:
     if len(run.suspicious) > _SUSPICIOUS:
         console.print(f"[yellow]suspicious[/]: {len(run.suspicious) - _SUSPICIOUS} more, named in the JSON files")
     for rate, count in sorted(run.sample_rates.items()):
-        if missed := front_end.misses(rate):
+        if missed := model.front_end.misses(rate):
             console.print(f"[yellow]{count} recordings have {_plain(missed)}[/]", highlight=False)
     if run.unknown:
         listed = ", ".join(f"{word} ({count})" if count > 1 else word for word, count in run.unknown.most_common())

@@ -32,8 +32,14 @@ def train(
     ] = 0,
     adaptive: Annotated[
         bool,
-        typer.Option("--adaptive", help="Then features by LDA and MLLT, and a map for each speaker (folder) by fMLLR."),
+        typer.Option("--adaptive", help="Then features by LDA and MLLT, and a map for each speaker by fMLLR."),
     ] = False,
+    speakers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lines of a recording and its speaker, as utt2spk or .csv. Default: tiers', or else folders."
+        ),
+    ] = None,
     network: Annotated[
         str | None, typer.Option(help="Last, a network in place of Gaussians, trained by sequences: mmi or ctc-hmm.")
     ] = None,
@@ -58,15 +64,13 @@ def train(
     from semihmm.speech.training import Recipe, train_adaptively, train_network
     from semihmm.speech.training import train as learn
     from semihmm.speech.training.neural import objective_of
-    from semihmm.speech.training.reading import own_lexicon, read_utterances
+    from semihmm.speech.training.reading import own_lexicon, read_speakers, read_utterances
     from semihmm.speech.training.sharing import by_engine, in_threads
 
     torch.set_num_threads(1)  # recordings are shared out, not the work of one
     failures: dict[str, str] = {}
     with refusing(), open_engine(engine, jobs=jobs, dask_address=dask_address) as works:
         objective = objective_of(network) if network else None
-        if triphones and (adaptive or network):
-            raise DataError("--adaptive and --network are for phones without context; leave out --triphones.")
         recordings = find_recordings(corpus, text_column=text_column)
         if out.is_dir():
             raise DataError(f"--out {out} is a folder, and the model is one file: {out / 'model.safetensors'}, say.")
@@ -76,7 +80,11 @@ def train(
             lexicon = own_lexicon(dictionary)
         else:
             lexicon = load_lexicon(language, dictionary=dictionary)
-        utterances = list(read_utterances(recordings, lexicon, failures, labels=labels))
+        utterances = list(
+            read_utterances(
+                recordings, lexicon, failures, labels=labels, speakers=read_speakers(speakers) if speakers else None
+            )
+        )
         if not utterances:
             name, reason = next(iter(failures.items()))
             raise DataError(f"none of the {len(recordings)} recordings can be learnt from. {name}: {reason}")

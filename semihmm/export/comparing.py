@@ -140,8 +140,8 @@ def in_runtime(path: str | PathLike[str]) -> Side:
         library = CDLL(found or "libsemihmm.so")
     except OSError as error:
         raise DependencyError(
-            "export: a comparison with a file of the C++ runtime needs libsemihmm, which is not where this system looks "
-            "for libraries. Build and install csrc/runtime (docs/runtime.md), or export without a comparison."
+            "export: a comparison with a file of the C++ runtime needs libsemihmm, which is not where this system "
+            "looks for libraries. Build and install csrc/runtime (docs/runtime.md), or export without a comparison."
         ) from error
     library.semihmm_last_error.restype = c_char_p
 

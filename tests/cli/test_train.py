@@ -1,13 +1,16 @@
 """``semihmm train``, as a user runs it."""
 
+import math
 import shutil
 
 import pytest
+import torch
 
 pytest.importorskip("typer", reason="the speech extra is not installed")
 pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
 pytest.importorskip("safetensors", reason="the models extra is not installed")
 
+import soundfile
 from typer.testing import CliRunner
 
 from semihmm.cli.main import app
@@ -50,6 +53,26 @@ def test_the_number_of_threads_changes_no_byte(corpus, tmp_path):
     assert one.name == "1" and two.name == "2"
     content = [(tmp_path / name).read_bytes() for name in ("1", "2")]
     assert content[0].replace(b'\\"name\\": \\"1\\"', b"") == content[1].replace(b'\\"name\\": \\"2\\"', b"")
+
+
+def test_phones_in_context_are_trained_with_features_of_speakers_and_a_network(tmp_path):
+    generator, folder, speakers = torch.Generator().manual_seed(0), tmp_path / "tones", []
+    folder.mkdir()
+    for number in range(12):
+        phones = [0, *(1 + torch.randint(2, (6,), generator=generator)).tolist(), 0]
+        time = torch.arange(2400) / 16000
+        waves = [torch.sin(2 * math.pi * (0, 400, 900)[phone] * time) / 3 for phone in phones]
+        noise = torch.randn(2400 * len(phones), generator=generator) / 50
+        soundfile.write(folder / f"{number}.wav", (torch.cat(waves) + noise).numpy(), 16000)
+        (folder / f"{number}.txt").write_text(" ".join(" ai"[phone] for phone in phones[1:-1]))
+        speakers.append(f"{number} speaker{number % 2}\n")
+    (tmp_path / "utt2spk").write_text("".join(speakers))
+    options = ["--phones", "--gaussians", 1, "--triphones", 8, "--adaptive", "--network", "mmi"]
+    found = run("train", folder, "--out", tmp_path / "m", *options, "--speakers", tmp_path / "utt2spk")
+    assert found.exit_code == 0
+    model = load_acoustic_model(tmp_path / "m")
+    assert model.contexts is not None and model.network.states == model.columns > len(model.plain)
+    assert model.card["speakers"] == 2 and "LDA" in model.card["features"]
 
 
 def test_phones_may_be_given_in_place_of_words(corpus, tmp_path):

@@ -1,5 +1,6 @@
 """A small acoustic model that knows tones, in memory and as Sphinx-3 files."""
 
+import dataclasses
 import math
 import struct
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from semihmm.speech import AcousticModel, FrontEnd, Lexicon
+from semihmm.speech import AcousticModel, Contexts, FrontEnd, Lexicon
 from semihmm.speech.acoustics.mfcc import with_differences
 from semihmm.speech.acoustics.model import tied_mixture
 
@@ -49,6 +50,18 @@ def tone_model():
     )
     stay = torch.tensor([[0.5, 0.5, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0.5, 0.5]]).log()
     return AcousticModel(tuple(TONES), streams, stay.expand(4, -1, -1), front_end, name="tones")
+
+
+@pytest.fixture(scope="session")
+def tone_model_in_context(tone_model):
+    """IY has states of its own behind S, 12 to 14, which sound the same."""
+    table = tone_model.plain.reshape(1, 4, 1, 3).expand(4, 4, 4, 4, 3).clone()
+    table[:, 3, 2] = torch.tensor([12, 13, 14])
+    streams = tuple(
+        tied_mixture(stream.mean[[0, 1, 2, 3, 2]], stream.log_variance[[0, 1, 2, 3, 2]].exp(), torch.zeros(5, 3, 1))
+        for stream in tone_model.streams
+    )
+    return dataclasses.replace(tone_model, contexts=Contexts(table), streams=streams, name="tones in context")
 
 
 @pytest.fixture(scope="session")

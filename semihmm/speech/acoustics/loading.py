@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,36 @@ from semihmm.speech.acoustics.model import NETWORK, AcousticModel
 from semihmm.speech.acoustics.network import TimeDelayNetwork
 from semihmm.speech.acoustics.storing import mixture_of, read, tuples
 from semihmm.speech.text.dictionary import Entries, read_dictionary
+from semihmm.speech.text.gruut_dictionary import gruut_dictionary
+
+ENGLISH = "english"
+"""The name of the model that comes with semihmm."""
+
+_ENGLISH = Path(__file__).with_name(f"{ENGLISH}.safetensors")
 
 
-def load_acoustic_model(folder: Path | None = None, *, contexts: bool = False) -> AcousticModel:
+def load_acoustic_model(folder: Path | str | None = None, *, contexts: bool = False) -> AcousticModel:
     """Read an acoustic model: a file that `AcousticModel.save` wrote, a phonetically-tied Sphinx-3 model, or HTK's.
 
     Args:
         folder: the file; or a folder that holds ``mdef``, ``means``, ``variances``, ``transition_matrices``,
             ``feat.params`` and ``mixture_weights`` or ``sendump`` (Sphinx); or ``hmmdefs`` and ``config``, and perhaps
-            ``macros`` and ``monophones.repl`` (HTK, see `semihmm.speech.acoustics.htk`). Default: the US English model
-            inside the ``pocketsphinx`` package.
+            ``macros`` and ``monophones.repl`` (HTK, see `semihmm.speech.acoustics.htk`); or `ENGLISH`, for the small
+            US English model that comes with semihmm. Default: the best that is installed, which is the one inside the
+            ``pocketsphinx`` package, and without it that one.
         contexts: whether to read a Sphinx model's phones in context too.
 
     Raises:
         DataError: a file is missing or damaged, or the model is of another kind.
-        DependencyError: no folder was given and ``pocketsphinx`` is not installed.
+        DependencyError: ``safetensors`` is not installed.
+
+    Example:
+        >>> load_acoustic_model("english").silence
+        'SIL'
     """
+    if folder is None and not has_sphinx_model():
+        folder = ENGLISH
+    folder = _ENGLISH if str(folder) == ENGLISH else folder if folder is None else Path(folder)
     if folder is not None and folder.is_file():
         return _saved(folder)
     if folder is None or (folder / "mdef").exists():
@@ -54,12 +69,20 @@ def load_dictionary(path: Path | None = None, *, model: AcousticModel | None = N
     """Pronunciations by word, as `semihmm.speech.text.dictionary.read_dictionary` reads them.
 
     Args:
-        path: the file. Default: the CMU dictionary inside the ``pocketsphinx`` package.
+        path: the file. Default: the CMU dictionary inside the ``pocketsphinx`` package; without that, the one inside
+            ``gruut``, which has the same phones.
         model: refuse phones that it lacks. Default: take any.
     """
+    if path is None and not has_sphinx_model():
+        return gruut_dictionary()
     return read_dictionary(
         path or _package_folder() / "cmudict-en-us.dict", phones=None if model is None else model.phones
     )
+
+
+def has_sphinx_model() -> bool:
+    """Whether the ``pocketsphinx`` package, which holds an acoustic model and a dictionary, is installed."""
+    return find_spec("pocketsphinx") is not None
 
 
 def _saved(path: Path) -> AcousticModel:

@@ -59,7 +59,7 @@ class AcousticModel:
 
     def __post_init__(self) -> None:
         phones = len(self.phones)
-        held = min((stream.states for stream in self.streams), default=phones * self.states)
+        held = min((stream.states for stream in self.streams), default=self.columns)
         if held < phones * self.states:
             raise ShapeError(
                 f"AcousticModel: streams must have a state for each of {self.states} of {phones} phones, got {held}."
@@ -86,7 +86,20 @@ class AcousticModel:
     @property
     def columns(self) -> int:
         """How many columns there are, those of phones in context included."""
-        return len(self.plain) if self.contexts is None else self.streams[0].states
+        if self.contexts is None:
+            return len(self.plain)
+        return self.streams[0].states if self.network is None else self.network.states
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """For each column ``(columns,)`` the state of a phone without context that it is a kind of."""
+        owner = torch.zeros(self.columns, dtype=torch.long)
+        owner[self.plain] = self.plain
+        if self.contexts is not None:
+            table = self.contexts.table
+            of = self.plain.reshape(len(self.phones), 1, self.states).expand_as(table)
+            owner.scatter_reduce_(0, table.flatten().long(), of.flatten(), "amax")
+        return owner
 
     def seen(self, features: Tensor) -> Tensor:
         """What the streams see of features ``(T, F)``: spliced and mapped, ``(T, D)``."""
@@ -112,7 +125,8 @@ class AcousticModel:
         features = self.seen(features)
         if self.network is not None:
             with torch.no_grad():
-                return nn.functional.pad(self.network(features).float()[:, columns], (0, room))
+                found = self.network.scaled(self.network.log_posterior(features), self.owner)
+                return nn.functional.pad(found.float()[:, columns], (0, room))
         widths = [stream.mean.shape[-1] for stream in self.streams]
         if features.ndim != 2 or features.shape[1] != sum(widths):
             raise ShapeError(

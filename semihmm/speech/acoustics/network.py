@@ -61,6 +61,15 @@ class TimeDelayNetwork(nn.Module):
         """Scaled log-likelihoods ``(..., T, S)`` of frames ``(..., T, F)``."""
         return self.log_posterior(features) - self.log_prior
 
+    @property
+    def states(self) -> int:
+        """How many states there are, S."""
+        return len(self.log_prior)
+
+    def scaled(self, log_posterior: Tensor, owner: Tensor) -> Tensor:
+        """Scaled log-likelihoods ``(T, S)``, of states of which some are kinds of others, as `together` has them."""
+        return together(log_posterior, owner) - together(self.log_prior, owner)
+
     def log_posterior(self, features: Tensor) -> Tensor:
         """Log-probability ``(..., T, S)`` of each state."""
         x = (features.to(self.mean) - self.mean) / self.scale
@@ -69,3 +78,22 @@ class TimeDelayNetwork(nn.Module):
             x = x + hidden if x.shape == hidden.shape else hidden
         found: Tensor = self.output(x).log_softmax(-1)
         return found
+
+
+def together(log_prob: Tensor, owner: Tensor) -> Tensor:
+    """Log-probabilities ``(..., S)``, in which the first states, without context, have what their kinds have in all.
+
+    Args:
+        log_prob: ``(..., S)`` of states that exclude each other.
+        owner: ``(S,)`` the state that each is a kind of: those without context, which are the first, of themselves.
+
+    Example:
+        >>> together(torch.tensor([0.25, 0.25, 0.5]).log(), torch.tensor([0, 1, 1])).exp().tolist()
+        [0.25, 0.75, 0.5]
+    """
+    plain = int(owner.max()) + 1
+    index = owner.expand_as(log_prob)
+    empty = log_prob.new_full((*log_prob.shape[:-1], plain), -torch.inf)
+    peak = empty.scatter_reduce(-1, index, log_prob.detach(), "amax")
+    mass = torch.zeros_like(peak).scatter_add(-1, index, (log_prob - peak.gather(-1, index)).exp())
+    return torch.cat([mass.log() + peak, log_prob[..., plain:]], -1)

@@ -23,7 +23,7 @@ from semihmm.speech.alignment.durations import DURATIONS, Durations, Run, mean_e
 from semihmm.speech.alignment.free import FREE, free_transitions
 from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.alignment.heard import LogLikelihoods
-from semihmm.speech.alignment.match import CALIBRATION, Calibration, Heard, assess
+from semihmm.speech.alignment.match import Calibration, Heard, assess, calibration_of
 from semihmm.speech.alignment.pieces import Cut, Piece, find_cuts
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.files.results import Alignment, Alternative
@@ -88,12 +88,13 @@ class Aligner:
     """Aligns recordings with their transcripts.
 
     Args:
-        model: the acoustic model. Default: Sphinx US English, from the ``pocketsphinx`` package.
-        lexicon: the pronunciations. Default: the CMU dictionary from the same package, ``gruut`` for other words.
+        model: the acoustic model. Default: the best English one that is installed, as `load_acoustic_model` has it.
+        lexicon: the pronunciations. Default: the CMU dictionary, ``gruut`` for other words.
         pause_probability: prior probability of a pause before, between and after the words.
         extra_speech: whether there may be speech between the words that the transcript does not hold. Before the first
             and after the last there may always be.
-        calibration: turns raw scores into matches and deviations; the default fits the default model.
+        calibration: turns raw scores into matches and deviations; None for what the model's card says, or else what
+            fits Sphinx's.
         durations: how long phones last, for the `HSMM` that says where they meet (see
             `semihmm.speech.alignment.durations`); None for leaving that to the HMM, as it is where a network listens,
             whose scores are of another scale.
@@ -111,7 +112,7 @@ class Aligner:
     lexicon: Lexicon = field(default_factory=lambda: Lexicon(load_dictionary()))
     pause_probability: float = 0.5
     extra_speech: bool = False
-    calibration: Calibration = CALIBRATION
+    calibration: Calibration | None = None
     durations: Durations | None = DURATIONS
 
     def __post_init__(self) -> None:
@@ -250,7 +251,7 @@ class Aligner:
         runs = zip(items.tolist(), (counts.cumsum(0) - counts).tolist(), counts.cumsum(0).tolist(), strict=True)
         spoken = [(begin, end) for node, begin, end in runs if heard.graph.nodes[node].word != PAUSE]
         recording = Heard(self.model, heard.evidence.plain, heard.evidence.freely, spoken, unscripted)
-        return assess(alignment, heard.pronunciations, recording, self.calibration)
+        return assess(alignment, heard.pronunciations, recording, self.calibration or calibration_of(self.model))
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,13 @@ class Calibration:
 
 
 CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
-"""For the default model, as ``benchmarks/match.py`` fits it."""
+"""For the Sphinx model, as ``benchmarks/match.py`` fits it."""
+
+
+def calibration_of(model: AcousticModel) -> Calibration:
+    """What the card of a model says of its scores; `CALIBRATION` where it says nothing."""
+    constants = model.card.get("calibration")
+    return Calibration(**{name: tuple(pair) for name, pair in constants.items()}) if constants else CALIBRATION
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.graph import PAUSE, Place, build_graph
-from semihmm.speech.alignment.match import CALIBRATION, Calibration
+from semihmm.speech.alignment.match import Calibration, calibration_of
 from semihmm.speech.alignment.pronunciation import Lexicon
 from semihmm.speech.live.loop import Sounds
 from semihmm.speech.live.tasks import Found, Now, Run, Runs, in_the_running, timed
@@ -43,7 +43,7 @@ class ScriptFollower:
         pause_probability: as an `Aligner` has it.
         beam: nats by which a state may be less probable than all others and stay in the running.
         window: states of the script that are listened for at a time.
-        calibration: turns a word's log-likelihood ratio per frame into its match.
+        calibration: turns a word's log-likelihood ratio per frame into its match; None as an `Aligner` has it.
 
     Raises:
         DataError: the script has no words, or one that nobody can pronounce.
@@ -72,13 +72,13 @@ class ScriptFollower:
         pause_probability: float = 0.5,
         beam: float = BEAM,
         window: int = _WINDOW,
-        calibration: Calibration = CALIBRATION,
+        calibration: Calibration | None = None,
     ) -> None:
         pronunciations = lexicon.pronounce_text(text, model)
         self.words = tuple(item.word for item in pronunciations)
         free: tuple[Place, ...] = ("ends", "between", "instead")
         self.graph = build_graph(pronunciations, model, pause_probability=pause_probability, free=free)
-        self.beam, self.window, self.calibration = beam, window, calibration
+        self.beam, self.window, self.calibration = beam, window, calibration or calibration_of(model)
         self._time = model.front_end.boundary
         word = torch.tensor([node.word for node in self.graph.nodes])
         self._word, self._begun = word[self.graph.node], (word + 1).cummax(0).values[self.graph.node]

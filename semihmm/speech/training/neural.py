@@ -10,6 +10,9 @@
    (maximum mutual information: Povey et al. 2016, whose numerator and denominator these are). Or, for ``"ctc-hmm"``,
    `semihmm.losses.CTCHMMLoss` of the phones. The first loss stays as a part of the second.
 
+Of a model of phones in context, the network learns their states by frames. Sequences are of phones without context: a
+state of these is as probable as all its kinds in context together.
+
 References:
     Jaitly and Hinton (2013), "Vocal tract length perturbation (VTLP) improves speech recognition", ICML workshop.
     Povey et al. (2016), "Purely sequence-trained neural networks for ASR based on lattice-free MMI", Interspeech.
@@ -27,9 +30,10 @@ from semihmm.inference import log_partition
 from semihmm.losses import CTCHMMLoss
 from semihmm.speech.acoustics.mfcc import FrontEnd
 from semihmm.speech.acoustics.model import AcousticModel
-from semihmm.speech.acoustics.network import TimeDelayNetwork
+from semihmm.speech.acoustics.network import TimeDelayNetwork, together
 from semihmm.speech.alignment.free import free_loop
 from semihmm.speech.alignment.graph import AlignmentGraph, build_graph
+from semihmm.speech.training.cutting import in_pieces
 from semihmm.speech.training.stated import Stated, stated
 from semihmm.speech.training.statistics import Example, constrained
 from semihmm.speech.training.utterance import Utterance
@@ -53,7 +57,7 @@ class Lesson:
         example: its features, and what is said.
         warped: ``(T, F)``, features as vocal tracts of other lengths would have it.
         states: ``(T,)`` those of an alignment; -1 where nothing is known.
-        graph: of what is said.
+        graph: of what is said, in phones without context.
         phones: ``(U,)`` numbers of the phones of the alignment, without pauses.
     """
 
@@ -93,8 +97,9 @@ def train_network(
     """The model with a network in place of its Gaussians.
 
     Args:
-        model: aligns the utterances first, and gives phones, transitions and front end.
-        utterances: what to learn from. Where something of them is labelled, nothing else is said then.
+        model: aligns the utterances first, and gives phones, their contexts, transitions and front end.
+        utterances: what to learn from; of more than a minute and a half, in pieces. Where something of them is
+            labelled, nothing else is said then.
         objective: of the sequences: ``"mmi"`` or ``"ctc-hmm"``, as above.
         epochs: how often all utterances are learnt by frames, and how often by sequences.
         width: units in each hidden layer.
@@ -115,8 +120,7 @@ def train_network(
         semihmm.errors.DataError: train_network: there is nothing to learn from: no utterance could be used.
     """
     objective_of(objective)
-    model = replace(model, contexts=None)
-    aligned = stated(model, utterances, {} if failures is None else failures)
+    aligned = stated(model, in_pieces(model, utterances), {} if failures is None else failures)
     lessons = [_lesson(model, item) for item in aligned]
     if not lessons:
         raise DataError("train_network: there is nothing to learn from: no utterance could be used.")
@@ -137,7 +141,7 @@ def _lesson(model: AcousticModel, item: Stated) -> Lesson:
         item.example,
         tuple(_warped(model.front_end, warp)(wave).float() for warp in _WARPS),
         item.states,
-        build_graph(item.example.words, model),
+        build_graph(item.example.words, replace(model, contexts=None)),
         torch.tensor([model.phones.index(phone) for phone in item.phones]),
     )
 
@@ -151,11 +155,10 @@ def _warped(front_end: FrontEnd, warp: float) -> FrontEnd:
 def _network(model: AcousticModel, lessons: Sequence[Lesson], width: int) -> TimeDelayNetwork:
     frames = torch.cat([lesson.example.features for lesson in lessons])
     states = torch.cat([lesson.states for lesson in lessons])
-    columns = len(model.phones) * model.states
-    network = TimeDelayNetwork(frames.shape[1], columns, width)
+    network = TimeDelayNetwork(frames.shape[1], model.columns, width)
     network.mean.copy_(frames.mean(0))
     network.scale.copy_(frames.std(0).clamp(min=1e-3))
-    count = torch.bincount(states[states >= 0], minlength=columns) + 1.0
+    count = torch.bincount(states[states >= 0], minlength=model.columns) + 1.0
     network.log_prior.copy_((count / count.sum()).log())
     return network
 
@@ -213,7 +216,8 @@ class MutualInformation(nn.Module):
         self.model, self.log_prior = model, log_prior
 
     def forward(self, lesson: Lesson, log_posterior: Tensor) -> Tensor:
-        scaled = log_posterior - self.log_prior
+        owner, plain = self.model.owner, len(self.model.plain)
+        scaled = (together(log_posterior, owner) - together(self.log_prior, owner))[:, :plain]
         anything = log_partition(free_loop(self.model, scaled))
         said = constrained(lesson.graph, lesson.graph.hmm(scaled), lesson.example, self.model)
         return (anything - log_partition(said)) / len(scaled)
@@ -228,10 +232,11 @@ class PhoneSequences(nn.Module):
 
     def __init__(self, model: AcousticModel) -> None:
         super().__init__()
-        self.states = model.states
+        self.states, self.owner, self.plain = model.states, model.owner, len(model.plain)
         self.loss = CTCHMMLoss(len(model.phones), blank=model.phones.index(model.silence), reduction="none")
 
     def forward(self, lesson: Lesson, log_posterior: Tensor) -> Tensor:
-        phones = log_posterior.unflatten(1, (-1, self.states)).logsumexp(2)
+        plain = together(log_posterior, self.owner)[:, : self.plain]
+        phones = plain.unflatten(1, (-1, self.states)).logsumexp(2)
         found: Tensor = self.loss(phones, lesson.phones) / len(phones)
         return found

@@ -1,7 +1,8 @@
 """From the recordings of a corpus to what a model is trained on."""
 
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from semihmm.audio import condition, read_audio
@@ -11,6 +12,7 @@ from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.corpora.corpus import Recording
 from semihmm.speech.files.labels import LABEL_SUFFIXES, read_labels
+from semihmm.speech.files.textfile import read_text
 from semihmm.speech.intervals import Interval
 from semihmm.speech.text.phones import is_silence
 from semihmm.speech.text.transcript import is_filler, words_of
@@ -26,6 +28,7 @@ def read_utterances(
     failures: dict[str, str],
     *,
     labels: Path | None = None,
+    speakers: Mapping[str, str] | None = None,
 ) -> Iterator[Utterance]:
     """The utterances of a corpus, in its order.
 
@@ -35,13 +38,14 @@ def read_utterances(
             ``|`` between words.
         failures: what is wrong with those that are left out, by name, is added here.
         labels: a folder of label files, at the recordings' places: their phones, or words, are said when they say so.
+        speakers: of recordings, by name, as `read_speakers` has them. Others' are those of their tiers, or folders.
 
     Raises:
         DependencyError: a package is missing.
     """
     for recording in recordings:
         try:
-            yield from _utterances(recording, lexicon, labels)
+            yield from _utterances(recording, lexicon, labels, speakers or {})
         except DependencyError:
             raise
         except (SemihmmError, OSError) as error:
@@ -78,7 +82,9 @@ def _pronounced(word: str, lexicon: Lexicon) -> Pronunciation:
     return lexicon.pronounce(word)
 
 
-def _utterances(recording: Recording, lexicon: Lexicon | None, labels: Path | None) -> Iterator[Utterance]:
+def _utterances(
+    recording: Recording, lexicon: Lexicon | None, labels: Path | None, speakers: Mapping[str, str]
+) -> Iterator[Utterance]:
     said = recording.utterances()
     words = [pronounced(item.label, lexicon) for item in said]
     wave, sample_rate = read_audio(recording.audio)
@@ -93,7 +99,8 @@ def _utterances(recording: Recording, lexicon: Lexicon | None, labels: Path | No
             for label in known
             if label.start < end and label.end > item.start
         )
-        speaker = item.speaker or recording.name.rpartition("/")[0]
+        folder, _, stem = recording.name.rpartition("/")
+        speaker = speakers.get(recording.name) or speakers.get(stem) or item.speaker or folder
         yield Utterance(name, wave[first:last], sample_rate, spoken, inside, speaker)
 
 
@@ -107,6 +114,37 @@ def _labels(recording: Recording, folder: Path | None) -> tuple[Interval, ...]:
         return ()
     tiers = read_labels(path)
     return tiers.phones or tiers.words or ()
+
+
+def read_speakers(path: Path) -> dict[str, str]:
+    r"""Speakers by recording, from lines of a recording and its speaker: Kaldi's ``utt2spk``, or .csv, or .tsv.
+
+    A recording is called by its file's name without the suffix, with its folders or without.
+
+    Raises:
+        DataError: the file cannot be read; a line has no two columns; a recording has two speakers.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "utt2spk"
+        >>> _ = path.write_text("a0001 ann\nb0001 bob\n")
+        >>> read_speakers(path)
+        {'a0001': 'ann', 'b0001': 'bob'}
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        columns = re.split(r"[,\t|]", line) if re.search(r"[,\t|]", line) else line.split(maxsplit=1)
+        columns = [column.strip().strip('"') for column in columns]
+        if not any(columns):
+            continue
+        if len(columns) != 2 or not all(columns):
+            raise DataError(
+                f"read_speakers: {path}, line {number}: {line!r} should be the name of a recording and its speaker, "
+                f"with a blank, a comma or a tab between them."
+            )
+        if found.setdefault(columns[0], columns[1]) != columns[1]:
+            raise DataError(f"read_speakers: {path}, line {number}: {columns[0]!r} has had another speaker before.")
+    return found
 
 
 def own_lexicon(dictionary: Path) -> Lexicon:

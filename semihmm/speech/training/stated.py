@@ -11,7 +11,7 @@ from semihmm.errors import DataError, DependencyError, SemihmmError
 from semihmm.inference import viterbi
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE
-from semihmm.speech.alignment.graph import PAUSE, Place, build_graph
+from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, Place, build_graph
 from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.speech.alignment.pieces import Piece, find_cuts
 from semihmm.speech.training.statistics import Example, constrained
@@ -57,6 +57,21 @@ def stated(model: AcousticModel, utterances: Iterable[Utterance], failures: dict
 
 def _stated(model: AcousticModel, utterance: Utterance) -> Stated:
     example = utterance.example(model.front_end)
+    graph, node, column = best_path(model, example)
+    unscripted = torch.tensor([item.phone == FREE for item in graph.nodes])[node]
+    passed = (graph.nodes[number] for number in node.unique_consecutive().tolist())
+    phones = tuple(item.phone for item in passed if item.word != PAUSE)
+    return Stated(utterance, example, torch.where(unscripted, -1, column), phones)
+
+
+def best_path(model: AcousticModel, example: Example) -> tuple[AlignmentGraph, Tensor, Tensor]:
+    """The graph of what is said, with free speech at its ends, and the node and the column of each frame, ``(T,)``.
+
+    A long recording is cut at moments beyond doubt, unless labels are known.
+
+    Raises:
+        DataError: no path fits, or a stretch without such a moment is too long.
+    """
     graph, frames = build_graph(example.words, model, free=_FREE), len(example.features)
     graph.check_length(frames)
     heard = LogLikelihoods.of(model, example.features, graph, _ONE_PIECE)
@@ -71,8 +86,4 @@ def _stated(model: AcousticModel, utterance: Utterance) -> Stated:
             raise DataError("no path through what is said fits the recording.")
         column.append(piece.graph.column[best.event])
         node.append(piece.node + piece.graph.node[best.event])
-    nodes = torch.cat(node)
-    unscripted = torch.tensor([node.phone == FREE for node in graph.nodes])[nodes]
-    passed = (graph.nodes[number] for number in nodes.unique_consecutive().tolist())
-    phones = tuple(node.phone for node in passed if node.word != PAUSE)
-    return Stated(utterance, example, torch.where(unscripted, -1, torch.cat(column)), phones)
+    return graph, torch.cat(node), torch.cat(column)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from semihmm.errors import DataError
 from semihmm.speech.acoustics.model import AcousticModel
+from semihmm.speech.training.cutting import in_pieces, is_long
 from semihmm.speech.training.edges import moved
 from semihmm.speech.training.estimation import ENOUGH, estimate, left_to_right
 from semihmm.speech.training.flat import flat_path
@@ -76,9 +77,12 @@ def train(
         each: applies a function to all examples, as `map` does, in order: to do so elsewhere.
         watch: called after each pass.
 
+    Utterances of more than a minute and a half are cut in the pauses that the rough model of the others hears, and then
+    learnt from, too.
+
     Returns:
         The model. Its card counts what it was made of; names utterances that were left out, as they are too short for
-        what is said in them, too long to be taken in one piece (some two minutes) or not as their known labels have it;
+        what is said in them, too long (some two minutes) and without a pause, or not as their known labels have it;
         and phones with little data, which resemble their class (vowels, stops, ...), and that, without any, all speech.
 
     Raises:
@@ -93,11 +97,13 @@ def train(
         >>> train([noise]).phones
         ('SH', 'SIL')
     """
-    utterances = list(utterances)
-    if not utterances:
+    everything = list(utterances)
+    if not everything:
         raise DataError("train: there are no utterances to learn from.")
-    recipe = recipe or Recipe.for_rate(min(item.sample_rate for item in utterances))
-    said = {phone for item in utterances for word in item.words for variant in word.variants for phone in variant}
+    recipe = recipe or Recipe.for_rate(min(item.sample_rate for item in everything))
+    first, *later = recipe.stages
+    utterances = [item for item in everything if not (later and is_long(item))] or everything
+    said = {phone for item in everything for word in item.words for variant in word.variants for phone in variant}
     names = (*sorted({*phones, *said} - {silence}), silence)
     run = _Run(utterances, recipe, each, watch)
     model = _blank(names, silence, recipe, name)
@@ -107,7 +113,11 @@ def train(
         model, old = replace(model, front_end=stage.front_end), model.front_end
         paths = moved(paths, old, examples, model) if paths else [_flat(model, item) for item in examples]
         draft, sums = run.grown(*run.start(model, torch.arange(len(model.plain)), paths, examples), examples, stage)
-        model, paths = draft.model, [path_of(draft, item) for item in examples]
+        model = draft.model
+        if stage is first and later and any(map(is_long, everything)):
+            utterances = run.utterances = list(in_pieces(model, everything))
+            examples = [item.example(stage.front_end) for item in utterances]
+        paths = [path_of(draft, item) for item in examples]
     if recipe.triphones:
         draft, sums = run.in_context(draft, sums, paths, examples)
     left_out = [item.name for item, path in zip(utterances, paths, strict=True) if path is None]
@@ -154,6 +164,12 @@ class _Run:
                 sums = reduce(add, self.each(partial(statistics_of, draft), examples))
                 if not sums.frames:
                     first = self.utterances[0]
+                    if is_long(first):
+                        raise DataError(
+                            f"train: the {len(examples)} utterances are too long to begin with: {first.name} lasts "
+                            f"{len(first.wave) / first.sample_rate:.0f} s. Give the times of utterances in it (a "
+                            f"TextGrid, subtitles, ...), or some shorter ones besides: then these are cut."
+                        )
                     raise DataError(
                         f"train: none of the {len(examples)} utterances is long enough for what is said in it: "
                         f"{first.name} has {len(examples[0].features)} frames for {len(first.phones)} phones. Are "

@@ -94,6 +94,39 @@ def test_a_common_mean_is_taken_off_all_spliced_frames(trained, corpus):
     torch.testing.assert_close(seen, expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_state_in_context_is_learnt_from_its_own_frames_after_those_without_context(
+    tone_model, tone_model_in_context, corpus
+):
+    options = {**OPTIONS, "gaussians": 1, "speakers": False}
+    alone = train_adaptively(tone_model, corpus, **options)
+    model = train_adaptively(tone_model_in_context, corpus, **options)
+    assert model.contexts is tone_model_in_context.contexts and model.columns == 15
+    torch.testing.assert_close(model.transform, alone.transform)
+    behind_s, elsewhere = torch.arange(12, 15), torch.arange(6, 9)
+    items = list(stated(model, corpus, {}))
+    x = torch.cat([model.seen(item.example.features) for item in items])
+    states = torch.cat([item.states for item in items])
+    for column in (*behind_s, *elsewhere):
+        expected = x[states == column].mean(0)
+        assert float((model.streams[0].mean[column, 0] - expected).norm()) < 0.5
+    assert not torch.allclose(model.streams[0].mean[behind_s], alone.streams[0].mean[elsewhere], atol=1e-3)
+
+
+def test_a_state_that_only_occurs_in_context_is_what_it_is_without(tone_model, tone_model_in_context, corpus):
+    see = [item for item in corpus if item.name in ("loud see ah", "quiet see ah")]  # IY stands behind S alone
+    alone, model = (train_adaptively(of, see, **OPTIONS) for of in (tone_model, tone_model_in_context))
+    torch.testing.assert_close(model.streams[0].mean[6:9, :1], alone.streams[0].mean[6:9, :1])
+
+
+@pytest.mark.parametrize("speakers", [True, False])
+def test_a_model_in_context_aligns(tone_model_in_context, corpus, tone_lexicon, speakers):
+    model = train_adaptively(tone_model_in_context, corpus, **OPTIONS, speakers=speakers)
+    model = adapt(model, [item for item in corpus if item.speaker == "loud"], method="fmllr")
+    said, starts = utterance(("see", "ahee", "see"), longer=0.03)
+    alignment = Aligner(model, tone_lexicon)(said.wave, RATE, "see ahee see")
+    assert [phone.start for phone in alignment.phones] == pytest.approx(starts, abs=0.025)
+
+
 def test_nothing_to_learn_from_is_refused(tone_model):
     with pytest.raises(DataError, match="nothing to learn from"):
         train_adaptively(tone_model, [])

@@ -9,7 +9,7 @@ import torch
 from semihmm.errors import DataError, SemihmmError
 from semihmm.inference import log_partition
 from semihmm.speech import Aligner, Interval, Pronunciation, load_acoustic_model
-from semihmm.speech.acoustics.network import TimeDelayNetwork
+from semihmm.speech.acoustics.network import TimeDelayNetwork, together
 from semihmm.speech.alignment.graph import build_graph
 from semihmm.speech.training.neural import (
     Lesson,
@@ -167,6 +167,46 @@ def test_labels_that_are_known_leave_less_to_the_transcript(tone_model):
     expected = loss(free, y) + (log_partition(free.graph.hmm(y)) - log_partition(free.graph.hmm(told))) / 9
     torch.testing.assert_close(loss(known, y), expected)
     assert loss(known, y) > loss(free, y) + 0.01
+
+
+@pytest.mark.parametrize("objective", ["mmi", "ctc-hmm"])
+def test_states_of_phones_in_context_are_learnt(tone_model_in_context, corpus, tone_lexicon, tmp_path, objective):
+    model = train_network(tone_model_in_context, corpus, objective=objective, epochs=(8, 2), width=24)
+    assert model.network.states == model.columns == 15 and model.streams == ()
+    wave, starts = said(("see", "ahee", "see"), (0.2, 0.12, 0.14, 0.2, 0.17, 0.15))
+    alignment = Aligner(model, tone_lexicon)(wave, RATE, "see ahee see")
+    assert [phone.start for phone in alignment.phones] == pytest.approx(starts, abs=0.02)
+    x = corpus[0].example(model.front_end).features
+    posterior = model.network.log_posterior(x).exp()
+    behind_s = posterior[:, 12:].sum(1) > 0.5
+    assert behind_s.any() and (posterior[:, 6:9].sum(1) > 0.5).any()  # IY behind S, and behind AA
+    model.save(tmp_path / "model.safetensors")
+    loaded = load_acoustic_model(tmp_path / "model.safetensors")
+    everything = torch.arange(15)
+    assert torch.equal(loaded.log_likelihood(x, columns=everything), model.log_likelihood(x, columns=everything))
+
+
+def test_a_phone_is_as_likely_as_all_its_kinds_in_context_together(tone_model_in_context):
+    network = TimeDelayNetwork(39, 15, width=8).eval()
+    model = dataclasses.replace(tone_model_in_context, streams=(), network=network)
+    x = torch.randn(9, 39, generator=torch.Generator().manual_seed(0))
+    posterior, prior = network.log_posterior(x).exp(), network.log_prior.exp()
+    for p in (posterior, prior):
+        p[..., 6:9] += p[..., 12:15]
+    torch.testing.assert_close(model.log_likelihood(x, columns=torch.arange(15)), (posterior / prior).log())
+
+
+def test_sequences_are_judged_by_phones_without_context(tone_model, tone_model_in_context):
+    lesson = lesson_for(tone_model)
+    y = torch.randn(7, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64).log_softmax(1)
+    prior = torch.rand(15, generator=torch.Generator().manual_seed(1), dtype=torch.float64).log_softmax(0)
+    owner = tone_model_in_context.owner
+    assert owner.tolist() == [*range(12), 6, 7, 8]
+    whole, whole_prior = together(y, owner)[:, :12], together(prior, owner)[:12]
+    found = MutualInformation(tone_model_in_context, prior)(lesson, y)
+    torch.testing.assert_close(found, MutualInformation(tone_model, whole_prior)(lesson, whole))
+    found, expected = (PhoneSequences(of)(lesson, z) for of, z in ((tone_model_in_context, y), (tone_model, whole)))
+    torch.testing.assert_close(found, expected)
 
 
 def test_what_cannot_be_learnt_from_is_refused(tone_model, corpus):

@@ -9,7 +9,7 @@ import soundfile
 
 from semihmm.errors import DataError
 from semihmm.speech import Lexicon, find_recordings
-from semihmm.speech.training.reading import own_lexicon, pronounced, read_utterances
+from semihmm.speech.training.reading import own_lexicon, pronounced, read_speakers, read_utterances
 
 LEXICON = Lexicon({"ah": (("AA",),), "see": (("S", "IY"),)}, lambda word: ("AA",) * len(word))
 
@@ -55,6 +55,26 @@ def test_labels_are_known_in_the_time_of_their_utterance(corpus, tmp_path):
         ("S", 0.1, 0.2),
         ("IY", 0.35, 0.4),
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["a ann b\nb  bob\n", 'a,"ann b"\n\nb,bob', "a\tann b\r\nb\tbob\r\n", "b|bob\na|ann b\na|ann b\n"]
+)
+def test_speakers_are_what_a_list_says(corpus, tmp_path, text):
+    (tmp_path / "speakers").write_text(text)
+    speakers = read_speakers(tmp_path / "speakers")
+    assert speakers == {"a": "ann b", "b": "bob"}
+    found = read_utterances(find_recordings(corpus), LEXICON, {}, speakers=speakers)
+    assert [(item.name, item.speaker) for item in found] == [("a", "ann b"), ("b (1)", "bob"), ("b (2)", "bob")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("a\n", "line 1: 'a' should be"), ("a ann\na bob\n", "line 2: 'a' has had")]
+)
+def test_a_list_of_speakers_that_says_nothing_or_two_things_is_refused(tmp_path, text, reason):
+    (tmp_path / "speakers").write_text(text)
+    with pytest.raises(DataError, match=reason):
+        read_speakers(tmp_path / "speakers")
 
 
 def test_a_transcript_may_be_phones():

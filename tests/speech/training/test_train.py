@@ -1,5 +1,6 @@
 """Training from a flat start, on tones."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from semihmm.errors import DataError
 from semihmm.speech import Aligner, Interval, Lexicon, Pronunciation, load_acoustic_model
-from semihmm.speech.training import Recipe, Utterance, train
+from semihmm.speech.alignment import graph
+from semihmm.speech.training import Recipe, Utterance, cutting, train
 from semihmm.speech.training.sharing import in_threads
 
 RATE = 16000
@@ -72,6 +74,61 @@ def test_phones_in_context_have_states_of_their_own_and_align(tmp_path, corpus):
     found.save(tmp_path / "model")
     off = errors(load_acoustic_model(tmp_path / "model"), corpus)
     assert off[len(off) // 2] < 0.008 and off[int(0.8 * len(off))] < 0.015
+
+
+@pytest.fixture
+def joined(corpus, monkeypatch):
+    """The last eight as one utterance, with their phones as labels, which counts as long."""
+    monkeypatch.setattr(cutting, "LONG", 5.0)
+    monkeypatch.setattr(cutting, "_USUAL", 2.0)
+    parts, now, known = [item for item, _ in corpus[4:]], 0.0, []
+    for item, starts in corpus[4:]:
+        known += [
+            Interval(now + start, now + start + 0.05, phone) for start, phone in zip(starts, item.phones, strict=True)
+        ]
+        now += len(item.wave) / RATE
+    words = tuple(word for item in parts for word in item.words)
+    return Utterance("joined", torch.cat([item.wave for item in parts]), RATE, words, tuple(known), "ann")
+
+
+def test_a_long_utterance_is_cut_in_pauses(joined, model):
+    pieces = list(cutting.in_pieces(model, [joined]))
+    assert [piece.name for piece in pieces] == [f"joined, part {n}" for n in range(1, len(pieces) + 1)]
+    assert len(pieces) >= 4 and {piece.speaker for piece in pieces} == {"ann"}
+    assert tuple(word for piece in pieces for word in piece.words) == joined.words
+    torch.testing.assert_close(torch.cat([piece.wave for piece in pieces]), joined.wave)
+    for piece in pieces:
+        assert tuple(label.label for label in piece.known) == piece.phones
+        assert all(0 < label.start < label.end < len(piece.wave) / RATE for label in piece.known)
+
+
+def test_long_utterances_are_learnt_from(corpus, quick, joined):
+    model = train([*(item for item, _ in corpus[:4]), dataclasses.replace(joined, known=())], recipe=quick)
+    assert model.card["left out"] == [] and model.card["utterances"] > 8
+    assert model.card["seconds"] == pytest.approx(sum(len(item.wave) for item, _ in corpus) / RATE, abs=0.1)
+    off = errors(model, corpus)
+    assert off[len(off) // 2] < 0.005 and off[int(0.85 * len(off))] < 0.012
+
+
+def test_speech_that_a_long_transcript_does_not_hold_is_left_out(joined, model):
+    more = dataclasses.replace(joined, words=joined.words[3:], known=())  # the first of the eight is not in it
+    pieces = list(cutting.in_pieces(model, [more]))
+    first = len(joined.wave) - sum(len(piece.wave) for piece in pieces)
+    assert tuple(word for piece in pieces for word in piece.words) == more.words
+    assert 0.3 < first / RATE < 1.5
+
+
+def test_one_that_cannot_be_cut_stays_whole(joined, model):
+    hopeless = dataclasses.replace(joined, words=joined.words * 20, known=())
+    assert list(cutting.in_pieces(model, [hopeless])) == [hopeless]
+
+
+def test_long_utterances_alone_are_cut_too_or_refused_by_name(quick, joined, monkeypatch):
+    alone = dataclasses.replace(joined, known=())
+    assert train([alone], recipe=quick).card["utterances"] > 4
+    monkeypatch.setattr(graph, "MOST_CELLS", 1000)
+    with pytest.raises(DataError, match=r"1 utterances are too long to begin with: joined lasts \d+ s. Give the times"):
+        train([alone], recipe=quick)
 
 
 def test_the_same_recordings_give_the_same_bytes(tmp_path, corpus, quick, model):
