@@ -29,6 +29,7 @@ from semihmm.structures.leaves import Made, View, disjoint, event_axes, numbered
 
 MOST = 256  # programs that are kept, the latest ones
 FEW = 1 << 14  # log-weights that are laid out for each call, at most: of more, PyTorch's operations cost nothing beside
+LAID_OUT = 1 << 18  # of all programs that are kept together, at most: where each is from takes 32 bytes
 
 
 class Program(NamedTuple):
@@ -39,6 +40,7 @@ class Program(NamedTuple):
     validate: bool
     busy: bool  # whether threads pay
     direct: frozenset[str]  # the potentials whose gradient it writes
+    laid_out: int  # how many log-weights are, for each call
 
 
 class Asked(NamedTuple):
@@ -149,7 +151,7 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
         program = _PROGRAMS[tuple(key)]
     except KeyError:
         program = _PROGRAMS[tuple(key)] = _made(structure, semiring, options)
-        if len(_PROGRAMS) > MOST:
+        while len(_PROGRAMS) > MOST or sum(kept.laid_out for kept in _PROGRAMS.values() if kept) > LAID_OUT:
             _PROGRAMS.popitem(last=False)
     except TypeError:  # a field or a semiring that nobody can hash
         return None
@@ -205,7 +207,7 @@ def _made(structure: Structure, semiring: Semiring, options: Options) -> Program
     if work is None:
         return None
     busy = chain.batch.numel() * chain.length * chain.steps.work >= THREADS_FROM
-    return Program(work, names, bool(options.get("validate", True)), busy, direct)
+    return Program(work, names, bool(options.get("validate", True)), busy, direct, _count(chain, elsewhere))
 
 
 def _count(chain: engine.Chain, leaves: Sequence[int]) -> int:

@@ -215,6 +215,16 @@ def test_programs_are_bounded():
     assert len(program._PROGRAMS) <= program.MOST
 
 
+def test_what_programs_lay_out_is_bounded():
+    """Few programs may be much memory: each says of every log-weight where it is from."""
+    program._PROGRAMS.clear()
+    for steps in range(1000, 1060):
+        structure = semihmm.HSMM(torch.zeros(8), torch.zeros(8, 8), torch.zeros(8, 6), torch.zeros(steps, 8))
+        semihmm.log_partition(structure)
+    laid_out = [kept.laid_out for kept in program._PROGRAMS.values()]
+    assert program.LAID_OUT - max(laid_out) < sum(laid_out) <= program.LAID_OUT
+
+
 def test_more_threads_than_a_program_was_made_with():
     structure, before = hmm((8,), steps=9000, dtype=torch.float32), torch.get_num_threads()
     try:
