@@ -54,21 +54,30 @@ void spread_out(nb::handle x) {
     });
 }
 
-// One number everywhere. PyTorch's own threads would wait for each other, and those for the cores that others have.
-void fill(nb::handle x, double value, int64_t threads) {
+// Calls work(from, to) for parts of a tensor. PyTorch's own threads would wait for each other, and those for the cores that others have.
+template <class Work>
+void each_part(nb::handle x, const std::string& name, int64_t threads, const Work& work) {
     const Given tensor = given(x);
     if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
-    if (tensor.type != Type::kFloat && tensor.type != Type::kDouble) throw WrongType("semihmm: fill: the tensor must be float32 or float64.");
-    if (!in_one_piece(tensor)) refuse("fill: the tensor must lie in one piece.");
+    if (tensor.type != Type::kFloat && tensor.type != Type::kDouble) throw WrongType("semihmm: " + name + ": the tensor must be float32 or float64.");
+    if (!in_one_piece(tensor)) refuse(name + ": the tensor must lie in one piece.");
     int64_t count = 1;
     for (int64_t size : tensor.shape) count *= size;
     if (!count || !tensor.data) return;
     const int64_t parts = std::clamp<int64_t>(count / (1 << 18), 1, kParts);
     const nb::gil_scoped_release release;
     for_each_part(count, parts, threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
-        if (tensor.type == Type::kFloat) std::fill(tensor.to<float>() + first, tensor.to<float>() + last, static_cast<float>(value));
-        else std::fill(tensor.to<double>() + first, tensor.to<double>() + last, value);
+        with_type(tensor.type == Type::kDouble, [&]<class F>(F) { work(tensor.to<F>() + first, tensor.to<F>() + last); });
     });
+}
+
+// One number everywhere.
+void fill(nb::handle x, double value, int64_t threads) {
+    each_part(x, "fill", threads, [=]<class F>(F* from, F* to) { std::fill(from, to, static_cast<F>(value)); });
+}
+
+void negate(nb::handle x, int64_t threads) {
+    each_part(x, "negate", threads, []<class F>(F* from, F* to) { std::transform(from, to, from, std::negate<F>()); });
 }
 
 template <class F>
@@ -258,6 +267,7 @@ NB_MODULE(SEMIHMM_MODULE, m) {
     bind_streaming(m);
     m.def("in_huge_pages", &spread_out, "tensor"_a, "Ask for huge pages under a contiguous tensor that nobody has touched.");
     m.def("fill", &fill, "tensor"_a, "value"_a, "threads"_a, "Write one number to all of a contiguous tensor.");
+    m.def("negate", &negate, "tensor"_a, "threads"_a, "Change the sign of all of a contiguous tensor.");
     m.def("usable", &all_usable, "tensors"_a, "sign"_a, "threads"_a, "Whether all entries of all tensors are below infinity, times `sign`; with 0, finite.");
     m.def("fresh_zeros", [](std::vector<std::size_t> shape, bool wide) {
         return wide ? nb::cast(fresh<double>(shape)) : nb::cast(fresh<float>(shape));

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "chain.hpp"
+#include "arc_slices.hpp"
 #include "parallel.hpp"
 #include "scaled.hpp"
 
@@ -26,12 +26,21 @@ struct StepWeights {
     explicit operator bool() const { return data; }
 };
 
-// From each state to the next: all to all, (from, to); or by arcs, those into a state one after the other.
+// From each state to the next: all to all, (from, to); or by arcs in slices, as `Slices` has them, but of as many states whatever the
+// vectors are: the k-th arcs into all states of a slice lie side by side, and places without an arc weigh nothing.
 template <class F>
 struct StepMoves {
+    static constexpr int64_t kSlice = 16;
+
     int64_t states = 0;
     StepWeights<F> weight;
-    const int32_t *first = nullptr, *source = nullptr;  // (states + 1), (arcs); null for all to all
+    const int32_t *begin = nullptr, *row = nullptr, *source = nullptr;  // (slices + 1), (states), (places); null for all to all
+
+    // Calls work(its states, how many, its first place, its last one) for each slice.
+    template <class Work>
+    void each_slice(const Work& work) const {
+        for (int64_t i = 0; i * kSlice < states; ++i) work(row + i * kSlice, std::min(kSlice, states - i * kSlice), begin[i], begin[i + 1]);
+    }
 };
 
 // Sums are made of doubles, whose range holds whatever log-weights there are but for the strangest.
@@ -75,12 +84,18 @@ class StepSums {
         filled_ = w;
     }
     void multiply_arcs() {
-        const int32_t *first = moves_.first, *source = moves_.source;
-        for (int64_t j = 0; j < states_; ++j) {
-            double sum = 0;
-            for (int32_t k = first[j]; k < first[j + 1]; ++k) sum += mass_[source[k]] * numbers_[k];
-            sum_[j] = sum;
-        }
+        using D = Lanes<double>;
+        constexpr int64_t slice = StepMoves<F>::kSlice;
+        moves_.each_slice([&](const int32_t* row, int64_t count, int64_t first, int64_t last) {
+            typename D::type sum[slice / D::width] = {};
+            for (int64_t k = first; k < last; k += slice)
+#pragma GCC unroll 8
+                for (int64_t v = 0; v < slice / D::width; ++v)
+                    sum[v] += gather<double>(mass_.get(), moves_.source + k + v * D::width) * D::load(numbers_.get() + k + v * D::width);
+            double each[slice];
+            std::memcpy(each, sum, sizeof each);
+            for (int64_t i = 0; i < count; ++i) sum_[row[i]] = each[i];
+        });
     }
     template <int vectors>
     void multiply_block(int64_t from) {
@@ -101,15 +116,20 @@ class StepSums {
     }
     // Those of the sums that are not to be trusted, if only because there is no path.
     void arcs_by_logs(const F* x, const F* w, F* to) const {
-        for (int64_t j = 0; j < states_; ++j) {
-            if (sum_[j] >= kLeastSum) continue;
-            const int32_t begin = moves_.first[j], end = moves_.first[j + 1];
-            const auto score = [&](int32_t k) { return x[moves_.source[k]] + w[k]; };
-            F most = kNothing<F>, sum = 0;
-            for (int32_t k = begin; k < end; ++k) most = std::max(most, score(k));
-            for (int32_t k = begin; k < end && most > kNothing<F>; ++k) sum += exp_scalar<F>(score(k) - most);
-            to[j] = most > kNothing<F> ? most + log_scalar<F>(sum) : most;
-        }
+        constexpr int64_t slice = StepMoves<F>::kSlice;
+        moves_.each_slice([&](const int32_t* row, int64_t count, int64_t first, int64_t last) {
+            if (std::all_of(row, row + count, [&](int32_t j) { return sum_[j] >= kLeastSum; })) return;
+            F each[slice];
+            for (int64_t v = 0; v < slice; v += L::width) {
+                const auto score = [&](int64_t k) { return gather<F>(x, moves_.source + k + v) + L::load(w + k + v); };
+                V most = L::broadcast(kNothing<F>), sum{};
+                for (int64_t k = first; k < last; k += slice) most = L::max(score(k), most);
+                const V peak = most == kNothing<F> ? V{} : most;
+                for (int64_t k = first; k < last; k += slice) sum += exp<F>(score(k) - peak);
+                L::store(each + v, most == kNothing<F> ? most : peak + log<F>(sum));
+            }
+            for (int64_t i = 0; i < count; ++i) to[row[i]] = sum_[row[i]] >= kLeastSum ? to[row[i]] : each[i];
+        });
     }
     void all_by_logs(const F* x, const F* w, F* to) {
         for (int64_t j = 0; j < states_; j += L::width) {
@@ -166,17 +186,30 @@ class StepChoices {
         }
     }
     void by_arcs(const F* x, const F* w, F* to, int32_t* came) const {
-        const int32_t *first = moves_.first, *source = moves_.source;
-        for (int64_t j = 0; j < moves_.states; ++j) {
-            F best = kNothing<F>;
-            int32_t from = 0;
-            for (int32_t k = first[j]; k < first[j + 1]; ++k) {
-                const F score = x[source[k]] + w[k];
-                from = score > best ? source[k] : from;
-                best = score > best ? score : best;
-            }
-            to[j] = best, came[j] = from;
-        }
+        using L = Lanes<F>;
+        using Int = typename Format<F>::Int;
+        typedef int32_t Sources __attribute__((vector_size(L::width * sizeof(int32_t))));
+        constexpr int64_t slice = StepMoves<F>::kSlice, vectors = slice / L::width;
+        moves_.each_slice([&](const int32_t* row, int64_t count, int64_t first, int64_t last) {
+            typename L::type best[vectors];
+            typename L::bits from[vectors] = {};
+            std::fill_n(best, vectors, L::broadcast(kNothing<F>));
+            for (int64_t k = first; k < last; k += slice)
+#pragma GCC unroll 8
+                for (int64_t v = 0; v < vectors; ++v) {
+                    const int32_t* source = moves_.source + k + v * L::width;
+                    Sources here;
+                    std::memcpy(&here, source, sizeof here);
+                    const auto score = gather<F>(x, source) + L::load(w + k + v * L::width);
+                    const auto better = score > best[v];
+                    from[v] = better ? __builtin_convertvector(here, typename L::bits) : from[v];
+                    best[v] = better ? score : best[v];
+                }
+            F most[slice];
+            Int where[slice];
+            std::memcpy(most, best, sizeof most), std::memcpy(where, from, sizeof where);
+            for (int64_t i = 0; i < count; ++i) to[row[i]] = most[i], came[row[i]] = static_cast<int32_t>(where[i]);
+        });
     }
     StepMoves<F> moves_;
 };

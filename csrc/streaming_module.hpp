@@ -5,6 +5,8 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/vector.h>
 
+#include <mutex>
+
 #include "entry.hpp"
 #include "onward.hpp"
 #include "survivors.hpp"
@@ -16,78 +18,101 @@ using namespace nb::literals;
 template <class T, int axes>
 using Held = nb::ndarray<T, nb::ndim<axes>, nb::c_contig, nb::device::cpu>;
 
-struct SurvivorTables {
-    Held<int32_t, 4> nodes;
-    Held<int64_t, 1> time, root;
-    Held<bool, 1> onward;
-    int64_t memory;
+inline namespace SEMIHMM_MODULE {  // a type for each module, as in program.hpp
+
+// The trees of some streams, whose tables Python holds: as those say, or made anew.
+class SurvivorTrees {
+  public:
+    struct Tables {
+        Held<int32_t, 3> codes;
+        Held<int64_t, 1> time, root;
+        Held<bool, 1> onward;
+        Held<bool, 3> open;
+    };
+    using Line = Held<const int64_t, 1>;
+
+    explicit SurvivorTrees(int64_t streams) : trees_(static_cast<std::size_t>(streams)) {}
+
+    void grow(const Tables& tables, const Line& streams, const Line& steps, const Held<const int32_t, 3>& came, int64_t threads) {
+        const auto count = static_cast<int64_t>(streams.shape(0)), longest = static_cast<int64_t>(came.shape(1)), width = static_cast<int64_t>(came.shape(2));
+        if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
+        if (static_cast<int64_t>(steps.shape(0)) != count || static_cast<int64_t>(came.shape(0)) != count || width != static_cast<int64_t>(tables.onward.shape(0)))
+            refuse("Survivors: came must be (streams, steps, width).");
+        std::vector<bool> seen(trees_.size());
+        std::vector<SurvivorTable> each;
+        for (int64_t i = 0; i < count; ++i) {
+            const SurvivorTable& of = each.emplace_back(table(tables, streams.data()[i]));
+            if (seen[streams.data()[i]]) refuse("Survivors: a stream is named twice.");
+            seen[streams.data()[i]] = true;
+            if (steps.data()[i] < 0 || steps.data()[i] > longest) refuse("Survivors: there are not as many steps.");
+            if (*of.time + steps.data()[i] - *of.root / width >= of.capacity) refuse("Survivors: the ring must hold all times from the root on.");
+        }
+        const Entered entered(*this);
+        for_each_part(count, std::min<int64_t>(count, 16), threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
+            for (int64_t i = first; i < last; ++i) trees_[streams.data()[i]].grow(each[i], steps.data()[i], came.data() + i * longest * width);
+        });
+    }
+    // The nodes that roots pass, and whose they are: numbers of `streams`.
+    nb::tuple settle(const Tables& tables, const Line& streams) {
+        std::vector<int64_t> which, passed;
+        each_of(tables, streams, [&](int64_t i, Survivors& tree, const SurvivorTable& of) {
+            tree.settle(of, passed);
+            which.resize(passed.size(), i);
+        });
+        return nb::make_tuple(which, passed);
+    }
+    void first_children(const Tables& tables, const Line& streams, const Held<int64_t, 1>& out) {
+        check_counts(streams, {out.shape(0)});
+        each_of(tables, streams, [&](int64_t i, Survivors& tree, const SurvivorTable& of) { out.data()[i] = tree.first_child(of); });
+    }
+    std::vector<int64_t> path(const Tables& tables, int64_t stream, int64_t node) {
+        std::vector<int64_t> found;
+        Survivors::path(table(tables, stream), node, found);
+        return found;
+    }
+    void keep(const Tables& tables, const Line& streams, const Line& ends, const Line& since, const Held<int64_t, 1>& out) {
+        check_counts(streams, {ends.shape(0), since.shape(0), out.shape(0)});
+        each_of(tables, streams, [&](int64_t i, Survivors& tree, const SurvivorTable& of) { out.data()[i] = tree.keep(of, ends.data()[i], since.data()[i]); });
+    }
+
+  private:
+    // One call at a time.
+    struct Entered {
+        explicit Entered(SurvivorTrees& trees) : locked(trees.busy_) {}
+        nb::gil_scoped_release released;
+        std::lock_guard<std::mutex> locked;
+    };
+    static void check_counts(const Line& streams, std::initializer_list<std::size_t> counts) {
+        for (const std::size_t count : counts)
+            if (count != streams.shape(0)) refuse("Survivors: there must be as many ends, times and nodes as streams.");
+    }
+    SurvivorTable table(const Tables& x, int64_t stream) const {
+        const auto extent = [&](int i) { return static_cast<int64_t>(x.codes.shape(i)); };
+        const auto count = static_cast<int64_t>(trees_.size()), memory = static_cast<int64_t>(x.open.shape(1)), width = extent(2);
+        const auto streams = [&](const auto& one) { return static_cast<int64_t>(one.shape(0)); };
+        if (extent(0) != count || streams(x.time) != count || streams(x.root) != count || streams(x.open) != count) refuse("Survivors: tables must be of as many streams.");
+        if (extent(1) < 1 || width < 1 || memory < 1 || streams(x.onward) != width || static_cast<int64_t>(x.open.shape(2)) != width)
+            refuse("Survivors: tables must be (streams, times, width), and of as many slots.");
+        if (std::max(extent(1), 8 * (memory + 1)) * width > std::numeric_limits<int32_t>::max()) refuse("Survivors: there are too many nodes.");
+        if (stream < 0 || stream >= count) refuse("Survivors: there is no stream " + std::to_string(stream) + ".");
+        const SurvivorTable found{extent(1), width, memory, x.codes.data() + stream * extent(1) * width, x.time.data() + stream, x.root.data() + stream, x.onward.data(), x.open.data() + stream * memory * width};
+        found.check();
+        return found;
+    }
+    template <class Work>
+    void each_of(const Tables& tables, const Line& streams, const Work& work) {
+        const Entered entered(*this);
+        for (std::size_t i = 0; i < streams.shape(0); ++i) {
+            const SurvivorTable of = table(tables, streams.data()[i]);
+            work(static_cast<int64_t>(i), trees_[streams.data()[i]], of);
+        }
+    }
+
+    std::vector<Survivors> trees_;
+    std::mutex busy_;
 };
 
-inline Survivors survivors_of(const SurvivorTables& x) {
-    const auto extent = [&](int i) { return static_cast<int64_t>(x.nodes.shape(i)); };
-    const auto count = static_cast<std::size_t>(extent(0));
-    if (extent(1) < 1 || extent(2) < 1 || extent(3) != 3 || x.time.shape(0) != count || x.root.shape(0) != count || x.onward.shape(0) != x.nodes.shape(2))
-        refuse("Survivors: tables must be (streams, capacity, width, 3), and of as many streams and slots.");
-    if (extent(1) * extent(2) > std::numeric_limits<int32_t>::max()) refuse("Survivors: there are too many nodes.");
-    if (x.memory < 1 || x.memory > kMost) refuse("Survivors: memory must be at least 1.");
-    const bool* onward = x.onward.data();
-    return {extent(0), extent(1), extent(2), x.memory, reinterpret_cast<Survivor*>(x.nodes.data()), x.time.data(), x.root.data(), onward, !std::all_of(onward, onward + extent(2), [](bool on) { return on; })};
-}
-
-inline void grow_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<const int64_t, 1>& steps, const Held<const int32_t, 3>& came, int64_t threads) {
-    const Survivors tree = survivors_of(tables);
-    const auto count = static_cast<int64_t>(streams.shape(0)), longest = static_cast<int64_t>(came.shape(1));
-    if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
-    if (static_cast<int64_t>(steps.shape(0)) != count || static_cast<int64_t>(came.shape(0)) != count || static_cast<int64_t>(came.shape(2)) != tree.width)
-        refuse("Survivors: came must be (streams, steps, width).");
-    std::vector<bool> seen(tree.streams);
-    for (int64_t i = 0; i < count; ++i) {
-        tree.check(streams.data()[i]);
-        if (seen[streams.data()[i]]) refuse("Survivors: a stream is named twice.");
-        seen[streams.data()[i]] = true;
-        if (steps.data()[i] < 0 || steps.data()[i] > longest) refuse("Survivors: there are not as many steps.");
-    }
-    const nb::gil_scoped_release release;
-    for_each_part(count, std::min<int64_t>(count, 16), threads, [&](int64_t, int64_t first, int64_t last, int64_t) {
-        Burials work;
-        for (int64_t i = first; i < last; ++i) tree.grow(streams.data()[i], steps.data()[i], came.data() + i * longest * tree.width, work);
-    });
-}
-
-inline void keep_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<const int64_t, 1>& ends, const Held<const int64_t, 1>& since, const Held<int64_t, 1>& nodes, const Held<bool, 3>& kept) {
-    const Survivors tree = survivors_of(tables);
-    const std::size_t count = streams.shape(0);
-    if (ends.shape(0) != count || since.shape(0) != count || nodes.shape(0) != count || kept.shape(0) != count)
-        refuse("Survivors: there must be as many ends, times, nodes and latest slots as streams.");
-    if (static_cast<int64_t>(kept.shape(1)) != tree.memory || static_cast<int64_t>(kept.shape(2)) != tree.width) refuse("Survivors: kept must be (streams, memory, width).");
-    std::vector<Fate> mark(tree.size());
-    Burials work;
-    for (std::size_t i = 0; i < count; ++i) {
-        tree.check(streams.data()[i]);
-        nodes.data()[i] = tree.keep(streams.data()[i], ends.data()[i], since.data()[i], kept.data() + static_cast<int64_t>(i) * tree.memory * tree.width, mark, work);
-    }
-}
-
-inline void first_children(const SurvivorTables& tables, const Held<const int64_t, 1>& streams, const Held<int64_t, 1>& out) {
-    const Survivors tree = survivors_of(tables);
-    if (streams.shape(0) != out.shape(0)) refuse("Survivors: out must be of as many streams.");
-    for (std::size_t i = 0; i < streams.shape(0); ++i) {
-        tree.check(streams.data()[i]);
-        out.data()[i] = tree.first_child(streams.data()[i]);
-    }
-}
-
-// The nodes that the roots of streams pass, and whose they are: numbers of `streams`.
-inline nb::tuple settle_survivors(const SurvivorTables& tables, const Held<const int64_t, 1>& streams) {
-    const Survivors tree = survivors_of(tables);
-    std::vector<int64_t> which, passed;
-    for (std::size_t i = 0; i < streams.shape(0); ++i) {
-        tree.check(streams.data()[i]);
-        tree.settle(streams.data()[i], passed);
-        which.resize(passed.size(), static_cast<int64_t>(i));
-    }
-    return nb::make_tuple(which, passed);
-}
+}  // namespace SEMIHMM_MODULE
 
 // Weights of steps: of 1 sequence or all, of 1 step or all; None for none.
 template <class F>
@@ -103,7 +128,7 @@ StepWeights<F> step_weights(nb::handle x, const char* name, int64_t batch, int64
 }
 
 struct OnwardTensors {
-    nb::object weight, first, source, peak, emission, duration, segment, going, taken, carry, offset, vectors, offsets, scales, came, told;
+    nb::object weight, begin, row, source, peak, emission, duration, segment, going, taken, carry, offset, vectors, offsets, scales, came, told;
 };
 
 template <class F>
@@ -123,19 +148,28 @@ void run_onward(const OnwardTensors& x, Type type, int64_t threads) {
         if (found.present()) check_whole(found, name, kind, sizes);
         return found;
     };
-    StepMoves<F> moves{states, {}, nullptr, nullptr};
+    StepMoves<F> moves{states, {}, nullptr, nullptr, nullptr};
     if (x.source.is_none()) {
         moves.weight = step_weights<F>(x.weight, "onward: weight", batch, length, {states, states});
     } else {
         const Given source = given(x.source);
-        if (source.shape.size() != 1) refuse("onward: source must be (arcs).");
-        const int64_t arcs = source.shape[0];
-        check_whole(source, "onward: source", Type::kInt32, {arcs});
-        moves.weight = step_weights<F>(x.weight, "onward: weight", batch, length, {arcs});
-        moves.source = source.as<int32_t>(), moves.first = whole(x.first, "onward: first", Type::kInt32, {states + 1}).template as<int32_t>();
-        if (!moves.first || moves.first[0] != 0 || moves.first[states] != arcs || !std::is_sorted(moves.first, moves.first + states + 1))
-            refuse("onward: first must count the arcs into each state.");
-        if (!std::all_of(moves.source, moves.source + arcs, [&](int32_t i) { return 0 <= i && i < states; })) refuse("onward: source must be states.");
+        if (source.shape.size() != 1) refuse("onward: source must be (places).");
+        constexpr int64_t slice = StepMoves<F>::kSlice;
+        const int64_t places = source.shape[0], slices = (states + slice - 1) / slice;
+        check_whole(source, "onward: source", Type::kInt32, {places});
+        moves.weight = step_weights<F>(x.weight, "onward: weight", batch, length, {places});
+        moves.source = source.as<int32_t>(), moves.row = whole(x.row, "onward: row", Type::kInt32, {states}).template as<int32_t>();
+        moves.begin = whole(x.begin, "onward: begin", Type::kInt32, {slices + 1}).template as<int32_t>();
+        bool fits = moves.begin && moves.begin[0] == 0 && moves.begin[slices] == places && std::is_sorted(moves.begin, moves.begin + slices + 1);
+        for (int64_t i = 0; fits && i <= slices; ++i) fits = moves.begin[i] % slice == 0;
+        if (!fits) refuse("onward: begin must count the places of each slice of " + std::to_string(slice) + " states.");
+        const auto outside = [&](const int32_t* from, int64_t count) {
+            int32_t found = 0;
+            for (int64_t i = 0; i < count; ++i) found |= from[i] < 0 || from[i] >= states;
+            return found != 0;
+        };
+        if (outside(moves.source, places)) refuse("onward: source must be states.");
+        if (!moves.row || outside(moves.row, states)) refuse("onward: row must be states.");
     }
     const Onward<F> all{batch, length, memory, moves,
                         step_weights<double>(x.peak, "onward: peak", batch, length, {}),
@@ -158,13 +192,13 @@ void run_onward(const OnwardTensors& x, Type type, int64_t threads) {
     if (batch && length) all.run(threads);
 }
 
-inline void onward(nb::object weight, nb::object first, nb::object source, nb::object peak, nb::object emission, nb::object duration, nb::object segment, nb::object going,
+inline void onward(nb::object weight, nb::object begin, nb::object row, nb::object source, nb::object peak, nb::object emission, nb::object duration, nb::object segment, nb::object going,
                    nb::object taken, nb::object carry, nb::object offset, nb::object vectors, nb::object offsets, nb::object scales, nb::object came, nb::object told, int64_t threads) {
     if (threads < 1) refuse("threads must be at least 1, got " + std::to_string(threads) + ".");
     const Given x = given(carry), steps = given(scales), to = given(vectors);
     if (x.shape.size() != 3 || steps.shape.size() != 2 || to.shape.size() != 3 || to.shape[1] < steps.shape[1]) refuse("onward: carry is (batch, memory, slots), scales (batch, length) and vectors (batch, before + length, slots).");
     if (x.type != Type::kFloat && x.type != Type::kDouble) throw WrongType("semihmm: onward: carry must be float32 or float64.");
-    const OnwardTensors all{weight, first, source, peak, emission, duration, segment, going, taken, carry, offset, vectors, offsets, scales, came, told};
+    const OnwardTensors all{weight, begin, row, source, peak, emission, duration, segment, going, taken, carry, offset, vectors, offsets, scales, came, told};
     x.type == Type::kDouble ? run_onward<double>(all, x.type, threads) : run_onward<float>(all, x.type, threads);
 }
 
@@ -180,29 +214,30 @@ inline void normalise_rows(nb::object x, nb::object to, nb::object mass) {
 }
 
 inline void bind_streaming(nb::module_& m) {
-    // Tables are written to, so none of them may be converted to a copy.
-    using Nodes = Held<int32_t, 4>;
-    using Line = Held<int64_t, 1>;
-    using Flags = Held<bool, 1>;
-    const auto define = [&](const char* name, auto work, const auto&... names) {
-        m.def(name, work, nb::arg("nodes").noconvert(), nb::arg("time").noconvert(), nb::arg("root").noconvert(), nb::arg("onward").noconvert(), nb::arg("memory"), names...);
-    };
-    define("grow_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Held<const int64_t, 1> steps,
-                                Held<const int32_t, 3> came, int64_t threads) { grow_survivors({nodes, time, root, onward, memory}, streams, steps, came, threads); },
-           "streams"_a, "steps"_a, "came"_a, "threads"_a);
-    define("keep_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Held<const int64_t, 1> ends,
-                                Held<const int64_t, 1> since, Line out, Held<bool, 3> kept) { keep_survivors({nodes, time, root, onward, memory}, streams, ends, since, out, kept); },
-           "streams"_a, "ends"_a, "since"_a, nb::arg("out").noconvert(), nb::arg("kept").noconvert());
-    define("first_children", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams, Line out) {
-        first_children({nodes, time, root, onward, memory}, streams, out);
-    }, "streams"_a, nb::arg("out").noconvert());
-    define("settle_survivors", [](Nodes nodes, Line time, Line root, Flags onward, int64_t memory, Held<const int64_t, 1> streams) {
-        return settle_survivors({nodes, time, root, onward, memory}, streams);
-    }, "streams"_a);
     m.def("normalise_rows", static_cast<void (*)(nb::object, nb::object, nb::object)>(&normalise_rows), "x"_a, "out"_a, "mass"_a, "Log-weights less the log of the sum of each row, and those.");
-    m.def("onward", &onward, "weight"_a, "first"_a.none(), "source"_a.none(), "peak"_a.none(), "emission"_a.none(), "duration"_a.none(), "segment"_a.none(), "going"_a.none(),
+    m.def("onward", &onward, "weight"_a, "begin"_a.none(), "row"_a.none(), "source"_a.none(), "peak"_a.none(), "emission"_a.none(), "duration"_a.none(), "segment"_a.none(), "going"_a.none(),
           "taken"_a.none(), "carry"_a, "offset"_a, "vectors"_a, "offsets"_a, "scales"_a, "came"_a.none(), "told"_a.none(), "threads"_a,
           "Move carries over some steps: sums, or with `came` what is best, and where from.");
+    if (const nb::handle made = nb::type<SurvivorTrees>(); made.is_valid()) {  // the same module, imported once more
+        m.attr("SurvivorTrees") = made;
+        return;
+    }
+    auto trees = nb::class_<SurvivorTrees>(m, "SurvivorTrees", "The trees of best paths of some streams; see semihmm/streaming/survivors.py.");
+    trees.def("__init__", [](SurvivorTrees* made, int64_t streams) {
+        if (streams < 0 || streams > kMost) refuse("Survivors: there cannot be " + std::to_string(streams) + " streams.");
+        new (made) SurvivorTrees(streams);
+    }, "streams"_a);
+    // Tables are written to, so none of them may be converted to a copy.
+    const auto define = [&]<class Found, class... More>(const char* name, Found (SurvivorTrees::*work)(const SurvivorTrees::Tables&, More...), const auto&... names) {
+        trees.def(name, [work](SurvivorTrees& self, Held<int32_t, 3> codes, Held<int64_t, 1> time, Held<int64_t, 1> root, Held<bool, 1> onward, Held<bool, 3> open, std::decay_t<More>... more) {
+            return (self.*work)({codes, time, root, onward, open}, more...);
+        }, nb::arg("codes").noconvert(), nb::arg("time").noconvert(), nb::arg("root").noconvert(), nb::arg("onward").noconvert(), nb::arg("open").noconvert(), names...);
+    };
+    define("grow", &SurvivorTrees::grow, "streams"_a, "steps"_a, "came"_a, "threads"_a);
+    define("settle", &SurvivorTrees::settle, "streams"_a);
+    define("first_children", &SurvivorTrees::first_children, "streams"_a, nb::arg("out").noconvert());
+    define("path", &SurvivorTrees::path, "stream"_a, "node"_a);
+    define("keep", &SurvivorTrees::keep, "streams"_a, "ends"_a, "since"_a, nb::arg("out").noconvert());
 }
 
 }  // namespace semihmm

@@ -1,4 +1,8 @@
-// The tree of best paths that are still in the running, in flat tables as semihmm/streaming/survivors.py lays them out.
+// The tree of best paths that are still in the running, of some streams: what semihmm/streaming/survivors.py says.
+//
+// Of a tree those nodes are kept that are open, as they may get children, and those from which two ways lead to open ones (Sramek,
+// Brejova & Vinar 2007). They are few and lie close together; the codes of all times, which are many, are read where a path is asked
+// for. Parents come before their children: one pass from the last node says who leads to whom, one from the first takes the others out.
 //
 // What the tables hold came from a file, perhaps: each index is checked where it is read.
 #pragma once
@@ -11,158 +15,263 @@
 
 namespace semihmm {
 
-// One slot at one time: how many children it has, and one more while others may come; the place of its parent in the ring of its
-// stream; the sum of theirs. (Not side by side: written one by one, counts and sums must not be read as one vector.)
-struct Survivor {
-    int32_t pending, parent, sum;
-};
-
-enum class Fate : uint8_t { kUnknown, kLost, kKept };
-
-// What calls work with, and leave to the next one.
-struct Burials {
-    std::vector<int64_t> dead, path;
-};
-
-struct Survivors {
-    int64_t streams, capacity, width, memory;
-    Survivor* nodes;  // (streams, capacity, width)
-    int64_t* time;    // (streams)
-    int64_t* root;
+// What Python holds of one stream.
+struct SurvivorTable {
+    int64_t capacity, width, memory;
+    int32_t* codes;      // (capacity, width), by time: (delay - 1) * width + slot, -1 for nowhere
+    int64_t *time, *root;
     const bool* onward;  // (width)
-    bool ends;           // some are not
+    bool* open;          // (memory, width), the latest time first
 
-    int64_t size() const { return capacity * width; }
-    Survivor* ring(int64_t stream) const { return nodes + stream * size(); }
-    int64_t row(int64_t t) const { return t % capacity * width; }
-    void check(int64_t stream) const {
-        if (stream < 0 || stream >= streams) refuse("Survivors: there is no stream " + std::to_string(stream) + ".");
-        if (root[stream] < 0 || root[stream] / width > time[stream] || time[stream] > kMost) refuse("Survivors: a root must be a node of the past.");
+    int32_t* level(int64_t t) const { return codes + t % capacity * width; }
+    // The node where another came from.
+    int64_t above(int64_t node) const {
+        const int64_t now = node / width, code = level(now)[node % width], before = now - 1 - code / width;
+        if (now == 1 && code >= 0) return 0;
+        if (code < 0 || before < 1) refuse("Survivors: a path comes from where there is none.");
+        return before * width + code % width;
     }
+    void check() const {
+        if (*root < 0 || *root / width > *time || *time > kMost) refuse("Survivors: a root must be a node of the past.");
+        if (*time - *root / width >= capacity) refuse("Survivors: a root must be in the ring.");
+    }
+    void check_node(int64_t node) const {
+        if (node < 0 || node / width > *time || node / width < *root / width) refuse("Survivors: there is no such node.");
+    }
+};
 
-    // The new nodes of a stream, by where slots came from (count, width); who has died by then is taken out.
-    void grow(int64_t stream, int64_t count, const int32_t* came, Burials& work) const {
-        const int64_t before = time[stream];
-        Survivor* const all = ring(stream);
-        for (int64_t now = before + 1; now <= before + count; ++now) {
-            const int64_t at = row(now), latest = row(now - 1);
-            for (int64_t slot = 0; slot < width; ++slot, ++came) {
-                const int64_t above = *came < 0 ? -1 : now == 1 ? 0 : *came < width ? latest + *came : place(now, *came);
-                all[at + slot] = {above >= 0, static_cast<int32_t>(above), 0};
-                if (above >= 0) ++all[above].pending, add(all[above].sum, at + slot);
-            }
-        }
-        time[stream] = before + count;
-        work.dead.clear();
-        close(stream, before, true, memory, work.dead);
-        if (ends) close(stream, before, false, 1, work.dead);
-        bury(stream, work.dead);
+class Survivors {
+  public:
+    // Memory for as many nodes as there may ever be: no call makes more.
+    void reserve(const SurvivorTable& of) {
+        follow(of);
+        nodes_.reserve(static_cast<std::size_t>(most_nodes(of) + 2 * of.width));
     }
-    // Take nodes out, and their parents where they were the last children.
-    void bury(int64_t stream, std::vector<int64_t>& dead) const {
-        constexpr std::size_t ahead = 16;
-        Survivor* const all = ring(stream);
-        std::size_t end = dead.size();
-        for (std::size_t i = 0; i < end; ++i) {
-            if (i + ahead < end) __builtin_prefetch(all + std::max(all[dead[i + ahead]].parent, 0));
-            if (end == dead.size()) dead.resize(2 * end);
-            const int64_t at = dead[i], above = all[at].parent;
-            if (above < 0) continue;
-            if (above >= size()) refuse("Survivors: a parent is none of the nodes.");
-            all[at].parent = -1;
-            Survivor& parent = all[above];
-            add(parent.sum, -at), add(parent.pending, -1);
-            dead[end] = above, end += (parent.pending == 0) & (parent.parent >= 0);  // no branch: nobody could predict it
+    // Some levels behind those that there are, by where slots came from (count, width).
+    void grow(const SurvivorTable& of, int64_t count, const int32_t* came) {
+        follow(of);
+        for (int64_t i = 0; i < count; ++i, came += of.width) {
+            std::copy_n(came, of.width, of.level(time_ + 1));
+            next(of);
+            std::copy_backward(of.open, of.open + (of.memory - 1) * of.width, of.open + of.memory * of.width);
+            const int32_t* latest = hung(of, time_);
+            for (int64_t slot = 0; slot < of.width; ++slot) of.open[slot] = latest[slot] >= 0;
+            for (int64_t slot = 0; of.memory > 1 && slot < of.width; ++slot) of.open[of.width + slot] &= of.onward[slot];
         }
+        *of.time = time_;
+        if (time_ >= until_) compress(of);
     }
-    // Let all die that do not come from one node: the first that is not before `since` on the path to the node `end`, whose number is
-    // returned. kept: which of the latest nodes live, (memory, width), the latest time first. mark: as many as nodes, of any value.
-    int64_t keep(int64_t stream, int64_t end, int64_t since, bool* kept, std::vector<Fate>& mark, Burials& work) const {
-        const int64_t latest = time[stream], oldest = root[stream] / width;
-        if (end < 0 || end / width > latest || end / width < oldest) refuse("Survivors: there is no such node.");
-        Survivor* const all = ring(stream);
-        const auto when = [&](int64_t at) { return latest - ((latest - at / width) % capacity + capacity) % capacity; };
-        int64_t node = row(end / width) + end % width, now = end / width;
-        for (int64_t above = all[node].parent; above >= 0; above = all[node].parent) {
-            if (above >= size()) refuse("Survivors: a parent is none of the nodes.");
-            const int64_t before = when(above);
-            if (before >= now) refuse("Survivors: a parent is younger than its child.");
-            if (before < since || before <= oldest) break;
-            node = above, now = before;
-        }
-        for (int64_t t = oldest; t <= latest; ++t) std::fill_n(mark.begin() + row(t), width, t > now ? Fate::kUnknown : Fate::kLost);
-        mark[node] = Fate::kKept;
-        std::vector<int64_t>&dead = work.dead, &path = work.path;
-        dead.clear(), path.clear();
-        for (int64_t age = 0; age < memory; ++age, kept += width) {
-            std::fill_n(kept, width, false);
-            if (latest - age < std::max<int64_t>(oldest, 1)) continue;
-            for (int64_t slot = 0; slot < width; ++slot) {
-                const int64_t place = row(latest - age) + slot;
-                if (all[place].parent < 0) continue;
-                Fate fate = Fate::kLost;
-                for (int64_t at = place; at >= 0 && (fate = mark[at]) == Fate::kUnknown; at = all[at].parent) {
-                    if (all[at].parent >= size()) refuse("Survivors: a parent is none of the nodes.");
-                    mark[at] = Fate::kLost, path.push_back(at);
-                }
-                for (; !path.empty(); path.pop_back()) mark[path.back()] = fate;
-                kept[slot] = fate == Fate::kKept;
-                if (kept[slot]) continue;
-                add(all[place].pending, -1);
-                if (all[place].pending == 0) dead.push_back(place);
-            }
-        }
-        bury(stream, dead);
-        return now * width + node % width;
+    // Move the root down as far as all that is open comes from there; the nodes that it passes are added, the first ones first.
+    void settle(const SurvivorTable& of, std::vector<int64_t>& passed) {
+        follow(of);
+        path(of, nodes_[0].node, passed);
+        *of.root = nodes_[0].node;
     }
-    // The earliest time of what is alive and comes from a stream's root; the root's own for nothing.
-    int64_t first_child(int64_t stream) const {
-        const int64_t first = root[stream] / width + 1, top = row(first - 1) + root[stream] % width;
-        for (int64_t t = first; t < first + memory && t <= time[stream]; ++t) {
-            const Survivor* level = ring(stream) + row(t);
-            if (std::any_of(level, level + width, [&](const Survivor& x) { return x.parent == top; })) return t;
-        }
-        return first - 1;
+    // The nodes from below the root to one.
+    static void path(const SurvivorTable& of, int64_t node, std::vector<int64_t>& found) {
+        of.check_node(node);
+        const auto before = static_cast<std::ptrdiff_t>(found.size());
+        for (; node / of.width > *of.root / of.width; node = of.above(node)) found.push_back(node);
+        std::reverse(found.begin() + before, found.end());
     }
-    // Move a stream's root down as far as all that is alive comes from there; the nodes that it passes are added.
-    void settle(int64_t stream, std::vector<int64_t>& passed) const {
-        Survivor* const all = ring(stream);
-        for (;;) {
-            const int64_t when = root[stream] / width, slot = root[stream] % width, latest = time[stream];
-            const Survivor& top = all[row(when) + slot];
-            if (top.pending != 1 || (when > 0 && when > latest - (onward[slot] ? memory : 1))) return;
-            const int64_t below = top.sum;
-            if (below < 0 || below >= size()) refuse("Survivors: a child is none of the stream's nodes.");
-            const int64_t age = ((latest - below / width) % capacity + capacity) % capacity, node = (latest - age) * width + below % width;
-            if (node <= root[stream]) refuse("Survivors: a child is older than its parent.");
-            all[below].parent = -1, root[stream] = node, passed.push_back(node);
+    // The earliest time of what leads from the root to what is open; the root's own for nothing.
+    int64_t first_child(const SurvivorTable& of) {
+        follow(of);
+        return first_;
+    }
+    // Close all that do not come from one node: the first that is not before `since` on the path to the open node `end`. Returns it.
+    int64_t keep(const SurvivorTable& of, int64_t end, int64_t since) {
+        follow(of);
+        of.check_node(end);
+        const int64_t when = end / of.width, oldest = *of.root / of.width;
+        int32_t at = when > time_ - of.memory ? hung(of, when)[end % of.width] : -1;
+        if (at < 0) refuse("Survivors: no path may go on from that node.");
+        if (const int32_t own = made(of, when)[end % of.width]; own >= 0) at = own;
+        int64_t node = end;
+        while (node / of.width > oldest) {
+            const int64_t before = of.above(node);
+            if (before / of.width < since || before / of.width <= oldest) break;
+            node = before;
         }
+        static thread_local std::vector<uint8_t> kept;
+        kept.reserve(nodes_.capacity()), kept.assign(nodes_.size(), 0);
+        if (nodes_[at].node >= node) {
+            while (at > 0 && nodes_[nodes_[at].parent].node >= node) at = nodes_[at].parent;
+            for (std::size_t i = at; i < nodes_.size(); ++i) kept[i] = static_cast<int32_t>(i) == at || (nodes_[i].parent >= 0 && kept[nodes_[i].parent]);
+        }  // else it leads to the end alone
+        each_open(of, [&](int64_t t, int64_t slot) {
+            int32_t &up = hung(of, t)[slot], &own = made(of, t)[slot];
+            if (kept[own >= 0 ? own : up] || t * of.width + slot == end) return;
+            up = own = -1, of.open[(time_ - t) * of.width + slot] = false;
+        });
+        compress(of);
+        return node;
     }
 
   private:
-    static void add(int32_t& to, int64_t x) { to = static_cast<int32_t>(static_cast<uint32_t>(to) + static_cast<uint32_t>(x)); }
+    struct Node {
+        int64_t node, first;  // the second: the earliest time on the way from its parent to it
+        int32_t parent;       // -1 of the root
+    };
+    static constexpr int32_t kMany = 2;
 
-    int64_t place(int64_t now, int64_t came) const {
-        const int64_t delay = came / width + 1;
-        if (delay > now) refuse("Survivors: a slot came from a slot before it.");
-        return row(now - delay) + came % width;
+    int32_t* hung(const SurvivorTable& of, int64_t t) { return hung_.data() + t % (of.memory + 1) * of.width; }
+    int32_t* made(const SurvivorTable& of, int64_t t) { return made_.data() + t % (of.memory + 1) * of.width; }
+    int64_t* since(const SurvivorTable& of, int64_t t) { return since_.data() + t % (of.memory + 1) * of.width; }
+
+    // Made anew where the table is not that of the latest call.
+    void follow(const SurvivorTable& of) {
+        of.check();
+        const auto size = static_cast<std::size_t>((of.memory + 1) * of.width);
+        if (time_ == *of.time && hung_.size() == size) return;
+        hung_.assign(size, -1), made_.assign(size, -1), since_.assign(size, 0), nodes_.assign(1, {*of.root, *of.root / of.width, -1});
+        time_ = *of.root / of.width;
+        if (time_) hung(of, time_)[*of.root % of.width] = 0, since(of, time_)[*of.root % of.width] = time_;
+        while (time_ < *of.time) next(of);
+        each_open(of, [&](int64_t t, int64_t slot) {
+            if (!of.open[(time_ - t) * of.width + slot]) hung(of, t)[slot] = made(of, t)[slot] = -1;
+        });
+        compress(of);
     }
-    // Slots that have just left the carry get no more children.
-    void close(int64_t stream, int64_t before, bool which, int64_t reach, std::vector<int64_t>& dead) const {
-        const int64_t first = std::max({before - reach + 1, int64_t{1}, root[stream] / width});
-        for (int64_t t = first; t <= time[stream] - reach; ++t) {
-            Survivor* const level = ring(stream) + row(t);
-            std::size_t end = dead.size();
-            dead.resize(end + width);
-            for (int64_t slot = 0; slot < width; ++slot) {
-                Survivor& one = level[slot];
-                const bool closes = (onward[slot] == which) & (one.pending > 0);
-                one.pending -= closes;
-                dead[end] = row(t) + slot, end += closes & (one.pending == 0) & (one.parent >= 0);
-            }
-            dead.resize(end);
+    // One more level, whose codes are known. Its slots hang from the nodes where they come from, which are made if others may, too.
+    void next(const SurvivorTable& of) {
+        if (static_cast<int64_t>(nodes_.size()) > most_nodes(of)) compress(of);
+        const int64_t width = of.width, now = ++time_;
+        const int32_t* code = of.level(now);
+        int32_t *to = hung(of, now), *before = hung(of, now - 1);
+        if (now == 1) {
+            for (int64_t slot = 0; slot < width; ++slot) to[slot] = code[slot] < 0 ? -1 : 0;
+        } else if (of.memory == 1) {
+            part(of, code, before);
+            for (int64_t slot = 0; slot < width; ++slot) to[slot] = code[slot] < 0 ? -1 : before[code[slot]];
+        } else {
+            for (int64_t slot = 0; slot < width; ++slot) to[slot] = code[slot] < 0 ? -1 : node_of(of, code[slot]);
+        }
+        if (of.memory == 1) return void(std::fill_n(before, width, -1));
+        std::fill_n(made(of, now), width, -1), std::fill_n(since(of, now), width, now);
+        if (now > of.memory) std::fill_n(hung(of, now - of.memory), width, -1);
+        for (int64_t slot = 0; slot < width; ++slot) before[slot] = of.onward[slot] ? before[slot] : -1;
+    }
+    // The slots of the latest level but one become nodes where ways part.
+    void part(const SurvivorTable& of, const int32_t* code, int32_t* before) {
+        static thread_local std::vector<int32_t> children;
+        children.assign(static_cast<std::size_t>(of.width), 0);
+        for (int64_t slot = 0; slot < of.width; ++slot) {
+            if (code[slot] >= of.width) refuse("Survivors: a slot came from a slot before it.");
+            if (code[slot] >= 0) ++children[code[slot]];
+        }
+        std::size_t count = nodes_.size();
+        nodes_.resize(count + static_cast<std::size_t>(of.width));
+        for (int64_t slot = 0; slot < of.width; ++slot) {
+            const bool parts = children[slot] > 1 && before[slot] >= 0;
+            nodes_[count] = {(time_ - 1) * of.width + slot, time_ - 1, before[slot]};
+            before[slot] = parts ? static_cast<int32_t>(count) : before[slot];
+            count += parts;
+        }
+        nodes_.resize(count);
+    }
+    int32_t node_of(const SurvivorTable& of, int32_t code) {
+        const int64_t delay = code / of.width + 1, slot = code % of.width, when = time_ - delay;
+        if (delay > of.memory || when < 1) refuse("Survivors: a slot came from a slot before it.");
+        const int32_t up = hung(of, when)[slot];
+        int32_t& own = made(of, when)[slot];
+        if (up < 0) return -1;
+        if (own < 0) own = static_cast<int32_t>(nodes_.size()), nodes_.push_back({when * of.width + slot, since(of, when)[slot], up});
+        return own;
+    }
+    // Calls work(time, slot) for all that is open.
+    template <class Work>
+    void each_open(const SurvivorTable& of, const Work& work) {
+        for (int64_t t = std::max<int64_t>(time_ - of.memory, 0) + 1; t <= time_; ++t) {
+            const int32_t* level = hung(of, t);
+            for (int64_t slot = 0; slot < of.width; ++slot)
+                if (level[slot] >= 0) work(t, slot);
         }
     }
+    // When to compress, at the latest.
+    static int64_t most_nodes(const SurvivorTable& of) { return 4 * (of.memory + 1) * of.width + 4096; }
+    // When what is open closes.
+    int64_t closing(const SurvivorTable& of, int64_t t, int64_t slot) const { return t + (of.onward[slot] ? of.memory : 1); }
+
+    // Take out the nodes that lead to nothing open, and those that lead one way; a root that does gives way to who comes next.
+    void compress(const SurvivorTable& of) {
+        const std::size_t count = nodes_.size();
+        const bool lasting = of.memory > 1;
+        static thread_local std::vector<int32_t> ways, place;
+        static thread_local std::vector<int64_t> first, last;  // of what is open below a node, when the last one closes
+        const std::size_t most = nodes_.capacity();  // so that later calls need no memory
+        ways.reserve(most), place.reserve(most), first.reserve(most), last.reserve(most);
+        ways.assign(count, 0), place.resize(count), first.resize(count), last.assign(lasting ? count : 0, 0);
+        int64_t alone = nodes_[0].node;
+        if (!lasting) {
+            const int32_t* latest = hung(of, time_);
+            for (int64_t slot = 0; slot < of.width && time_; ++slot)
+                if (latest[slot] >= 0) ++ways[latest[slot]], alone = time_ * of.width + slot;
+        } else {
+            each_open(of, [&](int64_t t, int64_t slot) {
+                const int32_t own = made(of, t)[slot], at = own >= 0 ? own : hung(of, t)[slot];
+                ways[at] += own >= 0 ? kMany : 1, last[at] = std::max(last[at], closing(of, t, slot));
+                alone = t * of.width + slot;
+            });
+        }
+        for (std::size_t i = count - 1; i > 0; --i) ways[nodes_[i].parent] += ways[i] > 0;
+        for (std::size_t i = count - 1; lasting && i > 0; --i) last[nodes_[i].parent] = std::max(last[nodes_[i].parent], last[i]);
+        int32_t kept = ways[0] != 1;
+        place[0] = kept - 1, ways[0] = kMany;
+        for (std::size_t i = 1; i < count; ++i) {
+            const Node one = nodes_[i];
+            first[i] = ways[one.parent] < kMany ? first[one.parent] : one.first;
+            place[i] = ways[i] >= kMany ? kept : place[one.parent];
+            nodes_[kept] = {one.node, first[i], place[one.parent]};  // nobody reads it there any more
+            if (lasting) last[kept] = last[i];
+            kept += ways[i] >= kMany;
+        }
+        const bool single = kept == 0;  // one way, to what is open and no node
+        if (single) nodes_[kept++] = {alone, alone / of.width, -1};
+        nodes_.resize(static_cast<std::size_t>(kept));
+        if (!lasting) {
+            int32_t* const latest = hung(of, time_);
+            for (int64_t slot = 0; slot < of.width && time_; ++slot) latest[slot] = latest[slot] < 0 ? -1 : single ? 0 : place[latest[slot]];
+            first_ = root_time(of) + (alone > nodes_[0].node);
+            until_ = 0;
+            return;
+        }
+        each_open(of, [&](int64_t t, int64_t slot) {
+            int32_t &up = hung(of, t)[slot], &own = made(of, t)[slot];
+            if (ways[up] < kMany) since(of, t)[slot] = first[up];
+            up = single ? 0 : std::max(place[up], 0), own = own < 0 ? -1 : place[own];
+        });
+        watch(of, last);
+    }
+    // When to look again: as long as two ways lead from the root to something open, it stays; and so does the earliest of its children
+    // as long as that one leads there.
+    void watch(const SurvivorTable& of, const std::vector<int64_t>& last) {
+        int64_t longest = 0, second = 0, earliest = kMost, its = 0;
+        const auto way = [&](int64_t begins, int64_t ends) {
+            second = std::max(second, std::min(longest, ends)), longest = std::max(longest, ends);
+            if (begins < earliest) earliest = begins, its = 0;
+            if (begins == earliest) its = std::max(its, ends);
+        };
+        for (std::size_t i = 1; i < nodes_.size(); ++i)
+            if (nodes_[i].parent == 0) way(nodes_[i].first, last[i]);
+        each_open(of, [&](int64_t t, int64_t slot) {
+            if (t * of.width + slot == nodes_[0].node) {
+                second = std::max(second, std::min(longest, closing(of, t, slot))), longest = std::max(longest, closing(of, t, slot));
+            } else if (made(of, t)[slot] < 0 && hung(of, t)[slot] == 0) {
+                way(since(of, t)[slot], closing(of, t, slot));
+            }
+        });
+        first_ = earliest == kMost ? root_time(of) : earliest;
+        until_ = std::min(second, earliest == kMost ? second : its);
+    }
+    int64_t root_time(const SurvivorTable& of) const { return nodes_[0].node / of.width; }
+
+    int64_t time_ = -1, first_ = 0, until_ = 0;  // the latest time; that of the root's first child; when to compress again
+    std::vector<Node> nodes_;
+    // By time and slot, (memory + 1, width): the node that something open hangs from, or -1; itself as a node, or -1; the earliest time
+    // on the way there.
+    std::vector<int32_t> hung_, made_;
+    std::vector<int64_t> since_;
 };
 
 }  // namespace semihmm

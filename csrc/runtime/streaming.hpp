@@ -86,7 +86,7 @@ class Stream final : public semihmm_runtime::Streaming {
         : laws_(laws), model_(laws.model), observations_(observations), work_(observations.work()), states_(model_.states), memory_(model_.max_duration), lookahead_(lookahead),
           max_delay_(max_delay), sums_(laws, false), best_(laws, true), back_(laws.moves(true)), frames_(memory_ * states_),
           tree_(sums_.slots(), memory_, model_.segmental() ? states_ : 0, std::min<int64_t>(max_delay ? max_delay : 64, kFew) + memory_ + 2), cost_(states_), moved_(states_),
-          ended_(std::max(sums_.slots(), states_)), kept_(new bool[static_cast<std::size_t>(memory_ * sums_.slots())]) {
+          ended_(std::max(sums_.slots(), states_)) {
         if (lookahead_) vectors_.reset((lookahead_ + 1) * states_), recent_.reset((lookahead_ + 1) * states_);
         passed_.reserve(static_cast<std::size_t>(kFew));
         restart();
@@ -157,7 +157,7 @@ class Stream final : public semihmm_runtime::Streaming {
 
     // ---- what is certain
 
-    int64_t certain() const {
+    int64_t certain() {
         const int64_t frames = model_.segmental() ? tree_.first_child() - 1 : tree_.root() / tree_.width();
         return std::max(frames, told_until_);
     }
@@ -184,8 +184,8 @@ class Stream final : public semihmm_runtime::Streaming {
             const float* slot = std::max_element(row, row + slots);
             if (*slot == kNothing<float>) continue;
             const int64_t end = (tree_.time() - age) * slots + (slot - row);
-            const int64_t node = tree_.keep(end, seen_ - max_delay_ + 1 - lead, kept_.get());
-            best_.keep_only(kept_.get());
+            const int64_t node = tree_.keep(end, seen_ - max_delay_ + 1 - lead);
+            best_.keep_only(tree_.open());
             return node / slots - 1 + lead;
         }
         return told_until_;
@@ -290,7 +290,6 @@ class Stream final : public semihmm_runtime::Streaming {
     Buffer<float> frames_;  // the `memory` latest, by state, the newest last
     PathsTree tree_;
     Buffer<float> cost_, moved_, ended_, vectors_, recent_;
-    std::unique_ptr<bool[]> kept_;
     float mass_ = 0;
     Pulse pulse_;
     std::vector<float> scores_, filtered_, smoothed_;

@@ -215,23 +215,59 @@ class Moves(NamedTuple):
     """From state to state, as the compiled module takes it.
 
     Attributes:
-        weight: ``(sets, T or 1, from, to)``; of arcs ``(sets, T or 1, arcs)``, those into a state one after the other.
+        weight: ``(sets, T or 1, from, to)``; of arcs ``(sets, T or 1, places)``, as `Slices` has them, ``-inf`` for none.
         peak: what was taken out of it, float64 ``(sets, T or 1)``; None for nothing.
-        first: the first arc into each state, int32 ``(S + 1,)``; None for all to all.
-        source: where each arc comes from, int32 ``(arcs,)``.
+        slices: of arcs; None for all to all.
 
     Example:
         >>> steps = semihmm.engine.Arcs(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.zeros(1, 2), slots=2)
-        >>> [x.tolist() for x in arranged(steps, steady=True, batch=1, latest=1)[2:]]
-        [[0, 0, 2], [0, 1]]
+        >>> arranged(steps, steady=True, batch=1, latest=1).weight[..., ::16].tolist()
+        [[[0.0, 0.0]]]
     """
 
     weight: Tensor
     peak: Tensor | None
-    first: Tensor | None
-    source: Tensor | None
+    slices: Slices | None
 
 
+class Slices(NamedTuple):
+    """Arcs so arranged that vectors reach them, 16 states at a time; csrc/arc_slices.hpp says where that is from.
+
+    A slice is of states that about as many arcs lead to, and the k-th arcs into all of them lie side by side.
+
+    Attributes:
+        begin: where the places of each slice begin, and where the last one ends, int32.
+        row: the states of all slices, one slice after the other, int32 ``(S,)``.
+        source: the state where the arc at each place comes from, int32 ``(places,)``; 0 where there is none.
+        place: of each arc, int64 ``(arcs,)``.
+
+    Example:
+        >>> found = Slices.of(torch.tensor([[1, -1], [0, 1]]))
+        >>> found.begin.tolist(), found.row.tolist(), found.place.tolist()  # the state with two arcs comes first
+        ([0, 32], [1, 0], [1, 0, 16])
+    """
+
+    begin: Tensor
+    row: Tensor
+    source: Tensor
+    place: Tensor
+
+    @staticmethod
+    def of(source: Tensor) -> Slices:
+        """Of arcs into each state ``(S, K)``, -1 for none."""
+        there = source >= 0
+        count = there.sum(-1)
+        row = count.argsort(descending=True, stable=True)
+        begin = torch.nn.functional.pad((count[row[::SLICE]] * SLICE).cumsum(0), (1, 0))
+        lane = torch.empty_like(row)
+        lane[row] = torch.arange(len(row))
+        place = ((begin[lane // SLICE] + lane % SLICE).unsqueeze(-1) + (there.cumsum(-1) - 1) * SLICE)[there]
+        sources = torch.zeros(int(begin[-1]), dtype=torch.int32)
+        sources[place] = source[there].int()
+        return Slices(begin.int(), row.int(), sources, place)
+
+
+SLICE = 16  # states, as csrc/onward.hpp has it
 _ARRANGED: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # of log-weights that all steps share
 
 
@@ -251,17 +287,16 @@ def arranged(moves: Dense | Sparse, steady: bool, batch: int, latest: int) -> Mo
     if held is not None and held[0] == key and held[1] is source:
         found: Moves = held[2]
         return found
-    weight, peak, first = _each(leaf, 2, batch, latest), None, None
+    weight, peak, slices = _each(leaf, 2, batch, latest), None, None
     if steady:
         most = weight.amax((-2, -1), keepdim=True).nan_to_num(0.0, 0.0, 0.0)
         weight, peak = weight - most, most[..., 0, 0].double()
     if source is not None:
         source = source.reshape(source.shape[-2:])
-        there = source >= 0
-        first = torch.cat([torch.zeros(1, dtype=torch.int64), there.sum(-1).cumsum(0)]).int()
-        weight = weight.flatten(-2)[..., there.flatten()].contiguous()
-        source = source[there].int()
-    made = Moves(weight, peak, first, source)
+        slices, arcs = Slices.of(source), weight.flatten(-2)[..., (source >= 0).flatten()]
+        weight = arcs.new_full((*arcs.shape[:-1], len(slices.source)), -torch.inf)
+        weight[..., slices.place] = arcs
+    made = Moves(weight, peak, slices)
     if leaf.shape[-3] == 1:
         _ARRANGED[leaf] = key, moves.source if isinstance(moves, Sparse) else None, made
     return made
@@ -323,8 +358,7 @@ def onward(
     told = None if going is None else carry.new_empty((batch, latest, states))
     tensors.MODULE.onward(
         moves.weight,
-        moves.first,
-        moves.source,
+        *((None,) * 3 if moves.slices is None else moves.slices[:3]),
         moves.peak,
         None if emission is None else _each(emission, 1, batch, latest + memory - 1),
         *(None if x is None else _each(x, 2, batch, latest) for x in (duration, segment, going)),

@@ -208,6 +208,19 @@ def filled(x: Tensor, value: float) -> Tensor:
     return x
 
 
+def negated(x: Tensor) -> Tensor:
+    """A float tensor with its signs changed, which nobody else reads: written in place if it lies in one piece.
+
+    Example:
+        >>> negated(torch.tensor([3.0])).tolist()
+        [-3.0]
+    """
+    if MODULE is None or not x.is_cpu or not x.is_contiguous() or x.dtype not in (torch.float32, torch.float64):
+        return -x
+    MODULE.negate(x, torch.get_num_threads())  # see `filled`
+    return x
+
+
 def in_huge_pages(fresh: Tensor) -> Tensor:
     """A tensor that nobody has touched; if it is large, in huge pages, which are faster to touch first."""
     if MODULE is not None and fresh.numel() * fresh.element_size() >= LARGE:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from semihmm import engine
 from semihmm.engine import Chain, Plan
-from semihmm.engine.tensors import zeros
+from semihmm.engine.tensors import negated, zeros
 from semihmm.engine.total import posteriors
 from semihmm.engine.tracing import mapped, traced, transformed
 from semihmm.inference.options import Options, check_structures
@@ -51,7 +51,7 @@ def expected_counts(
         return _in_transforms(structure, names, options)
     by_program = posteriors_of(structure, names, options)
     if by_program is not None:
-        return by_program[0], _signed(structure, names, list(by_program[1].values()))
+        return by_program[0], by_program[1] if structure.sign == 1 else {n: negated(g) for n, g in by_program[1].items()}
     if torch.compiler.is_exporting() and options.get("backend") == "torch":  # others are operators as they are
         return _exported(structure, names, options)
     potentials = structure.potentials

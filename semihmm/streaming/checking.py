@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from semihmm.errors import DataError
+from semihmm.streaming.survivors import Survivors
 
 OPTIONS = {"lookahead", "max_delay", "best", "streams", "reach"}
-NODES = "committing.tree nodes"
+CODES = "committing.tree codes"
 WEIGHTS = {"carry", "vectors", "rows"}  # -inf where there is no path
 
 
@@ -60,7 +61,7 @@ def check_state(path: object, found: Mapping[str, Tensor], like: Mapping[str, Te
         raise wrong(path, name, "is missing" if name in like else "is nothing that such a stream has")
     for name, x in found.items():
         form = like[name]
-        free = 0 if "origins" in name else 1 if name == NODES else None  # of times
+        free = 0 if "origins" in name else 1 if name == CODES else None  # of times
         shape = tuple(x.shape[i] if i == free and x.ndim > i else n for i, n in enumerate(form.shape))
         _formed(path, found, name, shape, form.dtype)
         field = name.partition(".")[2]
@@ -77,39 +78,24 @@ def check_state(path: object, found: Mapping[str, Tensor], like: Mapping[str, Te
 def _check_tree(path: object, found: Mapping[str, Tensor], reach: int) -> None:
     seen, lead, memory = found["seen"], *found["committing.numbers"].tolist()
     time, root, told = (found[f"committing.{name}"] for name in ("tree time", "tree root", "told"))
-    pending, parent, total = found[NODES].long().unbind(-1)
-    count, capacity, width = parent.shape
+    codes = found[CODES]
+    _, capacity, width = codes.shape
     if not torch.equal(time, torch.where(seen > 0, seen + 1 - lead, 0)):
         raise wrong(path, "committing.tree time", f"must go along with {seen.tolist()} frames seen", time)
     _within(path, "committing.told", told, 0, seen)
     least = (time - capacity + 1).clamp(min=0)  # a ring holds no earlier times
     _within(path, "committing.tree root", root, least * width, (time + 1) * width - 1)
     top = root // width
-
-    def when(row: Tensor) -> Tensor:
-        """At which time a row of the ring is, of each stream ``(B, ...)``."""
-        latest = time.reshape(-1, *(1,) * (row.ndim - 1))
-        return latest - (latest - row) % capacity
-
-    _within(path, NODES, parent, -1, capacity * width - 1)
-    alive, begin = parent >= 0, (torch.arange(count) * capacity * width).reshape(-1, 1, 1)
-    own = when(torch.arange(capacity).reshape(1, -1, 1).expand(count, -1, 1))
-    above = when(parent.clamp(min=0) // width)
-    earlier = (above < own) & (above >= own - memory) & (above >= top[:, None, None])
-    if bool((alive & ~earlier).any()):
-        raise wrong(path, NODES, "must have earlier times of the same stream as parents")
-    held = alive.flatten().clone()
-    held[begin.flatten() + top % capacity * width + root % width] = True
-    parents, places = (begin + parent)[alive], (torch.arange(parent.numel()).reshape(parent.shape) - begin)[alive]
-    if bool((~held[parents]).any()):
-        raise wrong(path, NODES, "must have parents that are alive")
-    lasting = torch.where(found["committing.tree onward"], memory, 1)
-    still = (own > 0) & (own > time[:, None, None] - lasting) & held.reshape(parent.shape)
-    pending = pending - still.long()  # more may come
-    for name, x, weight in (("children", pending, torch.ones_like(places)), ("sum", total, places)):
-        whole = torch.zeros(parent.numel(), dtype=torch.int64).index_add(0, parents, weight)
-        if not torch.equal(whole.int()[held], x.flatten()[held].int()):
-            raise wrong(path, NODES, f"must have the {name} that their parents say")
+    _within(path, CODES, codes, -1, memory * width - 1)
+    own = time[:, None] - (time[:, None] - torch.arange(capacity)) % capacity  # when each row of the ring is
+    early = (codes // width + 1 >= own.unsqueeze(-1)) & (own > top[:, None]).unsqueeze(-1) & (own > 1).unsqueeze(-1)
+    if bool((early & (codes >= 0)).any()):
+        raise wrong(path, CODES, "must lead to no time before the first")
+    tables = {n: found[f"committing.tree {n}"].numpy() for n in ("time", "root", "onward", "codes")}
+    tree = Survivors(len(seen), memory, tables["onward"], capacity=1)
+    tree.restore(tables, (found["committing.carry"] > -torch.inf).numpy())
+    if not all(map(tree.leads_up, range(len(seen)))):
+        raise wrong(path, CODES, "must lead from all that has a path to the root")
     for name, x in found.items():
         if name.startswith("ranking.origins "):
             stream, slots = int(name.split()[-1]), x.shape[1]

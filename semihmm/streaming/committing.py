@@ -167,7 +167,7 @@ class Committing:
         self.lead, memory = held["numbers"].tolist()
         self.carried, self.told = carried_of(held), held["told"].numpy()
         self.tree = Survivors(self.streams, memory, tables.pop("onward"), capacity=1)
-        self.tree.restore(tables)
+        self.tree.restore(tables, (self.carried.state.carry > -torch.inf).cpu().numpy())
 
     def ranked(self, form: Structure, ranking: Ranking, stream: int) -> tuple[Tensor, Tensor, int]:
         """The states of the best paths so far of a stream, at frames that wait for theirs; scores; the first frame.
@@ -204,8 +204,8 @@ class Committing:
         carry, age = carried.state.carry[which], alive.any(-1).int().argmax(-1)[torch.from_numpy(there)]
         slot = MAX.choose(carry.take_along_dim(age[:, None, None], 1)[:, 0], -1)[1][0]
         ends = (tree.time[late] - age.cpu().numpy()) * tree.width + slot.cpu().numpy()
-        nodes, kept = tree.keep_only(late, ends, seen - _there(self.max_delay) + 1 - self.lead)
-        lost = torch.from_numpy(~kept).to(carry.device)  # the latest first
+        nodes = tree.keep_only(late, ends, seen - _there(self.max_delay) + 1 - self.lead)
+        lost = torch.from_numpy(~tree.open[late]).to(carry.device)  # the latest first
         assert carried.recent is not None
         state = carried.state._replace(carry=_without(carried.state.carry, which, lost))
         recent = carried.recent._replace(vectors=_without(carried.recent.vectors, which, lost.flip(1)))

@@ -1,10 +1,8 @@
 """The tree of best paths that are still in the running, and as far as they are all one.
 
-Each slot at each time is a node, and its predecessor's node is its parent (Šrámek, Brejová & Vinař 2007, "On-line
-Viterbi algorithm for analysis of long biological sequences"). A node that may get no more children and has none left
-dies, and so may its parent then. A root with one child, which may get no other, is certain: the child is the next root.
-Each node is made once and dies once, so that a step takes time in proportion to its slots, however long paths stay
-apart.
+Each slot at each time is a node, which came from another (Šrámek, Brejová & Vinař 2007, "On-line Viterbi algorithm for
+analysis of long biological sequences"). A node is open while others may come from it. Where all open nodes come from is
+certain: it is the root.
 """
 
 from __future__ import annotations
@@ -20,17 +18,14 @@ Codes = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-NOBODY = -1  # the parent of a root, and of who is not alive
-PENDING, PARENT, SUM = range(3)  # what is known of a node
-
 
 class Survivors:
     """One tree for each of some streams.
 
-    A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. What is known of it lies at its
-    place in the ring of its stream, of ``capacity`` times, which grows if it must: how many children it has, and one
-    more while others may come; the place of its parent; and the sum of those of its children, which of one is where it
-    is.
+    A node is ``time * width + slot``, times from 1 on; node 0 is above those of time 1. Where it came from lies in the
+    ring of its stream, of ``capacity`` times, which grows if it must. The compiled twin, `MODULE.SurvivorTrees`, knows
+    in addition where the ways to open nodes part, so that a step takes time in proportion to its slots, however long
+    paths stay apart.
 
     Args:
         streams: how many trees.
@@ -47,18 +42,20 @@ class Survivors:
     """
 
     def __init__(self, streams: int, memory: int, onward: Bools, capacity: int = 64) -> None:
-        self.memory, self.onward = memory, onward
+        self.onward = onward
         self.time: Ints = np.zeros(streams, np.int64)  # the latest
         self.root: Ints = np.zeros(streams, np.int64)
-        self._make(capacity)
-
-    def _make(self, capacity: int) -> None:
-        self.nodes: Codes = np.zeros((len(self.time), capacity, len(self.onward), 3), np.int32)
-        self.nodes[..., PARENT] = NOBODY
+        self.codes: Codes = np.full((streams, capacity, len(onward)), -1, np.int32)  # as `Progress.came`, by time
+        self.open: Bools = np.zeros((streams, memory, len(onward)), bool)  # the latest time first
+        self._trees = None if tensors.MODULE is None else tensors.MODULE.SurvivorTrees(streams)
 
     @property
     def capacity(self) -> int:
-        return int(self.nodes.shape[1])
+        return int(self.codes.shape[1])
+
+    @property
+    def memory(self) -> int:
+        return int(self.open.shape[1])
 
     @property
     def width(self) -> int:
@@ -72,11 +69,16 @@ class Survivors:
     def restart(self, stream: int) -> None:
         """Begin a stream anew."""
         self.time[stream] = self.root[stream] = 0
-        self.nodes[stream] = 0, NOBODY, 0
+        self.open[stream] = False
 
     def widen(self, onward: Bools) -> None:
         """More slots, behind those that there are."""
-        self._move(self.capacity, onward)
+        more, width = len(onward) - self.width, self.width
+        delay, slot = self.codes // width, self.codes % width
+        codes = np.where(self.codes < 0, -1, delay * len(onward) + slot).astype(np.int32)
+        self.codes = np.pad(codes, [(0, 0), (0, 0), (0, more)], constant_values=-1)
+        self.open = np.pad(self.open, [(0, 0), (0, 0), (0, more)])
+        self.root, self.onward = self.root // width * len(onward) + self.root % width, onward
 
     def grow(self, streams: Ints, steps: Ints, came: Codes) -> None:
         """Take some steps.
@@ -87,194 +89,134 @@ class Survivors:
             came: where each slot came from ``(B, T, width)``, as `semihmm.engine.onward.Progress` has it: -1 where
                 there is no path; at time 1 nothing else counts.
         """
-        longest = int((self.time[streams] + steps - self.root_time[streams]).max(initial=0))
-        self._reserve(longest + 1)
-        if tensors.MODULE is None:
-            for each in zip(streams.tolist(), steps.tolist(), came, strict=True):
-                self._grow(*each)
-        else:
+        self._reserve(int((self.time[streams] + steps - self.root_time[streams]).max(initial=0)) + 1)
+        if self._trees is not None:
             made = (np.ascontiguousarray(x) for x in (streams, steps, came))
-            tensors.MODULE.grow_survivors(*self._compiled(), *made, tensors.threads_for(came.size))
-
-    def _grow(self, stream: int, steps: int, came: Codes) -> None:
-        before, ring = int(self.time[stream]), self._ring(stream)
-        for now, code in enumerate(came[:steps].astype(np.int64), before + 1):
-            at = self._place(now * self.width) + np.arange(self.width)
-            ring[at] = 0, NOBODY, 0
-            above = (
-                self._place((now - 1 - code // self.width) * self.width + code % self.width) if now > 1 else 0 * code
-            )
-            self._adopt(ring, at[code >= 0], above[code >= 0])
-            ring[at, PENDING] += code >= 0
-        self.time[stream] = before + steps
-        self._bury(stream, self._close(stream, before))
+            self._trees.grow(*self._tables(), *made, tensors.threads_for(came.size))
+            return
+        for stream, count, codes in zip(streams.tolist(), steps.tolist(), came, strict=True):
+            for code in codes[:count]:
+                self.time[stream] += 1
+                self.codes[stream, self.time[stream] % self.capacity] = code
+                self.open[stream, 1:] = self.open[stream, :-1] & self.onward
+                self.open[stream, 0] = code >= 0
 
     def settle(self, streams: Ints) -> tuple[Ints, Ints]:
-        """Move roots down as far as all that is alive comes from there.
+        """Move roots down to where all open nodes come from.
 
         Returns:
             The nodes that they pass, and before them whose they are: numbers of ``streams``.
         """
-        if tensors.MODULE is not None:
-            which, nodes = tensors.MODULE.settle_survivors(*self._compiled(), np.ascontiguousarray(streams))
+        if self._trees is not None:
+            which, nodes = self._trees.settle(*self._tables(), np.ascontiguousarray(streams))
             return np.array(which, np.int64), np.array(nodes, np.int64)
-        each = [self._settle(stream) for stream in streams.tolist()]
+        each = []
+        for stream in streams.tolist():
+            root, _ = self._common(stream)
+            each.append(self.path(stream, root))
+            self.root[stream] = root
         return np.repeat(np.arange(len(each)), [len(x) for x in each]), np.concatenate(each)
 
-    def _settle(self, stream: int) -> Ints:
-        ring, passed = self._ring(stream), list[int]()
-        while True:
-            root = int(self.root[stream])
-            time, slot = divmod(root, self.width)
-            pending, _, below = ring[self._place(root)].tolist()
-            if pending != 1 or (time and time > self.time[stream] - (self.memory if self.onward[slot] else 1)):
-                return np.array(passed, np.int64)
-            ring[below, PARENT] = NOBODY
-            self.root[stream] = self._node(stream, below)
-            passed.append(int(self.root[stream]))
-
     def first_children(self, streams: Ints) -> Ints:
-        """The earliest time of what is alive and comes from the root, of each stream; the root's own for nothing."""
-        if tensors.MODULE is not None:
-            found = np.empty(len(streams), np.int64)
-            tensors.MODULE.first_children(*self._compiled(), np.ascontiguousarray(streams), found)
-            return found
-        root, latest = self.root[streams], self.time[streams]
-        times = root[:, None] // self.width + 1 + np.arange(self.memory)
-        above = self.nodes[streams[:, None], times % self.capacity, :, PARENT]  # (B, memory, width)
-        there = (above == self._place(root)[:, None, None]).any(-1) & (times <= latest[:, None])
-        earliest: Ints = np.where(there.any(-1), times[:, 0] + there.argmax(-1), times[:, 0] - 1)
-        return earliest
+        """The earliest time of what leads from the root to open nodes, once that is settled; its own for nothing."""
+        if self._trees is None:
+            return np.array([self._common(stream)[1] for stream in streams.tolist()], np.int64)
+        found = np.empty(len(streams), np.int64)
+        self._trees.first_children(*self._tables(), np.ascontiguousarray(streams), found)
+        return found
 
     def path(self, stream: int, node: int) -> Ints:
         """The nodes from below the root to a node."""
-        at, top = (int(self._place(n)) for n in (node, int(self.root[stream])))
-        found, ring = [], self._ring(stream)
-        while at not in (top, NOBODY):
-            found.append(at)
-            at = int(ring[at, PARENT])
-        nodes: Ints = self._node(stream, np.array(found[::-1], np.int64))
-        return nodes
+        if self._trees is not None:
+            return np.array(self._trees.path(*self._tables(), stream, node), np.int64)
+        found = []
+        while node // self.width > self.root_time[stream]:
+            found.append(node)
+            node = int(self._above(stream, np.array(node)))
+        return np.array(found[::-1], np.int64)
 
-    def keep_only(self, streams: Ints, ends: Ints, since: Ints) -> tuple[Ints, Bools]:
-        """Let all die that do not come from one node of each stream: on the path to an end, the first from a time on.
+    def keep_only(self, streams: Ints, ends: Ints, since: Ints) -> Ints:
+        """Close all that do not come from one node of each stream: on the path to an end, the first from a time on.
 
         Args:
             streams: which ``(B,)``.
-            ends: nodes to which paths lead ``(B,)``.
+            ends: open nodes to which paths lead ``(B,)``.
             since: the earliest times of the nodes that all come from ``(B,)``.
 
         Returns:
-            Those nodes ``(B,)``, and which slots of the latest times live, the latest first, ``(B, memory, width)``.
+            Those nodes ``(B,)``. What is open now is in `open`.
         """
-        nodes, kept = np.empty(len(streams), np.int64), np.empty((len(streams), self.memory, self.width), bool)
-        if tensors.MODULE is not None:
-            given = (np.ascontiguousarray(x) for x in (streams, ends, since))
-            tensors.MODULE.keep_survivors(*self._compiled(), *given, nodes, kept)
-            return nodes, kept
+        nodes = np.empty(len(streams), np.int64)
+        if self._trees is not None:
+            self._trees.keep(*self._tables(), *(np.ascontiguousarray(x) for x in (streams, ends, since)), nodes)
+            return nodes
         for i, (stream, end, first) in enumerate(zip(streams.tolist(), ends.tolist(), since.tolist(), strict=True)):
             path = self.path(stream, end)
             nodes[i] = next((node for node in path.tolist() if node // self.width >= first), end)
-            kept[i] = self._keep(stream, int(nodes[i]))
-        return nodes, kept
+            living = self._open_nodes(stream)
+            origin = living.copy()
+            while len(going := np.flatnonzero(origin > nodes[i])):
+                origin[going] = self._above(stream, origin[going])
+            lost = living[origin != nodes[i]]
+            self.open[stream, self.time[stream] - lost // self.width, lost % self.width] = False
+        return nodes
 
-    def _keep(self, stream: int, node: int) -> Bools:
-        latest, ring = int(self.time[stream]), self._ring(stream)
-        times = latest - np.arange(self.memory)
-        nodes = (times[:, None] * self.width + np.arange(self.width)).reshape(-1)
-        there = np.repeat(times >= max(int(self.root_time[stream]), 1), self.width)
-        at = self._place(np.where(there, nodes, 0))
-        living = there & (ring[at, PARENT] >= 0)
-        origin, going = at.copy(), np.flatnonzero(living)
-        while len(going := going[self._node(stream, origin[going]) > node]):
-            origin[going] = ring[origin[going], PARENT]
-        kept: Bools = living & (origin == self._place(node))
-        lost = at[living & ~kept]
-        ring[lost, PENDING] -= 1
-        self._bury(stream, lost[ring[lost, PENDING] == 0])
-        return kept.reshape(self.memory, self.width)
+    def leads_up(self, stream: int) -> bool:
+        """Whether all open nodes come from the root, as they do unless somebody has written to the tables."""
+        nodes, root = self._open_nodes(stream), self.root[stream]
+        while len(later := nodes[nodes // self.width > self.root_time[stream]]):
+            if (self.codes[stream, later // self.width % self.capacity, later % self.width] < 0).any():
+                return False
+            nodes = np.unique(np.concatenate([np.setdiff1d(nodes, later), self._above(stream, later)]))
+        return bool((nodes == root).all())
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
-        """All that there is to save."""
-        return {"time": self.time, "root": self.root, "onward": self.onward, "nodes": self.nodes}
+        """All that there is to save, but for what is open."""
+        return {"time": self.time, "root": self.root, "onward": self.onward, "codes": self.codes}
 
-    def restore(self, tables: dict[str, npt.NDArray[Any]]) -> None:
-        """What `tables` said, again."""
+    def restore(self, tables: dict[str, npt.NDArray[Any]], alive: Bools) -> None:
+        """What `tables` said, again.
+
+        Args:
+            alive: which slots of the latest times have a path, ``(streams, memory, width)``, the latest first.
+        """
         for name, x in tables.items():
             setattr(self, name, x)
+        age = np.arange(self.memory)[:, None]
+        self.open = alive & (age < self.time[:, None, None]) & (self.onward | (age == 0))
 
-    def _compiled(self) -> tuple[Any, ...]:
+    def _tables(self) -> tuple[Any, ...]:
         """What the compiled twins take first."""
-        return self.nodes, self.time, self.root, self.onward, self.memory
+        return self.codes, self.time, self.root, self.onward, self.open
 
-    def _ring(self, stream: int) -> Codes:
-        """What is known of a stream's nodes, by place."""
-        ring: Codes = self.nodes[stream].reshape(-1, 3)
-        return ring
+    def _open_nodes(self, stream: int) -> Ints:
+        age, slot = np.nonzero(self.open[stream])
+        return (self.time[stream] - age) * self.width + slot
 
-    def _place(self, node: Any) -> Any:
-        """Where a node lies in the ring of its stream."""
-        return node // self.width % self.capacity * self.width + node % self.width
+    def _above(self, stream: int, nodes: Ints) -> Ints:
+        """The nodes where others came from."""
+        time, slot = nodes // self.width, nodes % self.width
+        code = self.codes[stream, time % self.capacity, slot].astype(np.int64)
+        return np.where(time > 1, (time - 1 - code // self.width) * self.width + code % self.width, 0)
 
-    def _node(self, stream: int, at: Any) -> Any:
-        """Which node lies at a place: the times of a ring are those from the latest back."""
-        row, slot = at // self.width, at % self.width
-        latest = self.time[stream]
-        return (latest - (latest - row) % self.capacity) * self.width + slot
+    def _common(self, stream: int) -> tuple[int, int]:
+        """Where all open nodes come from, or the root if there is none; the earliest time of what leads there."""
+        nodes, steps = np.unique(self._open_nodes(stream)), dict[int, int]()
+        while len(nodes) > 1:
+            latest = int(nodes[-1]) // self.width
+            here = nodes >= latest * self.width
+            above = np.unique(self._above(stream, nodes[here]))
+            steps |= dict.fromkeys(above.tolist(), latest)  # times only fall
+            nodes = np.union1d(nodes[~here], above)
+        root = int(nodes[0]) if len(nodes) else int(self.root[stream])
+        return root, steps.get(root, root // self.width)
 
     def _reserve(self, times: int) -> None:
         """A ring of at least so many times."""
-        if times > self.capacity:
-            self._move(max(times, 2 * self.capacity), self.onward)
-
-    def _move(self, capacity: int, onward: Bools) -> None:
-        """Lay out all nodes anew."""
-        width, known = self.width, []
-        for stream, root in enumerate(self.root.tolist()):
-            ring = self._ring(stream)
-            at = np.append(np.flatnonzero(ring[:, PARENT] >= 0), self._place(root))
-            above = self._node(stream, ring[at[:-1], PARENT].astype(np.int64))
-            children = np.bincount(ring[at[:-1], PARENT], minlength=len(ring))[at]
-            known.append((self._node(stream, at), above, ring[at, PENDING] - children))
-        self.onward = onward
-
-        def wider(node: Any) -> Any:
-            return node // width * self.width + node % width
-
-        self.root = wider(self.root)
-        self._make(capacity)
-        for stream, (nodes, above, others) in enumerate(known):
-            ring, at = self._ring(stream), self._place(wider(nodes))
-            ring[at, PENDING] = others  # 1 while more children may come
-            self._adopt(ring, at[:-1], self._place(wider(above)))
-
-    @staticmethod
-    def _adopt(ring: Codes, at: Ints, parents: Ints) -> None:
-        """Give nodes their parents, and tell those."""
-        ring[at, PARENT] = parents
-        np.add.at(ring[:, PENDING], parents, 1)
-        np.add.at(ring[:, SUM], parents, at.astype(np.int32))
-
-    def _close(self, stream: int, before: int) -> Ints:
-        """Nodes that have just left the carry get no more children; those that have none, as places."""
-        found, ring = [np.zeros(0, np.int64)], self._ring(stream)
-        for slots, reach in ((np.flatnonzero(self.onward), self.memory), (np.flatnonzero(~self.onward), 1)):
-            first = max(before - reach + 1, 1, int(self.root_time[stream]))
-            times = np.arange(first, int(self.time[stream]) - reach + 1)  # both are closed
-            found.append(self._place(times[:, None] * self.width + slots).reshape(-1))
-        at = np.concatenate(found)
-        at = at[ring[at, PENDING] > 0]
-        ring[at, PENDING] -= 1
-        childless: Ints = at[(ring[at, PENDING] == 0) & (ring[at, PARENT] >= 0)]
-        return childless
-
-    def _bury(self, stream: int, dead: Ints) -> None:
-        """Take nodes out, and their parents where they were the last children."""
-        ring = self._ring(stream)
-        while len(dead):
-            above = ring[dead, PARENT]
-            np.subtract.at(ring[:, PENDING], above, 1)
-            np.subtract.at(ring[:, SUM], above, dead.astype(np.int32))
-            ring[dead, PARENT] = NOBODY
-            last = (ring[above, PENDING] == 0) & (ring[above, PARENT] >= 0)
-            dead = np.unique(above[last]).astype(np.int64)
+        if times <= self.capacity:
+            return
+        before, size = self.codes, max(times, 2 * self.capacity)
+        self.codes = np.full((len(self.time), size, self.width), -1, np.int32)
+        for stream, (root, latest) in enumerate(zip(self.root_time.tolist(), self.time.tolist(), strict=True)):
+            kept = np.arange(root, latest + 1)
+            self.codes[stream, kept % size] = before[stream, kept % before.shape[1]]

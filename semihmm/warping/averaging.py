@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from semihmm.inference.options import Options
 
 CELLS = 1 << 18  # of cost matrices that are held at a time: they stay in cache
-SOFT_CELLS = (1 << 15) - 1  # fewer than PyTorch starts threads for, which take longer to meet than to compute
+FEW_CELLS = (1 << 15) - 1  # fewer than PyTorch starts threads for, which take longer to meet than to compute
 MEMORY = 8  # steps that acceleration looks back on
 
 
@@ -178,12 +178,12 @@ class _Way(NamedTuple):
             check_reached(self.owner, cost.isfinite(), structure)
         if self.gamma:
             share = weight[:, None, None].expand(*x.items.shape[:2], 1)
-            columns = torch.cat([x.items * share, share], -1).flatten(0, 1).unbind(-1)
-            count = counts["cost"].flatten(0, 1).T  # (M, B N)
-            *by_feature, mass = [
-                count.mv(column) for column in columns
-            ]  # `@` waits for threads, longer than it computes
-            total = torch.stack(by_feature, -1)
+            columns = torch.cat([x.items * share, share], -1).flatten(0, 1)
+            found = mean.new_zeros(len(mean), columns.shape[-1])
+            few = max(FEW_CELLS // len(mean), 1)
+            for some, on in zip(columns.split(few), counts["cost"].flatten(0, 1).split(few), strict=True):
+                found += torch.stack([on.T.mv(column) for column in some.unbind(-1)], -1)
+            total, mass = found[:, :-1], found[:, -1]
         else:
             at, on, count = counted(structure.pattern, best.event)
             count = (count * weight.unsqueeze(-1)).flatten()
@@ -289,11 +289,16 @@ def _accelerated(step: Step, mean: Tensor, max_iter: int, near: float) -> tuple[
         places, moves = [*places[-MEMORY:], mean], [*moves[-MEMORY:], after - mean]
         mean = after
         if len(moves) > 1:
-            measure = mass.sqrt().expand_as(mean).reshape(-1, 1)
             turns, ways = (torch.stack([(b - a).flatten() for a, b in pairwise(x)], -1) for x in (moves, places))
-            share = torch.linalg.lstsq(measure * turns, measure * moves[-1].reshape(-1, 1)).solution
-            mean = after - ((ways + turns) @ share).view_as(mean)
+            share = _least_squares(turns, moves[-1].flatten(), mass.expand_as(mean).flatten())
+            mean = after - (ways + turns).mv(share).view_as(mean)
     return plain, False
+
+
+def _least_squares(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """The combination of a few columns nearest to ``y``, by NumPy: PyTorch's threads would take longer to meet."""
+    columns, right, measure = x.cpu().numpy(), y.cpu().numpy(), np.sqrt(weight.cpu().numpy())
+    return torch.from_numpy(np.linalg.lstsq(measure[:, None] * columns, measure * right, rcond=None)[0]).to(x)
 
 
 def _implicit(way: _Way, x: Series, weight: Tensor, mean: Tensor) -> Tensor:
@@ -330,7 +335,7 @@ def _parts(way: _Way, x: Series, weight: Tensor, size: int) -> Iterator[tuple[Se
     if way.warper is not None:
         yield x, weight
         return
-    count = max((SOFT_CELLS if way.gamma else CELLS) // (x.items.shape[1] * size), 1)
+    count = max(CELLS // (x.items.shape[1] * size), 1)
     for start in range(0, len(x.items), count):
         some = slice(start, start + count)
         yield x.some(some), weight[some]

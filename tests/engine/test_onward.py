@@ -148,7 +148,7 @@ ZEROS = torch.zeros
 
 def request():
     """Segments of 3 states and up to 2 steps."""
-    given = {"weight": ZEROS(1, 1, 3, 3), "first": None, "source": None, "peak": None, "emission": ZEROS(2, 5, 3)}
+    given = {"weight": ZEROS(1, 1, 3, 3), "begin": None, "row": None, "source": None, "peak": None, "emission": ZEROS(2, 5, 3)}
     given |= {"duration": ZEROS(1, 1, 2, 3), "segment": ZEROS(2, 4, 2, 3), "going": None, "taken": None, "told": None}
     given |= {"carry": ZEROS(2, 2, 6), "offset": ZEROS(2).double(), "vectors": ZEROS(2, 6, 6)}
     given |= {"offsets": ZEROS(2, 6).double(), "scales": ZEROS(2, 4).double()}
@@ -157,6 +157,13 @@ def request():
 
 def ints(*values):
     return torch.tensor(values, dtype=torch.int32)
+
+
+def arcs_of(**change):
+    """From states 0 and 1 into 2 and 1."""
+    weight = torch.full((1, 1, 16), -torch.inf)
+    weight[..., :2] = 0.0
+    return {"begin": ints(0, 16), "row": ints(2, 1, 0), "source": ints(0, 1, *[0] * 14), "weight": weight} | change
 
 
 @compiled
@@ -191,14 +198,21 @@ def ints(*values):
         ({"scales": ZEROS(2, 4)}, TypeError),
         ({"came": ZEROS(2, 4, 6, dtype=torch.int64)}, TypeError),
         ({"came": ZEROS(2, 4, 3, dtype=torch.int32)}, ValueError),
-        ({"source": ints(0, 1), "weight": ZEROS(1, 1, 2), "first": ints(0, 1, 2)}, ValueError),
-        ({"source": ints(0, 1), "weight": ZEROS(1, 1, 2), "first": ints(0, 2, 1, 2)}, ValueError),
-        ({"source": ints(0, 1), "weight": ZEROS(1, 1, 2), "first": ints(0, 1, 2, 3)}, ValueError),
-        ({"source": ints(0, 3), "weight": ZEROS(1, 1, 2), "first": ints(0, 1, 2, 2)}, ValueError),
-        ({"source": ints(0, -1), "weight": ZEROS(1, 1, 2), "first": ints(0, 1, 2, 2)}, ValueError),
-        ({"source": ints(0, 1), "weight": ZEROS(1, 1, 3), "first": ints(0, 1, 2, 2)}, ValueError),
-        ({"source": ints(0, 1), "weight": ZEROS(1, 1, 2)}, ValueError),
-        ({"source": torch.tensor([0, 1]), "weight": ZEROS(1, 1, 2), "first": ints(0, 1, 2, 2)}, TypeError),
+        (arcs_of(begin=ints(0)), ValueError),
+        (arcs_of(begin=ints(0, 0)), ValueError),
+        (arcs_of(begin=ints(16, 16)), ValueError),
+        (arcs_of(begin=ints(0, 32)), ValueError),
+        (arcs_of(begin=ints(0, 16, 16)), ValueError),
+        (arcs_of(begin=None), ValueError),
+        (arcs_of(row=ints(2, 1)), ValueError),
+        (arcs_of(row=ints(2, 1, 3)), ValueError),
+        (arcs_of(row=ints(2, 1, -1)), ValueError),
+        (arcs_of(row=None), ValueError),
+        (arcs_of(source=ints(*range(4), *[0] * 12)), ValueError),
+        (arcs_of(source=ints(-1, *[0] * 15)), ValueError),
+        (arcs_of(source=torch.zeros(16, dtype=torch.int64)), TypeError),
+        (arcs_of(source=ints(*[0] * 17), begin=ints(0, 17), weight=ZEROS(1, 1, 17)), ValueError),
+        (arcs_of(weight=ZEROS(1, 1, 2)), ValueError),
         ({"threads": 0}, ValueError),
     ],
     ids=lambda x: "_".join(x) if isinstance(x, dict) else None,
@@ -211,6 +225,6 @@ def test_what_does_not_fit_is_refused(change, error):
 
 @compiled
 def test_arcs_are_taken_where_they_lie():
-    given = request() | {"source": ints(0, 1), "weight": ZEROS(1, 1, 2), "first": ints(0, 1, 2, 2)}
+    given = request() | arcs_of()
     tensors.MODULE.onward(**given)
-    assert given["came"][0, 0].tolist() == [3, 4, 5, 3, 4, -1]
+    assert given["came"][0, 0].tolist() == [3, 4, 5, -1, 4, 3]

@@ -59,60 +59,63 @@ def test_who_does_not_come_from_a_node_is_out(seed):
     tree, alone = Survivors(1, 1, np.ones(4, bool)), np.array([0])
     tree.grow(alone, np.array([12]), parents[None].astype(np.int32))
     path = tree.path(0, 12 * 4 + 2)
-    nodes, kept = tree.keep_only(alone, np.array([12 * 4 + 2]), path[:1] // 4)
-    node = int(path[0])
+    nodes, node = tree.keep_only(alone, np.array([12 * 4 + 2]), path[:1] // 4), int(path[0])
     assert nodes.tolist() == [node]
     for slot in range(4):
-        assert bool(kept[0, 0, slot]) == (node in tree.path(0, 12 * 4 + slot).tolist())
+        assert bool(tree.open[0, 0, slot]) == (node in tree.path(0, 12 * 4 + slot).tolist())
     tree.settle(alone)
     assert int(tree.root[0]) >= node
 
 
 @compiled
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 999),
     memory=st.integers(1, 4),
     capacity=st.sampled_from([2, 64]),
     cuts=st.lists(st.integers(0, 7), min_size=1, max_size=8),
+    forced=st.booleans(),
 )
-def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts):
+def test_the_compiled_tree_is_the_other_one(seed, memory, capacity, cuts, forced):
     """With dead slots, ends, and arcs that last: every table is the same after each chunk, and when most must die."""
-    random = np.random.default_rng(seed)
-    onward, streams = np.array([True, memory == 1, True]), np.array([2, 0])
+    random, which = np.random.default_rng(seed), np.array([2, 0])
+    onward = np.array([True, memory == 1, True, True])
+    width = len(onward)
     trees = [Survivors(3, memory, onward, capacity) for _ in range(2)]
-    lives = np.ones((2, 1, 3), bool)  # at time 0
+    trees[1]._trees = None
     for count in cuts:
-        shape = (2, count, 3)
-        source, delay = random.choice(np.flatnonzero(onward), shape), random.integers(1, memory + 1, shape)
-        alive = random.random(shape) < 0.8
-        for now in range(count):  # who lives comes from who lived; nothing but time 1 comes from time 0
-            delay[:, now] = np.minimum(delay[:, now], max(lives.shape[1] - 1, 1))
-            came = lives.shape[1] - delay[:, now]
-            alive[:, now] &= lives[np.arange(2)[:, None], came, source[:, now]]
-            lives = np.concatenate([lives, alive[:, now, None]], 1)
-        steps = np.full(2, count)
-        found = []
-        for tree, module in zip(trees, (tensors.MODULE, None), strict=True):
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(tensors, "MODULE", module)
-                tree.grow(streams, steps, np.where(alive, (delay - 1) * 3 + source, -1).astype(np.int32))
-                which, passed = tree.settle(streams)
-                found.append(
-                    {**tree.tables(), "which": which, "passed": passed, "first": tree.first_children(np.arange(3))}
-                )
+        came = np.full((2, count, width), -1, np.int32)
+        for i, stream in enumerate(which):
+            alive = trees[0].open[stream].copy()  # the latest time first
+            for now in range(count):
+                begins = trees[0].time[stream] + now == 0
+                for slot in range(width):
+                    above = np.flatnonzero(alive & (onward | begins)) if not begins else np.array([0])
+                    if len(above) and random.random() < 0.8:
+                        came[i, now, slot] = random.choice(above)
+                alive = np.concatenate([came[i, now][None] >= 0, alive[:-1] & onward])
+        found = [after(tree, lambda tree: tree.grow(which, np.full(2, count), came)) for tree in trees]  # noqa: B023
         same(*found)
-    living = np.flatnonzero(lives[1, -1])
-    if lives.shape[1] > 1 and len(living):
-        end = trees[0].time[[0]] * 3 + random.choice(living)
-        since = random.integers(trees[0].root_time[[0]], end // 3, endpoint=True)
-        found = []
-        for tree, module in zip(trees, (tensors.MODULE, None), strict=True):
-            with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(tensors, "MODULE", module)
-                nodes, kept = tree.keep_only(streams[1:], end, since)
-                found.append({**tree.tables(), "all come from": nodes, "kept": kept})
-        same(*found)
+        for stream in which[: int(forced)]:
+            age, slot = np.nonzero(trees[0].open[stream])
+            if not len(age):
+                continue
+            end = random.choice((trees[0].time[stream] - age) * width + slot)
+            since = random.integers(trees[0].root_time[stream], end // width, endpoint=True)
+            call = lambda tree: tree.keep_only(np.array([stream]), np.array([end]), np.array([since]))  # noqa: B023, E731
+            same(*(after(tree, call) for tree in trees))
+    again = Survivors(3, memory, onward, capacity)
+    again.restore(trees[1].tables(), trees[1].open)
+    assert all(again.leads_up(stream) for stream in range(3))
+    same(after(again, lambda _: None), after(trees[1], lambda _: None))
+
+
+def after(tree, call):
+    """All that can be known of a tree behind a call."""
+    answer, (which, passed) = call(tree), tree.settle(np.arange(3))
+    first, open_nodes = tree.first_children(np.arange(3)), tree.open.copy()
+    tables = {name: x.copy() for name, x in tree.tables().items()}
+    return tables | {"answer": answer, "which": which, "passed": passed, "first": first, "open": open_nodes}
 
 
 def same(fast, other):
@@ -120,67 +123,67 @@ def same(fast, other):
         np.testing.assert_array_equal(table, other[name], err_msg=name)
 
 
-def node(**fields):
-    """Nodes of one stream, four times and two slots; the root at time 1 has these fields."""
-    nodes = np.tile(np.array([0, 1, 0], np.int32), (1, 4, 2, 1))
-    for name, number in fields.items():
-        nodes[0, 1, :, ["pending", "parent", "sum"].index(name)] = number
-    return nodes
-
-
 @compiled
 @pytest.mark.parametrize(
     ("change", "call"),
     [
-        ({"nodes": node(parent=99), "ends": np.array([3])}, "keep"),
-        ({"nodes": node(parent=7), "ends": np.array([3])}, "keep"),
+        ({"codes": np.full((1, 4, 2), -1, np.int32)}, "keep"),
+        ({"codes": np.full((1, 4, 2), 5, np.int32)}, "path"),
         ({"ends": np.array([8])}, "keep"),
         ({"ends": np.array([-1])}, "keep"),
-        ({"ends": np.array([1])}, "keep"),
+        ({"ends": np.array([2])}, "keep"),
         ({"streams": np.array([1])}, "keep"),
         ({"streams": np.array([-1])}, "keep"),
         ({"since": np.array([2, 2])}, "keep"),
-        ({"kept": np.zeros((1, 2, 3), bool)}, "keep"),
+        ({"out": np.zeros(2, np.int64)}, "keep"),
+        ({"node": 8}, "path"),
+        ({"node": -1}, "path"),
+        ({"stream": 1}, "path"),
+        ({"stream": -1}, "path"),
         ({"streams": np.array([1])}, "grow"),
         ({"streams": np.array([0, 0]), "steps": np.ones(2, np.int64), "came": np.zeros((2, 1, 2), np.int32)}, "grow"),
         ({"steps": np.array([2])}, "grow"),
         ({"steps": np.array([1, 1])}, "grow"),
         ({"came": np.full((1, 1, 2), 8, np.int32)}, "grow"),
         ({"came": np.zeros((1, 1, 3), np.int32)}, "grow"),
+        ({"steps": np.array([2]), "came": np.zeros((1, 2, 2), np.int32)}, "grow"),
         ({"threads": 0}, "grow"),
         ({"root": np.array([99])}, "grow"),
-        ({"root": np.array([-1])}, "first"),
-        ({"memory": 0}, "first"),
-        ({"onward": np.ones(3, bool)}, "first"),
-        ({"time": np.zeros(2, np.int64)}, "first"),
-        ({"nodes": np.zeros((1, 4, 2, 4), np.int32)}, "first"),
-        ({"out": np.zeros(2, np.int64)}, "first"),
-        ({"nodes": node(pending=1, sum=8)}, "settle"),
-        ({"nodes": node(pending=1, sum=-1)}, "settle"),
-        ({"nodes": node(pending=1, sum=2)}, "settle"),
+        ({"root": np.array([-1])}, "first_children"),
+        ({"open": np.ones((1, 0, 2), bool)}, "first_children"),
+        ({"open": np.ones((1, 2, 3), bool)}, "first_children"),
+        ({"onward": np.ones(3, bool)}, "first_children"),
+        ({"time": np.zeros(2, np.int64)}, "first_children"),
+        ({"time": np.array([5])}, "first_children"),
+        ({"codes": np.zeros((2, 4, 2), np.int32)}, "first_children"),
+        ({"codes": np.zeros((1, 0, 2), np.int32)}, "first_children"),
+        ({"codes": np.full((1, 4, 2), 6, np.int32)}, "first_children"),
+        ({"out": np.zeros(2, np.int64)}, "first_children"),
         ({"streams": np.array([1])}, "settle"),
     ],
     ids=lambda x: "_".join(x) if isinstance(x, dict) else x,
 )
 def test_tables_that_do_not_fit_are_refused(change, call):
     """As a file may hold them."""
-    given = {"nodes": node(), "time": np.array([3]), "root": np.array([2]), "onward": np.ones(2, bool), "memory": 2}
-    streams, steps = np.array([0]), np.array([1])
+    given = {"codes": np.zeros((1, 4, 2), np.int32), "time": np.array([3]), "root": np.array([2])}
+    given |= {"onward": np.ones(2, bool), "open": np.ones((1, 2, 2), bool)}
+    streams, one = np.array([0]), np.array([1])
     more = {
-        "keep": {
-            "streams": streams,
-            "ends": np.array([6]),
-            "since": np.array([2]),
-            "out": np.zeros(1, np.int64),
-            "kept": np.zeros((1, 2, 2), bool),
-        },
-        "grow": {"streams": streams, "steps": steps, "came": np.zeros((1, 1, 2), np.int32), "threads": 1},
+        "keep": {"streams": streams, "ends": np.array([6]), "since": np.array([2]), "out": np.zeros(1, np.int64)},
+        "path": {"stream": 0, "node": 6},
+        "grow": {"streams": streams, "steps": one, "came": np.zeros((1, 1, 2), np.int32), "threads": 1},
         "settle": {"streams": streams},
-        "first": {"streams": streams, "out": np.zeros(1, np.int64)},
+        "first_children": {"streams": streams, "out": np.zeros(1, np.int64)},
     }[call]
-    name = "first_children" if call == "first" else f"{call}_survivors"
-    getattr(tensors.MODULE, name)(
+    getattr(tensors.MODULE.SurvivorTrees(1), call)(
         **{n: x.copy() if isinstance(x, np.ndarray) else x for n, x in (given | more).items()}
     )
     with pytest.raises(ValueError, match=r"Survivors|threads"):
-        getattr(tensors.MODULE, name)(**(given | more | change))
+        getattr(tensors.MODULE.SurvivorTrees(1), call)(**(given | more | change))
+
+
+@compiled
+@pytest.mark.parametrize("streams", [-1, 1 << 50])
+def test_a_number_of_streams_that_cannot_be_is_refused(streams):
+    with pytest.raises(ValueError, match="streams"):
+        tensors.MODULE.SurvivorTrees(streams)
