@@ -121,6 +121,19 @@ class Sums(nn.Module):
         return self.c(h / 3 + 1).mT
 
 
+class Changed(nn.Module):
+    """A view is changed in place, and what it is a view of."""
+
+    def forward(self, x):
+        h = 2 * x
+        return h.mT.relu_().mT + h
+
+
+class Counting(nn.Module):
+    def forward(self, x):
+        return x / x.shape[1]
+
+
 def standing(size):
     """Batch normalisation as it is after training."""
     norm = nn.BatchNorm1d(size)
@@ -136,7 +149,7 @@ NETWORKS = {
         nn.LeakyReLU(0.2), nn.Sigmoid(), nn.LayerNorm(6), nn.LayerNorm(6, elementwise_affine=False),
     ),
     "strides": lambda: Channels(
-        nn.Conv1d(5, 20, 5, 2, padding=2, bias=False), standing(20), nn.ReLU(),
+        nn.Conv1d(5, 20, 5, 2, padding=2, bias=False), standing(20), nn.ReLU(inplace=True),
         nn.Conv1d(20, 9, 3, dilation=3, padding=3), standing(9), nn.Conv1d(9, 4, 1),
     ),
     "groups": lambda: Channels(
@@ -205,7 +218,7 @@ def test_sound_goes_through_features_and_network(library, tmp_path):
             "layer '1' .* has a LogSoftmax over other axes",
         ),
     ],
-    ids=["recurrent", "pooling", "circular padding", "time and features mixed up"],
+    ids=["recurrent", "pooling", "circular padding", "changes in place", "length", "time and features mixed up"],
 )
 def test_a_layer_that_the_runtime_lacks_is_named(net, words):
     with pytest.raises(StructureError, match=words):
