@@ -78,7 +78,7 @@ void ask(const semihmm_model* model, const uint8_t* data, std::size_t size) {
         for (int64_t t = 0; t < kFrames; ++t)
             if (path[t] < -1 || path[t] >= states) wrong("a state that is none");
     const bool delayed = data[size / 2] % 2;
-    const semihmm_stream_options options{sizeof options, info.max_duration > 1 ? 0 : data[size / 3] % 4, delayed ? info.max_duration : 0};
+    const semihmm_stream_options options{sizeof options, data[size / 3] % 4, delayed ? info.max_duration : 0};
     semihmm_stream* stream = nullptr;
     if (!answered(semihmm_stream_open(model, &options, &stream))) return;
     semihmm_update update{};
