@@ -279,7 +279,7 @@ def test_what_contradicts_itself_in_a_file_is_named(library, tmp_path, where, va
             note = note[key]
         note[last] = value
 
-    with pytest.raises(Exception, match=words) as failure:
+    with pytest.raises(library.Failure, match=words) as failure:
         library.open(rewritten(path, change))
     assert failure.value.status == BAD_FILE
 
@@ -369,7 +369,7 @@ def test_samples_that_are_no_numbers_are_refused_and_the_stream_goes_on(library,
     front = library.open(talker[1]).front(samples=True)
     sound = chirps(3000)
     found = [front.push(sound[:1000])]
-    with pytest.raises(Exception, match="number 1 of what comes in is NaN or infinite") as failure:
+    with pytest.raises(library.Failure, match="number 1 of what comes in is NaN or infinite") as failure:
         front.push([0.0, math.nan, 0.0])
     assert failure.value.status == BAD_DATA
     found += [front.push(sound[1000:]), front.finish()]
