@@ -213,10 +213,9 @@ def test_sound_goes_through_features_and_network(library, tmp_path):
         (nn.Sequential(nn.Linear(5, 3), nn.LSTM(3, 4, batch_first=True)), "layer '1' \\(LSTM\\) has lstm"),
         (nn.Sequential(nn.Linear(5, 6), nn.AvgPool1d(2)), "layer '1' \\(AvgPool1d\\) has avg_pool1d"),
         (Channels(nn.Conv1d(5, 3, 3, padding=1, padding_mode="circular")), "layer '0' \\(Conv1d\\) pads"),
-        (
-            nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(1)),
-            "layer '1' .* has a LogSoftmax over other axes",
-        ),
+        (Changed(), "network itself has relu_, which changes what is used again"),
+        (Counting(), "Counting computes with the number of rows"),
+        (nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(1)), "layer '1' .* has a LogSoftmax over other axes"),
     ],
     ids=["recurrent", "pooling", "circular padding", "changes in place", "length", "time and features mixed up"],
 )
