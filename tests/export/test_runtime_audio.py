@@ -121,6 +121,19 @@ class Sums(nn.Module):
         return self.c(h / 3 + 1).mT
 
 
+class Changed(nn.Module):
+    """A view is changed in place, and what it is a view of."""
+
+    def forward(self, x):
+        h = 2 * x
+        return h.mT.relu_().mT + h
+
+
+class Counting(nn.Module):
+    def forward(self, x):
+        return x / x.shape[1]
+
+
 def standing(size):
     """Batch normalisation as it is after training."""
     norm = nn.BatchNorm1d(size)
@@ -136,7 +149,7 @@ NETWORKS = {
         nn.LeakyReLU(0.2), nn.Sigmoid(), nn.LayerNorm(6), nn.LayerNorm(6, elementwise_affine=False),
     ),
     "strides": lambda: Channels(
-        nn.Conv1d(5, 20, 5, 2, padding=2, bias=False), standing(20), nn.ReLU(),
+        nn.Conv1d(5, 20, 5, 2, padding=2, bias=False), standing(20), nn.ReLU(inplace=True),
         nn.Conv1d(20, 9, 3, dilation=3, padding=3), standing(9), nn.Conv1d(9, 4, 1),
     ),
     "groups": lambda: Channels(
@@ -200,12 +213,11 @@ def test_sound_goes_through_features_and_network(library, tmp_path):
         (nn.Sequential(nn.Linear(5, 3), nn.LSTM(3, 4, batch_first=True)), "layer '1' \\(LSTM\\) has lstm"),
         (nn.Sequential(nn.Linear(5, 6), nn.AvgPool1d(2)), "layer '1' \\(AvgPool1d\\) has avg_pool1d"),
         (Channels(nn.Conv1d(5, 3, 3, padding=1, padding_mode="circular")), "layer '0' \\(Conv1d\\) pads"),
-        (
-            nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(1)),
-            "layer '1' .* has a LogSoftmax over other axes",
-        ),
+        (Changed(), "network itself has relu_, which changes what is used again"),
+        (Counting(), "Counting computes with the number of rows"),
+        (nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(1)), "layer '1' .* has a LogSoftmax over other axes"),
     ],
-    ids=["recurrent", "pooling", "circular padding", "time and features mixed up"],
+    ids=["recurrent", "pooling", "circular padding", "changes in place", "length", "time and features mixed up"],
 )
 def test_a_layer_that_the_runtime_lacks_is_named(net, words):
     with pytest.raises(StructureError, match=words):
@@ -266,7 +278,7 @@ def test_what_contradicts_itself_in_a_file_is_named(library, tmp_path, where, va
             note = note[key]
         note[last] = value
 
-    with pytest.raises(Exception, match=words) as failure:
+    with pytest.raises(library.Failure, match=words) as failure:
         library.open(rewritten(path, change))
     assert failure.value.status == BAD_FILE
 
@@ -356,7 +368,7 @@ def test_samples_that_are_no_numbers_are_refused_and_the_stream_goes_on(library,
     front = library.open(talker[1]).front(samples=True)
     sound = chirps(3000)
     found = [front.push(sound[:1000])]
-    with pytest.raises(Exception, match="number 1 of what comes in is NaN or infinite") as failure:
+    with pytest.raises(library.Failure, match="number 1 of what comes in is NaN or infinite") as failure:
         front.push([0.0, math.nan, 0.0])
     assert failure.value.status == BAD_DATA
     found += [front.push(sound[1000:]), front.finish()]
