@@ -4,9 +4,11 @@ from semihmm.export.front_end import front_end
 from semihmm.export.module import OUTPUTS, Answers, Output
 from semihmm.export.network import network
 from semihmm.export.onnx import OPSET, onnx, onnx_step
+from semihmm.export.package import aoti
 from semihmm.export.program import torch_export
 from semihmm.export.quantize import PRECISIONS, Precision, quantize
 from semihmm.export.runtime import RUNTIME, runtime
+from semihmm.export.script import jit
 from semihmm.export.step import STEP_OUTPUTS, Step, StepOutput
 
 __all__ = [
@@ -20,7 +22,9 @@ __all__ = [
     "Precision",
     "Step",
     "StepOutput",
+    "aoti",
     "front_end",
+    "jit",
     "network",
     "onnx",
     "onnx_step",

@@ -76,7 +76,7 @@ def exported(
     except Exception as error:
         part = f"{type(model).__name__} with {type(model.emission).__name__}" if isinstance(model, HMM | HSMM) else "it"
         raise StructureError(
-            f"export: PyTorch cannot export {part} ({_first_line(error)}). Does a part look at the numbers in tensors, "
+            f"export: PyTorch cannot export {part} ({first_line(error)}). Does a part look at the numbers in tensors, "
             "or at their sizes? Pass a function from (x, lengths) to a structure, whose emission comes from operations "
             "that torch.export takes."
         ) from error
@@ -97,5 +97,11 @@ def example(model: HMM | HSMM | Make) -> Tensor:
     return torch.zeros(1, 1, *event, dtype=dtype) + torch.as_tensor(model.emission.filler, dtype=dtype)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error is about.
+
+    Example:
+        >>> first_line(KeyError("s27"))
+        "KeyError: 's27'"
+    """
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"

@@ -56,7 +56,7 @@ def test_the_recursion_keeps_its_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_recursion_in_16_bits_is_refused(dtype: torch.dtype) -> None:
     model = HMM(5, Neural(torch.nn.Linear(20, 5), event_shape=(20,))).to(dtype)
-    with pytest.raises(StructureError, match="the recursion over time would be in .*float16, .* Pass model.float"):
+    with pytest.raises(StructureError, match=r"the recursion over time would be in .*float16, .* Pass model\.float"):
         export.torch_export(model)
 
 
