@@ -38,6 +38,7 @@ def export(
 
     from semihmm.cli import show
     from semihmm.errors import DataError
+    from semihmm.export import front_end
     from semihmm.export.comparing import compare, in_python
     from semihmm.export.contents import contents
     from semihmm.export.observations import read_observations
@@ -49,14 +50,15 @@ def export(
     with refusing():
         if out.is_dir():
             raise DataError(f"export: --out {out} is a folder. Name a file in it.")
-        heard = None
+        heard = features = None
         if model.is_dir() or contents(model)["file"].startswith("acoustic model"):
             acoustic = load_acoustic_model(model)
             source, heard = phone_loop(acoustic), features_of(acoustic)
+            features = None if acoustic.splice or acoustic.transform is not None else front_end(acoustic.front_end)
         else:
             source = load(model).eval()
         data = None if check is None else read_observations(check, heard)
-        side = written(source, out, to, quantize, None if data is None else data[0])
+        side = written(source, out, to, quantize, None if data is None else data[0], features)
         rows = contents(out)
         result = None if data is None else compare(in_python(source), side(), *data)
     if as_json:

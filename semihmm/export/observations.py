@@ -35,6 +35,8 @@ def read_observations(path: Path, heard: Heard | None = None) -> tuple[Tensor, T
         >>> x.shape, lengths.tolist()
         (torch.Size([2, 5, 2]), [5, 3])
     """
+    if not path.exists():
+        raise DataError(f"export: there is no file or folder {path}.")
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     rows = [row for file in files for row in _rows(file, heard)]
     kinds = {(row.dtype, row.shape[1:]) for row in rows}

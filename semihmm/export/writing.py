@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from semihmm._files import atomically
-from semihmm.errors import SemihmmError
+from semihmm.errors import SemihmmError, StructureError
 from semihmm.export.comparing import Side, in_onnx, in_program, in_runtime
 from semihmm.export.module import OUTPUTS, Make
 from semihmm.export.onnx import onnx
+from semihmm.export.package import aoti
 from semihmm.export.program import torch_export
 from semihmm.export.quantize import quantize
 from semihmm.export.runtime import runtime
@@ -27,7 +29,12 @@ Model = HMM | HSMM | Make
 
 
 def written(
-    model: Model, path: Path, to: str, precision: str | None = None, x: Tensor | None = None
+    model: Model,
+    path: Path,
+    to: str,
+    precision: str | None = None,
+    x: Tensor | None = None,
+    features: dict[str, Any] | None = None,
 ) -> Callable[[], Side]:
     """Write all answers of a model to a file.
 
@@ -36,6 +43,7 @@ def written(
         to: ``"onnx"``, ``"runtime"``, ``"aoti"`` or ``"torch"``.
         precision: of onnx, ``"int8"`` or ``"fp16"``, as `quantize` takes them; None for numbers as they are.
         x: an example, as for `torch_export`.
+        features: of the runtime, what makes frames of samples, as `front_end` gives it.
 
     Returns:
         Loads the file, to be asked as `compare` asks.
@@ -55,12 +63,25 @@ def written(
     if precision is not None and to != "onnx":
         raise SemihmmError(f"export: onnx files alone are quantised, got {to!r} with {precision!r}. Leave one out.")
     write, run = _KINDS[to]
+    if to == "runtime":
+        write = partial(_runtime, features=features)
     with TemporaryDirectory() as folder, _quiet():
         whole = path if precision is None else Path(folder) / "model.onnx"
         write(model, whole, x)
         if precision is not None:
-            quantize(whole, path, precision)  # type: ignore[arg-type]
+            try:
+                quantize(whole, path, precision)  # type: ignore[arg-type]
+            except StructureError as error:
+                raise StructureError(str(error).replace(str(whole), "the model")) from error
     return partial(run, path)
+
+
+def _package(model: Model, path: Path, x: Tensor | None) -> None:
+    aoti(model, path, OUTPUTS, x)
+
+
+def _run_package(path: Path) -> Side:
+    return in_program(torch._inductor.aoti_load_package(str(path)))
 
 
 def _onnx(model: Model, path: Path, x: Tensor | None) -> None:
@@ -77,8 +98,8 @@ def _run_program(path: Path) -> Side:
     return in_program(torch.export.load(path).module())
 
 
-def _runtime(model: Model, path: Path, x: Tensor | None) -> None:
-    runtime(model, path)  # type: ignore[arg-type]  # which says what it takes
+def _runtime(model: Model, path: Path, x: Tensor | None, features: dict[str, Any] | None = None) -> None:
+    runtime(model, path, features=features)  # type: ignore[arg-type]  # which says what it takes
 
 
 @contextmanager
@@ -96,5 +117,6 @@ def _quiet() -> Iterator[None]:
 _KINDS: dict[str, tuple[Callable[[Model, Path, Tensor | None], None], Callable[[Path], Side]]] = {
     "onnx": (_onnx, in_onnx),
     "runtime": (_runtime, in_runtime),
+    "aoti": (_package, _run_package),
     "torch": (_program, _run_program),
 }

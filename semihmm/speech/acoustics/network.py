@@ -57,9 +57,9 @@ class TimeDelayNetwork(nn.Module):
         self.register_buffer("scale", torch.ones(features))
         self.register_buffer("log_prior", torch.full((states,), 1 / states).log())
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Scaled log-likelihoods ``(..., T, S)`` of frames ``(..., T, F)``."""
-        return self.log_posterior(features) - self.log_prior
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Scaled log-likelihoods ``(..., T, S)`` of frames ``(..., T, F)``, of which ``lengths (...)`` count."""
+        return self.log_posterior(features, lengths) - self.log_prior
 
     @property
     def states(self) -> int:
@@ -70,10 +70,13 @@ class TimeDelayNetwork(nn.Module):
         """Scaled log-likelihoods ``(T, S)``, of states of which some are kinds of others, as `together` has them."""
         return together(log_posterior, owner) - together(self.log_prior, owner)
 
-    def log_posterior(self, features: Tensor) -> Tensor:
+    def log_posterior(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Log-probability ``(..., T, S)`` of each state."""
         x = (features.to(self.mean) - self.mean) / self.scale
         for layer, norm in zip(self.layers, self.norms, strict=True):
+            if lengths is not None:  # behind its end a sequence is padded as it would be alone
+                at = torch.minimum(torch.arange(x.shape[-2], device=x.device), lengths.unsqueeze(-1) - 1)
+                x = x.gather(-2, at.unsqueeze(-1).expand(x.shape))
             hidden = self.dropout(norm(layer(x.mT).mT.relu()))
             x = x + hidden if x.shape == hidden.shape else hidden
         found: Tensor = self.output(x).log_softmax(-1)

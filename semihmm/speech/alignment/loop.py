@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def phone_loop(model: AcousticModel) -> "models.HMM | NetworkLoop":
     """
     loop = free_loop(model, torch.zeros(1, len(model.plain), dtype=torch.float64))
     if model.network is not None:
-        return NetworkLoop(model.network, loop).float().eval().requires_grad_(False)
+        return NetworkLoop(model, deepcopy(model.network), loop).float().eval().requires_grad_(False)
     parts = [_of_states(stream, model.plain) for stream in model.streams]
     emission = parts[0] if len(parts) == 1 else models.Product(parts)
     start = (loop.initial > -math.inf).nonzero().flatten().tolist()
@@ -40,21 +41,26 @@ def phone_loop(model: AcousticModel) -> "models.HMM | NetworkLoop":
 
 
 class NetworkLoop(nn.Module):
-    """Phones in a loop, heard by a network, which sees frames together: behind the end, it sees the last one again."""
+    """Phones in a loop, heard by a network, which sees frames together."""
 
     initial: Tensor
     transition: Tensor
+    owner: Tensor
 
-    def __init__(self, network: TimeDelayNetwork, loop: HMM) -> None:
+    def __init__(self, model: AcousticModel, network: TimeDelayNetwork, loop: HMM) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.in_context = network, network.states > loop.states
         self.register_buffer("initial", loop.initial)
         self.register_buffer("transition", loop.transition)
+        self.register_buffer("owner", model.owner if self.in_context else model.plain)
 
     def forward(self, x: Tensor, lengths: Tensor) -> HMM:
         """The structure of frames ``(B, T, D)``."""
-        at = torch.minimum(torch.arange(x.shape[1]), lengths.unsqueeze(-1) - 1)
-        heard = self.network(x.gather(1, at.unsqueeze(-1).expand(-1, -1, x.shape[-1])))
+        if self.in_context:
+            log_posterior = self.network.log_posterior(x, lengths)
+            heard = self.network.scaled(log_posterior, self.owner)[..., : len(self.initial)]
+        else:
+            heard = self.network(x, lengths)
         return HMM(self.initial, self.transition, heard, lengths=lengths)
 
 
