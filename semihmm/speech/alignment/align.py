@@ -7,7 +7,7 @@ confidences are its `marginals`, the matches log-partitions of graphs with more 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 
 import torch
@@ -23,7 +23,7 @@ from semihmm.speech.alignment.durations import DURATIONS, Durations, Run, mean_e
 from semihmm.speech.alignment.free import FREE, free_transitions
 from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, Place, build_graph, check_pause_probability
 from semihmm.speech.alignment.heard import LogLikelihoods
-from semihmm.speech.alignment.match import CALIBRATION, Calibration, Heard, assess
+from semihmm.speech.alignment.match import CALIBRATION, IN_CONTEXT, Calibration, Heard, assess
 from semihmm.speech.alignment.pieces import Cut, Piece, find_cuts
 from semihmm.speech.alignment.pronunciation import Lexicon, Pronunciation
 from semihmm.speech.files.results import Alignment, Alternative
@@ -82,6 +82,11 @@ class _Solved:
     log_likelihood: float
     ranked: list[tuple[float, Tensor]]
 
+    def moved_to(self, whole: dict[str, Tensor], begin: int) -> "_Solved":
+        """The same, with its frames in those of the whole recording: small tensors between large ones waste memory."""
+        end = begin + len(self.nodes)
+        return replace(self, **{name: frames[begin:end].copy_(getattr(self, name)) for name, frames in whole.items()})
+
 
 @dataclass(frozen=True)
 class Aligner:
@@ -93,7 +98,8 @@ class Aligner:
         pause_probability: prior probability of a pause before, between and after the words.
         extra_speech: whether there may be speech between the words that the transcript does not hold. Before the first
             and after the last there may always be.
-        calibration: turns raw scores into matches and deviations; the default fits the default model.
+        calibration: turns raw scores into matches and deviations. Default: what fits the English model, with its phones
+            in context or without.
         durations: how long phones last, for the `HSMM` that says where they meet (see
             `semihmm.speech.alignment.durations`); None for leaving that to the HMM, as it is where a network listens,
             whose scores are of another scale.
@@ -111,7 +117,7 @@ class Aligner:
     lexicon: Lexicon = field(default_factory=lambda: Lexicon(load_dictionary()))
     pause_probability: float = 0.5
     extra_speech: bool = False
-    calibration: Calibration = CALIBRATION
+    calibration: Calibration | None = None
     durations: Durations | None = DURATIONS
 
     def __post_init__(self) -> None:
@@ -179,6 +185,8 @@ class Aligner:
     def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
         """The pieces between cuts, and the log-probability of the cuts."""
         solved, sure, start = [], 0.0, cuts[0]
+        whole = {name: torch.empty(cuts[-1].frame) for name in ("phone", "word", "entropy")}
+        whole["nodes"] = torch.empty(cuts[-1].frame, dtype=torch.long)
         for cut in cuts[1:]:
             piece = Piece.between(heard.graph, start, cut)
             if (piece.end - piece.begin) * len(piece.graph.node) > _MOST:
@@ -187,7 +195,7 @@ class Aligner:
                     f"between {begin} and {end} s of the recording no moment has a sure place in the transcript, and "
                     f"so long a stretch is not aligned without one. Does the recording say what the transcript says?"
                 )
-            solved.append(self._solve(heard, piece, nbest)[0])
+            solved.append(self._solve(heard, piece, nbest)[0].moved_to(whole, piece.begin))
             sure, start = sure + cut.log_prob, cut
         return solved, sure
 
@@ -249,8 +257,9 @@ class Aligner:
         items, counts = nodes.unique_consecutive(return_counts=True)
         runs = zip(items.tolist(), (counts.cumsum(0) - counts).tolist(), counts.cumsum(0).tolist(), strict=True)
         spoken = [(begin, end) for node, begin, end in runs if heard.graph.nodes[node].word != PAUSE]
-        recording = Heard(self.model, heard.evidence.plain, heard.evidence.freely, spoken, unscripted)
-        return assess(alignment, heard.pronunciations, recording, self.calibration)
+        recording = Heard(self.model, heard.evidence.plain, heard.evidence.freely, spoken, unscripted, heard.evidence)
+        calibration = self.calibration or (CALIBRATION if self.model.contexts is None else IN_CONTEXT)
+        return assess(alignment, heard.pronunciations, recording, calibration)
 
 
 @dataclass(frozen=True)
