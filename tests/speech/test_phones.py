@@ -63,6 +63,8 @@ def test_a_label_means_what_its_alphabet_says(label, alphabet, phone):
         ("p_h", False),
         ("a_1", False),
         ("1_s", False),
+        ("@_r", True),
+        ("r_r", False),
         ("r_q_s", False),
     ],
 )
