@@ -233,7 +233,8 @@ def test_hand_labels_are_met(english, shared_data):
         wave, rate = read_audio(path.with_suffix(".wav"))
         found = english(wave, rate, path.with_suffix(".txt").read_text())
         total += compare(read_labels(path), Tiers(found.words, found.phones)).phones
-    assert total.n > 155
-    assert total.median <= 0.0075
-    assert total.within(0.020) >= 0.85
-    assert total.within(0.050) >= 0.96
+    assert total.n == 163
+    assert total.missing == 0
+    assert total.median <= 0.006
+    assert total.within(0.020) >= 0.90
+    assert total.within(0.050) >= 0.99

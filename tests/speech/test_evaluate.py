@@ -81,6 +81,19 @@ def test_a_phone_that_was_not_said_is_left_out_by_its_kind():
     assert (errors.missing, errors.extra) == (0, 1)
 
 
+def test_a_compound_at_the_beginning_of_a_word_is_the_last_phone_of_the_word_before():
+    """His strengths: EMU's labels put what runs together into the later word."""
+    left = Tiers(tier("his str", [0, 0.2]), tier("h I z_s t r", [0, 0.1, 0.2, 0.3, 0.4]))
+    right = Tiers(tier("his str", [0, 0.28]), tier("HH IH Z S T R", [0.01, 0.11, 0.21, 0.28, 0.31, 0.41]))
+    errors = compare(left, right).phones
+    assert errors.differences == pytest.approx((0.01,) * 5)
+    assert (errors.missing, errors.extra) == (0, 1)
+    paused = Tiers(tier("his str", [0, 0.5]), tier("h I z_s t r", [0, 0.1, 0.5, 0.6, 0.7]))
+    assert compare(paused, right).phones.differences == pytest.approx((0.01, 0.01, -0.22, -0.29, -0.29))
+    first = Tiers(tier("str", [0.2]), tier("z_s t r", [0.2, 0.3, 0.4]))
+    assert compare(first, first).phones.differences == (0.0,) * 3
+
+
 def test_without_words_all_phones_are_matched_at_once():
     errors = compare(Tiers(phones=tier("hh ah t", [0, 0.1, 0.2])), Tiers(phones=tier("HH T", [0, 0.25]))).phones
     assert errors.differences == pytest.approx((0.0, 0.05))

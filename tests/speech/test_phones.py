@@ -7,6 +7,7 @@ from semihmm.speech.text.phones import (
     alphabet_of,
     arpabet_from_ipa,
     distance,
+    is_compound,
     is_pause,
     is_silence,
     plain_ipa,
@@ -49,6 +50,26 @@ def test_the_alphabet_is_seen_from_all_labels_together(labels, alphabet):
 )
 def test_a_label_means_what_its_alphabet_says(label, alphabet, phone):
     assert to_arpabet(label, alphabet) == phone
+
+
+@pytest.mark.parametrize(
+    ("label", "joined"),
+    [
+        ("z_s", True),
+        (" d_b ", True),
+        ("_", False),
+        ("z", False),
+        ("t_H", False),
+        ("p_h", False),
+        ("a_1", False),
+        ("1_s", False),
+        ("@_r", True),
+        ("r_r", False),
+        ("r_q_s", False),
+    ],
+)
+def test_compounds_are_two_phones_and_no_more(label, joined):
+    assert is_compound(label) is joined
 
 
 def test_distance_grows_with_unlikeness_and_has_no_order():

@@ -3,7 +3,7 @@
 An HMM of 10 ms frames, each of which sees 26 ms and, through its differences, 90 ms, puts some kinds of edges early and
 others late, and all of them on a grid. The correction looks at short spectra every 5 ms around an edge, with what kinds
 of phones meet there, and says how far the edge is from where it should be. ``benchmarks/learn_edges.py`` learnt it on
-sentences spoken by three synthetic voices, each voice's constant difference taken off first: where in the course of a
+sentences spoken by five synthetic voices, each voice's constant difference taken off first: where in the course of a
 sound it *begins* is a convention of labels, not a property of edges, and none is learnt.
 
 References:

@@ -168,7 +168,8 @@ class Aligner:
     def _hear(self, wave: Tensor, sample_rate: Hertz, text: str, nbest: int) -> _Heard:
         if nbest < 0:
             raise DataError(f"Aligner: nbest is the number of alternatives to return, 0 or more, got {nbest}.")
-        pronunciations = self.lexicon.pronounce_text(text, self.model)
+        written = self.lexicon.pronounce_text(text, self.model)
+        pronunciations = [self.lexicon.as_said(item, self.model) for item in written]
         free: tuple[Place, ...] = ("ends", "between") if self.extra_speech else ("ends",)
         graph = build_graph(pronunciations, self.model, pause_probability=self.pause_probability, free=free)
         front_end = self.model.front_end

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from semihmm.speech.text.korean import pronounce_korean
 from semihmm.speech.text.mandarin import pronounce_mandarin
 from semihmm.speech.text.phones import arpabet_from_ipa, is_silence, plain_ipa
 from semihmm.speech.text.transcript import is_filler, words_of
+from semihmm.speech.text.variants import as_said
 
 Phones = tuple[str, ...]
 
@@ -197,6 +198,18 @@ class Lexicon:
                 )
         self._check_language(found)
         return found
+
+    def as_said(self, item: Pronunciation, model: AcousticModel) -> Pronunciation:
+        """A word of English with what speakers say beside its pronunciations: see `semihmm.speech.text.variants`.
+
+        Args:
+            item: as `pronounce_text` returns it. Words of another language stay as they are.
+            model: whose phones may occur.
+        """
+        if self.language not in {None, "en"}:
+            return item
+        said = (phones for phones in as_said(item.variants) if phones in item.variants or {*phones} <= {*model.phones})
+        return replace(item, variants=tuple(said))
 
     def _check_language(self, found: Sequence[Pronunciation]) -> None:
         words = {item.word for item in found}

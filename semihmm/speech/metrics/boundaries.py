@@ -1,6 +1,5 @@
 """How far the edges of matched labels are apart."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -191,8 +190,12 @@ def _shared(a: Interval, b: Interval) -> float:
 
 def kinds_before(labels: Sequence[Interval], kinds: Sequence[str]) -> list[str]:
     """What each label follows on: the kind of the one that ends where it begins, or a pause."""
-    ends = [-math.inf, *(item.end for item in labels)]
     return [
-        kind if item.start - end < _TOUCHING else PAUSED
-        for item, end, kind in zip(labels, ends, [PAUSED, *kinds], strict=False)
+        kind if before is not None and follows(item, before) else PAUSED
+        for item, before, kind in zip(labels, [None, *labels], [PAUSED, *kinds], strict=False)
     ]
+
+
+def follows(label: Interval, before: Interval) -> bool:
+    """Whether a label begins where the one before it ends, without a pause."""
+    return label.start - before.end < _TOUCHING

@@ -9,7 +9,9 @@ Where both sides tell speakers apart, by names that they share, each speaker's l
 2. The phones of a matched pair of words (a phone belongs to the word that began last before its middle) are matched
    one by one if both sides have as many; else by edit distance, in which a phone costs nothing to match with itself,
    0.5 with one of the same manner (vowel, glide, nasal, stop, fricative), 1 with another, 2 for a vowel with a
-   consonant that is no glide, and leaving one out costs 1. The two sides' alphabets may differ.
+   consonant that is no glide, and leaving one out costs 1. The two sides' alphabets may differ. A compound (``z_s``,
+   two phones that run together) is matched as its first phone; at the beginning of a word, that is the last one of the
+   word before.
 3. Where one side has no words, all phones are matched by that edit distance.
 
 What has no counterpart is counted as missing (only in the reference) or extra (only in the other), and its time is not
@@ -33,8 +35,8 @@ from semihmm.speech.engines.engine import Engine
 from semihmm.speech.engines.local import ALONE
 from semihmm.speech.files.labels import LABEL_SUFFIXES, read_labels
 from semihmm.speech.intervals import Interval, Tiers
-from semihmm.speech.metrics.boundaries import BoundaryErrors, Matches, Pair, kinds_before
-from semihmm.speech.text.phones import INSERTION, alphabet_of, distance, manners, to_arpabet
+from semihmm.speech.metrics.boundaries import BoundaryErrors, Matches, Pair, follows, kinds_before
+from semihmm.speech.text.phones import INSERTION, alphabet_of, distance, is_compound, manners, to_arpabet
 from semihmm.structures import EditDistance
 
 _T = TypeVar("_T")
@@ -254,11 +256,18 @@ def _same_word(a: _Spoken, b: _Spoken) -> float:
 
 
 def _spoken(tiers: Tiers) -> list[_Spoken]:
-    """The words with their phones. A phone belongs to the last word that begins before its middle, so none is lost."""
+    """The words with their phones. A phone belongs to the last word that begins before its middle, so none is lost.
+
+    A compound that begins a word belongs to the word before it, unless there is a pause between them.
+    """
     words = [_Spoken(word, []) for word in tiers.words or ()]
     starts = [item.word.start for item in words]
+    before: Interval | None = None
     for phone in tiers.phones or ():
-        words[max(bisect_right(starts, (phone.start + phone.end) / 2) - 1, 0)].phones.append(phone)
+        index = max(bisect_right(starts, (phone.start + phone.end) / 2) - 1, 0)
+        shared = is_compound(phone.label) and before is not None and not words[index].phones and follows(phone, before)
+        words[index - 1 if shared and index else index].phones.append(phone)
+        before = phone
     return words
 
 

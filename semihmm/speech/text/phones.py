@@ -49,6 +49,7 @@ _SAMPA = _table(r"""
     m M n N N NG J N l L L L r R R R r\ R j Y w W
 """)
 
+_DIACRITICS = {*"AGHMNOTacdehjklmnoqtvwx"}  # letters that say how the phone before an underline is said, in X-SAMPA
 _SILENCES = {"", *"sil sp spn nsn pau h# # _ - <eps> <sil> <p:> silence ssil +nsn+ +spn+".split()}
 _PAUSES = {"", *"sil sp h# # _ - <eps> <sil> <s> </s> <p:> <p>".split()}
 
@@ -104,6 +105,17 @@ def to_arpabet(label: str, alphabet: Alphabet) -> str | None:
     table = _IPA if alphabet == "ipa" else _SAMPA
     plain = "".join(c for c in label if c not in "ˈˌː͡\"%'")
     return next((table[plain[:size]] for size in (3, 2, 1) if plain[:size] in table), None)
+
+
+def is_vowel(phone: str) -> bool:
+    """Whether an ARPAbet phone, without its stress, is a vowel."""
+    return _CLASS.get(phone) == "vowel"
+
+
+def is_compound(label: str) -> bool:
+    """Whether a label joins two phones that run together, as EMU's ``z_s`` does; ``p_h`` is one phone, aspirated."""
+    first, joint, second = label.strip().partition("_")
+    return bool(joint) and first != second and {first, second} <= _SAMPA.keys() and second not in _DIACRITICS
 
 
 def manners(labels: Sequence[str]) -> list[str]:
