@@ -197,7 +197,8 @@ class Survivors:
         """The nodes where others came from."""
         time, slot = nodes // self.width, nodes % self.width
         code = self.codes[stream, time % self.capacity, slot].astype(np.int64)
-        return np.where(time > 1, (time - 1 - code // self.width) * self.width + code % self.width, 0)
+        above: Ints = np.where(time > 1, (time - 1 - code // self.width) * self.width + code % self.width, 0)
+        return above
 
     def _common(self, stream: int) -> tuple[int, int]:
         """Where all open nodes come from, or the root if there is none; the earliest time of what leads there."""
