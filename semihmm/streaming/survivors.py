@@ -191,7 +191,8 @@ class Survivors:
 
     def _open_nodes(self, stream: int) -> Ints:
         age, slot = np.nonzero(self.open[stream])
-        return (self.time[stream] - age) * self.width + slot
+        nodes: Ints = (self.time[stream] - age) * self.width + slot
+        return nodes
 
     def _above(self, stream: int, nodes: Ints) -> Ints:
         """The nodes where others came from."""
