@@ -67,7 +67,7 @@ class SurvivorTrees {
     }
     std::vector<int64_t> path(const Tables& tables, int64_t stream, int64_t node) {
         std::vector<int64_t> found;
-        Survivors::path(table(tables, stream), node, found);
+        table(tables, stream).path(node, found);
         return found;
     }
     void keep(const Tables& tables, const Line& streams, const Line& ends, const Line& since, const Held<int64_t, 1>& out) {

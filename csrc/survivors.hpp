@@ -1,10 +1,7 @@
 // The tree of best paths that are still in the running, of some streams: what semihmm/streaming/survivors.py says.
 //
-// Of a tree those nodes are kept that are open, as they may get children, and those from which two ways lead to open ones (Sramek,
-// Brejova & Vinar 2007). They are few and lie close together; the codes of all times, which are many, are read where a path is asked
-// for. Parents come before their children: one pass from the last node says who leads to whom, one from the first takes the others out.
-//
-// What the tables hold came from a file, perhaps: each index is checked where it is read.
+// What the tables hold came from a file, perhaps: each index is checked where it is read. A tree is what they say, and made anew where
+// they are not those of the latest call.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +20,9 @@ struct SurvivorTable {
     const bool* onward;  // (width)
     bool* open;          // (memory, width), the latest time first
 
-    int32_t* level(int64_t t) const { return codes + t % capacity * width; }
+    int64_t row(int64_t t) const { return t % capacity * width; }
+    int32_t* level(int64_t t) const { return codes + row(t); }
+    int64_t root_time() const { return *root / width; }
     // The node where another came from.
     int64_t above(int64_t node) const {
         const int64_t now = node / width, code = level(now)[node % width], before = now - 1 - code / width;
@@ -31,21 +30,43 @@ struct SurvivorTable {
         if (code < 0 || before < 1) refuse("Survivors: a path comes from where there is none.");
         return before * width + code % width;
     }
+    // The nodes from below the root to one, behind those that were found.
+    void path(int64_t node, std::vector<int64_t>& found) const {
+        check_node(node);
+        const auto before = static_cast<std::ptrdiff_t>(found.size());
+        for (; node / width > root_time(); node = above(node)) found.push_back(node);
+        std::reverse(found.begin() + before, found.end());
+    }
+    // The first node that is not before `since` on the path to one.
+    int64_t first_since(int64_t node, int64_t since) const {
+        while (node / width > root_time()) {
+            const int64_t before = above(node);
+            if (before / width < since || before / width <= root_time()) break;
+            node = before;
+        }
+        return node;
+    }
     void check() const {
-        if (*root < 0 || *root / width > *time || *time > kMost) refuse("Survivors: a root must be a node of the past.");
-        if (*time - *root / width >= capacity) refuse("Survivors: a root must be in the ring.");
+        if (*root < 0 || root_time() > *time || *time > kMost) refuse("Survivors: a root must be a node of the past.");
+        if (*time - root_time() >= capacity) refuse("Survivors: a root must be in the ring.");
     }
     void check_node(int64_t node) const {
-        if (node < 0 || node / width > *time || node / width < *root / width) refuse("Survivors: there is no such node.");
+        if (node < 0 || node / width > *time || node / width < root_time()) refuse("Survivors: there is no such node.");
     }
 };
 
-class Survivors {
+// Where a slot is the predecessor of the next step's alone: all that is open is of the latest time.
+//
+// Of the tree those nodes are kept from which two ways lead to open ones. They are few and lie close together; the codes of all times,
+// which are many, are read where a path is asked for. Parents come before their children: one pass from the last node says who leads
+// to whom, one from the first takes the others out.
+class PartingPaths {
   public:
     // Memory for as many nodes as there may ever be: later calls need none.
     void prepare(const SurvivorTable& of) {
         follow(of);
-        reserve(most_nodes(of) + 2 * of.width);
+        reserve(most(of) + 2 * of.width);
+        ways_.reserve(node_.size()), place_.reserve(node_.size()), kept_.reserve(node_.size());
     }
     // Some levels behind those that there are, by where slots came from (count, width).
     void grow(const SurvivorTable& of, int64_t count, const int32_t* came) {
@@ -53,240 +74,279 @@ class Survivors {
         for (int64_t i = 0; i < count; ++i, came += of.width) {
             std::copy_n(came, of.width, of.level(time_ + 1));
             next(of);
-            std::copy_backward(of.open, of.open + (of.memory - 1) * of.width, of.open + of.memory * of.width);
-            const int32_t* latest = hung(of, time_);
-            for (int64_t slot = 0; slot < of.width; ++slot) of.open[slot] = latest[slot] >= 0;
-            for (int64_t slot = 0; of.memory > 1 && slot < of.width; ++slot) of.open[of.width + slot] &= of.onward[slot];
         }
         *of.time = time_;
-        if (time_ >= until_) compress(of);
+        for (int64_t slot = 0; count && slot < of.width; ++slot) of.open[slot] = hung_[slot] >= 0;
+        compress(of);
     }
     // Move the root down as far as all that is open comes from there; the nodes that it passes are added, the first ones first.
     void settle(const SurvivorTable& of, std::vector<int64_t>& passed) {
         follow(of);
-        path(of, node_[0], passed);
+        of.path(node_[0], passed);
         *of.root = node_[0];
-    }
-    // The nodes from below the root to one.
-    static void path(const SurvivorTable& of, int64_t node, std::vector<int64_t>& found) {
-        of.check_node(node);
-        const auto before = static_cast<std::ptrdiff_t>(found.size());
-        for (; node / of.width > *of.root / of.width; node = of.above(node)) found.push_back(node);
-        std::reverse(found.begin() + before, found.end());
     }
     // The earliest time of what leads from the root to what is open; the root's own for nothing.
     int64_t first_child(const SurvivorTable& of) {
         follow(of);
-        return first_;
+        return of.root_time() + (of.root_time() < time_ && std::any_of(hung_.begin(), hung_.end(), [](int32_t up) { return up >= 0; }));
     }
     // Close all that do not come from one node: the first that is not before `since` on the path to the open node `end`. Returns it.
     int64_t keep(const SurvivorTable& of, int64_t end, int64_t since) {
         follow(of);
         of.check_node(end);
-        const int64_t when = end / of.width, oldest = *of.root / of.width;
-        int32_t at = when > time_ - of.memory ? hung(of, when)[end % of.width] : -1;
+        int32_t at = end / of.width == time_ ? hung_[end % of.width] : -1;
         if (at < 0) refuse("Survivors: no path may go on from that node.");
-        if (const int32_t own = made(of, when)[end % of.width]; own >= 0) at = own;
-        int64_t node = end;
-        while (node / of.width > oldest) {
-            const int64_t before = of.above(node);
-            if (before / of.width < since || before / of.width <= oldest) break;
-            node = before;
-        }
-        static thread_local std::vector<uint8_t> kept;
-        kept.reserve(node_.size()), kept.assign(static_cast<std::size_t>(count_), 0);
+        const int64_t node = of.first_since(end, since);
+        kept_.assign(static_cast<std::size_t>(count_), 0);
         if (node_[at] >= node) {
             while (at > 0 && node_[parent_[at]] >= node) at = parent_[at];
-            for (int64_t i = at; i < count_; ++i) kept[i] = i == at || (parent_[i] >= 0 && kept[parent_[i]]);
+            for (int64_t i = at; i < count_; ++i) kept_[i] = i == at || (parent_[i] >= 0 && kept_[parent_[i]]);
         }  // else it leads to the end alone
-        each_open(of, [&](int64_t t, int64_t slot) {
-            int32_t &up = hung(of, t)[slot], &own = made(of, t)[slot];
-            if (kept[own >= 0 ? own : up] || t * of.width + slot == end) return;
-            up = own = -1, of.open[(time_ - t) * of.width + slot] = false;
-        });
+        for (int64_t slot = 0; slot < of.width; ++slot) {
+            of.open[slot] = hung_[slot] >= 0 && (kept_[hung_[slot]] || slot == end % of.width);
+            if (!of.open[slot]) hung_[slot] = -1;
+        }
         compress(of);
         return node;
     }
 
   private:
-    static constexpr int32_t kMany = 2;
-
-    int32_t* hung(const SurvivorTable& of, int64_t t) { return hung_.data() + t % (of.memory + 1) * of.width; }
-    int32_t* made(const SurvivorTable& of, int64_t t) { return made_.data() + t % (of.memory + 1) * of.width; }
-    int64_t* since(const SurvivorTable& of, int64_t t) { return since_.data() + t % (of.memory + 1) * of.width; }
-
-    // Made anew where the table is not that of the latest call.
     void follow(const SurvivorTable& of) {
         of.check();
-        const auto size = static_cast<std::size_t>((of.memory + 1) * of.width);
+        const auto size = static_cast<std::size_t>(of.width);
         if (time_ == *of.time && hung_.size() == size) return;
-        hung_.assign(size, -1), made_.assign(size, -1), since_.assign(size, 0);
-        count_ = 0, add(*of.root, *of.root / of.width, -1);
-        time_ = *of.root / of.width;
-        if (time_) hung(of, time_)[*of.root % of.width] = 0, since(of, time_)[*of.root % of.width] = time_;
+        hung_.assign(size, -1), before_.assign(size, -1), children_.assign(size, 0);
+        time_ = of.root_time(), count_ = 0;
+        reserve(1);
+        node_[0] = *of.root, parent_[0] = -1, count_ = 1;
+        if (time_) hung_[*of.root % of.width] = 0;
         while (time_ < *of.time) next(of);
-        each_open(of, [&](int64_t t, int64_t slot) {
-            if (!of.open[(time_ - t) * of.width + slot]) hung(of, t)[slot] = made(of, t)[slot] = -1;
-        });
+        for (int64_t slot = 0; slot < of.width; ++slot)
+            if (!of.open[slot]) hung_[slot] = -1;
         compress(of);
     }
-    // One more level, whose codes are known. Its slots hang from the nodes where they come from, which are made if others may, too.
+    // When to compress, at the latest.
+    static int64_t most(const SurvivorTable& of) { return 8 * of.width + 4096; }
+    // One more level, whose codes are known. The slots in front of it become nodes where ways part.
     void next(const SurvivorTable& of) {
-        if (count_ > most_nodes(of)) compress(of);
+        if (count_ > most(of)) compress(of);
         const int64_t width = of.width, now = ++time_;
         const int32_t* code = of.level(now);
-        int32_t *to = hung(of, now), *before = hung(of, now - 1);
         if (now == 1) {
-            for (int64_t slot = 0; slot < width; ++slot) to[slot] = code[slot] < 0 ? -1 : 0;
-        } else if (of.memory == 1) {
-            part(of, code, before);
-            for (int64_t slot = 0; slot < width; ++slot) to[slot] = code[slot] < 0 ? -1 : before[code[slot]];
-        } else {
-            for (int64_t slot = 0; slot < width; ++slot) to[slot] = code[slot] < 0 ? -1 : node_of(of, code[slot]);
+            for (int64_t slot = 0; slot < width; ++slot) hung_[slot] = code[slot] < 0 ? -1 : 0;
+            return;
         }
-        if (of.memory == 1) return void(std::fill_n(before, width, -1));
-        std::fill_n(made(of, now), width, -1), std::fill_n(since(of, now), width, now);
-        if (now > of.memory) std::fill_n(hung(of, now - of.memory), width, -1);
-        for (int64_t slot = 0; slot < width; ++slot) before[slot] = of.onward[slot] ? before[slot] : -1;
-    }
-    // The slots of the latest level but one become nodes where ways part.
-    void part(const SurvivorTable& of, const int32_t* code, int32_t* before) {
-        static thread_local std::vector<int32_t> children;
-        children.assign(static_cast<std::size_t>(of.width), 0);
-        if (*std::max_element(code, code + of.width) >= of.width) refuse("Survivors: a slot came from a slot before it.");
-        for (int64_t slot = 0; slot < of.width; ++slot)
-            if (code[slot] >= 0) ++children[code[slot]];
-        reserve(of.width);
+        if (*std::max_element(code, code + width) >= width) refuse("Survivors: a slot came from a slot before it.");
+        std::swap(hung_, before_);
+        std::fill_n(children_.begin(), width, 0);
+        for (int64_t slot = 0; slot < width; ++slot)
+            if (code[slot] >= 0) ++children_[code[slot]];
+        reserve(width);
         int64_t count = count_, *const nodes = node_.data();
-        int32_t *const parents = parent_.data(), *const counted = children.data();
-        for (int64_t slot = 0; slot < of.width; ++slot) {  // no branch: nobody could predict it
+        int32_t *const parents = parent_.data(), *const before = before_.data(), *const children = children_.data();
+        for (int64_t slot = 0; slot < width; ++slot) {  // no branch: nobody could predict it
             const int32_t up = before[slot];
-            const bool parts = (counted[slot] > 1) & (up >= 0);
-            nodes[count] = (time_ - 1) * of.width + slot, parents[count] = up;
+            const bool parts = (children[slot] > 1) & (up >= 0);
+            nodes[count] = (now - 1) * width + slot, parents[count] = up;
             before[slot] = parts ? static_cast<int32_t>(count) : up;
             count += parts;
         }
         count_ = count;
+        for (int64_t slot = 0; slot < width; ++slot) hung_[slot] = code[slot] < 0 ? -1 : before[code[slot]];
     }
-    int32_t node_of(const SurvivorTable& of, int32_t code) {
-        const int64_t delay = code / of.width + 1, slot = code % of.width, when = time_ - delay;
-        if (delay > of.memory || when < 1) refuse("Survivors: a slot came from a slot before it.");
-        const int32_t up = hung(of, when)[slot];
-        int32_t& own = made(of, when)[slot];
-        if (up < 0) return -1;
-        if (own < 0) own = static_cast<int32_t>(count_), add(when * of.width + slot, since(of, when)[slot], up);
-        return own;
-    }
-    void add(int64_t node, int64_t begins, int32_t parent) {
-        reserve(1);
-        node_[count_] = node, begins_[count_] = begins, parent_[count_++] = parent;
-    }
-    // Memory for more nodes.
-    void reserve(int64_t more) {
-        if (static_cast<int64_t>(node_.size()) >= count_ + more) return;
-        const auto size = static_cast<std::size_t>(2 * count_ + more);
-        node_.resize(size), begins_.resize(size), parent_.resize(size);
-    }
-    // Calls work(time, slot) for all that is open.
-    template <class Work>
-    void each_open(const SurvivorTable& of, const Work& work) {
-        for (int64_t t = std::max<int64_t>(time_ - of.memory, 0) + 1; t <= time_; ++t) {
-            const int32_t* level = hung(of, t);
-            for (int64_t slot = 0; slot < of.width; ++slot)
-                if (level[slot] >= 0) work(t, slot);
-        }
-    }
-    // When to compress, at the latest.
-    static int64_t most_nodes(const SurvivorTable& of) { return 4 * (of.memory + 1) * of.width + 4096; }
-    // When what is open closes.
-    int64_t closing(const SurvivorTable& of, int64_t t, int64_t slot) const { return t + (of.onward[slot] ? of.memory : 1); }
-
     // Take out the nodes that lead to nothing open, and those that lead one way; a root that does gives way to who comes next.
     void compress(const SurvivorTable& of) {
-        const auto count = static_cast<std::size_t>(count_);
-        const bool lasting = of.memory > 1;
-        static thread_local std::vector<int32_t> ways, place;
-        static thread_local std::vector<int64_t> first, last;  // of what is open below a node, when the last one closes
-        const std::size_t most = node_.size();
-        ways.reserve(most), place.reserve(most), first.reserve(most), last.reserve(most);
-        ways.assign(count, 0), place.resize(count);
-        if (lasting) first.resize(count), last.assign(count, 0);
-        int64_t alone = node_[0];
-        if (!lasting) {
-            const int32_t* latest = hung(of, time_);
-            for (int64_t slot = 0; slot < of.width && time_; ++slot)
-                if (latest[slot] >= 0) ++ways[latest[slot]], alone = time_ * of.width + slot;
-        } else {
-            each_open(of, [&](int64_t t, int64_t slot) {
-                const int32_t own = made(of, t)[slot], at = own >= 0 ? own : hung(of, t)[slot];
-                ways[at] += own >= 0 ? kMany : 1, last[at] = std::max(last[at], closing(of, t, slot));
-                alone = t * of.width + slot;
-            });
-        }
-        int64_t* const node = node_.data();
-        int32_t *const parent = parent_.data(), *const leading = ways.data(), *const to = place.data();
-        for (int64_t i = count_ - 1; i > 0; --i) leading[parent[i]] += leading[i] > 0;
-        int32_t kept = leading[0] != 1;
-        to[0] = kept - 1, leading[0] = kMany;
-        if (lasting) {
-            for (int64_t i = count_ - 1; i > 0; --i) last[parent[i]] = std::max(last[parent[i]], last[i]);
-            for (int64_t i = 1; i < count_; ++i) begins_[i] = leading[parent[i]] < kMany ? begins_[parent[i]] : begins_[i];
-        }
+        constexpr int32_t many = 2;
+        ways_.assign(static_cast<std::size_t>(count_), 0), place_.resize(static_cast<std::size_t>(count_));
+        int64_t *const node = node_.data(), alone = 0;
+        int32_t *const parent = parent_.data(), *const ways = ways_.data(), *const place = place_.data();
+        for (int64_t slot = 0; slot < of.width; ++slot)
+            if (hung_[slot] >= 0) ++ways[hung_[slot]], alone = time_ * of.width + slot;
+        for (int64_t i = count_ - 1; i > 0; --i) ways[parent[i]] += ways[i] > 0;
+        int32_t kept = ways[0] != 1;
+        place[0] = kept - 1;
         for (int64_t i = 1; i < count_; ++i) {  // what is written, nobody reads any more
-            const int32_t up = to[parent[i]];
-            const bool keeps = leading[i] >= kMany;
-            to[i] = keeps ? kept : up, node[kept] = node[i], parent[kept] = up;
-            if (lasting) first[i] = begins_[i], begins_[kept] = begins_[i], last[kept] = last[i];
+            const int32_t up = place[parent[i]];
+            const bool keeps = ways[i] >= many;
+            place[i] = keeps ? kept : up, node[kept] = node[i], parent[kept] = up;
             kept += keeps;
         }
         const bool single = kept == 0;  // one way, to what is open and no node
         if (single) node[0] = alone, parent[0] = -1, kept = 1;
         count_ = kept;
-        if (!lasting) {
-            int32_t* const latest = hung(of, time_);
-            for (int64_t slot = 0; slot < of.width && time_; ++slot) latest[slot] = latest[slot] < 0 ? -1 : single ? 0 : place[latest[slot]];
-            first_ = root_time(of) + (alone > node_[0]);
-            until_ = 0;
-            return;
-        }
-        each_open(of, [&](int64_t t, int64_t slot) {
-            int32_t &up = hung(of, t)[slot], &own = made(of, t)[slot];
-            if (ways[up] < kMany) since(of, t)[slot] = first[up];
-            up = single ? 0 : std::max(place[up], 0), own = own < 0 ? -1 : place[own];
-        });
-        watch(of, last);
+        for (int64_t slot = 0; slot < of.width; ++slot) hung_[slot] = hung_[slot] < 0 ? -1 : single ? 0 : place[hung_[slot]];
     }
-    // When to look again: as long as two ways lead from the root to something open, it stays; and so does the earliest of its children
-    // as long as that one leads there.
-    void watch(const SurvivorTable& of, const std::vector<int64_t>& last) {
-        int64_t longest = 0, second = 0, earliest = kMost, its = 0;
-        const auto way = [&](int64_t begins, int64_t ends) {
-            second = std::max(second, std::min(longest, ends)), longest = std::max(longest, ends);
-            if (begins < earliest) earliest = begins, its = 0;
-            if (begins == earliest) its = std::max(its, ends);
-        };
-        for (int64_t i = 1; i < count_; ++i)
-            if (parent_[i] == 0) way(begins_[i], last[i]);
-        each_open(of, [&](int64_t t, int64_t slot) {
-            if (t * of.width + slot == node_[0]) {
-                second = std::max(second, std::min(longest, closing(of, t, slot))), longest = std::max(longest, closing(of, t, slot));
-            } else if (made(of, t)[slot] < 0 && hung(of, t)[slot] == 0) {
-                way(since(of, t)[slot], closing(of, t, slot));
-            }
-        });
-        first_ = earliest == kMost ? root_time(of) : earliest;
-        until_ = std::min(second, earliest == kMost ? second : its);
+    // Memory for more nodes.
+    void reserve(int64_t more) {
+        if (static_cast<int64_t>(node_.size()) >= count_ + more) return;
+        const auto size = static_cast<std::size_t>(2 * count_ + more);
+        node_.resize(size), parent_.resize(size);
     }
-    int64_t root_time(const SurvivorTable& of) const { return node_[0] / of.width; }
 
-    int64_t time_ = -1, first_ = 0, until_ = 0;  // the latest time; that of the root's first child; when to compress again
-    int64_t count_ = 0;
-    std::vector<int64_t> node_, begins_;  // `count_` of them, and the earliest time on the way there from their parents, where that is asked for
-    std::vector<int32_t> parent_;         // -1 of the root
-    // By time and slot, (memory + 1, width): the node that something open hangs from, or -1; itself as a node, or -1; the earliest time
-    // on the way there.
-    std::vector<int32_t> hung_, made_;
-    std::vector<int64_t> since_;
+    int64_t time_ = -1, count_ = 0;
+    std::vector<int64_t> node_;    // `count_` of them
+    std::vector<int32_t> parent_;  // -1 of the root
+    std::vector<int32_t> hung_;    // the node that each slot of the latest time hangs from; -1 where no path is
+    std::vector<int32_t> before_, children_, ways_, place_;
+    std::vector<uint8_t> kept_;
+};
+
+// Where slots last: how many children each node has, and one more while it is open. Each is made once and dies once, so that a step
+// takes time in proportion to its slots, however many may still be predecessors.
+class CountedPaths {
+  public:
+    void prepare(const SurvivorTable& of) {
+        follow(of);
+        mark_.reserve(nodes_.size()), path_.reserve(nodes_.size());
+        dead_.reserve(2 * nodes_.size() + 2 * static_cast<std::size_t>(of.width));
+    }
+    void grow(const SurvivorTable& of, int64_t count, const int32_t* came) {
+        follow(of);
+        const int64_t before = time_;
+        for (int64_t i = 0; i < count; ++i, came += of.width) {
+            std::copy_n(came, of.width, of.level(time_ + 1));
+            next(of);
+            std::copy_backward(of.open, of.open + (of.memory - 1) * of.width, of.open + of.memory * of.width);
+            for (int64_t slot = 0; slot < of.width; ++slot) of.open[slot] = nodes_[of.row(time_) + slot].parent >= 0, of.open[of.width + slot] &= of.onward[slot];
+        }
+        *of.time = time_;
+        close(of, before);
+    }
+    void settle(const SurvivorTable& of, std::vector<int64_t>& passed) {
+        follow(of);
+        for (;;) {
+            const int64_t when = of.root_time(), slot = *of.root % of.width;
+            const Node& top = nodes_[of.row(when) + slot];
+            if (top.pending != 1 || (when > 0 && when > time_ - of.memory && of.open[(time_ - when) * of.width + slot])) return;
+            const int64_t below = top.sum;
+            if (below < 0 || below >= size()) refuse("Survivors: a child is none of the stream's nodes.");
+            const int64_t node = this->when(of, below) * of.width + below % of.width;
+            if (node <= *of.root) refuse("Survivors: a child is older than its parent.");
+            nodes_[below].parent = -1, *of.root = node, passed.push_back(node);
+        }
+    }
+    int64_t first_child(const SurvivorTable& of) {
+        follow(of);
+        const int64_t first = of.root_time() + 1, top = of.row(first - 1) + *of.root % of.width;
+        for (int64_t t = first; t < first + of.memory && t <= time_; ++t) {
+            const Node* level = nodes_.data() + of.row(t);
+            if (std::any_of(level, level + of.width, [&](const Node& x) { return x.parent == top; })) return t;
+        }
+        return first - 1;
+    }
+    int64_t keep(const SurvivorTable& of, int64_t end, int64_t since) {
+        follow(of);
+        of.check_node(end);
+        if (end / of.width <= time_ - of.memory || !of.open[(time_ - end / of.width) * of.width + end % of.width]) refuse("Survivors: no path may go on from that node.");
+        const int64_t node = of.first_since(end, since), now = node / of.width, oldest = of.root_time();
+        mark_.resize(nodes_.size());
+        for (int64_t t = oldest; t <= time_; ++t) std::fill_n(mark_.begin() + of.row(t), of.width, t > now ? Fate::kUnknown : Fate::kLost);
+        mark_[of.row(now) + node % of.width] = Fate::kKept;
+        dead_.clear();
+        for (int64_t age = 0; age < of.memory && age < time_; ++age) {
+            for (int64_t slot = 0; slot < of.width; ++slot) {
+                bool& open = of.open[age * of.width + slot];
+                const int64_t place = of.row(time_ - age) + slot;
+                if (!open) continue;
+                Fate fate = Fate::kLost;
+                for (int64_t at = place; at >= 0 && (fate = mark_[at]) == Fate::kUnknown; at = nodes_[at].parent) mark_[at] = Fate::kLost, path_.push_back(at);
+                for (; !path_.empty(); path_.pop_back()) mark_[path_.back()] = fate;
+                open = fate == Fate::kKept;
+                if (open) continue;
+                add(nodes_[place].pending, -1);
+                if (nodes_[place].pending == 0 && nodes_[place].parent >= 0) dead_.push_back(place);
+            }
+        }
+        bury();
+        return node;
+    }
+
+  private:
+    struct Node {
+        int32_t pending, parent, sum;  // the place of its parent, and the sum of those of its children: of one, where it is
+    };
+    enum class Fate : uint8_t { kUnknown, kLost, kKept };
+
+    int64_t size() const { return static_cast<int64_t>(nodes_.size()); }
+    static void add(int32_t& to, int64_t x) { to = static_cast<int32_t>(static_cast<uint32_t>(to) + static_cast<uint32_t>(x)); }
+    int64_t when(const SurvivorTable& of, int64_t at) const { return time_ - ((time_ - at / of.width) % of.capacity + of.capacity) % of.capacity; }
+
+    void follow(const SurvivorTable& of) {
+        of.check();
+        if (time_ == *of.time && size() == of.capacity * of.width) return;
+        nodes_.assign(static_cast<std::size_t>(of.capacity * of.width), {0, -1, 0});
+        const int64_t before = time_ = of.root_time();
+        Node& top = nodes_[of.row(time_) + *of.root % of.width];
+        top = {time_ > 0, 0, 0};  // as one that is alive, until its children have been found
+        while (time_ < *of.time) next(of);
+        top.parent = -1;
+        close(of, std::max<int64_t>(before - of.memory, 0));
+        dead_.clear();
+        for (int64_t age = 0; age < of.memory && age < time_ && time_ - age >= before; ++age)
+            for (int64_t slot = 0; slot < of.width; ++slot) {
+                Node& one = nodes_[of.row(time_ - age) + slot];
+                const bool was = one.pending > 0 && (age == 0 || of.onward[slot]);
+                if (!was || of.open[age * of.width + slot]) continue;
+                if (--one.pending == 0 && one.parent >= 0) dead_.push_back(of.row(time_ - age) + slot);
+            }
+        bury();
+    }
+    // One more level, whose codes are known.
+    void next(const SurvivorTable& of) {
+        const int64_t now = ++time_, at = of.row(now), width = of.width;
+        const int32_t* code = of.level(now);
+        for (int64_t slot = 0; slot < width; ++slot) {
+            const int64_t delay = code[slot] / width + 1;
+            if (now > 1 && code[slot] >= 0 && (delay >= now || delay > of.memory)) refuse("Survivors: a slot came from a slot before it.");
+            const int64_t above = code[slot] < 0 ? -1 : now == 1 ? 0 : of.row(now - delay) + code[slot] % width;
+            const bool alive = above >= 0 && (nodes_[above].parent >= 0 || above == of.row(of.root_time()) + *of.root % width);
+            nodes_[at + slot] = {alive, static_cast<int32_t>(alive ? above : -1), 0};
+            if (alive) add(nodes_[above].pending, 1), add(nodes_[above].sum, at + slot);
+        }
+    }
+    // Slots that have left the carry since a time get no more children; who has none dies.
+    void close(const SurvivorTable& of, int64_t before) {
+        dead_.clear();
+        for (const bool lasts : {true, false}) {
+            const int64_t reach = lasts ? of.memory : 1;
+            for (int64_t t = std::max({before - reach + 1, int64_t{1}, of.root_time()}); t <= time_ - reach; ++t)
+                for (int64_t slot = 0; slot < of.width; ++slot) {
+                    Node& one = nodes_[of.row(t) + slot];
+                    if (of.onward[slot] != lasts || one.pending <= 0) continue;
+                    if (--one.pending == 0 && one.parent >= 0) dead_.push_back(of.row(t) + slot);
+                }
+        }
+        bury();
+    }
+    // Take nodes out, and their parents where they were the last children.
+    void bury() {
+        for (std::size_t i = 0; i < dead_.size(); ++i) {
+            const int64_t at = dead_[i], above = nodes_[at].parent;
+            nodes_[at].parent = -1;
+            Node& parent = nodes_[above];
+            add(parent.sum, -at), add(parent.pending, -1);
+            if (parent.pending == 0 && parent.parent >= 0) dead_.push_back(above);
+        }
+    }
+
+    int64_t time_ = -1;
+    std::vector<Node> nodes_;  // (capacity, width), by time
+    std::vector<Fate> mark_;
+    std::vector<int64_t> dead_, path_;  // those whose parents are not told yet; empty between calls
+};
+
+// Either, whichever the table asks for.
+class Survivors {
+  public:
+    void prepare(const SurvivorTable& of) { of.memory == 1 ? parting_.prepare(of) : counted_.prepare(of); }
+    void grow(const SurvivorTable& of, int64_t count, const int32_t* came) { of.memory == 1 ? parting_.grow(of, count, came) : counted_.grow(of, count, came); }
+    void settle(const SurvivorTable& of, std::vector<int64_t>& passed) { of.memory == 1 ? parting_.settle(of, passed) : counted_.settle(of, passed); }
+    int64_t first_child(const SurvivorTable& of) { return of.memory == 1 ? parting_.first_child(of) : counted_.first_child(of); }
+    int64_t keep(const SurvivorTable& of, int64_t end, int64_t since) { return of.memory == 1 ? parting_.keep(of, end, since) : counted_.keep(of, end, since); }
+
+  private:
+    PartingPaths parting_;
+    CountedPaths counted_;
 };
 
 }  // namespace semihmm

@@ -38,7 +38,7 @@ class PathsTree {
     // The nodes from below the root to a node.
     void path(int64_t node, std::vector<int64_t>& to) {
         to.clear();
-        Survivors::path(table(), node, to);
+        table().path(node, to);
     }
 
   private:

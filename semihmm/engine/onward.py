@@ -215,7 +215,7 @@ class Moves(NamedTuple):
     """From state to state, as the compiled module takes it.
 
     Attributes:
-        weight: ``(sets, T or 1, from, to)``; of arcs ``(sets, T or 1, places)``, as `Slices` has them, ``-inf`` for none.
+        weight: ``(sets, T or 1, from, to)``; of arcs ``(sets, T or 1, places)``, ``-inf`` where `Slices` have none.
         peak: what was taken out of it, float64 ``(sets, T or 1)``; None for nothing.
         slices: of arcs; None for all to all.
 

@@ -51,9 +51,8 @@ def expected_counts(
         return _in_transforms(structure, names, options)
     by_program = posteriors_of(structure, names, options)
     if by_program is not None:
-        return by_program[0], by_program[1] if structure.sign == 1 else {
-            n: negated(g) for n, g in by_program[1].items()
-        }
+        mass, counts = by_program
+        return mass, counts if structure.sign == 1 else {n: negated(g) for n, g in counts.items()}
     if torch.compiler.is_exporting() and options.get("backend") == "torch":  # others are operators as they are
         return _exported(structure, names, options)
     potentials = structure.potentials

@@ -201,12 +201,14 @@ class Committing:
     def _force(self, late: Ints, seen: Ints) -> Ints:
         """Commit the best paths so far of some streams as far as they must be; returns until which frames."""
         tree, carried = _there(self.tree), _there(self.carried)
-        until, alive = self.told[late], carried.state.carry[torch.from_numpy(late)] > -torch.inf
-        there = alive.flatten(1).any(-1).cpu().numpy()  # who has a path
+        until, there = self.told[late], tree.open[late].any((1, 2))  # who has a path
         late, seen, which = late[there], seen[there], torch.from_numpy(late[there])
-        carry, age = carried.state.carry[which], alive.any(-1).int().argmax(-1)[torch.from_numpy(there)]
-        slot = MAX.choose(carry.take_along_dim(age[:, None, None], 1)[:, 0], -1)[1][0]
-        ends = (tree.time[late] - age.cpu().numpy()) * tree.width + slot.cpu().numpy()
+        age = tree.open[late].any(-1).argmax(-1)
+        carry = carried.state.carry[which, torch.from_numpy(age)]
+        if age.any():  # segments that have ended are no ends of paths any more
+            closed = torch.from_numpy(~tree.open[late, age]).to(carry.device)
+            carry = carry.masked_fill(closed, -torch.inf)
+        ends = (tree.time[late] - age) * tree.width + MAX.choose(carry, -1)[1][0].cpu().numpy()
         nodes = tree.keep_only(late, ends, seen - _there(self.max_delay) + 1 - self.lead)
         lost = torch.from_numpy(~tree.open[late]).to(carry.device)  # the latest first
         assert carried.recent is not None
@@ -258,8 +260,8 @@ def _cut(window: Window, last: Carried, time: int) -> tuple[Carried, Ints]:
 
 
 def _without(x: Tensor, streams: Tensor, lost: Tensor) -> Tensor:
-    """State vectors of all streams, in some of which slots are lost."""
-    return x.index_put((streams,), x[streams].masked_fill(lost, -torch.inf))
+    """State vectors of all streams, which nobody else has, in some of which slots are lost."""
+    return x.index_put_((streams,), x[streams].masked_fill(lost, -torch.inf))
 
 
 def _there(x: T | None) -> T:

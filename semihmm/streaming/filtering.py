@@ -27,7 +27,7 @@ from semihmm.streaming.window import (
     widened,
     wider,
 )
-from semihmm.structures import HSMM, Structure
+from semihmm.structures import HMM, HSMM, Structure
 
 
 class Filtered(NamedTuple):
@@ -184,6 +184,8 @@ def told(structure: Structure, rows: Tensor, count: int, frames: int) -> Tensor 
 
     Of its slots where it has no states; None where states last, and it cannot tell before they end.
     """
+    if isinstance(structure, HMM):  # whose slots are its states, so that no others need be there
+        return rows[:, rows.shape[1] - frames :]
     missing = count - rows.shape[-2]
     if missing > 0:
         rows = torch.cat([rows.new_full((len(rows), missing, rows.shape[-1]), -torch.inf), rows], -2)

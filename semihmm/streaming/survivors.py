@@ -191,13 +191,15 @@ class Survivors:
 
     def _open_nodes(self, stream: int) -> Ints:
         age, slot = np.nonzero(self.open[stream])
-        return (self.time[stream] - age) * self.width + slot
+        nodes: Ints = (self.time[stream] - age) * self.width + slot
+        return nodes
 
     def _above(self, stream: int, nodes: Ints) -> Ints:
         """The nodes where others came from."""
         time, slot = nodes // self.width, nodes % self.width
         code = self.codes[stream, time % self.capacity, slot].astype(np.int64)
-        return np.where(time > 1, (time - 1 - code // self.width) * self.width + code % self.width, 0)
+        above: Ints = np.where(time > 1, (time - 1 - code // self.width) * self.width + code % self.width, 0)
+        return above
 
     def _common(self, stream: int) -> tuple[int, int]:
         """Where all open nodes come from, or the root if there is none; the earliest time of what leads there."""

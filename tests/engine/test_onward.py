@@ -148,7 +148,14 @@ ZEROS = torch.zeros
 
 def request():
     """Segments of 3 states and up to 2 steps."""
-    given = {"weight": ZEROS(1, 1, 3, 3), "begin": None, "row": None, "source": None, "peak": None, "emission": ZEROS(2, 5, 3)}
+    given = {
+        "weight": ZEROS(1, 1, 3, 3),
+        "begin": None,
+        "row": None,
+        "source": None,
+        "peak": None,
+        "emission": ZEROS(2, 5, 3),
+    }
     given |= {"duration": ZEROS(1, 1, 2, 3), "segment": ZEROS(2, 4, 2, 3), "going": None, "taken": None, "told": None}
     given |= {"carry": ZEROS(2, 2, 6), "offset": ZEROS(2).double(), "vectors": ZEROS(2, 6, 6)}
     given |= {"offsets": ZEROS(2, 6).double(), "scales": ZEROS(2, 4).double()}
