@@ -235,8 +235,18 @@ def page(rows: list[dict[str, Any]], figures: list[dict[str, Any]]) -> str:
             f"| {' | '.join(f'{v:.2f}' if isinstance(v, float) else str(v) for v in r.values())} |" for r in table
         ]
         lines.append("")
-    lines.append(f"Goals: {RATIO:g} times eager PyTorch, and those of the table.")
-    return "\n".join([*lines, ""])
+    missed = [
+        f"- {r['times']:.1f} times {r['one stream']}, chunks of {r['frames']}"
+        for r in rows
+        if "eager" in r["one stream"] and r["times"] < RATIO
+    ]
+    missed += [
+        f"- {r['what']}: {r['figure']:.2f}"
+        for r in figures
+        if "times real" not in r["what"] and r["figure"] > r["goal"]
+    ]
+    lines += [f"Goals: {RATIO:g} times eager PyTorch, and those of the table.", ""]
+    return "\n".join([*lines, *(["Missed:", "", *missed] if missed else ["None is missed."]), ""])
 
 
 if __name__ == "__main__":
