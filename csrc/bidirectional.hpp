@@ -88,7 +88,7 @@ class Bidirectional final : public ScaledCounts<S, Transition> {
     // Both passes, which read the matrix once.
     void on_one_thread(int64_t b, const Kept<F>& kept, double g0, double g1, double* value, double* mean, const Sinks& steps,
                        std::vector<Sink<F>>& start, std::vector<Sink<F>>& end) {
-        if constexpr (Transition::dense) if (few_states()) return few_on_one_thread(b, kept, g0, g1, value, mean, steps, start, end);
+        if constexpr (Transition::dense && kInRegisters) if (few_states()) return few_on_one_thread(b, kept, g0, g1, value, mean, steps, start, end);
         if (fill(b, 2) || !panels_[0]) panels();
         reserve(2), gather_into(steps, 1);
         Junction<F> at = junction(b, kept);

@@ -17,8 +17,8 @@
 
 namespace semihmm {
 
-// What is compiled without them (csrc/runtime) is never asked of grids and of axes.
-#if SEMIHMM_NO_GRIDS_NO_AXES
+// The runtime (csrc/runtime), which is to be small, is never asked of grids and of axes.
+#if SEMIHMM_SMALL
 constexpr bool kGrids = false, kJointStates = false;
 #else
 constexpr bool kGrids = true, kJointStates = true;

@@ -12,6 +12,13 @@
 
 namespace semihmm {
 
+// Whether they are done so: not in the runtime, which is to be small.
+#if SEMIHMM_SMALL
+constexpr bool kInRegisters = false;
+#else
+constexpr bool kInRegisters = true;
+#endif
+
 // The most states that are few.
 template <class F>
 constexpr int64_t kFewStates = 4 * Lanes<F>::width;

@@ -94,7 +94,7 @@ class ScaledBackward : public ScaledForward<S, T> {
     void begin_cost_block(Sequence& s, int r, int64_t t0, int64_t t1, F* costs) {
         s.now = cost_[r].get(), s.at_border = s.has_log_cost;
         s.bad = s.bad || !has_mass(s.now);
-        if constexpr (Transition::dense) if (few_states() && !s.bad) {
+        if constexpr (Transition::dense && kInRegisters) if (few_states() && !s.bad) {
             auto block = costs_in_registers(s, r, t0, t1, costs);
             registers().run(block);
             s.bad = !block.trusted;

@@ -82,7 +82,7 @@ class ScaledForward : public ScaledStep<S, T> {
 
     bool whole(const Kept<F>& kept) const { return kept.segment > 0 && kept.segment >= chain_.length; }
     static int64_t block_after(int64_t t, int64_t stop) { return std::min((t / kBlock + 1) * kBlock, stop); }
-    bool few_states() const { return Transition::dense && !S::features && states_ <= kFewStates<F>; }
+    bool few_states() const { return kInRegisters && Transition::dense && !S::features && states_ <= kFewStates<F>; }
     FewStates<F> registers() const { return {transition_.weight(), transition_.transposed(), states_, beta_}; }
     // The emissions of a sequence at time t, one after the other; null if there are none.
     auto emissions(int64_t b) const {
@@ -145,7 +145,7 @@ class ScaledForward : public ScaledStep<S, T> {
     }
     // The vectors at times t0 + 1 to t1.
     void forward(Sequence* all, int count, int64_t t0, int64_t t1) {
-        if constexpr (Transition::dense) if (few_states()) {
+        if constexpr (Transition::dense && kInRegisters) if (few_states()) {
             for (Sequence* s = all; s < all + count; ++s) {
                 if (s->length <= t0) continue;
                 auto block = in_registers(*s, t0, std::min(t1, s->length));

@@ -1,11 +1,12 @@
 // The kernels for one instruction set, as one translation unit: the build defines SEMIHMM_MACHINE, and `semihmm` as a name of its own.
 #include "../call.hpp"
 #include "../checks.cc"
-#include "../products.cc"
 #include "questions.hpp"
 #include "streaming.hpp"
 
 namespace semihmm {
+
+SEMIHMM_PRODUCTS(, float)
 
 // A caller that wants several threads asks on several.
 void for_each_part(int64_t batch, int64_t parts, int64_t, const Work& work) {
