@@ -126,7 +126,7 @@ def test_a_program_answers_as_the_model() -> None:
 
 
 def test_posteriors_of_a_band_hold_no_square_of_states() -> None:
-    states = 7
+    states = 11
 
     def band(x: Tensor, lengths: Tensor) -> semihmm.HMM:
         return semihmm.HMM(weights(states), weights(states, 2), x, lengths=lengths, offsets=(0, 1))
