@@ -408,17 +408,17 @@ def page(figures: dict[str, Any]) -> str:
         for row in figures.get("speed", [])
     ]
     found = [
-        f"One thread, float32; {figures['machine']}. The least CPU milliseconds of a call, and how many times as fast as "
+        f"One thread, float32; {figures['machine']}. The least CPU ms of a call, and how many times as fast as "
         f"the loop in log space:\n\n{table(fast)}"
     ]
     if figures.get("accuracy"):
         found.append(
-            "ONNX Runtime against PyTorch, 8 sequences of 200 frames; of log-likelihoods what is off, relatively, at most; "
+            "ONNX Runtime against PyTorch, 8 sequences of 200 frames; of log-likelihoods what is off, relatively; "
             f"of posteriors, summed over states, the mean:\n\n{table(figures['accuracy'])}"
         )
     if figures.get("bits"):
         found.append(
-            "Against the file in 32 bits, on data that no network was trained on; kB of the file, and CPU ms a call:\n\n"
+            "Against the file in 32 bits, on data that no network was trained on; kB of the file, CPU ms a call:\n\n"
             f"{table(figures['bits'])}"
         )
     return "\n".join(found)
