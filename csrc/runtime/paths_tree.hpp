@@ -15,7 +15,6 @@ class PathsTree {
         for (int64_t slot = 0; slot < width; ++slot) onward_[slot] = slot >= first_onward;
         restart();
         lay_out(capacity);
-        tree_.prepare(table());
     }
     int64_t time() const { return time_; }
     int64_t root() const { return root_; }
@@ -49,6 +48,7 @@ class PathsTree {
         std::vector<int32_t> codes(static_cast<std::size_t>(capacity * width_), -1);
         for (int64_t t = root_ / width_; capacity_ && t <= time_; ++t) std::copy_n(table().level(t), width_, codes.data() + t % capacity * width_);
         codes_ = std::move(codes), capacity_ = capacity;
+        tree_.prepare(table());
     }
 
     int64_t capacity_ = 0, width_, memory_, time_ = 0, root_ = 0;
