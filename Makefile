@@ -113,7 +113,7 @@ types: $(VENV)/dev.stamp
 docs: $(VENV)/docs.stamp $(NATIVE)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 
-# The C++ runtime for 64-bit Arm, whose vectors are NEON's, and its ctest suite in an emulator.
+# The C++ runtime for 64-bit Arm, whose vectors are NEON's, in an emulator: its ctest suite, and what it hears against Python.
 ARM := aarch64-linux-gnu
 .PHONY: test-runtime-neon
 test-runtime-neon: $(VENV)/native.stamp
@@ -124,6 +124,8 @@ test-runtime-neon: $(VENV)/native.stamp
 		-DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/$(ARM)" >/dev/null
 	$(BIN)/cmake --build build/runtime-neon
 	$(BIN)/ctest --test-dir build/runtime-neon --output-on-failure
+	SEMIHMM_INFER="qemu-aarch64 -L /usr/$(ARM) build/runtime-neon/semihmm-infer" \
+		$(BIN)/pytest --no-cov -q tests/export/test_runtime_audio.py -k "wav_goes_in or wav_plays"
 
 bench: $(VENV)/benchmarks.stamp $(NATIVE)
 	status=0; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/[a-z]*.py)) benchmarks/report.py; do \

@@ -48,7 +48,9 @@ FITTED = {"librivox5": 6, "librispeech4": 5, "arctic1": 10, "synth/en-hts": 2, "
 MEASURED = {"ae-english": 10, "small-gold": 10, "spontaneous-silver": 3}
 """How often each recording of a set is given wrong words: about 400 words or more in all."""
 
-RAW = Calibration(word=(0.0, 1.0), phone=(0.0, 1.0), edge=(0.0, 1.0))
+UNIT = 0.1  # of a raw score in the logit that is reported: what is certain must not be rounded to 1
+RAW = Calibration(word=(0.0, UNIT), phone=(0.0, UNIT), edge=(0.0, 1.0))
+CERTAIN = {False: 30.0, True: 60.0}  # raw scores beyond which nothing more is said, without and with contexts
 RATE = 1 / 7
 FAR = 0.025
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
@@ -81,8 +83,8 @@ class Remembering(AcousticModel):
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="one recording per set; results are not written")
-    parser.add_argument("--contexts", action="store_true", help="with phones in context; results are not written")
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "match.json")
+    parser.add_argument("--contexts", action="store_true", help="with phones in context")
+    parser.add_argument("--out", type=Path, help="default: results/match.json, or match-contexts.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     console = Console(width=150)  # for nine sets side by side
@@ -98,7 +100,7 @@ def main() -> None:
         return
     plain = Aligner(load_acoustic_model(contexts=arguments.contexts))
     model = Remembering(**{name: getattr(plain.model, name) for name in plain.model.__dataclass_fields__})
-    aligner = replace(plain, model=model, calibration=RAW)
+    aligner = replace(plain, model=model, calibration=replace(RAW, certain=CERTAIN[arguments.contexts]))
     vocabulary = sorted({word for items in sets.values() for item in items for word in words_of(item["text"])})
     vocabulary = [word for word in vocabulary if word in aligner.lexicon.entries]
     scores = {}
@@ -110,11 +112,11 @@ def main() -> None:
     console.print(table(figures))
     shipped = calibrated([scores[name] for name in FITTED if name in scores])
     console.print(f"all of {', '.join(name for name in FITTED if name in scores)}: {shipped}")
-    if not (arguments.smoke or arguments.contexts):
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not arguments.smoke:
+        out = arguments.out or HERE / "results" / f"match{'-contexts' if arguments.contexts else ''}.json"
         content = {"sets": figures, "calibration": asdict(shipped)}
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        console.print(f"written: {arguments.out}")
+        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        console.print(f"written: {out}")
 
 
 def recordings(folder: Path) -> list[dict]:
@@ -166,7 +168,7 @@ def align(aligner: Aligner, item: dict, words: list[str]) -> Alignment | None:
 
 def raw(interval: Interval) -> float:
     """The score behind a match."""
-    return float(torch.tensor(interval.match, dtype=torch.float64).logit())
+    return float(torch.tensor(interval.match, dtype=torch.float64).logit()) / UNIT
 
 
 def _same(lexicon: Lexicon, a: str, b: str) -> bool:

@@ -20,9 +20,8 @@ namespace semihmm {
 template <class F>
 struct StepWeights {
     const F* data = nullptr;
-    int64_t sets = 1, times = 1, size = 0;
-    const F* at(int64_t b, int64_t t) const { return data + ((sets == 1 ? 0 : b) * times + (times == 1 ? 0 : t)) * size; }
-    bool steady() const { return sets == 1 && times == 1; }
+    int64_t sets = 1, times = 1, size = 0, by_set = 0, by_time = 0;
+    const F* at(int64_t b, int64_t t) const { return data + (sets == 1 ? 0 : b) * by_set + (times == 1 ? 0 : t) * by_time; }
     explicit operator bool() const { return data; }
 };
 

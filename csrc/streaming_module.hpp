@@ -122,9 +122,12 @@ StepWeights<F> step_weights(nb::handle x, const char* name, int64_t batch, int64
     if (one.shape.size() != 2 + event.size() || (one.shape[0] != 1 && one.shape[0] != batch) || (one.shape[1] != 1 && one.shape[1] != times))
         refuse(std::string(name) + " must be of 1 sequence or all, and of 1 step or all, got " + shown(one.shape) + ".");
     if (!std::equal(event.begin(), event.end(), one.shape.begin() + 2)) refuse(std::string(name) + " must be of the sizes of the others, got " + shown(one.shape) + ".");
+    if (one.type != (sizeof(F) == sizeof(double) ? Type::kDouble : Type::kFloat)) throw WrongType(std::string("semihmm: ") + name + " must be of the type of the others.");
+    if (!in_one_piece(one, 2)) refuse(std::string(name) + " must be in one piece for each step, got " + shown(one.shape) + " with gaps.");
     int64_t size = 1;
     for (int64_t n : event) size *= n;
-    return {check_array<F>(one, name, one.shape[0] * one.shape[1] * size), one.shape[0], one.shape[1], size};
+    if (!one.data && one.shape[0] * one.shape[1] * size > 0) refuse(std::string(name) + " has no memory to read: it is not a tensor of numbers.");
+    return {one.as<F>(), one.shape[0], one.shape[1], size, one.strides[0], one.strides[1]};
 }
 
 struct OnwardTensors {

@@ -42,10 +42,10 @@ struct SurvivorTable {
 
 class Survivors {
   public:
-    // Memory for as many nodes as there may ever be: no call makes more.
-    void reserve(const SurvivorTable& of) {
+    // Memory for as many nodes as there may ever be: later calls need none.
+    void prepare(const SurvivorTable& of) {
         follow(of);
-        nodes_.reserve(static_cast<std::size_t>(most_nodes(of) + 2 * of.width));
+        reserve(most_nodes(of) + 2 * of.width);
     }
     // Some levels behind those that there are, by where slots came from (count, width).
     void grow(const SurvivorTable& of, int64_t count, const int32_t* came) {
@@ -64,8 +64,8 @@ class Survivors {
     // Move the root down as far as all that is open comes from there; the nodes that it passes are added, the first ones first.
     void settle(const SurvivorTable& of, std::vector<int64_t>& passed) {
         follow(of);
-        path(of, nodes_[0].node, passed);
-        *of.root = nodes_[0].node;
+        path(of, node_[0], passed);
+        *of.root = node_[0];
     }
     // The nodes from below the root to one.
     static void path(const SurvivorTable& of, int64_t node, std::vector<int64_t>& found) {
@@ -94,10 +94,10 @@ class Survivors {
             node = before;
         }
         static thread_local std::vector<uint8_t> kept;
-        kept.reserve(nodes_.capacity()), kept.assign(nodes_.size(), 0);
-        if (nodes_[at].node >= node) {
-            while (at > 0 && nodes_[nodes_[at].parent].node >= node) at = nodes_[at].parent;
-            for (std::size_t i = at; i < nodes_.size(); ++i) kept[i] = static_cast<int32_t>(i) == at || (nodes_[i].parent >= 0 && kept[nodes_[i].parent]);
+        kept.reserve(node_.size()), kept.assign(static_cast<std::size_t>(count_), 0);
+        if (node_[at] >= node) {
+            while (at > 0 && node_[parent_[at]] >= node) at = parent_[at];
+            for (int64_t i = at; i < count_; ++i) kept[i] = i == at || (parent_[i] >= 0 && kept[parent_[i]]);
         }  // else it leads to the end alone
         each_open(of, [&](int64_t t, int64_t slot) {
             int32_t &up = hung(of, t)[slot], &own = made(of, t)[slot];
@@ -109,10 +109,6 @@ class Survivors {
     }
 
   private:
-    struct Node {
-        int64_t node, first;  // the second: the earliest time on the way from its parent to it
-        int32_t parent;       // -1 of the root
-    };
     static constexpr int32_t kMany = 2;
 
     int32_t* hung(const SurvivorTable& of, int64_t t) { return hung_.data() + t % (of.memory + 1) * of.width; }
@@ -124,7 +120,8 @@ class Survivors {
         of.check();
         const auto size = static_cast<std::size_t>((of.memory + 1) * of.width);
         if (time_ == *of.time && hung_.size() == size) return;
-        hung_.assign(size, -1), made_.assign(size, -1), since_.assign(size, 0), nodes_.assign(1, {*of.root, *of.root / of.width, -1});
+        hung_.assign(size, -1), made_.assign(size, -1), since_.assign(size, 0);
+        count_ = 0, add(*of.root, *of.root / of.width, -1);
         time_ = *of.root / of.width;
         if (time_) hung(of, time_)[*of.root % of.width] = 0, since(of, time_)[*of.root % of.width] = time_;
         while (time_ < *of.time) next(of);
@@ -135,7 +132,7 @@ class Survivors {
     }
     // One more level, whose codes are known. Its slots hang from the nodes where they come from, which are made if others may, too.
     void next(const SurvivorTable& of) {
-        if (static_cast<int64_t>(nodes_.size()) > most_nodes(of)) compress(of);
+        if (count_ > most_nodes(of)) compress(of);
         const int64_t width = of.width, now = ++time_;
         const int32_t* code = of.level(now);
         int32_t *to = hung(of, now), *before = hung(of, now - 1);
@@ -156,19 +153,20 @@ class Survivors {
     void part(const SurvivorTable& of, const int32_t* code, int32_t* before) {
         static thread_local std::vector<int32_t> children;
         children.assign(static_cast<std::size_t>(of.width), 0);
-        for (int64_t slot = 0; slot < of.width; ++slot) {
-            if (code[slot] >= of.width) refuse("Survivors: a slot came from a slot before it.");
+        if (*std::max_element(code, code + of.width) >= of.width) refuse("Survivors: a slot came from a slot before it.");
+        for (int64_t slot = 0; slot < of.width; ++slot)
             if (code[slot] >= 0) ++children[code[slot]];
-        }
-        std::size_t count = nodes_.size();
-        nodes_.resize(count + static_cast<std::size_t>(of.width));
-        for (int64_t slot = 0; slot < of.width; ++slot) {
-            const bool parts = children[slot] > 1 && before[slot] >= 0;
-            nodes_[count] = {(time_ - 1) * of.width + slot, time_ - 1, before[slot]};
-            before[slot] = parts ? static_cast<int32_t>(count) : before[slot];
+        reserve(of.width);
+        int64_t count = count_, *const nodes = node_.data();
+        int32_t *const parents = parent_.data(), *const counted = children.data();
+        for (int64_t slot = 0; slot < of.width; ++slot) {  // no branch: nobody could predict it
+            const int32_t up = before[slot];
+            const bool parts = (counted[slot] > 1) & (up >= 0);
+            nodes[count] = (time_ - 1) * of.width + slot, parents[count] = up;
+            before[slot] = parts ? static_cast<int32_t>(count) : up;
             count += parts;
         }
-        nodes_.resize(count);
+        count_ = count;
     }
     int32_t node_of(const SurvivorTable& of, int32_t code) {
         const int64_t delay = code / of.width + 1, slot = code % of.width, when = time_ - delay;
@@ -176,8 +174,18 @@ class Survivors {
         const int32_t up = hung(of, when)[slot];
         int32_t& own = made(of, when)[slot];
         if (up < 0) return -1;
-        if (own < 0) own = static_cast<int32_t>(nodes_.size()), nodes_.push_back({when * of.width + slot, since(of, when)[slot], up});
+        if (own < 0) own = static_cast<int32_t>(count_), add(when * of.width + slot, since(of, when)[slot], up);
         return own;
+    }
+    void add(int64_t node, int64_t begins, int32_t parent) {
+        reserve(1);
+        node_[count_] = node, begins_[count_] = begins, parent_[count_++] = parent;
+    }
+    // Memory for more nodes.
+    void reserve(int64_t more) {
+        if (static_cast<int64_t>(node_.size()) >= count_ + more) return;
+        const auto size = static_cast<std::size_t>(2 * count_ + more);
+        node_.resize(size), begins_.resize(size), parent_.resize(size);
     }
     // Calls work(time, slot) for all that is open.
     template <class Work>
@@ -195,14 +203,15 @@ class Survivors {
 
     // Take out the nodes that lead to nothing open, and those that lead one way; a root that does gives way to who comes next.
     void compress(const SurvivorTable& of) {
-        const std::size_t count = nodes_.size();
+        const auto count = static_cast<std::size_t>(count_);
         const bool lasting = of.memory > 1;
         static thread_local std::vector<int32_t> ways, place;
         static thread_local std::vector<int64_t> first, last;  // of what is open below a node, when the last one closes
-        const std::size_t most = nodes_.capacity();  // so that later calls need no memory
+        const std::size_t most = node_.size();
         ways.reserve(most), place.reserve(most), first.reserve(most), last.reserve(most);
-        ways.assign(count, 0), place.resize(count), first.resize(count), last.assign(lasting ? count : 0, 0);
-        int64_t alone = nodes_[0].node;
+        ways.assign(count, 0), place.resize(count);
+        if (lasting) first.resize(count), last.assign(count, 0);
+        int64_t alone = node_[0];
         if (!lasting) {
             const int32_t* latest = hung(of, time_);
             for (int64_t slot = 0; slot < of.width && time_; ++slot)
@@ -214,25 +223,29 @@ class Survivors {
                 alone = t * of.width + slot;
             });
         }
-        for (std::size_t i = count - 1; i > 0; --i) ways[nodes_[i].parent] += ways[i] > 0;
-        for (std::size_t i = count - 1; lasting && i > 0; --i) last[nodes_[i].parent] = std::max(last[nodes_[i].parent], last[i]);
-        int32_t kept = ways[0] != 1;
-        place[0] = kept - 1, ways[0] = kMany;
-        for (std::size_t i = 1; i < count; ++i) {
-            const Node one = nodes_[i];
-            first[i] = ways[one.parent] < kMany ? first[one.parent] : one.first;
-            place[i] = ways[i] >= kMany ? kept : place[one.parent];
-            nodes_[kept] = {one.node, first[i], place[one.parent]};  // nobody reads it there any more
-            if (lasting) last[kept] = last[i];
-            kept += ways[i] >= kMany;
+        int64_t* const node = node_.data();
+        int32_t *const parent = parent_.data(), *const leading = ways.data(), *const to = place.data();
+        for (int64_t i = count_ - 1; i > 0; --i) leading[parent[i]] += leading[i] > 0;
+        int32_t kept = leading[0] != 1;
+        to[0] = kept - 1, leading[0] = kMany;
+        if (lasting) {
+            for (int64_t i = count_ - 1; i > 0; --i) last[parent[i]] = std::max(last[parent[i]], last[i]);
+            for (int64_t i = 1; i < count_; ++i) begins_[i] = leading[parent[i]] < kMany ? begins_[parent[i]] : begins_[i];
+        }
+        for (int64_t i = 1; i < count_; ++i) {  // what is written, nobody reads any more
+            const int32_t up = to[parent[i]];
+            const bool keeps = leading[i] >= kMany;
+            to[i] = keeps ? kept : up, node[kept] = node[i], parent[kept] = up;
+            if (lasting) first[i] = begins_[i], begins_[kept] = begins_[i], last[kept] = last[i];
+            kept += keeps;
         }
         const bool single = kept == 0;  // one way, to what is open and no node
-        if (single) nodes_[kept++] = {alone, alone / of.width, -1};
-        nodes_.resize(static_cast<std::size_t>(kept));
+        if (single) node[0] = alone, parent[0] = -1, kept = 1;
+        count_ = kept;
         if (!lasting) {
             int32_t* const latest = hung(of, time_);
             for (int64_t slot = 0; slot < of.width && time_; ++slot) latest[slot] = latest[slot] < 0 ? -1 : single ? 0 : place[latest[slot]];
-            first_ = root_time(of) + (alone > nodes_[0].node);
+            first_ = root_time(of) + (alone > node_[0]);
             until_ = 0;
             return;
         }
@@ -252,10 +265,10 @@ class Survivors {
             if (begins < earliest) earliest = begins, its = 0;
             if (begins == earliest) its = std::max(its, ends);
         };
-        for (std::size_t i = 1; i < nodes_.size(); ++i)
-            if (nodes_[i].parent == 0) way(nodes_[i].first, last[i]);
+        for (int64_t i = 1; i < count_; ++i)
+            if (parent_[i] == 0) way(begins_[i], last[i]);
         each_open(of, [&](int64_t t, int64_t slot) {
-            if (t * of.width + slot == nodes_[0].node) {
+            if (t * of.width + slot == node_[0]) {
                 second = std::max(second, std::min(longest, closing(of, t, slot))), longest = std::max(longest, closing(of, t, slot));
             } else if (made(of, t)[slot] < 0 && hung(of, t)[slot] == 0) {
                 way(since(of, t)[slot], closing(of, t, slot));
@@ -264,10 +277,12 @@ class Survivors {
         first_ = earliest == kMost ? root_time(of) : earliest;
         until_ = std::min(second, earliest == kMost ? second : its);
     }
-    int64_t root_time(const SurvivorTable& of) const { return nodes_[0].node / of.width; }
+    int64_t root_time(const SurvivorTable& of) const { return node_[0] / of.width; }
 
     int64_t time_ = -1, first_ = 0, until_ = 0;  // the latest time; that of the root's first child; when to compress again
-    std::vector<Node> nodes_;
+    int64_t count_ = 0;
+    std::vector<int64_t> node_, begins_;  // `count_` of them, and the earliest time on the way there from their parents, where that is asked for
+    std::vector<int32_t> parent_;         // -1 of the root
     // By time and slot, (memory + 1, width): the node that something open hangs from, or -1; itself as a node, or -1; the earliest time
     // on the way there.
     std::vector<int32_t> hung_, made_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "../onward.hpp"
@@ -14,10 +15,13 @@ struct Laws {
     // Of an HSMM: (max_duration, states), of segments that end, and of those that have lasted as long at least; what a sequence begins and
     // ends with, [ended | begun].
     Buffer<float> lasting, going, begins, ends;
-    // Of a step, as onward.hpp reads it: arcs into each state one after the other, and transposed. Of an HMM, less their peak.
+    // Of a step, as onward.hpp reads it, and transposed. Of an HMM, less their peak.
+    struct Steps {
+        std::vector<float> weight;
+        std::vector<int32_t> begin, row, source;
+    };
     double peak = 0;
-    std::vector<float> weight, back_weight;
-    std::vector<int32_t> first, source, back_first, back_source;
+    Steps steps, back;
 
     explicit Laws(const semihmm_runtime::Description& description) : model(description) {
         if (model.segmental()) segments();
@@ -25,9 +29,10 @@ struct Laws {
     }
     int64_t column(int64_t state) const { return model.column.empty() ? state : model.column[state]; }
     StepMoves<float> moves(bool transposed = false) const {
-        const std::vector<float>& numbers = transposed ? back_weight : weight;
-        StepMoves<float> found{model.states, {numbers.data(), 1, 1, static_cast<int64_t>(numbers.size())}, nullptr, nullptr};
-        if (!model.transition.dense()) found.first = (transposed ? back_first : first).data(), found.source = (transposed ? back_source : source).data();
+        const Steps& x = transposed ? back : steps;
+        const auto size = static_cast<int64_t>(x.weight.size());
+        StepMoves<float> found{model.states, {x.weight.data(), 1, 1, size, size, size}};
+        if (!model.transition.dense()) found.begin = x.begin.data(), found.row = x.row.data(), found.source = x.source.data();
         return found;
     }
 
@@ -46,39 +51,55 @@ struct Laws {
             }
         }
     }
+    struct Arc {
+        int32_t from, to;
+        float weight;
+    };
     void arrange() {
         const semihmm_runtime::Transition& given = model.transition;
         const int64_t states = model.states;
-        weight = given.weight;
+        std::vector<float> weight = given.weight;
         if (!model.segmental()) {
             const float most = *std::max_element(weight.begin(), weight.end());
             peak = std::isfinite(most) ? most : 0.0f;
             for (float& w : weight) w -= static_cast<float>(peak);
         }
         if (given.dense()) {
-            back_weight.resize(weight.size());
+            back.weight.resize(weight.size());
             for (int64_t i = 0; i < states; ++i)
-                for (int64_t j = 0; j < states; ++j) back_weight[j * states + i] = weight[i * states + j];
+                for (int64_t j = 0; j < states; ++j) back.weight[j * states + i] = weight[i * states + j];
+            steps.weight = std::move(weight);
             return;
         }
-        std::vector<float> kept;
-        first.push_back(0);
-        std::vector<int32_t> target;
-        for (int64_t to = 0; to < states; ++to) {
-            for (int64_t at = to * given.arcs; at < (to + 1) * given.arcs; ++at)
-                if (given.source[at] >= 0) kept.push_back(weight[at]), source.push_back(static_cast<int32_t>(given.source[at])), target.push_back(static_cast<int32_t>(to));
-            first.push_back(static_cast<int32_t>(source.size()));
+        std::vector<Arc> arcs;
+        for (int64_t at = 0; at < states * given.arcs; ++at)
+            if (given.source[at] >= 0) arcs.push_back({static_cast<int32_t>(given.source[at]), static_cast<int32_t>(at / given.arcs), weight[at]});
+        steps = sliced(arcs);
+        for (Arc& arc : arcs) std::swap(arc.from, arc.to);
+        back = sliced(arcs);
+    }
+    // As `StepMoves` has them: the states that most arcs lead to first.
+    Steps sliced(const std::vector<Arc>& arcs) const {
+        constexpr int64_t slice = StepMoves<float>::kSlice;
+        std::vector<int64_t> count(static_cast<std::size_t>(model.states)), next(count.size());
+        for (const Arc& arc : arcs) ++count[arc.to];
+        Steps found;
+        found.row.resize(count.size());
+        std::iota(found.row.begin(), found.row.end(), 0);
+        std::stable_sort(found.row.begin(), found.row.end(), [&](int32_t i, int32_t j) { return count[i] > count[j]; });
+        int64_t places = 0;
+        for (int64_t i = 0; i < model.states; ++i) {
+            if (i % slice == 0) found.begin.push_back(static_cast<int32_t>(places)), places += count[found.row[i]] * slice;
+            next[found.row[i]] = found.begin.back() + i % slice;
         }
-        weight = std::move(kept);
-        back_first.assign(static_cast<std::size_t>(states + 1), 0);
-        for (int32_t from : source) ++back_first[from + 1];
-        for (int64_t s = 0; s < states; ++s) back_first[s + 1] += back_first[s];
-        std::vector<int32_t> next(back_first.begin(), back_first.end() - 1);
-        back_weight.resize(weight.size()), back_source.resize(source.size());
-        for (std::size_t a = 0; a < source.size(); ++a) {
-            const int32_t at = next[source[a]]++;
-            back_weight[at] = weight[a], back_source[at] = target[a];
+        if (places > std::numeric_limits<int32_t>::max()) refuse("there are too many arcs.");
+        found.begin.push_back(static_cast<int32_t>(places));
+        found.weight.assign(static_cast<std::size_t>(places), kNothing<float>), found.source.assign(found.weight.size(), 0);
+        for (const Arc& arc : arcs) {
+            int64_t& place = next[arc.to];
+            found.weight[place] = arc.weight, found.source[place] = arc.from, place += slice;
         }
+        return found;
     }
 };
 

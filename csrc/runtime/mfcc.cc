@@ -245,7 +245,7 @@ bool FrontEnd::pull(std::span<float> out) {
     while (true) {
         const auto row = std::span(around_).subspan(rows_ * size, size);
         if (cepstra_.ready() || (ended_ && !padding_done_ && cepstra_.left())) {
-            padding_done_ = !cepstra_.ready();
+            padding_done_ = !cepstra_.ready();  // the window is what was left
             cepstra_.pull(row);
             if (running_ && row[0] >= 0) count(row);
             if (!rows_)

@@ -15,7 +15,7 @@ class PathsTree {
         for (int64_t slot = 0; slot < width; ++slot) onward_[slot] = slot >= first_onward;
         restart();
         lay_out(capacity);
-        tree_.reserve(table());
+        tree_.prepare(table());
     }
     int64_t time() const { return time_; }
     int64_t root() const { return root_; }

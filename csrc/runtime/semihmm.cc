@@ -172,7 +172,6 @@ semihmm_status semihmm_stream_open(const semihmm_model* model, const semihmm_str
         if (options) check_sized(options, sizeof *options), chosen = *options;
         const Description& of = model->description;
         must(chosen.lookahead >= 0 && chosen.lookahead <= kMostLookahead, "lookahead must be from 0 to 100000.");
-        must(chosen.lookahead == 0 || !of.segmental(), "an HSMM has no lookahead; have a max_delay.");
         must(chosen.max_delay >= 0 && chosen.max_delay <= kMostFrames, "max_delay must not be negative.");
         must(chosen.max_delay == 0 || chosen.max_delay >= of.max_duration, "max_delay must be at least as many frames as a state lasts.");
         auto made = std::make_unique<semihmm_stream>(semihmm_stream{model, model->machine->stream(chosen.lookahead, chosen.max_delay)});

@@ -84,7 +84,7 @@ SEMIHMM_API semihmm_status semihmm_viterbi(const semihmm_model* model, const flo
 
 typedef struct semihmm_stream_options {
     size_t size;
-    int64_t lookahead; /* frames later that smoothed posteriors are told; 0 for none. An HSMM has none. */
+    int64_t lookahead; /* frames later that smoothed posteriors are told; 0 for none */
     int64_t max_delay; /* frames at most that wait for their state; 0: as many as it takes until all paths agree */
 } semihmm_stream_options;
 

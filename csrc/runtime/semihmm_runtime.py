@@ -133,6 +133,8 @@ def _copied(pointer: Any, *shape: int) -> Any:
 class Library:
     """The shared library at a path."""
 
+    Failure = RuntimeFailure
+
     def __init__(self, path: Path | str) -> None:
         self.c = ctypes.CDLL(str(path))
         self.c.semihmm_last_error.restype = ctypes.c_char_p

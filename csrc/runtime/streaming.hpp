@@ -6,6 +6,7 @@
 
 #include "observations.hpp"
 #include "laws.hpp"
+#include "looking_back.hpp"
 #include "machine.hpp"
 #include "paths_tree.hpp"
 
@@ -61,6 +62,7 @@ class Carry {
     const float* told() const { return laws_.model.segmental() ? told_.get() : carry_.get(); }  // the weights of states
     const int32_t* came() const { return came_.get(); }
     double offset() const { return offset_ + scaled_; }
+    double rescaled() const { return offset_; }  // without what frames and moves weigh at most
     int64_t slots() const { return slots_; }
 
     static float finite_peak(int64_t n, const float* x) {
@@ -84,10 +86,10 @@ class Stream final : public semihmm_runtime::Streaming {
   public:
     Stream(const Laws& laws, const Observations& observations, int64_t lookahead, int64_t max_delay)
         : laws_(laws), model_(laws.model), observations_(observations), work_(observations.work()), states_(model_.states), memory_(model_.max_duration), lookahead_(lookahead),
-          max_delay_(max_delay), sums_(laws, false), best_(laws, true), back_(laws.moves(true)), frames_(memory_ * states_),
+          max_delay_(max_delay), sums_(laws, false), best_(laws, true), back_(laws.moves(true)), segments_(laws, back_, lookahead), frames_(memory_ * states_),
           tree_(sums_.slots(), memory_, model_.segmental() ? states_ : 0, std::min<int64_t>(max_delay ? max_delay : 64, kFew) + memory_ + 2), cost_(states_), moved_(states_),
           ended_(std::max(sums_.slots(), states_)) {
-        if (lookahead_) vectors_.reset((lookahead_ + 1) * states_), recent_.reset((lookahead_ + 1) * states_);
+        if (lookahead_ && !segments_) vectors_.reset((lookahead_ + 1) * states_), recent_.reset((lookahead_ + 1) * states_);
         passed_.reserve(static_cast<std::size_t>(kFew));
         restart();
     }
@@ -149,6 +151,7 @@ class Stream final : public semihmm_runtime::Streaming {
         if (first) {
             sums_.start(segmental ? nullptr : now), best_.start(segmental ? nullptr : now);
             tree_.grow(best_.came());
+            if (segments_) segments_.keep_begun(0, sums_.latest() + states_, sums_.rescaled());
         }
         if (first && !segmental) return;
         sums_.step(frames_.get(), pulse_), best_.step(frames_.get(), pulse_);
@@ -257,6 +260,11 @@ class Stream final : public semihmm_runtime::Streaming {
 
     // Of the latest frames, what they weigh and the vectors after them, in rings.
     void keep_recent() {
+        if (segments_) {
+            const float* now = frames_.get() + (memory_ - 1) * states_;
+            segments_.keep_frame(seen_ - 1, now, Carry::finite_peak(states_, now));
+            return segments_.keep_begun(seen_, sums_.latest() + states_, sums_.rescaled());
+        }
         const int64_t at = (seen_ - 1) % (lookahead_ + 1) * states_;
         std::copy_n(sums_.latest(), states_, vectors_.get() + at);
         const float* now = frames_.get();
@@ -266,6 +274,7 @@ class Stream final : public semihmm_runtime::Streaming {
     // The log-posterior of the state `ahead` frames before the latest; NaN before the first. `ends`: with what ends weigh.
     void look_back(int64_t ahead, bool ends, float* to) {
         if (seen_ <= ahead) return void(std::fill_n(to, states_, std::numeric_limits<float>::quiet_NaN()));
+        if (segments_) return segments_(seen_ - 1 - ahead, seen_, ends, to);
         for (int64_t s = 0; s < states_; ++s) cost_[s] = ends && !model_.final_.empty() ? model_.final_[s] : 0.0f;
         const auto at = [&](int64_t frame) { return frame % (lookahead_ + 1) * states_; };
         for (int64_t frame = seen_ - 1; frame > seen_ - 1 - ahead; --frame) {
@@ -287,6 +296,7 @@ class Stream final : public semihmm_runtime::Streaming {
     int64_t seen_ = 0, told_until_ = 0, state_ = -1;
     Carry sums_, best_;
     StepSums<float> back_;
+    SegmentsBefore segments_;
     Buffer<float> frames_;  // the `memory` latest, by state, the newest last
     PathsTree tree_;
     Buffer<float> cost_, moved_, ended_, vectors_, recent_;

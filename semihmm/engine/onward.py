@@ -303,11 +303,12 @@ def arranged(moves: Dense | Sparse, steady: bool, batch: int, latest: int) -> Mo
 
 
 def _each(x: Tensor, rank: int, batch: int, latest: int) -> Tensor:
-    """Log-weights of the latest times as ``(sets, T or 1, *event)``, in one piece."""
+    """Log-weights of the latest times as ``(sets, T or 1, *event)``, those of a step in one piece."""
     time = x.ndim - 1 - rank
-    x = x if x.shape[time] == 1 else x.narrow(time, x.shape[time] - latest, latest)
-    x = x.reshape(-1, *x.shape[time:])
-    return (x[:1] if x.stride(0) == 0 else x).contiguous()
+    x = x if x.shape[time] in (1, latest) else x.narrow(time, x.shape[time] - latest, latest)
+    x = x if time == 1 else x.reshape(-1, *x.shape[time:])
+    x = x[:1] if x.stride(0) == 0 else x
+    return x if rank == 1 and x.stride(-1) == 1 else x.contiguous()
 
 
 def onward(
@@ -349,9 +350,10 @@ def onward(
         return None
     (batch, memory, slots), states = carry.shape, first.slots
     moves = arranged(first, duration is None, batch, latest)
-    before = 0 if front.recent is None else memory
+    before = 0 if front.recent is None or memory == 1 else memory  # one vector is kept as it is carried
     vectors, offsets = carry.new_empty((batch, before + latest, slots)), front.scale.new_empty((batch, before + latest))
-    if front.recent is not None:
+    if before:
+        assert front.recent is not None
         vectors[:, :before], offsets[:, :before] = front.recent
     carry, offset, scale = carry.clone(), front.state.offset.clone(), front.scale.new_empty((batch, latest))
     came = torch.empty((batch, latest, slots), dtype=torch.int32) if best else None
@@ -372,7 +374,8 @@ def onward(
         told,
         tensors.threads_for(batch * latest * (moves.weight[0, 0].numel() + memory * slots)),
     )
-    recent = _latest(Trail(vectors, offsets), taken, memory) if before else None
+    recent = None if front.recent is None else Trail(carry, offset.unsqueeze(-1))
+    recent = _latest(Trail(vectors, offsets), taken, memory) if before else recent
     scale = front.scale.unsqueeze(-1) + scale
     last = Carried(State(carry, offset), recent, scale[..., -1])
     return Progress(last, Trail(vectors[:, before:], offsets[:, before:]), scale, came, told)

@@ -15,13 +15,13 @@ from torch.fx import Node
 
 from semihmm.errors import ShapeError, StructureError
 
-_STEPS = 1009  # of the example: more than a row hears, and the size of nothing else
+_STEPS = (1009, 1013)  # of two examples: more than a row hears, and the sizes of nothing else
 _RUNS = (
     "Linear, Conv1d, ReLU, LeakyReLU, GELU, SiLU, Tanh, Sigmoid, LayerNorm, BatchNorm1d, Dropout, LogSoftmax, sums of "
     "a layer's input and output, and constants of each feature that are added or multiplied"
 )
-_ACTIVATIONS = {"relu": "relu", "relu_": "relu", "silu": "silu", "tanh": "tanh", "sigmoid": "sigmoid"}
-_SAME = {"dropout", "to", "contiguous", "clone", "alias", "detach", "_to_copy"}
+_ACTIVATIONS = {"relu", "silu", "tanh", "sigmoid"}
+_SAME = {"dropout", "feature_dropout", "to", "contiguous", "clone", "alias", "detach", "_to_copy"}
 _AXES = {"t", "mT", "transpose", "permute", "unsqueeze", "squeeze", "select"}
 
 Layer = Mapping[str, Any]  # its kind, its options, and tensors
@@ -71,15 +71,36 @@ def network(
     """
     net = copy.deepcopy(net).cpu().float().eval()
     features = _features(net) if features is None else features
-    rows = _traced(net, torch.zeros(1, _STEPS, features))
+    x = torch.zeros(1, _STEPS[0], features)
+    batch = () if not _takes(net, x) and _takes(net, x[0]) else (1,)
+    found, again = (_layers(net, torch.zeros(*batch, steps, features), dtype) for steps in _STEPS)
+    if found[0] != again[0] or any(not x.equal(again[1][name]) for name, x in found[1].items()):
+        raise StructureError(
+            f"export: {type(net).__name__} computes with the number of rows, which a stream does not know. Use "
+            "semihmm.export.onnx, or give the runtime its log-likelihoods."
+        )
+    return {"kind": "network", "inputs": features, "layers": found[0]}, found[1]
+
+
+@torch.no_grad()
+def _takes(net: nn.Module, x: Tensor) -> bool:
+    try:
+        net(x)
+    except Exception:
+        return False
+    return True
+
+
+def _layers(net: nn.Module, x: Tensor, dtype: torch.dtype) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """The layers that make what the network returns for ``x``, and their tensors."""
+    rows = _traced(net, x)
     if rows.axes[-2:] != ("T", "F") or rows.padding:
         raise StructureError(
             f"export: the network returns axes {rows.axes}, where T is time and F are its outputs; the runtime needs "
             "(..., T, F). Does its last step transpose them?"
         )
     tensors: dict[str, Tensor] = {}
-    layers = _described(_folded(rows.layers), tensors, dtype, count())
-    return {"kind": "network", "inputs": features, "layers": layers}, tensors
+    return _described(_folded(rows.layers), tensors, dtype, count()), tensors
 
 
 def _features(net: nn.Module) -> int:
@@ -92,14 +113,12 @@ def _features(net: nn.Module) -> int:
 
 
 def _traced(net: nn.Module, x: Tensor) -> _Rows:
-    """The rows that the network returns for ``x (1, T, F)``, or for ``x[0]`` if it takes that alone."""
+    """The rows that the network returns for ``x``."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's, about modules that are refused below
             program = torch.export.export(net, (x,), strict=False)
     except Exception as error:
-        if x.ndim == 3:
-            return _traced(net, x[0])
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise StructureError(
             f"export: PyTorch cannot trace {type(net).__name__} ({type(error).__name__}: {reason}). Does it look at "
@@ -154,12 +173,17 @@ def _step(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     x = streams[0]
     if x.padding and name != "conv1d":
         raise _CannotError(f"has {name} after padding")
+    if name.endswith("_"):
+        _check_alone(node, name)
+        name = name[:-1]
     if name in _SAME:
+        if name.endswith("dropout") and args[2]:
+            raise _CannotError("has a dropout that never rests")
         return x
     if name in _AXES:
         return _turned(name, x, *args[1:])
     if name in _ACTIVATIONS:
-        return x.then(_ACTIVATIONS[name])
+        return x.then(name)
     known: dict[str, Callable[..., _Rows]] = {
         "linear": _linear, "conv1d": _convolution, "pad": _pad, "layer_norm": _layer_norm, "batch_norm": _batch_norm,
         "log_softmax": _log_softmax, "leaky_relu": lambda x, slope=0.01: x.then("leaky_relu", slope=float(slope)),
@@ -169,6 +193,15 @@ def _step(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     if name not in known:
         raise _CannotError(f"has {name}")
     return known[name](*args, **kwargs)
+
+
+def _check_alone(node: Node, name: str) -> None:
+    """Refuses to change in place what is read again."""
+    before = node.args[0]
+    while isinstance(before, Node) and before.op == "call_function":
+        if len(before.users) > 1:
+            raise _CannotError(f"has {name}, which changes what is used again,")
+        before = before.args[0]
 
 
 def _turned(name: str, x: _Rows, *args: Any) -> _Rows:

@@ -40,12 +40,15 @@ def aoti(
 
     program = torch_export(model, x, outputs)
     with atomically(Path(path)) as temporary:
+        package = temporary.with_name(f"{temporary.name}.pt2")  # the only name that PyTorch takes
         try:
             with torch.no_grad():
-                aoti_compile_and_package(program, package_path=str(temporary.with_suffix(".pt2")))
+                aoti_compile_and_package(program, package_path=str(package))
+            package.replace(temporary)
         except Exception as error:
             raise StructureError(
                 f"export: PyTorch {torch.__version__} has no AOTInductor package of this ({first_line(error)}). "
                 "Use onnx, or the program itself (torch_export)."
             ) from error
-        temporary.with_suffix(".pt2").replace(temporary)
+        finally:
+            package.unlink(missing_ok=True)

@@ -113,11 +113,12 @@ class Committing:
         ends, offset = leave(MAX, window.last.chain(), last)
         value, slot = MAX.choose(ends, -1)
         score, end = (value.double() + offset)[0], int(tree.time[stream]) * tree.width + int(slot)
-        if len(before) and before[int(slot)]:  # the last segment is one that no state vector ends
+        if not bool(score.isfinite()):
+            path = np.zeros(0, np.int64)
+        elif len(before) and before[int(slot)]:  # the last segment is one that no state vector ends
             path = np.append(tree.path(stream, int(before[int(slot)])), end)
         else:
             path = tree.path(stream, end)
-        path = path if bool(score.isfinite()) else path[:0]
         whole, paths = np.full(self.streams, seen), (np.zeros_like(path), path)
         return self._committed(window.structure, only, tree.root[only], paths, whole, whole, whole), score
 
@@ -128,13 +129,15 @@ class Committing:
         first, until, certain, forced = (x[streams] for x in (self.told, until, certain, forced))
         above = np.maximum(roots // _there(self.tree).width - 1 + self.lead, 0)
         found = self._read(form, roots, paths, until - above)
-        count, skipped = until - first, first - above
-        frame = torch.arange(int(count.max(initial=0)), device=found.device) + torch.from_numpy(first).unsqueeze(-1)
-        used, low, high = (frame < torch.from_numpy(x).unsqueeze(-1) for x in (until, certain, forced))
-        at = (torch.arange(frame.shape[1]) + torch.from_numpy(skipped).unsqueeze(-1)).clamp(max=found.shape[1] - 1)
-        states = found.take_along_dim(wide(at, found), 1) if frame.shape[1] else found[:, :0]
+        later = np.arange(int((until - first).max(initial=0)))
+        frame = later + first[:, None]
+        used, at = frame < until[:, None], np.minimum(frame - above[:, None], found.shape[1] - 1)
+        if not used.all() or found.shape[1] != len(later):
+            found = found.take_along_dim(wide(torch.from_numpy(at), found), 1) if len(later) else found[:, :0]
+            found = torch.where(wide(torch.from_numpy(used), found), found, -1)
         self.told[streams] = until
-        return torch.where(wide(used, states), states, -1), used & high & ~low, torch.from_numpy(first)
+        late = used & (frame >= certain[:, None]) & (frame < forced[:, None])
+        return found, torch.from_numpy(late), torch.from_numpy(first)
 
     def waiting(self) -> Ints:
         """How many times of each stream are not certain."""

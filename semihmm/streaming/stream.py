@@ -266,7 +266,7 @@ class Stream:
         """The new frames behind those from before: streams that have as many of those go together."""
         old, going = np.minimum(self.seen.numpy(), self._reach), lengths.numpy() > 0
         found = []
-        for count in np.unique(old[going]).tolist():
+        for count in sorted(set(old[going].tolist())):
             here = old == count
             streams = None if here.all() else torch.from_numpy(np.flatnonzero(here & going))
             latest = {n: chosen(x, streams) for n, x in frames.items()}
@@ -278,19 +278,22 @@ class Stream:
 
     def _keep(self, frames: Frames, lengths: Tensor) -> None:
         """The latest frames, on the right."""
+        whole = bool((lengths == next(iter(frames.values())).shape[1]).all())
         for name, x in frames.items():
             before = self._frames.get(name)
             if before is None:
                 before = x.new_zeros(len(x), self._reach, *x.shape[2:])
-            if bool((lengths == x.shape[1]).all()):
-                kept = max(self._reach - x.shape[1], 0)
+            kept = max(self._reach - x.shape[1], 0)
+            if whole and not kept:
+                self._frames[name] = x[:, x.shape[1] - self._reach :].clone()
+            elif whole:
                 self._frames[name] = torch.cat(
                     [before[:, self._reach - kept :], x[:, x.shape[1] + kept - self._reach :]], 1
                 )
             else:
-                whole = torch.cat([before, x], 1)
-                at = wide(lengths.unsqueeze(-1) + torch.arange(self._reach), whole)
-                self._frames[name] = whole.take_along_dim(at, 1)
+                both = torch.cat([before, x], 1)
+                at = wide(lengths.unsqueeze(-1) + torch.arange(self._reach), both)
+                self._frames[name] = both.take_along_dim(at, 1)
         self.seen = self.seen + lengths
 
     def _lengths(self, lengths: Any, count: int, streams: int) -> Tensor:

@@ -291,7 +291,7 @@ def placed(all_of: Tensor, streams: Tensor | None, some: Tensor, dim: int = 0) -
 
 def some_of(carried: Carried, streams: Tensor | None) -> Carried:
     """What is kept of some streams."""
-    return _each(carried, lambda x, dim, _: chosen(x, streams, dim))
+    return carried if streams is None else _each(carried, lambda x, dim, _: chosen(x, streams, dim))
 
 
 def moved(carried: Carried | None, window: Window, new: Carried, count: int) -> Carried:

@@ -1,6 +1,7 @@
 """A small acoustic model that knows tones, in memory and as Sphinx-3 files."""
 
 import dataclasses
+import gc
 import math
 import struct
 
@@ -118,3 +119,14 @@ def sendump(weights, padding, clusters=0):
     head = b"".join(struct.pack("<i", len(line)) + line for line in lines) + struct.pack("<i", 0)
     padded = np.pad(weights, ((0, 0), (0, 0), (0, padding)))
     return head + struct.pack("<2i", components, senones + padding) + padded.astype(np.uint8).tobytes()
+
+
+@pytest.fixture(scope="session")
+def held_tensors():
+    """Calling it counts the tensors that are held, those that share memory as one."""
+
+    def count():
+        gc.collect()
+        return len({item.untyped_storage().data_ptr() for item in gc.get_objects() if type(item) is torch.Tensor})
+
+    return count

@@ -8,12 +8,14 @@ import torch
 
 from semihmm.audio import read_audio
 from semihmm.errors import ShapeError
-from semihmm.inference import log_partition
+from semihmm.inference import condition, log_partition
 from semihmm.speech import Aligner, Contexts, build_graph, load_acoustic_model
 from semihmm.speech.acoustics.model import tied_mixture
 from semihmm.speech.alignment import align
+from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.graph import PAUSE
 from semihmm.speech.alignment.heard import LogLikelihoods
+from semihmm.speech.alignment.match import CALIBRATION, Heard, Place, score_words
 from semihmm.speech.alignment.pronunciation import Pronunciation
 
 from .conftest import RATE, WORDS, spoken
@@ -125,7 +127,8 @@ def test_states_that_are_copies_of_those_without_context_change_no_result(tone_m
     table = (12 + own)[..., None].expand(-1, -1, -1, -1, 3)
     model = in_context(tone_model, table, columns=28)
     wave, _ = spoken(("SIL", 0.2), ("S", 0.1), ("IY", 0.12), ("AA", 0.1), ("IY", 0.2), ("SIL", 0.2))
-    one, other = (Aligner(of, tone_lexicon)(wave, RATE, "see ahee", nbest=3) for of in (tone_model, model))
+    aligners = (Aligner(of, tone_lexicon, calibration=CALIBRATION) for of in (tone_model, model))
+    one, other = (aligner(wave, RATE, "see ahee", nbest=3) for aligner in aligners)
     for tier in ("words", "phones"):
         for a, b in zip(getattr(one, tier), getattr(other, tier), strict=True):
             assert (a.label, a.start, a.end) == (b.label, b.start, b.end)
@@ -144,6 +147,25 @@ def test_columns_that_are_not_kept_are_computed(context_model, tone_model):
     expected = kept.hmm(graph, 5, 40)
     torch.testing.assert_close(left.hmm(graph, 5, 40).emission, expected.emission, rtol=1e-5, atol=1e-4)
     assert log_partition(expected) > -torch.inf
+
+
+def test_log_odds_in_context_are_those_of_the_paths_in_context(context_model):
+    wave, _ = spoken(("SIL", 0.1), ("S", 0.1), ("IY", 0.12), ("AA", 0.1), ("SIL", 0.1))
+    items = [Pronunciation("see", WORDS["see"]), Pronunciation("ah", WORDS["ah"])]
+    graph = build_graph(items, context_model, free=["instead"])
+    features = context_model.front_end(wave)
+    evidence = LogLikelihoods.of(context_model, features, graph, 10**6)
+    evidence = dataclasses.replace(evidence, known=evidence.known / 100)  # so that nothing is sure
+    nobody = torch.zeros(len(features), dtype=torch.bool)
+    heard = Heard(context_model, evidence.plain, evidence.freely, [], nobody, evidence)
+    places = [Place(items[0], ("S", "IY"), (10, 20, 32)), Place(items[1], ("AA",), (32, 42))]
+    scores = score_words(places, context_model, heard.ratio, (0, len(features)), heard.in_context)
+    hmm = evidence.hmm(graph, 0, len(features))
+    for index, score in enumerate(scores):
+        free = torch.tensor([node.phone == FREE for node in graph.nodes])[graph.node]
+        mine = torch.tensor([node.word == index for node in graph.nodes])[graph.node]
+        said, other = (log_partition(condition(hmm, ~mine | where)) for where in (~free, free))
+        assert score.log_odds == pytest.approx(float(said - other), abs=1e-3)
 
 
 def test_english_in_context_is_aligned_in_pieces_as_in_one(monkeypatch, repository):

@@ -78,3 +78,18 @@ def test_a_recording_heard_in_blocks_is_heard_as_a_whole(tone_model, heard, monk
     blocks = hear_freely(tone_model, log_likelihood)
     torch.testing.assert_close(blocks.log_likelihood, whole.log_likelihood)
     torch.testing.assert_close(blocks.speech, whole.speech)
+
+
+def test_nothing_of_a_block_outlives_it(tone_model, heard, held_tensors, monkeypatch):
+    """But its part of the result: what lies between the large tensors of one block and the next keeps them apart."""
+    held, filtering = [], free.filtering
+
+    def counted(loop):
+        held.append(held_tensors())
+        return filtering(loop)
+
+    monkeypatch.setattr(free, "_BLOCK", 5)
+    monkeypatch.setattr(free, "filtering", counted)
+    hear_freely(tone_model, heard[0])
+    assert len(held) > 5
+    assert len(set(held[1:])) == 1

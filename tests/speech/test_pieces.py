@@ -66,6 +66,23 @@ def test_minutes_are_aligned_as_in_one_piece(monkeypatch, aligner):
     assert [word.start for word in found.words] == pytest.approx(starts, abs=0.03)
 
 
+def test_frames_of_all_pieces_are_held_together(monkeypatch, aligner):
+    """Small tensors of one piece, left between the large ones of the next, would keep memory from being used again."""
+    sounds, text, _ = said(400)
+    wave, _ = spoken(*sounds)
+    storages, result = [], Aligner._result
+
+    def spied(self, heard, text, solved, *arguments):
+        for name in ("nodes", "phone", "word", "entropy"):
+            storages.append([getattr(piece, name).untyped_storage().data_ptr() for piece in solved])
+        return result(self, heard, text, solved, *arguments)
+
+    monkeypatch.setattr(Aligner, "_result", spied)
+    in_pieces(monkeypatch, aligner, wave, text)
+    assert all(len(of_name) > 5 for of_name in storages)
+    assert [len(set(of_name)) for of_name in storages] == [1, 1, 1, 1]
+
+
 def test_real_speech_is_aligned_as_in_one_piece(monkeypatch, repository):
     pytest.importorskip("pocketsphinx", reason="the speech extra is not installed")
     texts = sorted((repository / "examples" / "data").glob("austen-*.txt")) * 2

@@ -47,7 +47,7 @@ void stream(const std::string& path, int64_t lookahead, int64_t max_delay) {
     semihmm_info info{};
     info.size = sizeof info;
     check(semihmm_model_info(model, &info));
-    const semihmm_stream_options options{sizeof options, info.max_duration > 1 ? 0 : lookahead, max_delay};
+    const semihmm_stream_options options{sizeof options, lookahead, max_delay};
     semihmm_stream* stream = nullptr;
     check(semihmm_stream_open(model, &options, &stream));
     constexpr int64_t frames = 10;

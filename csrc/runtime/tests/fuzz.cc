@@ -78,7 +78,7 @@ void ask(const semihmm_model* model, const uint8_t* data, std::size_t size) {
         for (int64_t t = 0; t < kFrames; ++t)
             if (path[t] < -1 || path[t] >= states) wrong("a state that is none");
     const bool delayed = data[size / 2] % 2;
-    const semihmm_stream_options options{sizeof options, info.max_duration > 1 ? 0 : data[size / 3] % 4, delayed ? info.max_duration : 0};
+    const semihmm_stream_options options{sizeof options, data[size / 3] % 4, delayed ? info.max_duration : 0};
     semihmm_stream* stream = nullptr;
     if (!answered(semihmm_stream_open(model, &options, &stream))) return;
     semihmm_update update{};
@@ -119,38 +119,50 @@ class Mutator {
   public:
     Mutator(uint64_t seed, const std::vector<Bytes>& corpus) : random_(seed), corpus_(corpus) {}
 
+    // All of a file changed, or its header alone, whose length is put right, or its numbers alone: so that what is behind is reached.
     Bytes next() {
-        Bytes file = corpus_[below(corpus_.size())];
+        const Bytes& file = corpus_[below(corpus_.size())];
         uint64_t length = 0;
         if (file.size() >= 8) std::memcpy(&length, file.data(), 8);
-        // Often the header alone, whose length is put right: so that what is behind it is reached.
-        const bool header = below(3) != 0 && length > 0 && length <= file.size() - 8;
-        Bytes part = header ? Bytes(file.begin() + 8, file.begin() + 8 + static_cast<std::ptrdiff_t>(length)) : file;
-        for (std::size_t i = 1 + below(6); i-- > 0 && !part.empty();) mutate(part, header);
-        if (!header) return part;
+        const std::size_t way = length > 0 && length <= file.size() - 8 ? below(5) : 0;
+        const auto border = file.begin() + (way ? 8 + static_cast<std::ptrdiff_t>(length) : 0);
+        Bytes header(file.begin() + (way ? 8 : 0), border), numbers(border, file.end());
+        if (way > 2) {
+            for (std::size_t i = 1 + below(4); i-- > 0 && !numbers.empty();) set(numbers);
+        } else {
+            Bytes& part = way ? header : numbers;
+            for (std::size_t i = 1 + below(way ? 3 : 6); i-- > 0 && !part.empty();) mutate(part, way != 0);
+        }
+        if (!way) return numbers;
         Bytes made(8);
-        length = part.size();
+        length = header.size();
         std::memcpy(made.data(), &length, 8);
-        made.insert(made.end(), part.begin(), part.end());
-        made.insert(made.end(), file.begin() + 8 + static_cast<std::ptrdiff_t>(header ? original(file) : 0), file.end());
+        made.insert(made.end(), header.begin(), header.end());
+        made.insert(made.end(), numbers.begin(), numbers.end());
         return made;
     }
 
   private:
-    static uint64_t original(const Bytes& file) {
-        uint64_t length = 0;
-        std::memcpy(&length, file.data(), 8);
-        return length;
-    }
     std::size_t below(std::size_t n) { return static_cast<std::size_t>(random_() % n); }
+    // Some bytes in place.
+    void set(Bytes& file) {
+        static const float numbers[] = {0.0f, -0.0f, 1e38f, -1e38f, 1e-45f, 90.0f, -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()};
+        const std::size_t at = below(file.size());
+        switch (below(3)) {
+            case 0: file[at] ^= static_cast<uint8_t>(1u << below(8)); break;
+            case 1: file[at] = static_cast<uint8_t>(below(256)); break;
+            default:
+                if (file.size() - at / 4 * 4 >= 4) std::memcpy(file.data() + at / 4 * 4, &numbers[below(std::size(numbers))], 4);
+        }
+    }
     void mutate(Bytes& file, bool text) {
         static const char* const words[] = {"-1", "0", "1", "2", "3", "1e308", "9223372036854775807", "4294967296", "1.5", "null", "[]", "{}", "true", "\"\"", "\"F32\"", "\"I64\"", "\"arcs\"", "\"banded\"",
                                             "\"hsmm\"", "\"ctc\"", "[[[[[[[[", "\\\"mixture\\\"", "\\\"full\\\"", "\\ud800", "\"shape\":[0]", ","};
         const std::size_t at = below(file.size()), span = std::min<std::size_t>(1 + below(16), file.size() - at);
         const auto place = file.begin() + static_cast<std::ptrdiff_t>(at);
-        switch (below(text ? 9 : 8)) {
-            case 0: *place ^= static_cast<uint8_t>(1u << below(8)); break;
-            case 1: *place = static_cast<uint8_t>(below(256)); break;
+        switch (below(text ? 8 : 7)) {
+            case 0:
+            case 1: set(file); break;
             case 2: file.erase(place, place + static_cast<std::ptrdiff_t>(span)); break;
             case 3: {
                 const Bytes copy(place, place + static_cast<std::ptrdiff_t>(span));
@@ -159,11 +171,6 @@ class Mutator {
             }
             case 4: file.resize(at); break;
             case 5: {
-                static const float numbers[] = {0.0f, -0.0f, 1e38f, -1e38f, 1e-45f, -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()};
-                if (file.size() - at >= 4) std::memcpy(&*place, &numbers[below(8)], 4);
-                break;
-            }
-            case 6: {
                 const Bytes& other = corpus_[below(corpus_.size())];
                 if (other.empty()) break;
                 const std::size_t from = below(other.size()), count = std::min<std::size_t>(1 + below(64), other.size() - from);
@@ -186,7 +193,8 @@ class Mutator {
 
 }  // namespace
 
-// fuzz [--count N] [--seconds S] [--seed K] FOLDER...: each file as it is, then N mutations, or as many as take S seconds.
+// fuzz [--count N] [--seconds S] [--seed K] FOLDER...: each file as it is, then N mutations, or as many as take S seconds. The same seed
+// makes the same files.
 int main(int count, char** words) {
     uint64_t mutations = 0, seed = 1;
     double seconds = 0;
@@ -215,10 +223,6 @@ int main(int count, char** words) {
     uint64_t done = 0, models = 0;
     for (; done < mutations || (seconds > 0 && passed() < seconds); ++done) {
         const Bytes file = mutator.next();
-        {
-            std::ofstream last(".fuzz-last", std::ios::binary);  // what is at fault if this ends the process
-            if (seconds > 0) last.write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
-        }
         semihmm_model* model = nullptr;
         if (semihmm_model_read(file.data(), file.size(), &model) == SEMIHMM_OK) ++models;
         semihmm_model_close(model);

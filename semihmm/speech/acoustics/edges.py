@@ -84,8 +84,11 @@ class EdgeCorrection:
         """
         if not len(times):
             return times
-        blocks = zip(times.split(200), _kinds(before).split(200), _kinds(after).split(200), strict=True)
-        return torch.cat([self.of(around_edges(front_end, wave, part, *kinds)) for part, *kinds in blocks])
+        late = torch.empty(len(times), dtype=torch.float64)
+        blocks = zip(*(x.split(200) for x in (late, times, _kinds(before), _kinds(after))), strict=True)
+        for of_block, part, *kinds in blocks:
+            of_block[:] = self.of(around_edges(front_end, wave, part, *kinds))
+        return late
 
     def of(self, x: Tensor) -> Tensor:
         """The same, of what `around_edges` returns."""

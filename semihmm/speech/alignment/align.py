@@ -7,7 +7,7 @@ confidences are its `marginals`, the matches log-partitions of graphs with more 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 
 import torch
@@ -81,6 +81,11 @@ class _Solved:
     entropy: Tensor
     log_likelihood: float
     ranked: list[tuple[float, Tensor]]
+
+    def moved_to(self, whole: dict[str, Tensor], begin: int) -> "_Solved":
+        """The same, with its frames in those of the whole recording: small tensors between large ones waste memory."""
+        end = begin + len(self.nodes)
+        return replace(self, **{name: frames[begin:end].copy_(getattr(self, name)) for name, frames in whole.items()})
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,8 @@ class Aligner:
     def _solve_between(self, heard: _Heard, cuts: list[Cut], nbest: int) -> tuple[list[_Solved], float]:
         """The pieces between cuts, and the log-probability of the cuts."""
         solved, sure, start = [], 0.0, cuts[0]
+        whole = {name: torch.empty(cuts[-1].frame) for name in ("phone", "word", "entropy")}
+        whole["nodes"] = torch.empty(cuts[-1].frame, dtype=torch.long)
         for cut in cuts[1:]:
             piece = Piece.between(heard.graph, start, cut)
             if (piece.end - piece.begin) * len(piece.graph.node) > _MOST:
@@ -188,7 +195,7 @@ class Aligner:
                     f"between {begin} and {end} s of the recording no moment has a sure place in the transcript, and "
                     f"so long a stretch is not aligned without one. Does the recording say what the transcript says?"
                 )
-            solved.append(self._solve(heard, piece, nbest)[0])
+            solved.append(self._solve(heard, piece, nbest)[0].moved_to(whole, piece.begin))
             sure, start = sure + cut.log_prob, cut
         return solved, sure
 
@@ -250,7 +257,7 @@ class Aligner:
         items, counts = nodes.unique_consecutive(return_counts=True)
         runs = zip(items.tolist(), (counts.cumsum(0) - counts).tolist(), counts.cumsum(0).tolist(), strict=True)
         spoken = [(begin, end) for node, begin, end in runs if heard.graph.nodes[node].word != PAUSE]
-        recording = Heard(self.model, heard.evidence.plain, heard.evidence.freely, spoken, unscripted)
+        recording = Heard(self.model, heard.evidence.plain, heard.evidence.freely, spoken, unscripted, heard.evidence)
         return assess(alignment, heard.pronunciations, recording, self.calibration or calibration_of(self.model))
 
 

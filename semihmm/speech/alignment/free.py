@@ -74,14 +74,17 @@ def hear_freely(model: AcousticModel, log_likelihood: Tensor) -> Unscripted:
     spoken = torch.tensor([not is_silence(phone) for phone in model.phones]).repeat_interleave(model.states)
     loop = free_loop(model, log_likelihood)
     transition, initial = loop.transition.exp(), loop.initial.exp()
-    density, speech = [], []
-    for block in log_likelihood.split(_BLOCK):
+    density, speech = log_likelihood.new_empty(
+        2, len(log_likelihood)
+    )  # one block's, left among the next's, would waste
+    blocks = zip(*(x.split(_BLOCK) for x in (log_likelihood, density, speech)), strict=True)
+    for block, of_density, of_speech in blocks:
         posterior = filtering(HMM(initial.log(), loop.transition, block)).exp()
         expected = torch.cat([initial[None], posterior[:-1] @ transition])
-        density.append((expected.log() + block).logsumexp(1))
-        speech.append(posterior[:, spoken].sum(1))
+        of_density[:] = (expected.log() + block).logsumexp(1)
+        of_speech[:] = posterior[:, spoken].sum(1)
         initial = posterior[-1] @ transition
-    return Unscripted(torch.cat(density), torch.cat(speech))
+    return Unscripted(density, speech)
 
 
 def free_transitions(states: int) -> Tensor:

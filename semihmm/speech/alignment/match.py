@@ -42,15 +42,16 @@ from torch import Tensor
 from semihmm.inference import marginals
 from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.speech.alignment.free import FREE, Unscripted
-from semihmm.speech.alignment.graph import PAUSE, build_graph
+from semihmm.speech.alignment.graph import PAUSE, AlignmentGraph, build_graph
+from semihmm.speech.alignment.heard import LogLikelihoods
 from semihmm.speech.alignment.pronunciation import Pronunciation
 from semihmm.speech.files.results import Alignment
 from semihmm.speech.intervals import Interval
+from semihmm.structures import HMM
 from semihmm.types import Seconds
 
 _SHARPNESS = 0.1
 _PIECE, _CONTEXT = 8, 2  # words looked at together, and how many more on either side
-_CERTAIN = 30.0  # raw scores beyond which nothing more is said
 _ASIDE: Seconds = 1.0  # of free speech before or after the words: less may be the first or last word, said otherwise
 _HURRIED = 6  # phones in a row, each as short as the model allows
 _QUIET = 0.2  # speech in a word, on average, below which it is called silent
@@ -65,6 +66,7 @@ class Calibration:
         word: ``(a, b)``: a word's match is the logistic function of ``a + b * log-odds``.
         phone: the same of a phone, from its likelihood ratio per frame.
         edge: ``(a, b)``: a deviation of r frames becomes ``sqrt(a² + (b r)²)`` frames.
+        certain: the raw score, either way, beyond which nothing more is said.
 
     Example:
         >>> calibration = Calibration(word=(0.0, 0.5), phone=(0.0, 1.0), edge=(3.0, 2.0))
@@ -75,28 +77,38 @@ class Calibration:
     word: tuple[float, float]
     phone: tuple[float, float]
     edge: tuple[float, float]
+    certain: float = 30.0
 
     def of_word(self, log_odds: float) -> float:
         """A word's match."""
-        return _logistic(self.word, log_odds)
+        return self._logistic(self.word, log_odds)
 
     def of_phone(self, ratio: float) -> float:
         """A phone's match."""
-        return _logistic(self.phone, ratio)
+        return self._logistic(self.phone, ratio)
 
     def of_edge(self, frames: float) -> float:
         """An edge's standard deviation, in frames."""
         return math.hypot(self.edge[0], self.edge[1] * frames)
+
+    def _logistic(self, line: tuple[float, float], raw: float) -> float:
+        return 1 / (1 + math.exp(-line[0] - line[1] * max(-self.certain, min(raw, self.certain))))
 
 
 CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
 """For the Sphinx model, as ``benchmarks/match.py`` fits it."""
 
 
+IN_CONTEXT = Calibration(word=(1.395, 0.107), phone=(2.665, 0.402), edge=(0.304, 0.965), certain=60.0)
+"""For its phones in context, as ``benchmarks/match.py --contexts`` does."""
+
+
 def calibration_of(model: AcousticModel) -> Calibration:
-    """What the card of a model says of its scores; `CALIBRATION` where it says nothing."""
+    """What the card of a model says of its scores, or else what fits Sphinx's."""
     constants = model.card.get("calibration")
-    return Calibration(**{name: tuple(pair) for name, pair in constants.items()}) if constants else CALIBRATION
+    if constants:
+        return Calibration(**{name: tuple(x) if isinstance(x, list) else x for name, x in constants.items()})
+    return CALIBRATION if model.contexts is None else IN_CONTEXT
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,7 @@ class Heard:
         freely: what the free phone loop makes of it.
         phones: the frames ``[begin, end)`` of each phone of its alignment.
         unscripted: ``(T,)`` which frames the best path leaves to speech that the transcript does not hold.
+        evidence: log-likelihoods of phones in context, too.
     """
 
     model: AcousticModel
@@ -150,10 +163,16 @@ class Heard:
     freely: Unscripted
     phones: Sequence[tuple[int, int]]
     unscripted: Tensor
+    evidence: LogLikelihoods
 
     def ratio(self, begin: int, end: int) -> Tensor:
         """Log-likelihoods of some frames less those of the free phone loop."""
         return self.log_likelihood[begin:end] - self.freely.log_likelihood[begin:end, None]
+
+    def in_context(self, graph: AlignmentGraph, begin: int, end: int) -> HMM:
+        """A graph of phones in context on some frames, its log-likelihoods less those of the free phone loop."""
+        hmm = self.evidence.hmm(graph, begin, end)
+        return replace(hmm, emission=hmm.emission - self.freely.log_likelihood[begin:end, None])
 
 
 def assess(
@@ -168,8 +187,8 @@ def assess(
         calibration: turns raw scores into what is reported.
     """
     places = list(_places(alignment, said, heard))
-    model = replace(heard.model, contexts=None)
-    scores = score_words(places, model, heard.ratio, _span(places, heard))
+    in_context = None if heard.model.contexts is None else heard.in_context
+    scores = score_words(places, heard.model, heard.ratio, _span(places, heard), in_context)
     words, phones = [], []
     rest, shift = iter(alignment.phones), 1 / heard.model.front_end.frame_rate
     for word, score in zip(alignment.words, scores, strict=True):
@@ -233,12 +252,12 @@ def _runs(items: Sequence[Interval], odd: Sequence[bool], least: int, reason: st
             yield Interval(own[0].start, own[-1].end, f"{reason}: {' '.join(item.label for item in own)}")
 
 
-def _logistic(line: tuple[float, float], raw: float) -> float:
-    return 1 / (1 + math.exp(-line[0] - line[1] * max(-_CERTAIN, min(raw, _CERTAIN))))
-
-
 def score_words(
-    places: Sequence[Place], model: AcousticModel, ratio: Callable[[int, int], Tensor], span: tuple[int, int]
+    places: Sequence[Place],
+    model: AcousticModel,
+    ratio: Callable[[int, int], Tensor],
+    span: tuple[int, int],
+    in_context: Callable[[AlignmentGraph, int, int], HMM] | None = None,
 ) -> list[Score]:
     """The raw scores of all words, a few at a time, each piece with some words of context: O(T).
 
@@ -248,27 +267,30 @@ def score_words(
         ratio: of frames ``[begin, end)`` gives the log-likelihoods `with_free_speech`, less those of the free phone
             loop: ``(end - begin, (phones + 1) * states)``.
         span: the frames ``[begin, end)`` that the transcript is about: those without speech before or after it.
+        in_context: of a graph of phones in context and frames ``[begin, end)`` gives the structure on the same ratios;
+            None without contexts. Edges are looked at without.
     """
     scores: list[Score] = []
+    plain = replace(model, contexts=None)
     for first in range(0, len(places), _PIECE):
         last = min(first + _PIECE, len(places))
         low, high = max(first - _CONTEXT, 0), min(last + _CONTEXT, len(places))
         begin = places[low - 1].edges[-1] if low else span[0]
         end = places[high].edges[0] if high < len(places) else span[1]
         near, frames, own = places[low:high], ratio(begin, end), slice(first - low, last - low)
-        said = _what_was_said(near, model, frames)
-        edges = _edge_deviations(near, model, frames, begin)
+        judged = [place.item if _is_word(place.item) else _as_chosen(place) for place in near]
+        graph = build_graph(judged, plain if in_context is None else model, free=["instead"])
+        hmm = graph.hmm(frames) if in_context is None else in_context(graph, begin, end)
+        said = _what_was_said(near, judged, graph, hmm)
+        edges = _edge_deviations(near, plain, frames, begin)
         scores += [Score(*of_word, *of_edges) for of_word, of_edges in zip(said[own], edges[own], strict=True)]
     return scores
 
 
 def _what_was_said(
-    places: Sequence[Place], model: AcousticModel, ratio: Tensor
+    places: Sequence[Place], judged: Sequence[Pronunciation], graph: AlignmentGraph, hmm: HMM
 ) -> list[tuple[float | None, float | None, tuple[float, ...]]]:
     """Log-odds, entropy and phones of each word."""
-    judged = [place.item if _is_word(place.item) else _as_chosen(place) for place in places]
-    graph = build_graph(judged, model, free=["instead"])
-    hmm = graph.hmm(ratio)
     found = marginals(hmm)
     source, target = graph.node[graph.source], graph.node[graph.target]
     nodes = len(graph.nodes)

@@ -1,7 +1,8 @@
 """Long utterances as several short ones, which fit into memory: cut in the pauses that a model hears between words.
 
 The model may be rough: a recording is aligned between moments whose place in the transcript is beyond doubt
-(`semihmm.speech.alignment.pieces`), so that no error of it goes far.
+(`semihmm.speech.alignment.pieces`), so that no error of it goes far. The transcript is taken to be right: to a rough
+model, much of what is said might be anything else.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from semihmm.errors import DataError
 from semihmm.speech.acoustics.model import AcousticModel
-from semihmm.speech.alignment.free import FREE
 from semihmm.speech.alignment.graph import PAUSE
 from semihmm.speech.intervals import Interval
 from semihmm.speech.training.stated import best_path
@@ -35,8 +35,6 @@ def is_long(utterance: Utterance) -> bool:
 def in_pieces(model: AcousticModel, utterances: Iterable[Utterance]) -> Iterator[Utterance]:
     """Utterances, with pieces in place of the long ones; one that cannot be cut stays whole.
 
-    Speech before and after a long one that its transcript does not hold is left out.
-
     Args:
         model: says where pauses are.
         utterances: in order.
@@ -53,17 +51,12 @@ def in_pieces(model: AcousticModel, utterances: Iterable[Utterance]) -> Iterator
 
 def _pieces(model: AcousticModel, utterance: Utterance) -> Iterator[Utterance]:
     front_end = model.front_end
-    graph, node, _ = best_path(model, replace(utterance.example(front_end), known=()))
+    graph, node, _ = best_path(model, replace(utterance.example(front_end), known=()), free=())
     word = torch.tensor([item.word for item in graph.nodes])[node]
-    free = torch.tensor([item.phone == FREE for item in graph.nodes])[node].nonzero()[:, 0]
-    spoken = (word != PAUSE).nonzero()[:, 0]
-    first = max((free[free < spoken[0]] + 1).tolist(), default=0)
-    last = min(free[free > spoken[-1]].tolist(), default=len(word))
-    places = [first, *_places(word, front_end.frame_rate, first, last), last]
-    edges = [front_end.boundary(0) + place / front_end.frame_rate for place in places]
-    edges[0] = edges[0] if first else 0.0
-    edges[-1] = edges[-1] if last < len(word) else len(utterance.wave) / utterance.sample_rate
-    said = [0, *(word.cummax(0).values[places[1:-1]] + 1).tolist(), len(utterance.words)]
+    places = _places(word, front_end.frame_rate)
+    inner = [front_end.boundary(0) + place / front_end.frame_rate for place in places]
+    edges = [0.0, *inner, len(utterance.wave) / utterance.sample_rate]
+    said = [0, *(word.cummax(0).values[places] + 1).tolist(), len(utterance.words)]
     for number, ((begin, end), (one, other)) in enumerate(zip(pairwise(edges), pairwise(said), strict=True), 1):
         yield replace(
             utterance,
@@ -78,14 +71,14 @@ def _pieces(model: AcousticModel, utterance: Utterance) -> Iterator[Utterance]:
         )
 
 
-def _places(word: Tensor, frame_rate: float, first: int, last: int) -> list[int]:
-    """The middles of pauses between words, of which pieces lie between that are as long as they may be."""
+def _places(word: Tensor, frame_rate: float) -> list[int]:
+    """The middles of pauses between words, so that what lies between them is as long as it may be."""
     items, counts = word.unique_consecutive(return_counts=True)
     ends = counts.cumsum(0)
-    inside = (items == PAUSE) & (counts >= _PAUSE * frame_rate) & (ends - counts > first) & (ends < last)
+    inside = (items == PAUSE) & (counts >= _PAUSE * frame_rate) & (ends > counts) & (ends < len(word))
     found: list[int] = []
-    begin, latest = first, None
-    for middle in (*(ends - counts // 2)[inside].tolist(), last):
+    begin, latest = 0, None
+    for middle in (*(ends - counts // 2)[inside].tolist(), len(word)):
         if latest is not None and middle - begin > _USUAL * frame_rate:
             found.append(latest)
             begin = latest

@@ -64,15 +64,22 @@ def _stated(model: AcousticModel, utterance: Utterance) -> Stated:
     return Stated(utterance, example, torch.where(unscripted, -1, column), phones)
 
 
-def best_path(model: AcousticModel, example: Example) -> tuple[AlignmentGraph, Tensor, Tensor]:
-    """The graph of what is said, with free speech at its ends, and the node and the column of each frame, ``(T,)``.
+def best_path(
+    model: AcousticModel, example: Example, *, free: tuple[Place, ...] = _FREE
+) -> tuple[AlignmentGraph, Tensor, Tensor]:
+    """The graph of what is said, and the node and the column of each frame, ``(T,)``.
 
     A long recording is cut at moments beyond doubt, unless labels are known.
+
+    Args:
+        model: listens.
+        example: the recording.
+        free: where there may be speech that is not known.
 
     Raises:
         DataError: no path fits, or a stretch without such a moment is too long.
     """
-    graph, frames = build_graph(example.words, model, free=_FREE), len(example.features)
+    graph, frames = build_graph(example.words, model, free=free), len(example.features)
     graph.check_length(frames)
     heard = LogLikelihoods.of(model, example.features, graph, _ONE_PIECE)
     pieces = [Piece(0, frames, graph)]
