@@ -57,7 +57,7 @@ def export(
             source, heard = phone_loop(acoustic), features_of(acoustic)
             features = None if acoustic.splice or acoustic.transform is not None else front_end(acoustic.front_end)
         else:
-            source = load(model).eval()  # type: ignore[assignment]  # others are refused by name
+            source = load(model).eval()
         data = None if check is None else read_observations(check, heard)
         side = written(source, out, to, quantize, None if data is None else data[0], features)
         rows = contents(out)

@@ -125,6 +125,24 @@ def test_a_program_answers_as_the_model() -> None:
             torch.testing.assert_close(found, model.log_prob(x, used))
 
 
+def test_posteriors_of_a_band_hold_no_square_of_states() -> None:
+    states = 7
+
+    def band(x: Tensor, lengths: Tensor) -> semihmm.HMM:
+        return semihmm.HMM(weights(states), weights(states, 2), x, lengths=lengths, offsets=(0, 1))
+
+    program = export.torch_export(band, weights(1, 1, states), ("posteriors",))
+    values = [
+        node.meta.get("val")
+        for module in program.graph_module.modules()
+        if isinstance(module, torch.fx.GraphModule)
+        for node in module.graph.nodes
+    ]
+    shapes = [tuple(x.shape) for x in values if isinstance(x, Tensor)]
+    assert any(states in shape for shape in shapes)
+    assert not [shape for shape in shapes if shape.count(states) > 1]
+
+
 def test_what_is_asked_must_be_an_output() -> None:
     with pytest.raises(SemihmmError, match=r"export: outputs must be some of .*viterbi.* got \('entropy',\)"):
         export.Answers(gaussian_hmm(), ("entropy",))  # type: ignore[arg-type]

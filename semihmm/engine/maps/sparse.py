@@ -37,6 +37,7 @@ class Sparse(Map):
         source: where that arc comes from, int64 ``(T or 1, N, K)``: ``(delay - 1) * N + slot``, -1 where there is none.
         memory: the longest delay. With a memory over 1, ``source`` must be shared over time.
         arcs: how many arcs a step has at most, where they are irregular and the tables mostly padding; None: N times K.
+        leaving: how many arcs leave a slot at most, where that is known without a look at ``source``; None: N.
 
     Example:
         >>> swap = Sparse(torch.zeros(1, 2, 1), torch.tensor([[[1], [0]]]))
@@ -50,6 +51,7 @@ class Sparse(Map):
     source: Tensor
     memory: int = 1
     arcs: int | None = None
+    leaving: int | None = None
     ranks = (2, 2)
     table_ranks = (2, 2)
 
@@ -92,7 +94,7 @@ class Sparse(Map):
 
     def rebuild(self, leaves: tuple[Tensor, ...]) -> "Sparse":
         weight, source = leaves
-        return unchecked(Sparse, weight=weight, source=source, memory=self.memory, arcs=self.arcs)
+        return unchecked(Sparse, weight=weight, source=source, memory=self.memory, arcs=self.arcs, leaving=self.leaving)
 
     def log_weights(self, at: Transitions) -> Tensor:
         arc, there = which_arc(at, self.source, self.slots)
@@ -131,7 +133,7 @@ class Sparse(Map):
     def transpose(self) -> "Sparse":
         """The same arcs by where they leave. An arc that spans several steps belongs to the step it now ends in."""
         source = self.source.reshape(-1, self.work)
-        entry = incoming(torch.where(source < 0, -1, source % self.slots), self.slots)
+        entry = incoming(torch.where(source < 0, -1, source % self.slots), self.slots, self.leaving)
         arcs = self.work
         at = entry.clamp(min=0).expand(*self.weight.shape[:-3], -1, -1, -1)
         if at.shape[-3] == 1 != self.weight.shape[-3]:
@@ -197,7 +199,8 @@ def Banded(offsets: Sequence[int], weight: Tensor) -> Sparse:
             f"Banded: {len(offsets)} offsets need weights (..., T or 1, S, {len(offsets)}), got {tuple(weight.shape)}."
         )
     source, outside = (torch.from_numpy(x).to(weight.device) for x in _shifted(tuple(offsets), states))
-    return unchecked(Sparse, weight=weight.masked_fill(outside, FORBIDDEN), source=source, memory=1)
+    weight = weight.masked_fill(outside, FORBIDDEN)
+    return unchecked(Sparse, weight=weight, source=source, memory=1, leaving=len(offsets))
 
 
 @remembered
@@ -272,10 +275,14 @@ def array_of(x: Tensor) -> npt.NDArray[np.int64]:
     return known.cpu().numpy() if plain((known,)) else np.array(known.tolist(), np.int64).reshape(known.shape)
 
 
-def incoming(target: Tensor, slots: int) -> Tensor:
-    """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both."""
+def incoming(target: Tensor, slots: int, most: int | None = None) -> Tensor:
+    """Arcs by the slot they enter, in order: ``(T, slots, K)`` from ``(T, A)``; -1 is no arc in both.
+
+    Args:
+        most: how many may enter a slot, where that is known; None: as many as there are slots.
+    """
     if numbers(target) is None:
-        return _incoming_unseen(target, slots)
+        return _incoming_unseen(target, slots, most)
     return torch.from_numpy(_entries(array_of(target), slots)).to(target.device)
 
 
@@ -290,13 +297,13 @@ def _entries(target: npt.NDArray[np.int64], slots: int) -> npt.NDArray[np.int64]
     return table.reshape(len(target), slots, table.shape[-1])
 
 
-def _incoming_unseen(target: Tensor, slots: int) -> Tensor:
+def _incoming_unseen(target: Tensor, slots: int, most: int | None = None) -> Tensor:
     """The same where numbers are not known, in torch.compile: a place for an arc from every slot into each slot.
 
-    So no slot may be entered by more arcs than there are slots, which it is when none comes twice.
+    So no slot may be entered by more arcs than there are slots (or ``most``), which it is when none comes twice.
     """
     steps, arcs = target.shape
-    width = min(arcs, slots)
+    width = min(arcs, slots if most is None else most)
     target = torch.where((target < 0) | (target >= slots), slots, target)  # no arc: all into a slot that is cut off
     number = torch.arange(arcs, device=target.device)
     key = (target * arcs + number).sort(dim=-1).values  # no two are equal: a stable sort is no operator of ONNX
