@@ -42,7 +42,7 @@ def export(
     from semihmm.export.comparing import compare, in_python
     from semihmm.export.contents import contents
     from semihmm.export.observations import read_observations
-    from semihmm.export.writing import written
+    from semihmm.export.writing import Model, written
     from semihmm.models import load
     from semihmm.speech import load_acoustic_model
     from semihmm.speech.alignment.loop import features_of, phone_loop
@@ -51,6 +51,7 @@ def export(
         if out.is_dir():
             raise DataError(f"export: --out {out} is a folder. Name a file in it.")
         heard = features = None
+        source: Model
         if model.is_dir() or contents(model)["file"].startswith("acoustic model"):
             acoustic = load_acoustic_model(model)
             source, heard = phone_loop(acoustic), features_of(acoustic)

@@ -106,16 +106,6 @@ def test_a_network_in_8_bits_is_compared(acoustic, data, tmp_path):
     assert result.exit_code == (found["path_agreement"] < 0.99)
 
 
-def test_a_file_of_the_runtime_answers_as_the_model(folder, repository, monkeypatch):
-    library = repository / "build" / "runtime-test" / "libsemihmm.so"
-    if not library.exists():
-        pytest.skip(f"the C++ runtime is not built: {library} is not there")
-    monkeypatch.setattr(comparing, "find_library", lambda name: str(library))
-    found = compared(folder, "runtime")
-    agrees(found, folder)
-    assert found["holds"]["file"] == "model of the C++ runtime, version 1"
-
-
 def test_without_the_runtimes_library_there_is_no_comparison(folder, monkeypatch):
     monkeypatch.setattr(comparing, "find_library", lambda name: "libnone.so")
     files = ("--to", "runtime", "--out", folder / "out")

@@ -35,8 +35,8 @@ def phone_loop(model: AcousticModel) -> "models.HMM | NetworkLoop":
     start = (loop.initial > -math.inf).nonzero().flatten().tolist()
     found = models.HMM(len(model.plain), emission, allowed=loop.transition > -math.inf, start=start)
     with torch.no_grad():
-        found.initial.logits.copy_(loop.initial.nan_to_num(neginf=0.0))
-        found.transition.logits.copy_(loop.transition.nan_to_num(neginf=0.0))
+        for law, log_prob in ((found.laws["initial"], loop.initial), (found.laws["transition"], loop.transition)):
+            law.get_parameter("logits").copy_(log_prob.nan_to_num(neginf=0.0))
     return found.float().requires_grad_(False)
 
 
