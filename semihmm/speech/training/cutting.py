@@ -72,15 +72,17 @@ def _pieces(model: AcousticModel, utterance: Utterance) -> Iterator[Utterance]:
 
 
 def _places(word: Tensor, frame_rate: float) -> list[int]:
-    """The middles of pauses between words, so that what lies between them is as long as it may be."""
+    """The middles of the longest pauses between words, one in each stretch of `_USUAL`, or where the next one is."""
     items, counts = word.unique_consecutive(return_counts=True)
     ends = counts.cumsum(0)
     inside = (items == PAUSE) & (counts >= _PAUSE * frame_rate) & (ends > counts) & (ends < len(word))
-    found: list[int] = []
-    begin, latest = 0, None
-    for middle in (*(ends - counts // 2)[inside].tolist(), len(word)):
-        if latest is not None and middle - begin > _USUAL * frame_rate:
-            found.append(latest)
-            begin = latest
-        latest = middle
+    length, middle = counts[inside], (ends - counts // 2)[inside]
+    found, begin, usual = list[int](), 0, _USUAL * frame_rate
+    while len(word) - begin > usual:
+        near = (middle > begin + usual / 3) & (middle <= begin + usual)
+        later = middle[middle > begin + usual]
+        if not near.any() and not len(later):
+            break
+        begin = int(middle[near][length[near].argmax()]) if near.any() else int(later[0])
+        found.append(begin)
     return found
