@@ -9,7 +9,7 @@ speech instead (`free`), and ``A[w]`` those that pass through the word w itself.
 
 the difference of two log-partitions: a likelihood ratio of the word, in any pronunciation and at any time, against
 whatever else may have been said there. Both are the log-partition of A plus the log of expected counts of arcs, so one
-call of `marginals` answers for all words. This is goodness of pronunciation (Witt and Young 2000) in its posterior form
+call of `marginals` answers for all words. Words are of phones in context where the model has them. This is goodness of pronunciation (Witt and Young 2000) in its posterior form
 (Hu et al. 2015), with neighbours and edges summed over rather than fixed: a wrong word does not blame the next.
 
 *Was this phone?* The same likelihood ratio, per frame: the mean over a phone's frames t and states s, under those
@@ -52,6 +52,7 @@ from semihmm.types import Seconds
 
 _SHARPNESS = 0.1
 _PIECE, _CONTEXT = 8, 2  # words looked at together, and how many more on either side
+_CERTAIN = 30.0  # raw scores beyond which nothing more is said
 _ASIDE: Seconds = 1.0  # of free speech before or after the words: less may be the first or last word, said otherwise
 _HURRIED = 6  # phones in a row, each as short as the model allows
 _QUIET = 0.2  # speech in a word, on average, below which it is called silent
@@ -66,7 +67,7 @@ class Calibration:
         word: ``(a, b)``: a word's match is the logistic function of ``a + b * log-odds``.
         phone: the same of a phone, from its likelihood ratio per frame.
         edge: ``(a, b)``: a deviation of r frames becomes ``sqrt(a² + (b r)²)`` frames.
-        certain: the raw score, either way, beyond which nothing more is said.
+        certain: the log-odds, either way, beyond which nothing more is said of a word.
 
     Example:
         >>> calibration = Calibration(word=(0.0, 0.5), phone=(0.0, 1.0), edge=(3.0, 2.0))
@@ -77,22 +78,19 @@ class Calibration:
     word: tuple[float, float]
     phone: tuple[float, float]
     edge: tuple[float, float]
-    certain: float = 30.0
+    certain: float = _CERTAIN
 
     def of_word(self, log_odds: float) -> float:
         """A word's match."""
-        return self._logistic(self.word, log_odds)
+        return _logistic(self.word, log_odds, self.certain)
 
     def of_phone(self, ratio: float) -> float:
         """A phone's match."""
-        return self._logistic(self.phone, ratio)
+        return _logistic(self.phone, ratio, _CERTAIN)
 
     def of_edge(self, frames: float) -> float:
         """An edge's standard deviation, in frames."""
         return math.hypot(self.edge[0], self.edge[1] * frames)
-
-    def _logistic(self, line: tuple[float, float], raw: float) -> float:
-        return 1 / (1 + math.exp(-line[0] - line[1] * max(-self.certain, min(raw, self.certain))))
 
 
 CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
@@ -241,6 +239,10 @@ def _runs(items: Sequence[Interval], odd: Sequence[bool], least: int, reason: st
         own = [item for item, _ in run]
         if is_odd and len(own) >= least:
             yield Interval(own[0].start, own[-1].end, f"{reason}: {' '.join(item.label for item in own)}")
+
+
+def _logistic(line: tuple[float, float], raw: float, certain: float) -> float:
+    return 1 / (1 + math.exp(-line[0] - line[1] * max(-certain, min(raw, certain))))
 
 
 def score_words(
