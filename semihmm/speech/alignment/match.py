@@ -9,8 +9,9 @@ speech instead (`free`), and ``A[w]`` those that pass through the word w itself.
 
 the difference of two log-partitions: a likelihood ratio of the word, in any pronunciation and at any time, against
 whatever else may have been said there. Both are the log-partition of A plus the log of expected counts of arcs, so one
-call of `marginals` answers for all words. Words are of phones in context where the model has them. This is goodness of pronunciation (Witt and Young 2000) in its posterior form
-(Hu et al. 2015), with neighbours and edges summed over rather than fixed: a wrong word does not blame the next.
+call of `marginals` answers for all words. This is goodness of pronunciation (Witt and Young 2000) in its posterior form
+(Hu et al. 2015), with neighbours and edges summed over rather than fixed: a wrong word does not blame the next. The
+words' phones are in context where the model has such; the free loop's are not.
 
 *Was this phone?* The same likelihood ratio, per frame: the mean over a phone's frames t and states s, under those
 marginals, of ``log p(x[t] | s) - log p(x[t] | x[:t])``, the second under the free phone loop.
