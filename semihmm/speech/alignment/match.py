@@ -97,7 +97,7 @@ class Calibration:
 CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
 """For the default model, as ``benchmarks/match.py`` fits it."""
 
-IN_CONTEXT = Calibration(word=(1.395, 0.107), phone=(2.665, 0.402), edge=(0.304, 0.965), certain=60.0)
+IN_CONTEXT = Calibration(word=(1.425, 0.107), phone=(2.206, 0.224), edge=(0.674, 0.805), certain=60.0)
 """For its phones in context, as ``benchmarks/match.py --contexts`` does."""
 
 
