@@ -144,7 +144,7 @@ class Aligner:
 
         Beyond half a minute, the recording is cut at moments whose place in the transcript is beyond doubt (a posterior
         of at least 0.999, which `Alignment.log_likelihood` accounts for). Then time and memory are O(T), but for an
-        outline of the whole that takes O(T S) and little time: an hour takes a minute and 1.1 GB.
+        outline of the whole that takes O(T S) and little time: an hour takes a minute and 1 GB.
         """
         heard = self._hear(wave, sample_rate, text, nbest)
         graph, frames = heard.graph, len(heard.evidence.known)

@@ -94,7 +94,7 @@ class Calibration:
         return math.hypot(self.edge[0], self.edge[1] * frames)
 
 
-CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
+CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.596, 0.852))
 """For the default model, as ``benchmarks/match.py`` fits it."""
 
 IN_CONTEXT = Calibration(word=(1.425, 0.107), phone=(2.206, 0.224), edge=(0.674, 0.805), certain=60.0)
