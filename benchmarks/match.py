@@ -110,7 +110,8 @@ def main() -> None:
     fit = {name: calibrated([scores[other] for other in FITTED if other in scores and other != name]) for name in sets}
     figures = {name: judge(found, fit[name]) for name, found in scores.items()}
     console.print(table(figures))
-    shipped = calibrated([scores[name] for name in FITTED if name in scores])
+    found = calibrated([scores[name] for name in FITTED if name in scores])
+    shipped = replace(found, certain=CERTAIN[arguments.contexts])
     console.print(f"all of {', '.join(name for name in FITTED if name in scores)}: {shipped}")
     if not arguments.smoke:
         out = arguments.out or HERE / "results" / f"match{'-contexts' if arguments.contexts else ''}.json"

@@ -7,7 +7,7 @@ confidences are its `marginals`, the matches log-partitions of graphs with more 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import nlargest
 
 import torch
@@ -85,7 +85,8 @@ class _Solved:
     def moved_to(self, whole: dict[str, Tensor], begin: int) -> "_Solved":
         """The same, with its frames in those of the whole recording: small tensors between large ones waste memory."""
         end = begin + len(self.nodes)
-        return replace(self, **{name: frames[begin:end].copy_(getattr(self, name)) for name, frames in whole.items()})
+        own = {name: frames[begin:end].copy_(getattr(self, name)) for name, frames in whole.items()}
+        return _Solved(own["nodes"], own["phone"], own["word"], own["entropy"], self.log_likelihood, self.ranked)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Aligner:
 
         Beyond half a minute, the recording is cut at moments whose place in the transcript is beyond doubt (a posterior
         of at least 0.999, which `Alignment.log_likelihood` accounts for). Then time and memory are O(T), but for an
-        outline of the whole that takes O(T S) and little time: an hour takes a minute and 1.1 GB.
+        outline of the whole that takes O(T S) and little time: an hour takes a minute and 1 GB.
         """
         heard = self._hear(wave, sample_rate, text, nbest)
         graph, frames = heard.graph, len(heard.evidence.known)

@@ -10,7 +10,8 @@ speech instead (`free`), and ``A[w]`` those that pass through the word w itself.
 the difference of two log-partitions: a likelihood ratio of the word, in any pronunciation and at any time, against
 whatever else may have been said there. Both are the log-partition of A plus the log of expected counts of arcs, so one
 call of `marginals` answers for all words. This is goodness of pronunciation (Witt and Young 2000) in its posterior form
-(Hu et al. 2015), with neighbours and edges summed over rather than fixed: a wrong word does not blame the next.
+(Hu et al. 2015), with neighbours and edges summed over rather than fixed: a wrong word does not blame the next. The
+words' phones are in context where the model has such; the free loop's are not.
 
 *Was this phone?* The same likelihood ratio, per frame: the mean over a phone's frames t and states s, under those
 marginals, of ``log p(x[t] | s) - log p(x[t] | x[:t])``, the second under the free phone loop.
@@ -52,6 +53,7 @@ from semihmm.types import Seconds
 
 _SHARPNESS = 0.1
 _PIECE, _CONTEXT = 8, 2  # words looked at together, and how many more on either side
+_CERTAIN = 30.0  # raw scores beyond which nothing more is said
 _ASIDE: Seconds = 1.0  # of free speech before or after the words: less may be the first or last word, said otherwise
 _HURRIED = 6  # phones in a row, each as short as the model allows
 _QUIET = 0.2  # speech in a word, on average, below which it is called silent
@@ -66,7 +68,7 @@ class Calibration:
         word: ``(a, b)``: a word's match is the logistic function of ``a + b * log-odds``.
         phone: the same of a phone, from its likelihood ratio per frame.
         edge: ``(a, b)``: a deviation of r frames becomes ``sqrt(a² + (b r)²)`` frames.
-        certain: the raw score, either way, beyond which nothing more is said.
+        certain: the log-odds, either way, beyond which nothing more is said of a word.
 
     Example:
         >>> calibration = Calibration(word=(0.0, 0.5), phone=(0.0, 1.0), edge=(3.0, 2.0))
@@ -77,29 +79,25 @@ class Calibration:
     word: tuple[float, float]
     phone: tuple[float, float]
     edge: tuple[float, float]
-    certain: float = 30.0
+    certain: float = _CERTAIN
 
     def of_word(self, log_odds: float) -> float:
         """A word's match."""
-        return self._logistic(self.word, log_odds)
+        return _logistic(self.word, log_odds, self.certain)
 
     def of_phone(self, ratio: float) -> float:
         """A phone's match."""
-        return self._logistic(self.phone, ratio)
+        return _logistic(self.phone, ratio, _CERTAIN)
 
     def of_edge(self, frames: float) -> float:
         """An edge's standard deviation, in frames."""
         return math.hypot(self.edge[0], self.edge[1] * frames)
 
-    def _logistic(self, line: tuple[float, float], raw: float) -> float:
-        return 1 / (1 + math.exp(-line[0] - line[1] * max(-self.certain, min(raw, self.certain))))
 
-
-CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.304, 0.965))
+CALIBRATION = Calibration(word=(3.645, 0.221), phone=(2.665, 0.402), edge=(0.596, 0.852))
 """For the Sphinx model, as ``benchmarks/match.py`` fits it."""
 
-
-IN_CONTEXT = Calibration(word=(1.395, 0.107), phone=(2.665, 0.402), edge=(0.304, 0.965), certain=60.0)
+IN_CONTEXT = Calibration(word=(1.425, 0.107), phone=(2.206, 0.224), edge=(0.674, 0.805), certain=60.0)
 """For its phones in context, as ``benchmarks/match.py --contexts`` does."""
 
 
@@ -250,6 +248,10 @@ def _runs(items: Sequence[Interval], odd: Sequence[bool], least: int, reason: st
         own = [item for item, _ in run]
         if is_odd and len(own) >= least:
             yield Interval(own[0].start, own[-1].end, f"{reason}: {' '.join(item.label for item in own)}")
+
+
+def _logistic(line: tuple[float, float], raw: float, certain: float) -> float:
+    return 1 / (1 + math.exp(-line[0] - line[1] * max(-certain, min(raw, certain))))
 
 
 def score_words(
