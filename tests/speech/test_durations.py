@@ -63,11 +63,14 @@ def segmentations(run, log_likelihood, reach, law):
             yield edges, weight
 
 
-@pytest.mark.parametrize("reach", [1, 2])
+@pytest.mark.parametrize(("reach", "rate"), [(1, 100), (2, 100), (1, 200)])
 @pytest.mark.parametrize("seed", range(3))
-def test_mean_edges_are_means_over_all_segmentations(tone_model, monkeypatch, seed, reach):
-    monkeypatch.setattr(module, "_REACH", reach)
-    monkeypatch.setattr(module, "_SHARPNESS", 1.0)
+def test_mean_edges_are_means_over_all_segmentations(tone_model, monkeypatch, seed, reach, rate):
+    """Of frames that come twice as often, each counts half."""
+    monkeypatch.setattr(module, "_REACH", reach / rate)
+    monkeypatch.setattr(module, "_SHARPNESS", 100.0)
+    front_end = dataclasses.replace(tone_model.front_end, frame_rate=rate)
+    model = dataclasses.replace(tone_model, front_end=front_end)
     phones = ["AA", "S", "IY"]
     run, log_likelihood = run_of(phones, [0, 3, 5, 8], seed), heard(8, 3, seed)
     durations = Durations({"AA": (0.03, 0.015), "IY": (0.02, 0.01)})
@@ -75,18 +78,19 @@ def test_mean_edges_are_means_over_all_segmentations(tone_model, monkeypatch, se
     def law(phone, frames, blind):
         if phones[phone] == "S":
             return blind  # that of the HMM
-        mean, deviation = (100 * value for value in durations.laws[phones[phone]])
-        shape, rate = (mean / deviation) ** 2, mean / deviation**2
-        each = [(shape - 1) * math.log(d) - rate * d for d in range(1, 3 + 2 * reach + 1)]
+        mean, deviation = (rate * value for value in durations.laws[phones[phone]])
+        shape, scale = (mean / deviation) ** 2, deviation**2 / mean
+        each = [(shape - 1) * math.log(d) - d / scale for d in range(1, 3 + 2 * reach + 1)]
         return each[frames - 1] - float(torch.tensor(each).double().logsumexp(0))
 
-    weighted = list(segmentations(run, log_likelihood, reach, law))
+    evidence = 100 / rate * log_likelihood
+    weighted = list(segmentations(run, evidence, reach, law))
     posterior = torch.tensor([weight for _, weight in weighted]).double().softmax(0)
     expected = posterior @ torch.tensor([edges for edges, _ in weighted]).double()
-    torch.testing.assert_close(mean_edges(run, log_likelihood, tone_model, durations), expected, atol=1e-5, rtol=0)
-    ways = Ways.of(run, log_likelihood, reach)
+    torch.testing.assert_close(mean_edges(run, log_likelihood, model, durations), expected, atol=1e-5, rtol=0)
+    ways = Ways.of(run, evidence, reach)
     known = torch.tensor([True, False, True])[:, None]
-    laws = durations.log_prob(phones, tone_model, ways.longest)[0]
+    laws = durations.log_prob(phones, model, ways.longest)[0]
     duration = torch.where(known, laws, ways.duration)
     total = log_partition(ways.hsmm(0, 3, duration))
     expected = torch.tensor([weight for _, weight in weighted]).double().logsumexp(0)

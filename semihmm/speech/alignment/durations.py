@@ -6,12 +6,12 @@ path, which begins at frame b and lasts d frames, weighs
     log p(x[b:b+d] | n, d) + log p(d | n),
 
 the first from all ways through its three states in d frames, divided by the probability that the HMM gives to d itself,
-the second by the law; a phone without a law keeps the HMM's. Log-likelihoods are scaled by `_SHARPNESS` first, as for
-the deviations of edges: frames are not independent. The edge between two phones is then the *mean* of its posterior
-(`expected_counts` of segments), which lies between frames, and has the least squared error where the model is right.
-`_SHARPNESS` and `_REACH` were chosen on synthetic speech that no benchmark scores.
+the second by the law; a phone without a law keeps the HMM's. Log-likelihoods are scaled first, as for the deviations of
+edges, for frames are not independent: as if `_SHARPNESS` of those in a second were. The edge between two phones is then
+the *mean* of its posterior (`expected_counts` of segments), which lies between frames, and has the least squared error
+where the model is right. `_SHARPNESS` and `_REACH` were chosen on synthetic speech that no benchmark scores.
 
-An edge may be up to `_REACH` frames from where the HMM's best path has it. So a phone's ways are summed for that many
+An edge may be up to `_REACH` seconds from where the HMM's best path has it. So a phone's ways are summed for that many
 beginnings and ends, of all phones at once; the chain has one state for each phone, and is taken a few phones at a time.
 """
 
@@ -29,9 +29,9 @@ from semihmm.speech.acoustics.model import AcousticModel
 from semihmm.structures import HSMM
 from semihmm.types import Seconds
 
-_SHARPNESS = 0.1
-_REACH = 8  # frames
-_LONG = 40  # frames of a phone that are looked at: of a longer one, the middle is left out
+_SHARPNESS = 10.0  # frames in a second that count as independent
+_REACH: Seconds = 0.08
+_LONG: Seconds = 0.4  # of a phone that are looked at: of a longer one, the middle is left out
 _PIECE, _CONTEXT = 16, 6  # phones of one `HSMM`, and how many more on either side
 _BLOCK = 256  # phones whose ways are summed at a time
 
@@ -120,8 +120,9 @@ def mean_edges(run: Run, log_likelihood: Tensor, model: AcousticModel, durations
 
 def _moves(run: Run, log_likelihood: Tensor, model: AcousticModel, durations: Durations) -> Tensor:
     """How far the edges are from where the HMM has them, ``(N + 1,)``."""
-    short, frames = run.shortened(_LONG)
-    ways = Ways.of(short, _SHARPNESS * log_likelihood[frames].double(), _REACH)
+    rate = model.front_end.frame_rate
+    short, frames = run.shortened(round(_LONG * rate))
+    ways = Ways.of(short, _SHARPNESS / rate * log_likelihood[frames].double(), round(_REACH * rate))
     laws, known = durations.log_prob(run.phones, model, ways.longest)
     duration = torch.where(known[:, None], laws, ways.duration)
     count, moved = len(run.phones), torch.zeros(len(run.phones) + 1, dtype=torch.float64)
