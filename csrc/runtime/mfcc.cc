@@ -189,9 +189,9 @@ void Cepstra::pull(std::span<double> out) {
 // What the mel filters let through of the window in `wave_`, which is filled to its end or padded.
 void Cepstra::energies() {
     const double* const window = wave_.data() + shift_;
-    const std::size_t held = filled_ - shift_;
+    const std::size_t held = filled_ > shift_ ? filled_ - shift_ : 0;  // none, where windows lie apart
     if (running_offset_) {
-        const std::size_t count = frames_ ? shift_ : size_;
+        const std::size_t count = frames_ ? std::min(shift_, filled_) : size_;
         const double* const latest = wave_.data() + filled_ - count;
         const double level = std::accumulate(latest, latest + count, 0.0) / static_cast<double>(count);
         if (!std::isnan(level)) offset_ += (level - offset_) / static_cast<double>(std::min(frames_ + 1, kOffsetMemory));

@@ -86,11 +86,16 @@ FrontEndSettings sphinx() {
 
 void a_stream_of_features_is_the_whole() {
     for (const bool padded : {false, true})
-        for (const std::size_t samples : {100, 409, 410, 411, 570, 571, 5000, 5003}) {
+        for (const std::size_t samples : {100, 409, 410, 411, 570, 571, 800, 1000, 5000, 5003}) {
             FrontEndSettings settings = sphinx();
             settings.padded = padded;
             settings.mean_normalisation = false;
             CHECK(settings.refusal().empty());
+            FrontEndSettings sparse = settings;  // windows that lie apart
+            sparse.frame_rate = 20;
+            FrontEnd apart(sparse, {{}, {}, {}});
+            const std::size_t known = samples < 410 ? 0 : 1 + padded + (samples - 410) / 800;
+            CHECK(streamed(apart, noise(samples), 100).size() == known * 39);
             const auto wave = noise(samples, 0.1F);
             const auto whole = features_of(settings, wave);
             const std::size_t frames = samples < 410 ? 0 : 1 + padded + (samples - 410) / 160;
