@@ -331,7 +331,7 @@ def of_ctc(smoke: bool) -> tuple[Any, Tensor]:
             self.register_buffer("targets", targets)
 
         def forward(self, x: Tensor, lengths: Tensor) -> semihmm.CTC:
-            return semihmm.CTC(self.net(x), self.targets.expand(len(x), -1), lengths)
+            return semihmm.CTC(self.net(x), self.targets.expand(x.shape[0], -1), lengths)
 
     return Reader().eval(), centres[labels].expand(8, -1, -1) + torch.randn(8, len(labels), features)
 

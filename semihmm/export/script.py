@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semihmm import structures
 from semihmm.errors import StructureError
 from semihmm.export.module import Answers
 from semihmm.export.program import example
@@ -48,6 +49,7 @@ def jit(model: HMM, x: Tensor | None = None) -> torch.jit.ScriptModule:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's: this is deprecated
         structure = Answers(model, ("log_prob",)).structure(x, torch.tensor([7, 4]))
+        assert isinstance(structure, structures.HMM)
         final = torch.zeros_like(structure.initial) if structure.final is None else structure.final
         recursion = _Recursion(model.emission, structure.initial, structure.transition, final, x)
         script: torch.jit.ScriptModule = torch.jit.script(recursion)

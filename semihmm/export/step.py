@@ -29,6 +29,7 @@ StepOutput = Literal["log_prob", "filtered", "viterbi"]
 STEP_OUTPUTS: tuple[StepOutput, ...] = get_args(StepOutput)
 LOG, MAX = Log(products=True), Max()
 LAG = 50  # frames
+Held = tuple[Tensor, Tensor, Tensor]  # a carry, its offset, and where best paths were
 
 
 class Step(nn.Module):
@@ -87,7 +88,9 @@ class Step(nn.Module):
             chain = structure.chain()
         name, steps = type(structure).__name__, chain.steps.unrolled()
         lasting = isinstance(steps, Segmental)
-        moves = steps.transition if lasting else steps.first if isinstance(steps, Compose) else steps
+        moves = (
+            steps.transition if isinstance(steps, Segmental) else steps.first if isinstance(steps, Compose) else steps
+        )
         if not isinstance(steps, Map) or (steps.memory > 1 and not lasting) or chain.length not in (2, 3):
             raise StructureError(
                 f"export: a {name} has no step for each frame, so no step model. Export it whole: onnx."
@@ -144,7 +147,7 @@ class Step(nn.Module):
             scale = scale + (each if each.shape[-1] == 1 else each[..., each.shape[-1] - x.shape[1] :])
         scale = torch.where(active, scale, 0.0).cumsum(-1)
         going = None
-        if self.lasting:
+        if isinstance(structure, SemiMarkov):
             steps, known["next_frames"] = self._joined(steps, known["frames"], lengths)
             going = _lasting(steps, structure.going())
         found: dict[str, Tensor] = {"next_seen": known["seen"] + lengths}
@@ -173,7 +176,7 @@ class Step(nn.Module):
                 "before. Export it whole: onnx."
             )
         self.cut = True
-        return structure.holding(censored="none")
+        return structure.holding(censored="none")  # type: ignore[arg-type]
 
     def _front(self, semiring: Semiring, chain: Chain, first: Tensor, vector: Tensor, offset: Tensor) -> State:
         """What there is in front of the chunk."""
@@ -223,7 +226,7 @@ class Step(nn.Module):
         assert isinstance(steps, Compose)
         moves = steps.first
 
-        def step(held: tuple[Tensor, ...], table: Tables, now: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        def step(held: Held, table: Tables, now: Tensor) -> tuple[Held, tuple[Tensor, ...]]:
             state, before = State(*held[:2]), held[2]
             new = advanced(MAX, steps, state, table, now)
             came = steps.choose(MAX, state.carry, table, None).squeeze(0)

@@ -57,7 +57,8 @@ def product(vector: Tensor, matrix: Tensor) -> Tensor:
 
     given = (vector, matrix, mass)
     if torch.compiler.is_exporting():
-        return torch.cond(small.any(), slow, quick, given)
+        found: Tensor = torch.cond(small.any(), slow, quick, given)
+        return found
     return (slow if bool(small.any()) else quick)(*given)
 
 
