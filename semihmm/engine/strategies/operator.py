@@ -71,11 +71,13 @@ def over_time(
         new, kept = step(held, tuple([next(rest) if x is None else x for x in still]), *now[: len(rows)])
         return tuple(new), kept
 
-    if not torch.compiler.is_exporting():
-        return _looped(body, state, [*rows, *over], reverse)
-    from torch._higher_order_ops.scan import scan  # takes a second, which only an export pays
+    found: tuple[C, tuple[Tensor, ...]]
+    if torch.compiler.is_exporting():
+        from torch._higher_order_ops.scan import scan  # takes a second, which only an export pays
 
-    found: tuple[C, tuple[Tensor, ...]] = scan(body, tuple(state), [*rows, *over], reverse=reverse)
+        found = scan(body, tuple(state), [*rows, *over], reverse=reverse)
+    else:
+        found = _looped(body, state, [*rows, *over], reverse)
     return found
 
 

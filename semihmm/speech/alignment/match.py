@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby, pairwise
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,7 +104,7 @@ IN_CONTEXT = Calibration(word=(1.425, 0.107), phone=(2.206, 0.224), edge=(0.674,
 
 def calibration_of(model: AcousticModel) -> Calibration:
     """What the card of a model says of its scores, or else what fits Sphinx's."""
-    constants = model.card.get("calibration")
+    constants: dict[str, Any] | None = model.card.get("calibration")
     if constants:
         return Calibration(**{name: tuple(x) if isinstance(x, list) else x for name, x in constants.items()})
     return CALIBRATION if model.contexts is None else IN_CONTEXT
