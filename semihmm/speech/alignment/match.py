@@ -104,9 +104,9 @@ IN_CONTEXT = Calibration(word=(1.425, 0.107), phone=(2.206, 0.224), edge=(0.674,
 
 def calibration_of(model: AcousticModel) -> Calibration:
     """What the card of a model says of its scores, or else what fits Sphinx's."""
-    constants: dict[str, Any] | None = model.card.get("calibration")
-    if constants:
-        return Calibration(**{name: tuple(x) if isinstance(x, list) else x for name, x in constants.items()})
+    if "calibration" in model.card:
+        held: dict[str, Any] = {n: tuple(x) if isinstance(x, list) else x for n, x in model.card["calibration"].items()}
+        return Calibration(**held)
     return CALIBRATION if model.contexts is None else IN_CONTEXT
 
 
