@@ -193,8 +193,14 @@ def misspelt(aligner: Aligner, item: dict, words: list[str], draw: random.Random
     found = align(replace(aligner, lexicon=Lexicon(entries)), item, names)
     if found is None:
         return []
-    wrong = [int(mark) for name in names for mark in marks[name]]
-    return [(raw(phone), mark) for phone, mark in zip(found.phones, wrong, strict=True)]
+    spelt = ((phone, int(mark)) for name in names for phone, mark in zip(entries[name][0], marks[name], strict=True))
+    heard, pairs = iter(found.phones), []
+    for phone, mark in spelt:
+        said = next(
+            said for said in heard if said.label == phone
+        )  # a stop behind a nasal may be nobody's
+        pairs.append((raw(said), mark))
+    return pairs
 
 
 def edges(item: dict, found: Alignment, frame: float = _FRAME) -> list[tuple[float, float]]:

@@ -25,7 +25,7 @@ class Carry {
         } else {
             all_.peak = {&laws.peak, 1, 1, 1};
         }
-        all_.emission = {carry_.get(), 1, memory_, states_};  // for the worker's sizes
+        all_.emission = {carry_.get(), 1, memory_, states_, 0, states_};  // for the worker's sizes
         worker_.emplace(all_);
     }
     Carry(const Carry&) = delete;
@@ -45,7 +45,7 @@ class Carry {
     }
     // `frames`: the `memory` latest, the newest last.
     void step(const float* frames, Pulse& pulse) {
-        all_.emission = {frames, 1, memory_, states_};
+        all_.emission = {frames, 1, memory_, states_, 0, states_};
         worker_->sequence(0, pulse);
         scaled_ += scale_;
         if (!before_) return;

@@ -114,5 +114,3 @@ def test_train_goes_on_to_adaptive_features_and_a_network_on_request(tmp_path):
     assert result.exit_code == 0, result.output
     model = load_acoustic_model(out)
     assert model.network is not None and model.streams == () and {"features", "network"} <= set(model.card)
-    both = run("train", folder, "--phones", "--out", out, "--network", "mmi", "--triphones", 10)
-    assert both.exit_code == 2 and "leave out --triphones" in both.output

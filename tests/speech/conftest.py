@@ -127,6 +127,7 @@ def held_tensors():
 
     def count():
         gc.collect()
-        return len({item.untyped_storage().data_ptr() for item in gc.get_objects() if type(item) is torch.Tensor})
+        alive = (item for item in gc.get_objects() if type(item) is torch.Tensor and item.layout is torch.strided)
+        return len({item.untyped_storage().data_ptr() for item in alive})
 
     return count
