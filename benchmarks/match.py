@@ -196,9 +196,7 @@ def misspelt(aligner: Aligner, item: dict, words: list[str], draw: random.Random
     spelt = ((phone, int(mark)) for name in names for phone, mark in zip(entries[name][0], marks[name], strict=True))
     heard, pairs = iter(found.phones), []
     for phone, mark in spelt:
-        said = next(
-            said for said in heard if said.label == phone
-        )  # a stop behind a nasal may be nobody's
+        said = next(said for said in heard if said.label == phone)  # a stop behind a nasal may be nobody's
         pairs.append((raw(said), mark))
     return pairs
 
