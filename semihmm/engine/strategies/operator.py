@@ -1,8 +1,10 @@
-"""One step after the other as PyTorch's `scan` operator: an exported program learns T when it runs."""
+"""One step after another as `scan` or `while_loop`, operators of PyTorch: an exported program learns T when it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +15,23 @@ from semihmm.engine.strategies.base import State, Tables, Trail, advanced, lifte
 from semihmm.semirings import Log, Semiring
 
 C = TypeVar("C", bound=tuple[Tensor, ...])
+
+_AS_LOOPS = ContextVar("_AS_LOOPS", default=False)
+
+
+@contextmanager
+def as_loops() -> Iterator[None]:
+    """Within, exported programs have a `while_loop` for each `scan`: PyTorch's compiler knows no scan of T steps.
+
+    Example:
+        >>> with as_loops():
+        ...     program = semihmm.export.torch_export(HMM(3, Gaussian(3, features=2)), outputs=("log_prob",))
+    """
+    before = _AS_LOOPS.set(True)
+    try:
+        yield
+    finally:
+        _AS_LOOPS.reset(before)
 
 
 def operator(
@@ -71,14 +90,43 @@ def over_time(
         new, kept = step(held, tuple([next(rest) if x is None else x for x in still]), *now[: len(rows)])
         return tuple(new), kept
 
+    every = [*rows, *over]
     found: tuple[C, tuple[Tensor, ...]]
-    if torch.compiler.is_exporting():
+    if not torch.compiler.is_exporting():
+        found = _looped(body, state, every, reverse)
+    elif _AS_LOOPS.get():
+        found = _as_loop(body, state, every, reverse)
+    else:
         from torch._higher_order_ops.scan import scan  # takes a second, which only an export pays
 
-        found = scan(body, tuple(state), [*rows, *over], reverse=reverse)
-    else:
-        found = _looped(body, state, [*rows, *over], reverse)
+        found = scan(body, tuple(state), every, reverse=reverse)
     return found
+
+
+def _as_loop(body: Callable[..., Any], state: C, rows: Sequence[Tensor], reverse: bool) -> Any:
+    """As a `while_loop`, which carries what is kept of all times."""
+    from torch._higher_order_ops.while_loop import while_loop
+
+    count, many = rows[0].shape[0], len(state)
+
+    def at(time: Tensor) -> Tensor:
+        return (count - 1 - time if reverse else time).reshape(1)
+
+    def run(time: Tensor, held: Sequence[Tensor], everything: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        where = at(time)
+        new, here = body(tuple(held), [row.index_select(0, where).squeeze(0) for row in rows])
+        kept = [x.index_copy(0, where, one.unsqueeze(0)) for x, one in zip(everything, here, strict=True)]
+        return (time + 1, *(x.clone() for x in new), *kept)
+
+    begin = torch.zeros((), dtype=torch.int64)
+    _, here = body(tuple(state), [row[0] for row in rows])  # for its sizes
+    nothing = [x.new_zeros(count, *x.shape) for x in here]
+    found = while_loop(
+        lambda time, *_: time < count,
+        lambda time, *held: run(time, held[:many], held[many:]),
+        (begin, *(x.clone() for x in state), *nothing),
+    )
+    return found[1 : many + 1], found[many + 1 :]
 
 
 def _looped(body: Callable[..., Any], state: C, rows: Sequence[Tensor], reverse: bool) -> Any:
