@@ -4,8 +4,9 @@
 
 Speed: log-likelihoods of a dense HMM, of log-likelihoods of frames, by a loop of PyTorch in log space (the baseline)
 and as products of matrices, the latter compiled by torch.compile, TorchScript (`export.jit`), the program of
-`torch_export` run by PyTorch, the native backend, and ONNX Runtime with steps in either form; one thread. Everybody's
-are compared with float64 before the clock starts.
+`torch_export` run by PyTorch, its AOTInductor package (which takes two sequences or more: of one, the time is that of
+two), the native backend, and ONNX Runtime with steps in either form; one thread. Everybody's are compared with float64
+before the clock starts.
 
 Accuracy: every model of the tests' table, in ONNX Runtime against PyTorch. Bits: three models whose networks are in 32,
 16 and 8 bits: spoken digits (``fsdd`` of ``SEMIHMM_DATA`` or ``../shared/data``, else synthetic speakers), a dense HMM,
@@ -130,21 +131,26 @@ def scripted(dense: Dense) -> Callable[[Tensor, Tensor], Tensor]:
     return script
 
 
-def contestants(dense: Dense, folder: Path) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+def contestants(dense: Dense, folder: Path, smoke: bool) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """Whoever runs here, from observations and lengths (all alike) to log-likelihoods."""
     initial, transition = dense.initial, dense.transition
-    compiled = torch.compile(product, dynamic=False)
-    program = export.torch_export(dense, torch.zeros(1, 1, len(initial)), ("log_prob",)).module()
+    compiled, example = torch.compile(product, dynamic=False), torch.zeros(1, 1, len(initial))
+    program = export.torch_export(dense, example, ("log_prob",)).module()
     found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "eager, log space": lambda x, n: by_sums(initial, transition, x),
         "eager, products": lambda x, n: by_products(initial, transition, x),
-        "torch.compile, products": lambda x, n: by_products(initial, transition, x, compiled),
         "TorchScript": scripted(dense),
         "torch.export": lambda x, n: program(x, n)[0],
         "native": lambda x, n: semihmm.log_partition(dense(x, n)),
     }
+    if not smoke:  # compilers take half a minute
+        export.aoti(dense, folder / "model.pt2", ("log_prob",), example)
+        package = torch._inductor.aoti_load_package(str(folder / "model.pt2"))
+        found["AOTInductor"] = lambda x, n: (package(x, n) if len(x) > 1 else package(x.repeat(2, 1, 1), n.repeat(2)))[
+            0
+        ][: len(x)]
+        found["torch.compile, products"] = lambda x, n: by_products(initial, transition, x, compiled)
     if HAVE_ONNX:
-        example = torch.zeros(1, 1, len(initial))
         export.onnx(dense, folder / "products.onnx", ("log_prob",), example)
         with steps_in_log_space():
             export.onnx(dense, folder / "sums.onnx", ("log_prob",), example)
@@ -175,11 +181,9 @@ def speed(smoke: bool, folder: Path) -> list[dict[str, Any]]:
         torch.manual_seed(0)
         if states not in made:
             dense = Dense(states)
-            made[states] = dense, contestants(dense, folder)
+            made[states] = dense, contestants(dense, folder, smoke)
         dense, ways = made[states]
         x, lengths = 3 * torch.randn(batch, frames, states), torch.full((batch,), frames)
-        if smoke:
-            ways = {name: way for name, way in ways.items() if "compile" not in name}  # which takes seconds
         exact = by_sums(dense.initial.double(), dense.transition.double(), x.double())
         for name, way in ways.items():
             torch.testing.assert_close(way(x, lengths).double(), exact, rtol=1e-5, atol=1e-4, msg=name)

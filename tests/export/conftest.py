@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,31 @@ BUILD = ROOT / "build" / "runtime-test"
 
 
 @pytest.fixture(scope="session")
-def built() -> Path:
+def tools() -> Callable[..., Any]:
+    """Runs cmake, ctest or another program of this environment, or else of the system; it must succeed."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
+    if not all(shutil.which(tool, path=environment["PATH"]) for tool in ("cmake", "ctest", "ninja")):
+        pytest.skip("the C++ runtime needs cmake and ninja")
+    if not shutil.which(os.environ.get("CXX", "c++")):
+        pytest.skip("the C++ runtime needs a C++ compiler")
+
+    def run(*words: object, cwd: Path | None = None) -> None:
+        command = [shutil.which(str(words[0]), path=environment["PATH"]), *map(str, words[1:])]
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # type: ignore[arg-type]
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def built(tools: Callable[..., Any]) -> Path:
     """The folder that the runtime is built in, for one instruction set and in little time."""
-    search = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    cmake, ninja = (shutil.which(tool, path=search) for tool in ("cmake", "ninja"))
-    if cmake is None or ninja is None or not shutil.which(os.environ.get("CXX", "c++")):
-        pytest.skip("the C++ runtime needs cmake, ninja and a C++ compiler")
     isa = "avx2" if torch.backends.cpu.get_cpu_capability().startswith("AVX") else "baseline"
     BUILD.parent.mkdir(exist_ok=True)
     with open(BUILD.parent / "runtime-test.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other workers of pytest want it too
-        options = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", f"-DSEMIHMM_ISAS={isa}", "-DSEMIHMM_OPTIMISE=-O1"]
-        for command in ([cmake, "-S", str(SOURCES), "-B", str(BUILD), *options], [cmake, "--build", str(BUILD)]):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
+        tools("cmake", "-S", SOURCES, "-B", BUILD, "-G", "Ninja", f"-DSEMIHMM_ISAS={isa}", "-DSEMIHMM_OPTIMISE=-O1")
+        tools("cmake", "--build", BUILD)
     return BUILD
 
 

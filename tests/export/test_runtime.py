@@ -318,9 +318,8 @@ def test_a_file_that_is_cut_anywhere_is_refused(library: Any) -> None:
 # ---- C, and the command line
 
 
-def test_ctest_passes(built: Path) -> None:
-    done = subprocess.run(["ctest", "--output-on-failure"], cwd=built, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_ctest_passes(built: Path, tools: Callable[..., Any]) -> None:
+    tools("ctest", "--output-on-failure", cwd=built)
 
 
 def lines(built: Path, *words: str, status: int = 0, **more: Any) -> list[Any]:
@@ -353,11 +352,12 @@ def test_semihmm_infer_prints_json_lines(built: Path, tmp_path: Path) -> None:
     assert "--chunk takes" in lines(built, file, given, "--chunk", "x", status=1)[0]
 
 
-def test_a_program_finds_the_package(built: Path, tmp_path: Path) -> None:
-    """`find_package` and pkg-config of an installation, by a program of one line."""
-    cmake = "cmake"
-    run = {"check": True, "capture_output": True, "text": True}
-    subprocess.run([cmake, "--install", str(built), "--prefix", str(tmp_path / "to")], **run)  # type: ignore[call-overload]
+def test_a_program_finds_the_package(built: Path, tools: Callable[..., Any], tmp_path: Path) -> None:
+    """By `find_package`; pkg-config's file says the same."""
+    tools("cmake", "--install", built, "--prefix", tmp_path / "to")
+    (described,) = (tmp_path / "to").rglob("semihmm.pc")
+    prefix = described.read_text().splitlines()[0].removeprefix("prefix=${pcfiledir}/")
+    assert (described.parent / prefix / "include" / "semihmm.h").is_file()
     (tmp_path / "main.c").write_text(
         "#include <semihmm.h>\nint main(void) { return semihmm_version() - SEMIHMM_VERSION; }\n"
     )
@@ -366,8 +366,7 @@ def test_a_program_finds_the_package(built: Path, tmp_path: Path) -> None:
         "add_executable(a main.c)\ntarget_link_libraries(a semihmm::shared)\n"
         "add_executable(b main.c)\ntarget_link_libraries(b semihmm::static)\n"
     )
-    options = [f"-DCMAKE_PREFIX_PATH={tmp_path / 'to'}", "-G", "Ninja"]
-    subprocess.run([cmake, "-S", str(tmp_path), "-B", str(tmp_path / "b"), *options], **run)  # type: ignore[call-overload]
-    subprocess.run([cmake, "--build", str(tmp_path / "b")], **run)  # type: ignore[call-overload]
+    tools("cmake", "-S", tmp_path, "-B", tmp_path / "b", "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={tmp_path / 'to'}")
+    tools("cmake", "--build", tmp_path / "b")
     for program in ("a", "b"):
-        subprocess.run([str(tmp_path / "b" / program)], **run)  # type: ignore[call-overload]
+        tools(tmp_path / "b" / program)
