@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from semihmm.export.comparing import Comparison
 from semihmm.speech import (
     TOLERANCES,
     AcousticModel,
@@ -24,6 +24,9 @@ from semihmm.speech import (
 )
 from semihmm.speech.corpora.batch import Outcome, Summary
 from semihmm.speech.training.trainer import Pass
+
+if TYPE_CHECKING:
+    from semihmm.export.comparing import Comparison  # PyTorch takes two seconds to find what it exports with
 
 _SOME, _OFTEN = 3, 0.15  # words without an entry, and their share, from where on the language is in doubt
 _SUSPICIOUS, _STRETCHES = 20, 5  # recordings, and stretches of one, that a summary names
@@ -261,7 +264,7 @@ def rows(title: str, values: Mapping[str, str]) -> None:
     Console().print(table)
 
 
-def comparison(result: Comparison, model_bytes: int, exported_bytes: int) -> None:
+def comparison(result: "Comparison", model_bytes: int, exported_bytes: int) -> None:
     """An exported model beside the one that it was exported from."""
     table = Table(title=f"{result.sequences} sequences, {result.frames} frames", title_justify="left")
     for name in ("", "model", "exported"):

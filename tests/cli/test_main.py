@@ -398,6 +398,11 @@ def test_info_survives_a_package_that_is_not_installed(run, monkeypatch):
     assert row(result.output, "gruut") == ["not installed"]
 
 
+def test_commands_of_speech_do_not_wait_for_what_exports_models():
+    code = "import sys, semihmm.cli.main, semihmm.cli.show; print(any('semihmm.export' in name for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 def test_help_and_version_do_not_wait_for_pytorch():
     """In a process of its own, which must end without having imported what the work needs."""
     script = (
