@@ -399,7 +399,7 @@ def test_info_survives_a_package_that_is_not_installed(run, monkeypatch):
 
 
 def test_commands_of_speech_do_not_wait_for_what_exports_models():
-    code = "import sys, semihmm.cli.main, semihmm.cli.show; print(any('semihmm.export' in name for name in sys.modules))"
+    code = "import sys, semihmm.cli.show; print(any(name.startswith('semihmm.export') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
