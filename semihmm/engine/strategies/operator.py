@@ -109,30 +109,23 @@ def _as_loop(body: Callable[..., Any], state: C, rows: Sequence[Tensor], reverse
 
     count, many = rows[0].shape[0], len(state)
 
-    def at(time: Tensor) -> Tensor:
-        return (count - 1 - time if reverse else time).reshape(1)
-
-    def run(time: Tensor, held: Sequence[Tensor], everything: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        where = at(time)
-        new, here = body(tuple(held), [row.index_select(0, where).squeeze(0) for row in rows])
-        kept = [x.index_copy(0, where, one.unsqueeze(0)) for x, one in zip(everything, here, strict=True)]
+    def run(time: Tensor, *held: Tensor) -> tuple[Tensor, ...]:
+        where = (count - 1 - time if reverse else time).reshape(1)
+        new, here = body(held[:many], [row.index_select(0, where).squeeze(0) for row in rows])
+        kept = [x.index_copy(0, where, one.unsqueeze(0)) for x, one in zip(held[many:], here, strict=True)]
         return (time + 1, *(x.clone() for x in new), *kept)
 
     begin = torch.zeros((), dtype=torch.int64)
     _, here = body(tuple(state), [row[0] for row in rows])  # for its sizes
     nothing = [x.new_zeros(count, *x.shape) for x in here]
-    found = while_loop(
-        lambda time, *_: time < count,
-        lambda time, *held: run(time, held[:many], held[many:]),
-        (begin, *(x.clone() for x in state), *nothing),
-    )
+    found = while_loop(lambda time, *_: time < count, run, (begin, *(x.clone() for x in state), *nothing))
     return found[1 : many + 1], found[many + 1 :]
 
 
 def _looped(body: Callable[..., Any], state: C, rows: Sequence[Tensor], reverse: bool) -> Any:
     """What the operator does."""
     kept: list[tuple[Tensor, ...]] = []
-    for now in zip(*rows, strict=True) if not reverse else zip(*(x.flip(0) for x in rows), strict=True):
+    for now in zip(*(x.flip(0) if reverse else x for x in rows), strict=True):
         state, here = body(state, list(now))
         kept.append(here)
     return state, tuple([torch.stack(x[::-1] if reverse else x) for x in zip(*kept, strict=True)])
