@@ -24,8 +24,10 @@ def as_loops() -> Iterator[None]:
     """Within, exported programs have a `while_loop` for each `scan`: PyTorch's compiler knows no scan of T steps.
 
     Example:
+        >>> from semihmm import export
+        >>> from semihmm.models import HMM, Gaussian
         >>> with as_loops():
-        ...     program = semihmm.export.torch_export(HMM(3, Gaussian(3, features=2)), outputs=("log_prob",))
+        ...     program = export.torch_export(HMM(3, Gaussian(3, features=2)), outputs=("log_prob",))
     """
     before = _AS_LOOPS.set(True)
     try:
