@@ -16,7 +16,7 @@ BENCH_ARGS ?=
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
 .PHONY: help demo native no-native test test-torch test-asan runtime test-runtime test-runtime-asan test-runtime-neon \
-	lint format types docs bench web web-digits clean
+	lint format types docs bench figures web web-digits clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
@@ -28,6 +28,7 @@ help:
 	@echo "make types   mypy --strict                make docs    the documentation: build/docs"
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
 	@echo "make test-runtime-neon  the C++ runtime for 64-bit Arm, in an emulator"
+	@echo "make figures the interactive figures of the documentation, of web/figures; needs npm"
 	@echo "make web     the program of semihmm view's pages, of web/view; needs npm"
 	@echo "make web-digits  a page that hears spoken digits in a browser: build/digits; needs npm"
 
@@ -134,6 +135,10 @@ bench: $(VENV)/benchmarks.stamp $(NATIVE)
 # What is made is committed, so that nobody who installs or tests semihmm needs npm; a test compares it with the sources.
 web:
 	cd web/view && npm ci --silent && npm run --silent build
+
+# Likewise the interactive figures of the documentation, docs/_static/figures.
+figures:
+	cd web/figures && npm ci --silent && npm run --silent build
 
 # Nothing of it is committed: what onnxruntime-web brings is large, and the recordings that are learnt from are not ours.
 web-digits: $(VENV)/speech.stamp $(VENV)/export.stamp $(NATIVE)

@@ -45,7 +45,7 @@ def draw(folder: Path, kind: str = "svg") -> None:
                 fill(figure, theme)
                 save(figure, f"{name}-{theme.name}")
         with matplotlib.rc_context(STYLE | theme.style):
-            for name, figure in of_page(Path(__file__).with_name("plots.md")):
+            for name, figure in of_page(Path(__file__).with_name("guides") / "plots.md"):
                 save(figure, f"{name}-{theme.name}")
 
 

@@ -29,7 +29,7 @@ MODULES = sorted(
     if file.name != "__main__.py"  # importing that one runs the program
 )
 EXAMPLES = sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/[a-z]*.py")])
-EXTRAS = {"deployment.md": ("onnx", "onnxscript", "onnxruntime")}  # what a page's examples import, and CI has not
+EXTRAS = {"deployment/index.md": ("onnx", "onnxscript", "onnxruntime")}  # what a page's examples import, and CI has not
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -55,7 +55,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The blocks of one page share their names; they run in an empty folder that holds only `examples`."""
-    for package in EXTRAS.get(page.name, ()):
+    for package in EXTRAS.get("/".join(page.parts[-2:]), ()):
         pytest.importorskip(package)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -94,7 +94,7 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
 
 
 def test_each_example_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "gallery" / "index.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == [
         file.name for file in sorted(ROOT.glob("examples/*.py"))
     ]

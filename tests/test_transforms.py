@@ -1,7 +1,7 @@
 """Under every transform of torch.func, each question about each structure has the answer that a loop would give.
 
 Each structure and backend has a process of its own (`transforms.py`), so that a crash is a failed test. What is not
-supported says so in one sentence, and the table in docs/strategies.md says the same.
+supported says so in one sentence, and the table in docs/guides/strategies.md says the same.
 """
 
 import json
@@ -50,7 +50,7 @@ COLUMNS = {
 @cache
 def table() -> dict[str, dict[str, str]]:
     """What the documentation says: for each question and transform, ``yes`` or ``no`` (and what goes with it)."""
-    lines = (HERE.parent / "docs" / "strategies.md").read_text(encoding="utf-8").splitlines()
+    lines = (HERE.parent / "docs" / "guides" / "strategies.md").read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     head = next(i for i, row in enumerate(rows) if row[0] == "question")
     names = rows[head][1:]

@@ -1,4 +1,4 @@
-/* Models of semihmm, asked and streamed without Python. docs/runtime.md says what a model file holds.
+/* Models of semihmm, asked and streamed without Python. docs/deployment/runtime.md says what a model file holds.
  *
  * A function returns SEMIHMM_OK or says what went wrong; then semihmm_last_error() has the words, of the calling thread.
  * Nothing is thrown, and nothing is written to where a call fails, unless it says so. A model never changes: any number of

@@ -1,4 +1,4 @@
-"""Model files of the C++ runtime: safetensors, with what their tensors mean as JSON (docs/runtime.md)."""
+"""Model files of the C++ runtime: safetensors, with what their tensors mean as JSON (docs/deployment/runtime.md)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def runtime(
     features: Described | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a model to a file that the C++ runtime loads, with or without Python near: see `docs/runtime.md`.
+    """Write a model to a file that the C++ runtime loads, with or without Python near: see `docs/deployment/runtime.md`.
 
     Args:
         model: an `HMM` or an `HSMM` of `semihmm.models` with an emission of `Gaussian`, `GaussianMixture`,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-PAGE = Path(__file__).parents[2] / "docs" / "moving.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "moving.md"
 EXPORTED = """
     HMM HMMPyTorch HMMLayer GaussianHMMLayer MixtureGaussianHMMLayer HSMMLayer DurationConstrainedHMM SemiMarkovHMM
     DurationModel AdaptiveDurationHSMM NeuralHMM ContextualNeuralHMM NeuralTransitionModel NeuralObservationModel
