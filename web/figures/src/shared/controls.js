@@ -132,11 +132,11 @@ export function stepper({ changed, describe = (step) => `step ${step}`, directio
   const root = make(
     "div",
     { class: "stepper", role: "group", "aria-label": "steps" },
-    button("⏮", "To the first step (Home)", () => go(0), "first"),
+    button("|◀", "To the first step (Home)", () => go(0), "first"),
     button("◀", "One step back (left arrow)", () => go(step - 1), "back"),
     play,
     button("▶", "One step on (right arrow)", () => go(step + 1), "on"),
-    button("⏭", "To the last step (End)", () => go(last), "last"),
+    button("▶|", "To the last step (End)", () => go(last), "last"),
     slider,
   );
   return Object.assign(root, { set, stop });

@@ -91,8 +91,8 @@ export function hsmm(potentials) {
   }
   for (const i of range(states)) arcs.push({ from: place(`ended ${steps},${i + 1}`), to: nodes.length - 1, uses: [] });
   return build("hsmm", potentials, nodes, arcs, {
-    lanes: range(states).map((j) => ({ y: j, label: `state ${j + 1}` })),
-    ticks: range(steps + 1).map((t) => ({ x: t, label: t ? `t = ${t}` : "0" })),
+    lanes: range(states).flatMap((j) => [{ y: j - 0.2, label: `${j + 1} ends` }, { y: j + 0.2, label: `${j + 1} begins` }]),
+    ticks: range(steps + 1).map((t) => ({ x: t, label: `t = ${t}` })),
     symbol: ({ t, j, begun }) => [begun ? "*" : "", t, j + 1],
     term: ({ of, at: [a, b] }) =>
       of === "initial" ? ["ι", null, a + 1] : of === "transition" ? ["A", `${a + 1}${b + 1}`, null]
@@ -162,7 +162,7 @@ export function dtw(potentials) {
     symbol: ({ i, j }) => ["", null, `${i + 1},${j + 1}`],
     term: ({ at: [i, j] }) => ["c", null, `${i + 1},${j + 1}`],
     event: (path) => through(path, arcs, nodes).map(({ i, j }) => [i, j]),
-    show: (event) => event.map(([i, j]) => `${i + 1},${j + 1}`).join("  "),
+    show: (event) => event.map(([i, j]) => `(${i + 1},${j + 1})`).join(" "),
   });
 }
 
