@@ -42,7 +42,7 @@ def structure(kind: str, potentials: Potentials, targets: list[int] | None = Non
 
 
 def tables(kind: str, made: Any, semiring: Semiring) -> tuple[dict[str, Any], dict[str, Any]]:
-    """alpha and beta of every node but the start and the end."""
+    """Alpha and beta of every node but the start and the end."""
     return {"hmm": hmm_tables, "hsmm": hsmm_tables, "ctc": ctc_tables, "dtw": dtw_tables}[kind](made, semiring)
 
 
@@ -234,11 +234,15 @@ def presets() -> list[dict[str, Any]]:
 
     return [
         preset(
-            "equations", "Three states, five steps", "hmm",
+            "equations",
+            "Three states, five steps",
+            "hmm",
             {"initial": initial, "transition": transition, "emission": emission},
         ),
         preset(
-            "sticky", "Two states that last, and one odd step", "hmm",
+            "sticky",
+            "Two states that last, and one odd step",
+            "hmm",
             {
                 "initial": [-0.7, -0.7],
                 "transition": [[-0.2, -1.7], [-1.7, -0.2]],
@@ -246,7 +250,9 @@ def presets() -> list[dict[str, Any]]:
             },
         ),
         preset(
-            "onward", "Left to right: some arcs are forbidden", "hmm",
+            "onward",
+            "Left to right: some arcs are forbidden",
+            "hmm",
             {
                 "initial": [0.0, -INF, -INF],
                 "transition": [[-0.5, -0.9, -INF], [-INF, -0.5, -0.9], [-INF, -INF, 0.0]],
@@ -254,11 +260,15 @@ def presets() -> list[dict[str, Any]]:
             },
         ),
         preset(
-            "ties", "All paths alike: the lowest index wins", "hmm",
+            "ties",
+            "All paths alike: the lowest index wins",
+            "hmm",
             {"initial": [0.0] * 3, "transition": [[0.0] * 3] * 3, "emission": [[0.0] * 3] * 4},
         ),
         preset(
-            "lasting", "Two states, up to three steps each", "hsmm",
+            "lasting",
+            "Two states, up to three steps each",
+            "hsmm",
             {
                 "initial": [-0.7, -0.7],
                 "transition": [[-INF, 0.0], [0.0, -INF]],
@@ -267,7 +277,9 @@ def presets() -> list[dict[str, Any]]:
             },
         ),
         preset(
-            "repeats", "A state may follow itself", "hsmm",
+            "repeats",
+            "A state may follow itself",
+            "hsmm",
             {
                 "initial": [0.0, -0.5],
                 "transition": [[-0.9, -0.5], [-0.5, -0.9]],
@@ -276,27 +288,45 @@ def presets() -> list[dict[str, Any]]:
             },
         ),
         preset(
-            "ab", "“ab” in six frames", "ctc", {"emission": frames("-2a1 a3 a2b1 -1b1 b3 -2b1")},
-            targets=[1, 2], letters=letters,
+            "ab",
+            "“ab” in six frames",
+            "ctc",
+            {"emission": frames("-2a1 a3 a2b1 -1b1 b3 -2b1")},
+            targets=[1, 2],
+            letters=letters,
         ),
         preset(
-            "aa", "“aa”: a blank must part them", "ctc", {"emission": frames("a3 a2-1 a1-1 a2-1 a3 -2")},
-            targets=[1, 1], letters=letters,
+            "aa",
+            "“aa”: a blank must part them",
+            "ctc",
+            {"emission": frames("a3 a2-1 a1-1 a2-1 a3 -2")},
+            targets=[1, 1],
+            letters=letters,
         ),
         preset(
-            "cab", "“cab” in five frames", "ctc", {"emission": frames("c2-1 c1a1 a2 b1a1 b2-1")},
-            targets=[3, 1, 2], letters=letters,
+            "cab",
+            "“cab” in five frames",
+            "ctc",
+            {"emission": frames("c2-1 c1a1 a2 b1a1 b2-1")},
+            targets=[3, 1, 2],
+            letters=letters,
         ),
         preset(
-            "shifted", "A bump that comes later", "dtw",
+            "shifted",
+            "A bump that comes later",
+            "dtw",
             {"query": [0.0, 1.5, 2.0, 0.5, 0.0], "reference": [0.0, 0.2, 0.4, 1.6, 2.1, 0.3]},
         ),
         preset(
-            "slower", "The same rise, slower", "dtw",
+            "slower",
+            "The same rise, slower",
+            "dtw",
             {"query": [0.0, 1.0, 2.0, 3.0], "reference": [0.0, 0.4, 0.9, 1.4, 2.1, 2.6, 3.0]},
         ),
         preset(
-            "equal", "Whole numbers: ties", "dtw",
+            "equal",
+            "Whole numbers: ties",
+            "dtw",
             {"query": [0.0, 1.0, 1.0, 2.0], "reference": [0.0, 1.0, 2.0, 2.0]},
         ),
     ]

@@ -4,8 +4,8 @@ import { drag, line, pointer, select } from "d3";
 const LANE = { hmm: 96, hsmm: 150, ctc: 56, dtw: 66 };
 const SPACING = { hmm: 82, hsmm: 96, ctc: 82, dtw: 80 };
 
-/** Where everything is, for a width in pixels; `em` is how large letters are, `lines` how many numbers a node has. */
-function plan(graph, width, em, lines) {
+/** Where everything is, for a width and at most a height in pixels; `em` says how large letters are, `lines` how many numbers a node has. */
+function plan(graph, width, height, em, lines) {
   const xs = graph.nodes.map(({ x }) => x);
   const ys = graph.nodes.map(({ y }) => y);
   const [first, last, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
@@ -14,9 +14,10 @@ function plan(graph, width, em, lines) {
   const left = ({ hmm: 104, hsmm: 112, ctc: 74, dtw: 140 }[graph.kind]) * em;
   const top = (dtw ? 96 : 34) * em + node.height / 2;
   const right = 34 * em;
-  const least = SPACING[graph.kind] * em;
-  const step = Math.max(least, Math.min((width - left - right) / (last - first), 2.2 * least));
-  const lane = Math.max(LANE[graph.kind] * em, node.height * (graph.kind === "hsmm" ? 3.4 : 1.35));
+  const narrow = SPACING[graph.kind] * em;
+  const step = Math.max(narrow, Math.min((width - left - right) / (last - first), 2.2 * narrow));
+  const tight = node.height * (graph.kind === "hsmm" ? 3.4 : 1.35);
+  const lane = Math.max(tight, Math.min(Math.max(LANE[graph.kind] * em, tight), (height - top - node.height / 2 - 14 * em) / (high - low)));
   const x = (value) => left + (value - first) * step;
   const y = (value) => top + (value - low) * lane;
   return { x, y, left, top, step, lane, node, width: Math.max(width, x(last) + right), height: y(high) + node.height / 2 + 14 * em };
@@ -30,7 +31,9 @@ function plan(graph, width, em, lines) {
 export function drawTrellis(svg, scene, on) {
   const { graph } = scene;
   const em = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
-  const room = plan(graph, svg.parentNode.clientWidth, em, scene.lines);
+  const large = document.documentElement.classList.contains("large");
+  const high = large ? innerHeight - svg.parentNode.offsetTop - 200 * em : Infinity; // steps and formula must be in view
+  const room = plan(graph, svg.parentNode.clientWidth, high, em, scene.lines);
   const root = select(svg).attr("width", room.width).attr("height", room.height).attr("viewBox", `0 0 ${room.width} ${room.height}`);
   const layer = (name) => {
     const found = root.selectAll(`g.${name}`).data([name]);

@@ -9,7 +9,7 @@ export function number(value, digits = 2) {
 }
 
 /** A chance, from 0 to 1, with two decimals. */
-export const chance = (value) => (value > 0 && value < 0.005 ? "<.01" : value > 0.995 && value < 1 ? ">.99" : value.toFixed(2).replace(/^0/, ""));
+export const chance = (value) => (value === 0 ? "0" : value > 0 && value < 0.005 ? "<.01" : value > 0.995 && value < 1 ? ">.99" : value.toFixed(2).replace(/^0/, ""));
 
 /** A letter with what stands behind it, below and in brackets: α*₃(2). */
 export function symbol(letter, [above, below, inside]) {

@@ -54,8 +54,12 @@ function shared(graph, node) {
   return others.length ? first.filter((use) => others.every((uses) => uses.some(same(use)))) : [];
 }
 
-/** The weight of an arc inside of the sum of α. */
-export const inner = (graph, arc) => graph.arcs[arc].weight - shared(graph, graph.arcs[arc].to).reduce((sum, use) => sum + value(graph, use), 0);
+/** The weight of an arc inside of the sum of α, or null where all of it stands outside. */
+export function inner(graph, arc) {
+  const outside = shared(graph, graph.arcs[arc].to);
+  const own = graph.arcs[arc].uses.filter((use) => !outside.some(same(use)));
+  return own.length ? own.reduce((sum, use) => sum + value(graph, use), 0) : null;
+}
 
 /** α or β of one node. `values` are those of all nodes, `chosen` the arcs that won, if there are such. */
 export function recursion({ graph, semiring, values, node, letter, chosen = [] }) {

@@ -221,7 +221,7 @@ function scene(model) {
     arcClass: (arc) => {
       if (active.has(arc)) return winners.has(arc) && pointers[focus].some((found) => found.arc === arc) ? "active winner" : "active";
       if (winners.has(arc)) return "winner";
-      if (state.view === "marginal") return "shared";
+      if (state.view === "marginal") return shares.arcs[arc] ? "shared" : "ahead";
       const { from, to } = graph.arcs[arc];
       return known(model, from) && known(model, to) && !tracing ? "known" : "ahead";
     },
@@ -236,6 +236,7 @@ function scene(model) {
 /** The weight of an arc as it stands in the formula. */
 function weightText({ graph, semiring }, arc) {
   const weight = state.view === "alpha" ? inner(graph, arc) : graph.arcs[arc].weight;
+  if (weight === null) return null;
   return semiring.name === "count" ? (weight === -Infinity ? "0" : "1") : number(weight);
 }
 
@@ -322,7 +323,7 @@ function pathTable(model) {
   const body = sorted.map(({ event, at, path, times, chosen: here }, place) => {
     const p = model.probability(path).toFixed(3).replace(/^0/, "");
     const cells = drawn ? [`${times}×`, p] : [String(place + 1), number(path.score), p];
-    const button = make("button", { type: "button", class: "event", "aria-pressed": here, title: "Show this path", onclick: () => change({ path: at, view: "paths" }) }, event);
+    const button = make("button", { type: "button", class: "event", "aria-pressed": String(here), title: "Show this path", onclick: () => change({ path: at, view: "paths" }) }, event);
     return make("tr", { class: here && state.view === "paths" ? "here" : "" }, ...cells.map((text) => make("td", { class: "number" }, text)), make("td", {}, button));
   });
   const table = make("table", { class: "paths" }, make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...body));
@@ -504,5 +505,9 @@ onLink((link) => {
   show();
 });
 let width = innerWidth;
-addEventListener("resize", () => innerWidth !== width && ((width = innerWidth), show()));
+addEventListener("resize", () => {
+  if (innerWidth === width && !state.large) return; // a phone's address bar comes and goes
+  width = innerWidth;
+  show();
+});
 window.figure = { solve, get state() { return state; }, get model() { return model; } };
