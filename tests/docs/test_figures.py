@@ -1,4 +1,4 @@
-"""docs/_static/figures/trellis.html: its numbers against semihmm's, in node or Chromium; and the page as a reader uses it."""
+"""docs/_static/figures/trellis.html: its numbers against semihmm's, and the page as a reader uses it."""
 
 import functools
 import hashlib

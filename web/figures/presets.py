@@ -1,9 +1,9 @@
-"""Writes the presets of the trellis explorer, src/trellis/presets.json: weights, and every table that semihmm computes of them.
+"""Writes src/trellis/presets.json: weights for the trellis explorer, and every table that semihmm computes of them.
 
     .venv/bin/python web/figures/presets.py
 
-An entry of a table is a total of a shorter structure: alpha ends in one state after t steps, beta begins in it. The keys are
-those of src/trellis/graphs.js. A test compares the file with what this makes, and the program of the figure with both.
+An entry of a table is a total of a shorter structure: alpha ends in one state after t steps, beta begins in it. The keys
+are those of src/trellis/graphs.js. A test compares the file with what this makes, and the figure's own program with both.
 """
 
 import json
@@ -29,10 +29,12 @@ INF = math.inf
 
 
 def tensors(potentials: Potentials) -> dict[str, Tensor]:
+    """Lists as float64."""
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in potentials.items()}
 
 
 def structure(kind: str, potentials: Potentials, targets: list[int] | None = None) -> Any:
+    """The structure with these log-weights; those of a DTW are costs."""
     weights = tensors(potentials)
     if kind == "ctc":
         return CTC(weights["emission"], torch.tensor(targets))
@@ -42,7 +44,7 @@ def structure(kind: str, potentials: Potentials, targets: list[int] | None = Non
 
 
 def tables(kind: str, made: Any, semiring: Semiring) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Alpha and beta of every node but the start and the end."""
+    """The alpha and the beta of every node but the start and the end."""
     return {"hmm": hmm_tables, "hsmm": hsmm_tables, "ctc": ctc_tables, "dtw": dtw_tables}[kind](made, semiring)
 
 
@@ -64,6 +66,7 @@ def _batch(made: Any, count: int, **changed: Tensor) -> Any:
 
 
 def hmm_tables(hmm: HMM, semiring: Semiring) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of each step and state."""
     steps, states = hmm.emission.shape
     alpha, beta = {}, {}
     for t in range(1, steps + 1):
@@ -78,6 +81,7 @@ def hmm_tables(hmm: HMM, semiring: Semiring) -> tuple[dict[str, Any], dict[str, 
 
 
 def hsmm_tables(hsmm: HSMM, semiring: Semiring) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of each step at which a segment ends, or the next one begins, and its state."""
     steps, states = hsmm.emission.shape
     begins = _batch(hsmm, states, initial=_only(states))
     alpha, beta = {}, {}
@@ -103,6 +107,7 @@ def hsmm_tables(hsmm: HSMM, semiring: Semiring) -> tuple[dict[str, Any], dict[st
 
 
 def ctc_tables(ctc: CTC, semiring: Semiring) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of each frame and place: blank, token, blank, ..."""
     hmm = ctc.hmm()
     steps, places = ctc.emission.shape[0], hmm.initial.shape[-1]
     onward = torch.full((places, places), -INF, dtype=torch.float64)  # from, to
@@ -122,6 +127,7 @@ def ctc_tables(ctc: CTC, semiring: Semiring) -> tuple[dict[str, Any], dict[str, 
 
 
 def dtw_tables(dtw: DTW, semiring: Semiring) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of each cell."""
     alpha, beta = {}, {}
     height, width = dtw.cost.shape
     for i in range(height):
@@ -191,6 +197,7 @@ def only_real(values: Any) -> Any:
 
 
 def preset(name: str, title: str, kind: str, potentials: Potentials, **options: Any) -> dict[str, Any]:
+    """One preset, as it is written."""
     potentials = shortened({field: (x.tolist() if isinstance(x, Tensor) else x) for field, x in potentials.items()})
     series = {field: potentials.pop(field) for field in ("query", "reference") if field in potentials}
     if series:
@@ -215,6 +222,7 @@ def _finite(values: Any) -> Any:
 
 
 def presets() -> list[dict[str, Any]]:
+    """All of them, in the order in which they are offered."""
     generator = torch.Generator().manual_seed(0)
     initial, transition, emission = (  # as in docs/tutorials/equations.md, to two decimals
         torch.randn(shape, generator=generator, dtype=torch.float64).mul(100).round() / 100
