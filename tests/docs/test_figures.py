@@ -266,7 +266,7 @@ class Figure:
 
     @property
     def link(self):
-        return self.driver.execute_script("return location.hash.slice(1)")
+        return self.driver.execute_script("return figure.link()")
 
     @property
     def nodes(self):
@@ -578,6 +578,7 @@ def test_in_a_frame_it_has_the_theme_of_the_page_and_its_whole_height(browser, s
     assert brightness(browser) > 240
     inside, body = browser.driver.execute_script("return [innerHeight, document.body.getBoundingClientRect().height]")
     assert inside >= body > 700
+    assert browser.find(".editing").get_attribute("open") is None
     assert browser.find(".alone").is_displayed()
     chromium.look(browser.driver, file, dark=True)  # a file may not look at another: as the system
     browser.driver.switch_to.frame(0)

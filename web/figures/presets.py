@@ -2,8 +2,8 @@
 
     .venv/bin/python web/figures/presets.py
 
-An entry of a table is a total of a shorter structure: alpha ends in one state after t steps, beta begins in it. The keys
-are those of src/trellis/graphs.js. A test compares the file with what this makes, and the figure's own program with both.
+An entry of a table is a total of a shorter structure: alpha ends in one state after t steps, beta begins in it. Keys
+are those of src/trellis/graphs.js. A test compares the file with what this makes, and the figure's program with both.
 """
 
 import json

@@ -1,7 +1,7 @@
 // The state of a figure is in its link: page.html#kind=hmm&step=3.
 
-/** What the link says, an object of strings. */
-export const readLink = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+/** What a link says, an object of strings. */
+export const readLink = (address = location.href) => Object.fromEntries(new URLSearchParams(new URL(address).hash.slice(1)));
 
 /** Puts values into the link without a new entry in the history; null, undefined and "" are left out. */
 export function writeLink(values) {
@@ -16,7 +16,7 @@ export function writeLink(values) {
 }
 
 /** Calls `changed` with what the link says whenever somebody else changes it. */
-export const onLink = (changed) => addEventListener("hashchange", () => changed(readLink()));
+export const onLink = (changed) => addEventListener("hashchange", (event) => changed(readLink(event.newURL)));
 
 /** Copies the link of the figure itself; true if that was possible. */
 export async function copyLink() {

@@ -2,7 +2,7 @@
 import { drag, line, pointer, select } from "d3";
 
 const LANE = { hmm: 96, hsmm: 150, ctc: 56, dtw: 66 };
-const SPACING = { hmm: 82, hsmm: 96, ctc: 82, dtw: 80 };
+const SPACING = { hmm: 82, hsmm: 75, ctc: 82, dtw: 80 };
 
 /** Where everything is, for a width and at most a height in pixels; `em` says how large letters are, `lines` how many numbers a node has. */
 function plan(graph, width, height, em, lines) {
@@ -11,11 +11,11 @@ function plan(graph, width, height, em, lines) {
   const [first, last, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const dtw = graph.kind === "dtw";
   const node = { width: 58 * em, height: (13 + 15 * lines) * em };
-  const left = ({ hmm: 104, hsmm: 112, ctc: 74, dtw: 140 }[graph.kind]) * em;
+  const left = ({ hmm: 104, hsmm: 104, ctc: 74, dtw: 140 }[graph.kind]) * em;
   const top = (dtw ? 96 : 34) * em + node.height / 2;
   const right = 34 * em;
   const narrow = SPACING[graph.kind] * em;
-  const step = Math.max(narrow, Math.min((width - left - right) / (last - first), 2.2 * narrow));
+  const step = Math.max(narrow, Math.min((width - left - right) / (last - first), 2.4 * narrow));
   const tight = node.height * (graph.kind === "hsmm" ? 3.4 : 1.35);
   const lane = Math.max(tight, Math.min(Math.max(LANE[graph.kind] * em, tight), (height - top - node.height / 2 - 14 * em) / (high - low)));
   const x = (value) => left + (value - first) * step;

@@ -69,12 +69,12 @@ export function hsmm(potentials) {
   const [steps, states, longest] = [emission.length, initial.length, duration[0].length];
   const { nodes, add, place } = listed();
   const arcs = [];
-  add({ key: "start", column: 0, x: -0.75, y: (states - 1) / 2 });
+  add({ key: "start", column: 0, x: -0.7, y: (states - 1) / 2 });
   for (const t of range(steps + 1)) {
     for (const j of t ? range(states) : []) add({ key: `ended ${t},${j + 1}`, column: 2 * t, x: t - 0.17, y: j - 0.2, t, j, ended: true });
     for (const j of t < steps ? range(states) : []) add({ key: `begun ${t},${j + 1}`, column: 2 * t + 1, x: t + 0.17, y: j + 0.2, t, j, begun: true });
   }
-  add({ key: "end", column: 2 * steps + 1, x: steps + 0.75, y: (states - 1) / 2 });
+  add({ key: "end", column: 2 * steps + 1, x: steps + 0.7, y: (states - 1) / 2 });
   for (const t of range(steps + 1)) {
     for (const j of t ? range(states) : []) {
       for (let d = 1; d <= Math.min(t, longest); d++) {

@@ -1,5 +1,6 @@
 // The trellis explorer: what the reader has chosen, what follows from it, and what is shown of it.
 import { choices, copyButton, fullScreenButton, make, stepper } from "../shared/controls.js";
+import { seldom } from "../shared/later.js";
 import { onLink, readLink, writeLink } from "../shared/link.js";
 import { fitFrame, followTheme } from "../shared/theme.js";
 import { gradient, semirings, solve } from "./answers.js";
@@ -423,8 +424,10 @@ function describe(step) {
 }
 
 function place() {
-  $(".tools").append(controls.alone, copyButton(), full);
-  $(".editing").append(controls.reset, controls.shuffle);
+  const copy = copyButton();
+  copy.addEventListener("click", keepLink.now, { capture: true });
+  $(".tools").append(controls.alone, copy, full);
+  $(".edited").append(controls.reset, controls.shuffle);
   $(".chosen").append(make("span", { class: "field" }, make("span", { class: "name" }, "structure"), controls.kind), make("label", { class: "field preset" }, make("span", { class: "name" }, "preset"), controls.preset));
   $(".chosen").append(make("span", { class: "field" }, make("span", { class: "name" }, "semiring"), controls.semiring), ...Object.values(options));
   $(".views").append(make("span", { class: "field" }, make("span", { class: "name" }, "show"), controls.view));
@@ -438,6 +441,7 @@ function place() {
   });
 }
 
+const keepLink = seldom(toLink);
 let model;
 
 function show() {
@@ -471,11 +475,18 @@ function show() {
   $(".numbers").innerHTML = numbers;
   $(".spoken").textContent = spoken(model, focused(model));
   $(".answers").replaceChildren(...answers(model));
+  showChosen();
   drawWeights($(".weights"), weightTables(model), edit);
   $(".source").textContent = model.exact
     ? "These numbers were computed by semihmm, in Python. Where a weight is changed, this page computes them."
     : "Weights were changed: this page computes the numbers, by recursions that are tested against semihmm.";
-  toLink();
+  keepLink();
+}
+
+/** The chosen path is in view in its list. */
+function showChosen() {
+  const [list, row] = [$(".answers .list"), $(".answers .here")];
+  if (list && row) list.scrollTop += row.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 2;
 }
 
 /** Where the trellis is wider than its place, the node that is looked at is in view. */
@@ -500,6 +511,7 @@ place();
 state = fromLink(readLink());
 show();
 fitFrame();
+$(".editing").open = window.parent === window || Boolean(state.w); // in a page there is less place
 onLink((link) => {
   state = fromLink(link);
   show();
@@ -510,4 +522,4 @@ addEventListener("resize", () => {
   width = innerWidth;
   show();
 });
-window.figure = { solve, get state() { return state; }, get model() { return model; } };
+window.figure = { solve, link: () => (keepLink.now(), location.hash.slice(1)), get state() { return state; }, get model() { return model; } };
