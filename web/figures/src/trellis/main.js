@@ -322,7 +322,8 @@ function pathTable(model) {
   if (drawn) sorted.sort((a, b) => b.times - a.times || b.path.score - a.path.score);
   const heads = drawn ? ["drawn", "p", "path"] : ["", "score", "p", "path"];
   const body = sorted.map(({ event, at, path, times, chosen: here }, place) => {
-    const p = model.probability(path).toFixed(3).replace(/^0/, "");
+    const probability = model.probability(path);
+    const p = probability > 0 && probability < 5e-4 ? "<.001" : probability.toFixed(3).replace(/^0/, "");
     const cells = drawn ? [`${times}×`, p] : [String(place + 1), number(path.score), p];
     const button = make("button", { type: "button", class: "event", "aria-pressed": String(here), title: "Show this path", onclick: () => change({ path: at, view: "paths" }) }, event);
     return make("tr", { class: here && state.view === "paths" ? "here" : "" }, ...cells.map((text) => make("td", { class: "number" }, text)), make("td", {}, button));
@@ -478,8 +479,8 @@ function show() {
   showChosen();
   drawWeights($(".weights"), weightTables(model), edit);
   $(".source").textContent = model.exact
-    ? "These numbers were computed by semihmm, in Python. Where a weight is changed, this page computes them."
-    : "Weights were changed: this page computes the numbers, by recursions that are tested against semihmm.";
+    ? "These tables were computed by semihmm, in Python; this page traces the paths. Where a weight is changed, it computes the tables too."
+    : "Weights were changed: this page computes the tables, by recursions that are tested against semihmm.";
   keepLink();
 }
 
