@@ -479,12 +479,22 @@ def test_the_link_has_all_of_the_state(browser):
         "w=1,2,x",
         "step=-3&k=999&gamma=nan&path=77&view=paths",
         "preset=ab",
-        "w=" + "1e999," * 17 + "0",
+        "semiring=topk&k=2&path=77&view=paths&step=2",
+        "preset=equations&w=" + "1e999," * 26 + "0",
+        "preset=equal&w=" + "x," * 7 + "x",
+        *(
+            f"preset=sticky&w={'x,' * 17}x&view={view}&semiring={semiring}"
+            for semiring in VIEWS
+            for view in VIEWS[semiring]
+        ),
     ],
 )
-def test_a_wrong_link_opens_something(browser, link):
+def test_a_wrong_link_opens_something_and_one_without_paths_says_so(browser, link):
     browser.open(link)
     assert browser.text(".symbols") and browser.log == []
+    assert not re.search("NaN|Infinity|undefined", browser.text("main"))
+    if "sticky" in link and re.search("view=(paths|marginal)", link):
+        assert browser.text(".symbols") == "There is no path."
 
 
 def test_the_link_is_copied(browser):

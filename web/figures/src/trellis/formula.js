@@ -70,7 +70,7 @@ export function recursion({ graph, semiring, values, node, letter, chosen = [] }
     const edge = node === (ahead ? graph.nodes.length - 1 : 0);
     const why = edge ? "the empty product, one of the semiring" : "no arc, so zero of the semiring";
     const shown = semiring.name === "topk" ? list(values[node]) : number(values[node]);
-    return { symbols: `${left} = <b>${edge ? "1" : "0"}</b>&ensp;<span class="faint">${why}</span>`, numbers: `${left} = ${shown}`, left };
+    return { symbols: `${left} = <b>${edge ? "1" : "0"}</b>&ensp;<span class="faint">${why}</span>`, numbers: `${left} = ${shown}` };
   }
   const common = ahead ? [] : shared(graph, node);
   const outer = terms(graph, common);
@@ -94,7 +94,6 @@ export function recursion({ graph, semiring, values, node, letter, chosen = [] }
   return {
     symbols: `${left} = ${outside && parts.length > 1 ? `( ${inside} )` : inside}${outside}`,
     numbers: `${left} = ${numbers}${after} = <b>${result}</b>`,
-    left,
   };
 }
 
@@ -103,23 +102,23 @@ export function marginal({ graph, semiring, alpha, beta, total, node, passing, s
   const [a, b] = [name(graph, node, "α"), name(graph, node, "β")];
   const [left, Z] = [name(graph, node, { max: "m", count: "n" }[semiring.name] ?? "p"), "log <i>Z</i>"];
   if (semiring.name === "count") {
-    return { symbols: `${left} = ${a} · ${b}`, numbers: `${left} = ${alpha} · ${beta} = <b>${passing}</b> of ${total} paths`, left };
+    return { symbols: `${left} = ${a} · ${b}`, numbers: `${left} = ${alpha} · ${beta} = <b>${passing}</b> of ${total} paths` };
   }
   if (semiring.name === "max") {
-    return { symbols: `${left} = ${a} + ${b}`, numbers: `${left} = ${number(alpha)}${signed(beta)} = <b>${number(passing)}</b>&ensp;<span class="faint">the best path through here; the best of all: ${number(total)}</span>`, left };
+    return { symbols: `${left} = ${a} + ${b}`, numbers: `${left} = ${number(alpha)}${signed(beta)} = <b>${number(passing)}</b>&ensp;<span class="faint">the best path through here; the best of all: ${number(total)}</span>` };
   }
   if (semiring.name === "smooth") {
     const gamma = semiring.gamma;
-    return { symbols: `${left} = exp( ( ${a} + ${b} − <i>α</i>(end) ) / γ )`, numbers: `${left} = exp( ( ${number(alpha)}${signed(beta)}${signed(-total)} ) / ${gamma} ) = <b>${chance(share)}</b>`, left };
+    return { symbols: `${left} = exp( ( ${a} + ${b} − <i>α</i>(end) ) / γ )`, numbers: `${left} = exp( ( ${number(alpha)}${signed(beta)}${signed(-total)} ) / ${gamma} ) = <b>${chance(share)}</b>` };
   }
-  return { symbols: `${left} = exp( ${a} + ${b} − ${Z} )`, numbers: `${left} = exp( ${number(alpha)}${signed(beta)}${signed(-total)} ) = <b>${chance(share)}</b>`, left };
+  return { symbols: `${left} = exp( ${a} + ${b} − ${Z} )`, numbers: `${left} = exp( ${number(alpha)}${signed(beta)}${signed(-total)} ) = <b>${chance(share)}</b>` };
 }
 
 /** Where a path comes from at one node: by the pointer of Max and TopK, or by a draw. */
 export function pointer({ graph, semiring, alpha, node, taken, rank, drawn }) {
   const left = name(graph, node, "ψ");
   const arcs = graph.into[node];
-  if (!arcs.length) return { symbols: `${name(graph, node, "α")}&ensp;<span class="faint">the path is traced back to the start</span>`, numbers: "", left };
+  if (!arcs.length) return { symbols: `${name(graph, node, "α")}&ensp;<span class="faint">the path is traced back to the start</span>`, numbers: "" };
   const from = (arc) => name(graph, graph.arcs[arc].from, "α");
   const parts = arcs.map((arc) => {
     const { weight, from: other } = graph.arcs[arc];
@@ -132,9 +131,8 @@ export function pointer({ graph, semiring, alpha, node, taken, rank, drawn }) {
     return {
       symbols: `${left} ~ exp( <i>α</i>(from) + weight − ${name(graph, node, "α")} )`,
       numbers: `${left} ∈ { ${parts.join(" ,&ensp;")} }&ensp;drawn: ${origin}`,
-      left,
     };
   }
   const which = rank ? `, number ${rank + 1}` : "";
-  return { symbols: `${left} = argmax ( <i>α</i>(from) + weight )${which}`, numbers: `${left} ∈ { ${parts.join(" ,&ensp;")} }&ensp;→ ${origin}`, left };
+  return { symbols: `${left} = argmax ( <i>α</i>(from) + weight )${which}`, numbers: `${left} ∈ { ${parts.join(" ,&ensp;")} }&ensp;→ ${origin}` };
 }
