@@ -1,5 +1,6 @@
 // The scan animator: which products a strategy makes, when, and at what cost.
 import { choices, copyButton, fullScreenButton, make, stepper } from "../shared/controls.js";
+import { seldom } from "../shared/later.js";
 import { onLink, readLink, writeLink } from "../shared/link.js";
 import { fitFrame, followTheme } from "../shared/theme.js";
 import { drawing } from "./drawing.js";
@@ -29,7 +30,7 @@ function take(link) {
   state.step = whole("step", 0, 10_000);
 }
 
-const link = () => writeLink({ ...state, processors: Number.isFinite(state.processors) ? state.processors : null, chunk: state.chunk || null });
+const link = seldom(() => writeLink({ ...state, processors: Number.isFinite(state.processors) ? state.processors : null, chunk: state.chunk || null }));
 
 function change(changes) {
   Object.assign(state, changes);
@@ -203,7 +204,9 @@ function show() {
   link();
 }
 
-$("header .end").append(copyButton(), full);
+const copy = copyButton();
+copy.addEventListener("click", link.now, true);
+$("header .end").append(copy, full);
 $(".options").append(...Object.values(controls));
 $(".run").append(steps);
 followTheme();
