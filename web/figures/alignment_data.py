@@ -1,6 +1,6 @@
-"""What the alignment viewer shows: sentences of examples/data as the HMMs that align them, in src/alignment/sentences.json.
+"""What the alignment viewer shows: sentences of examples/data as the HMMs that align them.
 
-    python web/figures/alignment_data.py
+    python web/figures/alignment_data.py    # writes src/alignment/sentences.json; then `make figures`
 
 The page computes posteriors by itself, at any temperature, from the log-weights written here.
 """
@@ -157,6 +157,7 @@ def content(one: Sentence, readings: list[tuple[str, ...]]) -> dict[str, Any]:
 
 
 def packed(x: Tensor, kind: str) -> str:
+    """The numbers in base64, as a numpy dtype."""
     return b64encode(x.numpy().astype(kind).tobytes()).decode("ascii")
 
 
@@ -168,6 +169,7 @@ def mu_law(wave: Tensor) -> bytes:
 
 
 def main() -> None:
+    """Write them all."""
     aligner = Aligner()
     made = [content(*sentence(name, aligner)) for name in SENTENCES]
     WRITTEN.write_text(json.dumps(made, separators=(",", ":")) + "\n", encoding="utf-8")
