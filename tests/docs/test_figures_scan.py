@@ -326,7 +326,7 @@ NONSENSE = {
 @pytest.mark.parametrize(("name", "state"), [(name, state) for name in NONSENSE for state in NONSENSE[name]])
 def test_a_link_that_makes_no_sense_shows_the_figure_all_the_same(browser, name, state):
     page = browser.open(name, state)
-    assert page.all(".drawing svg .product" if name == "scan" else ".stage .item.word")
+    assert page.all(".drawing svg .product" if name == "scan" else ".stage .axis .tick")
     assert page.log() == []
 
 

@@ -50,6 +50,7 @@ export function stage(parent, { looked, moved, chosen }) {
     const letter = Number.parseFloat(getComputedStyle(svg.node()).fontSize);
     const left = letter * (width < 600 ? 3.6 : 6.4);
     const map = sentence.maps[options.rows];
+    const high = window.parent === window ? Math.max(700, innerHeight) : 800; // a frame may be made as high as the figure
     let y = 0;
     const band = (height, gap = 5) => {
       const top = y;
@@ -59,7 +60,7 @@ export function stage(parent, { looked, moved, chosen }) {
     const bands = { sound: band(letter * (width < 600 ? 4.5 : 6)), words: band(letter * 2), phones: band(letter * 1.7) };
     bands.ghosts = sentence.readings.map((_, at) => at !== sentence.bestReading && band(letter * 1.35, 2));
     y += 6;
-    const row = Math.max(options.rows === "phone" ? letter * 0.95 : 4, Math.min(letter * 1.15, (innerHeight * (width < 600 ? 0.45 : 0.55)) / map.rows.length));
+    const row = Math.max(options.rows === "phone" ? letter * 0.95 : 4, Math.min(letter * 1.15, (high * (width < 600 ? 0.45 : 0.53)) / map.rows.length));
     bands.heat = band(row * map.rows.length, 2);
     bands.axis = band(letter * 2.1);
     const whole = scaleLinear([0, sentence.duration], [left, width - letter]);

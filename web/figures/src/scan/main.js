@@ -108,12 +108,15 @@ const steps = stepper({
 
 // What is drawn and counted.
 
+// In a frame, which may be made as high as the figure, its height says nothing.
+const framed = window.parent !== window;
+
 function draw() {
   const parent = $(".drawing");
   parent.replaceChildren();
   const large = document.documentElement.classList.contains("large");
   const width = Math.max(300, parent.clientWidth || 800);
-  picture = drawing(parent, { width, room: Math.max(360, innerHeight - (large ? 430 : 400)), letter: large ? 15 : 11 });
+  picture = drawing(parent, { width, room: Math.max(360, (framed ? 800 : innerHeight) - 410), letter: large ? 15 : 11 });
   picture.build(run);
   const sign = (style, words) => make("span", {}, make("i", { style }), words);
   parent.append(
