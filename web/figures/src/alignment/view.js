@@ -64,7 +64,7 @@ export function stage(parent, { looked, moved, chosen }) {
     bands.heat = band(row * map.rows.length, 2);
     bands.axis = band(letter * 2.1);
     const whole = scaleLinear([0, sentence.duration], [left, width - letter]);
-    lay = { width, letter, left, row, map, bands, height: y, whole };
+    lay = { width, letter, left, map, bands, height: y, whole };
     svg.attr("width", width).attr("height", y);
     clip.attr("x", left).attr("y", 0).attr("width", width - left - letter).attr("height", y);
     const most = sentence.duration / 0.15;
@@ -75,23 +75,44 @@ export function stage(parent, { looked, moved, chosen }) {
     titles.selectAll("text").data([[options.sound, bands.sound], ["words", bands.words], ["phones", bands.phones], ...bands.ghosts.flatMap((one, at) => (one ? [[width < 600 ? `no. ${at + 1}` : `reading ${at + 1}`, one]] : []))])
       .join("text").attr("class", "title").attr("x", 0).attr("y", ([, { top, height }]) => top + height / 2).attr("dy", "0.36em").text(([name]) => (width < 600 ? name.slice(0, 7) : name));
     frames.selectAll("rect").data([bands.sound, bands.heat]).join("rect").attr("class", "frame").attr("x", left).attr("width", width - left - letter).attr("y", ({ top }) => top).attr("height", ({ height }) => height);
-    const rowY = (at) => bands.heat.top + (at + 0.5) * row;
+    if (options.rows === "phone") fitRows(0, map.rows.length - 1);
+  }
+
+  // Which rows the map shows, each as high as there is space for: of a stretch, those of what is said in it.
+  function fitRows(from, to) {
+    const { map, bands, left, width, letter } = lay;
+    if (lay.from === from && lay.to === to) return;
+    const row = bands.heat.height / (to + 1 - from);
+    Object.assign(lay, { from, to, row, rowY: (at) => bands.heat.top + (at - from + 0.5) * row });
     const { rows } = map;
-    let named;
-    if (row >= letter * 0.8) {
-      named = rows.map(({ phone }, at) => ({ at, text: phone }));
-    } else {
+    const shown = rows.map((_, at) => at).slice(from, to + 1);
+    let named = shown.map((at) => ({ at, text: rows[at].phone }));
+    if (row < letter * 0.8) {
       // Too many for their own names: the words that they belong to.
       let said = -Infinity;
-      named = rows.flatMap(({ word }, at) => {
-        if (word === null || word < 0 || rows[at - 1]?.word === word || rowY(at) - said < letter) return [];
-        said = rowY(at);
+      named = shown.flatMap((at) => {
+        const { word } = rows[at];
+        if (word === null || word < 0 || rows[at - 1]?.word === word || lay.rowY(at) - said < letter) return [];
+        said = lay.rowY(at);
         return [{ at, text: sentence.words[word] }];
       });
     }
-    rules.selectAll("text").data(named).join("text").attr("class", "row-name").attr("text-anchor", "end").attr("x", left - 4).attr("y", ({ at }) => rowY(at)).attr("dy", "0.36em").text(({ text }) => (width < 600 ? text.slice(0, 5) : text.slice(0, 11)));
-    rules.selectAll("line").data(options.rows === "place" ? rows.map((_, at) => at).filter((at) => at && rows[at].word !== rows[at - 1].word) : [])
-      .join("line").attr("class", "word-rule").attr("x1", left).attr("x2", width - letter).attr("y1", (at) => bands.heat.top + at * row).attr("y2", (at) => bands.heat.top + at * row);
+    rules.selectAll("text").data(named).join("text").attr("class", "row-name").attr("text-anchor", "end").attr("x", left - 4).attr("y", ({ at }) => lay.rowY(at)).attr("dy", "0.36em").text(({ text }) => (width < 600 ? text.slice(0, 5) : text.slice(0, 11)));
+    const borders = options.rows === "place" ? shown.slice(1).filter((at) => rows[at].word !== rows[at - 1].word) : [];
+    rules.selectAll("line").data(borders).join("line").attr("class", "word-rule").attr("x1", left).attr("x2", width - letter).attr("y1", (at) => lay.rowY(at - 0.5)).attr("y2", (at) => lay.rowY(at - 0.5));
+  }
+
+  // Of the stretch in sight: where the best path goes, all pronunciations of those words, and what else is likely.
+  function rowsInSight() {
+    const { rows } = lay.map;
+    const [begin, end] = x.domain();
+    if (end - begin > sentence.duration - 1e-3) return [0, rows.length - 1];
+    const { edge, frameAt, best } = sentence;
+    const on = new Set(best.phones.filter((one) => edge(one.end) > begin && edge(one.begin) < end).map(({ at }) => at));
+    const words = new Set([...on].map((at) => rows[at].word).filter((word) => word >= 0));
+    rows.forEach(({ word }, at) => words.has(word) && on.add(at));
+    for (let t = frameAt(begin); t <= frameAt(end); t++) rows.forEach((_, at) => heat.sums[t * rows.length + at] > 0.05 && on.add(at));
+    return [Math.min(...on), Math.max(...on)];
   }
 
   function paintHeat() {
@@ -110,17 +131,18 @@ export function stage(parent, { looked, moved, chosen }) {
   }
 
   // A picture with one column a frame: frames are of one length but for the first and the last.
-  function spread(context, picture, { top, height }, smooth) {
+  function spread(context, picture, { top, height }, smooth, from = 0, to = picture.height) {
     const { frames: many, edge } = sentence;
     context.imageSmoothingEnabled = smooth;
-    const place = (from, to) => context.drawImage(picture, from, 0, to - from, picture.height, x(edge(from)), top, x(edge(to)) - x(edge(from)), height);
+    const place = (begin, end) => context.drawImage(picture, begin, from, end - begin, to - from, x(edge(begin)), top, x(edge(end)) - x(edge(begin)), height);
     place(0, 1);
     place(1, many - 1);
     place(many - 1, many);
   }
 
   function draw() {
-    const { width, left, bands, row, letter, map } = lay;
+    if (options.rows === "place") fitRows(...rowsInSight());
+    const { width, left, bands, row, letter, map, rowY } = lay;
     const context = canvas.getContext("2d");
     const ratio = canvas.width / width;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -131,7 +153,7 @@ export function stage(parent, { looked, moved, chosen }) {
     context.clip();
     if (options.sound === "waveform") wave(context);
     else spread(context, sound, bands.sound, true);
-    spread(context, heat.picture, bands.heat, false);
+    spread(context, heat.picture, bands.heat, false, lay.from, lay.to + 1);
     context.restore();
 
     const [begin, end] = x.domain();
@@ -174,9 +196,9 @@ export function stage(parent, { looked, moved, chosen }) {
     boxes(ghosts, "ghost", others).attr("class", (d) => `ghost ${d.differs ? "differs" : ""}`).attr("opacity", (d) => 0.3 + 0.7 * Math.sqrt(options.readings?.[d.kind] ?? 0));
 
     const way = (runs) => runs.flatMap(({ at, begin, end }) => [[x(edge(begin)), map.row[at]], [x(edge(end)), map.row[at]]]);
-    const path = line(([at]) => at, ([, to]) => bands.heat.top + (to + 0.5) * row);
+    const path = line(([at]) => at, ([, to]) => rowY(to));
     const other = options.reading !== null ? sentence.readings[options.reading].phones : null;
-    ways.selectAll("path").data([...(row > 8 ? [["way-under", sentence.best.phones]] : []), ["way best", sentence.best.phones], ...(other ? [["way other", other]] : [])]).join("path").attr("class", ([name]) => name).attr("stroke-width", ([name]) => (name === "way-under" ? 3.2 : Math.min(1.4, 0.25 * row))).attr("d", ([, runs]) => path(way(runs)));
+    ways.selectAll("path").data([...(row > 8 ? [["way-under", sentence.best.phones]] : []), ["way best", sentence.best.phones], ...(other ? [["way other", other]] : [])]).join("path").attr("class", ([name]) => name).attr("stroke-width", ([name]) => (name === "way-under" ? 3.2 : Math.max(0.9, Math.min(1.6, 0.25 * row)))).attr("d", ([, runs]) => path(way(runs)));
 
     axis.attr("transform", `translate(0, ${bands.axis.top})`).call(axisBottom(x).ticks(Math.max(3, (width - left) / 90)).tickFormat((s) => `${+s.toFixed(3)} s`).tickSizeOuter(0));
     marks();
@@ -196,13 +218,13 @@ export function stage(parent, { looked, moved, chosen }) {
   }
 
   function marks() {
-    const { bands, row, left, width } = lay;
+    const { bands, left, width, letter, rowY } = lay;
     const { edge } = sentence;
     const data = [];
     if (cursor) {
       const middle = x((edge(cursor.frame) + edge(cursor.frame + 1)) / 2);
       data.push(["cursor", middle, middle, 0, bands.axis.top]);
-      if (cursor.row !== null) data.push(["cursor", left, width, bands.heat.top + (cursor.row + 0.5) * row, bands.heat.top + (cursor.row + 0.5) * row]);
+      if (cursor.row >= lay.from && cursor.row <= lay.to && cursor.row !== null) data.push(["cursor", left, width - letter, rowY(cursor.row), rowY(cursor.row)]);
     }
     if (playing !== null) data.push(["playing", x(playing), x(playing), 0, bands.axis.top]);
     lines.selectAll("line").data(data).join("line").attr("class", ([name]) => name).attr("x1", (d) => d[1]).attr("x2", (d) => d[2]).attr("y1", (d) => d[3]).attr("y2", (d) => d[4]);
@@ -213,8 +235,8 @@ export function stage(parent, { looked, moved, chosen }) {
     const { left, top } = parent.getBoundingClientRect();
     const [px, py] = [event.clientX - left, event.clientY - top];
     if (px < lay.left) return;
-    const at = Math.floor((py - lay.bands.heat.top) / lay.row);
-    cursor = { frame: sentence.frameAt(x.invert(px)), row: at >= 0 && at < lay.map.rows.length ? at : null };
+    const at = lay.from + Math.floor((py - lay.bands.heat.top) / lay.row);
+    cursor = { frame: sentence.frameAt(x.invert(px)), row: at >= lay.from && at <= lay.to ? at : null };
     marks();
     looked(cursor);
   };
