@@ -209,7 +209,7 @@ function tables() {
     return make("tr", { "data-reading": at }, make("td", {}, button), make("td", { class: "number" }, p === undefined ? "…" : percent(p)), make("td", { class: "meter" }, meter));
   });
   const focused = document.activeElement?.closest?.("[data-reading]")?.dataset.reading;
-  const table = make("table", { class: "readings" }, make("thead", {}, make("tr", {}, make("th", {}, "readings, and what they pronounce otherwise"), make("th", {}, "probability"), make("th", {}))), make("tbody", {}, ...rowsOf));
+  const table = make("table", { class: "readings" }, make("thead", {}, make("tr", {}, make("th", {}, "readings, and where they differ from the best path"), make("th", {}, "probability"), make("th", {}))), make("tbody", {}, ...rowsOf));
   const { total, entropy, words } = answer;
   const least = words.indexOf(Math.min(...words));
   const figures = make("div", { class: "notes" });
@@ -217,9 +217,9 @@ function tables() {
     `<p class="number"><b class="total">γ log Σ exp(<i>s</i>/γ) = ${total.toFixed(1)}</b> nats; entropy of the paths <b class="entropy">${entropy.toFixed(1)}</b> nats. ` +
     `Least sure word: “${sentence.words[best.words[least].word]}”, <b class="least">${percent(words[least])}</b>.</p>` +
     `<p class="legend">posterior 0 <span class="scale"></span> 1 &emsp; confidence 0 <span class="scale sure"></span> 1 &emsp; <span style="color: var(--best)">━</span> best path</p>` +
-    "<p>A word’s confidence is its posterior, averaged over the frames that the best path spends in it. As γ falls the posteriors become the best path; the frames of a recording depend on one another, " +
-    "which an HMM denies, so that γ = 1 is too sure, and recognisers scale scores by a tenth or so: γ near 10.</p>" +
-    `<p>Acoustic model: ${sentence.model}. Recording: LibriVox, public domain (${sentence.name}); heard here in eight bits.</p>`;
+    "<p>A word’s confidence is its posterior, averaged over the frames that the best path spends in it. As γ falls, the posteriors become the best path. " +
+    "Given its state, a frame of an HMM does not depend on its neighbours; those of a recording do, so posteriors at γ = 1 are too sure. Recognisers scale acoustic scores by about a tenth; γ = 10 scales all scores so.</p>" +
+    `<p>Acoustic model: ${sentence.model}. Recording: LibriVox, public domain (${sentence.name}); played here with eight bits a sample.</p>`;
   $(".below").replaceChildren(table, figures);
   if (focused) $(`[data-reading="${focused}"] button`).focus();
 }

@@ -127,7 +127,7 @@ function draw() {
       sign("background: var(--matrix)", "matrix, held"),
       sign("background: var(--strong); opacity: 0.35", "dropped"),
       sign("border: 1px dashed var(--strong)", "not made yet"),
-      make("span", {}, "Numbers in the two lines above: the round in which a prefix is first known. Time goes down."),
+      make("span", {}, "Time runs downwards. The numbers in the lines “matrix” and “vector” are the rounds in which these prefixes are first known."),
     ),
   );
 }

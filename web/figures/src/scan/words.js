@@ -9,7 +9,7 @@ const PHASES = {
   inside: "all chunks side by side, each one's matrix a step longer",
   across: "from chunk to chunk",
   vectors: "",
-  rest: "what is left over behind the last chunk",
+  rest: "the steps after the last chunk",
 };
 const SHORT = { steps: "steps", matrices: "matrices", up: "up", down: "down", inside: "inside", across: "across", vectors: "vectors", rest: "rest" };
 const sub = (text) => `<sub>${text}</sub>`;
