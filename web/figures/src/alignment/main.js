@@ -100,11 +100,36 @@ function warmer(k) {
 
 // Controls.
 
-const slider = make("input", { type: "range", min: LEAST, max: MOST, step: 1, "aria-label": "temperature", oninput: () => warmer(Number(slider.value)) });
+const slider = make("input", {
+  type: "range",
+  min: LEAST,
+  max: MOST,
+  step: 1,
+  "aria-label": "temperature",
+  oninput: () => warmer(Number(slider.value)),
+});
 const shown = make("output", { class: "gamma" });
-const which = make("select", { "aria-label": "sentence", onchange: () => change({ sentence: raw[which.selectedIndex].name }) }, ...raw.map(({ text }) => make("option", {}, text.length > 44 ? `${text.slice(0, 42)}…` : text)));
-const rows = choices("rows", [["place", "places in the transcript"], ["phone", "phones"]], (chosen) => change({ rows: chosen }));
-const sounds = choices("sound", [["waveform", "waveform"], ["spectrogram", "spectrogram"]], (chosen) => change({ sound: chosen }));
+const which = make(
+  "select",
+  { "aria-label": "sentence", onchange: () => change({ sentence: raw[which.selectedIndex].name }) },
+  ...raw.map(({ text }) => make("option", {}, text.length > 44 ? `${text.slice(0, 42)}…` : text)),
+);
+const rows = choices(
+  "rows",
+  [
+    ["place", "places in the transcript"],
+    ["phone", "phones"],
+  ],
+  (chosen) => change({ rows: chosen }),
+);
+const sounds = choices(
+  "sound",
+  [
+    ["waveform", "waveform"],
+    ["spectrogram", "spectrogram"],
+  ],
+  (chosen) => change({ sound: chosen }),
+);
 const full = fullScreenButton(() => rebuilt());
 const step = (text, title, action) => make("button", { type: "button", title, "aria-label": title, onclick: action }, text);
 const playButton = step("Play", "Play what is in sight (space)", () => toggle());
@@ -159,7 +184,10 @@ function moveTo(frame, row) {
 }
 
 const moves = (frames, rowsOn) => () => {
-  const likely = () => view.rows.map((_, at) => at).reduce((best, at) => (view.probability(state.frame ?? 0, at) > view.probability(state.frame ?? 0, best) ? at : best), 0);
+  const likely = () =>
+    view.rows
+      .map((_, at) => at)
+      .reduce((best, at) => (view.probability(state.frame ?? 0, at) > view.probability(state.frame ?? 0, best) ? at : best), 0);
   if (state.frame === null) return moveTo(sentence.frameAt((state.window[0] + state.window[1]) / 2), 0);
   moveTo(state.frame + frames, rowsOn === 0 && state.row < 0 ? likely() : Math.max(0, state.row) + rowsOn);
 };
@@ -168,7 +196,8 @@ const moves = (frames, rowsOn) => () => {
 function detail() {
   const element = $(".detail");
   if (state.frame === null) {
-    element.innerHTML = "Point at the map, or press the arrow keys, to read posteriors. Drag to pan; <kbd>+</kbd> <kbd>−</kbd> or Ctrl and the wheel zoom; <kbd>[</kbd> <kbd>]</kbd> change the temperature.";
+    element.innerHTML =
+      "Point at the map, or press the arrow keys, to read posteriors. Drag to pan; <kbd>+</kbd> <kbd>−</kbd> or Ctrl and the wheel zoom; <kbd>[</kbd> <kbd>]</kbd> change the temperature.";
     return;
   }
   const [begin, end] = [sentence.edge(state.frame), sentence.edge(state.frame + 1)];
@@ -178,7 +207,10 @@ function detail() {
     .sort((a, b) => b.p - a.p)
     .slice(0, 3)
     .filter(({ p }) => p >= 5e-4);
-  const own = state.row >= 0 && state.row < view.rows.length ? `<b>P(${name(view.rows[state.row])}) = ${percent(view.probability(state.frame, state.row))}</b>. ` : "";
+  const own =
+    state.row >= 0 && state.row < view.rows.length
+      ? `<b>P(${name(view.rows[state.row])}) = ${percent(view.probability(state.frame, state.row))}</b>. `
+      : "";
   element.innerHTML = `Frame ${state.frame + 1} of ${sentence.frames}, ${begin.toFixed(3)} to ${end.toFixed(3)} s. ${own}Most probable: ${most.map(({ row, p }) => `${name(row)} ${percent(p)}`).join(", ")}`;
 }
 
@@ -187,9 +219,14 @@ function tables() {
   const { readings, best } = sentence;
   const said = (reading, isBest) => {
     // Those words that it pronounces otherwise than the best path; of the best path, those that others do.
-    const of = ({ phones }, word) => phones.filter((phone) => phone.word === word).map(({ phone }) => phone).join(" ");
+    const of = ({ phones }, word) =>
+      phones
+        .filter((phone) => phone.word === word)
+        .map(({ phone }) => phone)
+        .join(" ");
     const words = best.words.map(({ word }) => word);
-    const other = (word) => (isBest ? readings.some((one) => of(one, word) !== of(best, word)) : of(reading, word) !== of(best, word));
+    const other = (word) =>
+      isBest ? readings.some((one) => of(one, word) !== of(best, word)) : of(reading, word) !== of(best, word);
     return words.filter(other).map((word) => `“${sentence.words[word]}” ${of(reading, word)}`);
   };
   const rowsOf = readings.map((reading, at) => {
@@ -203,13 +240,38 @@ function tables() {
     };
     const title = "Draw the best path of this reading over the map";
     const text = `${at + 1}: ${said(reading, isBest).join(", ")}${isBest ? " (of the best path)" : ""}`;
-    const button = make("button", { type: "button", "aria-pressed": state.reading === at ? "true" : "false", title, onclick: choose }, text);
+    const button = make(
+      "button",
+      { type: "button", "aria-pressed": state.reading === at ? "true" : "false", title, onclick: choose },
+      text,
+    );
     const meter = make("i", {});
     meter.style.width = `${100 * (p ?? 0)}%`;
-    return make("tr", { "data-reading": at }, make("td", {}, button), make("td", { class: "number" }, p === undefined ? "…" : percent(p)), make("td", { class: "meter" }, meter));
+    return make(
+      "tr",
+      { "data-reading": at },
+      make("td", {}, button),
+      make("td", { class: "number" }, p === undefined ? "…" : percent(p)),
+      make("td", { class: "meter" }, meter),
+    );
   });
   const focused = document.activeElement?.closest?.("[data-reading]")?.dataset.reading;
-  const table = make("table", { class: "readings" }, make("thead", {}, make("tr", {}, make("th", {}, "readings, and where they differ from the best path"), make("th", {}, "probability"), make("th", {}))), make("tbody", {}, ...rowsOf));
+  const table = make(
+    "table",
+    { class: "readings" },
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        make("th", {}, "readings, and where they differ from the best path"),
+        make("th", {}, "probability"),
+        make("th", {}),
+      ),
+    ),
+    make("tbody", {}, ...rowsOf),
+  );
   const { total, entropy, words } = answer;
   const least = words.indexOf(Math.min(...words));
   const figures = make("div", { class: "notes" });
@@ -261,17 +323,36 @@ $(".options").append(
 $(".heat-options").append(
   make("span", { class: "field" }, make("span", { class: "name" }, "rows"), rows),
   make("span", { class: "field" }, sounds),
-  make("span", { class: "field" }, step("+", "Zoom in (+)", () => zoomBy(1.6)), step("−", "Zoom out (−)", () => zoomBy(1 / 1.6)), step("whole", "The whole sentence (0)", () => sight([0, sentence.duration])), playButton),
+  make(
+    "span",
+    { class: "field" },
+    step("+", "Zoom in (+)", () => zoomBy(1.6)),
+    step("−", "Zoom out (−)", () => zoomBy(1 / 1.6)),
+    step("whole", "The whole sentence (0)", () => sight([0, sentence.duration])),
+    playButton,
+  ),
 );
 Object.assign($(".stage"), { tabIndex: 0 });
 $(".stage").setAttribute("role", "application");
-$(".stage").setAttribute("aria-label", "Posteriors over time. Arrow keys move from frame to frame and from row to row; what is there is said above.");
+$(".stage").setAttribute(
+  "aria-label",
+  "Posteriors over time. Arrow keys move from frame to frame and from row to row; what is there is said above.",
+);
 $(".detail").setAttribute("aria-live", "polite");
 onKey({
-  ArrowLeft: moves(-1, 0), ArrowRight: moves(1, 0), ArrowUp: moves(0, -1), ArrowDown: moves(0, 1),
-  PageUp: moves(-25, 0), PageDown: moves(25, 0),
-  "+": () => zoomBy(1.6), "=": () => zoomBy(1.6), "-": () => zoomBy(1 / 1.6), 0: () => sight([0, sentence.duration]),
-  "[": () => warmer(state.k - 1), "]": () => warmer(state.k + 1), " ": toggle,
+  ArrowLeft: moves(-1, 0),
+  ArrowRight: moves(1, 0),
+  ArrowUp: moves(0, -1),
+  ArrowDown: moves(0, 1),
+  PageUp: moves(-25, 0),
+  PageDown: moves(25, 0),
+  "+": () => zoomBy(1.6),
+  "=": () => zoomBy(1.6),
+  "-": () => zoomBy(1 / 1.6),
+  0: () => sight([0, sentence.duration]),
+  "[": () => warmer(state.k - 1),
+  "]": () => warmer(state.k + 1),
+  " ": toggle,
 });
 followTheme(() => rebuilt());
 fitFrame();

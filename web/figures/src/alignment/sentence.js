@@ -28,7 +28,10 @@ export function opened(raw) {
     ends: dense(raw.ends, states),
     arcs: { source: raw.source, target: raw.target, weight: array(Float64Array, raw.weight) },
     // Without the largest of each frame, which all paths share: their sum is added to the total.
-    emission: Float64Array.from({ length: frames * states }, (_, at) => below[Math.floor(at / states) * columns + column[at % states]] * step),
+    emission: Float64Array.from(
+      { length: frames * states },
+      (_, at) => below[Math.floor(at / states) * columns + column[at % states]] * step,
+    ),
   };
   const shared = peaks.reduce((sum, peak) => sum + peak, 0);
   const bent = Float32Array.from(bytes(raw.sound), (value) => {
@@ -57,14 +60,30 @@ export function opened(raw) {
     const usable = new Set(chosen);
     return { ...tiers(runs), allowed: node.map((at) => usable.has(at)) };
   });
-  const takes = ({ phones }) => phones.filter(({ word }) => word >= 0).map(({ at }) => at).join();
+  const takes = ({ phones }) =>
+    phones
+      .filter(({ word }) => word >= 0)
+      .map(({ at }) => at)
+      .join();
   const bestReading = readings.findIndex((reading) => takes(reading) === takes(best));
   // Rows of the heat map: each place of the transcript, or each phone whichever place it is at.
   const byPlace = { rows: places.map(({ phone, word }) => ({ phone, word })), row: places.map(({ at }) => at) };
   const phones = [...new Set(places.map(({ phone }) => phone))];
   const byPhone = { rows: phones.map((phone) => ({ phone, word: null })), row: places.map(({ phone }) => phones.indexOf(phone)) };
 
-  return { ...raw, chain, shared, wave: bent, edge, frameAt, places, best, readings, bestReading, maps: { place: byPlace, phone: byPhone } };
+  return {
+    ...raw,
+    chain,
+    shared,
+    wave: bent,
+    edge,
+    frameAt,
+    places,
+    best,
+    readings,
+    bestReading,
+    maps: { place: byPlace, phone: byPhone },
+  };
 }
 
 // All that depends on the temperature: the posterior of each place in each frame, confidences, readings.
@@ -86,7 +105,12 @@ export function answers(sentence, temperature) {
     posterior,
     total: total + shared,
     entropy,
-    words: best.words.map((word) => mean(word, places.filter((place) => place.word === word.word))),
+    words: best.words.map((word) =>
+      mean(
+        word,
+        places.filter((place) => place.word === word.word),
+      ),
+    ),
     phones: best.phones.map((phone) => mean(phone, [phone])),
     log,
   };

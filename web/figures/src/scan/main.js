@@ -30,7 +30,9 @@ function take(link) {
   state.step = whole("step", 0, 10_000);
 }
 
-const link = seldom(() => writeLink({ ...state, processors: Number.isFinite(state.processors) ? state.processors : null, chunk: state.chunk || null }));
+const link = seldom(() =>
+  writeLink({ ...state, processors: Number.isFinite(state.processors) ? state.processors : null, chunk: state.chunk || null }),
+);
 
 function change(changes) {
   Object.assign(state, changes);
@@ -54,7 +56,13 @@ function plan() {
 // Controls.
 
 function slider(name, title, label, least, most, shown = String) {
-  const input = make("input", { type: "range", min: least, max: most, step: 1, oninput: () => change({ [name]: Number(input.value) }) });
+  const input = make("input", {
+    type: "range",
+    min: least,
+    max: most,
+    step: 1,
+    oninput: () => change({ [name]: Number(input.value) }),
+  });
   const output = make("output", {});
   const field = make("label", { class: "field", title }, make("span", { class: "name" }, label), input, output);
   return Object.assign(field, {
@@ -72,18 +80,33 @@ function slider(name, title, label, least, most, shown = String) {
 }
 
 function select(name, title, label, options) {
-  const list = make("select", { onchange: () => change({ [name]: options[list.selectedIndex][0] }) }, ...options.map(([, text]) => make("option", {}, text)));
+  const list = make(
+    "select",
+    { onchange: () => change({ [name]: options[list.selectedIndex][0] }) },
+    ...options.map(([, text]) => make("option", {}, text)),
+  );
   const field = make("label", { class: "field", title }, make("span", { class: "name" }, label), list);
   return Object.assign(field, { set: (value) => (list.selectedIndex = options.findIndex(([one]) => one === value)) });
 }
 
 const full = fullScreenButton(() => plan() ?? show());
 const controls = {
-  strategy: choices("strategy", STRATEGIES.map((name) => [name, NAMES[name], `strategy="${name}"`]), (strategy) => change({ strategy })),
+  strategy: choices(
+    "strategy",
+    STRATEGIES.map((name) => [name, NAMES[name], `strategy="${name}"`]),
+    (strategy) => change({ strategy }),
+  ),
   length: slider("length", "How many maps", "T", 2, 64),
   states: slider("states", "How many states: a vector has S numbers, a matrix S²", "S", 1, 32),
-  processors: select("processors", "How many products may be made at the same time", "processors", PROCESSORS.map((many) => [many, Number.isFinite(many) ? many : "enough for all"])),
-  chunk: slider("chunk", "How many maps a chunk has; semihmm takes √T, rounded down", "chunk", 0, 64, (chunk) => String(chunk || `√T: ${rootOf(longest())}`)),
+  processors: select(
+    "processors",
+    "How many products may be made at the same time",
+    "processors",
+    PROCESSORS.map((many) => [many, Number.isFinite(many) ? many : "enough for all"]),
+  ),
+  chunk: slider("chunk", "How many maps a chunk has; semihmm takes √T, rounded down", "chunk", 0, 64, (chunk) =>
+    String(chunk || `√T: ${rootOf(longest())}`),
+  ),
   keep: select("keep", "What stays in memory", "keep", [
     ["total", "the total alone"],
     ["all", "all state vectors"],
@@ -127,7 +150,11 @@ function draw() {
       sign("background: var(--matrix)", "matrix, held"),
       sign("background: var(--strong); opacity: 0.35", "dropped"),
       sign("border: 1px dashed var(--strong)", "not made yet"),
-      make("span", {}, "Time runs downwards. The numbers in the lines “matrix” and “vector” are the rounds in which these prefixes are first known."),
+      make(
+        "span",
+        {},
+        "Time runs downwards. The numbers in the lines “matrix” and “vector” are the rounds in which these prefixes are first known.",
+      ),
     ),
   );
 }
@@ -144,7 +171,9 @@ function figures() {
   const all = run.ticks.at(-1);
   const none = { vectors: 0, matrices: 0, work: 0, depth: 0, time: 0, held: state.states };
   const now = state.step ? run.ticks[state.step - 1] : none;
-  const workers = Number.isFinite(state.processors) ? `${state.processors} processor${state.processors === 1 ? "" : "s"}` : "enough processors";
+  const workers = Number.isFinite(state.processors)
+    ? `${state.processors} processor${state.processors === 1 ? "" : "s"}`
+    : "enough processors";
   const rows = [
     ["vectors", `vector–matrix products, each ${formula("vector", state.states)} operations`],
     ["matrices", `matrix–matrix products, each ${formula("matrix", state.states)}`],
@@ -160,9 +189,21 @@ function figures() {
       "tbody",
       {},
       ...rows.map(([name, words]) =>
-        make("tr", { "data-count": name }, html("th", words, { scope: "row" }), make("td", { class: "so-far" }, number(now[name])), make("td", { class: "all" }, number(all[name]))),
+        make(
+          "tr",
+          { "data-count": name },
+          html("th", words, { scope: "row" }),
+          make("td", { class: "so-far" }, number(now[name])),
+          make("td", { class: "all" }, number(all[name])),
+        ),
       ),
-      make("tr", { "data-count": "held" }, html("th", "<b>memory</b>: numbers held now; at most", { scope: "row" }), make("td", { class: "so-far" }, number(now.held)), make("td", { class: "all" }, number(run.peak))),
+      make(
+        "tr",
+        { "data-count": "held" },
+        html("th", "<b>memory</b>: numbers held now; at most", { scope: "row" }),
+        make("td", { class: "so-far" }, number(now.held)),
+        make("td", { class: "all" }, number(run.peak)),
+      ),
     ),
   );
   const each = STRATEGIES.map((strategy) => ({ strategy, ...counts({ ...state, strategy }) }));
@@ -178,7 +219,19 @@ function figures() {
         make(
           "tr",
           { "data-strategy": strategy, class: strategy === state.strategy && "chosen" },
-          make("th", { scope: "row" }, make("button", { type: "button", "aria-pressed": strategy === state.strategy ? "true" : "false", onclick: () => change({ strategy }) }, NAMES[strategy])),
+          make(
+            "th",
+            { scope: "row" },
+            make(
+              "button",
+              {
+                type: "button",
+                "aria-pressed": strategy === state.strategy ? "true" : "false",
+                onclick: () => change({ strategy }),
+              },
+              NAMES[strategy],
+            ),
+          ),
           ...cells("td", number(work), number(depth), number(peak), `${(base / time).toFixed(2)} ×`),
         ),
       ),

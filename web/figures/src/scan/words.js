@@ -11,7 +11,16 @@ const PHASES = {
   vectors: "",
   rest: "the steps after the last chunk",
 };
-const SHORT = { steps: "steps", matrices: "matrices", up: "up", down: "down", inside: "inside", across: "across", vectors: "vectors", rest: "rest" };
+const SHORT = {
+  steps: "steps",
+  matrices: "matrices",
+  up: "up",
+  down: "down",
+  inside: "inside",
+  across: "across",
+  vectors: "vectors",
+  rest: "rest",
+};
 const sub = (text) => `<sub>${text}</sub>`;
 
 export const shortPhase = (phase) => SHORT[phase];
@@ -20,7 +29,9 @@ export const plural = (many, what) => `${number(many)} ${what}${many === 1 ? "" 
 
 export function phaseText({ strategy }, phase) {
   if (phase !== "vectors") return PHASES[phase];
-  return strategy === "associative" ? "the vector in front, through every product" : "inside all chunks, from the vector in front of each";
+  return strategy === "associative"
+    ? "the vector in front, through every product"
+    : "inside all chunks, from the vector in front of each";
 }
 
 export function nameOf(value) {
@@ -36,7 +47,9 @@ export function equation(values, id) {
 }
 
 export const formula = (kind, states) =>
-  kind === "vector" ? `2<i>S</i><sup>2</sup> − <i>S</i> = ${number(cost(kind, states))}` : `2<i>S</i><sup>3</sup> − <i>S</i><sup>2</sup> = ${number(cost(kind, states))}`;
+  kind === "vector"
+    ? `2<i>S</i><sup>2</sup> − <i>S</i> = ${number(cost(kind, states))}`
+    : `2<i>S</i><sup>3</sup> − <i>S</i><sup>2</sup> = ${number(cost(kind, states))}`;
 
 function costText(kind, states, many) {
   const each = `of ${formula(kind, states)} operations`;
@@ -56,11 +69,13 @@ export function sentence(run, at) {
   const slots = ticks.filter((tick) => tick.round === round);
   const slot = slots.length > 1 ? `, part ${slots.indexOf(ticks[at]) + 1} of ${slots.length}` : "";
   const pass = passes.findLast((one) => one.round <= round);
-  const again = passes.indexOf(pass) > 0 ? ` <b>Steps ${pass.bounds[0] + 1} to ${pass.bounds[1]} again</b>, for the backward pass:` : "";
+  const again =
+    passes.indexOf(pass) > 0 ? ` <b>Steps ${pass.bounds[0] + 1} to ${pass.bounds[1]} again</b>, for the backward pass:` : "";
   const shown = products.slice(0, 4).map((id) => equation(values, id));
   const what = kind === "vector" ? "vector–matrix product" : "matrix–matrix product";
   const beside = products.length > 1 ? ", side by side" : "";
-  const count = products.length === all.length ? plural(products.length, what) : `${products.length} of ${plural(all.length, what)}`;
+  const count =
+    products.length === all.length ? plural(products.length, what) : `${products.length} of ${plural(all.length, what)}`;
   const said = phaseText(run, phase);
   return (
     `<b>Round ${round + 1} of ${rounds.length}${slot}.</b>${again} ${again ? said : capital(said)}. ${count}${beside}: ` +
