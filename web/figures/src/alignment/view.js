@@ -66,7 +66,10 @@ export function stage(parent, { looked, moved, chosen }) {
     y += 6;
     const row = Math.max(
       options.rows === "phone" ? letter * 0.95 : 4,
-      Math.min(letter * 1.15, (high * (width < 600 ? 0.45 : 0.53)) / map.rows.length),
+      Math.min(
+        letter * 1.15,
+        (high * (width < 600 ? 0.45 : document.documentElement.classList.contains("large") ? 0.49 : 0.53)) / map.rows.length,
+      ),
     );
     bands.heat = band(row * map.rows.length, 2);
     bands.axis = band(letter * 2.1);
@@ -127,7 +130,7 @@ export function stage(parent, { looked, moved, chosen }) {
     const { rows } = map;
     const shown = rows.map((_, at) => at).slice(from, to + 1);
     let named = shown.map((at) => ({ at, text: rows[at].phone }));
-    if (row < letter * 0.8) {
+    if (row < letter * 0.75) {
       // Too many for their own names: the words that they belong to.
       let said = -Infinity;
       named = shown.flatMap((at) => {

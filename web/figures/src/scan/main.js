@@ -137,9 +137,9 @@ const framed = window.parent !== window;
 function draw() {
   const parent = $(".drawing");
   parent.replaceChildren();
-  const large = document.documentElement.classList.contains("large");
+  const letter = 0.69 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
   const width = Math.max(300, parent.clientWidth || 800);
-  picture = drawing(parent, { width, room: Math.max(360, (framed ? 800 : innerHeight) - 410), letter: large ? 15 : 11 });
+  picture = drawing(parent, { width, room: Math.max(360, (framed ? 800 : innerHeight) - 410), letter });
   picture.build(run);
   const sign = (style, words) => make("span", {}, make("i", { style }), words);
   parent.append(
