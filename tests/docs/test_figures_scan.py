@@ -126,6 +126,7 @@ def scan(browser):
 @pytest.fixture
 def alignment(browser):
     page = browser.open("alignment")
+    page.wait(lambda: "…" not in page.text(".readings"))  # which are made anew then
     yield page
     assert page.log() == []
 
