@@ -6,7 +6,6 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst.directives.images import Figure
-from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 import semihmm
@@ -56,7 +55,7 @@ html_theme = "furo"
 html_title = f"semihmm {version}"
 html_static_path = ["_static"]
 html_css_files = ["semihmm.css"]
-html_math_renderer = "mathml"
+html_math_renderer = "katex"
 pygments_style = "friendly"
 pygments_dark_style = "nord"
 html_theme_options = {
@@ -79,15 +78,28 @@ class Picture(Figure):
 
 
 def inline_math(translator, node: nodes.math) -> None:  # type: ignore[no-untyped-def]
-    translator.body.append(tex2mathml(node.astext()))
+    translator.body.append(f'<span class="math">{escape(node.astext(), quote=False)}</span>')
     raise nodes.SkipNode
 
 
 def display_math(translator, node: nodes.math_block) -> None:  # type: ignore[no-untyped-def]
-    name = escape(node.get("label") or "", quote=True)
-    target = f' id="equation-{name}"' if name else ""
-    translator.body.append(f'<div class="math"{target}>{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    tex = node.astext().strip()
+    if "\\\\" in tex and r"\begin{" not in tex:
+        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
+    if number := node.get("number"):
+        tex += rf"\tag{{{number}}}"
+    name = escape(f"equation-{node['label']}", quote=True) if node.get("label") else ""
+    target = f' id="{name}"' if name else ""
+    translator.body.append(f'<div class="math"{target}>{escape(tex, quote=False)}</div>\n')
     raise nodes.SkipNode
+
+
+def with_katex(app: Sphinx, pagename: str, template: str, context: dict[str, object], doctree: object) -> None:
+    """A page that has formulas brings what draws them, `make math`; the others stay light."""
+    if context.get("has_maths_elements"):
+        app.add_css_file("katex/katex.min.css", priority=300)
+        app.add_js_file("katex/katex.min.js", priority=300, defer="defer")
+        app.add_js_file("math.js", defer="defer")
 
 
 def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
@@ -103,8 +115,8 @@ def pages_in_pages(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_directive("picture", Picture)
-    # MathML, so that formulas need no script from elsewhere.
-    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.add_html_math_renderer("katex", (inline_math, None), (display_math, None))
+    app.connect("html-page-context", with_katex)
     app.connect("autodoc-process-docstring", in_prose, priority=400)  # before napoleon
     app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))
     app.connect("build-finished", pages_in_pages)
