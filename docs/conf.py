@@ -1,5 +1,6 @@
 """The documentation: `make docs`. Pictures are drawn by the library itself, and nothing is fetched from elsewhere."""
 
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -20,16 +21,25 @@ author = "The semihmm authors"
 project_copyright = "The semihmm authors"
 release = version = semihmm.__version__
 
+KOREAN = "korean" in tags  # type: ignore[name-defined]  # noqa: F821  # the second pass of `make docs`
+
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    *([] if KOREAN else ["sphinx.ext.viewcode"]),
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_pictures"]
+exclude_patterns = ["_pictures", "_templates", "locale"]
+templates_path = ["_templates"]
+suppress_warnings = ["toc.not_readable"]  # index.md puts tutorials in order that are not all there yet
+language = "ko" if KOREAN else "en"
+locale_dirs = ["locale"]  # the catalogues of sphinx-intl: `make docs-catalogues`
+gettext_compact = False
+gettext_uuid = False
+gettext_location = False
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
@@ -58,6 +68,16 @@ html_css_files = ["semihmm.css"]
 html_math_renderer = "katex"
 pygments_style = "friendly"
 pygments_dark_style = "nord"
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/languages.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": pictures.LIGHT.blue, "color-brand-content": pictures.LIGHT.blue},
     "dark_css_variables": {"color-brand-primary": pictures.DARK.blue, "color-brand-content": pictures.DARK.blue},
@@ -108,6 +128,18 @@ def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, 
         lines.insert(0, "")
 
 
+def rest_of_folder(app: Sphinx, docname: str, source: list[str]) -> None:
+    """In the toctrees of the front page, ``folder/*`` is what no line names, if anything: a new page appears by itself."""
+    if docname == "index":
+        named = {line for line in source[0].splitlines() if line in app.env.found_docs}
+
+        def pages(line: re.Match[str]) -> str:
+            found = {page for page in app.env.found_docs if re.fullmatch(rf"{line[1]}/\w+", page)}
+            return "".join(f"{page}\n" for page in sorted(found - named))
+
+        source[0] = re.sub(r"^(\w+)/\*\n", pages, source[0], flags=re.MULTILINE)
+
+
 def pages_in_pages(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         view.write(Path(app.outdir, "_static", "austen.html"))
@@ -117,6 +149,8 @@ def setup(app: Sphinx) -> None:
     app.add_directive("picture", Picture)
     app.add_html_math_renderer("katex", (inline_math, None), (display_math, None))
     app.connect("html-page-context", with_katex)
+    app.connect("source-read", rest_of_folder)
     app.connect("autodoc-process-docstring", in_prose, priority=400)  # before napoleon
-    app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))
+    if not KOREAN:  # the first pass has drawn them
+        app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))
     app.connect("build-finished", pages_in_pages)
