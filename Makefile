@@ -16,7 +16,7 @@ BENCH_ARGS ?=
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
 .PHONY: help demo native no-native test test-torch test-asan runtime test-runtime test-runtime-asan test-runtime-neon \
-	lint format types docs docs-catalogues bench figures math web web-digits clean
+	lint format types docs test-docs docs-catalogues bench figures math web web-digits clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
 	@echo "make test-runtime-neon  the C++ runtime for 64-bit Arm, in an emulator"
 	@echo "make figures the interactive figures of the documentation, of web/figures; needs npm"
+	@echo "make test-docs  the pages of make docs in a browser, where Chromium is"
 	@echo "make math    KaTeX for the documentation, of web/math; needs npm"
 	@echo "make docs-catalogues  what is to be translated: docs/locale/ko"
 	@echo "make web     the program of semihmm view's pages, of web/view; needs npm"
@@ -44,9 +45,9 @@ BEST := import torch; cpu = torch.backends.cpu.get_cpu_capability().lower(); \
 	print(next((isa for isa in ("avx512", "avx2") if cpu.startswith(isa)), "baseline"))
 CONFIGURE = CXX="$(CXX)" $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
-# A checkout that was copied or moved holds a CMake cache of the old place, which CMake refuses: such a build folder is made anew.
-FRESH = ! grep -qs '^CMAKE_HOME_DIRECTORY' $(1)/CMakeCache.txt || grep -qxF 'CMAKE_HOME_DIRECTORY:INTERNAL=$(realpath $(2))' $(1)/CMakeCache.txt \
-	|| rm -rf $(1)
+# A checkout that was copied or moved holds CMake's cache of its old place, which CMake refuses. Such a folder is made anew.
+FRESH = kept="$$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' $(1)/CMakeCache.txt 2>/dev/null)"; \
+	[ -z "$$kept" ] || [ "$$kept" -ef $(2) ] || rm -rf $(1)
 native: $(VENV)/native.stamp
 	@$(call FRESH,build/native,.)
 	@$(CONFIGURE) -B build/native >/dev/null
@@ -126,6 +127,10 @@ docs: $(VENV)/docs.stamp $(NATIVE)
 	$(SPHINX) -b html -d build/doctrees/en docs build/docs
 	$(SPHINX) -b html -d build/doctrees/ko -t korean docs build/docs/ko
 	$(BIN)/python docs/check.py build/docs
+
+# What was built, in a browser: every page at a phone's width, formulas, the search, the printed cheat sheet.
+test-docs: $(VENV)/dev.stamp docs
+	SEMIHMM_SITE=build/docs $(BIN)/pytest --no-cov -q tests/docs/test_site.py
 
 # What is to be translated: docs/locale/ko/LC_MESSAGES/PAGE.po of each of these pages gets what is new in English.
 TRANSLATED := index start/index start/install start/first start/which start/cheatsheet \

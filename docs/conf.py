@@ -65,6 +65,7 @@ html_theme = "furo"
 html_title = f"semihmm {version}"
 html_static_path = ["_static"]
 html_css_files = ["semihmm.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_math_renderer = "katex"
 pygments_style = "friendly"
 pygments_dark_style = "nord"
@@ -129,7 +130,7 @@ def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, 
 
 
 def rest_of_folder(app: Sphinx, docname: str, source: list[str]) -> None:
-    """In the toctrees of the front page, ``folder/*`` is what no line names, if anything: a new page appears by itself."""
+    """In the toctrees of the front page, ``folder/*`` is what no line names, if anything: new pages appear there."""
     if docname == "index":
         named = {line for line in source[0].splitlines() if line in app.env.found_docs}
 
