@@ -13,6 +13,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))  # `checkers` lies beside this file
@@ -94,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("exercises", nargs="*", metavar="NN", help="numbers, names or files; none: all")
     parser.add_argument("--folder", type=Path, default=HERE / "exercises", help="where the answers are")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # all is small: threads would only wait for each other
     results = []
     for file in files(options.exercises, options.folder):
         result = check(file)

@@ -22,16 +22,17 @@ def structure(parameters: Parameters, observed: Tensor, lengths: Tensor) -> semi
 
 def posteriors(parameters: Parameters, observed: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """The E-step."""
-    hmm = structure(parameters, observed, lengths)
-    each = torch.stack([semihmm.marginals(item).transition for item in hmm.unbatch()])
-    return semihmm.marginals(hmm).emission, each
+    posterior = semihmm.marginals(structure(parameters, observed, lengths))
+    return posterior.emission, posterior.transition
 
 
 def counted(parameters: Parameters, observed: Tensor, lengths: Tensor) -> list[Tensor]:
     """Expected counts by listing all paths: of first states, transitions, and symbols in each state."""
     first, moves, seen = (torch.zeros(n, dtype=torch.float64) for n in ((STATES,), (STATES,) * 2, (STATES, SYMBOLS)))
-    for item, symbols in zip(structure(parameters, observed, lengths).unbatch(), observed, strict=True):
-        paths = torch.tensor(list(itertools.product(range(STATES), repeat=len(item.emission))))
+    whole = structure(parameters, observed, lengths)
+    for emission, symbols, length in zip(whole.emission, observed, lengths.tolist(), strict=True):
+        item = semihmm.HMM(whole.initial, whole.transition, emission[:length])
+        paths = torch.tensor(list(itertools.product(range(STATES), repeat=length)))
         for path, weight in zip(paths.tolist(), semihmm.log_prob(item, paths).exp().tolist(), strict=True):
             first[path[0]] += weight
             for a, b in itertools.pairwise(path):
@@ -74,6 +75,7 @@ def check(answer: Any) -> None:
                     counts[1] / spent.unsqueeze(-1)
                 ),
                 "this is [to, from]": rows[1].mT,
+                "the counts are [to, from] before they are divided": counts[1].mT / counts[1].sum(0).unsqueeze(-1),
             },
             "emission": {
                 "these are counts: divide each row by its sum": counts[2],

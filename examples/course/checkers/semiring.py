@@ -10,7 +10,7 @@ from semihmm.errors import LawError
 from semihmm.testing import check_semiring
 
 HINTS = {
-    "lift(-inf) is zero": "What is forbidden is no path: its score is -inf, and so is the log of the number of paths.",
+    "lift(-inf) is zero": "What is forbidden is no path. `zero` and lift(-inf) are (-inf, -inf): the log of 0 is -inf.",
     "zero is the identity of plus": "No path has the score -inf, and the log of 0 is -inf.",
     "one is the identity of times": "The empty path has the score 0 and is there once; the log of 1 is 0.",
     "times is annihilated by zero": "What comes after no path is no path: both parts are -inf.",
@@ -18,7 +18,7 @@ HINTS = {
     "plus commutes": "Which one came first does not matter; if both tie, both count.",
     "distributes": "a * (b + c) = a * b + a * c: counts multiply where one thing follows another, so their logs add.",
     "sum": "`sum` adds up any number of values along `dim`, which counts from the right; of none it is `zero`.",
-    "gradient": "Where all counts are -inf, torch.logsumexp has a gradient of NaN; take semihmm.semirings.Log().sum.",
+    "gradient": "Where all is -inf, take max and logsumexp from semihmm.semirings: Max().sum and Log().sum.",
 }
 
 
@@ -48,7 +48,8 @@ def check(answer: Any) -> None:
             raise
         except (RuntimeError, ValueError) as error:
             raise Wrong(f"BestCount: the total of an HMM cannot be computed: {error}") from error
-        cases.append(Case("T = 4, S = 3, log-weights of 0 and 1", got, right, mistakes))
+        why = "Along a path scores add up and counts multiply, so both parts of `times` are sums."
+        cases.append(Case("T = 4, S = 3, log-weights of 0 and 1", got, right, mistakes, otherwise=why))
     judge("BestCount", cases)
     try:
         check_semiring(semiring)
