@@ -21,7 +21,7 @@ if str(HERE) not in sys.path:
 
 from checkers import Wrong  # noqa: E402
 
-WIDTH = 110
+WIDTH = 88
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def check(file: Path) -> Result:
         sys.modules[spec.name] = answer  # dataclasses look their module up
         spec.loader.exec_module(answer)
         importlib.import_module(f"checkers.{name.partition('_')[2]}").check(answer)
-    except NotImplementedError as error:
-        return Result(name, "not done yet", f"{error}")
     except Wrong as error:
         return Result(name, "wrong", f"{error}")
     except Exception as error:
+        if isinstance(error, NotImplementedError) and "`raise NotImplementedError" in where(file, error):
+            return Result(name, "not done yet", f"{error}")  # PyTorch raises it, too, where a dtype is not supported
         return Result(name, "stops with an error", f"{type(error).__name__}: {error}{where(file, error)}")
     return Result(name, "passes")
 
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     for file in files(options.exercises, options.folder):
         result = check(file)
         results.append(result)
-        print(f"{result.name.replace('_', ' '):<34} {result.status}", flush=True)
+        print(f"{result.name.replace('_', ' '):<26} {result.status}", flush=True)
         if result.message:
             print(textwrap.indent(textwrap.fill(result.message, WIDTH - 4), "    "))
     passed = sum(result.status == "passes" for result in results)

@@ -87,7 +87,7 @@ def _fit(answer: Any) -> None:
         return float(semihmm.log_prob(semihmm.constrain(hmm, automata.exactly(2, 0)), events).mean())
 
     found = answer.fit(events.clone(), 3, 2)
-    if not isinstance(found, tuple) or len(found) != 2 or found[0].shape != (3,) or found[1].shape != (3, 3):
+    if not isinstance(found, tuple | list) or len(found) != 2 or found[0].shape != (3,) or found[1].shape != (3, 3):
         raise Wrong("fit: return initial (3,) and transition (3, 3).")
     if any(x.requires_grad for x in found):
         raise Wrong("fit: detach what you return: it is trained.")

@@ -16,20 +16,21 @@ def check(answer: Any) -> None:
     cases = []
     for tokens, blank in TEXTS:
         found = answer.ctc_topology(list(tokens), blank)
-        if not isinstance(found, tuple) or len(found) != 4:
+        if not isinstance(found, tuple | list) or len(found) != 4:
             raise Wrong("ctc_topology: return four lists: `return labels, arcs, starts, ends`.")
         asked = f"tokens {tokens}, blank {blank}"
-        labels, arcs, starts, ends = found
+        labels, starts, ends = ([int(i) for i in found[n]] for n in (0, 2, 3))
+        arcs = [(int(i), int(j)) for i, j in found[1]]
         right = _read(tokens, blank)
-        _labels(list(labels), right[0], tokens, blank, asked)
+        _labels(labels, right[0], tokens, blank, asked)
         if len(set(arcs)) < len(arcs):
             raise Wrong(f"ctc_topology: an arc is listed twice, so its paths count twice ({asked}).")
-        _arcs({(int(i), int(j)) for i, j in arcs}, right[1], right[0], blank, asked)
-        _places("begin", {int(i) for i in starts}, right[2], asked)
-        _places("end", {int(i) for i in ends}, right[3], asked)
+        _arcs(set(arcs), right[1], right[0], blank, asked)
+        _places("begin", set(starts), right[2], asked)
+        _places("end", set(ends), right[3], asked)
         scores = torch.randn(6, 3, generator=generator(0), dtype=torch.float64)
         total = semihmm.log_partition(semihmm.CTC(scores, torch.tensor(tokens, dtype=torch.int64), blank=blank))
-        cases.append(Case(asked, _total(scores, found), total))
+        cases.append(Case(asked, _total(scores, (labels, arcs, starts, ends)), total))
     judge("the log-partition of your topology", cases)
 
 

@@ -103,7 +103,7 @@ def _argmax(states: Tensor) -> Tensor:
 
 def _ask(answer: Any, observed: Tensor, states: Tensor, moves: Tensor) -> tuple[Any, ...]:
     found = answer.m_step(observed.clone(), SYMBOLS, states.clone(), moves.clone())
-    if not isinstance(found, tuple) or len(found) != 3:
+    if not isinstance(found, tuple | list) or len(found) != 3:
         raise Wrong("m_step: return three tensors: `return initial, transition, emission`.")
     return found
 

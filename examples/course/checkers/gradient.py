@@ -14,7 +14,7 @@ def check(answer: Any) -> None:
         hmm = random_hmm(seed, steps=steps)
         given = parts(hmm)
         found = answer.posteriors(*given)
-        if not isinstance(found, tuple) or len(found) != 2:
+        if not isinstance(found, tuple | list) or len(found) != 2:
             raise Wrong("posteriors: return two things: `return states, counts`.")
         if any(x.requires_grad or x.grad is not None for x in given):
             raise Wrong(

@@ -62,7 +62,7 @@ def _best(hmm: semihmm.HMM) -> Tensor:
 
 def _answer(answer: Any, hmm: semihmm.HMM) -> tuple[Any, Any]:
     found = answer.viterbi(*parts(hmm))
-    if not isinstance(found, tuple) or len(found) != 2:
+    if not isinstance(found, tuple | list) or len(found) != 2:
         raise Wrong("viterbi: return two things, the states and their score: `return states, score`.")
     if len(found[0]) == len(hmm.emission) - 1:
         raise Wrong("viterbi: a state is missing: T - 1 backpointers join T states, and the last state has none.")
