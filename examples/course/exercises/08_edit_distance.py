@@ -14,9 +14,10 @@ the time of the chain, the row i is the slot, and there are N + M steps. In semi
 
     Grid.of(moves, costs, factor=-1.0)
 
-where ``moves`` are the steps ``(down, right)`` from cell to cell, and ``costs`` (moves, N + 1, M + 1) has at ``[m, i,
-j]`` what the move m costs that *arrives* at cell (i, j). Cells that a move cannot arrive at may hold anything, such
-as 0 (`torch.nn.functional.pad`). The factor -1 makes log-weights of costs, so that the best path is the cheapest.
+where ``moves`` are the steps ``(down, right)`` from cell to cell, and ``costs`` is (moves, N + 1, M + 1): its entry
+``[m, i, j]`` is what move m costs where it *arrives* at cell (i, j). Cells that a move cannot arrive at may hold
+anything, such as 0 (`torch.nn.functional.pad`). The factor -1 makes log-weights of costs, so that the best path is
+the cheapest.
 
     Chain(start=(s,), steps=grid, end=(e,), length=N + M)
 

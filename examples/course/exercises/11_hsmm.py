@@ -17,8 +17,8 @@ Let a(t, j) be the logsumexp over all paths of the first t steps whose last segm
               (enter(t - d, j) + duration[j, d - 1] + emission[t - d, j] + ... + emission[t - 1, j])
     log Z = logsumexp over j of a(T, j)
 
-Sums of emissions over a segment are differences of sums from the start (`torch.cumsum`); that makes S D work of each
-step, not S D^2.
+Sums of emissions over a segment are differences of sums from the start (`torch.cumsum`; emissions are finite here);
+that makes S D work of each step, not S D^2.
 
 Fill in `log_partition`, then run this file.
 """

@@ -17,8 +17,8 @@ The end is 0 or -inf for each slot: ``only(mask, like)`` of `semihmm.structures.
 entry is one potential or a constant, so factors that add up stand side by side: ``start=(x, y)``. The first step is
 in the start, so there are T - 1 steps.
 
-`event` goes from slots, int64 (..., T), -1 behind the end, to what a user reads: states. `path` goes from states to
-slots, with -1 where a state is none.
+`event` goes from ``path.slots``, int64 (..., T), -1 behind the end, to what a user reads: states. `path` goes from
+states to slots, with -1 where a state is none, and returns ``Path.through(slots)``.
 
 Then every question can be asked, and `check_structure` compares each answer with those of a list of all paths.
 
