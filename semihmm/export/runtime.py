@@ -36,7 +36,7 @@ def runtime(
     features: Described | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a model to a file that the C++ runtime loads, with or without Python near: see `docs/deployment/runtime.md`.
+    """Write a model to a file that the C++ runtime loads, without Python near: see `docs/deployment/runtime.md`.
 
     Args:
         model: an `HMM` or an `HSMM` of `semihmm.models` with an emission of `Gaussian`, `GaussianMixture`,
