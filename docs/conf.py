@@ -73,8 +73,8 @@ html_static_path = ["_static"]
 html_css_files = ["semihmm.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_math_renderer = "katex"
-pygments_style = "friendly"
-pygments_dark_style = "nord"
+pygments_style = "default"
+pygments_dark_style = "github-dark"
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
