@@ -1,6 +1,11 @@
 """The tables and lists of the reference say what the code says."""
 
+import importlib
+import inspect
 import re
+import unicodedata
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,3 +91,111 @@ def test_each_semiring_has_a_gradient_in_the_table() -> None:
     text = (REFERENCE / "semiring_table.md").read_text("utf-8")
     part = text.partition("## What a gradient means")[2].partition("\n## ")[0]
     assert set(re.findall(r"`([A-Z]\w+)(?:\(\w\))?`", part)) == set(semirings.__all__) - {"Semiring"}
+
+
+# ---- the bibliography
+
+_NAME = r"(?:(?:van|von|de) )?[A-ZÀ-Ž][a-zà-ž][A-Za-zÀ-ž-]*"
+CITATION = re.compile(rf"\b({_NAME})((?:(?:,| and| &|,? et al\.?)(?: {_NAME})?)*)(?:['’]s)?,? \(?((?:19|20)\d\d)\b")
+NO_SOURCES = {  # who is thanked for recordings, and a sentence in an example
+    ("Ito", "2017"), ("Panayotov", "2014"), ("Park", "2018"), ("Univ", "2003"), ("University", "2003"), ("In", "1984"),
+}  # fmt: skip
+MONTHS = set("January February March April May June July August September October November December".split())
+CODE = [
+    *("semihmm/**/*.py", "csrc/**/*.cc", "csrc/**/*.h", "examples/*.py", "benchmarks/*.py"),
+    *("docs/**/*.md", "README.md"),
+]
+
+
+def entries() -> dict[str, dict[str, str]]:
+    """The BibTeX entries: kind and fields, by key."""
+    text = (ROOT / "docs" / "references.bib").read_text("utf-8")
+    found = {}
+    for kind, key, body in re.findall(r"^@(\w+)\{(\w+),\n(.*?)^\}", text, re.M | re.S):
+        found[key] = dict(re.findall(r"^  (\w+) = \{(.*)\},$", body, re.M), kind=kind)
+    return found
+
+
+def plain(name: str) -> str:
+    """A surname without accents, TeX's or Unicode's."""
+    name = re.sub(r"""\\[v'"`c^~]\s?|[{}\\]""", "", name)
+    name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z]", "", name)
+
+
+@cache
+def by_first_author() -> dict[tuple[str, str], str]:
+    return {(plain(x["author"].partition(",")[0]), x["year"]): key for key, x in entries().items()}
+
+
+def citations(file: Path) -> list[tuple[str, str]]:
+    """First author and year of what a file cites, as in "Li & Eisner (2009)" or "(Graves et al. 2006)"."""
+    text = re.sub(r"\s+", " ", re.sub(r"\n\s*# ?", "\n", file.read_text("utf-8")))
+    return [(first, year) for first, _, year in CITATION.findall(text) if first not in MONTHS]
+
+
+@cache
+def cited() -> dict[str, set[str]]:
+    """The files that cite each source."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for pattern in CODE:
+        for file in sorted(ROOT.glob(pattern)):
+            for first, year in citations(file):
+                if key := by_first_author().get((plain(first), year)):
+                    found[key].add(str(file.relative_to(ROOT)))
+    return found
+
+
+def test_each_citation_has_an_entry() -> None:
+    missing = {
+        (first, year, str(file.relative_to(ROOT)))
+        for pattern in CODE
+        for file in sorted(ROOT.glob(pattern))
+        for first, year in citations(file)
+        if (plain(first), year) not in by_first_author() and (first, year) not in NO_SOURCES
+    }
+    assert missing == set(), "docs/references.bib has no entry of this first author and year"
+
+
+def test_a_citation_is_read_as_people_write_it() -> None:
+    text = "(Kool, van Hoof & Welling 2019), (W-CTC, Cai et al. 2022), Šrámek, Brejová & Vinař 2007. Moore's (1956)"
+    found = [(first, year) for first, _, year in CITATION.findall(text)]
+    assert found == [("Kool", "2019"), ("Cai", "2022"), ("Šrámek", "2007"), ("Moore", "1956")]
+
+
+def test_each_entry_is_cited_and_complete() -> None:
+    needed = {"article": "journal", "inproceedings": "booktitle", "incollection": "booktitle", "book": "publisher",
+              "techreport": "institution", "phdthesis": "school", "misc": "title"}  # fmt: skip
+    assert set(entries()) - set(cited()) == set(), "nothing cites these entries"
+    for key, entry in entries().items():
+        assert {"author", "title", "year", needed[entry["kind"]]} <= set(entry), key
+        assert key[-4:] == entry["year"], key
+
+
+ROWS = [
+    cells(line)
+    for line in (REFERENCE / "bibliography.md").read_text("utf-8").splitlines()
+    if line.startswith("| {cite:t}")
+]
+
+
+def test_the_bibliography_has_a_row_for_each_entry() -> None:
+    keys = [key for row in ROWS for key in re.findall(r"\{cite:t\}`(\w+)`", row[0])]
+    assert sorted(keys) == sorted(entries())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_an_algorithm_is_cited_where_it_is(row: list[str]) -> None:
+    for key in re.findall(r"\{cite:t\}`(\w+)`", row[0]):
+        for place in re.findall(r"`([^`]+)`", row[2]):
+            assert file_of(place) in cited()[key], f"{place} does not cite {key}; {sorted(cited()[key])} do"
+
+
+def file_of(place: str) -> str:
+    """The file that a public name is defined in; a path is itself."""
+    if "/" in place:
+        return place
+    module, _, name = place.rpartition(".")
+    found = inspect.getsourcefile(inspect.unwrap(getattr(importlib.import_module(module), name)))
+    assert found is not None
+    return str(Path(found).resolve().relative_to(ROOT.resolve()))
