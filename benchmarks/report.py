@@ -18,6 +18,7 @@ import _page
 from _page import Row, number
 
 START = "<!-- the documentation includes what follows -->"
+MACHINE, FIGURES = "<!-- the machine -->", "<!-- figures -->"  # where its parts begin
 INTRODUCTION = f"""# Benchmarks
 
 Made by `benchmarks/report.py` from the JSON files beside it; `make bench` measures and writes all of them anew. Each
@@ -69,7 +70,7 @@ def write(out: Path, runs: Sequence[Mapping[str, Any]], other: str) -> None:
     if not rows:
         parts.append(NO_FIGURES)
     else:
-        parts += [about(runs), verdicts(rows), table(rows), other]
+        parts += [summary(rows), f"\n{MACHINE}\n\n", about(runs), f"\n{FIGURES}\n", verdicts(rows), table(rows), other]
         parts.append("\n## Pictures\n\n![The nearest peer's time, as a multiple of ours, in every cell](ratios.svg)\n")
         overview(out / "ratios.svg", rows)
         for run in runs:
@@ -98,6 +99,40 @@ PEERS = {
 
 def _plain(name: str) -> str:
     return name.partition(" ")[0].lower().replace("_", "-")
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Each work by the cell whose ratio is in the middle, and the range of all."""
+    head = [
+        "work",
+        "cells",
+        "least to greatest ratio",
+        "the middle one",
+        "semihmm, ms",
+        "nearest peer",
+        "its ms",
+        "ratio",
+    ]
+    body = []
+    for work, cells in _page.by_work(rows).items():
+        compared = sorted((row for row in cells if row["ratio"] is not None), key=lambda row: float(row["ratio"]))
+        if not compared:
+            continue
+        middle = compared[(len(compared) - 1) // 2]
+        least, greatest = number(compared[0]["ratio"]), number(compared[-1]["ratio"])
+        body.append(
+            [
+                work,
+                str(len(compared)),
+                least if least == greatest else f"{least} to {greatest}",
+                middle["label"],
+                number(middle["ours"]),
+                middle["nearest"],
+                number(middle["cells"][middle["nearest"]]["ms"]),
+                number(middle["ratio"]),
+            ]
+        )
+    return "## Summary\n\n" + _page.markdown_table(head, body)
 
 
 def verdicts(rows: Sequence[Row]) -> str:

@@ -2,11 +2,14 @@
 
 import importlib
 import inspect
+import json
+import math
 import re
 import unicodedata
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -199,3 +202,30 @@ def file_of(place: str) -> str:
     found = inspect.getsourcefile(inspect.unwrap(getattr(importlib.import_module(module), name)))
     assert found is not None
     return str(Path(found).resolve().relative_to(ROOT.resolve()))
+
+
+# ---- complexity
+
+
+def measured() -> list[dict[str, Any]]:
+    """The rows that `benchmarks/complexity.py` wrote."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "complexity.json").read_text("utf-8"))
+    return [*found["time"], *found["answers"], *found["memory"]]
+
+
+def test_nothing_grows_faster_than_its_formula() -> None:
+    above = [row for row in measured() if row["exponent"] > row["formula"] + 0.25]
+    assert above == [], "benchmarks/results/complexity.json has exponents above those of the formulas"
+
+
+def test_a_slope_is_that_of_its_values() -> None:
+    for row in measured():
+        values = row["ms"] if "ms" in row else row["kB"]
+        rise = math.log(values[-1] / values[0]) / math.log(row["sizes"][-1] / row["sizes"][0])
+        assert abs(rise - row["exponent"]) < 0.5, row
+
+
+def test_every_structure_has_a_row_in_the_table_of_complexity() -> None:
+    named = {name for row in table("complexity.md", "carry $c$") for name in re.findall(r"^`(\w+)", row["structure"])}
+    missing = {name for name in semihmm.structures.__all__ if name[0].isupper()} - named
+    assert missing == {"Structure", "StepPattern", "Constrained", "Pruned"}, missing  # made by constrain and prune
