@@ -63,7 +63,7 @@ def documented() -> set[Name]:
                 current = argument
             if kind == "automodule":
                 found |= {(argument, name) for name in members(argument, rest)}
-            elif kind in ("autoclass", "autofunction", "autodata", "autoexception"):
+            elif kind in ("autoclass", "autofunction", "autodata", "autoexception", "data"):
                 module, _, name = argument.rpartition(".")
                 found.add((module or current, name))
     return found
