@@ -105,7 +105,7 @@ FIRST = ("hmm", "hsmm", "crf", "ctc", "warping", "fitting", "questions", "decodi
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Each work by the cell whose ratio is in the middle, and the range of all; what most people ask for comes first."""
+    """Each work by the cell whose ratio is in the middle, and the range of all; what is asked for most is first."""
     head = ["work", "sizes", "semihmm, ms", "nearest peer", "its ms", "ratio", "ratios of all cells"]
     body = []
     for run in sorted(runs, key=lambda run: FIRST.index(run["name"]) if run["name"] in FIRST else len(FIRST)):
