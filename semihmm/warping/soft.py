@@ -70,8 +70,8 @@ def check_gamma(owner: str, gamma: Any, limit: str) -> None:
 def soft_dtw_divergence(x: Any, y: Any, gamma: float = 1.0, **given: Any) -> Tensor:
     """Soft-DTW, less the mean of that of each series with itself (Blondel et al. 2021): ``(...)``.
 
-    0 where both are equal; there its gradient is 0, too, if metric and step pattern are the same both ways. Elsewhere it
-    is above 0 as a rule; with squared costs and a small ``gamma``, series that differ a little may have less than 0.
+    0 where both are equal; there its gradient is 0, too, if metric and step pattern are the same both ways. Elsewhere
+    it is above 0 as a rule; with squared costs and a small ``gamma``, series that differ little may have less than 0.
 
     Args:
         given: as of `soft_dtw`.
