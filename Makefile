@@ -16,7 +16,7 @@ BENCH_ARGS ?=
 .DELETE_ON_ERROR:
 .PRECIOUS: $(VENV)/%.stamp
 .PHONY: help demo native no-native test test-torch test-asan runtime test-runtime test-runtime-asan test-runtime-neon \
-	lint format types docs bench figures web web-digits clean
+	lint format types docs test-docs docs-catalogues bench figures math web web-digits clean
 
 help:
 	@echo "make demo    align the recordings in examples/data and draw a picture: build/demo"
@@ -29,6 +29,9 @@ help:
 	@echo "make bench   the benchmarks               make clean   remove build/ and caches, keep $(VENV)"
 	@echo "make test-runtime-neon  the C++ runtime for 64-bit Arm, in an emulator"
 	@echo "make figures the interactive figures of the documentation, of web/figures; needs npm"
+	@echo "make test-docs  the pages of make docs in a browser, where Chromium is"
+	@echo "make math    KaTeX for the documentation, of web/math; needs npm"
+	@echo "make docs-catalogues  what is to be translated: docs/locale/ko"
 	@echo "make web     the program of semihmm view's pages, of web/view; needs npm"
 	@echo "make web-digits  a page that hears spoken digits in a browser: build/digits; needs npm"
 
@@ -42,7 +45,11 @@ BEST := import torch; cpu = torch.backends.cpu.get_cpu_capability().lower(); \
 	print(next((isa for isa in ("avx512", "avx2") if cpu.startswith(isa)), "baseline"))
 CONFIGURE = CXX="$(CXX)" $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+# A checkout that was copied or moved holds CMake's cache of its old place, which CMake refuses. Such a folder is made anew.
+FRESH = kept="$$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' $(1)/CMakeCache.txt 2>/dev/null)"; \
+	[ -z "$$kept" ] || [ "$$kept" -ef $(2) ] || rm -rf $(1)
 native: $(VENV)/native.stamp
+	@$(call FRESH,build/native,.)
 	@$(CONFIGURE) -B build/native >/dev/null
 	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$($(BIN)/python -c '$(BEST)'); \
 		if [ "$$isa" = all ]; then $(BIN)/cmake --build build/native; \
@@ -75,6 +82,7 @@ ASAN_TESTS ?= tests/engine/test_native_kernels.py tests/engine/test_boundary.py 
 	tests/decoding/test_boundary.py tests/engine/test_onward.py tests/streaming/test_survivors.py
 ASAN_COUNT ?= 100000
 test-asan: $(VENV)/dev.stamp $(VENV)/native.stamp
+	@$(call FRESH,build/asan,.)
 	@$(CONFIGURE) -B build/asan -DSEMIHMM_SANITIZE=ON >/dev/null
 	@isa="$(ISA)"; [ -n "$$isa" ] || isa=$$($(BIN)/python -c '$(BEST)'); \
 		$(BIN)/cmake --build build/asan --target _native_$$isa && SEMIHMM_ISA=$$isa \
@@ -89,12 +97,14 @@ RUNTIME_ARGS ?=
 FUZZ_SECONDS ?= 20
 CONFIGURE_RUNTIME = CXX="$(CXX)" $(BIN)/cmake -S csrc/runtime -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja $(RUNTIME_ARGS)
 runtime: $(VENV)/native.stamp
+	@$(call FRESH,build/runtime,csrc/runtime)
 	@$(CONFIGURE_RUNTIME) -B build/runtime >/dev/null && $(BIN)/cmake --build build/runtime
 
 test-runtime: runtime
 	$(BIN)/ctest --test-dir build/runtime --output-on-failure
 
 test-runtime-asan: $(VENV)/native.stamp
+	@$(call FRESH,build/runtime-asan,csrc/runtime)
 	@$(CONFIGURE_RUNTIME) -B build/runtime-asan -DSEMIHMM_SANITIZE=ON >/dev/null && $(BIN)/cmake --build build/runtime-asan
 	$(BIN)/ctest --test-dir build/runtime-asan --output-on-failure
 	cd build/runtime-asan && tests/fuzz --seconds $(FUZZ_SECONDS) --seed $$(date +%s) $(CURDIR)/csrc/runtime/tests/corpus
@@ -111,8 +121,25 @@ format: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy --strict
 
+# English, then Korean beside it, which is English where nothing is translated; then all links, pictures and names are looked at.
+SPHINX = $(BIN)/sphinx-build -W --keep-going -q
 docs: $(VENV)/docs.stamp $(NATIVE)
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	$(SPHINX) -b html -d build/doctrees/en docs build/docs
+	$(SPHINX) -b html -d build/doctrees/ko -t korean docs build/docs/ko
+	$(BIN)/python docs/check.py build/docs
+
+# What was built, in a browser: every page at a phone's width, formulas, the search, the printed cheat sheet.
+test-docs: $(VENV)/dev.stamp docs
+	SEMIHMM_SITE=build/docs $(BIN)/pytest --no-cov -q tests/docs/test_site.py
+
+# What is to be translated: docs/locale/ko/LC_MESSAGES/PAGE.po of each of these pages gets what is new in English.
+TRANSLATED := index start/index start/install start/first start/which start/cheatsheet \
+	tutorials/equations tutorials/forward_backward tutorials/semirings
+docs-catalogues: $(VENV)/docs.stamp $(NATIVE)
+	$(SPHINX) -b gettext -d build/doctrees/en docs build/gettext
+	rm -rf build/translated && mkdir -p build/translated
+	cd build/gettext && for page in $(TRANSLATED); do [ ! -e $$page.pot ] || cp --parents $$page.pot ../translated; done
+	$(BIN)/sphinx-intl update -p build/translated -d docs/locale -l ko -w 0
 
 # The C++ runtime for 64-bit Arm, whose vectors are NEON's, in an emulator: its ctest suite, and what it hears against Python.
 ARM := aarch64-linux-gnu
@@ -139,6 +166,10 @@ web:
 # Likewise the interactive figures of the documentation, docs/_static/figures.
 figures:
 	cd web/figures && npm ci --silent && npm run --silent build
+
+# And KaTeX, which draws the formulas of the documentation, docs/_static/katex.
+math:
+	cd web/math && npm ci --silent --ignore-scripts && npm run --silent build
 
 # Nothing of it is committed: what onnxruntime-web brings is large, and the recordings that are learnt from are not ours.
 web-digits: $(VENV)/speech.stamp $(VENV)/export.stamp $(NATIVE)

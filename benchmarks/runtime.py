@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,26 +84,30 @@ class Eager:
         return torch.stack(found)
 
 
-def per_frame(push: Callable[[Any], Any], x: Any, chunk: int) -> float:
+def per_frame(push: Callable[[Any], Any], pieces: Sequence[Any], chunk: int) -> float:
     """Microseconds a frame, of the fastest chunk: a busy machine only adds to it."""
     found = []
-    for at in range(0, len(x) - chunk + 1, chunk):
-        piece = x[at : at + chunk]
+    for piece in pieces:
         start = time.perf_counter()
         push(piece)
         found.append(time.perf_counter() - start)
     return 1e6 * min(found[len(found) // 5 :]) / chunk
 
 
-def in_place(runtime: Any, stream: Any) -> Callable[[np.ndarray], None]:
+def addressed(x: np.ndarray, chunk: int) -> list[tuple[int, int]]:
+    """Chunks of frames as the C interface takes them: where they lie, and how many frames they are."""
+    return [(x[at:].ctypes.data, chunk) for at in range(0, len(x) - chunk + 1, chunk)]
+
+
+def in_place(runtime: Any, stream: Any) -> Callable[[tuple[int, int]], None]:
     """A push without copies of the answers."""
     import ctypes
 
     update, c = runtime._Update(ctypes.sizeof(runtime._Update)), stream.model.library.c
     where = ctypes.byref(update)
 
-    def push(x: np.ndarray) -> None:  # it holds the stream, which else would end
-        if c.semihmm_stream_push(stream.handle, x.ctypes.data, len(x), where):
+    def push(chunk: tuple[int, int]) -> None:  # it holds the stream, which else would end
+        if c.semihmm_stream_push(stream.handle, *chunk, where):
             raise RuntimeError(c.semihmm_last_error())
 
     return push
@@ -115,9 +119,9 @@ def side_by_side(runtime: Any, model: Any, x: np.ndarray, chunk: int, threads: i
     pushes = [in_place(runtime, stream) for stream in streams]
 
     def work(mine: list[Callable[[np.ndarray], None]]) -> None:
-        for at in range(0, len(x) - chunk + 1, chunk):
+        for piece in addressed(x, chunk):
             for push in mine:
-                push(x[at : at + chunk])
+                push(piece)
 
     workers = [threading.Thread(target=work, args=(pushes[i::threads],)) for i in range(threads)]
     start = time.perf_counter()
@@ -186,7 +190,7 @@ def main() -> None:
             assert np.allclose(found.exp(), np.exp(wanted), atol=1e-4), "PyTorch disagrees"
         rows = []
         for chunk in CHUNKS[:2] if args.smoke else CHUNKS:
-            ours = per_frame(in_place(runtime, model.stream(max_delay=MAX_DELAY)), x.numpy(), chunk)
+            ours = per_frame(in_place(runtime, model.stream(max_delay=MAX_DELAY)), addressed(x.numpy(), chunk), chunk)
             rows.append(
                 {"one stream": f"the runtime, {library.isa}", "frames": chunk, "us a frame": ours, "times": 1.0}
             )
@@ -194,7 +198,7 @@ def main() -> None:
             calls = {"semihmm.streaming.Stream": stream.push}
             calls |= {name: Eager(hmm, *how).push for name, how in peers.items()}
             for name, push in calls.items():
-                took = per_frame(push, x[: max(frames // 4, 2 * chunk)], chunk)
+                took = per_frame(push, x[: max(frames // 4, 2 * chunk)].split(chunk), chunk)
                 rows.append({"one stream": name, "frames": chunk, "us a frame": took, "times": took / ours})
         show(f"{states} states, wall time, 1 thread", rows)
         figures: list[dict[str, Any]] = []

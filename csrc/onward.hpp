@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "arc_slices.hpp"
 #include "parallel.hpp"
@@ -24,6 +25,17 @@ struct StepWeights {
     const F* at(int64_t b, int64_t t) const { return data + (sets == 1 ? 0 : b) * by_set + (times == 1 ? 0 : t) * by_time; }
     explicit operator bool() const { return data; }
 };
+
+// Calls block(0, 1, ... as a pack, the first of these) for vectors in blocks of at most `most`, whose numbers of vectors are known when
+// this is compiled. In expressions over the pack, sums and the like stay in registers; a loop is unrolled too late for that.
+template <int most, class Block>
+void in_blocks(int64_t vectors, const Block& block) {
+    int64_t first = 0;
+    for (; vectors - first > most; first += most) block(std::make_integer_sequence<int, most>{}, first);
+    [&]<int... fewer>(std::integer_sequence<int, fewer...>) {
+        ((vectors - first == fewer + 1 ? block(std::make_integer_sequence<int, fewer + 1>{}, first) : void()), ...);
+    }(std::make_integer_sequence<int, most>{});
+}
 
 // From each state to the next: all to all, (from, to); or by arcs in slices, as `Slices` has them, but of as many states whatever the
 // vectors are: the k-th arcs into all states of a slice lie side by side, and places without an arc weigh nothing.
@@ -96,22 +108,17 @@ class StepSums {
             for (int64_t i = 0; i < count; ++i) sum_[row[i]] = each[i];
         });
     }
-    template <int vectors>
-    void multiply_block(int64_t from) {
-        using D = Lanes<double>;
-        typename D::type sum[vectors] = {};
-        for (int64_t i = 0; i < states_; ++i) {
-            const auto here = D::broadcast(mass_[i]);
-            const double* row = numbers_.get() + i * ld_ + from;
-            for (int v = 0; v < vectors; ++v) sum[v] += here * D::load(row + v * D::width);
-        }
-        for (int v = 0; v < vectors; ++v) D::store(sum_.get() + from + v * D::width, sum[v]);
-    }
     void multiply_all() {
-        constexpr int64_t width = Lanes<double>::width;
-        int64_t j = 0;
-        for (; j + 8 * width <= ld_; j += 8 * width) multiply_block<8>(j);
-        for (; j < ld_; j += width) multiply_block<1>(j);
+        using D = Lanes<double>;
+        in_blocks<8>(ld_ / D::width, [&]<int... v>(std::integer_sequence<int, v...>, int64_t first) {
+            typename D::type sum[sizeof...(v)] = {};
+            const double* row = numbers_.get() + first * D::width;
+            for (int64_t i = 0; i < states_; ++i, row += ld_) {
+                const auto here = D::broadcast(mass_[i]);
+                ((sum[v] += here * D::load(row + v * D::width)), ...);
+            }
+            (D::store(sum_.get() + (first + v) * D::width, sum[v]), ...);
+        });
     }
     // Those of the sums that are not to be trusted, if only because there is no path.
     void arcs_by_logs(const F* x, const F* w, F* to) const {
@@ -150,6 +157,35 @@ class StepSums {
     F scale_ = 0;
 };
 
+// Of each column the greatest number, and the lowest row that has it: `score(row, load)` is made of what `load` takes at the
+// columns in turn from where a row begins.
+template <class F, class Score>
+void best_rows(int64_t rows, int64_t columns, const Score& score, F* to, int32_t* from) {
+    using L = Lanes<F>;
+    in_blocks<4>((columns + L::width - 1) / L::width, [&]<int... v>(std::integer_sequence<int, v...>, int64_t first) {
+        constexpr int vectors = sizeof...(v);
+        const int64_t last = std::min<int64_t>(columns - (first + vectors - 1) * L::width, L::width);
+        typename L::type best[vectors];
+        typename L::bits row[vectors] = {};
+        ((best[v] = L::broadcast(kNothing<F>)), ...);
+        for (int64_t i = 0; i < rows; ++i) {
+            const auto here = typename L::bits{} + static_cast<typename Format<F>::Int>(i);
+            const auto compare = [&](auto& most, auto& where, int64_t j, int64_t count) {
+                const auto found = score(i, [=](const F* x) { return count == L::width ? L::load(x + j) : L::load_part(x + j, count, kNothing<F>); });
+                const auto better = found > most;
+                where = better ? here : where;
+                most = better ? found : most;
+            };
+            (compare(best[v], row[v], (first + v) * L::width, v + 1 < vectors ? L::width : last), ...);
+        }
+        const auto store = [&](auto most, auto where, int64_t j, int64_t count) {
+            L::store_part(to + j, count, most);
+            for (int64_t n = 0; n < count; ++n) from[j + n] = static_cast<int32_t>(where[n]);
+        };
+        (store(best[v], row[v], (first + v) * L::width, v + 1 < vectors ? L::width : last), ...);
+    });
+}
+
 // The best predecessor of each state, and where it is.
 template <class F>
 class StepChoices {
@@ -162,27 +198,8 @@ class StepChoices {
 
   private:
     void from_all(const F* x, const F* w, F* to, int32_t* came) const {
-        constexpr int64_t block = 64;
         const int64_t states = moves_.states;
-        for (int64_t first = 0; first < states; first += block) {
-            const int64_t count = std::min(block, states - first);
-            F best[block];
-            int32_t from[block] = {};
-            std::fill_n(best, block, kNothing<F>);
-            for (int64_t i = 0; i < states; ++i) {
-                const F here = x[i], *row = w + i * states + first;
-                const auto compare = [&](int64_t n) {
-                    for (int64_t j = 0; j < n; ++j) {
-                        const F score = here + row[j];
-                        const bool better = score > best[j];
-                        best[j] = better ? score : best[j];
-                        from[j] = better ? static_cast<int32_t>(i) : from[j];
-                    }
-                };
-                count == block ? compare(block) : compare(count);
-            }
-            std::copy_n(best, count, to + first), std::copy_n(from, count, came + first);
-        }
+        best_rows<F>(states, states, [=](int64_t i, const auto& load) { return Lanes<F>::broadcast(x[i]) + load(w + i * states); }, to, came);
     }
     void by_arcs(const F* x, const F* w, F* to, int32_t* came) const {
         using L = Lanes<F>;
@@ -373,14 +390,7 @@ struct Onward {
                 for (int64_t j = 0; j < states_; ++j) terms_[d * ld_ + j] = carry[d * slots_ + states_ + j] + lasting_[d * states_ + j];
         }
         void longest(F* to, int32_t* length) const {
-            for (int64_t j = 0; j < states_; ++j) to[j] = terms_[j], length[j] = 0;
-            for (int64_t d = 1; d < memory_; ++d)
-                for (int64_t j = 0; j < states_; ++j) {
-                    const F score = terms_[d * ld_ + j];
-                    const bool better = score > to[j];
-                    to[j] = better ? score : to[j];
-                    length[j] = better ? static_cast<int32_t>(d) : length[j];
-                }
+            best_rows<F>(memory_, states_, [this](int64_t d, const auto& load) { return load(terms_.get() + d * ld_); }, to, length);
         }
         void total(F* to) const {
             for (int64_t j = 0; j < states_; j += L::width) {

@@ -1,12 +1,12 @@
 """The documentation: `make docs`. Pictures are drawn by the library itself, and nothing is fetched from elsewhere."""
 
+import re
 import sys
 from html import escape
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst.directives.images import Figure
-from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 import semihmm
@@ -21,16 +21,25 @@ author = "The semihmm authors"
 project_copyright = "The semihmm authors"
 release = version = semihmm.__version__
 
+KOREAN = "korean" in tags  # type: ignore[name-defined]  # noqa: F821  # the second pass of `make docs`
+
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    *([] if KOREAN else ["sphinx.ext.viewcode"]),
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_pictures"]
+exclude_patterns = ["_pictures", "_templates", "locale"]
+templates_path = ["_templates"]
+suppress_warnings = ["toc.not_readable"]  # index.md puts tutorials in order that are not all there yet
+language = "ko" if KOREAN else "en"
+locale_dirs = ["locale"]  # the catalogues of sphinx-intl: `make docs-catalogues`
+gettext_compact = False
+gettext_uuid = False
+gettext_location = False
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
 bibtex_reference_style = "author_year"
@@ -56,9 +65,20 @@ html_theme = "furo"
 html_title = f"semihmm {version}"
 html_static_path = ["_static"]
 html_css_files = ["semihmm.css"]
-html_math_renderer = "mathml"
+html_js_files = [("site.js", {"defer": "defer"})]
+html_math_renderer = "katex"
 pygments_style = "friendly"
 pygments_dark_style = "nord"
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/languages.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": pictures.LIGHT.blue, "color-brand-content": pictures.LIGHT.blue},
     "dark_css_variables": {"color-brand-primary": pictures.DARK.blue, "color-brand-content": pictures.DARK.blue},
@@ -79,21 +99,46 @@ class Picture(Figure):
 
 
 def inline_math(translator, node: nodes.math) -> None:  # type: ignore[no-untyped-def]
-    translator.body.append(tex2mathml(node.astext()))
+    translator.body.append(f'<span class="math">{escape(node.astext(), quote=False)}</span>')
     raise nodes.SkipNode
 
 
 def display_math(translator, node: nodes.math_block) -> None:  # type: ignore[no-untyped-def]
-    name = escape(node.get("label") or "", quote=True)
-    target = f' id="equation-{name}"' if name else ""
-    translator.body.append(f'<div class="math"{target}>{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    tex = node.astext().strip()
+    if "\\\\" in tex and r"\begin{" not in tex:
+        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
+    if number := node.get("number"):
+        tex += rf"\tag{{{number}}}"
+    name = escape(f"equation-{node['label']}", quote=True) if node.get("label") else ""
+    target = f' id="{name}"' if name else ""
+    translator.body.append(f'<div class="math"{target}>{escape(tex, quote=False)}</div>\n')
     raise nodes.SkipNode
+
+
+def with_katex(app: Sphinx, pagename: str, template: str, context: dict[str, object], doctree: object) -> None:
+    """A page that has formulas brings what draws them, `make math`; the others stay light."""
+    if context.get("has_maths_elements"):
+        app.add_css_file("katex/katex.min.css", priority=300)
+        app.add_js_file("katex/katex.min.js", priority=300, defer="defer")
+        app.add_js_file("math.js", defer="defer")
 
 
 def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """Keep napoleon from reading ``type: description`` into the sentence of a property that has a colon."""
     if what in {"attribute", "property"}:
         lines.insert(0, "")
+
+
+def rest_of_folder(app: Sphinx, docname: str, source: list[str]) -> None:
+    """In the toctrees of the front page, ``folder/*`` is what no line names, if anything: new pages appear there."""
+    if docname == "index":
+        named = {line for line in source[0].splitlines() if line in app.env.found_docs}
+
+        def pages(line: re.Match[str]) -> str:
+            found = {page for page in app.env.found_docs if re.fullmatch(rf"{line[1]}/\w+", page)}
+            return "".join(f"{page}\n" for page in sorted(found - named))
+
+        source[0] = re.sub(r"^(\w+)/\*\n", pages, source[0], flags=re.MULTILINE)
 
 
 def pages_in_pages(app: Sphinx, error: Exception | None) -> None:
@@ -103,8 +148,10 @@ def pages_in_pages(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_directive("picture", Picture)
-    # MathML, so that formulas need no script from elsewhere.
-    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
+    app.add_html_math_renderer("katex", (inline_math, None), (display_math, None))
+    app.connect("html-page-context", with_katex)
+    app.connect("source-read", rest_of_folder)
     app.connect("autodoc-process-docstring", in_prose, priority=400)  # before napoleon
-    app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))
+    if not KOREAN:  # the first pass has drawn them
+        app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))
     app.connect("build-finished", pages_in_pages)

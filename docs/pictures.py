@@ -10,10 +10,10 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from pages import ctc, decoding, equations, streaming, structures, warping
+from pages import ctc, decoding, equations, start, streaming, structures, warping
 from pages.common import DARK, LIGHT, STYLE
 
-PAGES = (equations, structures, ctc, decoding, streaming, warping)
+PAGES = (start, equations, structures, ctc, decoding, streaming, warping)
 
 
 def of_page(page: Path) -> Iterator[tuple[str, Figure]]:

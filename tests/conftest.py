@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 # No deadline and no complaint about slow draws: both measure the machine. `ci` meets the same examples at every run.
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+settings.register_profile("ci-again", settings.get_profile("ci"), max_examples=10)  # behind `ci`
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

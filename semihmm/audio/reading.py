@@ -52,30 +52,34 @@ def read_audio(path: Path | str, *, channel: int | None = None, partial: bool = 
     soundfile = require("soundfile", extra="speech", purpose="Reading audio files")
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"read_audio: there is no file {path}.")
+        raise DataError(f"read_audio: there is no file {path}.", see="reading-audio")
     if path.stat().st_size == 0:
-        raise DataError(f"read_audio: {path} is an empty file (0 bytes).")
+        raise DataError(f"read_audio: {path} is an empty file (0 bytes).", see="reading-audio")
     try:
         # As bytes: a name need not be UTF-8.
         with soundfile.SoundFile(_with_its_size(path) or os.fsencode(path)) as sound:
             samples = sound.read(dtype="float32", always_2d=True)
             promised, rate = _promised(sound, path), int(sound.samplerate)
     except (soundfile.LibsndfileError, OSError, MemoryError) as error:
-        raise DataError(f"read_audio: {path} cannot be read as audio ({error}). Convert it to WAV or FLAC.") from error
+        raise DataError(
+            f"read_audio: {path} cannot be read as audio ({error}). Convert it to WAV or FLAC.", see="reading-audio"
+        ) from error
     if not partial and promised - len(samples) >= rate * _NOTICED:
         raise DataError(
             f"read_audio: {path} was cut short: its header promises {_length(promised, rate)} and it holds "
-            f"{len(samples) / rate:.3f} s. Fetch it again, or take what there is: read_audio(..., partial=True)."
+            f"{len(samples) / rate:.3f} s. Fetch it again, or take what there is: read_audio(..., partial=True).",
+            see="reading-audio",
         )
     if len(samples) == 0:
-        raise DataError(f"read_audio: {path} holds zero samples: a header with no sound after it.")
+        raise DataError(f"read_audio: {path} holds zero samples: a header with no sound after it.", see="reading-audio")
     wave = _one_channel(samples, channel, path)
     finite = np.isfinite(wave)  # PyTorch's takes the memory of another recording
     if not finite.all():
         first = int(finite.argmin())
         raise DataError(
             f"read_audio: {path} holds {int((~finite).sum())} samples that are NaN or infinite, the first at sample "
-            f"{first} ({first / rate:.3f} s). Whatever wrote the file failed there; make it again."
+            f"{first} ({first / rate:.3f} s). Whatever wrote the file failed there; make it again.",
+            see="reading-audio",
         )
     return torch.from_numpy(wave), rate
 
@@ -116,7 +120,9 @@ def _one_channel(samples: np.ndarray, channel: int | None, path: Path) -> np.nda
     """``samples (N, C)`` as ``(N,)``."""
     channels = samples.shape[1]
     if channel is not None and not 0 <= channel < channels:
-        raise DataError(f"read_audio: {path} has channels 0 to {channels - 1}, and channel={channel} is none.")
+        raise DataError(
+            f"read_audio: {path} has channels 0 to {channels - 1}, and channel={channel} is none.", see="reading-audio"
+        )
     if channel is None and channels > 1:
         products = np.einsum("nc,nd->cd", samples, samples)
         powers = np.diag(products)

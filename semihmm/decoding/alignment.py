@@ -254,7 +254,8 @@ def _refuse_impossible(ctc: CTC, valid: Tensor) -> None:
         )
     raise DataError(
         f"align: there is no alignment{which} ({int((~valid).sum())} of {valid.numel()} have none): {why}. "
-        "validate=False flags such sequences in .valid, and aligns the others."
+        "validate=False flags such sequences in .valid, and aligns the others.",
+        see="no-path",
     )
 
 

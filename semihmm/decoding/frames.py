@@ -41,7 +41,8 @@ def checked(
         place = (~(x < torch.inf)).nonzero()[0].tolist()
         raise DataError(
             f"{owner}: log_probs must be below infinity, got {float(x[tuple(place)])} at {place}. Pass log_softmax(-1) "
-            "of the network's scores."
+            "of the network's scores.",
+            see="log-probs",
         )
     return x, counts
 

@@ -121,7 +121,8 @@ class StructureDistribution(Distribution, Generic[S]):
         if not known.all():
             raise StructureError(
                 f"{self}: there is no path for {int((~known).sum())} of {known.numel()} events. With "
-                "validate_args=False their log-probability is -inf."
+                "validate_args=False their log-probability is -inf.",
+                see="no-path",
             )
 
     def __repr__(self) -> str:

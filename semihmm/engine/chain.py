@@ -65,7 +65,7 @@ class Chain:
             leaves = steps.leaves
         if self.lengths is not None:
             object.__setattr__(self, "lengths", as_index("Chain", "lengths", self.lengths))
-            check_range("Chain", "lengths", self.lengths, 0, self.length, "the steps that there are")
+            check_range("Chain", "lengths", self.lengths, 0, self.length, "the steps that there are", see="lengths")
         rows = [x.ndim for x in borders] + [x.ndim - r for x, r in zip(leaves, ranks, strict=True)]
         axes = max(max(rows) - 1, 0 if self.lengths is None else self.lengths.ndim)
         if min(rows) != axes + 1:

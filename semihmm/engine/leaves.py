@@ -83,7 +83,8 @@ class Tracked(Tensor):
         if name in HIDES or (name.endswith("_") and not name.endswith("__")):
             raise StructureError(
                 f"chain(): {name} puts a potential's entries where nobody can tell whose they are. Build log-weights "
-                "from whole tensors, such as views, gather, cat, pad and where make them."
+                "from whole tensors, such as views, gather, cat, pad and where make them.",
+                see="whose-entries",
             )
         with torch._C.DisableTorchFunctionSubclass():
             value = func(*args, **kwargs)

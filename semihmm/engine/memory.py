@@ -76,7 +76,8 @@ def blocks_within(budget: int, chain: Chain, semiring: Semiring, backend: str) -
         least = size if least is None else min(least, size)
     raise SemihmmError(
         f"checkpoint: a budget of {budget:,} bytes cannot hold a scan of {chain.length} steps; the least is "
-        f"{least or 0:,} bytes. Pass that, or cut the batch."
+        f"{least or 0:,} bytes. Pass that, or cut the batch.",
+        see="memory-budget",
     )
 
 

@@ -41,5 +41,6 @@ def check_overflow(chain: Chain, value: Tensor) -> None:
             wider = " Pass float64." if kind != torch.float64 else ""
             raise DataError(
                 f"log-weights of up to {peak:.3g} are finite, but not their sum over {chain.length} steps in {kind}. "
-                f"Divide them by a constant, or forbid with infinities what they stand for.{wider}"
+                f"Divide them by a constant, or forbid with infinities what they stand for.{wider}",
+                see="overflow",
             )

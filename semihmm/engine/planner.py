@@ -48,7 +48,8 @@ def plan(
     strategy = None if isinstance(strategy, str) and strategy == "auto" else strategy
     if strategy is not None and not (isinstance(strategy, str) and strategy in STRATEGIES):
         raise SemihmmError(
-            f"strategy must be one of {', '.join(STRATEGIES)} (None or 'auto': the planner chooses), got {strategy!r}."
+            f"strategy must be one of {', '.join(STRATEGIES)} (None or 'auto': the planner chooses), got {strategy!r}.",
+            see="strategy",
         )
     worker = backend_for(chain.start[0].device, backend)
     ways: tuple[str, ...] = _TORCH if semiring.associative else _TORCH[:1]
@@ -62,14 +63,17 @@ def plan(
                 return Plan("sequential", blocks, worker, "named by the caller")
             ways = _ALL if semiring.associative else _ALL[:2]
         elif backend is not None:
-            raise SemihmmError(f"backend={worker!r} cannot do this: {why}. Pass backend=None for the best that can.")
+            raise SemihmmError(
+                f"backend={worker!r} cannot do this: {why}. Pass backend=None for the best that can.", see="backend"
+            )
     if torch.compiler.is_exporting() and ways[0] in _TORCH:  # any other is written out for the T of the example
         return Plan("operator", 1, "torch", "a program is exported, for every number of steps")
     if strategy is not None:
         if strategy != "sequential" and not semiring.associative:
             raise SemiringError(
                 f"{semiring}: its sums depend on their order (associative is False), so only strategy='sequential' "
-                f"means anything, got {strategy!r}."
+                f"means anything, got {strategy!r}.",
+                see="order-matters",
             )
         return Plan(strategy, _blocks(chain, semiring, checkpoint, "torch"), "torch", "named by the caller")
     if len(ways) == 1:

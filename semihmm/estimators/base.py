@@ -132,7 +132,8 @@ class Estimator(_base.DensityMixin, _base.BaseEstimator):  # type: ignore[misc, 
         if (impossible := ~log_prob.isfinite()).any():
             raise DataError(
                 f"{type(self).__name__}: the parameters make sequence {int(impossible.nonzero()[0])} impossible. "
-                "Give those that are 0 a little probability, or cut the sequence out."
+                "Give those that are 0 a little probability, or cut the sequence out.",
+                see="no-path",
             )
         self._learn(X, counts)
         return float(log_prob.sum())

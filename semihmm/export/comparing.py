@@ -141,7 +141,8 @@ def in_runtime(path: str | PathLike[str]) -> Side:
     except OSError as error:
         raise DependencyError(
             "export: a comparison with a file of the C++ runtime needs libsemihmm, which is not where this system "
-            "looks for libraries. Build and install csrc/runtime (docs/deployment/runtime.md), or export without a comparison."
+            "looks for libraries. Build and install csrc/runtime (docs/deployment/runtime.md), or export without a "
+            "comparison."
         ) from error
     library.semihmm_last_error.restype = c_char_p
 

@@ -38,7 +38,8 @@ def front_end(
     if type(settings).__name__ != "FrontEnd" or not is_dataclass(settings) or isinstance(settings, type):
         raise StructureError(
             f"export: the runtime has one front end, semihmm.speech.FrontEnd, got {type(settings).__name__}. Pass such "
-            "a one, or make frames elsewhere and give the runtime those."
+            "a one, or make frames elsewhere and give the runtime those.",
+            see="no-export",
         )
     described = {"kind": "mfcc", **asdict(settings)}
     if described["columns"] is None:

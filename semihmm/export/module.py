@@ -55,7 +55,8 @@ class Answers(nn.Module):
         if not laws and (isinstance(model, Part) or not callable(model)):
             raise StructureError(
                 f"export: {type(model).__name__} has no export. Pass an HMM or an HSMM of semihmm.models, or a "
-                "function from (x, lengths) to a structure."
+                "function from (x, lengths) to a structure.",
+                see="no-export",
             )
         self.model, self.outputs, self.padding = model, tuple(outputs), padding
         self.laws = tuple(laws)
@@ -74,7 +75,9 @@ class Answers(nn.Module):
         if kind in (torch.float16, torch.bfloat16):
             raise StructureError(
                 f"export: the recursion over time would be in {kind}, in which a step loses more than what tells paths "
-                "apart. Pass model.float(), or .float() what the structure is made of; quantize makes networks smaller."
+                "apart. Pass model.float(), or .float() what the structure is made of; quantize makes networks "
+                "smaller.",
+                see="no-export",
             )
         return structure
 
@@ -135,7 +138,8 @@ def checked_laws(model: HMM | HSMM) -> dict[str, Tensor]:
         if isinstance(law, Driven) or (part == "emission" and model.emission.inputs):
             raise StructureError(
                 f"export: {part} of this {name} is {type(law).__name__}, whose inputs have no export. Pass a function "
-                "that makes the structure of (x, lengths) instead, with the inputs as columns of x."
+                "that makes the structure of (x, lengths) instead, with the inputs as columns of x.",
+                see="no-export",
             )
     with torch.no_grad():
         return {part: table.detach().clone() for part, table in model.potentials().items()}

@@ -77,7 +77,8 @@ def network(
     if found[0] != again[0] or any(not x.equal(again[1][name]) for name, x in found[1].items()):
         raise StructureError(
             f"export: {type(net).__name__} computes with the number of rows, which a stream does not know. Use "
-            "semihmm.export.onnx, or give the runtime its log-likelihoods."
+            "semihmm.export.onnx, or give the runtime its log-likelihoods.",
+            see="no-export",
         )
     return {"kind": "network", "inputs": features, "layers": found[0]}, found[1]
 
@@ -97,7 +98,8 @@ def _layers(net: nn.Module, x: Tensor, dtype: torch.dtype) -> tuple[list[dict[st
     if rows.axes[-2:] != ("T", "F") or rows.padding:
         raise StructureError(
             f"export: the network returns axes {rows.axes}, where T is time and F are its outputs; the runtime needs "
-            "(..., T, F). Does its last step transpose them?"
+            "(..., T, F). Does its last step transpose them?",
+            see="no-export",
         )
     tensors: dict[str, Tensor] = {}
     return _described(_folded(rows.layers), tensors, dtype, count()), tensors
@@ -122,7 +124,8 @@ def _traced(net: nn.Module, x: Tensor) -> _Rows:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise StructureError(
             f"export: PyTorch cannot trace {type(net).__name__} ({type(error).__name__}: {reason}). Does it look at "
-            f"the numbers in tensors? The runtime runs {_RUNS}."
+            f"the numbers in tensors? The runtime runs {_RUNS}.",
+            see="no-export",
         ) from error
     signature = program.graph_signature
     given = signature.inputs_to_parameters | signature.inputs_to_buffers
@@ -141,14 +144,15 @@ def _traced(net: nn.Module, x: Tensor) -> _Rows:
             found = value(node.args[0])
             if len(found) == 1 and isinstance(found[0], _Rows):
                 return found[0]
-            raise StructureError("export: the network should return one tensor, of its input.")
+            raise StructureError("export: the network should return one tensor, of its input.", see="no-export")
         else:
             try:
                 values[node] = _step(node, value(node.args), {key: value(x) for key, x in node.kwargs.items()})
             except _CannotError as error:
                 raise StructureError(
                     f"export: {_place(node)} {error}, and the runtime does not run that. It runs {_RUNS}. Use "
-                    "semihmm.export.onnx, or run the network elsewhere and give the runtime its log-likelihoods."
+                    "semihmm.export.onnx, or run the network elsewhere and give the runtime its log-likelihoods.",
+                    see="no-export",
                 ) from error
     raise AssertionError("a graph ends with its output")
 

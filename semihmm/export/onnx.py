@@ -111,7 +111,8 @@ def _write(
             part = type(model.emission).__name__ if isinstance(model, HMM | HSMM) else "the function that was passed"
             raise StructureError(
                 f"export: {part} has no ONNX export: {str(error.__cause__).splitlines()[0]} Have the program "
-                "(torch_export), or pass a function from (x, lengths) to a structure whose x is the log-likelihoods."
+                "(torch_export), or pass a function from (x, lengths) to a structure whose x is the log-likelihoods.",
+                see="no-export",
             ) from error
     assert written is not None
     for node in written.model.graph.all_nodes():

@@ -36,7 +36,7 @@ def runtime(
     features: Described | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a model to a file that the C++ runtime loads, with or without Python near: see `docs/deployment/runtime.md`.
+    """Write a model to a file that the C++ runtime loads, without Python near: see `docs/deployment/runtime.md`.
 
     Args:
         model: an `HMM` or an `HSMM` of `semihmm.models` with an emission of `Gaussian`, `GaussianMixture`,
@@ -98,7 +98,8 @@ def _model(model: HMM | HSMM, dtype: torch.dtype) -> tuple[Described, Tensors]:
         raise StructureError(
             f"export: {type(model.emission).__name__} is no emission that the runtime has: "
             f"{', '.join(k.__name__ for k in _EMISSIONS)}. Export model.structure(torch.zeros(1, {model.states})) "
-            "instead, and give the runtime log-likelihoods; export.onnx has every emission."
+            "instead, and give the runtime log-likelihoods; export.onnx has every emission.",
+            see="no-export",
         )
     form = model.structure(torch.zeros(2, model.states, dtype=model.emission.dtype), laws=laws)
     described, tensors = _structure(form)
@@ -112,12 +113,14 @@ def _structure(structure: Structure) -> tuple[Described, Tensors]:
     if not isinstance(structure, structures.HMM | structures.HSMM | CTC | MonotonicAlignment):
         raise StructureError(
             f"export: the runtime has no {name}. Pass an HMM, an HSMM, a CTC or a MonotonicAlignment, or a model of "
-            "semihmm.models; export.onnx has every structure."
+            "semihmm.models; export.onnx has every structure.",
+            see="no-export",
         )
     if structure.batch_shape:
         raise StructureError(
             f"export: the runtime has models of one sequence, and this {name} is a batch of "
-            f"{tuple(structure.batch_shape)}. Pass structure[0]."
+            f"{tuple(structure.batch_shape)}. Pass structure[0].",
+            see="no-export",
         )
     if isinstance(structure, CTC):
         return _ctc(structure)
@@ -129,7 +132,8 @@ def _structure(structure: Structure) -> tuple[Described, Tensors]:
     if varying:
         raise StructureError(
             f"export: {varying[0]} of this {name} differs from step to step, which the runtime does not have. Make it "
-            "the same at all steps, or use export.onnx."
+            "the same at all steps, or use export.onnx.",
+            see="no-export",
         )
     tensors: Tensors = {"initial": structure.initial, "transition": structure.transition}
     moves: Described = {"kind": "dense"}
@@ -144,7 +148,8 @@ def _structure(structure: Structure) -> tuple[Described, Tensors]:
         if structure.censored not in ("none", "right"):
             raise StructureError(
                 f"export: the runtime has segments that begin with the sequence, and this HSMM is "
-                f"censored={structure.censored!r}. Pass one with 'none' or 'right', or use export.onnx."
+                f"censored={structure.censored!r}. Pass one with 'none' or 'right', or use export.onnx.",
+                see="no-export",
             )
         tensors["duration"] = structure.duration
         return {**described, "censored": structure.censored}, tensors
@@ -157,7 +162,9 @@ def _structure(structure: Structure) -> tuple[Described, Tensors]:
 def _ctc(ctc: CTC) -> tuple[Described, Tensors]:
     used = ctc.targets.shape[-1] if ctc.target_lengths is None else int(ctc.target_lengths)
     if not used:
-        raise StructureError("export: the runtime has texts of at least one token, and this CTC has no targets.")
+        raise StructureError(
+            "export: the runtime has texts of at least one token, and this CTC has no targets.", see="no-export"
+        )
     tensors: Tensors = {"targets": ctc.targets[:used]}
     if ctc.optional is not None:
         tensors["optional"] = ctc.optional[:used]

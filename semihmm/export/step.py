@@ -93,18 +93,21 @@ class Step(nn.Module):
         )
         if not isinstance(steps, Map) or (steps.memory > 1 and not lasting) or chain.length not in (2, 3):
             raise StructureError(
-                f"export: a {name} has no step for each frame, so no step model. Export it whole: onnx."
+                f"export: a {name} has no step for each frame, so no step model. Export it whole: onnx.",
+                see="no-export",
             )
         if any(leaf.shape[-1 - rank] != 1 for leaf, rank in zip(moves.leaves, moves.ranks, strict=True)):
             raise StructureError(
                 f"export: transitions of this {name} change from frame to frame, which a step model cannot take. "
-                "Export it whole: onnx."
+                "Export it whole: onnx.",
+                see="no-export",
             )
         if isinstance(structure, SemiMarkov):
             if "viterbi" in outputs:
                 raise StructureError(
                     "export: the step model of an HSMM has log_prob and filtered, but no viterbi: its segments "
-                    "are as long as they are. Export it whole (onnx), or use a semihmm.Stream or the C++ runtime."
+                    "are as long as they are. Export it whole (onnx), or use a semihmm.Stream or the C++ runtime.",
+                    see="no-export",
                 )
             structure.going()  # which refuses what it cannot tell
         self.lead, self.slots, self.memory, self.lasting = 3 - chain.length, steps.slots, steps.memory, lasting
@@ -173,7 +176,8 @@ class Step(nn.Module):
         if structure.censored != "right":
             raise StructureError(
                 f"export: the step model of an HSMM has no censored={structure.censored!r}: a first segment that began "
-                "before. Export it whole: onnx."
+                "before. Export it whole: onnx.",
+                see="no-export",
             )
         self.cut = True
         return structure.holding(censored="none")  # type: ignore[arg-type]

@@ -78,7 +78,9 @@ def _by_owner(structure: Structure, best: list[Tensor], unrolled: bool) -> dict[
     for i, (weight, source, place) in enumerate(zip(best, weights, places, strict=True)):
         if source.number is None:
             assert isinstance(place, Made)
-            raise StructureError(f"{type(structure).__name__}: log-weight {i} of its chain {place.why}")
+            raise StructureError(
+                f"{type(structure).__name__}: log-weight {i} of its chain {place.why}", see="whose-entries"
+            )
         owner = (source.number % len(score)).expand(weight.shape)
         score = score.scatter_reduce(0, owner.flatten(), weight.flatten(), "amax")
     return {n: x.reshape(given[n].shape) for n, x in zip(given, score[:-1].split(sizes), strict=True)}

@@ -60,5 +60,6 @@ def check_structures(*structures: object) -> None:
         if not isinstance(structure, Structure):
             raise StructureError(
                 f"a question is asked of a structure, such as HMM or CTC, got {type(structure).__name__}. A model? Ask "
-                "model(x, lengths)."
+                "model(x, lengths).",
+                see="not-a-structure",
             )

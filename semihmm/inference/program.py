@@ -27,8 +27,9 @@ from semihmm.semirings import Log, Max, Semiring, SmoothMax
 from semihmm.structures import Structure
 from semihmm.structures.leaves import Made, View, disjoint, event_axes, numbered, views
 
-MOST = 256  # programs that are kept, the latest ones
+MOST = 256  # programs that are kept, the latest ones; and forms that came once
 FEW = 1 << 14  # log-weights that are laid out for each call, at most: of more, PyTorch's operations cost nothing beside
+LARGE = 1 << 16  # numbers in potentials: from here on a program saves less of a call than it takes to make
 LAID_OUT = 1 << 18  # of all programs that are kept together, at most: where each is from takes 32 bytes
 
 
@@ -57,6 +58,7 @@ class Asked(NamedTuple):
 
 
 _PROGRAMS: OrderedDict[Hashable, Program | None] = OrderedDict()
+_SEEN: OrderedDict[Hashable, None] = OrderedDict()  # large forms that came once
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -150,6 +152,11 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
     try:
         program = _PROGRAMS[tuple(key)]
     except KeyError:
+        if sum(x.numel() for x in potentials) >= LARGE and tuple(key) not in _SEEN:
+            _SEEN[tuple(key)] = None  # a form that comes twice comes again
+            while len(_SEEN) > MOST:
+                _SEEN.popitem(last=False)
+            return None
         program = _PROGRAMS[tuple(key)] = _made(structure, semiring, options)
         while len(_PROGRAMS) > MOST or sum(kept.laid_out for kept in _PROGRAMS.values() if kept) > LAID_OUT:
             _PROGRAMS.popitem(last=False)

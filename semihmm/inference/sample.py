@@ -78,7 +78,8 @@ def sample(
     if mapped() and not _may_draw():
         raise SemihmmError(
             "sample: inside torch.func.vmap, draws must be said to be the same or different for all: pass "
-            "randomness='same' or 'different' to vmap (jacfwd and hessian: draw outside of them)."
+            "randomness='same' or 'different' to vmap (jacfwd and hessian: draw outside of them).",
+            see="vmap",
         )
     shape = whole_numbers("sample", "shape, a tuple such as (100,),", shape)  # type: ignore[arg-type]
     count = torch.Size(shape).numel()

@@ -65,7 +65,9 @@ def total(
     if not isinstance(semiring, Semiring):
         raise SemiringError(f"total: semiring must be one of semihmm.semirings, such as Log(), got {semiring!r}.")
     if not listed:
-        raise StructureError(f"total: features must be a list of structures, got {type(features).__name__}.")
+        raise StructureError(
+            f"total: features must be a list of structures, got {type(features).__name__}.", see="features"
+        )
     if len(features) != semiring.inputs - 1:
         raise SemiringError(
             f"{semiring}: lifts a log-weight and {semiring.inputs - 1} features, so total needs as many structures in "
@@ -84,7 +86,10 @@ def total(
         counts = log_count(structure, **options)
         most = float(counts.max()) if counts.numel() else 0.0
         if most >= 63 * math.log(2) - 1e-9:  # a count just below 2^63 is as good as above it: `most` is rounded
-            raise SemiringError(f"Count: there are about exp({most:.1f}) paths, more than int64 counts. Ask log_count.")
+            raise SemiringError(
+                f"Count: there are about exp({most:.1f}) paths, more than int64 counts. Ask log_count.",
+                see="too-many-paths",
+            )
     return engine.total(plan, semiring, chain, along)
 
 
@@ -155,7 +160,8 @@ def _refuse_gaps(structure: Structure, event: Tensor) -> None:
         raise DataError(
             f"score: event{at} of this {type(structure).__name__} is -1 before its end, so {int(gaps.sum())} of its "
             "items are not known. To add up all events that fit, ask log_partition(condition(structure, mask)), whose "
-            "mask allows what is known and, where nothing is, everything; less log_partition(structure), for log_prob."
+            "mask allows what is known and, where nothing is, everything; less log_partition(structure), for log_prob.",
+            see="unknown-in-event",
         )
 
 
@@ -206,7 +212,8 @@ def feature_of(structure: Structure, feature: Structure) -> Structure:
         rest = ", ".join(f"{n}=..." for n, same in shared.items() if not same)
         raise StructureError(
             f"features: {', '.join(held)} is the log-weight of the {type(structure).__name__} itself, which would be "
-            f"added up as well. A feature is 0 where nothing counts: pass structure.feature({rest})."
+            f"added up as well. A feature is 0 where nothing counts: pass structure.feature({rest}).",
+            see="features",
         )
     if feature.sign == 1:
         return feature
@@ -232,7 +239,8 @@ def like(structure: Structure, other: S) -> S:
         its = f" with {', '.join(other.ranks)}" if isinstance(other, Structure) else ""
         raise StructureError(
             f"features must be a {type(structure).__name__} with {', '.join(structure.ranks)}, like the structure they "
-            f"go along with, got {type(other).__name__}{its}."
+            f"go along with, got {type(other).__name__}{its}.",
+            see="features",
         )
     if differs := _difference(structure, other):
         raise StructureError(

@@ -69,7 +69,9 @@ class LabelPrior(nn.Module):
         x = log_probs if used is None else torch.where(used, log_probs, -torch.inf)
         some = (x > -torch.inf).any(-1, keepdim=True)
         if not traced() and not (x < torch.inf).all():
-            raise DataError("LabelPrior: log_probs must be below infinity, got NaN or inf. Pass log_softmax(-1).")
+            raise DataError(
+                "LabelPrior: log_probs must be below infinity, got NaN or inf. Pass log_softmax(-1).", see="log-probs"
+            )
         posterior = torch.where(some, x.softmax(-1), 0.0)
         self.seen += posterior.double().flatten(0, -2).sum(0)
 

@@ -81,5 +81,6 @@ def _check_targets(targets: Tensor, lengths: Tensor | None, tokens: int, blank: 
     if wrong.any():
         raise StructureError(
             f"RNNTLoss: targets must be among the {tokens} tokens of logits, and no target the blank, got "
-            f"blank={blank} and a target of {int(targets[wrong][0])}. Pass target_lengths where targets are padded."
+            f"blank={blank} and a target of {int(targets[wrong][0])}. Pass target_lengths where targets are padded.",
+            see="targets",
         )

@@ -53,7 +53,8 @@ def checked(
         hint = " One feature? Pass x.unsqueeze(-1)." if event == (1,) and x.numel() else ""
         raise ShapeError(
             f"{name}: {type(emission).__name__} takes observations ({expected}) with at least one step, got "
-            f"{tuple(x.shape)}.{hint}"
+            f"{tuple(x.shape)}.{hint}",
+            see="observations",
         )
     if x.is_complex() or x.layout != torch.strided:
         raise ShapeError(f"{name}: observations are dense and real, got {x.dtype} and {x.layout}.")
@@ -101,7 +102,10 @@ def checked_inputs(
     given = inputs if isinstance(inputs, Mapping) else dict.fromkeys(takes, inputs)
     if given.keys() != takes.keys() or (inputs is not None and not takes):
         got = ", ".join(given) if isinstance(inputs, Mapping) else "some"
-        raise ShapeError(f"{name}: inputs are for {', '.join(takes) or 'no part'} of this model, got {got or 'none'}.")
+        raise ShapeError(
+            f"{name}: inputs are for {', '.join(takes) or 'no part'} of this model, got {got or 'none'}.",
+            see="observations",
+        )
     return {part: _input(name, part, given[part], size, shape, lengths, laws) for part, size in takes.items()}
 
 
@@ -115,7 +119,9 @@ def _input(
     laws: Mapping[str, Law],
 ) -> Tensor:
     if given is None:
-        raise ShapeError(f"{name}: its {part} takes {size} inputs at each step: give inputs=, (..., T, {size}).")
+        raise ShapeError(
+            f"{name}: its {part} takes {size} inputs at each step: give inputs=, (..., T, {size}).", see="observations"
+        )
     own = _any(laws)
     found = tensor_of(name, "inputs", given).to(own)
     axes = list(zip(reversed(found.shape), reversed((*shape, size)), strict=False))
@@ -129,7 +135,10 @@ def _input(
     found = found if inside is None else torch.where(inside, found, 0.0)
     if plain((found,)) and not usable([found], 0.0) and (bad := ~found.isfinite()).any():
         at = [int(i) for i in bad.nonzero()[0]]
-        raise DataError(f"{name}: input {at} of its {part} is {float(found[tuple(at)])}. Inputs cannot be missing.")
+        raise DataError(
+            f"{name}: input {at} of its {part} is {float(found[tuple(at)])}. Inputs cannot be missing.",
+            see="missing-observations",
+        )
     return found
 
 
@@ -147,7 +156,8 @@ def _converted(name: str, x: Tensor, inside: Tensor | None, dtype: torch.dtype, 
         at = tuple(int(i) for i in bad.nonzero()[0])
         raise DataError(
             f"{name}: observation {list(at)} is {float(x[at])}. Say with NaN that it is missing, "
-            "cut such steps out, or end the sequence before them with lengths."
+            "cut such steps out, or end the sequence before them with lengths.",
+            see="missing-observations",
         )
     if torch.finfo(dtype).eps > torch.finfo(x.dtype).eps:
         rows = (x if inside is None else torch.where(inside, x, torch.nan)).reshape(-1, x.shape[-1] if features else 1)
@@ -175,13 +185,15 @@ def _allowed(name: str, labels: Tensor, shape: torch.Size, states: int) -> Tenso
     if labels.shape != shape or labels.is_floating_point() or labels.is_complex():
         raise ShapeError(
             f"{name}: labels are the state of each step, integers (..., T) = {tuple(shape)}, -1 where it is not known; "
-            f"got {tuple(labels.shape)} of {labels.dtype}."
+            f"got {tuple(labels.shape)} of {labels.dtype}.",
+            see="labels",
         )
     labels = labels.long()
     if bool(((labels < -1) | (labels >= states)).any()):
         raise DataError(
             f"{name}: labels are states 0 to {states - 1}, or -1 where they are not known; got {int(labels.min())} to "
-            f"{int(labels.max())}."
+            f"{int(labels.max())}.",
+            see="labels",
         )
     labels = labels.unsqueeze(-1)
     return (labels == torch.arange(states, device=labels.device)) | (labels == -1)

@@ -283,7 +283,8 @@ class CRF(nn.Module, ABC, Generic[S]):
         raise DataError(
             f"{type(self).__name__}: labels{list(at) if at else ''} are impossible: no path that agrees with them has "
             f"{_said(states[step])} at step {step}{before}. Correct them, or what forbids it: one of "
-            f"{', '.join(name for name in self.config if name != 'states')}, or a score of -inf."
+            f"{', '.join(name for name in self.config if name != 'states')}, or a score of -inf.",
+            see="no-path",
         )
 
 
@@ -351,7 +352,8 @@ def allowed_states(owner: str, structure: structures.HMM | structures.HSMM, labe
             at = wrong.nonzero()[0].tolist()
             raise DataError(
                 f"{owner}: labels{at} is {int(labels[tuple(at)])}, but labels are 0 to {states - 1}, or -1 where "
-                "they are not known."
+                "they are not known.",
+                see="labels",
             )
     return one_hot(labels, states) | (labels == -1).unsqueeze(-1)
 

@@ -153,7 +153,8 @@ def sums(model: Model[Any], expected: Expected) -> dict[str, Tensor]:
         if isinstance(law, Driven) and trained(law):
             raise StructureError(
                 f"fit: {name} takes inputs, and its EM step all data at once. Give one tensor or a list instead of "
-                "batches, or take method='gradient'."
+                "batches, or take method='gradient'.",
+                see="no-em-step",
             )
     found = tally(model, expected)
     if trained(model.emission):
@@ -187,7 +188,8 @@ def explained(value: Tensor) -> None:
         raise DataError(
             f"fit: the model cannot explain {len(where)} of the sequences at all (the first at {where[0]}): every "
             "path has probability 0. Are they too short or too long for its transitions and durations, do labels or "
-            "starts say what cannot be, or do they hold what was never seen? A pseudo-count helps."
+            "starts say what cannot be, or do they hold what was never seen? A pseudo-count helps.",
+            see="no-path",
         )
 
 

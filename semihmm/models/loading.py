@@ -40,7 +40,8 @@ def load(path: str | PathLike[str], *kinds: type[Model[Any] | CRF[Any]], **parts
     strange = [kind for kind in kinds if not (isinstance(kind, type) and issubclass(kind, Model | CRF))]
     if strange:
         raise DataError(
-            f"load: classes of models follow the path, got {strange[0]!r}. A part? Pass it by name: emission=..."
+            f"load: classes of models follow the path, got {strange[0]!r}. A part? Pass it by name: emission=...",
+            see="loading",
         )
     known: dict[str, Callable[..., Model[Any] | CRF[Any]]] = {kind.__name__: kind for kind in (*_OWN, *kinds)}
     return saving.load(path, known, parts)

@@ -115,7 +115,8 @@ class Progress:
         if not math.isfinite(objective):
             raise SemihmmError(
                 f"fit: the objective is {objective} after {len(self.history)} iterations. Take a smaller learning "
-                "rate, or look at the emission's outputs and at how long the sequences are."
+                "rate, or look at the emission's outputs and at how long the sequences are.",
+                see="objective",
             )
         self.history.append(objective)
         if self.held_out is not None:

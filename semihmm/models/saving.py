@@ -52,25 +52,28 @@ def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], gi
     """
     safetensors = require("safetensors", extra="models", purpose="Loading a model")
     if not isinstance(path, str | os.PathLike):
-        raise DataError(f"load: path must be the name of a file, got {path!r}.")
+        raise DataError(f"load: path must be the name of a file, got {path!r}.", see="loading")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             note = (file.metadata() or {}).get(_KEY)
             parameters = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except (OSError, safetensors.SafetensorError) as error:
-        raise DataError(f"load: {path} cannot be read as a safetensors file: {error}") from error
+        raise DataError(f"load: {path} cannot be read as a safetensors file: {error}", see="loading") from error
     if note is None:
-        raise DataError(f"load: {path} is a safetensors file, but not a semihmm model: only their save writes those.")
+        raise DataError(
+            f"load: {path} is a safetensors file, but not a semihmm model: only their save writes those.", see="loading"
+        )
     try:
         content = json.loads(note)
         kind, config, described = content["model"], content["config"], content["parts"]
         unknown = given.keys() - described.keys()
         if kind not in kinds:
             other = f"not a {' or '.join(kinds)}. semihmm.models.load takes any, and classes of your own by argument"
-            raise DataError(f"load: {path} holds a {kind}, {other}.")
+            raise DataError(f"load: {path} holds a {kind}, {other}.", see="loading")
         if unknown:
             raise DataError(
-                f"load: {path} holds a {kind} with {', '.join(described)}, not {', '.join(sorted(unknown))}."
+                f"load: {path} holds a {kind} with {', '.join(described)}, not {', '.join(sorted(unknown))}.",
+                see="loading",
             )
         with _NoLarger(sum(x.numel() for x in parameters.values())):
             parts = {name: given.get(name) or _built(name, **part) for name, part in described.items()}
@@ -80,7 +83,7 @@ def load(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., M]], gi
     except DataError:
         raise
     except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"load: {path} holds a model that cannot be built again: {error}") from error
+        raise DataError(f"load: {path} holds a model that cannot be built again: {error}", see="loading") from error
     return found
 
 
@@ -91,7 +94,8 @@ def _check_durations(parts: Iterable[nn.Module]) -> None:
         if count > _TABLE:
             raise DataError(
                 f"load: the file says durations that take a table of {count:,} numbers. It is damaged, or was not "
-                f"written by save. If it is right, build the part and pass it: duration=..."
+                f"written by save. If it is right, build the part and pass it: duration=...",
+                see="loading",
             )
 
 
@@ -121,7 +125,8 @@ class _NoLarger(TorchDispatchMode):
         if count > self.held + _ROOM:
             raise DataError(
                 f"load: the file says sizes that take a tensor of {count:,} numbers, but holds {self.held:,}. It is "
-                "damaged, or was not written by save."
+                "damaged, or was not written by save.",
+                see="loading",
             )
 
 
@@ -130,7 +135,9 @@ def _built(argument: str, config: Mapping[str, object] | None, **kind: str) -> P
     found = [c for c in _classes(Part) if _name(c) == kind["class"]]
     if config is None or not found:
         why = "needs more than its parameters" if found else "is not imported"
-        raise DataError(f"load: the {argument} is a {kind['class']}, which {why}. Pass one: {argument}=...")
+        raise DataError(
+            f"load: the {argument} is a {kind['class']}, which {why}. Pass one: {argument}=...", see="loading"
+        )
     return found[-1](**{name: _parts_of(argument, value) for name, value in config.items()})
 
 

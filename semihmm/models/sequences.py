@@ -169,7 +169,8 @@ def batches(owner: str, x: Data, lengths: Tensor | None, **known: Any) -> Iterat
         yield _item(owner, item)
     if not found:
         raise DataError(
-            f"{owner}: the iterable holds no batch. An iterator that has been read? Pass a DataLoader or a list."
+            f"{owner}: the iterable holds no batch. An iterator that has been read? Pass a DataLoader or a list.",
+            see="read-once",
         )
 
 

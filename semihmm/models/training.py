@@ -138,7 +138,8 @@ class Batches:
     def _gone() -> Iterator[Batch]:
         raise DataError(
             "fit: an iterator can be read once. Pass a DataLoader or a list of batches, or fit with "
-            "method='stochastic' and iterations=1."
+            "method='stochastic' and iterations=1.",
+            see="read-once",
         )
 
 
@@ -369,7 +370,8 @@ def _check_rise(history: Sequence[float], objective: float, rounding: float, ste
     if objective < before - rounding * max(1.0, abs(before), steps):
         raise SemihmmError(
             f"fit: EM lowered the objective from {before} to {objective} in iteration {len(history)}. A part's update "
-            "must not make sum(counts * forward()) + log_prior() smaller: look at those of your own."
+            "must not make sum(counts * forward()) + log_prior() smaller: look at those of your own.",
+            see="objective",
         )
 
 

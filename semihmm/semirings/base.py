@@ -122,7 +122,8 @@ class Semiring(ABC):
         """
         raise SemiringError(
             f"{self}: a sum here mixes its arguments, so there is no best or drawn one to point at. "
-            "Paths come from a selective semiring: Max, TopK, Sample."
+            "Paths come from a selective semiring: Max, TopK, Sample.",
+            see="not-selective",
         )
 
     def magnitude(self, value: Tensor) -> Tensor:

@@ -273,7 +273,7 @@ class Stream:
             if count:
                 before = {n: chosen(self._frames[n][:, self._reach - count :], streams) for n in latest}
                 latest = {n: torch.cat([before[n], x], 1) for n, x in latest.items()}
-            found.append(Window.of(self.source, latest, streams, count, chosen(lengths, streams)))
+            found.append(Window.of(self.source, latest, streams, count, chosen(lengths, streams), self._reach))
         return found
 
     def _keep(self, frames: Frames, lengths: Tensor) -> None:
@@ -375,7 +375,7 @@ class Stream:
             raise SemihmmError("Stream: there is nothing to finish before the first frame.")
         old, streams = min(seen, self._reach), torch.tensor([index])
         frames = {n: x[index : index + 1, self._reach - old :] for n, x in self._frames.items()}
-        window = Window.of(self.source, frames, streams if self.streams else None, old, torch.tensor([0]))
+        window = Window.of(self.source, frames, streams if self.streams else None, old, torch.tensor([0]), old)
         likelihood, smoothed = self._filtering.ended(window)
         states, score = self._committing.ended(window, index, seen)
         self.restart(stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,8 +51,12 @@ class Window:
     like: Window | None = None
 
     @staticmethod
-    def of(source: Source, frames: Frames, streams: Tensor | None, old: int, lengths: Tensor) -> Window:
+    def of(source: Source, frames: Frames, streams: Tensor | None, old: int, lengths: Tensor, reach: int) -> Window:
         """The window of frames ``(B, old + n, *event)``.
+
+        Args:
+            reach: how many frames from before there are in the end, so that what those windows share is worked out
+                while the first frames come, not all at once when they are full.
 
         Raises:
             StructureError: paths that do not go along with the frames.
@@ -61,12 +65,13 @@ class Window:
         new = next(iter(frames.values())).shape[1] - old
         known = source.kept if isinstance(source, Template) and streams is None and old and new else None
         kept = known.get((old, new)) if known is not None else None
-        window = Window._made(source, frames, streams, old, lengths) if kept is None else kept.window(frames, lengths)
+        window = kept.window(frames, lengths) if kept else Window._made(source, frames, streams, old, lengths)
         window._check()
-        if known is not None and kept is None and isinstance(source, Template):
-            known[old, new] = Kept.of(window, source) if (old, new) in known else None  # what comes twice comes again
-            while len(known) > MOST:
-                del known[next(iter(known))]
+        if known is not None and not kept and isinstance(source, Template):
+            _keep(known, (old, new), source, lambda: window)
+            if old < reach:
+                empty = {n: x.new_zeros(len(x), reach + new, *x.shape[2:]) for n, x in frames.items()}
+                _keep(known, (reach, new), source, lambda: Window._made(source, empty, None, reach, lengths))
         return window
 
     @staticmethod
@@ -197,6 +202,9 @@ Regular = tuple[tuple[int, ...], tuple[int, ...], int]
 Place = tuple[str, Regular | Tensor] | None
 
 
+Known = dict[tuple[int, int], Any]  # None: a form that came once; False: its windows share nothing
+
+
 class Kept(NamedTuple):
     """A window, and where the log-weights of its latest steps come from, so that others of its form need no chain.
 
@@ -267,6 +275,15 @@ class Kept(NamedTuple):
             else:
                 found.append(x.as_strided(at[0], at[1], x.storage_offset() + at[2]))
         return tuple(found)
+
+
+def _keep(known: Known, form: tuple[int, int], source: Template, window: Callable[[], Window]) -> None:
+    """What windows of a form share, once it comes for the second time: then it comes again."""
+    seen = form in known
+    kept = known.pop(form, None)
+    known[form] = Kept.of(window(), source) or False if seen and kept is None else kept
+    while len(known) > MOST:
+        del known[next(iter(known))]
 
 
 def _regular(number: Tensor) -> Regular | Tensor:

@@ -228,9 +228,10 @@ def check_lengths(
     if lengths.shape != batch or lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ShapeError(
             f"{owner}: {name} must be integers, one for each sequence, so {tuple(batch)}, "
-            f"got {tuple(lengths.shape)} of {lengths.dtype}."
+            f"got {tuple(lengths.shape)} of {lengths.dtype}.",
+            see="lengths",
         )
-    check_range(owner, name, lengths, least, longest, "the steps that there are")
+    check_range(owner, name, lengths, least, longest, "the steps that there are", see="lengths")
 
 
 def until(lengths: Tensor | None, steps: int, rank: int = 1) -> Tensor | None:

@@ -362,7 +362,8 @@ class Structure(ABC):
                 raise DataError(
                     f"{type(self).__name__}: {name}{list(at)} is {x[at].item()}; {int(bad.sum())} of {x.numel()} "
                     f"entries are like it. Potentials are finite, or {-self.sign * torch.inf} for what is forbidden. "
-                    "Mask missing observations to 0, or pass validate=False."
+                    "Mask missing observations to 0, or pass validate=False.",
+                    see="nan-in-weights",
                 )
 
     def in_use(self, name: str) -> Tensor | None:

@@ -59,7 +59,8 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
     if not isinstance(structure, Structure):
         raise StructureError(
             f"constrain: takes a structure, such as HMM or CTC, got {type(structure).__name__}. A model? Give "
-            "model(x, lengths)."
+            "model(x, lengths).",
+            see="not-a-structure",
         )
     if isinstance(structure, Constrained):
         inner = constrain(structure.base, language, labels).automaton

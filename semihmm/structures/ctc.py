@@ -118,7 +118,8 @@ class CTC(Structure):
             raise StructureError(
                 f"CTC: targets must be among the {tokens} columns of emission, and no target the blank, got "
                 f"blank={self.blank} and a target of {int(self.targets[wrong][0])}. Pass target_lengths where targets "
-                "are padded."
+                "are padded.",
+                see="targets",
             )
         if self.optional is not None:
             doubled = self.optional[..., 1:] & self.optional[..., :-1]

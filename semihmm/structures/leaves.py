@@ -105,7 +105,9 @@ def chain_of(structure: Structure, feature: Structure) -> Chain:
     leaves, nothing = [], None
     for i, (x, place) in enumerate(zip(chain.leaves, places, strict=True)):
         if isinstance(place, Made) and place.why:
-            raise StructureError(f"{type(structure).__name__}: log-weight {i} of its chain {place.why}")
+            raise StructureError(
+                f"{type(structure).__name__}: log-weight {i} of its chain {place.why}", see="whose-entries"
+            )
         if place is None or isinstance(place, View) or not x.is_floating_point():
             leaves.append(x)
         elif not place.potentials:

@@ -113,7 +113,8 @@ def paths(item: Structure, by: By | None = None) -> list[Path]:
         if len(listed) > MOST:
             raise StructureError(
                 f"{type(item).__name__}: it has more than {MOST:,} paths, too many to list one by one. "
-                "Check a smaller one: fewer steps or states."
+                "Check a smaller one: fewer steps or states.",
+                see="too-many-to-list",
             )
     return listed
 

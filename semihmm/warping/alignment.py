@@ -179,7 +179,9 @@ def check_reached(owner: str, valid: Tensor, structure: DTW) -> None:
     else:
         why = f"the slopes of step pattern {structure.step_pattern!r} do not allow it: take another one"
     which = f" of pair {pair[0] if len(pair) == 1 else pair}" if pair else ""
-    raise StructureError(f"{owner}: no path leads from the first items to the last{which}, {n} and {m} long; {why}.")
+    raise StructureError(
+        f"{owner}: no path leads from the first items to the last{which}, {n} and {m} long; {why}.", see="no-path"
+    )
 
 
 def ends(structure: DTW, **options: Unpack[Options]) -> Tensor:

@@ -111,7 +111,8 @@ def _checked(owner: str, name: str, series: Series) -> Series:
         at = tuple((~items.detach().isfinite()).nonzero()[0].tolist())
         raise DataError(
             f"{owner}: {name} must be finite, got {float(items[at])} at {at} (series, item, feature). Cut it out or "
-            "fill it in: a path cannot go round an item."
+            "fill it in: a path cannot go round an item.",
+            see="missing-observations",
         )
     return series
 

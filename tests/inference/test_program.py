@@ -215,6 +215,20 @@ def test_programs_are_bounded():
     assert len(program._PROGRAMS) <= program.MOST
 
 
+def test_a_large_form_has_a_program_when_it_comes_twice():
+    """What never comes again, such as the recordings of a corpus, would pay for a program and not use it."""
+    program._PROGRAMS.clear()
+    program._SEEN.clear()
+    structure = hmm(steps=program.LARGE // 64 + 1, states=64)
+    answers = [posteriors_of(structure, ("emission",), {}) for _ in range(2)]
+    assert answers[0] is None and answers[1] is not None
+    generally = semihmm.marginals(structure.replace(emission=structure.emission.clone().requires_grad_()))
+    assert_close(answers[1][1]["emission"], generally.emission.detach())
+    for steps in range(2 * program.MOST):
+        total_of(hmm(steps=program.LARGE + steps + 1, states=1), Log(), {})
+    assert len(program._SEEN) == program.MOST
+
+
 def test_what_programs_lay_out_is_bounded():
     """Few programs may be much memory: each says of every log-weight where it is from."""
     program._PROGRAMS.clear()

@@ -681,6 +681,13 @@ def test_counts_are_numbers_of_a_size(wrong):
         Stream(sticky(), lookahead=2).lookahead = wrong
 
 
+def test_what_full_windows_share_is_known_before_they_are_full():
+    stream = Stream(semihmm.HSMM(torch.zeros(2), torch.zeros(2, 2), torch.zeros(2, 9), torch.zeros(1, 2)))
+    for _ in range(4):
+        stream.push(torch.randn(1, 2))
+    assert [form for form, kept in stream.source.kept.items() if kept] == [(9, 1)]
+
+
 def test_what_need_not_be_given_is_none():
     for name in ("lookahead", "best"):
         with pytest.raises(SemihmmError, match=f"{name} must be a number"):

@@ -10,10 +10,13 @@ const files = (folder) =>
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => (entry.isDirectory() ? files(`${folder}/${entry.name}`) : [`${folder}/${entry.name}`]));
 
-// A test compares this with the sources, so that nobody forgets to build.
-const digest = createHash("sha256");
-for (const source of ["build.js", "package-lock.json", ...files("src")]) digest.update(readFileSync(source));
-const made = digest.digest("hex");
+// A test compares this with the sources of the figure, so that nobody forgets to build.
+function digest(name) {
+  const hash = createHash("sha256");
+  const sources = ["build.js", "package-lock.json", ...files("src/shared"), ...files(`src/${name}`)];
+  for (const source of sources) hash.update(readFileSync(source));
+  return hash.digest("hex");
+}
 
 const notice = vendored
   .map((name) => {
@@ -45,6 +48,6 @@ for (const name of readdirSync("src")) {
   const style = await bundled(`src/${name}/page.css`);
   const page = readFileSync(`src/${name}/page.html`, "utf8")
     .replace("<!-- style -->", () => `<style>${style}</style>`)
-    .replace("<!-- script -->", () => `<script>/*! sources ${made}\n${notice}*/\n${script}</script>`);
+    .replace("<!-- script -->", () => `<script>/*! sources ${digest(name)}\n${notice}*/\n${script}</script>`);
   writeFileSync(`${target}${name}.html`, page);
 }

@@ -46,13 +46,19 @@ def load(environment: Mapping[str, str]) -> Native:
     """Import the module that the environment asks for, or else the best one that is there and runs."""
     backend, isa = environment.get("SEMIHMM_BACKEND", ""), environment.get("SEMIHMM_ISA", "")
     if backend not in ("", *NAMES):
-        raise SemihmmError(f"SEMIHMM_BACKEND must be one of {', '.join(NAMES)}, or not be set; got {backend!r}.")
+        raise SemihmmError(
+            f"SEMIHMM_BACKEND must be one of {', '.join(NAMES)}, or not be set; got {backend!r}.", see="backend"
+        )
     if isa not in ("", *INSTRUCTION_SETS):
-        raise SemihmmError(f"SEMIHMM_ISA must be one of {', '.join(INSTRUCTION_SETS)}, or not be set; got {isa!r}.")
+        raise SemihmmError(
+            f"SEMIHMM_ISA must be one of {', '.join(INSTRUCTION_SETS)}, or not be set; got {isa!r}.", see="backend"
+        )
     if backend == "torch":
         return Native(None, "switched off by SEMIHMM_BACKEND=torch")
     if isa and isa not in runnable():
-        raise SemihmmError(f"SEMIHMM_ISA={isa}: this CPU does not run it, it runs {', '.join(runnable())}.")
+        raise SemihmmError(
+            f"SEMIHMM_ISA={isa}: this CPU does not run it, it runs {', '.join(runnable())}.", see="backend"
+        )
     found = _best((isa,) if isa else runnable())
     if found.module is None and (isa or backend):
         requested = f"SEMIHMM_ISA={isa}" if isa else "SEMIHMM_BACKEND=native"
@@ -169,13 +175,17 @@ def backend_for(device: torch.device, name: str | None) -> str:
         'torch'
     """
     if name is not None and not isinstance(name, str):
-        raise SemihmmError(f"backend must be a name or None, got {type(name).__name__}.")
+        raise SemihmmError(f"backend must be a name or None, got {type(name).__name__}.", see="backend")
     if name == "native" and _NATIVE.module is None:
-        raise SemihmmError(f"backend='native' cannot be used: {_NATIVE.why}")
+        raise SemihmmError(f"backend='native' cannot be used: {_NATIVE.why}", see="backend")
     if name is not None and name not in _REGISTRY:
-        raise SemihmmError(f"backend must be one of {', '.join(backends())} (None: the fastest), got {name!r}.")
+        raise SemihmmError(
+            f"backend must be one of {', '.join(backends())} (None: the fastest), got {name!r}.", see="backend"
+        )
     if name == "native" and device.type != "cpu":
-        raise SemihmmError(f"backend='native' runs on the CPU, got tensors on {device}; pass backend='torch' there.")
+        raise SemihmmError(
+            f"backend='native' runs on the CPU, got tensors on {device}; pass backend='torch' there.", see="backend"
+        )
     if name is not None:
         return name
     return "native" if _DEFAULT == "native" and _NATIVE.module is not None and device.type == "cpu" else "torch"

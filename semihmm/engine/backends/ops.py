@@ -290,7 +290,9 @@ def _batched(operator: str, info: Any, dims: Sequence[Any], args: Sequence[Any])
         for name in ("tensors", "features"):
             if given.get(name):
                 if any(dim is not None for dim in axes[name][-GRID_TABLES:]):
-                    raise SemihmmError("Grid: its tables are the same for all sequences, so vmap cannot map over them.")
+                    raise SemihmmError(
+                        "Grid: its tables are the same for all sequences, so vmap cannot map over them.", see="vmap"
+                    )
                 moved[name][-GRID_TABLES:] = given[name][-GRID_TABLES:]
     for name in ("lengths", "weight", "mean_weight"):
         if moved.get(name) is not None:

@@ -140,12 +140,14 @@ def as_index(owner: str, name: str, x: Tensor) -> Tensor:
     return x.to(torch.int64)
 
 
-def check_range(owner: str, name: str, x: Tensor, least: int, most: int, what: str) -> None:
+def check_range(owner: str, name: str, x: Tensor, least: int, most: int, what: str, see: str | None = None) -> None:
     """Refuse indices outside of ``least <= x <= most``, where they are known; and those that have no values at all."""
     check_values(owner, name, x)
     found = extremes(x)
     if found is not None and (found[0] < least or found[1] > most):
-        raise ShapeError(f"{owner}: {name} must lie between {least} and {most}, {what}, got {found[0]} to {found[1]}.")
+        raise ShapeError(
+            f"{owner}: {name} must lie between {least} and {most}, {what}, got {found[0]} to {found[1]}.", see=see
+        )
 
 
 def check_shared(owner: str, name: str, x: Tensor) -> None:
@@ -154,7 +156,8 @@ def check_shared(owner: str, name: str, x: Tensor) -> None:
     if known is not None and known.shape != x.shape:
         raise ShapeError(
             f"{owner}: {name} says which paths there are, the same for all sequences, so vmap cannot map over it. Ask "
-            "one after the other."
+            "one after the other.",
+            see="vmap",
         )
 
 

@@ -87,12 +87,13 @@ class Emission(Part):
         """
         raise StructureError(
             f"{type(self).__name__}: its EM step takes all observations at once. Give fit one tensor or a list instead "
-            "of batches, or take fit(method='gradient')."
+            "of batches, or take fit(method='gradient').",
+            see="no-em-step",
         )
 
     def maximise(self, statistics: dict[str, Tensor]) -> None:
         """EM's second step from `statistics`: parameters that are the most probable, or more probable."""
-        raise StructureError(f"{type(self).__name__}: has no EM step. Use fit(method='gradient').")
+        raise StructureError(f"{type(self).__name__}: has no EM step. Use fit(method='gradient').", see="no-em-step")
 
     @torch.no_grad()
     def update(self, x: Tensor, posterior: Tensor) -> None:
@@ -103,7 +104,9 @@ class Emission(Part):
             posterior: of each state at each observation, ``(N, S)``.
         """
         if not self.trains_by_em:
-            raise StructureError(f"{type(self).__name__}: has no EM step. Use fit(method='gradient').")
+            raise StructureError(
+                f"{type(self).__name__}: has no EM step. Use fit(method='gradient').", see="no-em-step"
+            )
         self.maximise(self.statistics(x, posterior))
 
     def sample(self, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -175,7 +178,8 @@ def whole_steps(emission: Emission, x: Tensor, why: str, axes: int | None = None
         at = tuple((any_of & ~silent).nonzero()[0].tolist())
         raise DataError(
             f"{type(emission).__name__}: a part of observation {list(at)} is missing. {why}: make all of it NaN, or "
-            "fill in what is missing."
+            "fill in what is missing.",
+            see="missing-observations",
         )
     filler = torch.as_tensor(emission.filler, device=x.device).to(x.dtype)
     return torch.where(silent[(..., *[None] * axes)], filler, x), silent

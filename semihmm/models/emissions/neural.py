@@ -49,6 +49,7 @@ class Neural(Emission):
     def update(self, x: Tensor, posterior: Tensor) -> None:
         if not self.trains_by_em:
             raise StructureError(
-                "Neural: EM needs log-densities: Neural(net, density=True). Or fit(method='gradient')."
+                "Neural: EM needs log-densities: Neural(net, density=True). Or fit(method='gradient').",
+                see="no-em-step",
             )
         ascend(self.parameters(), lambda: (posterior * self(x)).double().sum(), self.steps, self.project)

@@ -207,7 +207,7 @@ class Aligner:
         hmm = heard.evidence.hmm(graph, piece.begin, piece.end)
         best = viterbi(hmm)
         if not bool(best.valid):
-            raise DataError("no path through the transcript fits the recording.")
+            raise DataError("no path through the transcript fits the recording.", see="transcript-too-long")
         evidence, counts = expected_counts(hmm, ["emission"], checkpoint=hmm.emission.numel() > _MANY)
         posterior = _per_group(counts["emission"], graph.node, len(graph.nodes))
         nodes = graph.node[best.event]

@@ -117,7 +117,8 @@ class AlignmentGraph:
         if frames < self.shortest:
             raise DataError(
                 f"the transcript is longer than the audio can hold: said as fast as the model allows, it needs "
-                f"{self.shortest} frames, and the recording has {frames}. Is it the right transcript?"
+                f"{self.shortest} frames, and the recording has {frames}. Is it the right transcript?",
+                see="transcript-too-long",
             )
 
     def part(self, first: int, last: int) -> "AlignmentGraph":

@@ -139,7 +139,7 @@ def _outline(graph: AlignmentGraph, log_likelihood: Tensor, states: int) -> Tens
         checkpoint=True,
     )
     if not bool(best.valid):
-        raise DataError("no path through the transcript fits the recording.")
+        raise DataError("no path through the transcript fits the recording.", see="transcript-too-long")
     return spine[best.event].repeat_interleave(states)[:frames]
 
 

@@ -104,7 +104,10 @@ def guess_with_gruut(word: str, language: str = "en") -> Phones:
     except DataError as error:
         raise DataError(f"guess_with_gruut: {word!r}: {error} Add the word to the dictionary.") from error
     if not phones:
-        raise DataError(f"guess_with_gruut: no pronunciation found for {word!r}. Add the word to the dictionary.")
+        raise DataError(
+            f"guess_with_gruut: no pronunciation found for {word!r}. Add the word to the dictionary.",
+            see="unknown-words",
+        )
     return phones
 
 
@@ -194,7 +197,8 @@ class Lexicon:
             if strange:
                 raise DataError(
                     f"the word {item.word!r} has the phone {strange[0]!r}, which {model.name} lacks; it has "
-                    f"{' '.join(model.phones)}. Use a dictionary that was made for the model."
+                    f"{' '.join(model.phones)}. Use a dictionary that was made for the model.",
+                    see="unknown-words",
                 )
         self._check_language(found)
         return found
@@ -218,7 +222,8 @@ class Lexicon:
             raise DataError(
                 f"{len(unknown)} of the transcript's {len(words)} words are not in the dictionary "
                 f"({', '.join(unknown[:_FEW])}, ...): is it English? If so, say that the language is 'en'; if not, "
-                f"name its language, and give its acoustic model and dictionary."
+                f"name its language, and give its acoustic model and dictionary.",
+                see="unknown-words",
             )
 
     def _spelled(self, word: str) -> Phones:

@@ -47,13 +47,14 @@ class Recording:
             raise DataError(self.problem)
         if self.source is None:
             raise DataError(
-                f"no transcript: no {', '.join(TEXT_SUFFIXES)} beside it, no line in a file {', '.join(LIST_NAMES)}."
+                f"no transcript: no {', '.join(TEXT_SUFFIXES)} beside it, no line in a file {', '.join(LIST_NAMES)}.",
+                see="no-transcript",
             )
         said = self.said if self.said is not None else _read_transcript(self.source)
         if isinstance(said, str):
             said = [Interval(0.0, math.inf, said.strip())] if said.strip() else []
         if not said:
-            raise DataError(f"no transcript: {self.source} says nothing about it.")
+            raise DataError(f"no transcript: {self.source} says nothing about it.", see="no-transcript")
         return in_lanes(said)
 
     def transcript(self) -> str:
@@ -213,7 +214,8 @@ def _read_transcript(source: Path) -> str | list[Interval]:
     text = read_text(source)
     if suffix == ".lab" and is_timed(text):
         raise DataError(
-            f"no transcript: {source} holds labels with times, not words. Put the words into a .txt beside it."
+            f"no transcript: {source} holds labels with times, not words. Put the words into a .txt beside it.",
+            see="no-transcript",
         )
     if "\0" in text or text.startswith("{\\rtf"):
         raise DataError(f"cannot read the transcript {source}: it is no plain text. Save it as such.")

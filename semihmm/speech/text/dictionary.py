@@ -57,7 +57,8 @@ def read_dictionary(path: Path, *, phones: Collection[str] | None = None) -> Ent
                 plain[phone] = _plain(phone, phones)
                 if phones is not None and plain[phone] not in phones:
                     raise DataError(
-                        f"{where} has the phone {phone!r}, which the acoustic model lacks; it has {' '.join(phones)}."
+                        f"{where} has the phone {phone!r}, which the acoustic model lacks; it has {' '.join(phones)}.",
+                        see="unknown-words",
                     )
         word = (_VARIANT.sub("", word) if word[-1] == ")" else word).lower()
         word = word if word.isascii() else unicodedata.normalize("NFC", word)
