@@ -122,7 +122,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy --strict
 
 # English, then Korean beside it, which is English where nothing is translated; then all links, pictures and names are looked at.
-SPHINX = $(BIN)/sphinx-build -W --keep-going -q
+SPHINX = $(BIN)/sphinx-build -W --keep-going -q -j 2
 docs: $(VENV)/docs.stamp $(NATIVE)
 	$(SPHINX) -b html -d build/doctrees/en docs build/docs
 	$(SPHINX) -b html -d build/doctrees/ko -t korean docs build/docs/ko
