@@ -35,7 +35,6 @@ extensions = [
 ]
 exclude_patterns = ["_pictures", "_templates", "locale"]
 templates_path = ["_templates"]
-suppress_warnings = ["toc.not_readable"]  # index.md puts tutorials in order that are not all there yet
 language = "ko" if KOREAN else "en"
 locale_dirs = ["locale"]  # the catalogues of sphinx-intl: `make docs-catalogues`
 gettext_compact = False
