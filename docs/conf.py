@@ -50,6 +50,8 @@ nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_code_prompt_show = "코드 보기" if KOREAN else "Show code"
+nb_code_prompt_hide = "코드 숨기기" if KOREAN else "Hide code"
 # Kernels without the reader's own settings of IPython, and without a warning of sockets that stay on this machine.
 os.environ["IPYTHONDIR"] = str(HERE.parent / "build" / "ipython")
 SETTINGS = Path(os.environ["IPYTHONDIR"], "profile_default", "ipython_kernel_config.py")
