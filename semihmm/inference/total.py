@@ -183,13 +183,19 @@ def log_count(structure: Structure, **options: Unpack[Options]) -> Tensor:
 def _without_width(structure: Structure, semiring: Semiring) -> Chain:
     """The chain with ``inf``, Bottleneck's one, where it holds a constant 0: an arc that no potential weighs."""
     chain = structure.chain().unrolled()
-    reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
+    zero = tuple(
+        torch.zeros_like(x, dtype=torch.bool)
+        if source is None or source.number is None
+        else (source.number < 0) & (x == 0)
+        for x, source in zip(chain.leaves, numbered(structure, unrolled=True), strict=True)
+    )
+    first = len(chain.start) + len(chain.end)
+    last = first + len(chain.steps.leaves)
     leaves = list(chain.leaves)
-    for i, (source, reach) in enumerate(zip(numbered(structure, unrolled=True), reaches, strict=False)):
-        if source is None or source.number is None or reach:
+    for i, free in enumerate(zero[:first] + chain.steps.free(zero[first:last])):
+        if not bool(free.any()):
             continue
-        free = (source.number < 0) & (leaves[i] == 0)
-        if not isinstance(semiring, Bottleneck) and bool(free.any()):
+        if not isinstance(semiring, Bottleneck):
             raise SemiringError(
                 f"{semiring}: a log-weight of 0 is not its one, which is what constants in a "
                 f"{type(structure).__name__} stand for. Of such semirings only Bottleneck itself is understood: "

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import semihmm
+from semihmm.engine import Chain, Segmental
 from semihmm.errors import SemihmmError, SemiringError, ShapeError, StructureError
 from semihmm.inference.expectation import not_negative
 from semihmm.testing import oracle
@@ -266,6 +268,40 @@ def test_a_pair_with_bottleneck_is_refused_where_constants_would_be_widths():
     with pytest.raises(SemiringError, match="constants in a HSMM stand for"):
         semihmm.total(hsmm, pair)
     assert semihmm.total(hsmm, semihmm.semirings.Bottleneck()) == 1
+
+
+@dataclass(frozen=True)
+class Gaps(semihmm.Structure):
+    """Segments of one or two frames in state 0, which nothing weighs, or in state 1, each after the other."""
+
+    emission: torch.Tensor  # (T,): of state 1
+    observed, ranks, lengths = "emission", {"emission": 1}, None
+
+    def chain(self):
+        frames = torch.stack([torch.zeros_like(self.emission), self.emission], -1)
+        other = torch.full((1, 2, 2), -torch.inf).masked_fill(~torch.eye(2, dtype=torch.bool), 0.0)
+        ended, begun = torch.tensor([-torch.inf] * 2 + [0.0] * 2), torch.tensor([0.0] * 2 + [-torch.inf] * 2)
+        return Chain((ended,), Segmental.of(other, torch.zeros(1, 2, 2), frames), (begun,), length=len(self.emission))
+
+    def event(self, path):
+        return path.slots
+
+    def path(self, event):
+        raise NotImplementedError
+
+
+def test_constants_that_add_up_with_potentials_have_no_width():
+    """A segment is as wide as the sum of its frames; one that nothing weighs narrows nothing."""
+    emission = torch.tensor([-3.0, 2.0, -7.0, 1.0])
+
+    def widest(at, state):
+        if at == 4:
+            return float("inf")
+        rest = ((d, emission[at : at + d].sum().item() if state else float("inf")) for d in (1, 2) if at + d <= 4)
+        return max(min(width, widest(at + d, 1 - state)) for d, width in rest)
+
+    expected = max(widest(0, 0), widest(0, 1))
+    assert semihmm.total(Gaps(emission), semihmm.semirings.Bottleneck()) == expected == 2.0
 
 
 def test_features_may_be_of_another_dtype_than_log_weights():

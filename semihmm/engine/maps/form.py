@@ -94,6 +94,13 @@ class Form(ABC):
         """How many more time steps than the map has each leaf holds (Segmental pads its frames)."""
         return (0,) * len(self.leaves)
 
+    def free(self, zero: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The entries of each leaf that make an arc which no potential weighs, given those that are constant zeros.
+
+        Where leaves are added up to one weight (Segmental), all of them must be.
+        """
+        return zero
+
     @property
     def steady(self) -> tuple[bool, ...]:
         """For each leaf, whether every path takes exactly one of its entries at each step."""

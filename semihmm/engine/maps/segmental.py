@@ -136,6 +136,16 @@ class Segmental(Map):
         """The frames of padding."""
         return self._each(0, 0, self.memory - 1, 0)
 
+    def free(self, zero: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Durations in states that neither frames nor segments weigh; of transitions, as given."""
+        n = len(self.transition.leaves)
+        duration, emission, *segment = zero[n:]
+        unweighed = emission[..., self.memory - 1 :, :].all(-2)
+        for x in segment:
+            unweighed = unweighed & x.all(-2).all(-2)
+        others = (torch.zeros_like(x) for x in (emission, *segment))
+        return (*zero[:n], duration & unweighed[..., None, None, :], *others)
+
     @property
     def table_ranks(self) -> tuple[int, ...]:
         return (2, *self.transition.table_ranks)
