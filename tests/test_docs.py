@@ -103,11 +103,17 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_each_example_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "gallery" / "index.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == [
-        file.name for file in sorted(ROOT.glob("examples/*.py"))
-    ]
+def test_each_example_has_a_card_and_what_its_page_shows() -> None:
+    """The card has an alternative text; `docs/pages/thumbnails.py` has drawn the example, and kept what it prints."""
+    gallery = ROOT / "docs" / "gallery"
+    names = [file.stem for file in sorted(ROOT.glob("examples/*.py"))]
+    index = (gallery / "index.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^:::\{example\} (\w+)\n:alt: \S.*\S\.$", index, re.MULTILINE)) == names
+    pictures = {file.name: file.stat().st_size for file in gallery.glob("thumbnails/*")}
+    assert sorted(pictures) == [f"{name}-{theme}.png" for name in names for theme in ("dark", "light")]
+    assert max(pictures.values()) <= 40_000, "a picture of the gallery is small"
+    assert sorted(file.name for file in gallery.glob("printed/*")) == [f"{name}.txt" for name in names]
+    assert all(file.read_text(encoding="utf-8").strip() for file in gallery.glob("printed/*"))
 
 
 def shell_commands(page: Path) -> Iterator[list[str]]:
