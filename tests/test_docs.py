@@ -108,7 +108,7 @@ def test_each_example_has_a_card_and_what_its_page_shows() -> None:
     gallery = ROOT / "docs" / "gallery"
     names = [file.stem for file in sorted(ROOT.glob("examples/*.py"))]
     index = (gallery / "index.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^:::\{example\} (\w+)\n:alt: \S.*\S\.$", index, re.MULTILINE)) == names
+    assert sorted(re.findall(r"^:::\{example\} (\w+)\n(?::title: .+\n)?:alt: \S.*\S\.$", index, re.MULTILINE)) == names
     pictures = {file.name: file.stat().st_size for file in gallery.glob("thumbnails/*")}
     assert sorted(pictures) == [f"{name}-{theme}.png" for name in names for theme in ("dark", "light")]
     assert max(pictures.values()) <= 40_000, "a picture of the gallery is small"

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx_design.grids import GridItemCardDirective
 
@@ -24,6 +24,7 @@ CARD = re.compile(
 class Card(NamedTuple):
     """What gallery/index.md says of an example."""
 
+    title: str
     alt: str
     arguments: str
 
@@ -32,8 +33,8 @@ def cards(index: str) -> dict[str, Card]:
     """The cards of a page in Markdown, by the example's name."""
     found = {}
     for card in CARD.finditer(index):
-        options = dict(re.findall(r"^:(\w+): (.*)$", card["options"], re.MULTILINE))
-        found[card["name"]] = Card(options["alt"], options.get("with", ""))
+        name, options = card["name"], dict(re.findall(r"^:(\w+): (.*)$", card["options"], re.MULTILINE))
+        found[name] = Card(options.get("title") or title(name), options["alt"], options.get("with", ""))
     return found
 
 
@@ -51,27 +52,18 @@ def title(name: str) -> str:
     return found[0]
 
 
-def images(name: str, alt: str) -> list[str]:
-    """Markdown of the picture, for light pages and for dark ones."""
-    lines = []
-    for theme in ("light", "dark"):
-        lines += [
-            f"```{{image}} /gallery/thumbnails/{name}-{theme}.png",
-            f":alt: {alt}",
-            f":class: only-{theme}",
-            "```",
-        ]
-    return lines
-
-
 def page(name: str, card: Card) -> str:
     """The Markdown of an example's page."""
     lead, *rest = docstring(name)
     command = " ".join(["python", f"examples/{name}.py", *card.arguments.split(), "--picture", f"{name}.svg"])
-    how = [paragraph for paragraph in rest if paragraph.startswith("Run it")]
-    lines = [f"# {title(name)}", "", lead if len(lead) > len(title(name)) + 1 else "", ""]
-    lines += ["\n\n".join(paragraph for paragraph in rest if paragraph not in how), "", *images(name, card.alt), ""]
-    lines += ["## How to run it", "", "```bash", command, "```", "", *how, ""]
+    how = [text for text in rest if text.startswith("Run it")]
+    lines = [f"# {card.title}", "", lead, "", "\n\n".join(text for text in rest if text not in how), ""]
+    for theme in ("light", "dark"):
+        picture = f"```{{image}} thumbnails/{name}-{theme}.png"
+        lines += [picture, f":alt: {card.alt}", f":class: only-{theme}", "```", ""]
+    usual = re.compile(r"^Run it: ``python examples/\w+\.py`` \((.*?)\)", re.DOTALL)
+    lines += ["## How to run it", "", "```bash", command, "```", ""]
+    lines += ["\n\n".join(usual.sub(r"Options: \1", text) for text in how), ""]
     lines += ["## What it prints", "", f"```{{literalinclude}} printed/{name}.txt", ":language: text", "```", ""]
     lines += ["## Its code", "", f"{{download}}`examples/{name}.py <../../examples/{name}.py>`", ""]
     lines += [f"```{{literalinclude}} ../../examples/{name}.py", ":language: python", "```", ""]
@@ -93,22 +85,28 @@ def write(app: Sphinx) -> None:
 class Example(GridItemCardDirective):
     """``:::{example} NAME``: a card in a grid, with the picture of an example, that leads to its page.
 
-    Options are ``alt``, what the picture shows, and ``with``, the arguments that the example is run with.
+    Options are ``alt``, what the picture shows, ``with``, the arguments that the example is run with, and ``title``,
+    where the docstring's is long.
     """
 
     required_arguments = 1
     optional_arguments = 0
     option_spec: ClassVar[dict[str, object]] = GridItemCardDirective.option_spec | {
         "alt": directives.unchanged_required,
+        "title": directives.unchanged_required,
         "with": directives.unchanged_required,
     }
 
-    def run_with_defaults(self):  # type: ignore[no-untyped-def]
-        (name,), source = self.arguments, self.content.source(0)
-        self.options |= {"link": f"/gallery/{name}", "link-type": "doc", "link-alt": title(name)}
-        self.arguments = [title(name)]
-        self.content = StringList([*images(name, self.options["alt"]), "", *self.content], source)
-        return super().run_with_defaults()
+    def run_with_defaults(self) -> list[nodes.Node]:
+        (name,) = self.arguments
+        self.arguments = [self.options.get("title") or title(name)]
+        self.options |= {"link": f"/gallery/{name}", "link-type": "doc", "link-alt": self.arguments[0]}
+        (column,) = super().run_with_defaults()
+        for place, theme in enumerate(("light", "dark")):
+            picture = nodes.image(uri=f"/gallery/thumbnails/{name}-{theme}.png", alt=self.options["alt"])
+            picture["classes"] += ["sd-card-img-top", f"only-{theme}"]
+            column[0].insert(place, picture)
+        return [column]
 
 
 def setup(app: Sphinx) -> None:

@@ -21,13 +21,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pages.common import DARK, LIGHT, STYLE, Theme
 from pages.gallery import GALLERY, ROOT, cards
 
-COLOURS, DOTS = 64, 160  # of a picture, and of an inch
+COLOURS, WIDTH = 64, 960  # of a picture, in dots
 
 
 def style(theme: Theme) -> dict[str, object]:
     """What `semihmm.plots` and the examples take from matplotlib's settings."""
     cycle = matplotlib.cycler(color=[theme.blue, theme.orange, theme.green, theme.faint])
-    return {**STYLE, **theme.style, "axes.prop_cycle": cycle, "savefig.transparent": True, "axes.titlesize": "medium"}
+    saved = {"savefig.transparent": True, "savefig.dpi": 160}
+    return {**STYLE, **theme.style, **saved, "axes.prop_cycle": cycle, "axes.titlesize": "medium"}
 
 
 def run(name: str, arguments: list[str]) -> None:
@@ -41,14 +42,13 @@ def run(name: str, arguments: list[str]) -> None:
 
     def in_both_themes(file: Path, *shown: object) -> None:
         for theme in (LIGHT, DARK):
-            matplotlib.colormaps.register(theme.heat, name=f"heat-{theme.name}", force=True)
-            with matplotlib.rc_context(style(theme) | {"savefig.dpi": DOTS}):
+            with matplotlib.rc_context(style(theme)):
                 drawn = io.BytesIO()
                 drawn.name = file.name  # by which matplotlib knows the kind
                 draw(drawn, *shown)
-            few = (
-                Image.open(drawn).convert("RGBA").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-            )
+            image = Image.open(drawn).convert("RGBA")
+            image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+            few = image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
             few.save(GALLERY / "thumbnails" / f"{name}-{theme.name}.png", optimize=True)
 
     module.picture = in_both_themes
@@ -66,6 +66,8 @@ if __name__ == "__main__":
     known = cards((GALLERY / "index.md").read_text("utf-8"))
     for folder in ("thumbnails", "printed"):
         (GALLERY / folder).mkdir(exist_ok=True)
+    for theme in (LIGHT, DARK):
+        matplotlib.colormaps.register(theme.heat, name=f"heat-{theme.name}")
     for name in named or known:
         print(name, flush=True)
         run(name, known[name].arguments.split())
