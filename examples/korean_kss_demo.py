@@ -108,11 +108,11 @@ def picture(file, wave, rate, tiers):
 
     above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, height_ratios=(2, 3))
     above.plot(torch.arange(0, len(wave), 8) / rate, wave[::8], linewidth=0.3)
+    top = float(wave.abs().max())
     for number, phone in enumerate(tiers[0]):
         above.axvspan(phone.start, phone.end, color=f"C{1 + number % 2}", alpha=0.25, linewidth=0)
-        middle, level = (phone.start + phone.end) / 2, 1.1 * float(wave.abs().max())
-        above.text(middle, level, phone.label, fontsize=7, ha="center")
-    above.set(xlabel="seconds", yticks=[], xlim=(0, len(wave) / rate))
+        above.text((phone.start + phone.end) / 2, 1.2 * top, phone.label, fontsize=6, ha="center")
+    above.set(xlabel="seconds", yticks=[], xlim=(0, len(wave) / rate), ylim=(-1.2 * top, 1.6 * top))
     common = list(duration_statistics(tiers))[:16]
     lasting = [[1000 * (p.end - p.start) for tier in tiers for p in tier if p.label == name] for name in common]
     ink = {name: {"color": below.xaxis.label.get_color()} for name in ("boxprops", "whiskerprops", "capprops")}

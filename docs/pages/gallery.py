@@ -38,9 +38,14 @@ def cards(index: str) -> dict[str, Card]:
     return found
 
 
+def parsed(name: str) -> ast.Module:
+    """An example's code."""
+    return ast.parse((ROOT / "examples" / f"{name}.py").read_text("utf-8"))
+
+
 def docstring(name: str) -> list[str]:
     """The paragraphs of an example's docstring."""
-    text = ast.get_docstring(ast.parse((ROOT / "examples" / f"{name}.py").read_text("utf-8")))
+    text = ast.get_docstring(parsed(name))
     assert text, f"examples/{name}.py has no docstring"
     return text.split("\n\n")
 
@@ -65,8 +70,10 @@ def page(name: str, card: Card) -> str:
     lines += ["## How to run it", "", "```bash", command, "```", ""]
     lines += ["\n\n".join(usual.sub(r"Options: \1", text) for text in how), ""]
     lines += ["## What it prints", "", f"```{{literalinclude}} printed/{name}.txt", ":language: text", "```", ""]
-    lines += ["## Its code", "", f"{{download}}`examples/{name}.py <../../examples/{name}.py>`", ""]
-    lines += [f"```{{literalinclude}} ../../examples/{name}.py", ":language: python", "```", ""]
+    whole = f"{{download}}`examples/{name}.py <../../examples/{name}.py>`"
+    code = (parsed(name).body[0].end_lineno or 0) + 2  # below the docstring and an empty line
+    lines += ["## Its code", "", f"Without the text above, which is the docstring of {whole}.", ""]
+    lines += [f"```{{literalinclude}} ../../examples/{name}.py", ":language: python", f":lines: {code}-", "```", ""]
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from pages.common import DARK, LIGHT, STYLE, Theme
 from pages.gallery import GALLERY, ROOT, cards
 
-COLOURS, WIDTH = 64, 960  # of a picture, in dots
+COLOURS, WIDTHS, LIMIT = 64, (960, 840, 720, 600), 40_000  # of a picture: dots, and bytes
 
 
 def style(theme: Theme) -> dict[str, object]:
@@ -29,6 +29,18 @@ def style(theme: Theme) -> dict[str, object]:
     cycle = matplotlib.cycler(color=[theme.blue, theme.orange, theme.green, theme.faint])
     saved = {"savefig.transparent": True, "savefig.dpi": 160}
     return {**STYLE, **theme.style, **saved, "axes.prop_cycle": cycle, "axes.titlesize": "medium"}
+
+
+def small(image: Image.Image) -> bytes:
+    """A PNG of few colours, as wide as the limit lets it be."""
+    for width in WIDTHS:
+        scaled, file = image.convert("RGBA"), io.BytesIO()
+        scaled.thumbnail((width, width), Image.Resampling.LANCZOS)
+        few = scaled.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        few.save(file, "PNG", optimize=True)
+        if file.tell() <= LIMIT:
+            break
+    return file.getvalue()
 
 
 def run(name: str, arguments: list[str]) -> None:
@@ -46,10 +58,7 @@ def run(name: str, arguments: list[str]) -> None:
                 drawn = io.BytesIO()
                 drawn.name = file.name  # by which matplotlib knows the kind
                 draw(drawn, *shown)
-            image = Image.open(drawn).convert("RGBA")
-            image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
-            few = image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-            few.save(GALLERY / "thumbnails" / f"{name}-{theme.name}.png", optimize=True)
+            (GALLERY / "thumbnails" / f"{name}-{theme.name}.png").write_bytes(small(Image.open(drawn)))
 
     module.picture = in_both_themes
     sys.argv = [f"examples/{name}.py", *arguments, "--picture", f"{name}.png"]
