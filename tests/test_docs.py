@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from itertools import dropwhile
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def test_the_examples_in_docstrings_show_what_happens(module: str) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=relative)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
-    result = run(sys.executable, example, "--smoke", cwd=tmp_path)
+    drawn = ("--picture", "drawn.svg") if example.parent.name == "examples" and find_spec("matplotlib") else ()
+    result = run(sys.executable, example, "--smoke", *drawn, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
