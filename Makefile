@@ -122,7 +122,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy --strict
 
 # English, then Korean beside it, which is English where nothing is translated; then all links, pictures and names are looked at.
-SPHINX = $(BIN)/sphinx-build -W --keep-going -q
+SPHINX = $(BIN)/sphinx-build -W --keep-going -q -j 2
 docs: $(VENV)/docs.stamp $(NATIVE)
 	$(SPHINX) -b html -d build/doctrees/en docs build/docs
 	$(SPHINX) -b html -d build/doctrees/ko -t korean docs build/docs/ko
@@ -134,7 +134,7 @@ test-docs: $(VENV)/dev.stamp docs
 
 # What is to be translated: docs/locale/ko/LC_MESSAGES/PAGE.po of each of these pages gets what is new in English.
 TRANSLATED := index start/index start/install start/first start/which start/cheatsheet \
-	tutorials/equations tutorials/forward_backward tutorials/semirings
+	tutorials/forward_backward tutorials/semirings tutorials/scan
 docs-catalogues: $(VENV)/docs.stamp $(NATIVE)
 	$(SPHINX) -b gettext -d build/doctrees/en docs build/gettext
 	rm -rf build/translated && mkdir -p build/translated

@@ -18,6 +18,7 @@ import _page
 from _page import Row, number
 
 START = "<!-- the documentation includes what follows -->"
+MACHINE, FIGURES = "<!-- the machine -->", "<!-- figures -->"  # where its parts begin
 INTRODUCTION = f"""# Benchmarks
 
 Made by `benchmarks/report.py` from the JSON files beside it; `make bench` measures and writes all of them anew. Each
@@ -69,7 +70,7 @@ def write(out: Path, runs: Sequence[Mapping[str, Any]], other: str) -> None:
     if not rows:
         parts.append(NO_FIGURES)
     else:
-        parts += [about(runs), verdicts(rows), table(rows), other]
+        parts += [summary(runs), f"\n{MACHINE}\n\n", about(runs), f"\n{FIGURES}\n", verdicts(rows), table(rows), other]
         parts.append("\n## Pictures\n\n![The nearest peer's time, as a multiple of ours, in every cell](ratios.svg)\n")
         overview(out / "ratios.svg", rows)
         for run in runs:
@@ -98,6 +99,26 @@ PEERS = {
 
 def _plain(name: str) -> str:
     return name.partition(" ")[0].lower().replace("_", "-")
+
+
+FIRST = ("hmm", "hsmm", "crf", "ctc", "warping", "fitting", "questions", "decoding", "sparse", "pruning", "composition")
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Each work by the cell whose ratio is in the middle, and the range of all; what is asked for most is first."""
+    head = ["work", "sizes", "semihmm, ms", "nearest peer", "its ms", "ratio", "ratios of all cells"]
+    body = []
+    for run in sorted(runs, key=lambda run: FIRST.index(run["name"]) if run["name"] in FIRST else len(FIRST)):
+        for work, cells in _page.by_work(run["rows"]).items():
+            compared = sorted((row for row in cells if row["ratio"] is not None), key=lambda row: float(row["ratio"]))
+            if not compared:
+                continue
+            middle = compared[(len(compared) - 1) // 2]
+            least, greatest = number(compared[0]["ratio"]), number(compared[-1]["ratio"])
+            times = [number(middle["ours"]), middle["nearest"], number(middle["cells"][middle["nearest"]]["ms"])]
+            span = least if least == greatest else f"{least} to {greatest}"
+            body.append([work, middle["label"], *times, number(middle["ratio"]), f"{span} ({len(compared)})"])
+    return "## Summary\n\n" + _page.markdown_table(head, body)
 
 
 def verdicts(rows: Sequence[Row]) -> str:

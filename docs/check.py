@@ -81,7 +81,7 @@ def faults(site: Path, sources: Path = HERE) -> Iterator[str]:
     home = site.resolve()
     for source in sorted(sources.rglob("*.md")):
         name = source.relative_to(sources)
-        if not name.parts[0].startswith("_") and home / name.with_suffix(".html") not in pages:
+        if not name.parts[0].startswith(("_", "locale")) and home / name.with_suffix(".html") not in pages:
             yield f"{name}: there is no such page"
     for file, page in pages.items():
         name = file.relative_to(home)

@@ -1,5 +1,6 @@
 """The documentation: `make docs`. Pictures are drawn by the library itself, and nothing is fetched from elsewhere."""
 
+import os
 import re
 import sys
 from html import escape
@@ -34,7 +35,6 @@ extensions = [
 ]
 exclude_patterns = ["_pictures", "_templates", "locale"]
 templates_path = ["_templates"]
-suppress_warnings = ["toc.not_readable"]  # index.md puts tutorials in order that are not all there yet
 language = "ko" if KOREAN else "en"
 locale_dirs = ["locale"]  # the catalogues of sphinx-intl: `make docs-catalogues`
 gettext_compact = False
@@ -50,6 +50,11 @@ nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+# Kernels without the reader's own settings of IPython, and without a warning of sockets that stay on this machine.
+os.environ["IPYTHONDIR"] = str(HERE.parent / "build" / "ipython")
+SETTINGS = Path(os.environ["IPYTHONDIR"], "profile_default", "ipython_kernel_config.py")
+SETTINGS.parent.mkdir(parents=True, exist_ok=True)
+SETTINGS.write_text('c.IPKernelApp.log_level = "ERROR"\n')
 default_role = "py:obj"  # a name in `single backticks` of a docstring links to what it names
 
 autodoc_member_order = "groupwise"
@@ -67,8 +72,8 @@ html_static_path = ["_static"]
 html_css_files = ["semihmm.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_math_renderer = "katex"
-pygments_style = "friendly"
-pygments_dark_style = "nord"
+pygments_style = "default"
+pygments_dark_style = "github-dark"
 html_sidebars = {
     "**": [
         "sidebar/brand.html",

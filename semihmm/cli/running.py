@@ -25,7 +25,7 @@ def refusing() -> Iterator[None]:
     except (SemihmmError, OSError) as error:
         from semihmm.cli import show
 
-        show.error(str(error))
+        show.error("\n".join([str(error), *getattr(error, "__notes__", ())]))
         raise typer.Exit(CANNOT) from error
 
 

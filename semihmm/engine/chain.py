@@ -51,6 +51,11 @@ class Chain:
             raise ShapeError("Chain: start and end are tuples of factors, got a tensor. One factor x alone? Pass (x,).")
         if not self.start:
             raise ShapeError("Chain: start must be a tuple of at least one tensor (..., slots), got none.")
+        if not isinstance(self.steps, Form):
+            raise ShapeError(
+                f"Chain: steps must be one map, which holds all steps, got {type(self.steps).__name__}. Several maps "
+                "in each step? Join them: first @ then."
+            )
         steps, borders = self.steps, self.start + self.end
         leaves, ranks, slots = steps.leaves, steps.ranks, steps.slots
         object.__setattr__(self, "length", self._steps())

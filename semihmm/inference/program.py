@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -59,6 +60,7 @@ class Asked(NamedTuple):
 
 _PROGRAMS: OrderedDict[Hashable, Program | None] = OrderedDict()
 _SEEN: OrderedDict[Hashable, None] = OrderedDict()  # large forms that came once
+_CHANGING = Lock()
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -152,14 +154,7 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
     try:
         program = _PROGRAMS[tuple(key)]
     except KeyError:
-        if sum(x.numel() for x in potentials) >= LARGE and tuple(key) not in _SEEN:
-            _SEEN[tuple(key)] = None  # a form that comes twice comes again
-            while len(_SEEN) > MOST:
-                _SEEN.popitem(last=False)
-            return None
-        program = _PROGRAMS[tuple(key)] = _made(structure, semiring, options)
-        while len(_PROGRAMS) > MOST or sum(kept.laid_out for kept in _PROGRAMS.values() if kept) > LAID_OUT:
-            _PROGRAMS.popitem(last=False)
+        program = _kept(tuple(key), structure, semiring, options, sum(x.numel() for x in potentials) >= LARGE)
     except TypeError:  # a field or a semiring that nobody can hash
         return None
     if program is None:
@@ -169,6 +164,22 @@ def _program_for(structure: Structure, semiring: Semiring, options: Options) -> 
         if (grad and x.requires_grad) or x.is_neg() or x.dtype is not potentials[0].dtype:
             return None
     return Asked(program, potentials, None if lengths is None else structure.chain_lengths)
+
+
+def _kept(key: Hashable, structure: Structure, semiring: Semiring, options: Options, large: bool) -> Program | None:
+    """The program of a form that has none yet, kept from now on; of a large one that comes for the first time, none."""
+    with _CHANGING:
+        if large and key not in _SEEN:
+            _SEEN[key] = None  # a form that comes twice comes again
+            while len(_SEEN) > MOST:
+                _SEEN.popitem(last=False)
+            return None
+    program = _made(structure, semiring, options)
+    with _CHANGING:
+        _PROGRAMS[key] = program
+        while len(_PROGRAMS) > MOST or sum(kept.laid_out for kept in _PROGRAMS.values() if kept) > LAID_OUT:
+            _PROGRAMS.popitem(last=False)
+    return program
 
 
 def _made(structure: Structure, semiring: Semiring, options: Options) -> Program | None:

@@ -73,6 +73,7 @@ class Case:
 
     def __init__(self, structure: Structure, by: By | None, atol: float, samples: int, seed: int) -> None:
         self.structure, self.by, self.atol, self.samples = structure, Once(by), atol, samples
+        self.told = by is not None  # which paths were meant
         self.generator = torch.Generator().manual_seed(seed)
         self.answers: dict[str, Any] = {}
 
@@ -107,7 +108,18 @@ class Case:
     @cached_property
     def paths(self) -> list[list[oracle.Path]]:
         """Of each sequence."""
-        return [oracle.paths(item.to(torch.float64), self.by) for item in self.items]
+        return [self._paths(item.to(torch.float64)) for item in self.items]
+
+    def _paths(self, item: Structure) -> list[oracle.Path]:
+        try:
+            return oracle.paths(item, self.by)
+        except Exception as error:
+            if not self.told or isinstance(error, SemihmmError):
+                raise
+            raise StructureError(
+                f"check_structure: cannot list the paths of {item!r}, one sequence of the batch, with paths=: "
+                f"{type(error).__name__}: {error}. If that is no single sequence, look at ranks."
+            ) from error
 
     @cached_property
     def filters(self) -> bool:
@@ -181,6 +193,11 @@ def _ranks(case: Case) -> None:
         for name, axis in axes.items():
             if not hasattr(s, name):
                 raise Broken(f"ragged says that {field} counts axis {axis} of {name}, which is no field")
+        name, axis = next(iter(axes.items()), ("", -1))
+        if isinstance(getattr(s, name, None), Tensor) and not -s.axes.get(name, 0) <= axis < 0:
+            raise Broken(
+                f"ragged says that {field} counts axis {axis} of {name}, which has {s.axes.get(name, 0)} axes by ranks"
+            )
     for name, rank in s.axes.items():
         x = getattr(s, name, None)
         if not isinstance(x, Tensor):
@@ -276,7 +293,10 @@ def _scores(case: Case) -> None:
                 raise Broken(f"score of {len(listed)} events {tuple(shape)} must be one each, got {tuple(found.shape)}")
             for path, score in zip(listed, found, strict=True):
                 expected = torch.tensor(path.score, dtype=torch.float64)
-                case.close(f"the score of event {path.event}, whose log-weights are {path.weights}", expected, score)
+                filled = shape[0] - len(path.event) if item.event_lengths is None else 0
+                more = f", with {filled} times -1 behind it, as event() has {shape[0]} items," if filled else ","
+                what = f"the score of event {path.event}{more} whose log-weights are {path.weights}"
+                case.close(what, expected, score)
 
 
 def _strays(case: Case) -> None:

@@ -172,7 +172,9 @@ class _Laws:
         if s.additive:
             both = self.lift(v + w, *(f[0] + f[1] for f in self.features))
             law = "additive: lift(a + b) == lift(a) * lift(b)"
-            self.equal(law, both, s.times(self.lifted[0], self.lifted[1]), a=v, b=w)
+            given = {"a": (v, *(f[0] for f in self.features)), "b": (w, *(f[1] for f in self.features))}
+            inputs = {name: torch.stack(x) if s.inputs > 1 else x[0] for name, x in given.items()}  # with features
+            self.equal(law, both, s.times(self.lifted[0], self.lifted[1]), **inputs)
         if s.idempotent:
             self.equal("idempotent: a + a == a", s.plus(a, a), a, a=a)
         if s.scalable:

@@ -70,7 +70,8 @@ def check_gamma(owner: str, gamma: Any, limit: str) -> None:
 def soft_dtw_divergence(x: Any, y: Any, gamma: float = 1.0, **given: Any) -> Tensor:
     """Soft-DTW, less the mean of that of each series with itself (Blondel et al. 2021): ``(...)``.
 
-    Not below 0, and 0 where both are equal, if the metric is squared and the step pattern ``symmetric1``.
+    0 where both are equal; there its gradient is 0, too, if metric and step pattern are the same both ways. Elsewhere
+    it is above 0 as a rule; with squared costs and a small ``gamma``, series that differ little may have less than 0.
 
     Args:
         given: as of `soft_dtw`.
@@ -88,7 +89,7 @@ class SoftDTWLoss(nn.Module):
 
     Args:
         gamma, metric, step_pattern, window: as of `soft_dtw`.
-        divergence: take `soft_dtw_divergence`, which is least where both series are equal.
+        divergence: take `soft_dtw_divergence`, which is 0, with a gradient of 0, where both series are equal.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Example:

@@ -12,13 +12,13 @@ import torch
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[2]
 CELL = re.compile(r"^```\{code-cell\}.*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-DROPDOWN = re.compile(r"^````\{dropdown\}.*?\n(.*?)^````$", re.MULTILINE | re.DOTALL)
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DROPDOWN = re.compile(r"^(````|:::+)\{dropdown\}.*?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python3?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEAD = re.compile(r"\A(---\n.*?^---\n|(:\w+:.*\n)+)", re.MULTILINE | re.DOTALL)  # a cell's metadata
 
 
 def solutions(page: Path) -> list[str]:
-    return [code for dropdown in DROPDOWN.findall(page.read_text("utf-8")) for code in PYTHON.findall(dropdown)]
+    return [code for _, dropdown in DROPDOWN.findall(page.read_text("utf-8")) for code in PYTHON.findall(dropdown)]
 
 
 PAGES = [page for page in sorted(ROOT.glob("docs/tutorials/*.md")) if solutions(page)]
@@ -32,7 +32,8 @@ def _what_cells_set() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_a_tutorial_solves_is_solved(page: Path) -> None:
+def test_what_a_tutorial_solves_is_solved(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(page.parent)  # where notebooks run
     names: dict[str, object] = {"__name__": "__main__"}
     cells = [HEAD.sub("", cell) for cell in CELL.findall(page.read_text("utf-8"))]
     assert cells

@@ -128,10 +128,11 @@ def test_what_the_environment_asks_in_vain_is_refused(
             load({"SEMIHMM_ISA": "avx2"})
 
 
-def test_a_refusal_is_the_last_line_of_a_failed_first_use():
+def test_a_failed_first_use_ends_with_the_refusal():
     result = python("import semihmm; semihmm.HMM", SEMIHMM_BACKEND="abacus")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("semihmm.errors.SemihmmError: SEMIHMM_BACKEND must be one of")
+    said = result.stderr.rpartition("\nsemihmm.errors.SemihmmError: ")[2].splitlines()
+    assert said[0].startswith("SEMIHMM_BACKEND must be one of") and len(said) <= 2  # a link may be below
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,16 @@ WRONG = {
         r"Chain: start and end are tuples .* Pass \(x,\)",
     ),
     "an end that is no tuple": (lambda: Chain((z(2),), Diagonal(z(5, 2)), z(2)), "Chain: start and end are tuples"),
-    "a matrix without time": (lambda: Dense(z(2, 2)), r"Dense: weight must be a floating tensor \(..., T or 1, S, R\)"),
-    "a vector without time": (lambda: Diagonal(z(2)), r"Diagonal: weight .* got \(2,\) of torch.float32"),
+    "a matrix without time": (
+        lambda: Dense(z(2, 2)),
+        r"Dense: weight must be a floating tensor \(..., T or 1, S, R\), .* it is weight.unsqueeze\(-3\)",
+    ),
+    "a vector without time": (lambda: Diagonal(z(2)), r"\(2,\) of torch.float32. .* it is weight.unsqueeze\(-2\)"),
+    "a list of maps": (
+        lambda: Chain((z(2),), [Dense(z(1, 2, 2))]),
+        r"must be one map, .* got list.*first @ then",
+    ),
+    "a tensor for a map": (lambda: Dense(z(1, 2, 2)) @ z(5, 2), r"@ joins maps, got Tensor.*Diagonal\(weight\)"),
     "an integer matrix": (lambda: Dense(z(1, 2, 2, dtype=torch.int64)), "of torch.int64"),
     "an integer vector": (lambda: Diagonal(z(1, 2, dtype=torch.int32)), "of torch.int32"),
     "a column too many": (lambda: Diagonal(z(5, 3), index([0, 3])), "index must lie between 0 and 2, the 3 columns"),

@@ -1,5 +1,6 @@
 """Programs: what is remembered of a form changes no answer, and goes when something is asked that it does not know."""
 
+import sys
 import threading
 
 import pytest
@@ -268,6 +269,30 @@ def test_threads_may_share_programs():
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_threads_may_make_programs():
+    """More than are kept, so that some are made while others are dropped."""
+    failed = []
+
+    def ask(first):
+        try:
+            for steps in range(first, first + program.MOST):
+                semihmm.log_partition(semihmm.HMM(torch.zeros(1), torch.zeros(1, 1), torch.zeros(steps, 1)))
+        except Exception as error:
+            failed.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=ask, args=(1 + i * program.MOST,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == [] and len(program._PROGRAMS) <= program.MOST
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ def test_the_number_of_axes_says_what_varies_in_time(backend):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: HMM(z(2), z(3, 2, 2), z(5, 4, 2)), r"Pass transition.unsqueeze\(0\)\.$"),
-        (lambda: HMM(z(2), z(3, 2, 2), z(5, 6, 4, 2)), r"Pass transition.unsqueeze\(0\).unsqueeze\(0\)\.$"),
+        (lambda: HMM(z(2), z(3, 2, 2), z(5, 4, 2)), r"(?m)Pass transition.unsqueeze\(0\)\.$"),
+        (lambda: HMM(z(2), z(3, 2, 2), z(5, 6, 4, 2)), r"(?m)Pass transition.unsqueeze\(0\).unsqueeze\(0\)\.$"),
         (lambda: HMM(z(2), z(3, 3), z(5, 4, 2), arcs=(torch.arange(2).repeat(2)[:3], torch.tensor([0, 1, 1]))), "Pass"),
         (lambda: HSMM(z(2), z(3, 2, 2), z(2, 3), z(5, 4, 2)), r"transition must be .* Pass transition.unsqueeze\(0\)"),
         (lambda: HSMM(z(2), z(2, 2), z(4, 2, 3), z(5, 4, 2)), r"duration must be .* Pass duration.unsqueeze\(0\)"),

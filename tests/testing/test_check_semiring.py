@@ -224,7 +224,15 @@ class CountsInFloats(Count):
     value_dtype = None
 
 
+class CountsWhole(Expectation):
+    """Features that are no whole numbers are lost, so that sums of them are not."""
+
+    def lift(self, log_weight, *features):
+        return super().lift(log_weight, *(x.floor() for x in features))
+
+
 BROKEN = [
+    (CountsWhole(), r"additive: .* a = \[.*, .*\]; b = \[.*, .*\]"),
     (Flow(), "times distributes over plus from the left"),
     (FlowFromTheLeft(), "times is associative|times distributes over plus"),
     (widest_then_best(), "times distributes over plus from the left"),

@@ -11,7 +11,7 @@ from hypothesis import find, given
 
 import semihmm
 from semihmm import HMM, EditDistance, MonotonicAlignment
-from semihmm.engine import Chain, Map, Path
+from semihmm.engine import Chain, Dense, Diagonal, Map, Path
 from semihmm.errors import LawError, StructureError
 from semihmm.testing import check_structure, oracle
 from semihmm.testing.examples import KINDS, small
@@ -97,6 +97,13 @@ class RaggedNowhere(HMM):
     ragged: ClassVar[dict] = {"lengths": {"emision": -2}}
 
 
+@dataclass(frozen=True)
+class RanksWithoutTime(HMM):  # so ragged counts an axis that is none of a sequence's
+    @property
+    def ranks(self):
+        return {**super().ranks, "emission": 1}
+
+
 class Changed(HMM):
     """One whose chain is made of other parts."""
 
@@ -171,6 +178,7 @@ BROKEN = [
     (RanksLow, None, "ranks, observed and ragged name", f"{TWO_STATES}, {THREE_SEQUENCES}"),
     (RanksHigh, None, "ranks, observed and ragged name", None),
     (RaggedNowhere, None, "ranks, observed and ragged name", None),
+    (RanksWithoutTime, None, "ranks, observed and ragged name", None),
     (RaggedElsewhere, None, "what lies behind", None),
     (Mixed, None, "each log-weight of the chain is one potential", f"{ONE_STATE}, emission=[[0.0]]"),
     (LengthsForgotten, None, "what lies behind", f"{ONE_STATE}, emission=[[0.0], [1.0]], lengths=1"),
@@ -261,6 +269,28 @@ def test_the_error_of_a_structure_that_raises_is_its_own(method):
     hmm = small("HMM", (2,), 2)
     with pytest.raises(LookupError, match="of my own"):
         check_structure(kind(hmm.initial, hmm.transition, hmm.emission))
+
+
+def test_paths_that_cannot_be_listed_are_no_riddle():
+    def deeper(hmm):
+        yield (0,), [float(hmm.emission[0])]
+
+    with pytest.raises(StructureError, match=r"cannot list the paths of HMM\(.* with paths=: .*look at ranks"):
+        check_structure(small("HMM", (), 2), paths=deeper)
+
+
+def test_an_event_of_more_items_than_its_path_is_pointed_at():
+    @dataclass(frozen=True)
+    class Longer(HMM):
+        event_shape: ClassVar[None] = None
+
+        def chain(self):
+            arcs = Dense(self.transition.unsqueeze(-3)) @ Diagonal(self.emission)
+            return Chain((self.initial, self.emission[..., 0, :]), arcs, length=self.emission.shape[-2])
+
+    hmm = small("HMM", (), 2)
+    with pytest.raises(StructureError, match=r"event \(0,\), with 1 times -1 behind it, as event\(\) has 2 items"):
+        check_structure(Longer(hmm.initial, hmm.transition, hmm.emission), paths=hmm_paths)
 
 
 def test_the_paths_of_a_sequence_are_listed_once():

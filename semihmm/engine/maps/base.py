@@ -176,6 +176,10 @@ class Compose(Map):
     def __post_init__(self) -> None:
         given: tuple[tuple[str, Form], ...] = (("first", self.first), ("then", self.then))
         for name, part in given:
+            if not isinstance(part, Form):
+                raise ShapeError(
+                    f"Compose: @ joins maps, got {type(part).__name__}. A weight for each slot? Pass Diagonal(weight)."
+                )
             if not isinstance(part, Map):
                 object.__setattr__(self, name, part.unrolled())
         if self.first.memory != 1 or self.then.memory != 1:

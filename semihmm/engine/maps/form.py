@@ -125,9 +125,10 @@ def unchecked(kind: type[F], **fields: Any) -> F:
 def check_weight(owner: str, name: str, x: Tensor, axes: Sequence[str]) -> None:
     """Refuse log-weights that are no floating tensor with (at least) these axes, the last ones of it."""
     if x.ndim < len(axes) or not x.is_floating_point():
-        raise ShapeError(
-            f"{owner}: {name} must be a floating tensor (..., {', '.join(axes)}), got {tuple(x.shape)} of {x.dtype}."
-        )
+        found = f"got {tuple(x.shape)} of {x.dtype}."
+        if x.ndim == len(axes) - 1 and axes[0] == "T or 1" and x.is_floating_point():
+            found += f" It lacks an axis of time: shared by all steps, it is {name}.unsqueeze({-len(axes)})."
+        raise ShapeError(f"{owner}: {name} must be a floating tensor (..., {', '.join(axes)}), {found}")
 
 
 def as_index(owner: str, name: str, x: Tensor) -> Tensor:
