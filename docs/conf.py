@@ -15,7 +15,7 @@ import semihmm
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import pictures  # noqa: E402  # it lies beside this file
-from pages import view  # noqa: E402
+from pages import gallery, view  # noqa: E402
 
 project = "semihmm"
 author = "The semihmm authors"
@@ -155,6 +155,7 @@ def pages_in_pages(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_directive("picture", Picture)
+    gallery.setup(app)
     app.add_html_math_renderer("katex", (inline_math, None), (display_math, None))
     app.connect("html-page-context", with_katex)
     app.connect("source-read", rest_of_folder)

@@ -1,6 +1,6 @@
 """An animal's walk: resting, foraging and travelling, found in the lengths of its steps and the angles between them.
 
-Run it: ``python examples/animal_movement.py`` (``--smoke`` for a short walk).
+Run it: ``python examples/animal_movement.py`` (``--smoke`` for a short walk, ``--picture FILE`` for a map).
 
 A collar tells where an animal is each hour, not what it does. Steps are positive (Gamma), turns are angles (von Mises),
 and a `Product` of both families is one emission (Morales et al. 2004). EM finds three kinds of hours, and Viterbi's
@@ -10,9 +10,11 @@ is an hour that was taken for something else.
 
 import argparse
 import math
+from pathlib import Path
 
 import torch
 
+from semihmm import plots
 from semihmm.models import HMM
 from semihmm.models.emissions import Gamma, Product, VonMises
 
@@ -35,7 +37,9 @@ def animal() -> HMM:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a short walk")
-    hours = 200 if parser.parse_args().smoke else 1000
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the walk")
+    arguments = parser.parse_args()
+    hours = 200 if arguments.smoke else 1000
     generator = torch.Generator().manual_seed(2)
     x, did = animal().sample(hours, generator=generator)  # step and turn (T, 2)
 
@@ -62,6 +66,18 @@ def main() -> None:
     place = torch.stack([x[:, 0] * heading.cos(), x[:, 0] * heading.sin()], -1).cumsum(0)
     print("\nThe walk: r resting, f foraging, . travelling, x what was taken for something else")
     print(chart(place, ["rf."[truth] if truth == told else "x" for truth, told in zip(did, found, strict=True)]))
+    if arguments.picture:
+        picture(arguments.picture, place, found)
+
+
+def picture(file: Path, place: torch.Tensor, found: torch.Tensor) -> None:
+    """The walk, in the colours of what the animal was taken to do."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    plots.scatter(place, found, names=NAMES, features=["km to the east", "km to the north"], ax=axes)
+    axes.plot(*place.T.numpy(), color="0.6", linewidth=0.5, zorder=0)
+    axes.figure.savefig(file)
 
 
 def chart(place: torch.Tensor, letters: list[str], width: int = 100, height: int = 24) -> str:

@@ -1,6 +1,6 @@
 """The occasionally dishonest casino: which rolls were of the loaded die, and what are the dice like?
 
-Run it: ``python examples/casino.py`` (``--smoke`` for fewer rolls).
+Run it: ``python examples/casino.py`` (``--smoke`` for fewer rolls, ``--picture FILE`` for the first 300 in colours).
 
 A casino changes between a fair die and a loaded one, which shows a six half of the time (Durbin et al. 1998). With the
 dice known, the best path through the 300 rolls that the book prints is the one that it prints below them. With the dice
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from semihmm import plots
 from semihmm.models import HMM
 from semihmm.models.emissions import Categorical
 
@@ -31,7 +32,9 @@ def casino() -> HMM:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="fewer rolls")
-    sizes = (300,) if parser.parse_args().smoke else (300, 3_000, 30_000)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the 300 rolls")
+    arguments = parser.parse_args()
+    sizes = (300,) if arguments.smoke else (300, 3_000, 30_000)
     generator = torch.Generator().manual_seed(1)
 
     truth = casino()
@@ -46,6 +49,8 @@ def main() -> None:
         print(f"rolls    {faces[part]}\nViterbi  {path[part]}\nloaded   {tenths[part]}\n")
     assert path == printed
     print("(The last lines are the posterior of the loaded die, in tenths.) The paths are those of the book.\n")
+    if arguments.picture:
+        picture(arguments.picture, x, truth)
 
     heads = f"{'fair die, in %':<26}{'loaded die, in %':<26}log L, over truth"
     print(f"{'rolls':>9}{'fair stays':>12}{'loaded stays':>14}   {heads}")
@@ -55,6 +60,19 @@ def main() -> None:
         model = HMM(2, Categorical(2, symbols=6)).double()
         model.fit(seen, iterations=1000, restarts=4, generator=generator)
         row(f"{size:,}", model, f"{model.score(seen) - truth.score(seen):+.1f}")
+
+
+def picture(file: Path, x: torch.Tensor, truth: HMM) -> None:
+    """The rolls on the best path, and how probable each die is."""
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, sharex=True)
+    plots.timeline(x + 1, truth.predict(x), names=["fair", "loaded"], features=["roll"], ax=above)
+    plots.posteriors(truth.predict_proba(x), names=["fair", "loaded"], ax=below)
+    above.lines[0].set(linestyle="none", marker=".", markersize=3)
+    above.set_xlabel("")
+    below.set(xlabel="roll", ylabel="posterior")
+    above.figure.savefig(file)
 
 
 def row(name: str, model: HMM, gain: str) -> None:

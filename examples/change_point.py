@@ -1,7 +1,7 @@
 """Changes of a signal and a keyword in it, told while it comes, and drawn as it goes.
 
 Run it: ``python examples/change_point.py`` (``--smoke`` for a short signal, ``--save FOLDER`` for pictures in place of
-a window).
+a window, ``--picture FILE`` for one of the whole).
 
 A machine hums, and now and then it says its word: three tones in a row, each as long as it likes. States are the hum
 and the three tones; a segment lasts a while, so that a loud moment is no tone. Look at how soon each word is found for
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 import semihmm
+from semihmm import plots
 from semihmm.streaming import AdaptiveLatencyController, Stream
 
 LEVELS = torch.tensor([0.0, 1.0, 2.0, 3.0])  # the hum, and the three tones
@@ -45,15 +46,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a short signal")
     parser.add_argument("--save", type=Path, help="folder for a picture every 50 frames")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the first 600 frames in the end, and open no window"
+    )
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(3)
     x, said = signal(300 if arguments.smoke else 1200, generator)
     stream = Stream(word(), lookahead=10, max_delay=100)
     controller = AdaptiveLatencyController(target_ms=200.0, frame_ms=10.0, max_lookahead=10)
-    screen = None if arguments.smoke and not arguments.save else Screen(arguments.save)
+    silent = arguments.smoke or arguments.picture
+    screen = None if silent and not arguments.save else Screen(arguments.save)
 
     states: list[int] = []
-    words, delays, at = 0, [], 0
+    words, delays, moments, at = 0, [], [], 0
     while at < len(x):
         stream.lookahead = controller.lookahead
         chunk = x[at : at + controller.chunk]
@@ -66,6 +71,7 @@ def main() -> None:
             if states[frame - 1] == 3 and states[frame] == 0:
                 words += 1
                 delays.append(at - frame)
+                moments.append(at)
                 print(f"frame {at:5d}: word {words} has ended at frame {frame}, certain {at - frame} frames later")
         if screen is not None:
             screen.show(x[:at], states, at)
@@ -74,6 +80,19 @@ def main() -> None:
     wait = sum(delays) / max(len(delays), 1)
     print(f"\n{words} words, {right:.1%} of the frames right, certain {wait:.0f} frames after they ended on average")
     print(f"a push took {controller.processing_ms:.1f} ms; lookahead {controller.lookahead}, chunks {controller.chunk}")
+    if arguments.picture:
+        picture(arguments.picture, x[:600], torch.tensor(states)[:600], moments)
+
+
+def picture(file: Path, x: torch.Tensor, states: torch.Tensor, moments: list[int]) -> None:
+    """The signal on its states; dashed, when it was certain that a word had ended."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    plots.timeline(x, states, names=["hum", "tone 1", "tone 2", "tone 3"], features=["signal"], ax=axes)
+    axes.vlines([at for at in moments if at < len(x)], -2, 5, linestyle="dashed", linewidth=1.0)
+    axes.set(ylim=(-2, 5), xlabel="frame; dashed: a word has ended, for sure")
+    axes.figure.savefig(file)
 
 
 class Screen:

@@ -1,6 +1,7 @@
 """How many states? Seven fits, compared by what they pay for their parameters and by data that they have not seen.
 
-Run it: ``python examples/choosing_states.py`` (``--smoke`` for little data and few sizes).
+Run it: ``python examples/choosing_states.py`` (``--smoke`` for little data and few sizes, ``--picture FILE``
+for both columns as curves).
 
 The likelihood of the data that a model was fitted to rises with every state, so it cannot say how many there should
 be. BIC takes log(T) / 2 nats off for each free number; held-out data need no such rule. Look at the two columns with
@@ -8,10 +9,12 @@ a star: both stop at the four states that made the data, though two of those hav
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 
-from semihmm.models import HMM, Gaussian, select
+from semihmm import plots
+from semihmm.models import HMM, Gaussian, Selection, select
 
 
 def truth() -> HMM:
@@ -33,8 +36,9 @@ def made(states: int) -> HMM:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="little data, few sizes")
-    smoke = parser.parse_args().smoke
-    steps, sizes, restarts = (1_000, range(2, 6), 2) if smoke else (2_000, range(2, 9), 5)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw what BIC and unseen data say")
+    arguments = parser.parse_args()
+    steps, sizes, restarts = (1_000, range(2, 6), 2) if arguments.smoke else (2_000, range(2, 9), 5)
     generator = torch.Generator().manual_seed(0)
     x, _ = truth().sample(steps, generator=generator)
     unseen, _ = truth().sample(steps, (5,), generator=generator)
@@ -51,6 +55,18 @@ def main() -> None:
         print(f"{row}{held_out[states]:>20.4f}{stars[1]}")
     print(f"\n{found.why}")
     print(f"(the truth itself gives the unseen steps {truth().score(unseen) / unseen.numel():.4f} nats)")
+    if arguments.picture:
+        picture(arguments.picture, found, held_out, likeliest)
+
+
+def picture(file: Path, found: Selection[HMM], held_out: dict[int, float], likeliest: int) -> None:
+    """BIC is best where it is least, the likelihood of unseen data where it is highest."""
+    from matplotlib.figure import Figure
+
+    left, right = Figure(figsize=(6, 3.4), layout="constrained").subplots(1, 2)
+    plots.selection(found, criterion="BIC", ax=left)
+    plots.selection(held_out, likeliest, criterion="log-likelihood of unseen steps (nats)", ax=right)
+    left.figure.savefig(file)
 
 
 if __name__ == "__main__":

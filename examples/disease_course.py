@@ -1,6 +1,6 @@
 """The course of a disease, from visits at irregular times: how fast is it, and does a treatment slow it down?
 
-Run it: ``python examples/disease_course.py`` (``--smoke`` for few patients).
+Run it: ``python examples/disease_course.py`` (``--smoke`` for few patients, ``--picture FILE`` for curves).
 
 Patients are well, mildly or severely ill, and may change at any time; what is known is a noisy marker at visits, months
 or years apart, some of which lack it. States in continuous time change at rates: in t years, by ``exp(Q t)`` (Jackson
@@ -10,6 +10,7 @@ counted as steps, however far apart, explain the same data worse.
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -57,7 +58,9 @@ def years_until_severe(rates: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="few patients")
-    patients = 20 if parser.parse_args().smoke else 400
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw how many are not severely ill yet")
+    arguments = parser.parse_args()
+    patients = 20 if arguments.smoke else 400
     generator = torch.Generator().manual_seed(0)
     arms = {name: arm(rates, patients, generator) for name, rates in RATES.items()}
 
@@ -75,14 +78,32 @@ def main() -> None:
     print(f"{'':<10}{'changes a year: true, found':^48}{'years until severe, from well':>32}")
     heads = "".join(f"{f'{NAMES[a]} > {NAMES[b]}':>16}" for a, b in RATES["control"])
     print(f"{'':<10}{heads}{'true':>24}{'found':>8}")
+    rates = {}
     for name, (markers, between, truth) in arms.items():
         model = disease()
         model.emission.load_state_dict(both.emission.state_dict())
         model.fit(markers, inputs=between, frozen=["emission"])
-        right, found = truth.transition.rates().detach(), model.transition.rates().detach()
+        right, found = rates[name] = truth.transition.rates().detach(), model.transition.rates().detach()
         shown = "".join(f"{float(right[change]):>9.2f},{float(found[change]):>6.2f}" for change in RATES[name])
-        years = [float(years_until_severe(rates)[0]) for rates in (right, found)]
+        years = [float(years_until_severe(q)[0]) for q in (right, found)]
         print(f"{name:<10}{shown}{years[0]:>24.1f}{years[1]:>8.1f}")
+    if arguments.picture:
+        picture(arguments.picture, rates)
+
+
+def picture(file: Path, rates: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """How probable it is that somebody who was well is not severely ill after t years: ``exp(Q t)``."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    years = torch.linspace(0, 30, 121, dtype=torch.float64)
+    for number, (name, pair) in enumerate(rates.items()):
+        for q, what, dashes in zip(pair, ("true", "found"), ("dashed", "solid"), strict=True):
+            spared = torch.linalg.matrix_exp(q * years[:, None, None])[:, 0, :2].sum(-1)
+            axes.plot(years, spared, color=f"C{number}", linestyle=dashes, label=f"{name}, {what}")
+    axes.set(xlabel="years since one was well", ylabel="not severely ill yet", xlim=(0, 30), ylim=(0, 1))
+    axes.legend(frameon=False)
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

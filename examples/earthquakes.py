@@ -1,6 +1,6 @@
 """Major earthquakes: how many kinds of years were there?
 
-Run it: ``python examples/earthquakes.py`` (``--smoke`` for fewer restarts).
+Run it: ``python examples/earthquakes.py`` (``--smoke`` for fewer restarts, ``--picture FILE`` for colours).
 
 The counts of 1900 to 2006 (Zucchini & MacDonald 2009) vary too much for one Poisson rate, and busy years come in rows.
 HMMs with 1 to 4 states that begin where they are in the long run, as the book has them, are fitted by EM and compared:
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from semihmm import plots
 from semihmm.models import HMM
 from semihmm.models.emissions import Poisson
 
@@ -23,7 +24,9 @@ COUNTS = Path(__file__).with_name("data") / "earthquakes.csv"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="fewer restarts")
-    restarts = 2 if parser.parse_args().smoke else 10
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the counts and their states")
+    arguments = parser.parse_args()
+    restarts = 2 if arguments.smoke else 10
     generator = torch.Generator().manual_seed(0)
 
     with COUNTS.open() as file:
@@ -60,6 +63,22 @@ def main() -> None:
         part = slice(first, first + 54)
         decades = "".join("|" if year % 10 == 0 else " " for year in years[part])
         print(f"\n  {years[first]}  {bars[part]}\n        {best[part]}\n        {sure[part]}\n        {decades}")
+    if arguments.picture:
+        place = torch.tensor(rank).argsort()
+        picture(arguments.picture, x.flatten(), place[model.predict(x)], sorted(rates), years)
+
+
+def picture(file: Path, counts: torch.Tensor, states: torch.Tensor, rates: list[float], years: list[int]) -> None:
+    """The counts, on the state of each year and with its rate."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    names = [f"{rate:.0f} a year" for rate in rates]
+    plots.timeline(counts, states, names=names, features=["major earthquakes"], ax=axes)
+    axes.step(range(len(years)), torch.tensor(rates)[states], where="mid", linewidth=2)
+    axes.set_xticks(range(0, len(years), 20), years[::20])
+    axes.set_xlabel("year")
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

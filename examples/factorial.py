@@ -1,6 +1,6 @@
 """A factorial HMM: several chains at once, which meet in what is seen (Ghahramani & Jordan 1997).
 
-Run it: ``python examples/factorial.py`` (``--smoke`` changes nothing).
+Run it: ``python examples/factorial.py`` (``--smoke`` changes nothing, ``--picture FILE`` draws the signal).
 
 On paper, for two chains with states i and j, and b(t, i, j) the log-weight of what is seen under both:
 
@@ -18,6 +18,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from pathlib import Path as File
 from typing import ClassVar
 
 import torch
@@ -85,7 +86,8 @@ def main() -> None:
     """Checks the structure, then hears two switches in one signal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="for the tests: it is short anyway")
-    parser.parse_args()
+    parser.add_argument("--picture", type=File, metavar="FILE", help="draw the signal and both switches")
+    arguments = parser.parse_args()
     g = torch.Generator().manual_seed(0)
     draws = [torch.randn(s, generator=g, dtype=torch.float64) for s in ((2, 2), (2, 2), (2, 3, 2, 2))]
     check_structure(Pair(*draws), paths=paths)
@@ -101,6 +103,24 @@ def main() -> None:
     found = semihmm.viterbi(Pair(sticky, sticky, emission)).event
     print(f"steps at which both switches are found: {int((found == truth).all(-1).sum())} of {len(truth)}")
     assert torch.equal(found, truth)
+    if arguments.picture:
+        picture(arguments.picture, signal, found, loud)
+
+
+def picture(file: File, signal: Tensor, found: Tensor, loud: Tensor) -> None:
+    """The signal with what the switches add up to, and each switch alone."""
+    from matplotlib.figure import Figure
+
+    above, *below = Figure(figsize=(6, 3.4), layout="constrained").subplots(3, 1, sharex=True, height_ratios=(3, 1, 1))
+    above.plot(signal, "o", color="0.6", markersize=4)
+    above.step(range(len(signal)), (found * loud).sum(-1), where="mid", linewidth=2)
+    above.set_ylabel("signal")
+    for number, axes in enumerate(below):
+        axes.fill_between(range(len(found)), found[:, number], step="mid", color=f"C{number + 1}", linewidth=0)
+        axes.set_yticks([0.5], [f"switch {number + 1}"])
+        axes.set_ylim(0, 1.1)
+    below[-1].set_xlabel("step")
+    above.figure.savefig(file)
 
 
 if __name__ == "__main__":

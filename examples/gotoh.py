@@ -1,6 +1,6 @@
 """Alignment with affine gaps: to open a gap costs more than to go on with it (Gotoh 1982).
 
-Run it: ``python examples/gotoh.py`` (``--smoke`` changes nothing).
+Run it: ``python examples/gotoh.py`` (``--smoke`` changes nothing, ``--picture FILE`` draws the alignment).
 
 On paper, with three best scores for each cell (i, j), by how the last pair of it was made:
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path as File
 from typing import ClassVar
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 import semihmm
+from semihmm import plots
 from semihmm.engine import Chain, Grid, Path
 from semihmm.structures.authoring import check_shape, packed, settle, spread
 from semihmm.testing import check_structure
@@ -131,7 +133,8 @@ def main() -> None:
     """Checks the structure, then aligns two words."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="for the tests: it is short anyway")
-    parser.parse_args()
+    parser.add_argument("--picture", type=File, metavar="FILE", help="draw the alignment")
+    arguments = parser.parse_args()
     g = torch.Generator().manual_seed(0)
     small = AffineGaps(*(torch.randn(s, generator=g, dtype=torch.float64) for s in ((2, 2, 2), (2, 2), (2,))))
     check_structure(small, paths=paths, samples=500)
@@ -146,6 +149,23 @@ def main() -> None:
     print("".join(other[j] if j >= 0 else "-" for _, j in pairs))
     print(f"score {float(best.score):g}; expected number of gaps {float(semihmm.marginals(gaps).opening.sum()):.2f}")
     assert float(best.score) == 4 - 2 - 0.5  # one gap of three
+    if arguments.picture:
+        picture(arguments.picture, gaps, one, other)
+
+
+def picture(file: File, gaps: AffineGaps, one: str, other: str) -> None:
+    """How probable each pair is, and the pairs of the best alignment."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    pairs = semihmm.viterbi(gaps).event
+    plots.alignment(semihmm.marginals(gaps).match, label="posterior of the pair", names=list(other), ax=axes)
+    axes.plot(
+        *pairs[(pairs >= 0).all(-1)].T.numpy(), "o", markersize=14, fillstyle="none", markeredgewidth=2, color="C1"
+    )
+    axes.set_xticks(range(len(one)), list(one))
+    axes.set(xlabel="rings: pairs of the best alignment", ylabel="")
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

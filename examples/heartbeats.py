@@ -63,32 +63,34 @@ def middle(series: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return TimeSeriesKMedoids(1).fit(series).cluster_centers_[0]
 
 
-def picture(file: str, series: list[NDArray[np.float64]], kinds: NDArray[np.str_]) -> None:
-    """Two beats and what lies on what; all beats of a kind, and their means."""
+def picture(file: Path, series: list[NDArray[np.float64]], kinds: NDArray[np.str_]) -> None:
+    """Two beats and what lies on what; five beats of a kind, and means of all of them."""
     import matplotlib.pyplot as plt
 
     names = sorted(set(kinds))
-    figure, axes = plt.subplots(2, len(names), figsize=(3 * len(names), 5), layout="constrained")
+    figure, axes = plt.subplots(2, len(names), figsize=(6, 3.4), layout="constrained")
     for (above, below), name in zip(axes.T, names, strict=True):
         some = [x for x, kind in zip(series, kinds, strict=True) if kind == name]
         query, reference = some[0] + 1.2, some[1]
-        for i, j in warping.dtw(some[0], reference).path[::3].tolist():
+        for i, j in warping.dtw(some[0], reference).path[::10].tolist():
             if i >= 0:
-                above.plot([i, j], [query[i], reference[j]], color="0.8", linewidth=0.6)
-        above.plot(query)
-        above.plot(reference)
-        above.set_title(name)
-        below.plot(stretched(some).T, color="0.8", linewidth=0.5)
-        below.plot(stretched(some).mean(0), label="plain mean")
+                above.plot([i, j], [query[i], reference[j]], color="0.6", linewidth=0.6)
+        above.set(xticks=[], yticks=[])
+        below.set(xticks=[], yticks=[])
+        above.plot(query, linewidth=1.0)
+        above.plot(reference, linewidth=1.0)
+        above.set_title(name, fontsize="small")
+        below.plot(stretched(some[:5]).T, color="0.6", linewidth=0.6)
+        below.plot(stretched(some).mean(0), linewidth=1.2, label="plain mean")
         below.plot(stretched([warping.barycenter(some, init=middle(some)).series.numpy()])[0], label="barycenter")
-    axes[1, 0].legend(frameon=False)
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(file)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="fewer beats")
-    parser.add_argument("--picture", metavar="FILE", help="draw pairs and barycenters")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw pairs and barycenters")
     options = parser.parse_args()
     series, kinds = beats()
     names = sorted(set(kinds))

@@ -2,7 +2,8 @@
 
 Run it: ``python examples/korean_kss_demo.py kss --limit 300``, where kss is the folder of the Korean Single Speaker
 dataset (Park 2018, on Kaggle): ``transcript.v.1.4.txt`` and the folders 1 to 4. Without a folder it takes ten synthetic
-sentences in the same layout, ``examples/data-korean``; ``--smoke`` trains less. It needs ``pip install 'semihmm[ko]'``.
+sentences in the same layout, ``examples/data-korean``; ``--smoke`` trains less; ``--picture FILE`` draws the first. It
+needs ``pip install 'semihmm[ko]'``.
 
 No Korean model comes with semihmm, so one is trained from a flat start: words are pronounced by rule (같이 is said
 가치), phones begin as equal parts of the sentence, and EM does the rest. Then the sentences are aligned. Look at the
@@ -34,6 +35,9 @@ def main():
     parser.add_argument("corpus", nargs="?", type=Path, default=BUNDLED)
     parser.add_argument("--limit", type=int, help="how many recordings at most, evenly spread")
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the first sentence, and how long phones last"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     recordings = list(find_recordings(args.corpus))
@@ -94,6 +98,28 @@ def main():
             break
         figures = f"F0 RMSE {pitch.rmse:.1f} Hz, gross errors {pitch.gross:.1%}, voicing errors {pitch.voicing:.1%}"
         print(f"  {name:10} durations: MCD {distortion:.2f} dB, {figures}")
+    if args.picture:
+        picture(args.picture, *read_audio(first.audio), tiers)
+
+
+def picture(file, wave, rate, tiers):
+    """The first sentence with its phones; and the durations of the commonest phones of all."""
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, height_ratios=(2, 3))
+    above.plot(torch.arange(0, len(wave), 8) / rate, wave[::8], linewidth=0.3)
+    top = float(wave.abs().max())
+    for number, phone in enumerate(tiers[0]):
+        above.axvspan(phone.start, phone.end, color=f"C{1 + number % 2}", alpha=0.25, linewidth=0)
+        above.text((phone.start + phone.end) / 2, 1.2 * top, phone.label, fontsize=6, ha="center")
+    above.set(xlabel="seconds", yticks=[], xlim=(0, len(wave) / rate), ylim=(-1.2 * top, 1.6 * top))
+    common = list(duration_statistics(tiers))[:16]
+    lasting = [[1000 * (p.end - p.start) for tier in tiers for p in tier if p.label == name] for name in common]
+    ink = {name: {"color": below.xaxis.label.get_color()} for name in ("boxprops", "whiskerprops", "capprops")}
+    below.boxplot(lasting, showfliers=False, widths=0.6, medianprops={"color": "C1", "linewidth": 2}, **ink)
+    below.set_xticks(range(1, len(common) + 1), common)
+    below.set(ylabel="phone's duration (ms)", ylim=(0, None))
+    above.figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Run it: ``python examples/librispeech_alignment.py LibriSpeech --limit 500``, where LibriSpeech is the folder that
 https://openslr.org/12 unpacks, or one of its parts, such as ``LibriSpeech/dev-clean``. Without a folder it takes the
-six bundled recordings in ``examples/data``; ``--smoke`` takes two. It needs ``pip install 'semihmm[speech]'``.
+six bundled recordings in ``examples/data``; ``--smoke`` takes two; ``--picture FILE`` draws the last one. It needs
+``pip install 'semihmm[speech]'``.
 
 Every recording is aligned by the English acoustic model. Look at the table of durations: all are skewed, which is why a
 semi-Markov model has laws of its own for them. They are then predicted for readers (with fewer than four readers: for
@@ -42,6 +43,9 @@ def main():
     parser.add_argument("corpus", nargs="?", type=Path, default=BUNDLED)
     parser.add_argument("--limit", type=int, help="how many recordings at most, evenly spread")
     parser.add_argument("--smoke", action="store_true")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw the last recording, and how long phones last"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     recordings = list(find_recordings(args.corpus))
@@ -88,6 +92,28 @@ def main():
             break
         figures = f"F0 RMSE {pitch.rmse:.1f} Hz, gross errors {pitch.gross:.1%}, voicing errors {pitch.voicing:.1%}"
         print(f"  {name:10} durations: MCD {distortion:.2f} dB, {figures}")
+    if args.picture:
+        picture(args.picture, *read_audio(audio), result.words, tiers)
+
+
+def picture(file, wave, rate, words, tiers):
+    """The last recording with its words; and the durations of the commonest phones of all."""
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, height_ratios=(2, 3))
+    above.plot(torch.arange(0, len(wave), 8) / rate, wave[::8], linewidth=0.3)
+    for number, word in enumerate(words):
+        above.axvspan(word.start, word.end, color=f"C{1 + number % 2}", alpha=0.25, linewidth=0)
+        middle, level = (word.start + word.end) / 2, float(wave.abs().max())
+        above.text(middle, level, word.label, rotation=40, fontsize=7)
+    above.set(xlabel="seconds", yticks=[], xlim=(0, len(wave) / rate))
+    common = list(duration_statistics(tiers))[:16]
+    lasting = [[1000 * (p.end - p.start) for tier in tiers for p in tier if p.label == name] for name in common]
+    ink = {name: {"color": below.xaxis.label.get_color()} for name in ("boxprops", "whiskerprops", "capprops")}
+    below.boxplot(lasting, showfliers=False, widths=0.6, medianprops={"color": "C1", "linewidth": 2}, **ink)
+    below.set_xticks(range(1, len(common) + 1), common)
+    below.set(ylabel="phone's duration (ms)", ylim=(0, None))
+    above.figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sensors that drop out: what did they not say?
 
-Run it: ``python examples/missing_sensors.py`` (``--smoke`` for a short recording).
+Run it: ``python examples/missing_sensors.py`` (``--smoke`` for a short recording, ``--picture FILE`` for a part
+of it with its gaps).
 
 Six sensors of a machine that idles, works or labours; each falls silent now and then, so that few steps are complete.
 An HMM with full covariances is fitted to what is there, and fills the gaps in: by what is expected given all that was
@@ -10,6 +11,7 @@ Draws are further off and look like the data, so take those where what is filled
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -47,7 +49,9 @@ def carried(x: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a short recording")
-    steps, restarts = (300, 1) if parser.parse_args().smoke else (4_000, 4)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw three sensors and their gaps")
+    arguments = parser.parse_args()
+    steps, restarts = (300, 1) if arguments.smoke else (4_000, 4)
     generator = torch.Generator().manual_seed(0)
     truth, gaps = recording(steps, generator), silent(steps, generator)
     x = torch.where(gaps, torch.nan, truth)
@@ -69,6 +73,28 @@ def main() -> None:
         error = ((found - truth) / spread)[gaps].square().mean().sqrt()
         share = (found.std(0) / spread).mean()
         print(f"{name:<20}{error:>8.2f}{share:>9.2f}{correlation(found):>34.2f}")
+    if arguments.picture:
+        picture(arguments.picture, x, truth, {name: filled[name] for name in ("HMM, drawn", "HMM, expected")})
+
+
+def picture(file: Path, x: Tensor, truth: Tensor, filled: dict[str, Tensor], steps: int = 120) -> None:
+    """Three sensors: what they said, what they would have said (dots), and what the gaps were filled in by."""
+    from matplotlib.figure import Figure
+
+    rows = Figure(figsize=(6, 3.4), layout="constrained").subplots(3, 1, sharex=True)
+    for sensor, axes in enumerate(rows):
+        gap = x[:steps, sensor].isnan()
+        beside = gap.clone()  # a line begins at the value before the gap and ends at the one after it
+        beside[1:] |= gap[:-1]
+        beside[:-1] |= gap[1:]
+        axes.plot(x[:steps, sensor], color="0.6", linewidth=1.0)
+        axes.plot(torch.where(gap, truth[:steps, sensor], torch.nan), ".", color="0.6", markersize=3, label="truth")
+        for name, values in filled.items():
+            axes.plot(torch.where(beside, values[:steps, sensor], torch.nan), linewidth=1.2, label=name)
+        axes.set_ylabel(f"sensor {sensor + 1}")
+    rows[0].figure.legend(*rows[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    rows[-1].set_xlabel("step")
+    rows[0].figure.savefig(file)
 
 
 def correlation(x: Tensor) -> float:

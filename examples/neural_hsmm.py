@@ -1,6 +1,6 @@
 """A network hears what is going on, a semi-Markov model knows how long it takes: both trained by one gradient.
 
-Run it: ``python examples/neural_hsmm.py`` (``--smoke`` for little data).
+Run it: ``python examples/neural_hsmm.py`` (``--smoke`` for little data, ``--picture FILE`` for a recording).
 
 A signal is a slow wave, a fast wave or noise, for some 20 to 50 samples each. A sample alone says nothing: all three
 have the same mean and variance. A small convolution hears the difference, but flickers. Then it becomes the `Neural`
@@ -11,6 +11,7 @@ how many segments are heard.
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,9 @@ def descend(model: nn.Module, loss: Callable[[], Tensor], rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="little data")
-    count, rounds = (6, 10) if parser.parse_args().smoke else (20, 40)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a recording and what is heard")
+    arguments = parser.parse_args()
+    count, rounds = (6, 10) if arguments.smoke else (20, 40)
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)  # the network's first weights
     x, kinds = recordings(count, generator)
@@ -94,6 +97,27 @@ def main() -> None:
         print()
         for name, path in heard.items():
             print(f"  {name:<10}" + "".join("~w."[kind] for kind in path[0, first : first + 150].tolist()))
+    if arguments.picture:
+        picture(arguments.picture, test_x[0].flatten(), {name: path[0] for name, path in heard.items()})
+
+
+def picture(file: Path, x: Tensor, heard: dict[str, Tensor]) -> None:
+    """A recording, and a row of kinds for each who heard it."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    above.plot(x, color="0.6", linewidth=0.8)
+    above.set(ylabel="signal", xlim=(0, STEPS))
+    colours = ListedColormap(["C0", "C1", "C2"])
+    below.imshow(torch.stack(list(heard.values())), colours, aspect="auto", interpolation="nearest", vmin=0, vmax=2)
+    below.set_yticks(range(len(heard)), list(heard))
+    below.set_xlabel("sample")
+    handles = [below.plot([], "s", color=f"C{kind}")[0] for kind in range(3)]
+    below.figure.legend(
+        handles, ["slow wave", "fast wave", "noise"], loc="outside upper center", ncols=3, frameon=False
+    )
+    above.figure.savefig(file)
 
 
 if __name__ == "__main__":

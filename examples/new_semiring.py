@@ -1,6 +1,7 @@
 """A semiring of your own: log-partitions at many temperatures, and from them every Rényi entropy, in one pass.
 
-Run it: ``python examples/new_semiring.py`` (``--smoke`` for a small chain).
+Run it: ``python examples/new_semiring.py`` (``--smoke`` for a small chain, ``--picture FILE`` for the entropies
+as a curve).
 
 A semiring is a frozen dataclass that says what zero and one are, and how to lift, multiply and add. Nothing in it
 knows what an HMM is; in return every structure, strategy and gradient of the library works with it.
@@ -9,6 +10,7 @@ knows what an HMM is; in return every structure, strategy and gradient of the li
 import argparse
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -68,7 +70,9 @@ def main() -> None:
     """Checks the laws, then asks an HMM."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a small chain")
-    states, steps = (3, 5) if parser.parse_args().smoke else (8, 200)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw Rényi entropies of many orders")
+    arguments = parser.parse_args()
+    states, steps = (3, 5) if arguments.smoke else (8, 200)
 
     check_semiring(Annealed((0.0, 0.5, 1.0, 4.0)))
     print("The laws hold on every sample tried.")
@@ -93,6 +97,23 @@ def main() -> None:
         if order > 0:  # the library's own takes two passes for each order
             torch.testing.assert_close(entropy, semihmm.renyi_entropy(hmm, order))
     assert (entropies.diff() <= 0).all(), "Rényi entropies fall with their order"
+    if arguments.picture:
+        picture(arguments.picture, hmm)
+
+
+def picture(file: Path, hmm: semihmm.HMM) -> None:
+    """Entropies of sixty orders, in one pass, from the log of the number of paths down."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    orders = torch.logspace(-2, 2, 60).tolist()
+    axes.semilogx(orders, renyi_entropies(hmm, tuple(orders)), linewidth=2)
+    axes.axhline(float(semihmm.log_count(hmm)), color="0.6", linewidth=1.0)
+    axes.text(orders[-1], float(semihmm.log_count(hmm)), "log of the number of paths", ha="right", va="bottom")
+    axes.plot(1.0, float(semihmm.entropy(hmm)), "o", label="Shannon's entropy, semihmm.entropy")
+    axes.set(xlabel="order", ylabel="Rényi entropy of the paths (nats)", ylim=(0, 1.15 * float(semihmm.log_count(hmm))))
+    axes.legend(frameon=False, loc="lower left")
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

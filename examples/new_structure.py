@@ -1,6 +1,7 @@
 """A structure of your own: piecewise-constant signals with at most k jumps, and where those jumps are.
 
-Run it: ``python examples/new_structure.py`` (``--smoke`` for a short signal).
+Run it: ``python examples/new_structure.py`` (``--smoke`` for a short signal, ``--picture FILE`` for where it
+jumps).
 
 A structure says which paths there are and what they weigh, as a chain of linear maps, and how a path through that chain
 reads in its own terms. It knows no semiring, no loop over time and no gradient; in return every question, strategy and
@@ -14,6 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from pathlib import Path as File
 from typing import ClassVar
 
 import torch
@@ -109,7 +111,9 @@ def main() -> None:
     """Checks the structure, then looks for jumps in a noisy signal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a short signal")
-    repeat = 3 if parser.parse_args().smoke else 20
+    parser.add_argument("--picture", type=File, metavar="FILE", help="draw the signal with one to three jumps")
+    arguments = parser.parse_args()
+    repeat = 3 if arguments.smoke else 20
 
     generator = torch.Generator().manual_seed(0)
     small = AtMostKJumps(
@@ -145,6 +149,26 @@ def main() -> None:
     torch.testing.assert_close(gradient, expected.emission.detach())
     assert float(semihmm.log_count(AtMostKJumps(jump, emission, len(truth) - 1))) > len(truth) * math.log(5) - 1e-3
     assert 2.0 < float(off_diagonal.sum()) < 3.001, "the signal has three jumps, and no more are allowed"
+    if arguments.picture:
+        picture(arguments.picture, signal, [AtMostKJumps(jump, emission.detach(), most) for most in (1, 2, 3)])
+
+
+def picture(file: File, signal: Tensor, structures: list[AtMostKJumps]) -> None:
+    """The best levels for each number of jumps, and how probable a jump is at each step."""
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    above.plot(signal, ".", color="0.6")
+    generator = torch.Generator().manual_seed(0)
+    for structure in structures:
+        best = semihmm.viterbi(structure).event
+        above.step(range(len(best)), best, where="mid", label=f"at most {structure.most}")
+        drawn = semihmm.sample(structure, (2000,), generator=generator).event
+        below.plot(torch.arange(1, len(best)) - 0.5, (drawn.diff(dim=-1) != 0).float().mean(0))
+    above.set_ylabel("signal")
+    above.legend(frameon=False, fontsize="small", title="jumps")
+    below.set(xlabel="step", ylabel="share of draws\nthat jump")
+    above.figure.savefig(file)
 
 
 if __name__ == "__main__":

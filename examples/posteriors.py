@@ -1,16 +1,18 @@
 """The dishonest casino: one HMM, and every question asked of it.
 
-Run it: ``python examples/posteriors.py`` (``--smoke`` for few rolls).
+Run it: ``python examples/posteriors.py`` (``--smoke`` for few rolls, ``--picture FILE`` for a picture).
 
 A casino changes between a fair die and a loaded one, which shows a six half of the time (Durbin et al. 1998). We see
 the rolls, and ask when the die was loaded: by posteriors, the best path, the k best, samples, and expectations.
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 
 import semihmm
+from semihmm import plots
 
 DICE = torch.tensor([[1 / 6] * 6, [0.1] * 5 + [0.5]], dtype=torch.float64)
 CHANGE = torch.tensor([[0.95, 0.05], [0.1, 0.9]], dtype=torch.float64)
@@ -32,7 +34,9 @@ def letters(dice: torch.Tensor) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="few rolls")
-    steps = 20 if parser.parse_args().smoke else 60
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw posteriors and the best paths")
+    arguments = parser.parse_args()
+    steps = 20 if arguments.smoke else 60
     generator = torch.Generator().manual_seed(6)
     dice, rolls = play(steps, generator)
     hmm = semihmm.HMM(START.log(), CHANGE.log(), DICE.log().T[rolls])
@@ -67,6 +71,22 @@ def main() -> None:
     said[0] = torch.tensor([False, True])
     change = semihmm.marginals(semihmm.condition(hmm, said)).emission[1, 1]
     print(f"The second roll's die is loaded with {loaded[1]:.2f}; if the first one was, with {change:.2f}.")
+    if arguments.picture:
+        picture(arguments.picture, hmm)
+
+
+def picture(file: Path, hmm: semihmm.HMM) -> None:
+    """How probable the loaded die is, so far and in the end; and the ten best paths."""
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, sharex=True, height_ratios=(2, 3))
+    above.plot(semihmm.filtering(hmm)[:, 1].exp(), label="so far")
+    above.plot(semihmm.marginals(hmm).emission[:, 1], label="in the end")
+    above.set(ylabel="loaded", ylim=(0, 1))
+    above.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    plots.k_best(semihmm.topk(hmm, 10), names=["fair", "loaded"], ax=below)
+    below.set_xlabel("roll")
+    above.figure.savefig(file)
 
 
 if __name__ == "__main__":

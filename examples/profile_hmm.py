@@ -1,6 +1,6 @@
 """A profile of a protein family: match, insert and delete states, learned from sequences that nobody aligned.
 
-Run it: ``python examples/profile_hmm.py`` (``--smoke`` for few rounds).
+Run it: ``python examples/profile_hmm.py`` (``--smoke`` for few rounds, ``--picture FILE`` for a logo).
 
 A zinc finger is some 28 amino acids that hold a zinc atom between two cysteines (C) and two histidines (H). A profile
 HMM (Krogh et al. 1994) has a match state for each column of the family; insert states put something between two
@@ -16,6 +16,7 @@ not seen, and scores them in bits over a model of unrelated residues, beside the
 
 import argparse
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,9 @@ def bits(profile: Profile, sequences: list[str]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="few rounds")
-    rounds = 20 if parser.parse_args().smoke else 200
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the profile as a sequence logo")
+    arguments = parser.parse_args()
+    rounds = 20 if arguments.smoke else 200
     names, fingers = [name for name, _ in SEEN], [finger for _, finger in SEEN]
     x, lengths = padded(fingers)
 
@@ -164,6 +167,33 @@ def main() -> None:
     rows = align(unseen, semihmm.viterbi(profile(x, lengths)).event.tolist(), profile.columns)
     for row, score, random in zip(rows, bits(profile, unseen), bits(profile, shuffled), strict=True):
         print(f"  {'KLF4':<8}{row}{score:>7.1f} bits, shuffled {random:.1f}")
+    if arguments.picture:
+        picture(arguments.picture, profile)
+
+
+def picture(file: Path, profile: Profile) -> None:
+    """A logo: a column is as high as what it says, in bits over the background, and residues share that."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    chance = profile.residue.detach().softmax(-1)
+    information = (chance * (chance / BACKGROUND).log2()).sum(-1, keepdim=True)
+    for column, heights in enumerate((chance * information).tolist()):
+        bottom = 0.0
+        for height, letter in sorted(zip(heights, LETTERS, strict=True)):
+            glyph = TextPath((0, 0), letter, size=1)
+            box = glyph.get_extents()
+            wide = 0.9 / max(box.width, 0.4)  # an I is not a bar
+            place = Affine2D().translate(-(box.x0 + box.x1) / 2, -box.y0).scale(wide, height / box.height)
+            letter_path = place.translate(column + 1, bottom).transform_path(glyph)
+            axes.add_patch(PathPatch(letter_path, color="C1" if letter in "CH" else "C0", linewidth=0))
+            bottom += height
+    axes.set(xlim=(0.5, profile.columns + 0.5), ylim=(0, 1.05 * float(information.max())), ylabel="bits")
+    axes.set_xlabel("match state; C and H hold the zinc")
+    axes.figure.savefig(file)
 
 
 def insertions(paths: list[list[int]], columns: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Regimes of returns: calm and stormy markets, told apart although single days are wild in both.
 
-Run it: ``python examples/regime_switching.py`` (``--smoke`` for few days).
+Run it: ``python examples/regime_switching.py`` (``--smoke`` for few days, ``--picture FILE`` for the last year
+in colours).
 
 Daily returns have heavy tails even in calm times. A hidden Markov model with Gaussian states takes each wild day for a
 change of the market; with Student's t it takes it for a wild day. Returns are simulated, so that the true regimes are
@@ -8,6 +9,7 @@ known: look at how often each model changes its mind, and at the year of days in
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 
@@ -33,7 +35,9 @@ def market() -> HMM:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="few days")
-    years = 4 if parser.parse_args().smoke else 16
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the last year")
+    arguments = parser.parse_args()
+    years = 4 if arguments.smoke else 16
     generator = torch.Generator().manual_seed(4)
     x, regimes = market().sample(years * YEAR, generator=generator)
     past, x, regimes = x[: -2 * YEAR], x[-2 * YEAR :], regimes[-2 * YEAR :]  # the last two years are held out
@@ -62,6 +66,21 @@ def main() -> None:
         print(f"\n  {'returns':<12}" + "".join("*" if abs(r) > 3 else " " for r in x[part].flatten().tolist()))
         for name, path in paths.items():
             print(f"  {name:<12}" + "".join(".S"[state] for state in path[part].tolist()))
+    if arguments.picture:
+        picture(arguments.picture, x[-YEAR:], {name: path[-YEAR:] for name, path in paths.items()})
+
+
+def picture(file: Path, x: torch.Tensor, paths: dict[str, torch.Tensor]) -> None:
+    """Returns, and the storms that there were and that were found."""
+    from matplotlib.figure import Figure
+
+    above, below = Figure(figsize=(6, 3.4), layout="constrained").subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    above.bar(range(len(x)), x.flatten(), width=1.0)
+    above.set_ylabel("return, in %")
+    below.imshow(torch.stack(list(paths.values())), aspect="auto", interpolation="nearest", vmin=0, vmax=1)
+    below.set_yticks(range(len(paths)), list(paths))
+    below.set_xlabel("trading day")
+    above.figure.savefig(file)
 
 
 def spreads(model: HMM) -> torch.Tensor:

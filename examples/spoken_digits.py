@@ -1,6 +1,7 @@
 """Spoken digits by phones: one network, trained by CTC and an HMM together, hears a speaker whom it does not know.
 
-Run it: ``python examples/spoken_digits.py`` (``--smoke`` for a few steps on synthetic speakers).
+Run it: ``python examples/spoken_digits.py`` (``--smoke`` for a few steps on synthetic speakers, ``--picture FILE``
+for a string of digits).
 
 Data are the Free Spoken Digit Dataset, where ``SEMIHMM_DATA`` or ``../shared/data`` has it (fsdd), and else synthetic:
 phones of two formants, whose places and lengths differ from speaker to speaker. Three speakers train, one is kept for
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import semihmm
+from semihmm import plots
 from semihmm.automata import Language, label
 from semihmm.decoding import align
 from semihmm.losses import CTCHMMLoss
@@ -309,6 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps on synthetic speakers")
     parser.add_argument("--held-out", help="the speaker who is kept for the test; the last one")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw a string of digits and its phones")
     arguments = parser.parse_args()
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)  # the network's first weights
@@ -346,10 +349,30 @@ def main() -> None:
     phones = torch.tensor([phone for digit in texts[0] for phone in SPELLED[digit]])
     word = torch.tensor([i for i, digit in enumerate(texts[0]) for _ in SPELLED[digit]])
     with torch.no_grad():
-        words = align(ear(sounds[0][None])[0], phones).merge(word)
+        log_probs = ear(sounds[0][None])[0]
+        words = align(log_probs, phones).merge(word)
     print("\nA string, and where its words are:")
-    for span in words.spans([WORDS[digit] for digit in texts[0]], frame_shift=4 * SHIFT / RATE):
+    spans = words.spans([WORDS[digit] for digit in texts[0]], frame_shift=4 * SHIFT / RATE)
+    for span in spans:
         print(f"  {span.start:5.2f} to {span.end:5.2f} s  {span.label:<6} confidence {span.confidence:.2f}")
+    if arguments.picture:
+        picture(arguments.picture, log_probs, [(span.label, span.start, span.end) for span in spans])
+
+
+def picture(file: Path, log_probs: Tensor, words: list[tuple[str, float, float]]) -> None:
+    """What the network hears of a string of digits, phone by phone, and where its words are."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    plots.alignment(log_probs.exp(), label="probability", names=PHONES, ax=axes)
+    frame = 4 * SHIFT / RATE  # seconds
+    for word, start, end in words:
+        axes.axvline(start / frame - 0.5, color="C1", linewidth=1.0)
+        axes.axvline(end / frame - 0.5, color="C1", linewidth=1.0)
+        axes.text((start + end) / 2 / frame, len(PHONES) - 0.3, word, ha="center", va="bottom", fontsize=8)
+    axes.set(xlabel=f"frame of {1000 * frame:.0f} ms", ylabel="")
+    axes.tick_params(axis="y", labelsize=7)
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Training: EM and gradient ascent on the same data, for an HMM and for a model with durations.
 
-Run it: ``python examples/train_hmm.py`` (``--smoke`` for little data).
+Run it: ``python examples/train_hmm.py`` (``--smoke`` for little data, ``--picture FILE`` for how fits went).
 
 The data come from a semi-Markov model: two of its three states have the same mean and differ in how long they last, so
 an HMM, whose states last geometrically long, can hardly tell them apart.
@@ -10,6 +10,7 @@ import argparse
 import time
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -31,7 +32,9 @@ def generating_model() -> HSMM:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="little data, few iterations")
-    sequences, steps, iterations, restarts = (3, 80, 5, 1) if parser.parse_args().smoke else (12, 300, 60, 2)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the log-likelihood as it rises")
+    arguments = parser.parse_args()
+    sequences, steps, iterations, restarts = (3, 80, 5, 1) if arguments.smoke else (12, 300, 60, 2)
 
     generator = torch.Generator().manual_seed(0)
     truth = generating_model()
@@ -53,6 +56,7 @@ def main() -> None:
     print(f"{sequences} sequences of {steps} steps; log-likelihoods in nats per step\n")
     heads = ("iterations", "seconds", "start", "end", "held out", "states")
     print(f"{'model':<8}{'method':<10}" + "".join(f"{head:>11}" for head in heads))
+    histories = {}
     adam = partial(torch.optim.Adam, lr=0.1)
     methods: tuple[Literal["em", "gradient"], ...] = ("em", "gradient")
     for (name, make), method in product({"HMM": hmm, "HSMM": hsmm}.items(), methods):
@@ -61,8 +65,25 @@ def main() -> None:
         fit = model.fit(x, method=method, iterations=iterations, restarts=restarts, optimizer=adam, generator=generator)
         spent = time.perf_counter() - began
         assert fit.objective > fit.history[0], "a fit climbs"
+        histories[f"{name}, {method}"] = [value / x.numel() for value in fit.history]
         row(name, method, model, str(fit.iterations), f"{spent:.1f}", f"{fit.history[0] / x.numel():.4f}")
     row("truth", "", truth, "", "", "")
+    if arguments.picture:
+        picture(arguments.picture, histories, float(truth.score(x)) / x.numel())
+
+
+def picture(file: Path, histories: dict[str, list[float]], truth: float) -> None:
+    """The log-likelihood after each iteration, and that of the model that made the data."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    for number, (name, history) in enumerate(histories.items()):
+        colour, dashes = f"C{number // 2}", ("solid", "dashed")[number % 2]
+        axes.plot(history, color=colour, linestyle=dashes, linewidth=1.8, label=name)
+    axes.axhline(truth, color="0.6", linewidth=1.0, label="the truth")
+    axes.set(xlabel="iteration", ylabel="log-likelihood (nats a step)", ylim=(truth - 0.4, truth + 0.05))
+    axes.legend(frameon=False)
+    axes.figure.savefig(file)
 
 
 def agreement(found: torch.Tensor, true: torch.Tensor) -> float:

@@ -1,6 +1,6 @@
 """Trees over the public semirings: CKY, Eisner's algorithm and the matrix-tree theorem.
 
-Run it: ``python examples/trees.py`` (``--smoke`` changes nothing).
+Run it: ``python examples/trees.py`` (``--smoke`` changes nothing, ``--picture FILE`` draws arcs).
 
 semihmm's engine is for chains: what it does fast, in little memory and on many sequences at once, it does for those.
 Its semirings know nothing of chains, though. A dynamic program over trees is a forest: items, each the sum of some ways
@@ -15,6 +15,7 @@ import argparse
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -178,7 +179,8 @@ def main() -> None:
     """Checks all answers of small forests against all of their trees."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="for the tests: it is short anyway")
-    parser.parse_args()
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the dependency trees of four words")
+    arguments = parser.parse_args()
     g = torch.Generator().manual_seed(0)
 
     span = torch.randn(5, 5, generator=g, dtype=torch.float64, requires_grad=True)
@@ -190,6 +192,8 @@ def main() -> None:
     projective = list(dependency_trees(4, projective=True))
     (marginals,) = torch.autograd.grad(total(eisner(arc), Log()), arc)
     check(eisner(arc.detach()), arc.detach(), projective, marginals)
+    if arguments.picture:
+        picture(arguments.picture, marginals, derivations(eisner(arc.detach()), Max())[0][1])
     print(f"Eisner: every answer is that of its {len(projective)} trees.")
 
     trees = list(dependency_trees(4, projective=False))
@@ -198,6 +202,29 @@ def main() -> None:
     ours, its = (torch.autograd.grad(x, arc)[0] for x in (matrix_tree(arc), scores.logsumexp(0)))
     torch.testing.assert_close(ours, its)
     print(f"Matrix-tree theorem: the total and its gradient are those of all {len(trees)} trees.")
+
+
+def picture(file: Path, marginals: Tensor, best: frozenset[tuple[int, int]]) -> None:
+    """All arcs, the wider the more probable; those of the best tree above, the others below."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Arc
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    for (head, word), chance in zip(product(range(5), range(5)), marginals.flatten().tolist(), strict=True):
+        if chance > 0.01:
+            side, middle, apart = (head, word) in best, (head + word) / 2, abs(head - word)
+            ends = (0, 180) if side else (180, 360)
+            look = {"theta1": ends[0], "theta2": ends[1], "linewidth": 8 * chance, "color": "C1" if side else "0.6"}
+            axes.add_patch(Arc((middle, 0.25 if side else -0.25), apart - 0.16, 0.7 * apart, **look))
+            if side:
+                axes.text(
+                    middle, 0.13 + 0.35 * apart, f"{head} > {word}: {chance:.2f}", ha="center", va="top", fontsize=8
+                )
+    for number, name in enumerate(("root", "word 1", "word 2", "word 3", "word 4")):
+        axes.text(number, 0, name, ha="center", va="center")
+    axes.set(xlim=(-0.5, 4.5), ylim=(-1.7, 1.9))
+    axes.axis("off")
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

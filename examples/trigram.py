@@ -1,6 +1,6 @@
 """A trigram CRF: what a state weighs depends on the two before it.
 
-Run it: ``python examples/trigram.py`` (``--smoke`` changes nothing).
+Run it: ``python examples/trigram.py`` (``--smoke`` changes nothing, ``--picture FILE`` draws what is learnt).
 
 On paper, with a(i, j, k) the log-weight of k after j after i, and b(t, k) that of what is seen at step t in state k:
 
@@ -17,6 +17,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path as File
 from typing import ClassVar
 
 import torch
@@ -103,7 +104,8 @@ def main() -> None:
     """Checks the structure, then learns which trigrams there are in a cycle of three states."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="for the tests: it is short anyway")
-    parser.parse_args()
+    parser.add_argument("--picture", type=File, metavar="FILE", help="draw the weights that are learnt")
+    arguments = parser.parse_args()
     g = torch.Generator().manual_seed(0)
     shapes = ((2,), (3, 2, 2), (2, 4, 2))
     small = Trigram(*(torch.randn(s, generator=g, dtype=torch.float64) for s in shapes), lengths=torch.tensor([4, 2]))
@@ -124,6 +126,22 @@ def main() -> None:
         semihmm.viterbi(Trigram(torch.tensor([1.0, 0.0]), trigram, torch.zeros(30, 2))).event.tolist()
         == labels.tolist()
     )
+    if arguments.picture:
+        picture(arguments.picture, trigram.detach())
+
+
+def picture(file: File, trigram: Tensor) -> None:
+    """What follows the last two states: the weights, in nats."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6, 3.4), layout="constrained").add_subplot()
+    rows = ["0 0", "0 1", "1 0", "1 1", "# 0", "# 1"]
+    image = axes.imshow(trigram.flatten(0, 1), aspect="auto")
+    axes.figure.colorbar(image, ax=axes, label="log-weight (nats)")
+    axes.set_yticks(range(6), rows)
+    axes.set_xticks([0, 1])
+    axes.set(xlabel="next state", ylabel="the two before it")
+    axes.figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from itertools import dropwhile
 from pathlib import Path
 
@@ -99,15 +100,22 @@ def test_the_examples_in_docstrings_show_what_happens(module: str) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=relative)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
-    result = run(sys.executable, example, "--smoke", cwd=tmp_path)
+    drawn = ("--picture", "drawn.svg") if example.parent.name == "examples" and find_spec("matplotlib") else ()
+    result = run(sys.executable, example, "--smoke", *drawn, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_each_example_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "gallery" / "index.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == [
-        file.name for file in sorted(ROOT.glob("examples/*.py"))
-    ]
+def test_each_example_has_a_card_and_what_its_page_shows() -> None:
+    """The card has an alternative text; `docs/pages/thumbnails.py` has drawn the example, and kept what it prints."""
+    gallery = ROOT / "docs" / "gallery"
+    names = [file.stem for file in sorted(ROOT.glob("examples/*.py"))]
+    index = (gallery / "index.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^:::\{example\} (\w+)\n(?::title: .+\n)?:alt: \S.*\S\.$", index, re.MULTILINE)) == names
+    pictures = {file.name: file.stat().st_size for file in gallery.glob("thumbnails/*")}
+    assert sorted(pictures) == [f"{name}-{theme}.png" for name in names for theme in ("dark", "light")]
+    assert max(pictures.values()) <= 40_000, "a picture of the gallery is small"
+    assert sorted(file.name for file in gallery.glob("printed/*")) == [f"{name}.txt" for name in names]
+    assert all(file.read_text(encoding="utf-8").strip() for file in gallery.glob("printed/*"))
 
 
 def shell_commands(page: Path) -> Iterator[list[str]]:
