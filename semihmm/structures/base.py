@@ -184,7 +184,7 @@ class Structure(ABC):
         try:
             return {name: getattr(self, name) for name in self.ranks}
         except AttributeError:
-            _refuse_misnamed(self)
+            refuse_misnamed(self)
             raise
 
     @property
@@ -199,7 +199,7 @@ class Structure(ABC):
             seen: Tensor = getattr(self, self.observed)
             return seen.shape[: seen.ndim - self.ranks[self.observed]]
         except (AttributeError, KeyError):
-            _refuse_misnamed(self)
+            refuse_misnamed(self)
             raise
 
     def replace(self, **changes: Tensor) -> Self:
@@ -359,7 +359,7 @@ class Structure(ABC):
             x = getattr(self, field.name)
             if x is not None and x is not field.default:
                 shown.append(f"{field.name} {_shown(x)}")
-        seen = self.potentials[self.observed]
+        seen = next(iter(self.potentials.values()))
         where = "" if seen.device.type == "cpu" else f", {seen.device}"
         return f"{type(self).__name__}({', '.join(shown)}; {str(seen.dtype).removeprefix('torch.')}{where})"
 
@@ -443,7 +443,7 @@ def _refuse_unsettled(structure: Structure) -> None:
             )
 
 
-def _refuse_misnamed(structure: Structure) -> None:
+def refuse_misnamed(structure: Structure) -> None:
     """Refuse `observed` or `ranks` that name no field."""
     name, ranks = type(structure).__name__, structure.ranks
     there = ", ".join(f.name for f in fields(structure))  # type: ignore[arg-type]

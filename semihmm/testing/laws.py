@@ -216,7 +216,7 @@ def _ranks(case: Case) -> None:
     for name in _unnamed(s):
         raise Broken(
             f"log-weights of the chain come from {name}, which ranks does not name, so it would have no marginals and "
-            "take part in no feature. If it is a constant, name it in indices"
+            "take part in no feature. If it is a number that potentials are multiplied by, name it in indices"
         )
     for i, item in enumerate(case.items):
         try:
