@@ -129,8 +129,8 @@ class Structure(ABC):
         """
         raise StructureError(
             f"{type(self).__name__} has no state at each moment, so it cannot be filtered. "
-            "HMM, HSMM, CTC and MonotonicAlignment can; marginals work for every structure. In a structure of your own, "
-            "say it by filtered().",
+            "HMM, HSMM, CTC and MonotonicAlignment can; marginals work for every structure. In a structure of your "
+            "own, say it by filtered().",
             see="own-structures",
         )
 

@@ -292,8 +292,14 @@ def test_what_a_structure_cannot_answer_names_the_method_that_would(ask, method)
 @pytest.mark.parametrize(
     ("says", "message"),
     [
-        ({"ranks": {"mov": 2, "emission": 2}}, "ranks names 'mov', which is no field. There are move, emission, lengths"),
-        ({"observed": "emision"}, r"observed must name one of the potentials in ranks \(move, emission\), got 'emision'"),
+        (
+            {"ranks": {"mov": 2, "emission": 2}},
+            "ranks names 'mov', which is no field. There are move, emission, lengths",
+        ),
+        (
+            {"observed": "emision"},
+            r"observed must name one of the potentials in ranks \(move, emission\), got 'emision'",
+        ),
         ({"observed": "lengths"}, "observed must name one of the potentials"),
         ({"observed": ""}, "observed must name one of the potentials"),
     ],

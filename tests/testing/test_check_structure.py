@@ -398,10 +398,12 @@ class ScaledAndSaid(Scaled):
 def test_log_weights_that_ranks_leaves_out_are_named():
     hmm = small("HMM", (2,), 3, ragged=True)
     given = hmm.initial, hmm.transition, hmm.emission, None, hmm.lengths
-    with pytest.raises(StructureError, match="log-weights of the chain come from transition, which ranks does not name"):
+    with pytest.raises(
+        StructureError, match="log-weights of the chain come from transition, which ranks does not name"
+    ):
         check_structure(Unnamed(*given))
     scale = torch.tensor(0.5, dtype=torch.float64)
-    with pytest.raises(StructureError, match="come from scale.*If it is a number that potentials are multiplied by, name"):
+    with pytest.raises(StructureError, match=r"come from scale.*multiplied by, name it in indices"):
         check_structure(Scaled(*given, scale=scale))
     check_structure(ScaledAndSaid(*given, scale=scale), samples=500)
 
