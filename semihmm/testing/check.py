@@ -42,6 +42,7 @@ def check_structure(
             one of them mixes several potentials, so that nobody can say how often each is used.
         LawError: the same, where the draws do not fit the posterior.
     Cost: 20,000 paths at most; seconds for thousands.
+
     Example:
         >>> import torch, semihmm
         >>> check_structure(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.randn(3, 3, 2)))
