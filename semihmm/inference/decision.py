@@ -52,7 +52,11 @@ def minimum_bayes_risk(
         return _least_of_the_best(structure, loss, k, options)
     if loss == "hamming":
         if type(structure).state_sequence is Structure.state_sequence:
-            raise StructureError(f"minimum_bayes_risk: {type(structure).__name__} has no state at each step.")
+            raise StructureError(
+                f"minimum_bayes_risk: {type(structure).__name__} has no state at each step. In a structure of your own "
+                "that has one, say it by state_sequence().",
+                see="own-structures",
+            )
         whole = structure.untied()
         posterior = marginals(whole, **options).potentials[whole.observed]
         posterior = posterior.flatten(1 - whole.ranks[whole.observed])  # a state of several parts has an axis for each

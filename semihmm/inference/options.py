@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 from semihmm.engine.plan import StrategyName
 from semihmm.errors import SemihmmError, StructureError
 from semihmm.structures import Structure
+from semihmm.structures.base import refuse_misnamed
 
 
 class Options(TypedDict, total=False):
@@ -63,3 +64,5 @@ def check_structures(*structures: object) -> None:
                 "model(x, lengths).",
                 see="not-a-structure",
             )
+        if getattr(structure, "observed", None) not in structure.ranks:
+            refuse_misnamed(structure)

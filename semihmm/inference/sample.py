@@ -51,7 +51,8 @@ def sample(
     """Exact draws from the posterior over paths, ``(*shape, ...)``: forward filtering, backward sampling.
 
     Args:
-        shape: of the draws; without replacement how many, k or ``(k,)``.
+        shape: of the draws, a tuple, as in PyTorch's distributions: ``(3,)`` for three. Without replacement there can
+            be one axis alone, of k different paths, so the number k will do as well.
         replacement: True for independent draws. False for different paths, each drawn from the posterior given that it
             is none of those before it, with the probability that it was to be among them.
 

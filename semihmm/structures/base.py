@@ -86,7 +86,9 @@ class Structure(ABC):
     def state_sequence(self, event: Tensor) -> Tensor:
         """The state at each step of an event, int64 ``(..., T)``; -1 after the end."""
         raise StructureError(
-            f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself."
+            f"{type(self).__name__}: events are not sequences of states, one for each step; read event itself. In a "
+            "structure of your own that has a state at each step, say it by state_sequence().",
+            see="own-structures",
         )
 
     def untied(self) -> Self:
@@ -116,7 +118,8 @@ class Structure(ABC):
         """What paths say as they go, for `constrain` to read."""
         raise StructureError(
             f"{type(self).__name__} says nothing at each step, so no automaton can read its paths. HMM, HSMM, CTC, "
-            "MonotonicAlignment and Lattice do; in a structure of your own, say it by labels()."
+            "MonotonicAlignment and Lattice do; in a structure of your own, say it by labels().",
+            see="own-structures",
         )
 
     def filtered(self, vectors: Tensor) -> Tensor:
@@ -126,7 +129,9 @@ class Structure(ABC):
         """
         raise StructureError(
             f"{type(self).__name__} has no state at each moment, so it cannot be filtered. "
-            "HMM, HSMM, CTC and MonotonicAlignment can; marginals work for every structure."
+            "HMM, HSMM, CTC and MonotonicAlignment can; marginals work for every structure. In a structure of your "
+            "own, say it by filtered().",
+            see="own-structures",
         )
 
     @property
@@ -176,7 +181,11 @@ class Structure(ABC):
     @property
     def potentials(self) -> dict[str, Tensor]:
         """The log-weights (or costs), by name."""
-        return {name: getattr(self, name) for name in self.ranks}
+        try:
+            return {name: getattr(self, name) for name in self.ranks}
+        except AttributeError:
+            refuse_misnamed(self)
+            raise
 
     @property
     def axes(self) -> dict[str, int]:
@@ -186,8 +195,12 @@ class Structure(ABC):
     @property
     def batch_shape(self) -> torch.Size:
         """The batch axes."""
-        seen: Tensor = getattr(self, self.observed)
-        return seen.shape[: seen.ndim - self.ranks[self.observed]]
+        try:
+            seen: Tensor = getattr(self, self.observed)
+            return seen.shape[: seen.ndim - self.ranks[self.observed]]
+        except (AttributeError, KeyError):
+            refuse_misnamed(self)
+            raise
 
     def replace(self, **changes: Tensor) -> Self:
         """The same structure with other potentials."""
@@ -221,7 +234,11 @@ class Structure(ABC):
 
     @property
     def varying(self) -> dict[str, tuple[int, ...]]:
-        """The axes, behind the batch's, of potentials that may be another one at each step, when they are."""
+        """The axes, behind the batch's, of potentials that may be another one at each step, when they are.
+
+        A structure of your own that has such a potential says it here: ``{"move": (self.steps - 1, 3)}``. Then `ranks`
+        must count the axis for time where it is there, `ragged` say where it is, and `chain` take both forms.
+        """
         return {}
 
     def over_time(self, *names: str) -> Self:
@@ -237,13 +254,15 @@ class Structure(ABC):
             torch.Size([3, 2, 2])
 
         Raises:
-            StructureError: a potential that is the same at all steps, or has steps anyway.
+            StructureError: a name that is not in `varying`: the structure knows no form of that potential with steps
+                (an HMM's ``initial``), or it always has them (``emission``).
         """
         unknown = [n for n in names if not isinstance(n, str) or n not in self.varying]
         if unknown:
             raise StructureError(
                 f"{type(self).__name__}: {', '.join(map(str, unknown))} cannot differ from step to step; "
-                f"{', '.join(self.varying) or 'no potential'} can."
+                f"{', '.join(self.varying) or 'no potential'} can. In a structure of your own, say it by varying.",
+                see="own-structures",
             )
         seen, ranks, found = self.potentials[self.observed], self.ranks, {}
         for name in names:
@@ -340,7 +359,7 @@ class Structure(ABC):
             x = getattr(self, field.name)
             if x is not None and x is not field.default:
                 shown.append(f"{field.name} {_shown(x)}")
-        seen = self.potentials[self.observed]
+        seen = next(iter(self.potentials.values()))
         where = "" if seen.device.type == "cpu" else f", {seen.device}"
         return f"{type(self).__name__}({', '.join(shown)}; {str(seen.dtype).removeprefix('torch.')}{where})"
 
@@ -422,6 +441,20 @@ def _refuse_unsettled(structure: Structure) -> None:
                 "lists, call settle(self, ...) with the names of potentials, and settle_indices with those of lengths, "
                 "in __post_init__; both are in semihmm.structures.authoring."
             )
+
+
+def refuse_misnamed(structure: Structure) -> None:
+    """Refuse `observed` or `ranks` that name no field."""
+    name, ranks = type(structure).__name__, structure.ranks
+    there = ", ".join(f.name for f in fields(structure))  # type: ignore[arg-type]
+    for potential in ranks:
+        if not hasattr(structure, potential):
+            raise StructureError(f"{name}: ranks names {potential!r}, which is no field. There are {there}.")
+    observed = getattr(structure, "observed", None)
+    if observed not in ranks:
+        raise StructureError(
+            f"{name}: observed must name one of the potentials in ranks ({', '.join(ranks)}), got {observed!r}."
+        )
 
 
 def on_device(x: Any, device: torch.device) -> Any:

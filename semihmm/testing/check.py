@@ -27,7 +27,9 @@ def check_structure(
     Args:
         structure: a small one, with a batch axis or more and ragged lengths at best; of any dtype.
         paths: lists the paths of one sequence without batch axes: ``item -> (event, log-weights), ...``, the same paths
-            in the same order whatever the potentials' values. None: enumerated from the definitions for this library's
+            in the same order whatever the potentials' values. Log-weights are all potentials on the path, those that
+            are 0 too, for `Bottleneck` has the least of them; a tuple is one log-weight, the sum of its numbers, as a
+            `Segmental` has of a segment. None: enumerated from the definitions for this library's
             structures; else by walking ``structure.chain()``, which finds faults in `event`, `path` and the rest, but
             cannot know which paths were meant. With ``paths`` it does. (`filtered` is taken at its word.)
         atol: how far answers may be off, next to as much of their size; None for 1e-9, or 1e-4 in float32.
@@ -40,6 +42,7 @@ def check_structure(
             one of them mixes several potentials, so that nobody can say how often each is used.
         LawError: the same, where the draws do not fit the posterior.
     Cost: 20,000 paths at most; seconds for thousands.
+
     Example:
         >>> import torch, semihmm
         >>> check_structure(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.randn(3, 3, 2)))

@@ -170,7 +170,8 @@ def laws() -> Iterator[Law]:
     yield Law(
         "what is no path's event scores -inf",
         _strays,
-        "path(): whether it gives -1, or slots that no arcs join, for numbers out of range or in another order",
+        "path(): whether it gives -1, or slots that no arcs join, for numbers out of range or in another order; or at "
+        "start and end of chain(): whether paths begin and end only where they may",
     )
     for strategy, checkpoint in product(get_args(StrategyName), (False, True)):
         options: Options = {"strategy": strategy, "checkpoint": checkpoint}
@@ -212,11 +213,33 @@ def _ranks(case: Case) -> None:
                 f"{name} is {tuple(x.shape)} and has {rank} axes behind the batch's, so {tuple(front)} in front, but "
                 f"the batch axes are {tuple(batch)}"
             )
+    for name in _unnamed(s):
+        raise Broken(
+            f"log-weights of the chain come from {name}, which ranks does not name, so it would have no marginals and "
+            "take part in no feature. If it is a number that potentials are multiplied by, name it in indices"
+        )
     for i, item in enumerate(case.items):
         try:
             item.replace()
         except Exception as error:
             raise Broken(f"sequence {i} alone is {item}, which is refused: {error}") from error
+
+
+def _unnamed(s: Structure) -> Iterator[str]:
+    """Fields of log-weights that neither ranks nor indices name."""
+    for field in fields(s):  # type: ignore[arg-type]
+        x = getattr(s, field.name)
+        if field.name in s.axes or not isinstance(x, Tensor) or not x.is_floating_point():
+            continue
+        with torch.enable_grad():
+            given = x.detach().clone().requires_grad_()
+            try:
+                leaves = s.holding(**{field.name: given}).chain().leaves
+            except RuntimeError:  # it reads numbers, which are no log-weights then
+                continue
+            whole = [leaf.sum() for leaf in leaves if leaf.requires_grad]
+            if whole and torch.autograd.grad(whole, given, allow_unused=True)[0] is not None:
+                yield field.name
 
 
 def _owners(case: Case) -> None:

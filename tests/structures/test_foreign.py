@@ -250,3 +250,62 @@ def test_a_distribution_of_arrays():
     assert float(d.log_partition.exp()) == pytest.approx(8.0)
     with pytest.raises(StructureError, match="no colour"):
         semihmm.condition(d.structure, colour=torch.ones(2, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Bare(semihmm.Structure):
+    """A structure that says no more than it must."""
+
+    move: torch.Tensor
+    emission: torch.Tensor
+    lengths: torch.Tensor | None = None
+    observed = "emission"
+    ranks = {"move": 2, "emission": 2}  # noqa: RUF012
+
+    def chain(self):
+        steps = Dense(self.move.unsqueeze(-3)) @ Diagonal(self.emission[..., 1:, :])
+        return Chain((self.emission[..., 0, :],), steps, length=self.emission.shape[-2] - 1)
+
+    def event(self, path):
+        return path.slots
+
+    def path(self, event):
+        return Path.through(event)
+
+
+@pytest.mark.parametrize(
+    ("ask", "method"),
+    [
+        (lambda s: s.over_time("move"), "varying"),
+        (lambda s: semihmm.viterbi(s).states, "state_sequence"),
+        (lambda s: semihmm.minimum_bayes_risk(s), "state_sequence"),
+        (lambda s: semihmm.filtering(s), "filtered"),
+        (lambda s: semihmm.constrain(s, semihmm.automata.exactly(1, 0)), "labels"),
+    ],
+)
+def test_what_a_structure_cannot_answer_names_the_method_that_would(ask, method):
+    with pytest.raises(StructureError, match=rf"[iI]n a structure of your own.*, say it by {method}") as error:
+        ask(Bare(z(2, 2), z(3, 2)))
+    assert error.value.see == "faq#own-structures"
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        (
+            {"ranks": {"mov": 2, "emission": 2}},
+            "ranks names 'mov', which is no field. There are move, emission, lengths",
+        ),
+        (
+            {"observed": "emision"},
+            r"observed must name one of the potentials in ranks \(move, emission\), got 'emision'",
+        ),
+        ({"observed": "lengths"}, "observed must name one of the potentials"),
+        ({"observed": ""}, "observed must name one of the potentials"),
+    ],
+)
+@pytest.mark.parametrize("ask", [semihmm.log_partition, semihmm.marginals, semihmm.viterbi, semihmm.entropy])
+def test_a_misspelt_potential_is_named(says, message, ask):
+    structure = type("Misspelt", (Bare,), says)(z(2, 2), z(3, 2))
+    with pytest.raises(StructureError, match=f"Misspelt: {message}"):
+        ask(structure)

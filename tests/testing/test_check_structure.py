@@ -371,3 +371,51 @@ def test_ragged_batches_and_forbidden_weights_are_drawn():
     assert ragged.batch_shape
     shut = find(structures(kinds=["HMM"]), lambda s: bool((s.emission == -math.inf).any()))
     assert shut.emission.isinf().any()
+
+
+@dataclass(frozen=True)
+class Unnamed(HMM):
+    ranks: ClassVar[dict[str, int]] = {"initial": 1, "emission": 2}
+
+
+@dataclass(frozen=True)
+class Scaled(HMM):
+    """Its transitions count `scale` times, which is no log-weight."""
+
+    scale: torch.Tensor | None = None
+
+    def chain(self):
+        chain = super().chain()
+        steps = Dense(self.transition.unsqueeze(-3) * self.scale) @ chain.steps.then
+        return Chain(chain.start, steps, chain.end, chain.lengths, chain.length)
+
+
+@dataclass(frozen=True)
+class ScaledAndSaid(Scaled):
+    indices: ClassVar[dict[str, int]] = {"emission_index": 1, "scale": 0}
+
+
+def test_log_weights_that_ranks_leaves_out_are_named():
+    hmm = small("HMM", (2,), 3, ragged=True)
+    given = hmm.initial, hmm.transition, hmm.emission, None, hmm.lengths
+    with pytest.raises(
+        StructureError, match="log-weights of the chain come from transition, which ranks does not name"
+    ):
+        check_structure(Unnamed(*given))
+    scale = torch.tensor(0.5, dtype=torch.float64)
+    with pytest.raises(StructureError, match=r"come from scale.*multiplied by, name it in indices"):
+        check_structure(Scaled(*given, scale=scale))
+    check_structure(ScaledAndSaid(*given, scale=scale), samples=500)
+
+
+@dataclass(frozen=True)
+class Endless(HMM):
+    """The end was meant to be state 0 and is forgotten."""
+
+
+def test_a_forgotten_end_is_looked_for_in_the_chain_too():
+    def paths(item):
+        return ((event, weights) for event, weights in hmm_paths(item) if event[len(item.emission) - 1] == 0)
+
+    with pytest.raises(StructureError, match=r"Look at path\(\).*or at start and end of chain\(\)"):
+        check_structure(Endless(torch.zeros(2), torch.zeros(2, 2), torch.zeros(1, 3, 2)), paths=paths)
