@@ -10,7 +10,7 @@ import torch
 from hypothesis import find, given
 
 import semihmm
-from semihmm import HMM, EditDistance, MonotonicAlignment
+from semihmm import HMM, HSMM, EditDistance, MonotonicAlignment
 from semihmm.engine import Chain, Dense, Diagonal, Map, Path
 from semihmm.errors import LawError, StructureError
 from semihmm.testing import check_structure, oracle
@@ -371,3 +371,19 @@ def test_ragged_batches_and_forbidden_weights_are_drawn():
     assert ragged.batch_shape
     shut = find(structures(kinds=["HMM"]), lambda s: bool((s.emission == -math.inf).any()))
     assert shut.emission.isinf().any()
+
+
+def test_stretches_of_paths_are_read_as_a_stream_reads_them():
+    @dataclass(frozen=True)
+    class Closed(HSMM):
+        """A last segment whose end is not there is none."""
+
+        def event(self, path):
+            event = super().event(path)
+            last = event[..., 1:].sum(-1, keepdim=True) == self.steps
+            return torch.where(last & (path.slots[..., -1:] < 0).unsqueeze(-1), -1, event)
+
+    hsmm = HSMM(torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 2), torch.randn(2, 3, 1))
+    check_structure(hsmm, samples=100)
+    with pytest.raises(StructureError, match=r"Closed breaks a law: a stretch of a path has .* Look at event\(\) and"):
+        check_structure(Closed(*hsmm.potentials.values()), samples=100)
