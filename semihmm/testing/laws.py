@@ -59,6 +59,7 @@ class Law(NamedTuple):
     name: str
     test: Callable[["Case"], None]
     look: str
+    told: str = ""  # where else to look, where paths= said which paths were meant
 
     def broken(self, case: "Case") -> Broken | None:
         """How a case breaks the law; None if it keeps it."""
@@ -177,7 +178,7 @@ def laws() -> Iterator[Law]:
         options: Options = {"strategy": strategy, "checkpoint": checkpoint}
         by = f"with strategy={strategy!r} and checkpoint={checkpoint}"
         for asked in (*QUESTIONS, FILTERING):
-            yield Law(f"{asked.name} is that of its paths, {by}", partial(_asked, asked, options), asked.look)
+            yield Law(f"{asked.name} is that of its paths, {by}", partial(_asked, asked, options), asked.look, asked.told)
         for k in (None, 1, 3):
             best = "the best path" if k is None else f"the {k} best paths"
             yield Law(f"{'viterbi' if k is None else 'topk'} finds {best}, {by}", partial(_best, k, options), LOOK)
@@ -352,6 +353,7 @@ class Question(NamedTuple):
     expected: Callable[..., Any]
     found: Callable[..., Any]
     look: str = "chain()"
+    told: str = ""
 
 
 def _named(name: str, more: Callable[[Case], tuple[Any, ...]] = lambda case: ()) -> Question:
@@ -363,7 +365,13 @@ def _total(semiring: sr.Semiring) -> Question:
     def more(case: Case) -> tuple[Any, ...]:
         return semiring, case.features[: semiring.inputs - 1]
 
-    return Question(f"total in {semiring}", more, oracle.total, semihmm.total)
+    told = ""
+    if isinstance(semiring, sr.Bottleneck):
+        told = (
+            "; or at paths=, whose log-weights are all potentials on a path, also those that are 0, with those that one "
+            "arc adds up in one tuple (all other totals so far are right)"
+        )
+    return Question(f"total in {semiring}", more, oracle.total, semihmm.total, told=told)
 
 
 def _gradient(structure: Structure, **options: Any) -> Structure:

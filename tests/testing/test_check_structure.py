@@ -387,3 +387,13 @@ def test_stretches_of_paths_are_read_as_a_stream_reads_them():
     check_structure(hsmm, samples=100)
     with pytest.raises(StructureError, match=r"Closed breaks a law: a stretch of a path has .* Look at event\(\) and"):
         check_structure(Closed(*hsmm.potentials.values()), samples=100)
+
+
+def test_a_width_that_paths_tells_otherwise_may_be_a_mistake_in_paths():
+    def split(item):
+        for path in oracle.paths(item):
+            yield path.event, [x for w in path.weights for x in (w if isinstance(w, tuple) else (w,))]
+
+    hsmm = HSMM(*(torch.full(shape, -1.0) for shape in ((2,), (2, 2), (2, 2), (2, 2, 2))))
+    with pytest.raises(StructureError, match=r"total in Bottleneck.*or at paths=.* in one tuple"):
+        check_structure(hsmm, paths=split)
