@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semihmm import engine
 from semihmm._numbers import check_values
-from semihmm.engine import Chain, Plan
+from semihmm.engine import Chain, Plan, Segmental
 from semihmm.engine.chain import aligned
 from semihmm.engine.tracing import plain, traced
 from semihmm.errors import DataError, SemiringError, ShapeError, StructureError
@@ -185,8 +185,13 @@ def _without_width(structure: Structure, semiring: Semiring) -> Chain:
     chain = structure.chain().unrolled()
     reaches = (0,) * (len(chain.start) + len(chain.end)) + chain.steps.reaches  # padding adds up with real frames
     leaves = list(chain.leaves)
-    for i, (source, reach) in enumerate(zip(numbered(structure, unrolled=True), reaches, strict=False)):
-        if source is None or source.number is None or reach:
+    sources = numbered(structure, unrolled=True)
+    alone = len(leaves)
+    if isinstance(chain.steps, Segmental):  # what adds up to a segment is no constant if a part of it is none
+        parts = sources[alone - len(chain.steps.lasting) :]
+        alone -= len(parts) * any(s is not None and s.number is not None and bool((s.number >= 0).any()) for s in parts)
+    for i, (source, reach) in enumerate(zip(sources, reaches, strict=False)):
+        if source is None or source.number is None or reach or i >= alone:
             continue
         free = (source.number < 0) & (leaves[i] == 0)
         if not isinstance(semiring, Bottleneck) and bool(free.any()):

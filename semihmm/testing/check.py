@@ -41,7 +41,9 @@ def check_structure(
             number: what was expected, what came, where to look. Or there are too many paths to list, or a log-weight on
             one of them mixes several potentials, so that nobody can say how often each is used.
         LawError: the same, where the draws do not fit the posterior.
+
     Cost: 20,000 paths at most; seconds for thousands.
+
     Example:
         >>> import torch, semihmm
         >>> check_structure(semihmm.HMM(torch.zeros(2), torch.zeros(2, 2), torch.randn(3, 3, 2)))

@@ -72,7 +72,7 @@ class Segmental(Map):
             raise ShapeError(
                 "Segmental: transition from S to S states, duration (..., T or 1, D, S), emission (..., T, S), with "
                 "D - 1 frames of padding in front, and segment (..., T, D, S) must agree on S and D, got "
-                f"{events[0]} and {[tuple(x.shape) for x in self._lasting]}. Segmental.of does the padding."
+                f"{events[0]} and {[tuple(x.shape) for x in self.lasting]}. Segmental.of does the padding."
             )
 
     @staticmethod
@@ -109,8 +109,8 @@ class Segmental(Map):
         return torch.arange(self.slots) >= self.states
 
     @property
-    def _lasting(self) -> tuple[Tensor, ...]:
-        """The leaves behind the transition's."""
+    def lasting(self) -> tuple[Tensor, ...]:
+        """The leaves behind the transition's, which add up to the weight of a segment."""
         given = (self.duration, self.emission)
         return given if self.segment is None else (*given, self.segment)
 
@@ -120,7 +120,7 @@ class Segmental(Map):
 
     @property
     def leaves(self) -> tuple[Tensor, ...]:
-        return self.transition.leaves + self._lasting
+        return self.transition.leaves + self.lasting
 
     @property
     def ranks(self) -> tuple[int, ...]:
