@@ -151,7 +151,7 @@ def axes_to_draw_on(app: Sphinx, doctree: nodes.document) -> None:
     """The ``Axes`` of a plot are matplotlib's, no map of the engine's: no link."""
     for node in list(doctree.findall(pending_xref)):
         if node["reftarget"] == "Axes" and node.get("py:module") == "semihmm.plots":
-            node.replace_self(node.children)
+            node.replace_self(nodes.Text("Axes"))
 
 
 def rest_of_folder(app: Sphinx, docname: str, source: list[str]) -> None:
