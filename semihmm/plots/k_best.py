@@ -56,9 +56,9 @@ def k_best(paths: Paths, *, names: Sequence[str] | None = None, ax: Axes | None 
         bands(ax, path + len(names) * agrees, full_and_faded, bottom=row - 0.42, height=0.84)
     if isinstance(paths.structure, HSMM):
         state, start, _ = paths.event[paths.valid].cpu().unbind(-1)
-        row, at = ((state[:, 1:] >= 0) & (state[:, 1:] == state[:, :-1])).nonzero(as_tuple=True)
-        place = (start[row, at + 1] - 0.5).numpy()
-        ax.vlines(place, row.numpy() - 0.42, row.numpy() + 0.42, colors=[ax.get_facecolor()], linewidths=1.0)
+        rows, at = ((state[:, 1:] >= 0) & (state[:, 1:] == state[:, :-1])).nonzero(as_tuple=True)
+        place = (start[rows, at + 1] - 0.5).numpy()
+        ax.vlines(place, rows.numpy() - 0.42, rows.numpy() + 0.42, colors=[ax.get_facecolor()], linewidths=1.0)
     chances = [f"{math.exp(x):.2g}" if x > -9 else f"exp({x:.4g})" for x in log_prob]
     ax.set_yticks(range(len(states)), chances)
     ax.set_ylim(len(states) - 0.5, -0.5)

@@ -29,9 +29,10 @@ def check_structure(
         paths: lists the paths of one sequence without batch axes: ``item -> (event, log-weights), ...``, the same paths
             in the same order whatever the potentials' values. Log-weights are all potentials that the path uses, also
             those that are 0: each a number, or those that the chain adds up within one arc, such as all of one segment
-            of a `Segmental` map, together in one tuple. (Only `Bottleneck` tells the difference.) None: enumerated from the definitions for this library's
-            structures; else by walking ``structure.chain()``, which finds faults in `event`, `path` and the rest, but
-            cannot know which paths were meant. With ``paths`` it does. (`filtered` is taken at its word.)
+            of a `Segmental` map, together in one tuple. (Only `Bottleneck` tells the difference.)
+            None: enumerated from the definitions for this library's structures; else by walking ``structure.chain()``,
+            which finds faults in `event`, `path` and the rest, but cannot know which paths were meant. With ``paths``
+            it does. (`filtered` is taken at its word.)
         atol: how far answers may be off, next to as much of their size; None for 1e-9, or 1e-4 in float32.
         samples: draws whose frequencies are compared with the posterior (a chi-square test that refuses one right
             sampler in a million).

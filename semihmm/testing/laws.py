@@ -178,7 +178,9 @@ def laws() -> Iterator[Law]:
         options: Options = {"strategy": strategy, "checkpoint": checkpoint}
         by = f"with strategy={strategy!r} and checkpoint={checkpoint}"
         for asked in (*QUESTIONS, FILTERING):
-            yield Law(f"{asked.name} is that of its paths, {by}", partial(_asked, asked, options), asked.look, asked.told)
+            yield Law(
+                f"{asked.name} is that of its paths, {by}", partial(_asked, asked, options), asked.look, asked.told
+            )
         for k in (None, 1, 3):
             best = "the best path" if k is None else f"the {k} best paths"
             yield Law(f"{'viterbi' if k is None else 'topk'} finds {best}, {by}", partial(_best, k, options), LOOK)
@@ -187,8 +189,8 @@ def laws() -> Iterator[Law]:
     yield Law(
         "a stretch of a path has the states that the path has there",
         _stretches,
-        "event() and state_sequence(), which a Stream asks about stretches: T is that of path.slots, not of a potential, "
-        "and a last segment whose end is not there lasts to the end of the stretch",
+        "event() and state_sequence(), which a Stream asks about stretches: T is that of path.slots, not of a "
+        "potential, and a last segment whose end is not there lasts to the end of the stretch",
     )
 
 
@@ -368,7 +370,7 @@ def _total(semiring: sr.Semiring) -> Question:
     told = ""
     if isinstance(semiring, sr.Bottleneck):
         told = (
-            "; or at paths=, whose log-weights are all potentials on a path, also those that are 0, with those that one "
+            "; or at paths=, whose log-weights are all potentials on a path, also those of 0, with those that one "
             "arc adds up in one tuple (all other totals so far are right)"
         )
     return Question(f"total in {semiring}", more, oracle.total, semihmm.total, told=told)
