@@ -8,7 +8,9 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst.directives.images import Figure
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 import semihmm
 
@@ -136,6 +138,22 @@ def in_prose(app: Sphinx, what: str, name: str, value: object, options: object, 
         lines.insert(0, "")
 
 
+def returns_in_prose(self: GoogleDocstring, preprocess_types: bool = False) -> list[tuple[str, str, list[str]]]:
+    """What a function returns is a sentence, which may have a colon; the type is in the signature."""
+    text = self._dedent(self._consume_to_next_section())
+    return [("", "", GoogleDocstring(text, self._config).lines())]
+
+
+GoogleDocstring._consume_returns_section = returns_in_prose  # type: ignore[method-assign]
+
+
+def axes_to_draw_on(app: Sphinx, doctree: nodes.document) -> None:
+    """The ``Axes`` of a plot are matplotlib's, no map of the engine's: no link."""
+    for node in list(doctree.findall(pending_xref)):
+        if node["reftarget"] == "Axes" and node.get("py:module") == "semihmm.plots":
+            node.replace_self(nodes.Text("Axes"))
+
+
 def rest_of_folder(app: Sphinx, docname: str, source: list[str]) -> None:
     """In the toctrees of the front page, ``folder/*`` is what no line names, if anything: new pages appear there."""
     if docname == "index":
@@ -159,6 +177,7 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("katex", (inline_math, None), (display_math, None))
     app.connect("html-page-context", with_katex)
     app.connect("source-read", rest_of_folder)
+    app.connect("doctree-read", axes_to_draw_on)
     app.connect("autodoc-process-docstring", in_prose, priority=400)  # before napoleon
     if not KOREAN:  # the first pass has drawn them
         app.connect("builder-inited", lambda _: pictures.draw(HERE / "_pictures"))

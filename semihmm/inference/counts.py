@@ -37,6 +37,7 @@ def expected_counts(
         ``(...)`` in nats; and by name, in the shape of the potential, the gradient of the sum of those (minus it, where
         the potential is a cost). One that all sequences share is counted over all of them, so no ``(B, S, S)`` exists;
         `marginals` counts for each sequence. Zero where there is no path. Differentiable in turn.
+
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:

@@ -32,6 +32,7 @@ def marginals(structure: S, **options: Unpack[Options]) -> S:
         ``.emission (..., T, S)`` sums to 1 at each step of an HMM, and ``.transition (..., S, S)`` holds expected
         counts. Zero where there is no path. Differentiable in turn. Where states share V columns of emissions, it is
         ``.emission (..., T, V)``, and `smoothing` tells the states apart.
+
     Cost: two scans, O(T) memory (see ``checkpoint``).
 
     Example:

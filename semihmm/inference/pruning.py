@@ -59,10 +59,11 @@ def prune(
         path that was pruned has a larger one, so the k best paths are exact as far as they score more. ``.lost`` is
         the log of the sum of their exps: where scores are log-posteriors, the log of a share of the probability that
         is at least what was lost. What was lost in fact is the difference of both log-partitions.
+
     Cost: that of the max-marginals and the best path, for what scores: three times that of `viterbi` between many
-        states, all at all steps by the same transitions, and up to 15 times it else; with ``mask`` or scores, nothing
-        of the kind. Then, for all that is asked of what is left, with n states kept at each time: n^2 a step, or their
-        arcs.
+    states, all at all steps by the same transitions, and up to 15 times it else; with ``mask`` or scores, nothing
+    of the kind. Then, for all that is asked of what is left, with n states kept at each time: n^2 a step, or their
+    arcs.
 
     Times and states are those of the structure's chain: HMM and MonotonicAlignment ``(..., T, S)``, CTC
     ``(..., T, 2 U + 1)``, its states before the first step all kept, or ``(..., T + 1, 2 U + 1)``.

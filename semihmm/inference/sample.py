@@ -57,7 +57,7 @@ def sample(
             is none of those before it, with the probability that it was to be among them.
 
     Cost: one forward pass; without replacement, that of the ``max(2 k, 32)`` best paths and of some independent draws:
-        few, unless the mass of all other paths is small and one of them is drawn nevertheless.
+    few, unless the mass of all other paths is small and one of them is drawn nevertheless.
 
     Example:
         >>> import torch, semihmm

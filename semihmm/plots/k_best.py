@@ -12,6 +12,7 @@ import torch
 from semihmm.errors import ShapeError
 from semihmm.inference import Paths, log_partition
 from semihmm.plots.drawing import axes_for, bands, colours, legend, names_for, over_time
+from semihmm.structures import HSMM
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def k_best(paths: Paths, *, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """The k best paths as rows of states, the best on top; in the others, what the best one says too is faded.
+
+    Where two segments of one state meet in an HSMM, a thin line stands between them.
 
     Args:
         paths: what `semihmm.topk` (or `semihmm.sample`) returned for one sequence. Those that are not valid are left
@@ -51,6 +54,11 @@ def k_best(paths: Paths, *, names: Sequence[str] | None = None, ax: Axes | None 
     for row, path in enumerate(states):
         agrees = (path == states[0]) & (path >= 0) & (row > 0)
         bands(ax, path + len(names) * agrees, full_and_faded, bottom=row - 0.42, height=0.84)
+    if isinstance(paths.structure, HSMM):
+        state, start, _ = paths.event[paths.valid].cpu().unbind(-1)
+        rows, at = ((state[:, 1:] >= 0) & (state[:, 1:] == state[:, :-1])).nonzero(as_tuple=True)
+        place = (start[rows, at + 1] - 0.5).numpy()
+        ax.vlines(place, rows.numpy() - 0.42, rows.numpy() + 0.42, colors=[ax.get_facecolor()], linewidths=1.0)
     chances = [f"{math.exp(x):.2g}" if x > -9 else f"exp({x:.4g})" for x in log_prob]
     ax.set_yticks(range(len(states)), chances)
     ax.set_ylim(len(states) - 0.5, -0.5)

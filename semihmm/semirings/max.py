@@ -112,6 +112,8 @@ class Min(Semiring):
 class Bottleneck(Semiring):
     """``(max, min, -inf, inf)``: the widest path, one whose smallest log-weight is largest (Pollack 1960).
 
+    Potentials that are 0 are log-weights too. What a map adds up within one arc is one log-weight: of a `Segmental` map
+    a segment's duration, its frames and what it weighs as a whole.
     `times` keeps the smaller of two, so log-weights do not add up: ``additive`` is False. The gradient of
     a total is 1 at the narrowest arc of the widest path; arcs that are equally narrow share it.
 

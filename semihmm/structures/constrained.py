@@ -35,12 +35,14 @@ def constrain(structure: Structure, language: Language | Automaton, labels: Any 
         language: what may be said, from `semihmm.automata`.
         labels: what to read instead, integers ``(n,)``, one for each state, token or arc: a tag that several states
             share, the word on an arc. What has -1 is passed over.
+
     Returns:
         A structure that answers every question, with the potentials of the other one: gradients and marginals have
         their shapes.
+
     Cost: a path is in pairs of a slot and a state of the automaton. Work per step is the arcs between pairs that a path
-        can get to and end from: those of the structure times the automaton's states, at most. With all transitions
-        between S states, it is S * Q * (S + Q) products for Q states of the automaton, where that takes less time.
+    can get to and end from: those of the structure times the automaton's states, at most. With all transitions
+    between S states, it is S * Q * (S + Q) products for Q states of the automaton, where that takes less time.
 
     Example:
         >>> import torch, semihmm

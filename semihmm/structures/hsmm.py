@@ -49,7 +49,7 @@ class HSMM(Structure):
 
     An event is the segments ``(state, start, length)`` in order, int64 ``(..., T, 3)``, filled up with -1;
     `state_sequence` turns it into the state of each step. Work per step is S D + S^2, or S D + A, or S D + S K; memory
-    beyond the ring buffer is that of an HMM.
+    beyond the ring buffer of D vectors and T S numbers for the frames is that of an HMM.
 
     Example:
         >>> import torch, semihmm

@@ -27,11 +27,12 @@ def check_structure(
     Args:
         structure: a small one, with a batch axis or more and ragged lengths at best; of any dtype.
         paths: lists the paths of one sequence without batch axes: ``item -> (event, log-weights), ...``, the same paths
-            in the same order whatever the potentials' values. Log-weights are all potentials on the path, those that
-            are 0 too, for `Bottleneck` has the least of them; a tuple is one log-weight, the sum of its numbers, as a
-            `Segmental` has of a segment. None: enumerated from the definitions for this library's
-            structures; else by walking ``structure.chain()``, which finds faults in `event`, `path` and the rest, but
-            cannot know which paths were meant. With ``paths`` it does. (`filtered` is taken at its word.)
+            in the same order whatever the potentials' values. Log-weights are all potentials that the path uses, also
+            those that are 0: each a number, or those that the chain adds up within one arc, such as all of one segment
+            of a `Segmental` map, together in one tuple. (Only `Bottleneck` tells the difference.)
+            None: enumerated from the definitions for this library's structures; else by walking ``structure.chain()``,
+            which finds faults in `event`, `path` and the rest, but cannot know which paths were meant. With ``paths``
+            it does. (`filtered` is taken at its word.)
         atol: how far answers may be off, next to as much of their size; None for 1e-9, or 1e-4 in float32.
         samples: draws whose frequencies are compared with the posterior (a chi-square test that refuses one right
             sampler in a million).
@@ -41,6 +42,7 @@ def check_structure(
             number: what was expected, what came, where to look. Or there are too many paths to list, or a log-weight on
             one of them mixes several potentials, so that nobody can say how often each is used.
         LawError: the same, where the draws do not fit the posterior.
+
     Cost: 20,000 paths at most; seconds for thousands.
 
     Example:
@@ -64,12 +66,12 @@ def check_structure(
             example = smallest(structure, partial(fails, law))
             found = law.broken(case(example))
             assert found is not None
-            raise _error(law, structure, example, found) from found.__cause__
+            raise _error(law, structure, example, found, paths is not None) from found.__cause__
 
 
-def _error(law: Law, structure: Structure, example: Structure, found: Broken) -> StructureError | Exception:
+def _error(law: Law, structure: Structure, example: Structure, found: Broken, told: bool) -> StructureError | Exception:
     which = "Example" if example is structure else "Smallest example found"
     return found.error(
         f"check_structure: {type(structure).__name__} breaks a law: {law.name}. {which}: {numbers(example)}. "
-        f"There, {found}. Look at {law.look}."
+        f"There, {found}. Look at {law.look}{law.told if told else ''}."
     )

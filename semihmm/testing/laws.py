@@ -12,7 +12,7 @@ from torch import Tensor
 
 import semihmm
 from semihmm import semirings as sr
-from semihmm.engine import Path
+from semihmm.engine import Grid, Map, Path
 from semihmm.engine.plan import StrategyName
 from semihmm.errors import LawError, SemihmmError, StructureError
 from semihmm.inference import Paths
@@ -41,6 +41,7 @@ SEMIRINGS: tuple[sr.Semiring, ...] = (
 )
 FALSE_ALARM = 1e-6  # how often a right sampler is refused, if draws were fresh at every call
 MOST_ROWS = 64  # of the k best paths
+MOST_STRETCHED = 8  # paths whose stretches are read
 LOOK = "event(), then at chain()"
 
 
@@ -58,6 +59,7 @@ class Law(NamedTuple):
     name: str
     test: Callable[["Case"], None]
     look: str
+    told: str = ""  # where else to look, where paths= said which paths were meant
 
     def broken(self, case: "Case") -> Broken | None:
         """How a case breaks the law; None if it keeps it."""
@@ -177,12 +179,20 @@ def laws() -> Iterator[Law]:
         options: Options = {"strategy": strategy, "checkpoint": checkpoint}
         by = f"with strategy={strategy!r} and checkpoint={checkpoint}"
         for asked in (*QUESTIONS, FILTERING):
-            yield Law(f"{asked.name} is that of its paths, {by}", partial(_asked, asked, options), asked.look)
+            yield Law(
+                f"{asked.name} is that of its paths, {by}", partial(_asked, asked, options), asked.look, asked.told
+            )
         for k in (None, 1, 3):
             best = "the best path" if k is None else f"the {k} best paths"
             yield Law(f"{'viterbi' if k is None else 'topk'} finds {best}, {by}", partial(_best, k, options), LOOK)
         yield Law(f"topk finds all paths, {by}", partial(_all_and_one_more, options), LOOK)
     yield Law("draws come as often as their paths' probabilities say", _draws, LOOK)
+    yield Law(
+        "a stretch of a path has the states that the path has there",
+        _stretches,
+        "event() and state_sequence(), which a Stream asks about stretches: T is that of path.slots, not of a "
+        "potential, and a last segment whose end is not there lasts to the end of the stretch",
+    )
 
 
 def _ranks(case: Case) -> None:
@@ -368,6 +378,7 @@ class Question(NamedTuple):
     expected: Callable[..., Any]
     found: Callable[..., Any]
     look: str = "chain()"
+    told: str = ""
 
 
 def _named(name: str, more: Callable[[Case], tuple[Any, ...]] = lambda case: ()) -> Question:
@@ -379,7 +390,13 @@ def _total(semiring: sr.Semiring) -> Question:
     def more(case: Case) -> tuple[Any, ...]:
         return semiring, case.features[: semiring.inputs - 1]
 
-    return Question(f"total in {semiring}", more, oracle.total, semihmm.total)
+    told = ""
+    if isinstance(semiring, sr.Bottleneck):
+        told = (
+            "; or at paths=, whose log-weights are all potentials on a path, also those of 0, with those that one "
+            "arc adds up in one tuple (all other totals so far are right)"
+        )
+    return Question(f"total in {semiring}", more, oracle.total, semihmm.total, told=told)
 
 
 def _gradient(structure: Structure, **options: Any) -> Structure:
@@ -497,6 +514,48 @@ def _draws(case: Case) -> None:
     expected = drawn.score[:8].to(torch.float64) - torch.where(total == -math.inf, 0.0, total)
     got = torch.where(drawn.valid[:8], semihmm.log_prob(s, drawn.event[:8]), -math.inf)
     case.close("log_prob of draws", expected, got)
+
+
+def _stretches(case: Case) -> None:
+    """As a stream reads them: some paths, from where something begins, with all frames, but nothing behind.
+
+    Of structures that tell a state for each frame, and have a step for each one, or for each but the first.
+    """
+    for item in case.items:
+        chain, seen, counted_by = item.chain(), item.observed, next(iter(item.ragged.items()), None)
+        if counted_by is None or isinstance(chain.steps, Grid) or not isinstance(chain.steps, Map):
+            continue
+        field, axes = counted_by
+        frames = {n: x for n, axis in axes.items() if (x := item.potentials.get(n)) is not None and -axis == x.ndim}
+        lead = item.potentials[seen].shape[0] - chain.length
+        count = lead + (chain.length if chain.lengths is None else int(chain.lengths))
+        if seen not in frames or seen not in item.__dict__ or lead not in (0, 1):  # it is another structure's
+            continue
+        try:
+            walks = list(islice(walked(item), oracle.MOST))
+            walks = walks[:: len(walks) // MOST_STRETCHED + 1]
+            each = [torch.tensor(walk.slots) for walk in walks]
+            whole = [item.state_sequence(item.event(Path.through(slots))) for slots in each]
+        except StructureError:  # it has no states, or a map that cannot be walked through
+            continue
+        onward = chain.steps.leads_on
+        for slots, states in zip(each, whole, strict=True):
+            begins = [t for t in range(count) if slots[t] >= 0 and onward[slots[t]] and states[t] >= 0]
+            for first, last in ((a, b) for a in begins for b in range(a + 1, count + 1)):
+                form = item.holding(**{n: x.new_zeros(1, *x.shape[1:]) for n, x in frames.items()})
+                blank = item.potentials[seen].new_zeros(last - first, *item.potentials[seen].shape[1:])
+                form = form.holding(**{seen: blank})
+                if field in item.__dict__:
+                    form = form.holding(**{field: torch.tensor(last - first)})
+                along = slots[first : last + 1 - lead].clone()
+                if not lead and last < count and along[-1] >= 0 and not onward[along[-1]]:
+                    along[-1] = -1
+                stretch = f"the states of the stretch {along.tolist()} of path {slots.tolist()}"
+                try:
+                    found = form.state_sequence(form.event(Path.through(along)))
+                except Exception as error:
+                    raise Broken(f"{stretch} cannot be told: {type(error).__name__}: {error}") from error
+                case.close(stretch, states[first:last], found)
 
 
 def numbers(x: Any) -> str:

@@ -521,3 +521,16 @@ def test_what_select_returns_is_drawn_as_it_is():
     ax = plots.selection(found)
     assert_close(torch.as_tensor(ax.lines[-1].get_xydata()), torch.tensor([[2.0, -10.0]]).double())
     assert ax.get_ylabel() == "heldout"
+
+
+def test_segments_of_one_state_that_meet_are_set_apart():
+    hsmm = semihmm.HSMM(*(torch.zeros(shape) for shape in ((1,), (1, 1), (1, 2), (3, 1))))
+    paths = semihmm.topk(hsmm, 2)
+    (lines,) = (x for x in plots.k_best(paths).collections if type(x).__name__ == "LineCollection")
+    expected = {
+        (row, start - 0.5)
+        for row, event in enumerate(paths.event.tolist())
+        for state, start, _ in event
+        if state >= 0 and start
+    }
+    assert {(round(y.mean()), x[0]) for x, y in (line.T for line in lines.get_segments())} == expected

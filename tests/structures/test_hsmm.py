@@ -1,8 +1,9 @@
 """HSMM: special cases are other models, censored ends count what they cut off, and mistakes are named."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.testing import assert_close
 
 import semihmm
 from semihmm import HMM, HSMM
+from semihmm.engine import Chain, Path, Segmental
 from semihmm.engine.backends import native
 from semihmm.errors import ShapeError, StructureError
 from semihmm.testing import check_structure, oracle
@@ -315,3 +317,28 @@ def test_the_log_of_a_sum_has_the_derivatives_of_a_sum():
         a[0] = b[0]  # a tie
     assert_close(either(a, b), torch.logaddexp(a, b))
     assert torch.autograd.gradcheck(either, (a, b)) and torch.autograd.gradgradcheck(either, (a, b))
+
+
+def test_a_duration_that_is_a_constant_of_a_segmental_map_adds_to_the_width_of_segments():
+    @dataclass(frozen=True)
+    class Free(semihmm.Structure):
+        emission: torch.Tensor
+        observed: ClassVar = "emission"
+        ranks: ClassVar = {"emission": 2}
+        lengths: ClassVar[None] = None
+
+        def chain(self):
+            (steps, states), never = self.emission.shape[-2:], torch.full((2,), -torch.inf)
+            zeros, ends = self.emission.new_zeros, torch.cat([torch.zeros(states), never])
+            segments = Segmental.of(zeros(1, states, states), zeros(1, 2, states), self.emission)
+            return Chain((ends.roll(states),), segments, (ends,), length=steps)
+
+        def event(self, path):
+            return path.slots
+
+        def path(self, event):
+            return Path.through(event)
+
+    emission = torch.tensor([[-3.0, -4.0], [-5.0, -6.0], [-7.0, -8.0]])
+    assert semihmm.total(Free(emission), semihmm.semirings.Bottleneck()) == -7.0
+    check_structure(Free(emission.double()), samples=100)

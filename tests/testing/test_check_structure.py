@@ -10,7 +10,7 @@ import torch
 from hypothesis import find, given
 
 import semihmm
-from semihmm import HMM, EditDistance, MonotonicAlignment
+from semihmm import HMM, HSMM, EditDistance, MonotonicAlignment
 from semihmm.engine import Chain, Dense, Diagonal, Map, Path
 from semihmm.errors import LawError, StructureError
 from semihmm.testing import check_structure, oracle
@@ -419,3 +419,29 @@ def test_a_forgotten_end_is_looked_for_in_the_chain_too():
 
     with pytest.raises(StructureError, match=r"Look at path\(\).*or at start and end of chain\(\)"):
         check_structure(Endless(torch.zeros(2), torch.zeros(2, 2), torch.zeros(1, 3, 2)), paths=paths)
+
+
+def test_stretches_of_paths_are_read_as_a_stream_reads_them():
+    @dataclass(frozen=True)
+    class Closed(HSMM):
+        """A last segment whose end is not there is none."""
+
+        def event(self, path):
+            event = super().event(path)
+            last = event[..., 1:].sum(-1, keepdim=True) == self.steps
+            return torch.where(last & (path.slots[..., -1:] < 0).unsqueeze(-1), -1, event)
+
+    hsmm = HSMM(torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 2), torch.randn(2, 3, 1))
+    check_structure(hsmm, samples=100)
+    with pytest.raises(StructureError, match=r"Closed breaks a law: a stretch of a path has .* Look at event\(\) and"):
+        check_structure(Closed(*hsmm.potentials.values()), samples=100)
+
+
+def test_a_width_that_paths_tells_otherwise_may_be_a_mistake_in_paths():
+    def split(item):
+        for path in oracle.paths(item):
+            yield path.event, [x for w in path.weights for x in (w if isinstance(w, tuple) else (w,))]
+
+    hsmm = HSMM(*(torch.full(shape, -1.0) for shape in ((2,), (2, 2), (2, 2), (2, 2, 2))))
+    with pytest.raises(StructureError, match=r"total in Bottleneck.*or at paths=.* in one tuple"):
+        check_structure(hsmm, paths=split)

@@ -110,7 +110,7 @@ class Segmental(Map):
 
     @property
     def _lasting(self) -> tuple[Tensor, ...]:
-        """The leaves behind the transition's."""
+        """The leaves behind the transition's, which add up to the weight of a segment."""
         given = (self.duration, self.emission)
         return given if self.segment is None else (*given, self.segment)
 

@@ -84,7 +84,9 @@ def gibbs(
             `SemiMarkovHDP` for an HSMM; the model's states are then the most that there can be.
         initialise: where it starts, as in `HMM.fit`.
         generator: for all draws.
+
     Cost: one forward pass and one draw for each sweep.
+
     Raises:
         StructureError: a part without a conjugate prior; hdp for other transitions than it is a prior of.
 
