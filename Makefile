@@ -67,7 +67,7 @@ test: $(VENV)/dev.stamp $(NATIVE)
 
 # Run once, by `make test`: what asks its questions as any user does (parts of models that learn, files, speech, pictures,
 # pages), what asks none, what has the compiled kernels as its subject, and processes that try both backends by themselves.
-ONCE := tests/audio tests/cli tests/estimators tests/export tests/peers tests/plots tests/semirings tests/speech \
+ONCE := tests/audio tests/cli tests/docs tests/estimators tests/examples tests/export tests/peers tests/plots tests/semirings tests/speech \
 	tests/test_architecture.py tests/test_docs.py tests/test_optional.py tests/test_transforms.py $(wildcard tests/engine/test_native_*.py) \
 	$(patsubst %,tests/models/test_%.py,bayes driven_durations driven_emissions families faults_of_others hmmlearn hostile \
 		literature moving moving_page peers recovery saving)
