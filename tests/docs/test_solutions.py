@@ -26,9 +26,11 @@ PAGES = [page for page in sorted(ROOT.glob("docs/tutorials/*.md")) if solutions(
 
 @pytest.fixture(autouse=True)
 def _what_cells_set() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    with matplotlib.rc_context():
+        yield
     torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
